@@ -1,0 +1,265 @@
+"""Every situation a caller can act on, each with a stable code."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CelldropError(Exception):
+    """Base of all our errors: what was found, what was expected, where, and what to do.
+
+    Attributes:
+        code: Stable, documented in docs/reference/errors.md, never reused.
+        retryable: Whether the same call may succeed later with nothing changed by the caller.
+    """
+
+    code: ClassVar[str] = "INTERNAL"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, found: str, *, expected: str = "", where: str = "", hint: str = "") -> None:
+        self.found = found
+        self.expected = expected
+        self.where = where
+        self.hint = hint
+        super().__init__(self.message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.found, self.expected, self.where, self.hint)
+
+    @property
+    def message(self) -> str:
+        """One sentence or two: found, expected, where."""
+        text = self.found
+        if self.where:
+            text += f" ({self.where})"
+        if self.expected:
+            text += f"; expected {self.expected}"
+        return text + "."
+
+
+def _rebuild(kind: type[CelldropError], found: str, expected: str, where: str, hint: str) -> CelldropError:
+    return kind(found, expected=expected, where=where, hint=hint)
+
+
+class InternalError(CelldropError):
+    """A fault of ours: an invariant did not hold."""
+
+
+# --- The input cannot be used: recorded as REJECTED or FAILED, and acknowledged ---------------------------------
+
+
+class InputError(CelldropError):
+    """The input, as it stands, cannot be annotated; sending it again will not help."""
+
+    code = "INPUT_UNUSABLE"
+
+
+class InputNotFoundError(InputError):
+    """The named object does not exist."""
+
+    code = "INPUT_NOT_FOUND"
+
+
+class InputChangedError(InputError):
+    """The pinned generation can no longer be read."""
+
+    code = "INPUT_CHANGED"
+
+
+class NotHdf5Error(InputError):
+    """The bytes are not an HDF5 file."""
+
+    code = "NOT_HDF5"
+
+
+class TruncatedFileError(InputError):
+    """An HDF5 file that ends before its own contents do, or whose contents cannot be decoded."""
+
+    code = "FILE_DAMAGED"
+
+
+class UnsafeFileError(InputError):
+    """The file uses an HDF5 feature that could reach outside it, or claims sizes that it cannot hold."""
+
+    code = "FILE_UNSAFE"
+
+
+class NotAnnDataError(InputError):
+    """HDF5, but neither an AnnData nor a 10x layout."""
+
+    code = "NOT_ANNDATA"
+
+
+class NoMatrixError(InputError):
+    """No matrix in the file holds counts or log-normalised values."""
+
+    code = "NO_USABLE_MATRIX"
+
+
+class BadValuesError(InputError):
+    """NaN, infinite or negative values where counts or log-normalised values were expected."""
+
+    code = "BAD_VALUES"
+
+
+class DuplicateCellsError(InputError):
+    """Cell ids are not unique, so that results could not be joined back."""
+
+    code = "DUPLICATE_CELLS"
+
+
+class EmptyMatrixError(InputError):
+    """No cells or no genes."""
+
+    code = "EMPTY_MATRIX"
+
+
+class NoGeneOverlapError(InputError):
+    """Too few of the model's genes are in the file."""
+
+    code = "GENES_DO_NOT_MATCH"
+
+
+class WrongSpeciesError(InputError):
+    """The file's species is not the model's."""
+
+    code = "WRONG_SPECIES"
+
+
+class InputTooLargeError(InputError):
+    """Past a limit that was set for this deployment."""
+
+    code = "INPUT_TOO_LARGE"
+
+
+# --- The request cannot be used ----------------------------------------------------------------------------------
+
+
+class InvalidOptionError(CelldropError):
+    """An option that is unknown or out of range."""
+
+    code = "INVALID_OPTION"
+
+
+class ModelNotFoundError(CelldropError):
+    """No bundle of that name, version or digest."""
+
+    code = "MODEL_NOT_FOUND"
+
+
+class InvalidBundleError(CelldropError):
+    """A bundle whose card or weights break the format."""
+
+    code = "INVALID_BUNDLE"
+
+
+class UnsafeModelError(CelldropError):
+    """A foreign model file that asks for more than plain data on loading."""
+
+    code = "MODEL_UNSAFE"
+
+
+class UnsupportedModelError(CelldropError):
+    """A foreign model file of a kind that no importer knows."""
+
+    code = "MODEL_UNSUPPORTED"
+
+
+class TrainingDataError(CelldropError):
+    """Labelled data from which no model can be trained."""
+
+    code = "TRAINING_DATA_UNUSABLE"
+
+
+class SubmissionNotFoundError(CelldropError):
+    """No submission of that id."""
+
+    code = "SUBMISSION_NOT_FOUND"
+
+
+class InvalidMessageError(CelldropError):
+    """An event or message that cannot be parsed: acknowledged and logged, never redelivered."""
+
+    code = "INVALID_MESSAGE"
+
+
+class IllegalTransitionError(CelldropError):
+    """The state machine has no such arrow: the record moved on, and the caller's news is stale."""
+
+    code = "ILLEGAL_TRANSITION"
+
+
+class SettingsError(CelldropError):
+    """A setting that is missing or malformed."""
+
+    code = "INVALID_SETTING"
+
+
+# --- Running ------------------------------------------------------------------------------------------------------
+
+
+class AttemptsExhaustedError(CelldropError):
+    """Every permitted attempt failed."""
+
+    code = "ATTEMPTS_EXHAUSTED"
+
+
+class DeviceUnavailableError(CelldropError):
+    """A GPU was promised by the plan and is not there."""
+
+    code = "GPU_UNAVAILABLE"
+
+
+class NoCapacityError(CelldropError):
+    """The platform has no room to start the work now."""
+
+    code = "NO_CAPACITY"
+    retryable = True
+
+
+class CapacityDeadlineError(CelldropError):
+    """No capacity appeared before the deadline."""
+
+    code = "CAPACITY_DEADLINE"
+
+
+class StaleWorkerError(CelldropError):
+    """This worker no longer holds the epoch, ownership or lease it works under; it must stop and touch nothing."""
+
+    code = "STALE_WORKER"
+
+
+# --- Stores and buses: raised by adapters --------------------------------------------------------------------------
+
+
+class BlobNotFoundError(CelldropError):
+    """No object of that name, or not at that generation."""
+
+    code = "BLOB_NOT_FOUND"
+
+
+class PreconditionFailedError(CelldropError):
+    """A conditional write met another version than the one it named."""
+
+    code = "PRECONDITION_FAILED"
+
+
+class CorruptBlobError(CelldropError):
+    """Bytes that do not have the checksum that was recorded for them."""
+
+    code = "BLOB_CORRUPT"
+
+
+class UnavailableError(CelldropError):
+    """A service did not answer, or answered that it is busy."""
+
+    code = "UNAVAILABLE"
+    retryable = True
+
+
+def all_errors() -> tuple[type[CelldropError], ...]:
+    """Every error of the domain, base first; the reference page is checked against it."""
+    found: list[type[CelldropError]] = [CelldropError]
+    for kind in found:
+        found.extend(kind.__subclasses__())
+    return tuple(dict.fromkeys(found))

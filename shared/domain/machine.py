@@ -1,0 +1,337 @@
+"""The state machine: every change a record can go through, as pure functions of the record, the event and the server's time.
+
+(new) ──► QUEUED | REJECTED
+QUEUED ──claim──► DISPATCHING ──adopt──► RUNNING ──begin_finalizing──► FINALIZING ──commit──► SUCCEEDED
+DISPATCHING | RUNNING ──requeue──► QUEUED, or FAILED when the attempts are spent
+FINALIZING ──release_finalizer──► RUNNING, or FAILED likewise
+DISPATCHING | RUNNING ──await_capacity──► WAITING_CAPACITY ──resume──► QUEUED, or FAILED past the deadline
+any non-final ──fail | cancel──► FAILED | CANCELLED
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from shared.domain.errors import AttemptsExhaustedError, CapacityDeadlineError, IllegalTransitionError, StaleWorkerError
+from shared.domain.plan import Plan
+from shared.domain.submission import (
+    EntryKind,
+    Failure,
+    Lease,
+    ModelRef,
+    ObjectRef,
+    OutboxEntry,
+    Requester,
+    Result,
+    State,
+    Submission,
+    TaskRecord,
+    submission_id,
+)
+from shared.domain.verdict import Verdict
+
+ARROWS: Mapping[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.DISPATCHING, State.FAILED, State.CANCELLED}),
+    State.DISPATCHING: frozenset(
+        {State.RUNNING, State.QUEUED, State.WAITING_CAPACITY, State.FAILED, State.CANCELLED},
+    ),
+    State.RUNNING: frozenset(
+        {State.FINALIZING, State.QUEUED, State.WAITING_CAPACITY, State.FAILED, State.CANCELLED},
+    ),
+    State.FINALIZING: frozenset({State.SUCCEEDED, State.RUNNING, State.FAILED, State.CANCELLED}),
+    State.WAITING_CAPACITY: frozenset({State.QUEUED, State.FAILED, State.CANCELLED}),
+    State.SUCCEEDED: frozenset(),
+    State.FAILED: frozenset(),
+    State.CANCELLED: frozenset(),
+    State.REJECTED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long and how often before something is given up.
+
+    Attributes:
+        dispatch_lease: From the claim to the first task's own record.
+        finalize_lease: Without renewal by the finalizer.
+        heartbeat: Silence of all tasks after which an execution that does not run is dead.
+        capacity: How long to wait for the platform to have room.
+    """
+
+    max_attempts: int = 3
+    max_finalize_attempts: int = 5
+    dispatch_lease: timedelta = timedelta(minutes=10)
+    finalize_lease: timedelta = timedelta(minutes=5)
+    heartbeat: timedelta = timedelta(minutes=2)
+    capacity: timedelta = timedelta(hours=6)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a new submission starts from."""
+
+    source: ObjectRef
+    requested: Mapping[str, str]
+    rerun_token: str | None = None
+    requester: Requester | None = None
+
+    @property
+    def id(self) -> str:
+        """The submission's id."""
+        return submission_id(self.source, self.requested, self.rerun_token)
+
+
+# --- Birth --------------------------------------------------------------------------------------------------------
+
+
+def queued(request: Request, verdict: Verdict, model: ModelRef) -> Submission:
+    """A submission that was accepted: record and outbox entry in one write."""
+    new = _new(request, State.QUEUED, verdict)
+    return replace(new, model=model, outbox=(_job_entry(new.id, 1),))
+
+
+def rejected(request: Request, failure: Failure, verdict: Verdict | None) -> Submission:
+    """A submission that was refused, with its reason."""
+    return _with_outcome(replace(_new(request, State.REJECTED, verdict), failure=failure))
+
+
+def join(record: Submission, requester: Requester) -> Submission:
+    """A second request for the same id: recorded once; told the outcome, again if it is over."""
+    if requester in record.requesters:
+        return record
+    joined = replace(record, requesters=(*record.requesters, requester))
+    return _with_outcome(joined) if record.state.final else joined
+
+
+# --- The way through ----------------------------------------------------------------------------------------------
+
+
+def claim(record: Submission, *, now: datetime, token: str, plan: Plan, limits: Limits) -> Submission:
+    """Take a queued submission for dispatch, and open the next epoch."""
+    moved = _move(record, State.DISPATCHING, now)
+    return replace(
+        moved,
+        epoch=record.epoch + 1,
+        attempts=record.attempts + 1,
+        finalize_attempts=0,
+        plan=plan,
+        lease=Lease(token, now + limits.dispatch_lease),
+        owner=None,
+        executions=(),
+    )
+
+
+def note_execution(record: Submission, *, epoch: int, execution: str) -> Submission:
+    """Remember an execution that was started for this epoch.
+
+    Raises:
+        StaleWorkerError: When the epoch is over.
+    """
+    if record.state.final or record.epoch != epoch:
+        raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected=f"epoch {epoch}")
+    if execution in record.executions:
+        return record
+    return replace(record, executions=(*record.executions, execution))
+
+
+def adopt(record: Submission, *, epoch: int, execution: str, now: datetime) -> Submission:
+    """A task's first act: its execution becomes the epoch's owner, or already is.
+
+    Raises:
+        StaleWorkerError: When the epoch is another, is over, or has another owner.
+    """
+    if record.epoch == epoch and record.owner == execution and record.state in {State.RUNNING, State.FINALIZING}:
+        return record
+    if record.epoch != epoch or record.owner is not None or record.state is not State.DISPATCHING:
+        raise StaleWorkerError(
+            f"{record.id} is {record.state} in epoch {record.epoch}, owned by {record.owner}",
+            expected=f"epoch {epoch} waiting for {execution}",
+        )
+    running = replace(_move(record, State.RUNNING, now), owner=execution, lease=None, waiting_since=None)
+    return note_execution(running, epoch=epoch, execution=execution)
+
+
+def begin_finalizing(
+    record: Submission, tasks: Iterable[TaskRecord], *, epoch: int, token: str, now: datetime, limits: Limits
+) -> Submission:
+    """Take the lease to merge and commit, once every receipt is in.
+
+    Raises:
+        StaleWorkerError: When the epoch is over or someone else finalizes.
+    """
+    if record.epoch != epoch or record.state is not State.RUNNING or not receipts_complete(record, tasks):
+        raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected="all receipts in")
+    return replace(_move(record, State.FINALIZING, now), lease=Lease(token, now + limits.finalize_lease))
+
+
+def renew(record: Submission, *, epoch: int, token: str, now: datetime, limits: Limits) -> Submission:
+    """Keep the finalizer's lease.
+
+    Raises:
+        StaleWorkerError: When the lease is no longer held.
+    """
+    _check_finalizer(record, epoch, token)
+    return replace(record, lease=Lease(token, now + limits.finalize_lease))
+
+
+def commit(
+    record: Submission, tasks: Iterable[TaskRecord], *, epoch: int, token: str, result: Result, now: datetime
+) -> Submission:
+    """Turn a submission into SUCCEEDED and queue its outcome event, in one transaction over record and tasks.
+
+    Raises:
+        StaleWorkerError: When the finalizer's token, the epoch or the set of receipts is not what it was.
+    """
+    _check_finalizer(record, epoch, token)
+    if not receipts_complete(record, tasks):
+        raise StaleWorkerError(f"receipts of {record.id} epoch {epoch} are not complete", expected="one for every task")
+    done = replace(_move(record, State.SUCCEEDED, now), lease=None, result=result)
+    return _with_outcome(done)
+
+
+# --- When something is lost ----------------------------------------------------------------------------------------
+
+
+def requeue(record: Submission, *, problem: str, now: datetime, limits: Limits) -> Submission:
+    """Give a lost dispatch or run back to the queue; fail when the attempts are spent."""
+    if record.attempts >= limits.max_attempts:
+        return fail(record, _exhausted(f"{record.attempts} attempts were lost; the last one: {problem}"), now=now)
+    back = _back_to_queue(record, now)
+    return replace(back, last_problem=problem)
+
+
+def release_finalizer(record: Submission, *, problem: str, now: datetime, limits: Limits) -> Submission:
+    """Take an expired finalizer's lease away and ask for a finalize-only execution."""
+    if record.finalize_attempts >= limits.max_finalize_attempts:
+        return fail(
+            record,
+            _exhausted(f"writing the results was tried {record.finalize_attempts + 1} times: {problem}"),
+            now=now,
+        )
+    return request_finalizer(
+        replace(_move(record, State.RUNNING, now), lease=None, last_problem=problem), now=now, limits=limits
+    )
+
+
+def request_finalizer(record: Submission, *, now: datetime, limits: Limits) -> Submission:
+    """All receipts are in and nobody finalizes: ask for a finalize-only execution; nothing is computed twice.
+
+    Raises:
+        IllegalTransitionError: When the submission is not RUNNING.
+    """
+    if record.state is not State.RUNNING:
+        raise IllegalTransitionError(f"{record.id} is {record.state}", expected="RUNNING")
+    if record.finalize_attempts >= limits.max_finalize_attempts:
+        return fail(record, _exhausted(f"nobody wrote the results in {record.finalize_attempts} tries"), now=now)
+    n = record.finalize_attempts + 1
+    entry = OutboxEntry(f"{record.id}/finalize/{record.epoch}/{n}", EntryKind.FINALIZE, epoch=record.epoch)
+    return replace(_queue(record, entry), finalize_attempts=n, changed_at=now)
+
+
+def await_capacity(record: Submission, *, now: datetime) -> Submission:
+    """The platform has no room and nothing was computed: wait, without spending an attempt."""
+    moved = _move(record, State.WAITING_CAPACITY, now)
+    return replace(
+        moved,
+        attempts=record.attempts - 1,
+        lease=None,
+        owner=None,
+        waiting_since=record.waiting_since or now,
+        last_problem="no capacity",
+    )
+
+
+def resume(record: Submission, *, now: datetime, limits: Limits) -> Submission:
+    """Try again after waiting for capacity; fail past the deadline."""
+    if record.waiting_since is not None and now - record.waiting_since > limits.capacity:
+        hours = limits.capacity.total_seconds() / 3600
+        error = CapacityDeadlineError(f"no capacity in {hours:g} hours", hint="Try another region, or the CPU.")
+        return fail(record, Failure(error.code, error.message, error.hint), now=now)
+    return _back_to_queue(record, now)
+
+
+def fail(record: Submission, failure: Failure, *, now: datetime) -> Submission:
+    """End without results."""
+    return _with_outcome(replace(_move(record, State.FAILED, now), lease=None, failure=failure))
+
+
+def cancel(record: Submission, *, now: datetime, reason: str = "cancelled by request") -> Submission:
+    """End because somebody asked for it."""
+    moved = replace(_move(record, State.CANCELLED, now), lease=None, failure=Failure("CANCELLED", reason))
+    return _with_outcome(moved)
+
+
+def drained(record: Submission, entry_id: str) -> Submission:
+    """Take a published entry out of the outbox."""
+    return replace(record, outbox=tuple(entry for entry in record.outbox if entry.id != entry_id))
+
+
+# --- Questions ----------------------------------------------------------------------------------------------------
+
+
+def receipts_complete(record: Submission, tasks: Iterable[TaskRecord]) -> bool:
+    """Whether the owner's receipts cover every task of the plan, and so every row once."""
+    if record.plan is None or record.owner is None:
+        return False
+    got = {
+        task.index: task.receipt.rows
+        for task in tasks
+        if task.epoch == record.epoch and task.execution == record.owner and task.receipt is not None
+    }
+    return got == {index: record.plan.rows_of(index) for index in range(record.plan.n_tasks)}
+
+
+# --- Below: how the arrows are drawn -------------------------------------------------------------------------------
+
+
+def _new(request: Request, state: State, verdict: Verdict | None) -> Submission:
+    return Submission(
+        id=request.id,
+        source=request.source,
+        requested=dict(request.requested),
+        state=state,
+        requesters=(request.requester,) if request.requester else (),
+        rerun_token=request.rerun_token,
+        verdict=verdict,
+    )
+
+
+def _move(record: Submission, to: State, now: datetime) -> Submission:
+    if to not in ARROWS[record.state]:
+        raise IllegalTransitionError(f"{record.id} is {record.state}", expected=f"a state that leads to {to}")
+    return replace(record, state=to, changed_at=now)
+
+
+def _queue(record: Submission, entry: OutboxEntry) -> Submission:
+    return replace(record, outbox=(*(old for old in record.outbox if old.id != entry.id), entry))
+
+
+def _job_entry(record_id: str, epoch: int) -> OutboxEntry:
+    return OutboxEntry(f"{record_id}/job/{epoch}", EntryKind.JOB, epoch=epoch)
+
+
+def _back_to_queue(record: Submission, now: datetime) -> Submission:
+    back = replace(_move(record, State.QUEUED, now), lease=None, owner=None)
+    return _queue(back, _job_entry(record.id, record.epoch + 1))
+
+
+def _with_outcome(record: Submission) -> Submission:
+    n = len(record.requesters)
+    entry = OutboxEntry(f"{record.id}/{record.state.lower()}/{n}", EntryKind.OUTCOME, record.epoch, n)
+    kept = tuple(old for old in record.outbox if old.kind is EntryKind.OUTCOME)
+    return _queue(replace(record, outbox=kept), entry)
+
+
+def _check_finalizer(record: Submission, epoch: int, token: str) -> None:
+    held = record.lease is not None and record.lease.token == token
+    if record.state is not State.FINALIZING or record.epoch != epoch or not held:
+        raise StaleWorkerError(
+            f"{record.id} is {record.state} in epoch {record.epoch}", expected="this finalizer's lease"
+        )
+
+
+def _exhausted(reason: str) -> Failure:
+    error = AttemptsExhaustedError(reason, hint="Look at the task's log; run it again with a rerun token once mended.")
+    return Failure(error.code, error.message, error.hint)

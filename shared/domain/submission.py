@@ -1,0 +1,230 @@
+"""The record of a submission: one request to annotate one object generation with one model and one set of options."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from shared.domain.geometry import Rows
+from shared.domain.plan import CostHints, Plan
+from shared.domain.verdict import Verdict
+
+ID_LENGTH = 32
+
+
+class State(StrEnum):
+    """Where a submission stands; the arrows are in ``machine``."""
+
+    QUEUED = "QUEUED"
+    DISPATCHING = "DISPATCHING"
+    RUNNING = "RUNNING"
+    FINALIZING = "FINALIZING"
+    WAITING_CAPACITY = "WAITING_CAPACITY"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    REJECTED = "REJECTED"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing can follow."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.REJECTED})
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """One generation of one object."""
+
+    bucket: str
+    name: str
+    generation: int
+
+    def __str__(self) -> str:
+        return f"{self.bucket}/{self.name}#{self.generation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who asked, in their own words, so that the outcome can be matched to the request."""
+
+    correlation_id: str
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A bundle pinned by digest when the submission was accepted."""
+
+    name: str
+    version: str
+    digest: str
+    bucket: str
+    prefix: str
+    cost: CostHints
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Leave to work on a record until a server time."""
+
+    token: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a submission ended without results."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the commit names; only this is a result.
+
+    Attributes:
+        prefix: ``SUBMISSION_ID/EPOCH-TOKEN/`` in the results bucket.
+        manifest: The object with the manifest's bytes under that prefix.
+        summary: Small facts for events and status: label counts, abstained, seconds.
+    """
+
+    bucket: str
+    prefix: str
+    manifest: ObjectRef
+    summary: Mapping[str, str | int | float | dict[str, int]] = field(default_factory=dict)
+
+
+class Topic(StrEnum):
+    """What a queued message is for."""
+
+    JOBS = "jobs"
+    EVENTS = "events"
+
+
+class EntryKind(StrEnum):
+    """What an outbox entry says once it is published."""
+
+    JOB = "job"
+    """Start an execution that computes."""
+    FINALIZE = "finalize"
+    """Start an execution that only merges and commits."""
+    OUTCOME = "outcome"
+    """Tell the world how it ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """A message owed to the world; its body is made from the record when it is published.
+
+    Attributes:
+        id: Constant: publishing twice sends the same id twice.
+        epoch: For JOB, the epoch that the claim will open; for FINALIZE, the one to finish.
+        n_requesters: For OUTCOME, how many requesters it names, in the order they came.
+    """
+
+    id: str
+    kind: EntryKind
+    epoch: int = 0
+    n_requesters: int = 0
+
+    @property
+    def topic(self) -> Topic:
+        """Where it is published."""
+        return Topic.EVENTS if self.kind is EntryKind.OUTCOME else Topic.JOBS
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The whole record but for its tasks.
+
+    Attributes:
+        requested: Options as requested, by name; parsed with ``parse_options``.
+        epoch: The fencing number, +1 at every dispatch.
+        attempts: Dispatches that count against the limit.
+        finalize_attempts: Executions asked to finalize after one was lost, in this epoch.
+        lease: Held by dispatch while DISPATCHING, by the finalizer while FINALIZING.
+        owner: The execution that owns the epoch; None until its first task has recorded it.
+        executions: Every execution known to have been started in this epoch, for looking up and stopping.
+        changed_at: Server time of the write that led to the present state.
+        waiting_since: When capacity was first refused.
+        last_problem: What went wrong in the latest lost attempt, for people.
+    """
+
+    id: str
+    source: ObjectRef
+    requested: Mapping[str, str]
+    state: State
+    requesters: tuple[Requester, ...] = ()
+    rerun_token: str | None = None
+    model: ModelRef | None = None
+    verdict: Verdict | None = None
+    plan: Plan | None = None
+    epoch: int = 0
+    attempts: int = 0
+    finalize_attempts: int = 0
+    lease: Lease | None = None
+    owner: str | None = None
+    executions: tuple[str, ...] = ()
+    changed_at: datetime | None = None
+    waiting_since: datetime | None = None
+    last_problem: str = ""
+    result: Result | None = None
+    failure: Failure | None = None
+    outbox: tuple[OutboxEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The record that a part is whole.
+
+    Attributes:
+        crc32c: Of the part's bytes, as Cloud Storage counts it.
+    """
+
+    part: ObjectRef
+    size_bytes: int
+    crc32c: int
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """One task of one epoch: heartbeat by being written, progress, receipt.
+
+    Attributes:
+        attempt: The platform's retry number; a lower one may not write over a higher.
+    """
+
+    epoch: int
+    index: int
+    execution: str
+    attempt: int
+    rows: Rows
+    rows_done: int = 0
+    receipt: Receipt | None = None
+    failure: Failure | None = None
+
+
+def submission_id(source: ObjectRef, requested: Mapping[str, str], rerun_token: str | None = None) -> str:
+    """The id of a request: the same drop delivered ten times is one submission.
+
+    Canonical JSON under SHA-256, cut to 128 bits.
+    """
+    identity = {
+        "bucket": source.bucket,
+        "object": source.name,
+        "generation": source.generation,
+        "options": dict(requested),
+        "rerun": rerun_token,
+    }
+    text = json.dumps(identity, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]

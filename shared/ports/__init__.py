@@ -1,0 +1,1 @@
+"""What the pipeline asks of the world, as protocols: blobs, events, status, jobs."""

@@ -1,0 +1,78 @@
+"""The job runner: starts executions of the inference job, each of n parallel tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from shared.domain.plan import Accelerator
+
+
+class ExecutionState(StrEnum):
+    """What the platform says of an execution."""
+
+    RUNNING = "running"
+    """Pending, starting or running: it may still do something."""
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    """Not known to the platform (any more)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionReport:
+    """An execution's state, with what is known of why.
+
+    Attributes:
+        problem: For people: out of memory, timeout, exit status; empty when all is well.
+    """
+
+    state: ExecutionState
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What to start; each task learns its index, count, attempt and execution from the platform's variables.
+
+    Attributes:
+        finalize_only: Start one task that computes nothing and only merges and commits.
+    """
+
+    submission_id: str
+    epoch: int
+    n_tasks: int
+    accelerator: Accelerator
+    timeout_s: int
+    finalize_only: bool = False
+
+
+class JobRunner(Protocol):
+    """Cloud Run Jobs' promises: no idempotency key, so a start whose answer was lost may have happened."""
+
+    def start(self, request: JobRequest) -> str:
+        """Start an execution and return its name.
+
+        Raises:
+            NoCapacityError: The platform has no room now.
+            UnavailableError: No answer; it may have started.
+        """
+        ...
+
+    def describe(self, execution: str) -> ExecutionReport:
+        """Look an execution up.
+
+        Raises:
+            UnavailableError: No answer.
+        """
+        ...
+
+    def cancel(self, execution: str) -> None:
+        """Stop an execution; one that is over or unknown is fine.
+
+        Raises:
+            UnavailableError: No answer.
+        """
+        ...

@@ -1,0 +1,57 @@
+"""The one place where records become JSON and back, for every status store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from shared.domain.submission import Submission, TaskRecord
+from shared.domain.verdict import Verdict
+from shared.ports.status import HistoryEntry
+
+_SUBMISSION: TypeAdapter[Submission] = TypeAdapter(Submission)
+_TASK: TypeAdapter[TaskRecord] = TypeAdapter(TaskRecord)
+_HISTORY: TypeAdapter[HistoryEntry] = TypeAdapter(HistoryEntry)
+_VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
+
+Document = dict[str, Any]
+
+
+def submission_document(record: Submission) -> Document:
+    """JSON-able fields of a record."""
+    document: Document = _SUBMISSION.dump_python(record, mode="json")
+    return document
+
+
+def submission_from(document: Document) -> Submission:
+    """A record from its fields; unknown ones, of a newer version, are ignored."""
+    return _SUBMISSION.validate_python(document, strict=False)
+
+
+def task_document(task: TaskRecord) -> Document:
+    """JSON-able fields of a task."""
+    document: Document = _TASK.dump_python(task, mode="json")
+    return document
+
+
+def task_from(document: Document) -> TaskRecord:
+    """A task from its fields."""
+    return _TASK.validate_python(document, strict=False)
+
+
+def history_document(entry: HistoryEntry) -> Document:
+    """JSON-able fields of a history entry."""
+    document: Document = _HISTORY.dump_python(entry, mode="json")
+    return document
+
+
+def history_from(document: Document) -> HistoryEntry:
+    """A history entry from its fields."""
+    return _HISTORY.validate_python(document, strict=False)
+
+
+def verdict_document(verdict: Verdict) -> Document:
+    """JSON-able fields of a verdict, with what can be derived from it."""
+    document: Document = _VERDICT.dump_python(verdict, mode="json")
+    return {"accepted": verdict.accepted, **document}
