@@ -147,6 +147,12 @@ class ModelNotFoundError(CelldropError):
     code = "MODEL_NOT_FOUND"
 
 
+class ModelExistsError(CelldropError):
+    """A bundle of that name and version is there already, and versions never change."""
+
+    code = "MODEL_EXISTS"
+
+
 class InvalidBundleError(CelldropError):
     """A bundle whose card or weights break the format."""
 
@@ -175,6 +181,18 @@ class SubmissionNotFoundError(CelldropError):
     """No submission of that id."""
 
     code = "SUBMISSION_NOT_FOUND"
+
+
+class ResultNotReadyError(CelldropError):
+    """The submission has no committed result: it is not over yet, or ended without one."""
+
+    code = "RESULT_NOT_READY"
+
+
+class ResultFileNotFoundError(CelldropError):
+    """The committed result has no file of that name."""
+
+    code = "RESULT_FILE_NOT_FOUND"
 
 
 class InvalidMessageError(CelldropError):
@@ -242,6 +260,12 @@ class PreconditionFailedError(CelldropError):
     """A conditional write met another version than the one it named."""
 
     code = "PRECONDITION_FAILED"
+
+
+class InvalidNameError(CelldropError):
+    """An object name that the store cannot keep, or that would lead out of its bucket."""
+
+    code = "INVALID_NAME"
 
 
 class CorruptBlobError(CelldropError):

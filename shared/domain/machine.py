@@ -1,4 +1,4 @@
-"""The state machine: every change a record can go through, as pure functions of the record, the event and the server's time.
+"""The state machine: every change of a record, as pure functions of the record, the event and the server's time.
 
 (new) ──► QUEUED | REJECTED
 QUEUED ──claim──► DISPATCHING ──adopt──► RUNNING ──begin_finalizing──► FINALIZING ──commit──► SUCCEEDED
@@ -10,9 +10,10 @@ any non-final ──fail | cancel──► FAILED | CANCELLED
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from shared.domain.errors import AttemptsExhaustedError, CapacityDeadlineError, IllegalTransitionError, StaleWorkerError
 from shared.domain.plan import Plan
@@ -47,6 +48,16 @@ ARROWS: Mapping[State, frozenset[State]] = {
     State.CANCELLED: frozenset(),
     State.REJECTED: frozenset(),
 }
+
+
+Change: TypeAlias = Callable[[Submission, datetime], Submission]
+"""From the newest record and the server's time to what it becomes; raises to write nothing."""
+
+SWEEP_DELAY = timedelta(minutes=15)
+"""How long a worker that lost may still be writing before its leftovers are removed."""
+
+_WORK = (EntryKind.JOB, EntryKind.FINALIZE)
+"""Entries that ask for work, and are void once the submission moves on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +127,12 @@ def claim(record: Submission, *, now: datetime, token: str, plan: Plan, limits: 
         epoch=record.epoch + 1,
         attempts=record.attempts + 1,
         finalize_attempts=0,
+        finalize_started=0,
         plan=plan,
         lease=Lease(token, now + limits.dispatch_lease),
         owner=None,
         executions=(),
+        outbox=_without(record, EntryKind.JOB),
     )
 
 
@@ -153,6 +166,28 @@ def adopt(record: Submission, *, epoch: int, execution: str, now: datetime) -> S
     return note_execution(running, epoch=epoch, execution=execution)
 
 
+def claim_finalize(record: Submission, *, epoch: int, number: int) -> Submission:
+    """Take on a request for a finalize-only execution, once.
+
+    Raises:
+        StaleWorkerError: When it was taken on before, or there is nothing left to finalize.
+    """
+    if record.state is not State.RUNNING or record.epoch != epoch or record.finalize_started >= number:
+        raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected="one to finalize")
+    return replace(record, finalize_started=number, outbox=_without(record, EntryKind.FINALIZE))
+
+
+def return_finalize(record: Submission, *, epoch: int, number: int, now: datetime) -> Submission:
+    """Hand a request for a finalize-only execution back, because the platform had no room for it.
+
+    Raises:
+        StaleWorkerError: When there is nothing left to finalize.
+    """
+    if record.state is not State.RUNNING or record.epoch != epoch or record.finalize_started != number:
+        raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected="one to finalize")
+    return replace(record, finalize_started=number - 1, waiting_since=record.waiting_since or now)
+
+
 def begin_finalizing(
     record: Submission, tasks: Iterable[TaskRecord], *, epoch: int, token: str, now: datetime, limits: Limits
 ) -> Submission:
@@ -176,10 +211,20 @@ def renew(record: Submission, *, epoch: int, token: str, now: datetime, limits: 
     return replace(record, lease=Lease(token, now + limits.finalize_lease))
 
 
+def give_up_finalizing(record: Submission, *, epoch: int, token: str, problem: str, now: datetime) -> Submission:
+    """Hand the finalizer's lease back after a fault, so that the next try need not wait for it to expire.
+
+    Raises:
+        StaleWorkerError: When the lease is no longer held.
+    """
+    _check_finalizer(record, epoch, token)
+    return replace(_move(record, State.RUNNING, now), lease=None, last_problem=problem)
+
+
 def commit(
     record: Submission, tasks: Iterable[TaskRecord], *, epoch: int, token: str, result: Result, now: datetime
 ) -> Submission:
-    """Turn a submission into SUCCEEDED and queue its outcome event, in one transaction over record and tasks.
+    """Turn a submission into SUCCEEDED and queue what follows, in one transaction over record and tasks.
 
     Raises:
         StaleWorkerError: When the finalizer's token, the epoch or the set of receipts is not what it was.
@@ -187,8 +232,10 @@ def commit(
     _check_finalizer(record, epoch, token)
     if not receipts_complete(record, tasks):
         raise StaleWorkerError(f"receipts of {record.id} epoch {epoch} are not complete", expected="one for every task")
-    done = replace(_move(record, State.SUCCEEDED, now), lease=None, result=result)
-    return _with_outcome(done)
+    done = replace(_move(record, State.SUCCEEDED, now), lease=None, result=result, outbox=_without(record, *_WORK))
+    undisturbed = record.epoch == 1 and record.finalize_attempts == 0
+    sweep = _sweep_entry(record, None if undisturbed else now + SWEEP_DELAY)
+    return _with_outcome(_queue(done, OutboxEntry(f"{record.id}/manifest", EntryKind.MANIFEST), sweep))
 
 
 # --- When something is lost ----------------------------------------------------------------------------------------
@@ -204,15 +251,8 @@ def requeue(record: Submission, *, problem: str, now: datetime, limits: Limits) 
 
 def release_finalizer(record: Submission, *, problem: str, now: datetime, limits: Limits) -> Submission:
     """Take an expired finalizer's lease away and ask for a finalize-only execution."""
-    if record.finalize_attempts >= limits.max_finalize_attempts:
-        return fail(
-            record,
-            _exhausted(f"writing the results was tried {record.finalize_attempts + 1} times: {problem}"),
-            now=now,
-        )
-    return request_finalizer(
-        replace(_move(record, State.RUNNING, now), lease=None, last_problem=problem), now=now, limits=limits
-    )
+    released = replace(_move(record, State.RUNNING, now), lease=None, last_problem=problem)
+    return request_finalizer(released, now=now, limits=limits)
 
 
 def request_finalizer(record: Submission, *, now: datetime, limits: Limits) -> Submission:
@@ -223,11 +263,25 @@ def request_finalizer(record: Submission, *, now: datetime, limits: Limits) -> S
     """
     if record.state is not State.RUNNING:
         raise IllegalTransitionError(f"{record.id} is {record.state}", expected="RUNNING")
-    if record.finalize_attempts >= limits.max_finalize_attempts:
-        return fail(record, _exhausted(f"nobody wrote the results in {record.finalize_attempts} tries"), now=now)
-    n = record.finalize_attempts + 1
-    entry = OutboxEntry(f"{record.id}/finalize/{record.epoch}/{n}", EntryKind.FINALIZE, epoch=record.epoch)
+    if _past_capacity_deadline(record, now, limits):
+        return fail(record, _no_capacity(limits), now=now)
+    unanswered = record.finalize_started < record.finalize_attempts
+    n = record.finalize_attempts if unanswered else record.finalize_attempts + 1
+    if n > limits.max_finalize_attempts:
+        return fail(record, _exhausted(f"nobody wrote the results in {n - 1} tries"), now=now)
+    entry = OutboxEntry(f"{record.id}/finalize/{record.epoch}/{n}", EntryKind.FINALIZE, epoch=record.epoch, number=n)
     return replace(_queue(record, entry), finalize_attempts=n, changed_at=now)
+
+
+def remind(record: Submission, *, now: datetime) -> Submission:
+    """A queued submission that nobody took: owe its job message again, under the same id.
+
+    Raises:
+        IllegalTransitionError: When the submission is not QUEUED.
+    """
+    if record.state is not State.QUEUED:
+        raise IllegalTransitionError(f"{record.id} is {record.state}", expected="QUEUED")
+    return replace(_queue(record, _job_entry(record.id, record.epoch + 1)), changed_at=now)
 
 
 def await_capacity(record: Submission, *, now: datetime) -> Submission:
@@ -245,27 +299,24 @@ def await_capacity(record: Submission, *, now: datetime) -> Submission:
 
 def resume(record: Submission, *, now: datetime, limits: Limits) -> Submission:
     """Try again after waiting for capacity; fail past the deadline."""
-    if record.waiting_since is not None and now - record.waiting_since > limits.capacity:
-        hours = limits.capacity.total_seconds() / 3600
-        error = CapacityDeadlineError(f"no capacity in {hours:g} hours", hint="Try another region, or the CPU.")
-        return fail(record, Failure(error.code, error.message, error.hint), now=now)
+    if _past_capacity_deadline(record, now, limits):
+        return fail(record, _no_capacity(limits), now=now)
     return _back_to_queue(record, now)
 
 
 def fail(record: Submission, failure: Failure, *, now: datetime) -> Submission:
     """End without results."""
-    return _with_outcome(replace(_move(record, State.FAILED, now), lease=None, failure=failure))
+    return _end(record, State.FAILED, failure, now)
 
 
 def cancel(record: Submission, *, now: datetime, reason: str = "cancelled by request") -> Submission:
     """End because somebody asked for it."""
-    moved = replace(_move(record, State.CANCELLED, now), lease=None, failure=Failure("CANCELLED", reason))
-    return _with_outcome(moved)
+    return _end(record, State.CANCELLED, Failure("CANCELLED", reason), now)
 
 
-def drained(record: Submission, entry_id: str) -> Submission:
-    """Take a published entry out of the outbox."""
-    return replace(record, outbox=tuple(entry for entry in record.outbox if entry.id != entry_id))
+def paid(record: Submission, entry_ids: Collection[str]) -> Submission:
+    """Take entries that were paid out of the outbox."""
+    return replace(record, outbox=tuple(entry for entry in record.outbox if entry.id not in entry_ids))
 
 
 # --- Questions ----------------------------------------------------------------------------------------------------
@@ -304,24 +355,46 @@ def _move(record: Submission, to: State, now: datetime) -> Submission:
     return replace(record, state=to, changed_at=now)
 
 
-def _queue(record: Submission, entry: OutboxEntry) -> Submission:
-    return replace(record, outbox=(*(old for old in record.outbox if old.id != entry.id), entry))
+def _queue(record: Submission, *entries: OutboxEntry) -> Submission:
+    new = {entry.id for entry in entries}
+    return replace(record, outbox=(*(old for old in record.outbox if old.id not in new), *entries))
+
+
+def _without(record: Submission, *kinds: EntryKind) -> tuple[OutboxEntry, ...]:
+    return tuple(entry for entry in record.outbox if entry.kind not in kinds)
 
 
 def _job_entry(record_id: str, epoch: int) -> OutboxEntry:
     return OutboxEntry(f"{record_id}/job/{epoch}", EntryKind.JOB, epoch=epoch)
 
 
+def _stop_entries(record: Submission) -> tuple[OutboxEntry, ...]:
+    return tuple(
+        OutboxEntry(f"{record.id}/stop/{execution}", EntryKind.STOP, epoch=record.epoch, execution=execution)
+        for execution in record.executions
+    )
+
+
+def _sweep_entry(record: Submission, not_before: datetime | None) -> OutboxEntry:
+    return OutboxEntry(f"{record.id}/sweep", EntryKind.SWEEP, not_before=not_before)
+
+
 def _back_to_queue(record: Submission, now: datetime) -> Submission:
-    back = replace(_move(record, State.QUEUED, now), lease=None, owner=None)
-    return _queue(back, _job_entry(record.id, record.epoch + 1))
+    back = replace(
+        _move(record, State.QUEUED, now), lease=None, owner=None, executions=(), outbox=_without(record, *_WORK)
+    )
+    return _queue(back, *_stop_entries(record), _job_entry(record.id, record.epoch + 1))
+
+
+def _end(record: Submission, state: State, failure: Failure, now: datetime) -> Submission:
+    ended = replace(_move(record, state, now), lease=None, failure=failure, outbox=_without(record, *_WORK))
+    return _with_outcome(_queue(ended, *_stop_entries(record), _sweep_entry(record, now + SWEEP_DELAY)))
 
 
 def _with_outcome(record: Submission) -> Submission:
     n = len(record.requesters)
-    entry = OutboxEntry(f"{record.id}/{record.state.lower()}/{n}", EntryKind.OUTCOME, record.epoch, n)
-    kept = tuple(old for old in record.outbox if old.kind is EntryKind.OUTCOME)
-    return _queue(replace(record, outbox=kept), entry)
+    entry = OutboxEntry(f"{record.id}/{record.state.lower()}/{n}", EntryKind.OUTCOME, record.epoch, n_requesters=n)
+    return _queue(record, entry)
 
 
 def _check_finalizer(record: Submission, epoch: int, token: str) -> None:
@@ -334,4 +407,14 @@ def _check_finalizer(record: Submission, epoch: int, token: str) -> None:
 
 def _exhausted(reason: str) -> Failure:
     error = AttemptsExhaustedError(reason, hint="Look at the task's log; run it again with a rerun token once mended.")
+    return Failure(error.code, error.message, error.hint)
+
+
+def _past_capacity_deadline(record: Submission, now: datetime, limits: Limits) -> bool:
+    return record.waiting_since is not None and now - record.waiting_since > limits.capacity
+
+
+def _no_capacity(limits: Limits) -> Failure:
+    hours = limits.capacity.total_seconds() / 3600
+    error = CapacityDeadlineError(f"no capacity in {hours:g} hours", hint="Try another region, or the CPU.")
     return Failure(error.code, error.message, error.hint)

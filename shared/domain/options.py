@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.domain.errors import InvalidOptionError
@@ -39,53 +39,46 @@ class Options:
     map: bool = True
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        value = int(text)
-        if not low <= value <= high:
-            msg = f"a whole number from {low} to {high}"
-            raise ValueError(msg)
-        return value
+@dataclass(frozen=True, slots=True)
+class Parser:
+    """How one option is read, and what it takes in words."""
 
-    parse.__doc__ = f"a whole number from {low} to {high}"
-    return parse
+    takes: str
+    parse: Callable[[str], object]
+
+
+def _whole(low: int, high: int) -> Parser:
+    return Parser(f"a whole number from {low} to {high}", lambda text: _within(int(text), low, high))
+
+
+def _within(value: int, low: int, high: int) -> int:
+    if not low <= value <= high:
+        raise ValueError(value)
+    return value
 
 
 def _fraction(text: str) -> float:
-    """A number from 0 to 1"""
     value = float(text)
     if not 0.0 <= value <= 1.0:
         raise ValueError(text)
     return value
 
 
-def _text(text: str) -> str:
-    """1 to 200 characters"""
+def _short(text: str) -> str:
     if not 1 <= len(text) <= 200:
         raise ValueError(text)
     return text
 
 
-def _scores(text: str) -> Scores:
-    """Top or full"""
-    return Scores(text)
-
-
-def _switch(text: str) -> bool:
-    """On or off"""
-    return {"on": True, "off": False}[text]
-
-
-PARSERS: Mapping[str, Callable[[str], object]] = {
-    "model": _text,
-    "matrix": _text,
-    "scores": _scores,
+PARSERS: Mapping[str, Parser] = {
+    "model": Parser("NAME, NAME@VERSION or sha256:DIGEST", _short),
+    "matrix": Parser("X, raw or layers/NAME", _short),
+    "scores": Parser("top or full", Scores),
     "tasks": _whole(1, 10_000),
     "top_k": _whole(1, 100),
-    "min_score": _fraction,
-    "map": _switch,
+    "min_score": Parser("a number from 0 to 1", _fraction),
+    "map": Parser("on or off", lambda text: {"on": True, "off": False}[text]),
 }
-"""One parser an option; its docstring says what it takes."""
 
 
 def parse_options(requested: Mapping[str, str]) -> Options:
@@ -98,11 +91,12 @@ def parse_options(requested: Mapping[str, str]) -> Options:
     for name, text in requested.items():
         parser = PARSERS.get(name)
         if parser is None:
-            known = ", ".join(field.name for field in fields(Options))
+            known = ", ".join(PARSERS)
             raise InvalidOptionError(f"unknown option {name!r}", expected=f"one of {known}", hint="Check the spelling.")
         try:
-            values[name] = parser(text)
+            values[name] = parser.parse(text)
         except (ValueError, KeyError) as error:
-            expected = parser.__doc__ or ""
-            raise InvalidOptionError(f"option {name}={text!r}", expected=expected, hint=f"Set {name} again.") from error
+            raise InvalidOptionError(
+                f"option {name}={text!r}", expected=parser.takes, hint=f"Set {name} again."
+            ) from error
     return Options(**values)  # type: ignore[arg-type]  # PARSERS has the types of the fields: a test holds them together

@@ -111,35 +111,42 @@ class Topic(StrEnum):
 
 
 class EntryKind(StrEnum):
-    """What an outbox entry says once it is published."""
+    """What is owed to the world."""
 
     JOB = "job"
-    """Start an execution that computes."""
+    """A message: start an execution that computes."""
     FINALIZE = "finalize"
-    """Start an execution that only merges and commits."""
+    """A message: start an execution that only merges and commits."""
     OUTCOME = "outcome"
-    """Tell the world how it ended."""
+    """An event: how it ended."""
+    MANIFEST = "manifest"
+    """A write: ``SUBMISSION_ID/manifest.json``, after the commit."""
+    STOP = "stop"
+    """A call: stop an execution that nobody waits for any more."""
+    SWEEP = "sweep"
+    """Deletions: the parts, and what losing finalizers left."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
-    """A message owed to the world; its body is made from the record when it is published.
+    """Something owed to the world; what it says is made from the record when it is paid.
 
     Attributes:
-        id: Constant: publishing twice sends the same id twice.
+        id: Constant: paying twice sends the same id twice.
         epoch: For JOB, the epoch that the claim will open; for FINALIZE, the one to finish.
+        number: For FINALIZE, which request of its epoch this is, from 1.
         n_requesters: For OUTCOME, how many requesters it names, in the order they came.
+        execution: For STOP, which one.
+        not_before: Server time before which it is not due.
     """
 
     id: str
     kind: EntryKind
     epoch: int = 0
+    number: int = 0
     n_requesters: int = 0
-
-    @property
-    def topic(self) -> Topic:
-        """Where it is published."""
-        return Topic.EVENTS if self.kind is EntryKind.OUTCOME else Topic.JOBS
+    execution: str = ""
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +157,11 @@ class Submission:
         requested: Options as requested, by name; parsed with ``parse_options``.
         epoch: The fencing number, +1 at every dispatch.
         attempts: Dispatches that count against the limit.
-        finalize_attempts: Executions asked to finalize after one was lost, in this epoch.
+        finalize_attempts: Finalize-only executions asked for in this epoch, after a finalizer was lost.
+        finalize_started: The latest of them that dispatch has taken on.
         lease: Held by dispatch while DISPATCHING, by the finalizer while FINALIZING.
         owner: The execution that owns the epoch; None until its first task has recorded it.
-        executions: Every execution known to have been started in this epoch, for looking up and stopping.
+        executions: Every execution known to have been started in this epoch, to look up and to stop.
         changed_at: Server time of the write that led to the present state.
         waiting_since: When capacity was first refused.
         last_problem: What went wrong in the latest lost attempt, for people.
@@ -171,6 +179,7 @@ class Submission:
     epoch: int = 0
     attempts: int = 0
     finalize_attempts: int = 0
+    finalize_started: int = 0
     lease: Lease | None = None
     owner: str | None = None
     executions: tuple[str, ...] = ()

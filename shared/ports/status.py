@@ -46,7 +46,7 @@ class HistoryEntry:
     note: str = ""
 
 
-Change: TypeAlias = Callable[[Submission, Sequence[TaskRecord], datetime], Submission]
+TransactedChange: TypeAlias = Callable[[Submission, Sequence[TaskRecord], datetime], Submission]
 """From the record, the tasks of its present epoch and the store's time to the new record; raises to write nothing."""
 
 
@@ -81,7 +81,7 @@ class StatusStore(Protocol):
         """
         ...
 
-    def transact(self, submission_id: str, change: Change) -> Stored[Submission]:
+    def transact(self, submission_id: str, change: TransactedChange) -> Stored[Submission]:
         """Read record and tasks, change the record and write it, all as one: for the commit.
 
         ``change`` may be called more than once and must be pure. What it raises passes through, and nothing is written.

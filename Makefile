@@ -1,0 +1,41 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`.
+.DEFAULT_GOAL := help
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: help setup run test test-fast check format oracle docs clean
+
+help: ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: ## .venv with everything in it
+	@tools/setup
+
+run: setup ## real cells through the whole pipeline, and how their labels compare
+	@$(BIN)/celldrop demo
+
+oracle: setup ## an environment of its own for the CellTypist package, which the tests compare with
+	@tools/oracle-env
+
+test: setup oracle ## the whole suite
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+test-fast: setup ## without the slow ones
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
+
+check: setup ## format, lint, types, dependency rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: setup ## write the generated pages of docs/reference anew
+	$(BIN)/python tools/reference_docs.py
+
+clean: ## remove what was made, but for results
+	rm -rf $(VENV) .venv-oracle .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,123 @@
+"""What a person sees: plain lines and tables, progress bars at a terminal, one JSON object for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from shared.domain.errors import CelldropError, InputError
+
+
+class Exit(IntEnum):
+    """The statuses that every command ends with."""
+
+    DONE = 0
+    INTERNAL = 1
+    USAGE = 2
+    REFUSED = 3
+
+
+@dataclass(slots=True)
+class Output:
+    """Where words go: stdout for people, or stderr with one JSON object alone on stdout."""
+
+    as_json: bool = False
+    console: Console = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.console = Console(stderr=self.as_json, highlight=False, soft_wrap=True)
+
+    def say(self, text: str = "", *, style: str = "") -> None:
+        """One line; markup in the text is not interpreted."""
+        self.console.print(text, style=style or None, markup=False)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+        """A small table."""
+        table = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(*row)
+        self.console.print(table)
+
+    def result(self, value: object) -> None:
+        """The one JSON object, where it was asked for."""
+        if self.as_json:
+            json.dump(value, sys.stdout, indent=1, ensure_ascii=False, default=str)
+            sys.stdout.write("\n")
+
+    def error(self, error: CelldropError) -> Exit:
+        """What went wrong and what to do; the exit status that belongs to it."""
+        problem = {"code": error.code, "message": error.message, "hint": error.hint}
+        self.result({"error": problem, **problem})
+        stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+        stderr.print(f"{error.code}: {error.message}", style="bold red", markup=False)
+        if error.hint:
+            stderr.print(error.hint, markup=False)
+        return status_of(error)
+
+    @contextmanager
+    def progress(self, what: str, total: int | None) -> Iterator[Bar]:
+        """A bar at a terminal; elsewhere a plain line at every tenth."""
+        if self.console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            with Progress(*columns, console=self.console, transient=True) as rich_bar:
+                yield _RichBar(rich_bar, what, total)
+        else:
+            yield _PlainBar(self, what, total)
+
+
+class Bar:
+    """Progress of one long piece of work."""
+
+    def update(self, done: int, total: int | None = None, what: str | None = None) -> None:
+        """Show that ``done`` of ``total`` are done; ``what`` renames the work."""
+        raise NotImplementedError
+
+
+class _RichBar(Bar):
+    def __init__(self, progress: Progress, what: str, total: int | None) -> None:
+        self._progress = progress
+        self._task = progress.add_task(what, total=total)
+
+    def update(self, done: int, total: int | None = None, what: str | None = None) -> None:
+        self._progress.update(self._task, completed=done, total=total, description=what)
+
+
+class _PlainBar(Bar):
+    def __init__(self, output: Output, what: str, total: int | None) -> None:
+        self._output = output
+        self._what = what
+        self._total = total
+        self._said: tuple[str, int] | None = None
+
+    def update(self, done: int, total: int | None = None, what: str | None = None) -> None:
+        self._what = what or self._what
+        self._total = total or self._total
+        tenth = 10 * done // self._total if self._total else 0
+        if self._said != (self._what, tenth):
+            self._said = (self._what, tenth)
+            of = f": {done:,} of {self._total:,}" if self._total else ""
+            self._output.say(f"{self._what}{of}")
+
+
+_USAGE_CODES = frozenset({"INVALID_OPTION", "INVALID_SETTING", "MODEL_NOT_FOUND", "SUBMISSION_NOT_FOUND"})
+_REFUSED_CODES = frozenset({"MODEL_UNSAFE", "MODEL_UNSUPPORTED", "INVALID_BUNDLE", "TRAINING_DATA_UNUSABLE"})
+
+
+def status_of(error: CelldropError) -> Exit:
+    """2 for what was asked wrongly, 3 for an input that is refused, 1 for the rest."""
+    if isinstance(error, InputError) or error.code in _REFUSED_CODES:
+        return Exit.REFUSED
+    return status_of_code(error.code)
+
+
+def status_of_code(code: str) -> Exit:
+    """The same, for a code alone."""
+    return Exit.USAGE if code in _USAGE_CODES else Exit.INTERNAL

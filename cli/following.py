@@ -1,0 +1,118 @@
+"""Seeing a submission through: step the pipeline, show its progress, say how it ended."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from cli.console import Bar, Exit, Output, status_of_code
+from cli.embedded import Embedded, link_result
+from shared.domain.submission import State, Submission
+from shared.ports.status import StatusStore, Stored
+from shared.records import verdict_document
+
+STEP_S = 0.05
+WORDS = {
+    State.QUEUED: "Queued",
+    State.DISPATCHING: "Starting",
+    State.RUNNING: "Annotating cells",
+    State.FINALIZING: "Writing results",
+    State.WAITING_CAPACITY: "Waiting for capacity",
+}
+
+
+def see_through(embedded: Embedded, submission_id: str, output: Output) -> Stored[Submission]:
+    """Step the pipeline until the submission has ended and owes nothing that is due."""
+    store = embedded.local.ports.store
+    stored = store.get(submission_id)
+    with output.progress(WORDS.get(stored.value.state, "Done"), None) as bar:
+        while True:
+            embedded.step()
+            stored = store.get(submission_id)
+            show(store, stored.value, bar)
+            if stored.value.state.final and not _due(stored):
+                return stored
+            time.sleep(STEP_S)
+
+
+def _due(stored: Stored[Submission]) -> bool:
+    return any(entry.not_before is None or entry.not_before <= stored.read_at for entry in stored.value.outbox)
+
+
+def show(store: StatusStore, record: Submission, bar: Bar) -> None:
+    """Progress in cells, from the tasks' heartbeats."""
+    total = record.plan.n_cells if record.plan else None
+    done = 0
+    if record.state in {State.RUNNING, State.FINALIZING}:
+        tasks = [stored.value for stored in store.tasks(record.id, record.epoch)]
+        done = sum(len(task.rows) if task.receipt else task.rows_done for task in tasks)
+    bar.update(done, total, WORDS.get(record.state, record.state.capitalize()))
+
+
+def report_end(embedded: Embedded, stored: Stored[Submission], output: Output) -> Exit:
+    """Say how it ended, in words or as JSON; the exit status that belongs to it."""
+    record = stored.value
+    folder = link_result(embedded.layout, record)
+    output.result(outcome_document(record, folder))
+    if record.state is State.SUCCEEDED:
+        assert folder is not None
+        _say_success(record, folder, output)
+        return Exit.DONE
+    return _say_failure(record, output)
+
+
+def _say_success(record: Submission, folder: Path, output: Output) -> None:
+    assert record.result is not None
+    summary = record.result.summary
+    output.say()
+    output.say(f"{summary.get('headline', 'Done.')}", style="bold")
+    counts = summary.get("label_counts")
+    if isinstance(counts, dict):
+        n_cells = sum(counts.values()) or 1
+        ordered = sorted(counts.items(), key=lambda item: -item[1])[:12]
+        output.table(["label", "cells", "share"], [[k, f"{v:,}", f"{v / n_cells:.1%}"] for k, v in ordered])
+    for finding in record.verdict.warnings if record.verdict else ():
+        output.say(f"Note ({finding.code}): {finding.message}", style="yellow")
+    output.say()
+    output.say(f"Report            {folder / 'report.html'}")
+    for path in sorted(folder.iterdir()):
+        if path.name != "report.html":
+            output.say(f"                  {path}")
+
+
+def _say_failure(record: Submission, output: Output) -> Exit:
+    failure = record.failure
+    assert failure is not None
+    output.say(f"{record.state}: {failure.code}: {failure.message}", style="bold red")
+    if failure.hint:
+        output.say(failure.hint)
+    for finding in record.verdict.findings if record.verdict else ():
+        if finding.code != failure.code:
+            output.say(f"  {finding.severity} {finding.code}: {finding.message}")
+    if record.state is State.REJECTED:
+        return Exit.REFUSED if status_of_code(failure.code) is not Exit.USAGE else Exit.USAGE
+    return Exit.REFUSED if failure.code in REFUSED_LATE else Exit.INTERNAL
+
+
+REFUSED_LATE = frozenset(
+    {"INPUT_CHANGED", "INPUT_NOT_FOUND", "BAD_VALUES", "DUPLICATE_CELLS", "FILE_DAMAGED", "FILE_UNSAFE"}
+)
+"""Refusals that only a whole read can tell."""
+
+
+def outcome_document(record: Submission, folder: Path | None) -> dict[str, Any]:
+    """What ``--json`` prints of a submission."""
+    failure, result = record.failure, record.result
+    return {
+        "submission_id": record.id,
+        "state": record.state,
+        "code": failure.code if failure else None,
+        "message": failure.message if failure else None,
+        "hint": failure.hint if failure else None,
+        "model": f"{record.model.name}@{record.model.version}" if record.model else None,
+        "results": str(folder) if folder else None,
+        "files": sorted(str(path) for path in folder.iterdir()) if folder else [],
+        "summary": dict(result.summary) if result else {},
+        "verdict": verdict_document(record.verdict) if record.verdict else None,
+    }

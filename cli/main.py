@@ -1,0 +1,205 @@
+"""The command line, one function a command; the work is done in the modules beside it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from cli.console import Exit, Output
+from shared.domain.errors import CelldropError
+from shared.settings import Settings, load_settings
+from shared.telemetry import configure
+
+log = logging.getLogger(__name__)
+
+app = typer.Typer(
+    help="Drop an AnnData file, get its cells annotated.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models = typer.Typer(help="Model bundles: import, train, list, show, evaluate.", no_args_is_help=True)
+app.add_typer(models, name="models")
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
+HomeOption = Annotated[
+    Optional[Path],  # noqa: UP045  # typer reads this form on every Python
+    typer.Option("--out", "--home", help="The folder of results and state [default: celldrop-out]."),
+]
+FileArgument = Annotated[Path, typer.Argument(help="An .h5ad file, or a 10x .h5.", show_default=False)]
+ModelOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--model", help="NAME, NAME@VERSION, or the folder of a bundle."),
+]
+SetOption = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="An option: tasks=7, scores=full, matrix=raw, … (may be repeated)."
+    ),
+]
+
+
+def settings_for(home: Path | None) -> Settings:
+    """The settings, with the folder that was given on the command line."""
+    return load_settings(home=home) if home else load_settings()
+
+
+def finish(output: Output, action: Callable[[], Exit]) -> None:
+    """Do it, and end with its exit status; an error of ours is said in words, with what to do."""
+    configure("text", "WARNING")
+    try:
+        status = action()
+    except CelldropError as error:
+        status = output.error(error)
+    raise typer.Exit(int(status))
+
+
+@app.command()
+def run(  # one parameter an option
+    file: FileArgument,
+    *,
+    model: ModelOption = None,
+    out: HomeOption = None,
+    set_: SetOption = None,
+    rerun: Annotated[bool, typer.Option("--rerun", help="Annotate again, even if there are results.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Annotate one file here and now: report, annotated.h5ad and tables."""
+    from cli.running import read_pairs
+    from cli.running import run as run_file
+
+    output = Output(as_json)
+    finish(
+        output,
+        lambda: run_file(
+            settings_for(out), file, model=model, options=read_pairs(set_ or []), rerun=rerun, output=output
+        ),
+    )
+
+
+@app.command()
+def validate(
+    file: FileArgument,
+    *,
+    model: ModelOption = None,
+    set_: SetOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what is in a file, which matrix would be used and why, and what stands in the way."""
+    from cli.validating import validate_file
+
+    output = Output(as_json)
+    finish(output, lambda: validate_file(settings_for(None), file, model=model, pairs=set_ or [], output=output))
+
+
+@app.command()
+def serve(
+    *,
+    out: HomeOption = None,
+    port: Annotated[Optional[int], typer.Option(help="On loopback [default: 8080].")] = None,  # noqa: UP045
+) -> None:
+    """Watch an inbox folder and annotate what is dropped there; with HTTP and a web page on loopback."""
+    from cli.serve import serve_forever
+
+    output = Output()
+    finish(output, lambda: serve_forever(settings_for(out), port, output))
+
+
+@app.command()
+def submit(
+    file: FileArgument,
+    *,
+    model: ModelOption = None,
+    out: HomeOption = None,
+    set_: SetOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Queue a file for a running `celldrop serve` at the same folder; prints the submission's id."""
+    from cli.remote import submit_file
+
+    output = Output(as_json)
+    finish(output, lambda: submit_file(settings_for(out), file, model=model, pairs=set_ or [], output=output))
+
+
+@app.command()
+def status(
+    submission_id: Annotated[Optional[str], typer.Argument(help="All of them when left out.")] = None,  # noqa: UP045
+    *,
+    out: HomeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say where a submission stands, or list the latest ones."""
+    from cli.remote import show_status
+
+    output = Output(as_json)
+    finish(output, lambda: show_status(settings_for(out), submission_id, output))
+
+
+@app.command()
+def watch(
+    submission_id: Annotated[str, typer.Argument(show_default=False)],
+    *,
+    out: HomeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Follow a submission that a running `celldrop serve` works on, until it ends."""
+    from cli.remote import watch_submission
+
+    output = Output(as_json)
+    finish(output, lambda: watch_submission(settings_for(out), submission_id, output))
+
+
+@app.command()
+def cancel(
+    submission_id: Annotated[str, typer.Argument(show_default=False)],
+    *,
+    out: HomeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Stop a submission."""
+    from cli.remote import cancel_submission
+
+    output = Output(as_json)
+    finish(output, lambda: cancel_submission(settings_for(out), submission_id, output))
+
+
+@app.command()
+def doctor(*, out: HomeOption = None, as_json: JsonFlag = False) -> None:
+    """Check this installation, and say what to do about what is wrong."""
+    from cli.doctor import examine
+
+    output = Output(as_json)
+    finish(output, lambda: examine(settings_for(out), output))
+
+
+@app.command()
+def demo(*, out: HomeOption = None, as_json: JsonFlag = False) -> None:
+    """Annotate the 700 real PBMC that scanpy's package carries, and compare with the labels in the file."""
+    from cli.demo import run_demo
+
+    output = Output(as_json)
+    finish(output, lambda: run_demo(settings_for(out), output))
+
+
+def main() -> None:
+    """The `celldrop` command: statuses 0 done, 1 internal fault, 2 usage, 3 input refused."""
+    from cli import models as _models  # noqa: F401  # registers its commands
+
+    try:
+        app()
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; run the same command again to go on.", err=True)
+        sys.exit(130)
+    except Exception:
+        log.exception("A fault of ours; please report it with the lines above.")
+        sys.exit(int(Exit.INTERNAL))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""`celldrop validate`: the verdict on a file, in words or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cli.console import Exit, Output
+from cli.embedded import Embedded, drop_of_file, open_embedded
+from cli.running import model_option, read_pairs
+from functions.ingest.data_manager import needs_of, pinned
+from shared.domain.options import parse_options
+from shared.domain.submission import ObjectRef
+from shared.domain.verdict import Finding, Severity, Verdict
+from shared.h5ad.judging import validate
+from shared.h5ad.source import BlobSource
+from shared.records import verdict_document
+from shared.settings import Settings
+
+
+def validate_file(settings: Settings, file: Path, *, model: str | None, pairs: Sequence[str], output: Output) -> Exit:
+    """Judge a file as ingest does; with a model, also whether they fit.
+
+    Raises:
+        CelldropError: The file or the request cannot be used.
+    """
+    options = parse_options(read_pairs(pairs))
+    embedded = open_embedded(settings)
+    try:
+        source = drop_of_file(embedded, file, {}).source
+        verdict = _judge(embedded, source, model or options.model, options.matrix)
+    finally:
+        embedded.close()
+    refusal = verdict.refusals[0] if verdict.refusals else None
+    summary = {"code": refusal.code, "message": refusal.message, "hint": refusal.hint} if refusal else {"code": None}
+    output.result({"file": str(file), **summary, **verdict_document(verdict)})
+    say_verdict(verdict, file, output)
+    return Exit.DONE if verdict.accepted else Exit.REFUSED
+
+
+def _judge(embedded: Embedded, source: ObjectRef, model: str | None, matrix: str | None) -> Verdict:
+    blobs = embedded.local.ports.blobs
+    needs = None
+    if model is not None:
+        card, _ = embedded.ingest.data.model(model_option(embedded, model))
+        needs = needs_of(card)
+    info = pinned(blobs, source)
+    return validate(BlobSource(blobs, source, info.size_bytes), needs, matrix=matrix)
+
+
+def say_verdict(verdict: Verdict, file: Path, output: Output) -> None:
+    """The verdict in words."""
+    answer = "can be annotated" if verdict.accepted else "cannot be annotated"
+    output.say(f"{file.name} {answer}.", style="bold green" if verdict.accepted else "bold red")
+    output.say(
+        f"  {verdict.n_cells:,} cells, {verdict.n_genes:,} genes, {verdict.size_bytes:,} bytes, {verdict.layout}"
+    )
+    if verdict.matrix:
+        output.say(f"  matrix  {verdict.matrix.path} ({verdict.matrix.state}): {verdict.matrix.why}")
+    if verdict.genes:
+        output.say(f"  genes   {verdict.genes.kind} in var column {verdict.genes.column!r}, {verdict.genes.species}")
+    if verdict.overlap:
+        overlap = verdict.overlap
+        output.say(f"  model   {overlap.n_matched:,} of {overlap.n_model:,} features found ({overlap.fraction:.0%})")
+    for finding in verdict.findings:
+        _say_finding(finding, output)
+
+
+def _say_finding(finding: Finding, output: Output) -> None:
+    style = "red" if finding.severity is Severity.REFUSAL else "yellow"
+    output.say(f"  {finding.severity} {finding.code}: {finding.message}", style=style)
+    if finding.hint:
+        output.say(f"    {finding.hint}")

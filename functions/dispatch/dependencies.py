@@ -1,0 +1,31 @@
+"""Builds dispatch from the settings, once a process."""
+
+from __future__ import annotations
+
+import secrets
+from functools import cache
+
+from functions.dispatch.services import Dispatch
+from shared.outbox import Outbox
+from shared.settings import Settings, load_settings
+from shared.wiring import Ports, build_ports
+
+
+def build_dispatch(settings: Settings, ports: Ports) -> Dispatch:
+    """The service over given ports."""
+    return Dispatch(
+        store=ports.store,
+        outbox=Outbox(ports.store, ports.bus, jobs=ports.jobs),
+        jobs=ports.jobs,
+        limits=settings.limits,
+        rates=settings.rates,
+        new_token=lambda: secrets.token_hex(6),
+        task_timeout_s=settings.task_timeout_s,
+    )
+
+
+@cache
+def dispatch_service() -> Dispatch:
+    """The deployed function's service."""
+    settings = load_settings()
+    return build_dispatch(settings, build_ports(settings))

@@ -1,0 +1,158 @@
+"""Dispatch: a job message becomes one claimed epoch and one started execution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import assert_never
+
+from shared.domain import machine
+from shared.domain.errors import (
+    CelldropError,
+    IllegalTransitionError,
+    NoCapacityError,
+    StaleWorkerError,
+    SubmissionNotFoundError,
+)
+from shared.domain.machine import Limits
+from shared.domain.options import parse_options
+from shared.domain.plan import Accelerator, Plan, Rates, Workload, make_plan
+from shared.domain.submission import EntryKind, Failure, Submission
+from shared.messages import JobMessage
+from shared.outbox import Outbox
+from shared.ports.jobs import JobRequest, JobRunner
+from shared.ports.status import StatusStore, Stored
+from shared.updates import update
+
+
+class Dispatched(StrEnum):
+    """What became of a job message."""
+
+    STARTED = "started"
+    STALE = "stale"
+    UNKNOWN = "no answer"
+    WAITING = "waiting for capacity"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """The service: claims before it starts anything, so that a second delivery starts nothing."""
+
+    store: StatusStore
+    outbox: Outbox
+    jobs: JobRunner
+    limits: Limits
+    rates: Rates
+    new_token: Callable[[], str]
+    task_timeout_s: int
+
+    def handle(self, message: JobMessage) -> Dispatched:
+        """Start what the message asks for, once.
+
+        Idempotent: the claim moves the epoch (or the finalize number) on by a conditional write, and a message
+        for a number that is past is stale. A start whose answer is lost is left to the lease.
+
+        Raises:
+            UnavailableError: The store did not answer; deliver the message again.
+            NoCapacityError: No room for a finalize-only execution; deliver the message again.
+        """
+        try:
+            match message.kind:
+                case EntryKind.JOB:
+                    stored = self._claim(message)
+                case EntryKind.FINALIZE:
+                    stored = self._claim_finalize(message)
+                case _:
+                    assert_never(message.kind)
+        except (StaleWorkerError, IllegalTransitionError, SubmissionNotFoundError):
+            return Dispatched.STALE
+        return self._start(stored.value, message)
+
+    def _claim(self, message: JobMessage) -> Stored[Submission]:
+        token = self.new_token()
+
+        def change(record: Submission, now: datetime) -> Submission:
+            if record.epoch + 1 != message.epoch:
+                raise StaleWorkerError(f"{record.id} is in epoch {record.epoch}", expected=f"{message.epoch - 1}")
+            plan = plan_of(record, self.rates)
+            return machine.claim(record, now=now, token=token, plan=plan, limits=self.limits)
+
+        return update(self.store, message.submission_id, change)
+
+    def _claim_finalize(self, message: JobMessage) -> Stored[Submission]:
+        return update(
+            self.store,
+            message.submission_id,
+            lambda record, _: machine.claim_finalize(record, epoch=message.epoch, number=message.number),
+        )
+
+    def _start(self, record: Submission, message: JobMessage) -> Dispatched:
+        try:
+            execution = self.jobs.start(self._request(record, message))
+        except NoCapacityError:
+            if message.kind is EntryKind.FINALIZE:
+                self._hand_back(message)
+                raise
+            return self._end(record, Dispatched.WAITING, lambda newest, now: machine.await_capacity(newest, now=now))
+        except CelldropError as error:
+            if error.retryable:  # It may have started: the lease, not a second start, decides.
+                return Dispatched.UNKNOWN
+            failure = Failure(error.code, error.message, error.hint)
+            return self._end(record, Dispatched.FAILED, lambda newest, now: machine.fail(newest, failure, now=now))
+        self._note(record, execution)
+        return Dispatched.STARTED
+
+    def _request(self, record: Submission, message: JobMessage) -> JobRequest:
+        assert record.plan is not None
+        finalize_only = message.kind is EntryKind.FINALIZE
+        return JobRequest(
+            submission_id=record.id,
+            epoch=record.epoch,
+            n_tasks=1 if finalize_only else record.plan.n_tasks,
+            accelerator=Accelerator.CPU if finalize_only else record.plan.accelerator,
+            timeout_s=self.task_timeout_s,
+            finalize_only=finalize_only,
+        )
+
+    def _note(self, record: Submission, execution: str) -> None:
+        try:
+            update(
+                self.store,
+                record.id,
+                lambda now_record, _: machine.note_execution(now_record, epoch=record.epoch, execution=execution),
+            )
+        except StaleWorkerError:
+            self.jobs.cancel(execution)
+
+    def _hand_back(self, message: JobMessage) -> None:
+        def change(newest: Submission, now: datetime) -> Submission:
+            return machine.return_finalize(newest, epoch=message.epoch, number=message.number, now=now)
+
+        with suppress(StaleWorkerError):
+            update(self.store, message.submission_id, change)
+
+    def _end(self, record: Submission, outcome: Dispatched, change: machine.Change) -> Dispatched:
+        def in_epoch(newest: Submission, now: datetime) -> Submission:
+            if newest.epoch != record.epoch:
+                raise StaleWorkerError(f"{newest.id} is in epoch {newest.epoch}", expected=str(record.epoch))
+            return change(newest, now)
+
+        try:
+            self.outbox.pay(update(self.store, record.id, in_epoch))
+        except (StaleWorkerError, IllegalTransitionError):
+            return Dispatched.STALE
+        return outcome
+
+
+def plan_of(record: Submission, rates: Rates) -> Plan:
+    """The plan for an accepted submission: from its verdict, its model's cost hints and what was asked for."""
+    assert record.verdict is not None
+    assert record.verdict.matrix is not None
+    assert record.model is not None
+    matrix = record.verdict.matrix
+    work = Workload(matrix.n_cells, matrix.nnz, record.verdict.size_bytes)
+    return make_plan(work, record.model.cost, rates, tasks=parse_options(record.requested).tasks)

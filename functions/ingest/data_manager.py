@@ -1,0 +1,105 @@
+"""What ingest reads: the dropped object, and the model it is to be annotated with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from functions.ingest.schemas import Drop, StorageObject, requested_options
+from shared.bundle import ModelCard
+from shared.domain.errors import BlobNotFoundError, InputChangedError, InputNotFoundError, InputTooLargeError
+from shared.domain.submission import ModelRef, ObjectRef
+from shared.domain.verdict import Verdict
+from shared.h5ad.judging import ModelNeeds, validate
+from shared.h5ad.source import BlobSource
+from shared.models import find_model
+from shared.ports.blobs import BlobInfo, BlobStore
+from shared.wiring import ADHOC_MODELS_BUCKET
+
+DIGEST_PREFIX = "sha256:"
+
+
+@dataclass(frozen=True, slots=True)
+class Validator:
+    """The heavy part of ingest: look into the file by ranged reads, and judge it for a model."""
+
+    blobs: BlobStore
+    max_bytes: int
+    max_cells: int
+
+    def __call__(self, source: ObjectRef, card: ModelCard, matrix: str | None) -> Verdict:
+        """The verdict on one object generation.
+
+        Raises:
+            InputError: The object is gone, replaced, or past a limit of this deployment.
+        """
+        info = pinned(self.blobs, source)
+        if info.size_bytes > self.max_bytes:
+            raise InputTooLargeError(
+                f"{info.size_bytes:,} bytes", expected=f"at most {self.max_bytes:,}", where=str(source)
+            )
+        verdict = validate(BlobSource(self.blobs, source, info.size_bytes), needs_of(card), matrix=matrix)
+        if verdict.n_cells > self.max_cells:
+            raise InputTooLargeError(
+                f"{verdict.n_cells:,} cells", expected=f"at most {self.max_cells:,}", where=str(source)
+            )
+        return verdict
+
+
+def pinned(blobs: BlobStore, source: ObjectRef) -> BlobInfo:
+    """The object, if its newest generation is still the pinned one.
+
+    Raises:
+        InputNotFoundError: There is no such object.
+        InputChangedError: It was replaced; the newer generation has an event of its own.
+    """
+    try:
+        info = blobs.stat(source.bucket, source.name)
+    except BlobNotFoundError as error:
+        raise InputNotFoundError(
+            "the object is not there", where=f"{source.bucket}/{source.name}", hint="Drop the file again."
+        ) from error
+    if info.ref.generation != source.generation:
+        raise InputChangedError(
+            "the object was replaced before it was read",
+            where=str(source),
+            hint="Nothing to do: the newer file is annotated by itself.",
+        )
+    return info
+
+
+def needs_of(card: ModelCard) -> ModelNeeds:
+    """What a model asks of a file."""
+    return ModelNeeds(card.features, card.species, card.default_overlap, reference=card.reference)
+
+
+@dataclass(frozen=True, slots=True)
+class IngestData:
+    """Drops and models, as ingest's services see them."""
+
+    blobs: BlobStore
+    models_bucket: str
+    default_model: str
+
+    def drop_of(self, event: StorageObject) -> Drop | None:
+        """The drop behind an event, with the options that the object carries; None when it is gone or replaced."""
+        bare = Drop(event.ref)
+        if bare.ignored:
+            return bare
+        try:
+            info = pinned(self.blobs, event.ref)
+        except (InputNotFoundError, InputChangedError):
+            return None
+        options, rerun_token = requested_options(event.name, info.metadata)
+        return Drop(event.ref, options, rerun_token)
+
+    def model(self, asked: str | None) -> tuple[ModelCard, ModelRef]:
+        """The card asked for, or the deployment's default, pinned by digest.
+
+        Raises:
+            ModelNotFoundError: No such bundle.
+            InvalidBundleError: Its card breaks the format.
+        """
+        reference = asked or self.default_model
+        bucket = ADHOC_MODELS_BUCKET if reference.startswith(DIGEST_PREFIX) else self.models_bucket
+        card, prefix = find_model(self.blobs, bucket, reference)
+        return card, ModelRef(card.name, card.version, card.digest, bucket, prefix, card.cost)

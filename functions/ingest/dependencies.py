@@ -1,0 +1,25 @@
+"""Builds ingest from the settings, once a process."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from functions.ingest.data_manager import IngestData, Validator
+from functions.ingest.services import Ingest
+from shared.outbox import Outbox
+from shared.settings import Settings, load_settings
+from shared.wiring import Ports, build_ports
+
+
+def build_ingest(settings: Settings, ports: Ports) -> Ingest:
+    """The service over given ports."""
+    data = IngestData(ports.blobs, settings.models_bucket, settings.default_model)
+    validator = Validator(ports.blobs, settings.max_input_bytes, settings.max_cells)
+    return Ingest(ports.store, Outbox(ports.store, ports.bus), data, validator)
+
+
+@cache
+def ingest_service() -> Ingest:
+    """The deployed function's service."""
+    settings = load_settings()
+    return build_ingest(settings, build_ports(settings))

@@ -1,0 +1,85 @@
+"""What ingest is told: a Cloud Storage event, turned into a drop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shared.domain.errors import InvalidMessageError
+from shared.domain.submission import ObjectRef, Requester
+
+METADATA_PREFIX = "celldrop-"
+MODEL_SEGMENT = "model="
+RERUN_KEY = "rerun"
+TEMPORARY_MARKS = ("/tmp/parallel_composite_uploads/", "/tmp/gsutil_parallel", "_component_")  # noqa: S108  # object names
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """One object generation that somebody wants annotated.
+
+    Attributes:
+        options: As requested, by name.
+        requester: Whom to tell, where they said who they are.
+    """
+
+    source: ObjectRef
+    options: Mapping[str, str] = field(default_factory=dict)
+    rerun_token: str | None = None
+    requester: Requester | None = None
+
+    @property
+    def ignored(self) -> bool:
+        """Whether the name says that this is not a drop: a piece of a parallel upload, or a folder's placeholder."""
+        path = f"/{self.source.name}"
+        return path.endswith("/") or any(mark in path for mark in TEMPORARY_MARKS)
+
+
+class StorageObject(BaseModel):
+    """The data of a ``google.cloud.storage.object.v1.finalized`` event; only the name is taken from it.
+
+    Options are read from the object itself, at its generation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    bucket: str
+    name: str
+    generation: int
+
+    @property
+    def ref(self) -> ObjectRef:
+        """The object generation."""
+        return ObjectRef(self.bucket, self.name, self.generation)
+
+
+def parse_storage_event(data: object) -> StorageObject:
+    """Read an event's data.
+
+    Raises:
+        InvalidMessageError: Not a storage object.
+    """
+    try:
+        return StorageObject.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "data"
+        raise InvalidMessageError(
+            f"storage event, {place}: {first['msg']}", expected="bucket, name, generation"
+        ) from error
+
+
+def requested_options(name: str, metadata: Mapping[str, str]) -> tuple[dict[str, str], str | None]:
+    """Options and rerun token that ride on an object: its metadata, then a ``model=NAME/`` segment of its path."""
+    options = {
+        key.removeprefix(METADATA_PREFIX).replace("-", "_"): value
+        for key, value in metadata.items()
+        if key.startswith(METADATA_PREFIX)
+    }
+    segments = name.split("/")[:-1]
+    models = [part.removeprefix(MODEL_SEGMENT) for part in segments if part.startswith(MODEL_SEGMENT)]
+    if models:
+        options.setdefault("model", models[-1])
+    return options, options.pop(RERUN_KEY, None)

@@ -1,0 +1,23 @@
+"""Builds reconcile from the settings, once a process."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from functions.reconcile.services import Reconcile
+from shared.outbox import Outbox
+from shared.settings import Settings, load_settings
+from shared.wiring import Ports, build_ports
+
+
+def build_reconcile(settings: Settings, ports: Ports) -> Reconcile:
+    """The service over given ports."""
+    outbox = Outbox(ports.store, ports.bus, ports.blobs, ports.jobs, settings.work_bucket)
+    return Reconcile(ports.store, outbox, ports.jobs, settings.limits)
+
+
+@cache
+def reconcile_service() -> Reconcile:
+    """The deployed function's service."""
+    settings = load_settings()
+    return build_reconcile(settings, build_ports(settings))

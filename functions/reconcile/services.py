@@ -1,0 +1,165 @@
+"""Reconcile: every minute, pay what is owed and mend what was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from shared.domain import machine
+from shared.domain.errors import CelldropError, IllegalTransitionError, StaleWorkerError
+from shared.domain.machine import Limits
+from shared.domain.submission import FINAL_STATES, State, Submission, TaskRecord
+from shared.outbox import Outbox
+from shared.ports.jobs import ExecutionReport, ExecutionState, JobRunner
+from shared.ports.status import StatusStore, Stored
+from shared.updates import update
+
+OPEN_STATES = tuple(state for state in State if state not in FINAL_STATES)
+OVER = frozenset({ExecutionState.SUCCEEDED, ExecutionState.FAILED, ExecutionState.CANCELLED})
+
+
+@dataclass(slots=True)
+class Sweep:
+    """What one pass did: ids mended, and what could not be done this time."""
+
+    mended: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconcile:
+    """The service: a pass over everything that is open or owed; one submission's fault never stops the others."""
+
+    store: StatusStore
+    outbox: Outbox
+    jobs: JobRunner
+    limits: Limits
+    batch: int = 1000
+    capacity_pause: timedelta = timedelta(minutes=1)
+
+    def sweep(self) -> Sweep:
+        """One pass. Idempotent: each mend is a conditional write from the state that it mends."""
+        done = Sweep()
+        for stored in self._due():
+            try:
+                if self.mend(stored):
+                    done.mended.append(stored.value.id)
+            except CelldropError as error:
+                done.faults.append(f"{stored.value.id}: {error.code}: {error.message}")
+        return done
+
+    def mend(self, stored: Stored[Submission]) -> bool:
+        """Mend one submission and pay what it owes; whether anything was to be mended.
+
+        Raises:
+            UnavailableError: A service did not answer; the next pass tries again.
+        """
+        change = self._change_for(stored)
+        if change is None:
+            self.outbox.pay(stored)
+            return False
+        try:
+            self.outbox.pay(update(self.store, stored.value.id, self._from(stored.value, change)))
+        except (StaleWorkerError, IllegalTransitionError):
+            return False
+        return True
+
+    def _due(self) -> Iterable[Stored[Submission]]:
+        found = self.store.find(OPEN_STATES, limit=self.batch)
+        found += self.store.find(with_outbox=True, limit=self.batch)
+        return {stored.value.id: stored for stored in found}.values()
+
+    @staticmethod
+    def _from(seen: Submission, change: machine.Change) -> machine.Change:
+        """The change, only if the record still is where it was seen: news that came meanwhile wins."""
+
+        def guarded(newest: Submission, now: datetime) -> Submission:
+            same = (newest.state, newest.epoch, newest.lease, newest.changed_at)
+            if same != (seen.state, seen.epoch, seen.lease, seen.changed_at):
+                raise StaleWorkerError(f"{newest.id} moved on to {newest.state}", expected=seen.state)
+            return change(newest, now)
+
+        return guarded
+
+    def _change_for(self, stored: Stored[Submission]) -> machine.Change | None:
+        record, now = stored.value, stored.read_at
+        match record.state:
+            case State.QUEUED:
+                return self._remind(stored)
+            case State.DISPATCHING:
+                return self._lost_dispatch(record, now)
+            case State.RUNNING:
+                return self._lost_run(record, now)
+            case State.FINALIZING:
+                return self._lost_finalizer(record, now)
+            case State.WAITING_CAPACITY:
+                return self._resume(stored)
+            case State.SUCCEEDED | State.FAILED | State.CANCELLED | State.REJECTED:
+                return None
+            case _:
+                assert_never(record.state)
+
+    def _remind(self, stored: Stored[Submission]) -> machine.Change | None:
+        waited = stored.read_at - _since(stored)
+        if stored.value.outbox or waited < self.limits.dispatch_lease:
+            return None
+        return lambda newest, at: machine.remind(newest, now=at)
+
+    def _resume(self, stored: Stored[Submission]) -> machine.Change | None:
+        if stored.read_at - _since(stored) < self.capacity_pause:
+            return None
+        return lambda newest, at: machine.resume(newest, now=at, limits=self.limits)
+
+    def _lost_dispatch(self, record: Submission, now: datetime) -> machine.Change | None:
+        report = self._report(record)
+        expired = record.lease is None or now >= record.lease.expires_at
+        if report.state in OVER:
+            return self._requeue(report.problem or f"the execution {report.state} before its first task reported")
+        if expired and report.state is not ExecutionState.RUNNING:
+            return self._requeue("nobody started to work on it in time")
+        return None
+
+    def _lost_run(self, record: Submission, now: datetime) -> machine.Change | None:
+        tasks = self.store.tasks(record.id, record.epoch)
+        beats = [task.updated_at for task in tasks]
+        silent = now - max([*beats, record.changed_at or now]) > self.limits.heartbeat
+        if machine.receipts_complete(record, [task.value for task in tasks]):
+            return self._lost_after_receipts(record, silent=silent)
+        report = self._report(record)
+        over = report.state in OVER
+        if over or (silent and report.state is not ExecutionState.RUNNING):
+            return self._requeue(report.problem or _failure_of(task.value for task in tasks) or "its tasks fell silent")
+        return None
+
+    def _lost_after_receipts(self, record: Submission, *, silent: bool) -> machine.Change | None:
+        over = self._report(record).state in OVER and record.finalize_started == record.finalize_attempts
+        if silent or over:
+            return lambda newest, at: machine.request_finalizer(newest, now=at, limits=self.limits)
+        return None
+
+    def _lost_finalizer(self, record: Submission, now: datetime) -> machine.Change | None:
+        expired = record.lease is None or now >= record.lease.expires_at
+        if not expired and self._report(record).state not in OVER:
+            return None
+        problem = record.last_problem or "the one who wrote the results fell silent"
+        return lambda newest, at: machine.release_finalizer(newest, problem=problem, now=at, limits=self.limits)
+
+    def _requeue(self, problem: str) -> machine.Change:
+        return lambda newest, at: machine.requeue(newest, problem=problem, now=at, limits=self.limits)
+
+    def _report(self, record: Submission) -> ExecutionReport:
+        """Of all executions started for the epoch: running if any may still do something, else the latest news."""
+        reports = [self.jobs.describe(execution) for execution in record.executions]
+        running = [report for report in reports if report.state is ExecutionState.RUNNING]
+        known = [report for report in reports if report.state is not ExecutionState.UNKNOWN]
+        return (running or known or [ExecutionReport(ExecutionState.UNKNOWN)])[-1]
+
+
+def _since(stored: Stored[Submission]) -> datetime:
+    return stored.value.changed_at or stored.created_at
+
+
+def _failure_of(tasks: Iterable[TaskRecord]) -> str:
+    return next((task.failure.message for task in tasks if task.failure is not None), "")

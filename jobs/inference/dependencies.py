@@ -1,0 +1,30 @@
+"""Builds a task from the settings and its environment."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from jobs.inference.computing import Annotation
+from jobs.inference.finalizing import Finalizer
+from jobs.inference.protocol import Computation
+from jobs.inference.schemas import TaskEnvironment
+from jobs.inference.services import Task
+from shared.outbox import Outbox
+from shared.settings import Settings
+from shared.wiring import Ports
+
+
+def build_task(settings: Settings, ports: Ports, environment: TaskEnvironment) -> Task:
+    """The service over given ports, with the real computation."""
+    computation = Annotation(ports.blobs, settings.work_bucket, settings.results_bucket, environment.accelerator)
+    return build_protocol(settings, ports, computation)
+
+
+def build_protocol(settings: Settings, ports: Ports, computation: Computation) -> Task:
+    """The protocol over given ports and any computation."""
+    outbox = Outbox(ports.store, ports.bus, ports.blobs, work_bucket=settings.work_bucket)
+    finalizer = Finalizer(
+        ports.store, outbox, computation, settings.limits, lambda: secrets.token_hex(6), time.monotonic
+    )
+    return Task(ports.store, outbox, computation, finalizer, time.monotonic)

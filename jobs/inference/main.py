@@ -1,0 +1,38 @@
+"""Entry point of one task attempt; exit status 0 means done or nothing to do, anything else: try me again."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from shared.domain.errors import CelldropError
+from shared.settings import load_settings
+from shared.telemetry import configure, event
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Run the task that the environment names."""
+    from jobs.inference.dependencies import build_task  # noqa: PLC0415  # torch loads after the parent's watch began
+    from jobs.inference.schemas import task_environment  # noqa: PLC0415
+    from shared.wiring import build_ports, die_with_parent  # noqa: PLC0415
+
+    settings = load_settings()
+    configure(settings.log_format, settings.log_level)
+    environment = task_environment()
+    me = environment.identity
+    fields = {"submission": me.submission_id, "epoch": me.epoch, "task": me.index, "attempt": me.attempt}
+    if environment.die_with_parent:
+        die_with_parent()
+    try:
+        ended = build_task(settings, build_ports(settings), environment).run(me)
+    except CelldropError as error:
+        event(log, "attempt failed", level=logging.ERROR, code=error.code, problem=error.message, **fields)
+        return 1
+    event(log, "task ended", ended=ended.value, **fields)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

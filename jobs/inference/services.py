@@ -1,0 +1,146 @@
+"""One task of an execution: own rows in, a part and its receipt out, then the merge and commit if it is the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from jobs.inference.finalizing import Finalizer
+from jobs.inference.protocol import PERMANENT, Computation, Ended, Paced, TaskIdentity, failure_of
+from shared.domain import machine
+from shared.domain.errors import (
+    CelldropError,
+    IllegalTransitionError,
+    InternalError,
+    PreconditionFailedError,
+    StaleWorkerError,
+    SubmissionNotFoundError,
+)
+from shared.domain.geometry import Rows
+from shared.domain.submission import State, Submission, TaskRecord
+from shared.outbox import Outbox
+from shared.ports.status import StatusStore, Stored
+from shared.updates import update
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The protocol of a task, over ports and a computation.
+
+    Attributes:
+        seconds: A monotonic clock, only for pacing heartbeats.
+        beat_interval_s: Least seconds between two heartbeats written.
+    """
+
+    store: StatusStore
+    outbox: Outbox
+    computation: Computation
+    finalizer: Finalizer
+    seconds: Callable[[], float]
+    beat_interval_s: float = 1.5
+
+    def run(self, me: TaskIdentity) -> Ended:
+        """Do this task's share, and the merge and commit if it is the last.
+
+        Idempotent: a retried task whose receipt stands computes nothing, and still tries to finalize.
+
+        Raises:
+            CelldropError: Anything that another attempt may mend: exit non-zero, be retried.
+        """
+        try:
+            if not me.finalize_only:
+                self._compute(me)
+            return self.finalizer.finalize(me)
+        except (StaleWorkerError, IllegalTransitionError, SubmissionNotFoundError):
+            return Ended.STALE
+        except PERMANENT as error:
+            return self._fail(me, error)
+
+    def _compute(self, me: TaskIdentity) -> None:
+        record = self._adopt(me)
+        assert record.plan is not None
+        rows = record.plan.rows_of(me.index)
+        slot = self._open_slot(me, rows)
+        if slot.task.receipt is None:
+            receipt = self.computation.annotate(record, rows, me.part_name, slot.beat)
+            slot.write(replace(slot.task, rows_done=len(rows), receipt=receipt))
+
+    def _adopt(self, me: TaskIdentity) -> Submission:
+        """The task's first act: its execution owns the epoch, or it stops here."""
+
+        def change(record: Submission, now: datetime) -> Submission:
+            adopted = machine.adopt(record, epoch=me.epoch, execution=me.execution, now=now)
+            if adopted.plan is None or adopted.plan.n_tasks != me.count:
+                found = f"execution {me.execution} has {me.count} tasks"
+                raise InternalError(found, expected=f"{adopted.plan}", hint="Look at the job's definition.")
+            return adopted
+
+        return update(self.store, me.submission_id, change).value
+
+    def _open_slot(self, me: TaskIdentity, rows: Rows) -> _Slot:
+        """This task's document, taken over from earlier attempts; a later attempt's is left alone."""
+        fresh = TaskRecord(me.epoch, me.index, me.execution, me.attempt, rows)
+        found = self.store.get_task(me.submission_id, me.epoch, me.index)
+        slot = _Slot(self, me, found)
+        if found is None or (found.value.receipt is None and found.value.attempt <= me.attempt):
+            slot.write(fresh)
+        elif found.value.receipt is None:
+            raise StaleWorkerError(f"attempt {found.value.attempt} is at work", expected=f"attempt {me.attempt}")
+        return slot
+
+    def check_current(self, me: TaskIdentity) -> None:
+        """Stop early when the submission was cancelled or moved on.
+
+        Raises:
+            StaleWorkerError: This execution no longer owns the epoch.
+        """
+        record = self.store.get(me.submission_id).value
+        if not _owns(record, me):
+            raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected=f"{me.epoch}")
+
+    def _fail(self, me: TaskIdentity, error: CelldropError) -> Ended:
+        def change(record: Submission, now: datetime) -> Submission:
+            if not _owns(record, me):
+                raise StaleWorkerError(f"{record.id} is {record.state}", expected=f"epoch {me.epoch}, running")
+            return machine.fail(record, failure_of(error), now=now)
+
+        with suppress(StaleWorkerError, IllegalTransitionError):
+            self.outbox.pay(update(self.store, me.submission_id, change))
+        return Ended.FAILED
+
+
+def _owns(record: Submission, me: TaskIdentity) -> bool:
+    return record.state is State.RUNNING and (record.epoch, record.owner) == (me.epoch, me.execution)
+
+
+class _Slot:
+    """This attempt's hold on its task document: every write is over the version that it read or wrote last."""
+
+    def __init__(self, task: Task, me: TaskIdentity, stored: Stored[TaskRecord] | None) -> None:
+        self._protocol = task
+        self._me = me
+        self._stored = stored
+        self._rows_done = 0
+        self._beat_when_due = Paced(task.seconds, task.beat_interval_s, self._beat_now)
+
+    @property
+    def task(self) -> TaskRecord:
+        assert self._stored is not None
+        return self._stored.value
+
+    def beat(self, rows_done: int) -> None:
+        self._rows_done = rows_done
+        self._beat_when_due()
+
+    def write(self, task: TaskRecord) -> None:
+        version = self._stored.version if self._stored else None
+        try:
+            self._stored = self._protocol.store.put_task(self._me.submission_id, task, if_version=version)
+        except PreconditionFailedError as error:
+            raise StaleWorkerError("another attempt writes this task's document", expected="to be alone") from error
+
+    def _beat_now(self) -> None:
+        self._protocol.check_current(self._me)
+        self.write(replace(self.task, rows_done=self._rows_done))

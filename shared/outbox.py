@@ -1,0 +1,101 @@
+"""Paying what a record owes the world: messages, events, the manifest, stopped executions, swept leftovers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.domain import machine
+from shared.domain.submission import EntryKind, OutboxEntry, Submission, Topic
+from shared.messages import job_message, outcome_message
+from shared.ports.blobs import BlobStore
+from shared.ports.events import EventBus
+from shared.ports.jobs import JobRunner
+from shared.ports.status import StatusStore, Stored
+from shared.updates import update
+
+MANIFEST_NAME = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """Pays the entries that its collaborators allow; the others stay for whoever can.
+
+    Attributes:
+        bus: None where messages are left to reconcile (`celldrop submit` beside a running server).
+        blobs: None where the process may not write results (ingest, dispatch, status).
+        jobs: None where the process may not stop executions (ingest, a task).
+        work_bucket: Where the parts lie.
+    """
+
+    store: StatusStore
+    bus: EventBus | None
+    blobs: BlobStore | None = None
+    jobs: JobRunner | None = None
+    work_bucket: str = "work"
+
+    def pay(self, stored: Stored[Submission]) -> Stored[Submission]:
+        """Pay every entry that is due, then take it out of the record.
+
+        Idempotent: entries have constant ids and constant effects, and a crash between paying and taking out
+        only pays again.
+
+        Raises:
+            UnavailableError: A receiver did not answer; what was not paid stays in the record.
+        """
+        done: set[str] = set()
+        try:
+            for entry in stored.value.outbox:
+                if self._pays(entry, stored.read_at):
+                    self._pay_one(stored, entry)
+                    done.add(entry.id)
+        finally:
+            if done:
+                stored = update(self.store, stored.value.id, lambda record, _: machine.paid(record, done))
+        return stored
+
+    def _pays(self, entry: OutboxEntry, now: datetime) -> bool:
+        if entry.not_before is not None and now < entry.not_before:
+            return False
+        match entry.kind:
+            case EntryKind.MANIFEST | EntryKind.SWEEP:
+                return self.blobs is not None
+            case EntryKind.STOP:
+                return self.jobs is not None
+            case _:
+                return self.bus is not None
+
+    def _pay_one(self, stored: Stored[Submission], entry: OutboxEntry) -> None:
+        match entry.kind:
+            case EntryKind.JOB | EntryKind.FINALIZE:
+                assert self.bus is not None
+                self.bus.publish(Topic.JOBS, job_message(stored.value, entry))
+            case EntryKind.OUTCOME:
+                assert self.bus is not None
+                self.bus.publish(Topic.EVENTS, outcome_message(stored, entry))
+            case EntryKind.MANIFEST:
+                self._publish_manifest(stored.value)
+            case EntryKind.STOP:
+                assert self.jobs is not None
+                self.jobs.cancel(entry.execution)
+            case EntryKind.SWEEP:
+                self._sweep(stored.value)
+
+    def _publish_manifest(self, record: Submission) -> None:
+        assert self.blobs is not None
+        assert record.result is not None
+        content = self.blobs.read(record.result.manifest)
+        self.blobs.write(
+            record.result.bucket, f"{record.id}/{MANIFEST_NAME}", [content], content_type="application/json"
+        )
+
+    def _sweep(self, record: Submission) -> None:
+        assert self.blobs is not None
+        for info in list(self.blobs.list(self.work_bucket, f"{record.id}/")):
+            self.blobs.delete(self.work_bucket, info.ref.name)
+        if record.result is None:
+            return
+        kept = (record.result.prefix, f"{record.id}/{MANIFEST_NAME}")
+        for info in list(self.blobs.list(record.result.bucket, f"{record.id}/")):
+            if not info.ref.name.startswith(kept):
+                self.blobs.delete(record.result.bucket, info.ref.name)

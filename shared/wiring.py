@@ -1,0 +1,144 @@
+"""The one place that knows which adapters stand behind the ports."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from shared.ports.blobs import BlobStore
+from shared.ports.events import EventBus, Message
+from shared.ports.jobs import JobRunner
+from shared.ports.status import StatusStore
+from shared.settings import REPOSITORY, Backend, Settings
+
+if TYPE_CHECKING:
+    from shared.adapters.local.bus import InProcessBus
+    from shared.adapters.local.jobs import SubprocessJobRunner
+
+FILES_BUCKET = "files"
+"""Embedded: the bucket that is this machine's own file system, for files annotated where they lie."""
+
+ADHOC_MODELS_BUCKET = "adhoc-models"
+"""Embedded: bundles given as a folder, kept by digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world, as the services see it."""
+
+    blobs: BlobStore
+    bus: EventBus
+    store: StatusStore
+    jobs: JobRunner
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPorts:
+    """The embedded world: the same ports, and what only an embedding process can do with them."""
+
+    ports: Ports
+    bus: InProcessBus
+    runner: SubprocessJobRunner
+
+
+@dataclass(frozen=True, slots=True)
+class LocalLayout:
+    """Where the embedded default keeps things, under the home folder."""
+
+    home: Path
+
+    @property
+    def state(self) -> Path:
+        """What is not for people: status, parts, logs."""
+        return self.home / ".celldrop"
+
+    @property
+    def inbox(self) -> Path:
+        """Where files are dropped for `celldrop serve`."""
+        return self.home / "inbox"
+
+    @property
+    def results(self) -> Path:
+        """Where results are found."""
+        return self.home / "results"
+
+    @property
+    def events(self) -> Path:
+        """Every outcome event, one JSON line each."""
+        return self.state / "events.jsonl"
+
+    @property
+    def adhoc_models(self) -> Path:
+        """Bundles that were given as a folder."""
+        return self.state / "models"
+
+
+def build_ports(settings: Settings) -> Ports:
+    """The ports that the settings ask for; adapters are imported only here, and only those needed."""
+    match settings.backend:
+        case Backend.LOCAL:
+            return build_local(settings).ports
+        case _:
+            assert_never(settings.backend)
+
+
+def build_local(settings: Settings) -> LocalPorts:
+    """The embedded default: a directory, SQLite, an in-process bus and subprocesses."""
+    from shared.adapters.local.blobs import DirectoryBlobStore  # noqa: PLC0415  # adapters load only where chosen
+    from shared.adapters.local.bus import InProcessBus  # noqa: PLC0415
+    from shared.adapters.local.jobs import SubprocessJobRunner  # noqa: PLC0415
+    from shared.adapters.local.status import SqliteStatusStore  # noqa: PLC0415
+    from shared.domain.submission import Topic  # noqa: PLC0415
+
+    layout = LocalLayout(settings.home.resolve())
+    layout.state.mkdir(parents=True, exist_ok=True)
+    roots = {
+        FILES_BUCKET: Path("/"),
+        settings.inbox_bucket: layout.inbox,
+        settings.models_bucket: settings.models_dir.resolve(),
+        ADHOC_MODELS_BUCKET: layout.adhoc_models,
+        settings.work_bucket: layout.state / "work",
+        settings.results_bucket: layout.results,
+    }
+    in_place = frozenset({FILES_BUCKET, settings.inbox_bucket, settings.models_bucket, ADHOC_MODELS_BUCKET})
+    blobs = DirectoryBlobStore(roots, in_place)
+    store = SqliteStatusStore(layout.state / "status.sqlite", lambda: datetime.now(UTC))
+    bus = InProcessBus()
+    bus.subscribe(Topic.EVENTS, _append_to(layout.events))
+    runner = SubprocessJobRunner(
+        [sys.executable, "-m", "jobs.inference.main"],
+        task_variables(settings),
+        layout.state / "logs",
+        settings.local_parallel,
+        settings.local_retries,
+    )
+    return LocalPorts(Ports(blobs, bus, store, runner), bus, runner)
+
+
+def task_variables(settings: Settings) -> dict[str, str]:
+    """The environment that hands these very settings on to a task process."""
+    values = settings.model_dump(mode="json")
+    own = {f"CELLDROP_{name.upper()}": str(value) for name, value in values.items() if value is not None}
+    own["CELLDROP_HOME"] = str(settings.home.resolve())
+    own["PYTHONPATH"] = str(REPOSITORY)
+    return {**os.environ, **own}
+
+
+def die_with_parent() -> None:
+    """Embedded: end this task process when the one that supervises it is gone."""
+    from shared.adapters.local.jobs import die_with_parent as watch  # noqa: PLC0415
+
+    watch()
+
+
+def _append_to(path: Path) -> Callable[[Message], None]:
+    def append(message: Message) -> None:
+        with path.open("ab") as log:  # One write of one line: whole lines, from however many processes.
+            log.write(message.data + b"\n")
+
+    return append

@@ -1,0 +1,23 @@
+"""Importing a function's entry point stays light: no torch, no anndata, no HDF5."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "anndata", "pandas", "scanpy", "sklearn", "h5py", "pyarrow")
+
+
+@pytest.mark.parametrize("name", ["ingest", "dispatch", "status", "reconcile"])
+def test_a_function_starts_without_the_heavy_libraries(name: str) -> None:
+    code = f"import sys, functions.{name}.main; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_command_line_starts_without_the_heavy_libraries() -> None:
+    code = f"import sys, cli.main; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,57 @@
+"""Code stays readable: files and functions of a size that fits a head."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("functions", "jobs", "shared", "cli")
+MAX_FILE_LINES = 400
+MAX_MAIN_LINES = 40
+MAX_FUNCTION_LINES = 50
+SERVICE_MODULES = {"main", "schemas", "services", "data_manager", "clients", "dependencies"}
+
+
+def sources() -> list[Path]:
+    return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_fits_a_head(path: Path) -> None:
+    lines = len(path.read_text().splitlines())
+    assert lines <= MAX_FILE_LINES, f"{path.relative_to(ROOT)} has {lines} lines: split it"
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_function_fits_a_screen(path: Path) -> None:
+    long = [node.name for node in functions(path) if (node.end_lineno or 0) - node.lineno + 1 > MAX_FUNCTION_LINES]
+    assert not long
+
+
+def test_the_median_function_is_short() -> None:
+    lengths = sorted((node.end_lineno or 0) - node.lineno + 1 for path in sources() for node in functions(path))
+    assert lengths[len(lengths) // 2] <= 10
+    assert lengths[int(len(lengths) * 0.9)] <= 30
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "functions").glob("*/main.py")), ids=lambda path: path.parent.name)
+def test_an_entry_point_only_parses_calls_and_maps(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_MAIN_LINES
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_opens_with_one_sentence(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    if path.name == "__init__.py" and not tree.body:
+        return
+    assert ast.get_docstring(tree), f"{path.relative_to(ROOT)} does not say what it is for"

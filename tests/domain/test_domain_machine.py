@@ -1,0 +1,304 @@
+"""The state machine under every order of events that hypothesis can think of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain import machine
+from shared.domain.errors import IllegalTransitionError, StaleWorkerError
+from shared.domain.machine import ARROWS, Limits, Request
+from shared.domain.plan import Accelerator, CostHints, Plan
+from shared.domain.submission import (
+    FINAL_STATES,
+    EntryKind,
+    Failure,
+    ModelRef,
+    ObjectRef,
+    Receipt,
+    Requester,
+    Result,
+    State,
+    Submission,
+    TaskRecord,
+)
+from shared.domain.verdict import Verdict
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LIMITS = Limits(max_attempts=3, max_finalize_attempts=2)
+PLAN = Plan(Accelerator.CPU, n_tasks=2, n_cells=600, estimated_s=1.0)
+SOURCE = ObjectRef("inbox", "sample.h5ad", 7)
+MODEL = ModelRef("m", "1", "d" * 64, "models", "m/1/", CostHints(1.0, 1))
+RESULT = Result("results", "id/1-t/", ObjectRef("results", "id/1-t/manifest.json", 1))
+
+
+def new() -> Submission:
+    return machine.queued(Request(SOURCE, {}, None, Requester("first")), Verdict(), MODEL)
+
+
+def claimed(record: Submission | None = None) -> Submission:
+    return machine.claim(record or new(), now=NOW, token="dispatch", plan=PLAN, limits=LIMITS)
+
+
+def running() -> Submission:
+    return machine.adopt(claimed(), epoch=1, execution="x", now=NOW)
+
+
+def receipts(record: Submission, execution: str = "x") -> list[TaskRecord]:
+    return [
+        TaskRecord(
+            record.epoch,
+            index,
+            execution,
+            0,
+            PLAN.rows_of(index),
+            receipt=Receipt(ObjectRef("work", f"p{index}", 1), 1, 1, PLAN.rows_of(index)),
+        )
+        for index in range(PLAN.n_tasks)
+    ]
+
+
+def finalizing(token: str = "t") -> Submission:
+    record = running()
+    return machine.begin_finalizing(record, receipts(record), epoch=1, token=token, now=NOW, limits=LIMITS)
+
+
+def kinds(record: Submission) -> list[EntryKind]:
+    return [entry.kind for entry in record.outbox]
+
+
+def test_a_drop_goes_all_the_way_and_owes_its_outcome() -> None:
+    record = finalizing()
+    done = machine.commit(record, receipts(record), epoch=1, token="t", result=RESULT, now=NOW)
+    assert done.state is State.SUCCEEDED
+    assert done.lease is None
+    assert set(kinds(done)) == {EntryKind.OUTCOME, EntryKind.MANIFEST, EntryKind.SWEEP}
+
+
+def test_a_new_submission_owes_its_job_in_the_same_write() -> None:
+    assert [(entry.kind, entry.epoch) for entry in new().outbox] == [(EntryKind.JOB, 1)]
+
+
+def test_a_rejection_owes_its_outcome_in_the_same_write() -> None:
+    record = machine.rejected(Request(SOURCE, {}), Failure("NOT_HDF5", "text"), None)
+    assert record.state is State.REJECTED
+    assert kinds(record) == [EntryKind.OUTCOME]
+
+
+def test_a_second_claim_is_refused() -> None:
+    with pytest.raises(IllegalTransitionError):
+        claimed(claimed())
+
+
+def test_a_claim_voids_the_message_that_led_to_it() -> None:
+    assert kinds(claimed()) == []
+
+
+def test_the_second_execution_of_an_epoch_is_turned_away() -> None:
+    with pytest.raises(StaleWorkerError):
+        machine.adopt(running(), epoch=1, execution="y", now=NOW)
+
+
+def test_an_older_epoch_is_turned_away() -> None:
+    second = claimed(machine.requeue(running(), problem="lost", now=NOW, limits=LIMITS))
+    with pytest.raises(StaleWorkerError):
+        machine.adopt(second, epoch=1, execution="x", now=NOW)
+
+
+def test_every_task_of_the_owner_is_let_in() -> None:
+    record = running()
+    assert machine.adopt(record, epoch=1, execution="x", now=NOW) == record
+
+
+def test_finalizing_waits_for_every_receipt() -> None:
+    record = running()
+    with pytest.raises(StaleWorkerError):
+        machine.begin_finalizing(record, receipts(record)[:1], epoch=1, token="t", now=NOW, limits=LIMITS)
+
+
+def test_receipts_of_another_execution_do_not_count() -> None:
+    record = running()
+    assert not machine.receipts_complete(record, receipts(record, execution="y"))
+
+
+def test_receipts_of_another_epoch_do_not_count() -> None:
+    record = running()
+    assert not machine.receipts_complete(record, [replace(task, epoch=2) for task in receipts(record)])
+
+
+def test_a_losing_finalizer_cannot_commit() -> None:
+    lost = machine.release_finalizer(finalizing("slow"), problem="silent", now=NOW, limits=LIMITS)
+    again = machine.begin_finalizing(lost, receipts(lost), epoch=1, token="quick", now=NOW, limits=LIMITS)
+    with pytest.raises(StaleWorkerError):
+        machine.commit(again, receipts(again), epoch=1, token="slow", result=RESULT, now=NOW)
+
+
+def test_a_released_finalizer_leads_to_a_finalize_only_execution() -> None:
+    lost = machine.release_finalizer(finalizing(), problem="silent", now=NOW, limits=LIMITS)
+    assert lost.state is State.RUNNING
+    assert [(entry.kind, entry.number) for entry in lost.outbox] == [(EntryKind.FINALIZE, 1)]
+
+
+def test_a_finalize_request_is_taken_on_once() -> None:
+    lost = machine.release_finalizer(finalizing(), problem="silent", now=NOW, limits=LIMITS)
+    taken = machine.claim_finalize(lost, epoch=1, number=1)
+    with pytest.raises(StaleWorkerError):
+        machine.claim_finalize(taken, epoch=1, number=1)
+
+
+def test_an_unanswered_finalize_request_is_repeated_under_its_number() -> None:
+    lost = machine.release_finalizer(finalizing(), problem="silent", now=NOW, limits=LIMITS)
+    again = machine.request_finalizer(lost, now=NOW, limits=LIMITS)
+    assert again.outbox == lost.outbox
+
+
+def test_finalizers_are_not_asked_for_forever() -> None:
+    record = running()
+    for number in (1, 2):
+        record = machine.claim_finalize(
+            machine.request_finalizer(record, now=NOW, limits=LIMITS), epoch=1, number=number
+        )
+    ended = machine.request_finalizer(record, now=NOW, limits=LIMITS)
+    assert ended.failure is not None
+    assert ended.failure.code == "ATTEMPTS_EXHAUSTED"
+
+
+def test_lost_attempts_are_capped() -> None:
+    record = new()
+    for _ in range(LIMITS.max_attempts):
+        record = machine.requeue(claimed(record), problem="node died", now=NOW, limits=LIMITS)
+    assert record.state is State.FAILED
+    assert record.failure is not None
+    assert "node died" in record.failure.message
+
+
+def test_a_requeue_stops_what_was_started() -> None:
+    back = machine.requeue(running(), problem="silent", now=NOW, limits=LIMITS)
+    assert [(entry.kind, entry.execution) for entry in back.outbox if entry.kind is EntryKind.STOP] == [
+        (EntryKind.STOP, "x")
+    ]
+
+
+def test_waiting_for_capacity_costs_no_attempt_but_has_a_deadline() -> None:
+    waiting = machine.await_capacity(claimed(), now=NOW)
+    assert waiting.attempts == 0
+    assert machine.resume(waiting, now=NOW + timedelta(hours=1), limits=LIMITS).state is State.QUEUED
+    late = machine.resume(waiting, now=NOW + timedelta(hours=7), limits=LIMITS)
+    assert late.failure is not None
+    assert late.failure.code == "CAPACITY_DEADLINE"
+
+
+def test_waiting_is_counted_from_the_first_refusal() -> None:
+    first = machine.await_capacity(claimed(), now=NOW)
+    again = machine.await_capacity(
+        claimed(machine.resume(first, now=NOW + timedelta(hours=1), limits=LIMITS)), now=NOW + timedelta(hours=1)
+    )
+    assert again.waiting_since == NOW
+
+
+def test_a_requester_is_recorded_once() -> None:
+    joined = machine.join(new(), Requester("second"))
+    assert machine.join(joined, Requester("second")) == joined
+
+
+def test_a_requester_who_comes_late_is_told_under_a_new_id() -> None:
+    done = machine.cancel(new(), now=NOW)
+    late = machine.join(done, Requester("late"))
+    ids = [entry.id for entry in late.outbox if entry.kind is EntryKind.OUTCOME]
+    assert len(ids) == len(set(ids)) == 2
+
+
+def test_cancelling_voids_queued_work_and_stops_what_runs() -> None:
+    stopped = machine.cancel(running(), now=NOW)
+    assert EntryKind.JOB not in kinds(stopped)
+    assert EntryKind.STOP in kinds(stopped)
+
+
+EVENTS = [
+    "claim", "adopt", "foreign", "finalize", "commit", "stale_commit", "requeue", "release", "request",
+    "claim_finalize", "give_up", "capacity", "resume", "fail", "cancel", "join", "remind", "renew",
+]  # fmt: skip
+
+
+def _apply(record: Submission, event: str, now: datetime) -> Submission:  # noqa: C901, PLR0911, PLR0912  # one arm an event
+    tasks = receipts(record, record.owner or "x")
+    epoch = record.epoch
+    token = record.lease.token if record.lease else "t"
+    match event:
+        case "claim":
+            return machine.claim(record, now=now, token="d", plan=PLAN, limits=LIMITS)
+        case "adopt":
+            return machine.adopt(record, epoch=epoch, execution="x", now=now)
+        case "foreign":
+            return machine.adopt(record, epoch=epoch - 1, execution="y", now=now)
+        case "finalize":
+            return machine.begin_finalizing(record, tasks, epoch=epoch, token="t", now=now, limits=LIMITS)
+        case "commit":
+            return machine.commit(record, tasks, epoch=epoch, token=token, result=RESULT, now=now)
+        case "stale_commit":
+            return machine.commit(record, tasks, epoch=epoch, token="lost", result=RESULT, now=now)
+        case "requeue":
+            return machine.requeue(record, problem="p", now=now, limits=LIMITS)
+        case "release":
+            return machine.release_finalizer(record, problem="p", now=now, limits=LIMITS)
+        case "request":
+            return machine.request_finalizer(record, now=now, limits=LIMITS)
+        case "claim_finalize":
+            return machine.claim_finalize(record, epoch=epoch, number=record.finalize_attempts)
+        case "give_up":
+            return machine.give_up_finalizing(record, epoch=epoch, token=token, problem="p", now=now)
+        case "capacity":
+            return machine.await_capacity(record, now=now)
+        case "resume":
+            return machine.resume(record, now=now, limits=LIMITS)
+        case "fail":
+            return machine.fail(record, Failure("X", "y"), now=now)
+        case "cancel":
+            return machine.cancel(record, now=now)
+        case "renew":
+            return machine.renew(record, epoch=epoch, token=token, now=now, limits=LIMITS)
+        case "remind":
+            return machine.remind(record, now=now)
+        case _:
+            return machine.join(record, Requester(f"r{now.timestamp()}"))
+
+
+@given(st.lists(st.sampled_from(EVENTS), max_size=60))
+def test_no_order_of_events_breaks_an_invariant(events: list[str]) -> None:
+    record, now, ends = new(), NOW, 0
+    for event in events:
+        now += timedelta(minutes=3)
+        before = record
+        try:
+            record = _apply(record, event, now)
+        except (IllegalTransitionError, StaleWorkerError):
+            continue
+        if record.state is not before.state:
+            steps = ARROWS[before.state] | {after for between in ARROWS[before.state] for after in ARROWS[between]}
+            assert record.state in steps
+            assert before.state not in FINAL_STATES
+            ends += record.state in FINAL_STATES
+        assert record.epoch in {before.epoch, before.epoch + 1}
+        assert record.attempts <= LIMITS.max_attempts
+        assert (record.state is State.SUCCEEDED) == (record.result is not None)
+        assert (record.lease is not None) == (record.state in {State.DISPATCHING, State.FINALIZING})
+        assert len({entry.id for entry in record.outbox}) == len(record.outbox)
+        if record.state is State.QUEUED:
+            assert EntryKind.JOB in kinds(record)
+    assert ends <= 1
+
+
+@given(st.sampled_from(sorted(FINAL_STATES)), st.sampled_from([event for event in EVENTS if event != "join"]))
+def test_final_states_are_final(state: State, event: str) -> None:
+    record = replace(finalizing(), state=state, lease=None)
+    with pytest.raises((IllegalTransitionError, StaleWorkerError)):
+        _apply(record, event, NOW)
+
+
+def test_every_state_has_its_arrows() -> None:
+    assert set(ARROWS) == set(State)
+    assert {state for state in State if not ARROWS[state]} == FINAL_STATES

@@ -1,0 +1,46 @@
+"""Options are read from text, or refused with what they take."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from shared.domain.errors import InvalidOptionError
+from shared.domain.options import PARSERS, Options, Scores, parse_options
+
+
+def test_every_option_has_a_parser_and_every_parser_an_option() -> None:
+    assert set(PARSERS) == {field.name for field in fields(Options)}
+
+
+def test_nothing_asked_for_gives_the_defaults() -> None:
+    assert parse_options({}) == Options()
+
+
+def test_every_option_is_read() -> None:
+    asked = {
+        "model": "m@1", "matrix": "raw", "scores": "full", "tasks": "7", "top_k": "3", "min_score": "0.5", "map": "off",
+    }  # fmt: skip
+    assert parse_options(asked) == Options("m@1", "raw", Scores.FULL, 7, 3, 0.5, map=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tasks", "0"),
+        ("tasks", "many"),
+        ("scores", "some"),
+        ("min_score", "1.5"),
+        ("min_score", "nan"),
+        ("top_k", "101"),
+        ("map", "maybe"),
+        ("model", ""),
+        ("modle", "x"),
+    ],
+)
+def test_a_bad_option_is_refused_with_what_was_expected(name: str, value: str) -> None:
+    with pytest.raises(InvalidOptionError) as caught:
+        parse_options({name: value})
+    assert name in caught.value.message
+    assert caught.value.expected

@@ -1,0 +1,34 @@
+"""Where a test cuts in: before a call takes effect, and after it has, when only the answer is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+Hook: TypeAlias = Callable[[str], None]
+"""Given ``blobs.write`` before the effect and ``blobs.write.done`` after it; may raise what the port may raise."""
+
+
+def nothing(_: str) -> None:
+    return
+
+
+@contextmanager
+def call(hook: Hook, name: str) -> Iterator[None]:
+    hook(name)
+    yield
+    hook(f"{name}.done")
+
+
+class FailNext:
+    """A hook that raises once, at the given moment of the given call."""
+
+    def __init__(self, name: str, error: Exception) -> None:
+        self._name = name
+        self._error: Exception | None = error
+
+    def __call__(self, name: str) -> None:
+        if name == self._name and self._error is not None:
+            error, self._error = self._error, None
+            raise error

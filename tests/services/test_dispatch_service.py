@@ -1,0 +1,86 @@
+"""Dispatch claims before it starts, so that nothing is started twice."""
+
+from __future__ import annotations
+
+from shared.domain.errors import NoCapacityError, SettingsError, UnavailableError
+from shared.domain.submission import State, Topic
+from shared.messages import parse_job
+from tests.fakes.calls import FailNext
+from tests.services.house import House
+
+
+def test_a_job_message_becomes_one_execution_of_the_planned_tasks(house: House) -> None:
+    house.accept({"tasks": "3"})
+    house.deliver()
+    (request,) = house.jobs.requests.values()
+    assert (request.epoch, request.n_tasks, request.finalize_only) == (1, 3, False)
+    record = house.only()
+    assert record.state is State.DISPATCHING
+    assert record.executions == (house.jobs.latest,)
+
+
+def test_a_second_delivery_starts_nothing(house: House) -> None:
+    house.accept()
+    (message,) = house.bus.messages(Topic.JOBS)
+    outcomes = [house.dispatch.handle(parse_job(message.data)) for _ in range(3)]
+    assert outcomes == ["started", "stale", "stale"]
+    assert len(house.jobs.requests) == 1
+
+
+def test_a_message_for_an_unknown_submission_is_stale(house: House) -> None:
+    message = parse_job(b'{"schema_version": 1, "submission_id": "none", "kind": "job", "epoch": 1}')
+    assert house.dispatch.handle(message) == "stale"
+
+
+def test_no_capacity_waits_without_costing_an_attempt(house: House) -> None:
+    house.accept()
+    house.jobs.hook = FailNext("jobs.start", NoCapacityError("full"))
+    assert house.deliver() == ["waiting for capacity"]
+    assert (house.only().state, house.only().attempts) == (State.WAITING_CAPACITY, 0)
+    house.later(minutes=2)
+    house.reconcile.sweep()
+    assert house.deliver() == ["started"]
+    assert house.only().epoch == 2
+
+
+def test_a_start_whose_answer_was_lost_is_left_to_its_first_task(house: House) -> None:
+    house.accept()
+    house.jobs.hook = FailNext("jobs.start.done", UnavailableError("no answer"))
+    house.deliver()
+    assert house.only().state is State.DISPATCHING
+    house.run_all()
+    assert house.only().state is State.SUCCEEDED
+
+
+def test_a_start_that_was_lost_is_tried_again_when_the_lease_has_run_out(house: House) -> None:
+    house.accept()
+    house.jobs.hook = FailNext("jobs.start", UnavailableError("no answer"))
+    house.deliver()
+    house.reconcile.sweep()
+    assert house.only().state is State.DISPATCHING
+    house.later(minutes=11)
+    house.reconcile.sweep()
+    assert house.deliver() == ["started"]
+    assert house.only().epoch == 2
+
+
+def test_a_start_that_can_never_work_fails_with_its_reason(house: House) -> None:
+    house.accept()
+    house.jobs.hook = FailNext("jobs.start", SettingsError("no such job", hint="deploy it"))
+    assert house.deliver() == ["failed"]
+    failure = house.only().failure
+    assert failure is not None
+    assert failure.code == "INVALID_SETTING"
+
+
+def test_an_execution_that_was_cancelled_while_it_started_is_stopped(house: House) -> None:
+    house.accept()
+
+    def cancel_meanwhile(name: str) -> None:
+        if name == "jobs.start.done":
+            house.jobs.hook = lambda _: None
+            house.cancel()
+
+    house.jobs.hook = cancel_meanwhile
+    house.deliver()
+    assert house.jobs.cancelled == [house.jobs.latest]

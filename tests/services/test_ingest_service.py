@@ -1,0 +1,145 @@
+"""Ingest decides once, whatever the bus and the stores do."""
+
+from __future__ import annotations
+
+import pytest
+
+from functions.ingest.schemas import Drop, parse_storage_event, requested_options
+from shared.domain.errors import InputChangedError, InvalidMessageError, UnavailableError
+from shared.domain.submission import EntryKind, ObjectRef, State, Topic
+from tests.fakes.calls import FailNext
+from tests.services.house import House, refusing_verdict
+
+
+def test_a_good_file_is_queued_and_its_job_published(house: House) -> None:
+    stored = house.accept()
+    assert stored.value.state is State.QUEUED
+    assert stored.value.outbox == ()
+    assert len(house.bus.messages(Topic.JOBS)) == 1
+
+
+def test_ten_deliveries_are_one_submission_validated_once(house: House) -> None:
+    ids = {house.accept().value.id for _ in range(10)}
+    assert len(ids) == 1
+    assert len(house.validated) == 1
+    assert len(house.bus.messages(Topic.JOBS)) == 1
+
+
+def test_a_refused_file_is_recorded_with_its_reason_and_told(house: House) -> None:
+    house.verdict = refusing_verdict()
+    record = house.accept(who="lims-7").value
+    assert record.state is State.REJECTED
+    assert record.failure is not None
+    assert (record.failure.code, record.failure.hint) == ("NO_USABLE_MATRIX", "give counts")
+    (event,) = house.bus.messages(Topic.EVENTS)
+    assert b"celldrop.submission.rejected.v1" in event.data
+    assert b"lims-7" in event.data
+    assert house.bus.messages(Topic.JOBS) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [({"model": "nobody"}, "MODEL_NOT_FOUND"), ({"tasks": "zero"}, "INVALID_OPTION"), ({"x": "1"}, "INVALID_OPTION")],
+)
+def test_a_request_that_cannot_be_met_is_rejected(house: House, options: dict[str, str], code: str) -> None:
+    record = house.accept(options).value
+    assert record.state is State.REJECTED
+    assert record.failure is not None
+    assert record.failure.code == code
+
+
+def test_a_file_replaced_before_it_was_read_is_rejected(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def changed(*_: object) -> None:
+        raise InputChangedError("the object was replaced")
+
+    monkeypatch.setattr(house, "verdict", None)
+    ingest = house.ingest.__class__(house.store, house.ingest.outbox, house.ingest.data, changed)  # type: ignore[arg-type]
+    stored = ingest.accept(house.drop())
+    assert stored is not None
+    assert stored.value.failure is not None
+    assert stored.value.failure.code == "INPUT_CHANGED"
+
+
+def test_a_crash_before_the_create_leaves_nothing(house: House) -> None:
+    house.store.hook = FailNext("status.create", UnavailableError("no answer"))
+    with pytest.raises(UnavailableError):
+        house.accept()
+    assert house.store.find() == []
+    assert house.accept().value.state is State.QUEUED
+
+
+def test_a_create_whose_answer_was_lost_is_found_by_the_redelivery(house: House) -> None:
+    house.store.hook = FailNext("status.create.done", UnavailableError("no answer"))
+    with pytest.raises(UnavailableError):
+        house.accept()
+    assert [entry.kind for entry in house.only().outbox] == [EntryKind.JOB]
+    assert house.accept().value.outbox == ()
+    assert len(house.bus.messages(Topic.JOBS)) == 1
+    assert len(house.validated) == 1
+
+
+def test_a_publish_whose_answer_was_lost_is_published_again_under_the_same_id(house: House) -> None:
+    house.bus.hook = FailNext("bus.publish.done", UnavailableError("no answer"))
+    with pytest.raises(UnavailableError):
+        house.accept()
+    house.accept()
+    first, second = house.bus.messages(Topic.JOBS)
+    assert (first.id, first.data) == (second.id, second.data)
+
+
+def test_requesters_join_and_are_each_recorded_once(house: House) -> None:
+    for who in ("a", "b", "a"):
+        house.accept(who=who)
+    assert [requester.correlation_id for requester in house.only().requesters] == ["a", "b"]
+
+
+def test_who_asks_after_the_end_is_told_again(house: House) -> None:
+    house.verdict = refusing_verdict()
+    house.accept(who="a")
+    house.accept(who="b")
+    first, second = house.bus.messages(Topic.EVENTS)
+    assert first.id != second.id
+    assert b'"b"' not in first.data
+    assert b'"a"' in second.data
+    assert b'"b"' in second.data
+
+
+def test_a_rerun_token_makes_a_new_submission(house: House) -> None:
+    house.accept()
+    house.ingest.accept(house.drop(rerun="again"))
+    assert len(house.store.find()) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "folder/",
+        "gcloud/tmp/parallel_composite_uploads/see_gcloud_storage_cp_help_for_details/x_a.h5ad_0",
+        "gsutil/tmp/parallel_composite_uploads/for_details_see/gsutil_help_cp/abc_a.h5ad_1",
+    ],
+)
+def test_pieces_of_uploads_and_folders_are_not_drops(house: House, name: str) -> None:
+    assert house.ingest.accept(Drop(ObjectRef("inbox", name, 1))) is None
+    assert house.store.find() == []
+
+
+def test_options_ride_on_metadata_and_on_the_path() -> None:
+    metadata = {"celldrop-top-k": "3", "celldrop-rerun": "7", "other": "x"}
+    assert requested_options("lab/model=lung/a.h5ad", metadata) == ({"top_k": "3", "model": "lung"}, "7")
+
+
+def test_metadata_wins_over_the_path() -> None:
+    assert requested_options("model=lung/a.h5ad", {"celldrop-model": "gut"}) == ({"model": "gut"}, None)
+
+
+@pytest.mark.parametrize(
+    "data", [None, {}, {"bucket": "b", "name": "n"}, {"bucket": "b", "name": "n", "generation": "x"}]
+)
+def test_a_malformed_event_is_named_as_such(data: object) -> None:
+    with pytest.raises(InvalidMessageError):
+        parse_storage_event(data)
+
+
+def test_an_event_for_a_generation_that_is_gone_is_not_a_drop(house: House) -> None:
+    stale = parse_storage_event({"bucket": "inbox", "name": "sample.h5ad", "generation": "1"})
+    assert house.ingest.data.drop_of(stale) is None

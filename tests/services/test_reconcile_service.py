@@ -1,0 +1,171 @@
+"""Reconcile brings everything that was lost to an end."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.inference.protocol import Ended
+from shared.domain.errors import NoCapacityError, UnavailableError
+from shared.domain.submission import State, Topic
+from shared.ports.jobs import ExecutionState
+from tests.fakes.calls import FailNext
+from tests.services.house import LIMITS, House
+
+
+def started(house: House, tasks: int = 2) -> House:
+    house.accept({"tasks": str(tasks)})
+    house.deliver()
+    return house
+
+
+def test_a_full_outbox_is_paid(house: House) -> None:
+    house.bus.hook = FailNext("bus.publish", UnavailableError("no answer"))
+    with pytest.raises(UnavailableError):
+        house.accept()
+    house.reconcile.sweep()
+    assert len(house.bus.messages(Topic.JOBS)) == 1
+
+
+def test_a_job_message_that_never_arrived_is_sent_again(house: House) -> None:
+    house.accept()
+    house.bus.take(Topic.JOBS)
+    house.later(minutes=11)
+    house.reconcile.sweep()
+    assert house.deliver() == ["started"]
+
+
+def test_a_dead_execution_is_replaced_at_once(house: House) -> None:
+    started(house).run_task(0)
+    house.jobs.end(house.jobs.latest, ExecutionState.FAILED, "out of memory")
+    house.reconcile.sweep()
+    assert (house.only().state, house.only().last_problem) == (State.QUEUED, "out of memory")
+    house.deliver()
+    house.run_all()
+    assert (house.only().state, house.only().epoch) == (State.SUCCEEDED, 2)
+
+
+def test_a_running_execution_is_left_alone_however_silent(house: House) -> None:
+    started(house).run_task(0)
+    house.later(hours=1)
+    house.reconcile.sweep()
+    assert house.only().state is State.RUNNING
+
+
+def test_an_execution_nobody_knows_is_replaced_after_the_silence(house: House) -> None:
+    started(house).run_task(0)
+    house.jobs.forget(house.jobs.latest)
+    house.reconcile.sweep()
+    assert house.only().state is State.RUNNING
+    house.later(minutes=3)
+    house.reconcile.sweep()
+    assert house.only().state is State.QUEUED
+
+
+def test_a_submission_that_keeps_dying_fails_with_the_last_reason(house: House) -> None:
+    house.accept()
+    for _ in range(LIMITS.max_attempts):
+        house.deliver()
+        house.jobs.end(house.jobs.latest, ExecutionState.FAILED, "out of memory")
+        house.reconcile.sweep()
+    failure = house.only().failure
+    assert failure is not None
+    assert failure.code == "ATTEMPTS_EXHAUSTED"
+    assert "out of memory" in failure.message
+
+
+def test_receipts_without_a_finalizer_lead_to_a_finalize_only_execution(house: House) -> None:
+    started(house, tasks=1)
+    house.store.hook = FailNext("status.transact", UnavailableError("no answer"))
+    with pytest.raises(UnavailableError):
+        house.run_task(0)
+    house.jobs.end(house.jobs.latest, ExecutionState.FAILED, "exit status 1")
+    house.reconcile.sweep()
+    house.deliver()
+    request = house.jobs.requests[house.jobs.latest]
+    assert (request.finalize_only, request.epoch, request.n_tasks) == (True, 1, 1)
+    assert house.run_task(0) is Ended.COMMITTED
+    assert len(house.computation.annotated) == 1
+
+
+def test_a_finalizer_that_fell_silent_is_replaced(house: House) -> None:
+    started(house, tasks=1)
+
+    class KilledError(BaseException):
+        pass
+
+    def killed() -> None:
+        house.computation.before_result = lambda: None
+        raise KilledError
+
+    house.computation.before_result = killed
+    with pytest.raises(KilledError):
+        house.run_task(0)
+    assert house.only().state is State.FINALIZING
+    house.reconcile.sweep()
+    assert house.only().state is State.FINALIZING
+    house.later(minutes=6)
+    house.reconcile.sweep()
+    house.deliver()
+    assert house.run_task(0) is Ended.COMMITTED
+    assert house.only().epoch == 1
+
+
+def test_no_room_for_a_finalizer_is_asked_again_under_the_same_number(house: House) -> None:
+    started(house, tasks=1)
+    house.store.hook = FailNext("status.transact", UnavailableError("no answer"))
+    with pytest.raises(UnavailableError):
+        house.run_task(0)
+    house.jobs.end(house.jobs.latest, ExecutionState.FAILED)
+    house.reconcile.sweep()
+    house.jobs.hook = FailNext("jobs.start", NoCapacityError("full"))
+    with pytest.raises(NoCapacityError):
+        house.deliver()
+    house.later(minutes=3)
+    house.reconcile.sweep()
+    assert house.deliver() == ["started"]
+    assert house.only().finalize_attempts == 1
+
+
+def test_what_a_cancelled_submission_runs_is_stopped(house: House) -> None:
+    started(house).run_task(0)
+    house.cancel()
+    house.reconcile.sweep()
+    assert house.jobs.cancelled == [house.jobs.latest]
+
+
+def test_parts_of_a_failed_submission_are_swept_when_late_workers_are_through(house: House) -> None:
+    started(house).run_task(0)
+    house.cancel()
+    house.reconcile.sweep()
+    assert list(house.blobs.list("work"))
+    house.later(minutes=16)
+    house.reconcile.sweep()
+    assert list(house.blobs.list("work")) == []
+    assert house.only().outbox == ()
+
+
+def test_a_losers_leftovers_are_swept_and_the_result_stays(house: House) -> None:
+    started(house, tasks=1)
+    house.jobs.end(house.jobs.latest, ExecutionState.FAILED)
+    house.reconcile.sweep()
+    house.deliver()
+    submission = house.only().id
+    house.blobs.write("results", f"{submission}/1-dead/annotations.parquet", [b"half"])
+    house.run_all()
+    house.later(minutes=16)
+    house.reconcile.sweep()
+    record = house.only()
+    assert record.result is not None
+    names = [info.ref.name for info in house.blobs.list("results")]
+    assert names == [record.result.manifest.name, f"{submission}/manifest.json"]
+
+
+def test_one_submissions_fault_does_not_stop_the_others(house: House) -> None:
+    house.accept()
+    house.ingest.accept(house.drop(rerun="2"))
+    house.bus.take(Topic.JOBS)
+    house.later(minutes=11)
+    house.bus.hook = FailNext("bus.publish", UnavailableError("no answer"))
+    done = house.reconcile.sweep()
+    assert len(done.faults) == 1
+    assert len(house.bus.messages(Topic.JOBS)) == 1

@@ -1,0 +1,143 @@
+"""Writes the pages of docs/reference that follow from the code; a test fails where they lag behind."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import typer.main
+
+from cli import models as _models  # noqa: F401  # registers its commands
+from cli.console import Exit
+from cli.main import app
+from shared.domain.errors import CelldropError, all_errors
+from shared.domain.options import PARSERS, Options
+from shared.domain.submission import FINAL_STATES, State
+from shared.h5ad.cautions import WarningCode
+from shared.settings import Settings
+
+PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
+NOTE = "<!-- Made by `make docs` from the code; do not edit. -->"
+
+
+def errors_page() -> str:
+    """Every error code."""
+    rows = [
+        f"| `{kind.code}` | {_sentence(kind.__doc__)} | {'yes' if kind.retryable else 'no'} |"
+        for kind in _leaves()
+    ]
+    head = "Codes are stable and never reused. A message says what was found, what was expected and where; a hint says what to do."
+    return _page("Error codes", head, ["| code | situation | may work later, unchanged |", "|---|---|---|", *rows])
+
+
+def warnings_page() -> str:
+    """Every warning code of a verdict."""
+    documented = _attribute_docs(Path(sys.modules[WarningCode.__module__].__file__ or ""))
+    rows = [f"| `{code.value}` | {documented[code.name]} |" for code in WarningCode]
+    head = "A verdict lists what its reader should know. Refusals carry a code from [errors](errors.md); warnings one of these."
+    return _page("Warnings", head, ["| code | meaning |", "|---|---|", *rows])
+
+
+def settings_page() -> str:
+    """Every setting."""
+    rows = [
+        f"| `CELLDROP_{name.upper()}` | `{_default(field.default)}` | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    head = "Read from the environment, then from an `.env` file in the working folder."
+    return _page("Settings", head, ["| variable | default | meaning |", "|---|---|---|", *rows])
+
+
+def options_page() -> str:
+    """Every option of a submission."""
+    described = dict(re.findall(r"^ {8}(\w+): (.+?)$", Options.__doc__ or "", re.MULTILINE))
+    rows = [f"| `{name}` | {parser.takes} | {described[name]} |" for name, parser in PARSERS.items()]
+    head = (
+        "Given as `--set KEY=VALUE` at the command line, as object metadata `celldrop-KEY` in a bucket, "
+        "or (the model alone) as a path segment `model=NAME/`."
+    )
+    return _page("Options", head, ["| option | takes | meaning |", "|---|---|---|", *rows])
+
+
+def states_page() -> str:
+    """Every state of a submission."""
+    rows = [f"| `{state}` | {'yes' if state in FINAL_STATES else 'no'} |" for state in State]
+    head = "The arrows between them are drawn in docs/explanation/protocol.md."
+    return _page("States", head, ["| state | final |", "|---|---|", *rows])
+
+
+def cli_page() -> str:
+    """Every command and its options."""
+    command = typer.main.get_command(app)
+    statuses = [f"| {status.value} | {status.name.lower()} |" for status in Exit]
+    lines = ["| exit status | meaning |", "|---|---|", *statuses, ""]
+    return _page("Command line", "Every command takes `--help`.", [*lines, *_commands(command, "celldrop")])
+
+
+def _commands(command: click.Command, path: str) -> Iterator[str]:
+    children = getattr(command, "commands", {})
+    if not children:
+        yield f"## `{path}`"
+        yield ""
+        yield (command.help or "").strip()
+        yield ""
+        yield from (f"- `{_usage(parameter)}` {getattr(parameter, 'help', '') or ''}".rstrip() for parameter in command.params)
+        yield ""
+    for name, child in children.items():
+        yield from _commands(child, f"{path} {name}")
+
+
+def _usage(parameter: click.Parameter) -> str:
+    if parameter.param_type_name == "argument":
+        return (parameter.name or "").upper()
+    return ", ".join(parameter.opts)
+
+
+def _leaves() -> list[type[CelldropError]]:
+    first: dict[str, type[CelldropError]] = {}
+    for kind in all_errors():
+        first.setdefault(kind.code, kind)
+    return sorted(first.values(), key=lambda kind: kind.code)
+
+
+def _sentence(text: str | None) -> str:
+    return " ".join((text or "").split("\n\n")[0].split())
+
+
+def _default(value: object) -> str:
+    text = str(value)
+    return "models" if text.endswith("/models") else text
+
+
+def _attribute_docs(path: Path) -> dict[str, str]:
+    found = re.findall(r'^ {4}([A-Z0-9_]+) = .*?\n {4}"""(.+?)"""', path.read_text(), re.MULTILINE | re.DOTALL)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
+def _page(title: str, head: str, lines: list[str]) -> str:
+    return "\n".join([f"# {title}", "", NOTE, "", head, "", *lines]).rstrip() + "\n"
+
+
+ALL: dict[str, Callable[[], str]] = {
+    "errors.md": errors_page,
+    "warnings.md": warnings_page,
+    "settings.md": settings_page,
+    "options.md": options_page,
+    "states.md": states_page,
+    "command-line.md": cli_page,
+}
+
+
+def main() -> None:
+    """Write every page."""
+    PAGES.mkdir(parents=True, exist_ok=True)
+    for name, make in ALL.items():
+        (PAGES / name).write_text(make())
+        print(PAGES / name)
+
+
+if __name__ == "__main__":
+    main()
