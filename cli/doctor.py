@@ -97,7 +97,9 @@ def _home(home: Path) -> Check:
     folder = home.resolve()
     place = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not os.access(place, os.W_OK):
-        return Check("home", Health.WRONG, f"{place} cannot be written", "Set CELLDROP_HOME or --home to another folder.")
+        return Check(
+            "home", Health.WRONG, f"{place} cannot be written", "Set CELLDROP_HOME or --home to another folder."
+        )
     free = shutil.disk_usage(place).free
     found = f"{folder}, {free / 2**30:.1f} GiB free"
     if free < LEAST_FREE_BYTES:
@@ -115,8 +117,12 @@ def _models(settings: Settings) -> Iterator[Check]:
         load_model(blobs, settings.models_bucket, f"{card.name}/{card.version}/", card.digest)
     names = ", ".join(card.reference for card in cards)
     if not cards:
-        yield Check("models", Health.WRONG, f"none in {settings.models_dir}", "`celldrop models import` or `train` one.")
+        yield Check(
+            "models", Health.WRONG, f"none in {settings.models_dir}", "`celldrop models import` or `train` one."
+        )
     elif not any(card.name == settings.default_model.partition("@")[0] for card in cards):
-        yield Check("models", Health.WARNING, names, f"CELLDROP_DEFAULT_MODEL names {settings.default_model}: set another.")
+        yield Check(
+            "models", Health.WARNING, names, f"CELLDROP_DEFAULT_MODEL names {settings.default_model}: set another."
+        )
     else:
         yield Check("models", Health.OK, f"{names}: whole, digests as on their cards")

@@ -18,6 +18,7 @@ from functions.reconcile.services import Reconcile
 from shared.domain.errors import BlobNotFoundError, InputNotFoundError
 from shared.domain.submission import ObjectRef, Requester, Submission, Topic
 from shared.messages import parse_job
+from shared.ports.blobs import BlobStore
 from shared.ports.events import Message
 from shared.ports.status import Stored
 from shared.settings import Settings
@@ -36,6 +37,11 @@ class Embedded:
     dispatch: Dispatch
     reconcile: Reconcile
     _reconciled_s: float = 0.0
+
+    @property
+    def blobs(self) -> BlobStore:
+        """The embedded buckets."""
+        return self.local.ports.blobs
 
     @property
     def layout(self) -> LocalLayout:
@@ -86,7 +92,7 @@ def queue_only(embedded: Embedded) -> Ingest:
 
 
 def drop_of_file(
-    embedded: Embedded, file: Path, options: Mapping[str, str], *, rerun: str | None = None, who: str | None = None
+    blobs: BlobStore, file: Path, options: Mapping[str, str], *, rerun: str | None = None, who: str | None = None
 ) -> Drop:
     """The drop of a file that is annotated where it lies, at its present generation.
 
@@ -95,7 +101,7 @@ def drop_of_file(
     """
     name = str(file.resolve()).lstrip("/")
     try:
-        info = embedded.local.ports.blobs.stat(FILES_BUCKET, name)
+        info = blobs.stat(FILES_BUCKET, name)
     except BlobNotFoundError as error:
         hint = "Check the path; it must be a file that you may read."
         raise InputNotFoundError("no such file", where=str(file), hint=hint) from error

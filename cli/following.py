@@ -66,8 +66,8 @@ def _say_success(record: Submission, folder: Path, output: Output) -> None:
     assert record.result is not None
     summary = record.result.summary
     output.say()
-    output.say(f"{summary.get('headline', 'Done.')}", style="bold")
-    counts = summary.get("label_counts")
+    output.say(f"{summary.get('n_cells', 0):,} cells annotated with {summary.get('model')}.", style="bold")
+    counts = summary.get("labels")
     if isinstance(counts, dict):
         n_cells = sum(counts.values()) or 1
         ordered = sorted(counts.items(), key=lambda item: -item[1])[:12]

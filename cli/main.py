@@ -37,6 +37,7 @@ ModelOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--model", help="NAME, NAME@VERSION, or the folder of a bundle."),
 ]
+IdArgument = Annotated[str, typer.Argument(help="From `celldrop status` or `submit`.", show_default=False)]
 SetOption = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(
@@ -143,7 +144,7 @@ def status(
 
 @app.command()
 def watch(
-    submission_id: Annotated[str, typer.Argument(show_default=False)],
+    submission_id: IdArgument,
     *,
     out: HomeOption = None,
     as_json: JsonFlag = False,
@@ -157,7 +158,7 @@ def watch(
 
 @app.command()
 def cancel(
-    submission_id: Annotated[str, typer.Argument(show_default=False)],
+    submission_id: IdArgument,
     *,
     out: HomeOption = None,
     as_json: JsonFlag = False,

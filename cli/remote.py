@@ -32,7 +32,7 @@ def submit_file(settings: Settings, file: Path, *, model: str | None, pairs: Seq
         if model is not None:
             options["model"] = model_option(embedded, model)
         parse_options(options)
-        stored = queue_only(embedded).accept(drop_of_file(embedded, file, options))
+        stored = queue_only(embedded).accept(drop_of_file(embedded.blobs, file, options))
         assert stored is not None
         if stored.value.state.final:
             return report_end(embedded, stored, output)

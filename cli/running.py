@@ -7,11 +7,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cli.catalogue import bundle_folder
 from cli.console import Exit, Output
 from cli.embedded import Embedded, drop_of_file, open_embedded
 from cli.following import report_end, see_through
 from shared.bundle import CARD_NAME, WEIGHTS_NAME, parse_card
-from shared.domain.errors import InvalidOptionError, ModelNotFoundError
+from shared.domain.errors import InvalidOptionError
 from shared.domain.options import parse_options
 from shared.settings import Settings
 
@@ -34,7 +35,7 @@ def run(
             asked["model"] = model_option(embedded, model)
         parse_options(asked)
         token = secrets.token_hex(4) if rerun else None
-        stored = embedded.submit(drop_of_file(embedded, file, asked, rerun=token))
+        stored = embedded.submit(drop_of_file(embedded.blobs, file, asked, rerun=token))
         if not stored.value.state.final:
             stored = see_through(embedded, stored.value.id, output)
         return report_end(embedded, stored, output)
@@ -64,13 +65,10 @@ def model_option(embedded: Embedded, model: str) -> str:
         ModelNotFoundError: A path that holds no bundle.
         InvalidBundleError: Its card breaks the format.
     """
-    folder = Path(model).expanduser()
-    if not folder.is_dir() and "/" not in model:
+    folder = bundle_folder(model)
+    if folder is None:
         return model
     card_path = folder / CARD_NAME
-    if not card_path.is_file():
-        hint = "Give the folder that holds model.json, or a name from `celldrop models list`."
-        raise ModelNotFoundError(f"no {CARD_NAME} in {folder}", expected="the folder of a bundle", hint=hint)
     card = parse_card(card_path.read_bytes(), where=str(card_path))
     kept = embedded.layout.adhoc_models / card.name / card.version
     kept.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from cli.embedded import Embedded, open_embedded
 from cli.inbox import Inbox
 from cli.serving import make_server
 from functions.ingest.schemas import StorageObject
+from functions.status.dependencies import service_over
 from shared.domain.errors import BlobNotFoundError, CelldropError
 from shared.settings import Settings
 
@@ -24,7 +25,8 @@ def serve_forever(settings: Settings, port: int | None, output: Output) -> Exit:
     embedded = open_embedded(settings)
     embedded.layout.inbox.mkdir(parents=True, exist_ok=True)
     embedded.layout.results.mkdir(parents=True, exist_ok=True)
-    server = make_server(settings, embedded.local.ports, settings.port if port is None else port)
+    service = service_over(embedded.local.ports)
+    server = make_server(service, port=settings.port if port is None else port)
     threading.Thread(target=server.serve_forever, daemon=True, name="http").start()
     output.say(f"Drop .h5ad files in  {embedded.layout.inbox}")
     output.say(f"Results appear in    {embedded.layout.results}")
@@ -48,24 +50,26 @@ def _loop(embedded: Embedded, stop: threading.Event, output: Output) -> None:
         if now_s - polled_s >= POLL_S:
             polled_s = now_s
             for file in inbox.poll(now_s):
-                take_in(embedded, file, output)
+                if not take_in(embedded, file, output):
+                    inbox.forget(file)
         embedded.step()
         stop.wait(STEP_S)
 
 
-def take_in(embedded: Embedded, file: Path, output: Output) -> None:
-    """A final drop goes through the same door as an event; a fault is said, and the next start tries again."""
+def take_in(embedded: Embedded, file: Path, output: Output) -> bool:
+    """A final drop goes through the same door as an event; False when it must be tried again."""
     name = str(file.relative_to(embedded.layout.inbox))
     bucket = embedded.settings.inbox_bucket
     try:
-        info = embedded.local.ports.blobs.stat(bucket, name)
+        info = embedded.blobs.stat(bucket, name)
         drop = embedded.ingest.data.drop_of(StorageObject(bucket=bucket, name=name, generation=info.ref.generation))
         stored = embedded.ingest.accept(drop) if drop else None
     except BlobNotFoundError:
-        return
+        return True
     except CelldropError as error:
         output.say(f"{name}: {error.code}: {error.message}", style="red")
-        return
+        return not error.retryable
     if stored is not None:
         reason = f" ({stored.value.failure.code}: {stored.value.failure.message})" if stored.value.failure else ""
         output.say(f"{name}: {stored.value.state} {stored.value.id}{reason}")
+    return True

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from cli.catalogue import find_card
 from cli.console import Exit, Output
-from cli.embedded import Embedded, drop_of_file, open_embedded
-from cli.running import model_option, read_pairs
+from cli.embedded import drop_of_file
+from cli.running import read_pairs
 from functions.ingest.data_manager import needs_of, pinned
 from shared.domain.options import parse_options
-from shared.domain.submission import ObjectRef
 from shared.domain.verdict import Finding, Severity, Verdict
 from shared.h5ad.judging import validate
 from shared.h5ad.source import BlobSource
 from shared.records import verdict_document
 from shared.settings import Settings
+from shared.wiring import build_files
 
 
 def validate_file(settings: Settings, file: Path, *, model: str | None, pairs: Sequence[str], output: Output) -> Exit:
@@ -25,27 +26,17 @@ def validate_file(settings: Settings, file: Path, *, model: str | None, pairs: S
         CelldropError: The file or the request cannot be used.
     """
     options = parse_options(read_pairs(pairs))
-    embedded = open_embedded(settings)
-    try:
-        source = drop_of_file(embedded, file, {}).source
-        verdict = _judge(embedded, source, model or options.model, options.matrix)
-    finally:
-        embedded.close()
+    asked = model or options.model
+    needs = needs_of(find_card(settings, asked)) if asked else None
+    blobs = build_files(settings)
+    source = drop_of_file(blobs, file, {}).source
+    size_bytes = pinned(blobs, source).size_bytes
+    verdict = validate(BlobSource(blobs, source, size_bytes), needs, matrix=options.matrix)
     refusal = verdict.refusals[0] if verdict.refusals else None
     summary = {"code": refusal.code, "message": refusal.message, "hint": refusal.hint} if refusal else {"code": None}
     output.result({"file": str(file), **summary, **verdict_document(verdict)})
     say_verdict(verdict, file, output)
     return Exit.DONE if verdict.accepted else Exit.REFUSED
-
-
-def _judge(embedded: Embedded, source: ObjectRef, model: str | None, matrix: str | None) -> Verdict:
-    blobs = embedded.local.ports.blobs
-    needs = None
-    if model is not None:
-        card, _ = embedded.ingest.data.model(model_option(embedded, model))
-        needs = needs_of(card)
-    info = pinned(blobs, source)
-    return validate(BlobSource(blobs, source, info.size_bytes), needs, matrix=matrix)
 
 
 def say_verdict(verdict: Verdict, file: Path, output: Output) -> None:

@@ -87,10 +87,14 @@ def build_ports(settings: Settings) -> Ports:
             assert_never(settings.backend)
 
 
+def build_files(settings: Settings) -> BlobStore:
+    """This machine's files and bundles, to be read where they lie; nothing is written or made."""
+    return _directories({FILES_BUCKET: Path("/"), settings.models_bucket: settings.models_dir.resolve()})
+
+
 def build_local(settings: Settings) -> LocalPorts:
     """The embedded default: a directory, SQLite, an in-process bus and subprocesses."""
-    from shared.adapters.local.blobs import DirectoryBlobStore  # noqa: PLC0415  # adapters load only where chosen
-    from shared.adapters.local.bus import InProcessBus  # noqa: PLC0415
+    from shared.adapters.local.bus import InProcessBus  # noqa: PLC0415  # adapters load only where chosen
     from shared.adapters.local.jobs import SubprocessJobRunner  # noqa: PLC0415
     from shared.adapters.local.status import SqliteStatusStore  # noqa: PLC0415
     from shared.domain.submission import Topic  # noqa: PLC0415
@@ -105,8 +109,7 @@ def build_local(settings: Settings) -> LocalPorts:
         settings.work_bucket: layout.state / "work",
         settings.results_bucket: layout.results,
     }
-    in_place = frozenset({FILES_BUCKET, settings.inbox_bucket, settings.models_bucket, ADHOC_MODELS_BUCKET})
-    blobs = DirectoryBlobStore(roots, in_place)
+    blobs = _directories(roots, settings.work_bucket, settings.results_bucket)
     store = SqliteStatusStore(layout.state / "status.sqlite", lambda: datetime.now(UTC))
     bus = InProcessBus()
     bus.subscribe(Topic.EVENTS, _append_to(layout.events))
@@ -134,6 +137,13 @@ def die_with_parent() -> None:
     from shared.adapters.local.jobs import die_with_parent as watch  # noqa: PLC0415
 
     watch()
+
+
+def _directories(roots: dict[str, Path], *ours: str) -> BlobStore:
+    """Folders as buckets; but for ours, they are other people's files, read where they lie."""
+    from shared.adapters.local.blobs import DirectoryBlobStore  # noqa: PLC0415
+
+    return DirectoryBlobStore(roots, frozenset(roots) - set(ours))
 
 
 def _append_to(path: Path) -> Callable[[Message], None]:

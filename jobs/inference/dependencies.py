@@ -6,6 +6,7 @@ import secrets
 import time
 
 from jobs.inference.computing import Annotation
+from jobs.inference.data_manager import InferenceData
 from jobs.inference.finalizing import Finalizer
 from jobs.inference.protocol import Computation
 from jobs.inference.schemas import TaskEnvironment
@@ -17,7 +18,8 @@ from shared.wiring import Ports
 
 def build_task(settings: Settings, ports: Ports, environment: TaskEnvironment) -> Task:
     """The service over given ports, with the real computation."""
-    computation = Annotation(ports.blobs, settings.work_bucket, settings.results_bucket, environment.accelerator)
+    data = InferenceData(ports.blobs, settings.work_bucket, settings.results_bucket)
+    computation = Annotation(data, environment.accelerator)
     return build_protocol(settings, ports, computation)
 
 

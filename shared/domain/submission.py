@@ -197,12 +197,16 @@ class Receipt:
 
     Attributes:
         crc32c: Of the part's bytes, as Cloud Storage counts it.
+        seconds: What computing it took, for the manifest.
+        peak_rss_bytes: The largest resident memory of its task's process, for the manifest.
     """
 
     part: ObjectRef
     size_bytes: int
     crc32c: int
     rows: Rows
+    seconds: float = 0.0
+    peak_rss_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,28 @@
+"""Builds the status service: from the settings of this process, or from ports that an embedding process has."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+
+from functions.status.data_manager import ResultData
+from functions.status.services import StatusService
+from shared.outbox import Outbox
+from shared.settings import load_settings
+from shared.wiring import Ports, build_ports
+
+
+@cache
+def status_service() -> StatusService:
+    """The service of this process, built at its first request and kept.
+
+    Raises:
+        SettingsError: A setting is malformed.
+    """
+    return service_over(build_ports(load_settings()))
+
+
+def service_over(ports: Ports) -> StatusService:
+    """The service over these ports; it may stop executions, and may not write results."""
+    outbox = Outbox(ports.store, ports.bus, jobs=ports.jobs)
+    return StatusService(ports.store, outbox, ResultData(ports.blobs), time.sleep, time.monotonic)

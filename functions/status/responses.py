@@ -1,0 +1,151 @@
+"""HTTP responses: JSON, pages, problems and files, each with the headers that keep a browser safe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
+from itertools import chain
+from typing import Final
+from urllib.parse import quote
+
+from pydantic import BaseModel
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
+from werkzeug.wrappers import Request, Response
+
+from functions.status.data_manager import ResultFile
+from functions.status.schemas import Problem
+from shared.ports.blobs import ByteRange
+
+REPORT_NAME: Final = "report.html"
+
+NO_CONTENT_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
+PAGE_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+REPORT_POLICY: Final = (
+    # Sandboxed into an origin of its own: should a label ever break out of the report's escaping, its script
+    # could neither call this server nor any other. The report's own script and styles stand inline.
+    "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox allow-downloads; default-src 'none'; "
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; font-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS: Final[Mapping[str, str]] = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": NO_CONTENT_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # Not no-referrer: with it, browsers send "Origin: null" on the page's own form.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+MAX_SIZED_BODY_BYTES: Final = 30 * 2**20
+"""A larger body goes out in chunks, without Content-Length: Cloud Run refuses others above 32 MiB (its quotas)."""
+
+RETRY_AFTER_S: Final = 5
+
+_TYPES: Final[Mapping[str, str]] = {
+    ".csv": "text/csv; charset=utf-8",
+    ".gz": "application/gzip",
+    ".h5ad": "application/x-hdf5",
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".parquet": "application/vnd.apache.parquet",
+}
+
+
+def secured(response: Response) -> Response:
+    """The response with every security header that it does not set itself."""
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+def json_response(view: BaseModel) -> Response:
+    """A view as JSON."""
+    return Response(view.model_dump_json(), mimetype="application/json")
+
+
+def page_response(html: str, status: int = HTTPStatus.OK) -> Response:
+    """A page."""
+    headers = {"Content-Security-Policy": PAGE_POLICY, "Vary": "Accept"}
+    return Response(html, status, headers, mimetype="text/html")
+
+
+def asset_response(text: str, mimetype: str) -> Response:
+    """The page's own style or script."""
+    return Response(text, headers={"Cache-Control": "no-cache"}, mimetype=mimetype)
+
+
+def problem_response(problem: Problem) -> Response:
+    """A problem as ``application/problem+json``."""
+    response = Response(problem.model_dump_json(), problem.status, mimetype="application/problem+json")
+    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+def file_response(
+    request: Request, file: ResultFile, stream: Callable[[ResultFile, ByteRange], Iterator[bytes]]
+) -> Response:
+    """One file of a result, whole or one range of it: the report to be shown, every other to be saved.
+
+    Raises:
+        BlobNotFoundError: The file was deleted or replaced meanwhile.
+        RequestedRangeNotSatisfiable: The range starts behind the file's end.
+    """
+    response = Response(headers=_file_headers(file))
+    response.set_etag(str(file.info.ref.generation))
+    if request.if_none_match.contains(str(file.info.ref.generation)):
+        response.status_code = HTTPStatus.NOT_MODIFIED
+        return response
+    span = _span_of(request, file)
+    if span.length != file.info.size_bytes:
+        response.status_code = HTTPStatus.PARTIAL_CONTENT
+        last = span.offset + span.length - 1
+        response.headers["Content-Range"] = f"bytes {span.offset}-{last}/{file.info.size_bytes}"
+    if span.length <= MAX_SIZED_BODY_BYTES or request.method == "HEAD":
+        response.content_length = span.length
+    if request.method != "HEAD":
+        response.response = _started(stream(file, span))
+    return response
+
+
+def _file_headers(file: ResultFile) -> dict[str, str]:
+    shown = file.name == REPORT_NAME
+    suffix = "." + file.name.rpartition(".")[2]
+    return {
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": _disposition("inline" if shown else "attachment", file.name.rpartition("/")[2]),
+        "Content-Security-Policy": REPORT_POLICY if shown else NO_CONTENT_POLICY,
+        "Content-Type": _TYPES.get(suffix, "application/octet-stream"),
+        # A browser refuses to show a sandboxed document that asks for a browsing context group of its own.
+        "Cross-Origin-Opener-Policy": "unsafe-none" if shown else "same-origin",
+    }
+
+
+def _disposition(kind: str, name: str) -> str:
+    if re.fullmatch("[A-Za-z0-9._-]+", name):
+        return f"{kind}; filename={name}"
+    return f"{kind}; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _span_of(request: Request, file: ResultFile) -> ByteRange:
+    """The bytes asked for: one range where it is asked for and this is still that file, else all of them."""
+    size, asked = file.info.size_bytes, request.range
+    current = request.if_range.etag in {None, str(file.info.ref.generation)} and request.if_range.date is None
+    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1 or not current:
+        return ByteRange(0, size)
+    found = asked.range_for_length(size)
+    if found is None:
+        raise RequestedRangeNotSatisfiable(size)
+    return ByteRange(found[0], found[1] - found[0])
+
+
+def _started(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same chunks, the first one read already: what fails at once can still be answered with a problem."""
+    return chain([next(chunks, b"")], chunks)

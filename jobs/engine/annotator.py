@@ -1,0 +1,153 @@
+"""One block of cells in, their scores out: the whole inference of a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from jobs.engine.linear import LinearModel, activate
+from jobs.engine.preprocessing import Preprocessing, row_sums
+from jobs.engine.weights import linear_weights
+from shared.bundle import ModelCard
+from shared.domain.errors import InternalError, NoGeneOverlapError
+from shared.domain.geometry import Rows
+from shared.domain.verdict import MatrixState
+
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+Float32s = npt.NDArray[np.float32]
+
+
+class CellBlock(Protocol):
+    """A block of cells as compressed sparse rows; what ``shared.h5ad`` reads.
+
+    Attributes:
+        rows: Which rows of the file these are, n of them.
+        indptr: Where each row begins in the next two, and the end; n + 1 values from 0.
+        indices: The gene (column of the file's matrix) of each stored value; each at most once in a row.
+        data: The stored values, finite and at least 0.
+    """
+
+    @property
+    def rows(self) -> Rows: ...  # noqa: D102  # described above
+    @property
+    def indptr(self) -> Int64s: ...  # noqa: D102  # described above
+    @property
+    def indices(self) -> Int32s: ...  # noqa: D102  # described above
+    @property
+    def data(self) -> Float32s: ...  # noqa: D102  # described above
+
+
+@dataclass(frozen=True, slots=True)
+class BlockScores:
+    """What was computed for n cells.
+
+    Attributes:
+        decision_nl: Scores, n x labels, after temperature and before the activation. The best label is the largest
+            of these: where probabilities round to 1 they no longer tell labels apart.
+        probability_nl: n x labels, from 0 to 1.
+        n_counts_n: Total count over all genes of the file; None where the matrix does not hold counts.
+        n_genes_n: Genes of the file with a value other than 0.
+    """
+
+    decision_nl: Float32s
+    probability_nl: Float32s
+    n_counts_n: Float32s | None
+    n_genes_n: Int32s
+
+
+class Annotator:
+    """A bundle made ready for the genes of one file.
+
+    Args:
+        card: The bundle's card.
+        weights: Its tensors; see ``linear_weights``.
+        gene_to_feature: For each gene of the file the position of its feature in the model, or -1; int32.
+        state: What the file's matrix holds.
+        device: Where to compute.
+
+    Raises:
+        InvalidBundleError: The weights do not belong to the card.
+        NoGeneOverlapError: No gene of the file is in the model.
+        NoMatrixError: The state is one that cannot be used.
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        weights: Mapping[str, torch.Tensor],
+        gene_to_feature: Int32s,
+        state: MatrixState,
+        device: torch.device,
+    ) -> None:
+        checked = linear_weights(card, weights, where=card.reference)
+        self._preprocessing = Preprocessing(state, checked.target_sum)
+        self._model = LinearModel(checked, _matched(card, gene_to_feature)).to(device).eval()
+        self._feature_of_gene = torch.tensor(gene_to_feature, device=device)
+        self._temperature = card.temperature
+        self._activation = card.activation
+        self._device = device
+
+    @torch.inference_mode()
+    def annotate(self, block: CellBlock) -> BlockScores:
+        """Score the cells of a block; the same block gives the same bytes, whatever the number of threads.
+
+        A cell without a single count is scored like any other, with no gene expressed.
+        """
+        _check(block)
+        indptr, value_z = self._tensor(block.indptr), self._tensor(block.data)
+        feature_z = self._feature_of_gene.index_select(0, self._tensor(block.indices))
+        total_n = row_sums(value_z, indptr).float() if self._preprocessing.state is MatrixState.COUNTS else None
+        decision_nl = self._decide(value_z, feature_z, indptr, total_n)
+        return BlockScores(
+            decision_nl=decision_nl.cpu().numpy(),
+            probability_nl=activate(decision_nl, self._activation).cpu().numpy(),
+            n_counts_n=None if total_n is None else total_n.cpu().numpy(),
+            n_genes_n=row_sums(value_z != 0, indptr).int().cpu().numpy(),
+        )
+
+    def _decide(
+        self, value_z: torch.Tensor, feature_z: torch.Tensor, indptr: torch.Tensor, total_n: torch.Tensor | None
+    ) -> torch.Tensor:
+        # A stored zero is dropped with the unmatched genes: it says nothing, and an empty cell would make it 0 / 0.
+        kept_z = ((feature_z >= 0) & (value_z != 0)).nonzero().squeeze(1)
+        kept_indptr = torch.searchsorted(kept_z, indptr, out_int32=True)
+        total_z = None if total_n is None else total_n.repeat_interleave(kept_indptr.diff())
+        expression_z = self._preprocessing.expression(value_z.index_select(0, kept_z), total_z)
+        scores_nl: torch.Tensor = self._model(expression_z, feature_z.index_select(0, kept_z), kept_indptr)
+        return (scores_nl / self._temperature).float()
+
+    def _tensor(self, array: Int64s | Int32s | Float32s) -> torch.Tensor:
+        # torch warns of memory that it could write to and must not: bytes straight from a store are read-only.
+        return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self._device)
+
+
+def _matched(card: ModelCard, gene_to_feature: Int32s) -> torch.Tensor:
+    n_features = len(card.features)
+    assert gene_to_feature.dtype == np.int32
+    assert gene_to_feature.ndim == 1
+    found = gene_to_feature[gene_to_feature >= 0]
+    if not found.size:
+        raise NoGeneOverlapError(
+            f"none of the {n_features:,} genes of {card.reference} is in the file",
+            expected="gene symbols or Ensembl ids of the model's species",
+            hint="Choose a model of the file's species, or check the column that holds the gene ids.",
+        )
+    if found.max() >= n_features or np.unique(found).size != found.size:
+        raise InternalError("a gene map that names a feature twice or beyond the last", where=card.reference)
+    matched_f = torch.zeros(n_features, dtype=torch.bool)
+    matched_f[torch.from_numpy(found.astype(np.int64))] = True
+    return matched_f
+
+
+def _check(block: CellBlock) -> None:
+    assert block.indptr.dtype == np.int64
+    assert block.indices.dtype == np.int32
+    assert block.data.dtype == np.float32
+    assert block.indptr.shape == (len(block.rows) + 1,)
+    assert block.indices.shape == block.data.shape == (int(block.indptr[-1]),)

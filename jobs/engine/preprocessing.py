@@ -1,0 +1,71 @@
+"""From stored values to log1p expression, by what the matrix was found to hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from shared.domain.errors import NoMatrixError
+from shared.domain.verdict import MatrixState
+
+USABLE = frozenset(
+    {MatrixState.COUNTS, MatrixState.LOG1P_CP10K, MatrixState.LOG_NORMALISED, MatrixState.NORMALISED},
+)
+"""States from which log1p expression can be had."""
+
+_CP10K = 1e4
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How values of a state become what a model was trained on: log1p of counts per ``target_sum``.
+
+    - counts: scaled to ``target_sum`` over all genes of the file, then log1p; rounded to float32 exactly where
+      ``scanpy.pp.normalize_total`` and ``scanpy.pp.log1p`` round, so that both give the same numbers;
+    - log1p of counts per 10,000: as they are, or rescaled where ``target_sum`` is another;
+    - log-normalised with a target sum that is not known: as they are, for want of anything better;
+    - normalised and not yet logarithmised: log1p.
+
+    Raises:
+        NoMatrixError: The state is one from which expression cannot be had.
+    """
+
+    state: MatrixState
+    target_sum: float
+
+    def __post_init__(self) -> None:
+        if self.state not in USABLE:
+            raise NoMatrixError(
+                f"a matrix whose values are {self.state}",
+                expected="counts or log-normalised values",
+                hint="Name a matrix with counts, for example --matrix raw or --matrix layers/counts.",
+            )
+
+    def expression(self, value_z: torch.Tensor, total_z: torch.Tensor | None) -> torch.Tensor:
+        """log1p expression, float32.
+
+        Args:
+            value_z: Stored values, float32.
+            total_z: For counts, the total count of each value's cell, float32, above 0; else None.
+        """
+        match self.state:
+            case MatrixState.COUNTS:
+                assert total_z is not None
+                return torch.log1p(value_z / (total_z / self.target_sum))
+            case MatrixState.NORMALISED:
+                return torch.log1p(value_z)
+            case MatrixState.LOG1P_CP10K if self.target_sum != _CP10K:
+                return torch.log1p(torch.expm1(value_z) * (self.target_sum / _CP10K))
+            case _:
+                return value_z
+
+
+def row_sums(value_z: torch.Tensor, indptr: torch.Tensor) -> torch.Tensor:
+    """The sum of each row, float64.
+
+    By differences of a running sum: exact for whole numbers, whatever the order, up to 2**53 in a block.
+    """
+    running = torch.zeros(len(value_z) + 1, dtype=torch.float64, device=value_z.device)
+    torch.cumsum(value_z, 0, dtype=torch.float64, out=running[1:])
+    return running.index_select(0, indptr).diff()

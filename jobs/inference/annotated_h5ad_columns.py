@@ -1,0 +1,153 @@
+"""The new columns of obs: how each is named, encoded and filled, block by block, inside an open HDF5 file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+CHUNK_ROWS = 65_536
+TEXT = h5py.string_dtype()
+LEGACY_CATEGORIES = "__categories"
+
+
+class Encoding(StrEnum):
+    """Versions of anndata's data frame encoding that can take a column."""
+
+    V0_1 = "0.1.0"
+    """anndata 0.7: a categorical is a dataset of codes that refers to its categories in ``__categories``."""
+    V0_2 = "0.2.0"
+    """anndata 0.8 and later: a categorical is a group of codes and categories."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One new column.
+
+    Attributes:
+        source: The annotation table's column that it holds.
+        dtype: Of plain values; None for a categorical.
+    """
+
+    name: str
+    source: str
+    dtype: npt.DTypeLike | None = None
+
+
+COLUMNS = (
+    Column("celldrop_label", "label"),
+    Column("celldrop_score", "score", np.float32),
+    Column("celldrop_label_id", "label_id"),
+    Column("celldrop_second_label", "second_label"),
+    Column("celldrop_second_score", "second_score", np.float32),
+    Column("celldrop_abstained", "abstained", np.bool_),
+)
+"""What is added to obs. Columns of these names that are there already are ours of an earlier run, and replaced."""
+
+
+def drop_columns(obs: h5py.Group) -> None:
+    """Remove an earlier run's columns."""
+    for column in COLUMNS:
+        for parent in (obs, obs.get(LEGACY_CATEGORIES)):
+            if parent is not None and column.name in parent:
+                del parent[column.name]
+    names = [name for name in column_order(obs) if name not in {column.name for column in COLUMNS}]
+    set_column_order(obs, names)
+
+
+def add_columns(
+    obs: h5py.Group, tables: Iterable[pa.Table], n_cells: int, categories: Mapping[str, Sequence[str]]
+) -> None:
+    """Append the columns to a data frame group and fill them as the tables come.
+
+    Args:
+        categories: For each categorical source column, the values that occur.
+    """
+    encoding = Encoding(_text(obs.attrs["encoding-version"]))
+    targets = {column: _create(obs, column, n_cells, categories.get(column.source, ()), encoding) for column in COLUMNS}
+    start = 0
+    for table in tables:
+        for column, target in targets.items():
+            values = table[column.source].combine_chunks()
+            target[start : start + len(table)] = (
+                _codes(values, categories[column.source]) if column.dtype is None else values
+            )
+        start += len(table)
+    set_column_order(obs, [*column_order(obs), *(column.name for column in COLUMNS)])
+
+
+def column_order(obs: h5py.Group) -> list[str]:
+    """The frame's columns; anndata writes no columns as an empty array of floats."""
+    return [_text(name) for name in np.atleast_1d(obs.attrs["column-order"])]
+
+
+def set_column_order(frame: h5py.Group, names: Sequence[str]) -> None:
+    """Write the order of the columns."""
+    frame.attrs.create("column-order", np.array(names, object), dtype=TEXT)
+
+
+def mark(element: h5py.Group | h5py.Dataset, kind: str, version: str) -> None:
+    """Say how an element is encoded, as anndata does."""
+    element.attrs["encoding-type"] = kind
+    element.attrs["encoding-version"] = version
+
+
+def write_text(group: h5py.Group, name: str, values: Sequence[str]) -> h5py.Dataset:
+    """An array of strings."""
+    dataset = group.create_dataset(name, data=np.array(values, object), dtype=TEXT)
+    mark(dataset, "string-array", "0.2.0")
+    return dataset
+
+
+def create_values(group: h5py.Group, name: str, n_cells: int, dtype: npt.DTypeLike) -> h5py.Dataset:
+    """A compressed array with a value for each cell."""
+    chunks = (min(n_cells, CHUNK_ROWS),)
+    dataset = group.create_dataset(
+        name, (n_cells,), dtype, chunks=chunks, compression="gzip", compression_opts=4, shuffle=True
+    )
+    mark(dataset, "array", "0.2.0")
+    return dataset
+
+
+def create_categorical(group: h5py.Group, name: str, n_cells: int, categories: Sequence[str]) -> h5py.Dataset:
+    """A categorical of anndata 0.8 and later, with its codes still to be filled; -1 is missing."""
+    categorical = group.create_group(name)
+    mark(categorical, "categorical", "0.2.0")
+    categorical.attrs["ordered"] = False
+    write_text(categorical, "categories", categories)
+    return create_values(categorical, "codes", n_cells, _code_type(len(categories)))
+
+
+def _create(
+    obs: h5py.Group, column: Column, n_cells: int, categories: Sequence[str], encoding: Encoding
+) -> h5py.Dataset:
+    if column.dtype is not None:
+        return create_values(obs, column.name, n_cells, column.dtype)
+    if encoding is Encoding.V0_2:
+        return create_categorical(obs, column.name, n_cells, categories)
+    codes = create_values(obs, column.name, n_cells, _code_type(len(categories)))
+    names = write_text(obs.require_group(LEGACY_CATEGORIES), column.name, categories)
+    names.attrs["ordered"] = False
+    codes.attrs["categories"] = names.ref
+    return codes
+
+
+def _code_type(n_categories: int) -> npt.DTypeLike:
+    """The smallest signed type, as pandas chooses it."""
+    return np.min_scalar_type(-max(n_categories, 1))
+
+
+def _codes(values: pa.DictionaryArray, categories: Sequence[str]) -> npt.NDArray[np.int64]:
+    place = {name: code for code, name in enumerate(categories)}
+    code_d = np.array([place.get(name, -1) for name in values.dictionary.to_pylist()] + [-1], np.int64)
+    codes: npt.NDArray[np.int64] = code_d[values.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+    return codes
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,109 @@
+"""Old layouts (anndata before 0.7): obs and var as compound datasets become data frame groups, nothing lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from jobs.inference.annotated_h5ad_columns import (
+    CHUNK_ROWS,
+    TEXT,
+    create_values,
+    mark,
+    set_column_order,
+    write_text,
+)
+
+_SUFFIX = "_categories"
+_ASIDE = "celldrop-aside"
+
+
+def modernise_frames(file: h5py.File) -> None:
+    """Turn compound obs and var into groups that anndata reads the same way.
+
+    Both at once: anndata looks up old categories in uns only while obs is compound, so a var left behind would lose
+    its own. The categories move from uns into the columns, as anndata does on reading.
+    """
+    used: set[str] = set()
+    for axis in ("obs", "var"):
+        if isinstance(file.get(axis), h5py.Dataset):
+            used |= _modernise(file, axis)
+    for name in used:
+        del file["uns"][name + _SUFFIX]
+
+
+def _modernise(file: h5py.File, axis: str) -> set[str]:
+    file.move(axis, _ASIDE)
+    table = file[_ASIDE]
+    index, *columns = table.dtype.names
+    frame = file.create_group(axis)
+    mark(frame, "dataframe", "0.2.0")
+    frame.attrs["_index"] = index
+    categorical = {name for name in columns if _write_column(frame, table, name, _categories(file, name))}
+    _write_column(frame, table, index, None)
+    set_column_order(frame, columns)
+    del file[_ASIDE]
+    return categorical
+
+
+def _categories(file: h5py.File, column: str) -> list[str] | npt.NDArray[np.generic] | None:
+    """What uns has as the column's categories: a single one may be a scalar."""
+    found = file.get(f"uns/{column}{_SUFFIX}")
+    if not isinstance(found, h5py.Dataset):
+        return None
+    values = np.atleast_1d(found[()])
+    if values.dtype.kind in "OSU":
+        return [_text(value) for value in values]
+    return values
+
+
+def _write_column(
+    frame: h5py.Group, table: h5py.Dataset, name: str, categories: list[str] | npt.NDArray[np.generic] | None
+) -> bool:
+    """Copy a field; as a categorical where its codes fit the categories, which is how anndata decides too."""
+    if categories is not None and table.dtype[name].kind in "iu" and _largest(table, name) < len(categories):
+        _write_categorical(frame, table, name, categories)
+        return True
+    if table.dtype[name].kind in "OSU":
+        target = frame.create_dataset(name, (len(table),), TEXT, chunks=(min(len(table), CHUNK_ROWS),))
+        mark(target, "string-array", "0.2.0")
+    else:
+        target = create_values(frame, name, len(table), table.dtype[name])
+    for start, values in _blocks(table, name):
+        target[start : start + len(values)] = values
+    return False
+
+
+def _write_categorical(
+    frame: h5py.Group, table: h5py.Dataset, name: str, categories: list[str] | npt.NDArray[np.generic]
+) -> None:
+    column = frame.create_group(name)
+    mark(column, "categorical", "0.2.0")
+    column.attrs["ordered"] = False
+    if isinstance(categories, list):
+        write_text(column, "categories", categories)
+    else:
+        mark(column.create_dataset("categories", data=categories), "array", "0.2.0")
+    codes = create_values(column, "codes", len(table), table.dtype[name])
+    for start, values in _blocks(table, name):
+        codes[start : start + len(values)] = values
+
+
+def _largest(table: h5py.Dataset, name: str) -> int:
+    return max((int(values.max()) for _, values in _blocks(table, name)), default=-1)
+
+
+def _blocks(table: h5py.Dataset, name: str) -> Iterator[tuple[int, npt.NDArray[np.generic]]]:
+    field = table.fields(name)
+    for start in range(0, len(table), CHUNK_ROWS):
+        values = field[start : start + CHUNK_ROWS]
+        if values.dtype.kind in "OSU":
+            values = np.array([_text(value) for value in values], object)
+        yield start, values
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

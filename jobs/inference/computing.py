@@ -1,0 +1,91 @@
+"""The computation behind the protocol: rows through the engine into a part, parts through the merge into results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jobs.engine.annotator import Annotator
+from jobs.engine.device import choose_device
+from jobs.inference.data_manager import InferenceData, Job
+from jobs.inference.parts import AnnotatedBlock, iter_part
+from jobs.inference.peak import peak_rss_bytes
+from jobs.inference.protocol import Computation
+from jobs.inference.results import Results
+from shared.domain.errors import InternalError
+from shared.domain.geometry import Rows
+from shared.domain.plan import Accelerator
+from shared.domain.submission import Receipt, Result, Submission
+from shared.domain.verdict import MatrixChoice
+from shared.h5ad.genes import features_of, map_genes
+from shared.h5ad.inspection import inspect
+from shared.h5ad.rows import CellIds, MatrixReader, open_cell_ids, open_matrix, read_genes
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation(Computation):
+    """Real cells, real torch."""
+
+    data: InferenceData
+    accelerator: Accelerator
+
+    def annotate(self, record: Submission, rows: Rows, part_name: str, beat: Callable[[int], None]) -> Receipt:
+        """As the protocol says; memory is bounded by the reader's window and one block's scores."""
+        began_s = time.monotonic()
+        device = choose_device(self.accelerator)
+        job = self.data.open_job(record)
+        inspect(job.source)  # The file is scanned again: this process parses it, whoever looked at it before.
+        beat(0)
+        annotator = Annotator(job.card, job.weights, gene_to_feature(job), matrix_of(job).state, device)
+        with open_matrix(job.source, matrix_of(job)) as matrix, open_cell_ids(job.source) as cells:
+            blocks = _blocks(matrix, cells, annotator, rows, beat)
+            info = self.data.write_part(part_name, iter_part(blocks, job.layout))
+        assert info.crc32c is not None
+        seconds = round(time.monotonic() - began_s, 3)
+        return Receipt(info.ref, info.size_bytes, info.crc32c, rows, seconds, peak_rss_bytes())
+
+    def merge(self, record: Submission, receipts: Sequence[Receipt], prefix: str, beat: Callable[[], None]) -> Result:
+        """As the protocol says; streams, and never holds two parts."""
+        job = self.data.open_job(record)
+        inspect(job.source)
+        return Results(self.data, job, tuple(receipts), prefix, beat).write()
+
+    def discard(self, prefix: str) -> None:
+        """As the protocol says."""
+        self.data.discard(prefix)
+
+
+def _blocks(
+    matrix: MatrixReader, cells: CellIds, annotator: Annotator, rows: Rows, beat: Callable[[int], None]
+) -> Iterator[AnnotatedBlock]:
+    for block in matrix.blocks(rows):
+        scores = annotator.annotate(block)
+        yield AnnotatedBlock(
+            rows=block.rows,
+            cell_ids=cells.ids(block.rows),
+            probability_nl=scores.probability_nl,
+            decision_nl=scores.decision_nl,
+            n_counts_n=scores.n_counts_n,
+            n_genes_n=scores.n_genes_n,
+        )
+        beat(block.rows.stop - rows.start)
+
+
+def gene_to_feature(job: Job) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    """For each gene of the chosen matrix the position of its feature in the model, or -1; int32."""
+    verdict = job.record.verdict
+    if verdict is None or verdict.genes is None:
+        raise InternalError("a submission without a gene space was dispatched", expected="an accepted verdict")
+    ids = read_genes(job.source, verdict)
+    return np.array(map_genes(ids, features_of(job.card.features, verdict.genes.kind)), dtype=np.int32)
+
+
+def matrix_of(job: Job) -> MatrixChoice:
+    """The matrix that the verdict chose."""
+    verdict = job.record.verdict
+    if verdict is None or verdict.matrix is None:
+        raise InternalError("a submission without a matrix was dispatched", expected="an accepted verdict")
+    return verdict.matrix

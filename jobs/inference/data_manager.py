@@ -1,0 +1,118 @@
+"""What a task reads and writes: the pinned input, the pinned model, its part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import google_crc32c
+import torch
+
+from jobs.inference.bundles import load_model
+from jobs.inference.parts import CONTENT_TYPE, PartLayout
+from shared.bundle import ModelCard
+from shared.domain.errors import BlobNotFoundError, InputChangedError
+from shared.domain.options import Options, Scores, parse_options
+from shared.domain.submission import Submission
+from shared.h5ad.source import BlobSource, RangeSource
+from shared.ports.blobs import BlobInfo, BlobStore, ByteRange
+
+_CRC_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A submission's inputs, opened: everything that one task needs to know.
+
+    Attributes:
+        min_score: The threshold in force: asked for, or the model's own.
+    """
+
+    record: Submission
+    options: Options
+    card: ModelCard
+    weights: dict[str, torch.Tensor]
+    input: BlobInfo
+    source: RangeSource
+
+    @property
+    def min_score(self) -> float | None:
+        """The threshold in force: the one asked for, or the model's own."""
+        return self.card.min_score if self.options.min_score is None else self.options.min_score
+
+    @property
+    def layout(self) -> PartLayout:
+        """The columns of every part of this submission."""
+        assert self.record.plan is not None
+        full = self.options.scores is Scores.FULL
+        return PartLayout(self.record.plan.n_cells, len(self.card.labels), self.options.top_k, full=full)
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceData:
+    """Objects in and out, as the computation sees them."""
+
+    blobs: BlobStore
+    work_bucket: str
+    results_bucket: str
+
+    def open_job(self, record: Submission) -> Job:
+        """The input at its pinned generation, and the model at its pinned digest.
+
+        Raises:
+            InputChangedError: The pinned generation is gone.
+            InvalidBundleError: The bundle is not the one that was pinned.
+        """
+        assert record.model is not None
+        model = record.model
+        card, weights = load_model(self.blobs, model.bucket, model.prefix, model.digest)
+        info = self._pinned(record)
+        source = BlobSource(self.blobs, record.source, info.size_bytes)
+        return Job(record, parse_options(record.requested), card, weights, info, source)
+
+    def _pinned(self, record: Submission) -> BlobInfo:
+        ref = record.source
+        try:
+            info = self.blobs.stat(ref.bucket, ref.name)
+        except BlobNotFoundError as error:
+            raise _changed(record, "the object is gone") from error
+        if info.ref != ref:
+            raise _changed(record, "the object was replaced")
+        return info
+
+    def write_part(self, name: str, chunks: Iterable[bytes]) -> BlobInfo:
+        """Write a part, only where none is.
+
+        Raises:
+            PreconditionFailedError: There is one of that name.
+        """
+        return self.blobs.write(self.work_bucket, name, chunks, if_generation=0, content_type=CONTENT_TYPE)
+
+    def write_result(self, name: str, chunks: Iterable[bytes], content_type: str) -> BlobInfo:
+        """Write a result file, only where none is; it is seen once its prefix is committed."""
+        return self.blobs.write(self.results_bucket, name, chunks, if_generation=0, content_type=content_type)
+
+    def discard(self, prefix: str) -> None:
+        """Remove everything under a prefix of the results that was never committed."""
+        for info in list(self.blobs.list(self.results_bucket, prefix)):
+            self.blobs.delete(self.results_bucket, info.ref.name)
+
+
+def input_crc32c(job: Job) -> int:
+    """The input's checksum: the store's own, or reckoned by reading it through once."""
+    if job.input.crc32c is not None:
+        return job.input.crc32c
+    checksum = google_crc32c.Checksum()
+    for chunk in _chunks(job.source):
+        checksum.update(chunk)
+    return int.from_bytes(checksum.digest(), "big")
+
+
+def _chunks(source: RangeSource) -> Iterator[bytes]:
+    for offset in range(0, source.size_bytes, _CRC_BYTES):
+        yield source.read(ByteRange(offset, min(_CRC_BYTES, source.size_bytes - offset)))
+
+
+def _changed(record: Submission, found: str) -> InputChangedError:
+    hint = "The newer file, if there is one, is annotated by itself; drop the file again to have this one."
+    return InputChangedError(found, expected="the generation that was accepted", where=str(record.source), hint=hint)

@@ -1,0 +1,168 @@
+"""From what the merge noted and what is known of the run to what the report says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from jobs.inference.annotations import I64Array, Vocabulary
+from jobs.inference.annotations_tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, log_value, median_bin
+from jobs.inference.manifest import FileFacts, MissingFile
+from jobs.inference.merging_survey import Findings
+from jobs.inference.report import telling
+from jobs.inference.report.charts import log_chart, ridge, score_chart
+from jobs.inference.report.data import Confusion, LabelRow, Notice, ReportData, ResultFile, Tail
+from jobs.inference.report.mapping import LEAST_CELLS, draw_map
+from jobs.inference.report.wording import size
+from shared.bundle import ModelCard
+from shared.domain.verdict import Verdict
+from shared.h5ad.embedding import Coordinates
+
+COLOURS = 9
+"""How many labels get a colour of their own: more cannot be told apart, least of all by the colour-blind."""
+_SHOWN = 20
+_CONFUSIONS = 8
+_LEAST_CONFUSED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What is known of the run.
+
+    Attributes:
+        file_name: As people know it, without folders.
+        min_score: In force; None never abstains.
+        software: Versions and device, as the manifest has them.
+        made_at: When the run ended.
+    """
+
+    file_name: str
+    submission_id: str
+    verdict: Verdict
+    card: ModelCard
+    min_score: float | None
+    files: tuple[FileFacts, ...]
+    missing: tuple[MissingFile, ...]
+    software: Mapping[str, str]
+    made_at: datetime
+    wants_map: bool = True
+
+
+def gather(findings: Findings, context: Context, own: Coordinates | None) -> ReportData:
+    """Everything the report says; the same findings and context give the same report.
+
+    Args:
+        own: The file's own embedding, of all its cells; None lays the map out by the scores.
+    """
+    tally = findings.tally
+    rows = label_rows(tally)
+    named = [row for row in rows if row.colour != "none"]
+    tail = named[_SHOWN:] if len(named) > _SHOWN + 4 else []
+    names = tally.vocabulary.names
+    cell_map = draw_map(findings.sample, rows, names, own, tally.n_cells) if context.wants_map else None
+    total_b = tally.score_cb.sum(axis=0)
+    return ReportData(
+        file_name=context.file_name,
+        headline=telling.headline(rows, tally),
+        lead=telling.lead(tally, context.min_score),
+        figures=telling.figures(rows, tally, context.verdict),
+        notices=tuple(Notice(one.message, one.hint, one.code) for one in context.verdict.warnings),
+        remarks=telling.remarks(rows, tally, context.min_score),
+        labels=rows,
+        shown=tuple(row for row in rows if row not in tail),
+        tail=_summed(tail),
+        cell_map=cell_map,
+        no_map=_why_no_map(tally, wanted=context.wants_map),
+        scores=score_chart(total_b, context.min_score),
+        score_meaning=telling.score_meaning(context.card),
+        confusions=confusions(tally),
+        genes=log_chart(tally.genes_cb.sum(axis=0), "genes", FEW_GENES),
+        counts=log_chart(tally.counts_cb.sum(axis=0), "counts", None) if tally.n_counted else None,
+        method=telling.method(context.verdict, context.card, context.min_score),
+        model=telling.model(context.card),
+        snippets=telling.snippets(rows, context.card, context.files),
+        files=tuple(ResultFile(file.name, size(file.size_bytes), file.what) for file in context.files),
+        missing=tuple(Notice(one.reason, code=one.name) for one in context.missing),
+        provenance=telling.provenance(context.submission_id, context.card, context.software),
+        made_at=context.made_at,
+    )
+
+
+def label_rows(tally: Tally) -> tuple[LabelRow, ...]:
+    """A line for each label that occurs, most cells first, unassigned cells last."""
+    vocabulary = tally.vocabulary
+    unassigned = vocabulary.unassigned_code if tally.n_abstained else -1
+    codes = [vocabulary.names.index(name) for name in tally.label_counts]
+    codes.sort(key=lambda code: code == unassigned)
+    most = max((int(tally.cells_c[code]) for code in codes), default=1)
+    ids = _ids_by_name(vocabulary)
+    return tuple(
+        _row(tally, key, code, _colour(key, unassigned=code == unassigned), ids, most) for key, code in enumerate(codes)
+    )
+
+
+def confusions(tally: Tally) -> tuple[Confusion, ...]:
+    """Pairs of labels of which one is often close behind the other, most cells first."""
+    names = tally.vocabulary.names
+    both_cc = np.triu(tally.close_cc + tally.close_cc.T, k=1)
+    order = np.argsort(-both_cc, axis=None, kind="stable")[:_CONFUSIONS]
+    pairs = [(int(place) // len(names), int(place) % len(names)) for place in order]
+    found = [(first, second, int(both_cc[first, second])) for first, second in pairs]
+    return tuple(
+        Confusion(names[first], names[second], n, n / int(tally.best_c[first] + tally.best_c[second]))
+        for first, second, n in found
+        if n >= _LEAST_CONFUSED
+    )
+
+
+def _row(tally: Tally, key: int, code: int, colour: str, ids: Mapping[str, str], most: int) -> LabelRow:
+    cells = int(tally.cells_c[code])
+    score_b = tally.score_cb[code]
+    counted = bool(tally.counts_cb[code].any())
+    name = tally.vocabulary.names[code]
+    return LabelRow(
+        key=key,
+        name=name,
+        colour=colour,
+        ontology_id="" if colour == "none" else ids.get(name, ""),
+        cells=cells,
+        share=cells / tally.n_cells,
+        bar=cells / most,
+        ridge=ridge(score_b),
+        median_score=(median_bin(score_b) + 0.5) / SCORE_BINS,
+        unsure=int(score_b[: SCORE_BINS // 2].sum()) / cells,
+        median_genes=_median(tally.genes_cb[code]),
+        median_counts=_median(tally.counts_cb[code]) if counted else None,
+    )
+
+
+def _median(value_b: I64Array) -> int:
+    assert len(value_b) == LOG_BINS
+    return round(float(log_value(median_bin(value_b))))
+
+
+def _colour(key: int, *, unassigned: bool) -> str:
+    if unassigned:
+        return "none"
+    return f"c{key}" if key < COLOURS else "other"
+
+
+def _ids_by_name(vocabulary: Vocabulary) -> dict[str, str]:
+    return {label.name: label.ontology_id for label in vocabulary.labels if label.ontology_id}
+
+
+def _summed(rows: list[LabelRow]) -> Tail | None:
+    if not rows:
+        return None
+    return Tail(len(rows), sum(row.cells for row in rows), sum(row.share for row in rows))
+
+
+def _why_no_map(tally: Tally, *, wanted: bool) -> str:
+    if not wanted:
+        return "No map was asked for (option map=off)."
+    if tally.n_cells < LEAST_CELLS:
+        return f"A map needs at least {LEAST_CELLS} cells."
+    return "The model scores all cells alike, so there is nothing to lay out."

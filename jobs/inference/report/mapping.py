@@ -1,0 +1,144 @@
+"""The map: where each sampled cell is drawn, from the file's own embedding or from how the model sees the cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
+
+from jobs.inference.annotations import BoolArray
+from jobs.inference.annotations_sample import MapSample
+from jobs.inference.parts import F32Array
+from jobs.inference.report.data import CellMap, LabelRow, MapText, Point, PointGroup
+from jobs.inference.report.wording import plural, shortened, whole
+from shared.h5ad.embedding import Coordinates
+
+LEAST_CELLS = 20
+WIDTH, HEIGHT = 640, 480
+_MARGIN = 14
+_COMPONENTS = 20
+_PERPLEXITY = 30
+_ITERATIONS = 500
+_NAMED_SHARE = 0.02
+_NAME_LIMIT = 28
+_ID_LIMIT = 48
+_LETTER_WIDTH = 6.6
+_LINE_HEIGHT = 15
+F64Array = npt.NDArray[np.float64]
+
+
+def embed(decision_nl: F32Array) -> F64Array | None:
+    """Lay cells out by their decision scores: PCA, then t-SNE, the same for the same scores.
+
+    Cells close together got similar scores for all labels. One thread, as the order of sums decides the last digits:
+    3,000 cells with 45 labels take about 6 s.
+
+    Returns:
+        Cells x 2; None where there are too few cells, or all are alike.
+    """
+    n_cells, n_labels = decision_nl.shape
+    centred_nl = decision_nl.astype(np.float64) - decision_nl.mean(axis=0)
+    if n_cells < LEAST_CELLS or not np.isfinite(centred_nl).all() or np.ptp(centred_nl) < 1e-6:
+        return None
+    with threadpool_limits(1):
+        components = min(_COMPONENTS, n_labels, n_cells)
+        reduced = PCA(components, svd_solver="full").fit_transform(centred_nl)
+        perplexity = min(_PERPLEXITY, (n_cells - 1) / 3)
+        model = TSNE(2, perplexity=perplexity, init="pca", max_iter=_ITERATIONS, random_state=0, n_jobs=1)
+        placed: F64Array = model.fit_transform(reduced).astype(np.float64)
+    return placed
+
+
+def draw_map(
+    sample: MapSample, rows: Sequence[LabelRow], names: Sequence[str], own: Coordinates | None, n_cells: int
+) -> CellMap | None:
+    """The map of the sampled cells.
+
+    Args:
+        rows: Every label that occurs; colours and keys come from here.
+        names: The vocabulary that ``sample.name_n`` points into.
+        own: The file's embedding, of all its cells; None computes one.
+    """
+    xy_m2 = own.xy_n2[sample.row_n].astype(np.float64) if own else embed(sample.decision_nl)
+    if xy_m2 is None:
+        return None
+    kept_m: BoolArray = np.asarray(np.isfinite(xy_m2).all(axis=1))
+    if kept_m.sum() < LEAST_CELLS:
+        return None
+    at_m2 = _fitted(xy_m2, kept_m)
+    groups = _groups(sample, at_m2, kept_m, rows, names)
+    n_points = int(kept_m.sum())
+    return CellMap(WIDTH, HEIGHT, groups, _texts(groups, n_points), n_points, _caption(own, n_points, n_cells))
+
+
+def _fitted(xy_m2: F64Array, kept_m: BoolArray) -> F64Array:
+    """Scale into the box, aspect kept, y upwards."""
+    low, high = xy_m2[kept_m].min(axis=0), xy_m2[kept_m].max(axis=0)
+    room = np.array([WIDTH - 2 * _MARGIN, HEIGHT - 2 * _MARGIN])
+    scale = float(np.min(room / np.maximum(high - low, 1e-9)))
+    middle = (low + high) / 2
+    placed: F64Array = (xy_m2 - middle) * scale * np.array([1, -1]) + np.array([WIDTH / 2, HEIGHT / 2])
+    return placed
+
+
+def _groups(
+    sample: MapSample, at_m2: F64Array, kept_m: BoolArray, rows: Sequence[LabelRow], names: Sequence[str]
+) -> tuple[PointGroup, ...]:
+    """In the rows' order, most cells first, so that rare labels are drawn on top."""
+    groups = []
+    for row in rows:
+        place_m = np.flatnonzero(kept_m & (sample.name_n == names.index(row.name)))
+        points = tuple(_point(sample, at_m2, int(place), row.name) for place in place_m)
+        if points:
+            groups.append(PointGroup(row.key, row.name, row.colour, points))
+    return tuple(groups)
+
+
+def _point(sample: MapSample, at_m2: F64Array, place: int, label: str) -> Point:
+    x, y = at_m2[place]
+    score = float(sample.score_n[place])
+    title = f"{shortened(sample.cell_ids[place], _ID_LIMIT)} · {shortened(label, _ID_LIMIT)} · {score:.2f}"
+    return Point(round(float(x), 1), round(float(y), 1), round(score, 2), title)
+
+
+def _texts(groups: Sequence[PointGroup], n_points: int) -> tuple[MapText, ...]:
+    """Names of the larger groups at their medians, those left out that would lie on another."""
+    placed: list[MapText] = []
+    for group in sorted(groups, key=lambda one: -len(one.points)):
+        if len(group.points) < _NAMED_SHARE * n_points or group.colour == "none":
+            continue
+        x = float(np.median([point.x for point in group.points]))
+        y = float(np.median([point.y for point in group.points]))
+        text = MapText(round(_inside(x, group.name), 1), round(y, 1), shortened(group.name, _NAME_LIMIT))
+        if not any(_overlap(text, other) for other in placed):
+            placed.append(text)
+    return tuple(placed)
+
+
+def _inside(x: float, name: str) -> float:
+    half = min(len(name), _NAME_LIMIT) * _LETTER_WIDTH / 2
+    return min(max(x, half), WIDTH - half)
+
+
+def _overlap(one: MapText, other: MapText) -> bool:
+    apart = (len(one.text) + len(other.text)) * _LETTER_WIDTH / 2
+    return abs(one.y - other.y) < _LINE_HEIGHT and abs(one.x - other.x) < apart
+
+
+def _caption(own: Coordinates | None, n_points: int, n_cells: int) -> str:
+    which = (
+        f"All {plural(n_points, 'cell')}"
+        if n_points == n_cells
+        else f"{whole(n_points)} of {plural(n_cells, 'cell')}, evenly spaced through the file"
+    )
+    if own:
+        return f"{which}, placed by {own.name} as it came with the file."
+    return (
+        f"{which}, placed by how the model scores them (t-SNE of the scores of all labels): cells close together look "
+        "alike to the model. It is not a UMAP of gene expression; how far groups lie apart and how wide they are means "
+        "nothing."
+    )

@@ -1,0 +1,21 @@
+// Pointing at a label anywhere lights up its cells on the map; without this script the report lacks nothing else.
+(function () {
+  "use strict";
+  var map = document.querySelector(".map svg");
+  if (!map) return;
+  var groups = map.querySelectorAll("g[data-key]");
+  function show(key) {
+    map.classList.toggle("focus", key !== null);
+    groups.forEach(function (group) { group.classList.toggle("lit", group.dataset.key === key); });
+  }
+  function keyOf(event) {
+    var holder = event.target.closest("tr[data-key], li[data-key], g[data-key]");
+    return holder ? holder.dataset.key : null;
+  }
+  ["mouseover", "focusin"].forEach(function (name) {
+    document.addEventListener(name, function (event) {
+      if (event.target.closest("g[data-key]")) return;
+      show(keyOf(event));
+    });
+  });
+})();

@@ -1,0 +1,237 @@
+"""What the report says in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from jobs.inference.annotations_tally import FEW_GENES, SCORE_BINS, Tally, log_value, median_bin
+from jobs.inference.manifest import FileFacts
+from jobs.inference.report.data import Fact, Figure, LabelRow, Notice, Snippet
+from jobs.inference.report.wording import listing, percent, plural, shortened, whole
+from shared.bundle import Activation, ModelCard
+from shared.domain.verdict import GeneIds, MatrixState, Verdict
+
+_MANY_UNASSIGNED = 0.2
+_MANY_FEW_GENES = 0.05
+_LOW_MEDIAN = 0.5
+_RARE = 5
+_NAMED = 3
+
+STATES: Mapping[MatrixState, str] = {
+    MatrixState.COUNTS: "raw counts",
+    MatrixState.LOG1P_CP10K: "log-normalised values (log1p of counts per 10,000)",
+    MatrixState.LOG_NORMALISED: "log-normalised values whose target sum is not known",
+    MatrixState.NORMALISED: "normalised values before the logarithm",
+    MatrixState.SCALED: "scaled values",
+    MatrixState.UNKNOWN: "values of unknown kind",
+}
+GENE_IDS: Mapping[GeneIds, str] = {
+    GeneIds.ENSEMBL: "Ensembl ids",
+    GeneIds.SYMBOL: "gene symbols",
+    GeneIds.UNKNOWN: "identifiers of unknown kind",
+}
+
+
+def headline(rows: Sequence[LabelRow], tally: Tally) -> str:
+    """The whole report in one sentence."""
+    named = [row for row in rows if row.colour != "none"]
+    cells = plural(tally.n_cells, "cell")
+    if not named:
+        return f"{cells}, and none could be assigned a label."
+    if len(rows) == 1:
+        return f"{cells}, and all are called {named[0].name}."
+    top = [f"{row.name} ({percent(row.share)})" for row in named[:_NAMED]]
+    first = "most are" if named[0].share > 0.5 else "the largest group is"
+    rest = f", then {listing(top[1:])}" if top[1:] else ""
+    return f"{cells}: {first} {top[0]}{rest}."
+
+
+def lead(tally: Tally, min_score: float | None) -> tuple[str, ...]:
+    """What follows the headline."""
+    middle = _median_score(tally)
+    sentences = [f"Half of the cells have a score of {middle:.2f} or more for their label."]
+    if min_score is None:
+        sentences.append("Every cell got its best label: no threshold was set.")
+    elif tally.n_abstained:
+        share = percent(tally.n_abstained / tally.n_cells)
+        cells = plural(tally.n_abstained, "cell")
+        sentences.append(f"{cells} ({share}) were left unassigned: their best score is below {min_score:g}.")
+    else:
+        sentences.append(f"No cell was left unassigned: every best score is {min_score:g} or more.")
+    return tuple(sentences)
+
+
+def figures(rows: Sequence[LabelRow], tally: Tally, verdict: Verdict) -> tuple[Figure, ...]:
+    """The numbers at the top."""
+    n_labels = sum(row.colour != "none" for row in rows)
+    known = len(tally.vocabulary.labels)
+    genes = whole(float(log_value(median_bin(tally.genes_cb.sum(axis=0)))))
+    found = [
+        Figure(whole(tally.n_cells), "cells"),
+        Figure(whole(n_labels), "labels found", f"of {whole(known)} the model knows"),
+        Figure(percent(1 - tally.n_abstained / tally.n_cells), "assigned"),
+        Figure(f"{_median_score(tally):.2f}", "median score"),
+        Figure(genes, "genes per cell", "median"),
+    ]
+    if verdict.overlap:
+        note = f"{whole(verdict.overlap.n_matched)} of {whole(verdict.overlap.n_model)}"
+        found.append(Figure(percent(verdict.overlap.fraction), "of the model's genes", f"{note} found in the file"))
+    return tuple(found)
+
+
+def remarks(rows: Sequence[LabelRow], tally: Tally, min_score: float | None) -> tuple[Notice, ...]:
+    """What the results themselves give reason to look at."""
+    found: list[Notice] = []
+    few = tally.n_few_genes / tally.n_cells
+    if few >= _MANY_FEW_GENES:
+        text = f"{plural(tally.n_few_genes, 'cell')} ({percent(few)}) have fewer than {FEW_GENES} genes."
+        found.append(Notice(text, "They may be debris or empty droplets: filter them before you trust their labels."))
+    if tally.n_no_genes:
+        found.append(
+            Notice(
+                f"{plural(tally.n_no_genes, 'cell')} have no counts at all.",
+                "Their label is only the model's answer to nothing: leave them out.",
+            )
+        )
+    found += _score_remarks(tally, min_score)
+    found += _rare_remarks(rows)
+    return tuple(found)
+
+
+def score_meaning(card: ModelCard) -> str:
+    """How to read a score of this model."""
+    if card.activation is Activation.SIGMOID:
+        return (
+            "A score is the model's probability of that label against all others, each label judged for itself: the "
+            "scores of a cell need not add up to 1. It says how typical the cell is of the model's training data, "
+            "not how likely the label is to be right."
+        )
+    return (
+        "A score is the model's probability of that label among all the labels it knows: the scores of a cell add up "
+        "to 1. A cell of a kind that the model has never seen can still score high."
+    )
+
+
+def method(verdict: Verdict, card: ModelCard, min_score: float | None) -> tuple[Fact, ...]:
+    """What was done to the file."""
+    facts: list[Fact] = []
+    if verdict.matrix:
+        text = f"{verdict.matrix.path}, {STATES[verdict.matrix.state]}. {verdict.matrix.why}"
+        facts.append(Fact("Matrix", text))
+    others = [f"{path} ({state})" for path, state in verdict.considered if not _chosen(verdict, path)]
+    if others:
+        facts.append(Fact("Also in the file", listing(others)))
+    if verdict.genes:
+        facts.append(Fact("Genes", _genes_text(verdict)))
+    steps = " → ".join(step.step for step in card.preprocessing)
+    facts.append(Fact("Preprocessing", f"{steps} → {card.kind} → {card.activation}, as the model was trained."))
+    text = (
+        "none: every cell gets its best label" if min_score is None else f"best score below {min_score:g} is Unassigned"
+    )
+    facts.append(Fact("Threshold", text))
+    return tuple(facts)
+
+
+def model(card: ModelCard) -> tuple[Fact, ...]:
+    """The model's card."""
+    training = card.training
+    origin = f"{training.method} {training.source}".strip()
+    if training.n_cells:
+        origin += f" ({plural(training.n_cells, 'cell')})"
+    metrics = listing([f"{name.replace('_', ' ')} {value:.3g}" for name, value in training.metrics.items()])
+    facts = [
+        Fact("Name", f"{card.title} ({card.reference})" if card.title else card.reference),
+        Fact("Description", card.description),
+        Fact("Labels and genes", f"{plural(len(card.labels), 'label')}, {plural(len(card.features), 'gene')}"),
+        Fact("Training", origin),
+        Fact("Measured on held-out cells", metrics or "nothing is recorded: check the labels with marker genes"),
+        Fact("Licence", card.licence or "not stated"),
+        Fact("Please cite", card.citation),
+    ]
+    return tuple(fact for fact in facts if fact.text)
+
+
+def snippets(rows: Sequence[LabelRow], card: ModelCard, files: Sequence[FileFacts]) -> tuple[Snippet, ...]:
+    """What to do next, as code."""
+    label = next((row.name for row in rows if row.colour != "none"), "B cell")
+    there = {file.name for file in files}
+    opened = (
+        'import scanpy as sc\n\nadata = sc.read_h5ad("annotated.h5ad")\nadata.obs["celldrop_label"].value_counts()'
+        if "annotated.h5ad" in there
+        else 'import pandas as pd\n\nlabels = pd.read_parquet("annotations.parquet").set_index("cell_id")\n'
+        'adata.obs = adata.obs.join(labels[["label", "score"]].add_prefix("celldrop_"))'
+    )
+    return (
+        Snippet("Open the cells with their labels", opened),
+        Snippet("Keep the confident ones", 'confident = adata[adata.obs["celldrop_score"] >= 0.8].copy()'),
+        Snippet(
+            "Check a label by its marker genes",
+            "# Leave the next two lines out if X is log-normalised already.\n"
+            "sc.pp.normalize_total(adata, target_sum=1e4)\nsc.pp.log1p(adata)\n"
+            f'sc.tl.rank_genes_groups(adata, "celldrop_label", groups=[{_quoted(label)}])\n'
+            "sc.pl.rank_genes_groups(adata, n_genes=15)",
+        ),
+        Snippet(
+            "Run it again with another model or threshold",
+            f"celldrop models list\ncelldrop run FILE.h5ad --model {card.name} --set min_score=0.5",
+        ),
+    )
+
+
+def provenance(submission_id: str, card: ModelCard, software: Mapping[str, str]) -> tuple[Fact, ...]:
+    """What would be needed to get the same again."""
+    versions = ", ".join(f"{name} {version}" for name, version in software.items())
+    return (
+        Fact("Submission", submission_id),
+        Fact("Model", f"{card.reference}, digest {card.digest}"),
+        Fact("Software", versions),
+    )
+
+
+def _score_remarks(tally: Tally, min_score: float | None) -> list[Notice]:
+    found: list[Notice] = []
+    share = tally.n_abstained / tally.n_cells
+    if share >= _MANY_UNASSIGNED:
+        hint = "The tissue may hold kinds of cells that the model does not know: try another model."
+        found.append(Notice(f"{percent(share)} of the cells score below {min_score:g} for every label.", hint))
+    middle = _median_score(tally)
+    if middle < _LOW_MEDIAN:
+        text = f"The median score is only {middle:.2f}: many cells resemble none of the model's labels well."
+        found.append(Notice(text, "Check that the model fits the tissue and the species."))
+    return found
+
+
+def _rare_remarks(rows: Sequence[LabelRow]) -> list[Notice]:
+    rare = [row.name for row in rows if row.cells <= _RARE and row.colour != "none"]
+    if not rare:
+        return []
+    named = listing([*rare[:5], f"{len(rare) - 5} more"] if len(rare) > 5 else rare)
+    text = f"{plural(len(rare), 'label')} with at most {_RARE} cells: {named}."
+    return [Notice(text, "So few cells are often mistakes; look at them before you report them.")]
+
+
+def _genes_text(verdict: Verdict) -> str:
+    assert verdict.genes is not None
+    column = "the index" if verdict.genes.column == "_index" else f"column {verdict.genes.column}"
+    text = f"{GENE_IDS[verdict.genes.kind]} from {column} of {verdict.matrix.genes_path if verdict.matrix else 'var'}"
+    if verdict.genes.n_duplicates:
+        text += f", {plural(verdict.genes.n_duplicates, 'duplicate')} left out"
+    if verdict.overlap:
+        text += (
+            f"; {whole(verdict.overlap.n_matched)} of the model's {plural(verdict.overlap.n_model, 'gene')} were found"
+        )
+        if verdict.overlap.weight_fraction is not None:
+            text += f", which carry {percent(verdict.overlap.weight_fraction)} of its weight"
+    return text + "."
+
+
+def _chosen(verdict: Verdict, path: str) -> bool:
+    return verdict.matrix is not None and verdict.matrix.path == path
+
+
+def _median_score(tally: Tally) -> float:
+    return (median_bin(tally.score_cb.sum(axis=0)) + 0.5) / SCORE_BINS
+
+
+def _quoted(text: str) -> str:
+    return repr(shortened(text, 60))

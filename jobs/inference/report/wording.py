@@ -1,0 +1,50 @@
+"""Numbers and sentences as people write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+def whole(number: float) -> str:
+    """With thousands separators: 12,345."""
+    return f"{round(number):,}"
+
+
+def percent(share: float) -> str:
+    """A share in per cent: 43%, 2.4%, and never 0% or 100% of what is neither."""
+    if 0 < share < 0.001:
+        return "<0.1%"
+    if 0.999 < share < 1:
+        return ">99.9%"
+    digits = 1 if 0 < share < 0.0995 or 0.995 <= share < 1 else 0
+    return f"{share * 100:.{digits}f}%"
+
+
+def size(size_bytes: int) -> str:
+    """Bytes in decimal units: 1.2 MB."""
+    amount, unit = float(size_bytes), 0
+    while amount >= 999.5 and unit < len(_UNITS) - 1:
+        amount, unit = amount / 1000, unit + 1
+    return f"{amount:.0f} {_UNITS[unit]}" if unit == 0 or amount >= 99.5 else f"{amount:.1f} {_UNITS[unit]}"
+
+
+def listing(items: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    if len(items) <= 1:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """``1 cell``, ``2,700 cells``."""
+    return f"{whole(number)} {one if number == 1 else many or one + 's'}"
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most ``limit`` characters, the middle left out."""
+    if len(text) <= limit:
+        return text
+    head = (limit - 1) * 2 // 3
+    return f"{text[:head]}…{text[len(text) - (limit - 1 - head) :]}"

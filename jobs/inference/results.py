@@ -1,0 +1,188 @@
+"""All result files of one submission, written under the finalizer's own prefix."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import h5py
+import numpy as np
+import pyarrow as pa
+
+from jobs.engine.device import choose_device, describe_device
+from jobs.inference.annotated_h5ad import NewColumns, NotAnnotated, categories_of, write_annotated_h5ad
+from jobs.inference.annotations import Vocabulary
+from jobs.inference.annotations_files import (
+    CSV_TYPE,
+    PARQUET_TYPE,
+    annotations_csv,
+    annotations_parquet,
+    scores_parquet,
+)
+from jobs.inference.data_manager import InferenceData, Job, input_crc32c
+from jobs.inference.manifest import (
+    Choices,
+    Cost,
+    FileFacts,
+    Labels,
+    Manifest,
+    MissingFile,
+    file_facts,
+    input_facts,
+    manifest_bytes,
+    model_facts,
+    part_facts,
+    summary_of,
+)
+from jobs.inference.merging import Merge, ordered
+from jobs.inference.merging_survey import Findings, Survey
+from jobs.inference.peak import peak_rss_bytes
+from shared.domain.options import Scores
+from shared.domain.plan import Accelerator
+from shared.domain.submission import Receipt, Result
+from shared.ports.blobs import BlobInfo
+
+WHAT = {
+    "annotations.parquet": "One row a cell: label, score, runner-up, counts, top labels; for any Parquet reader.",
+    "annotations.csv.gz": "The same without the lists, for spreadsheets and R.",
+    "scores.parquet": "Every label's probability for every cell.",
+    "annotated.h5ad": "The input with celldrop_ columns in obs: anndata.read_h5ad opens it.",
+    "report.html": "What a person reads first; self-contained.",
+}
+
+
+@dataclass(slots=True)
+class Results:
+    """One merge: each file is streamed from the parts; what was written is kept for the manifest."""
+
+    data: InferenceData
+    job: Job
+    receipts: tuple[Receipt, ...]
+    prefix: str
+    beat: Callable[[], None]
+    files: list[FileFacts] = field(default_factory=list)
+    missing: list[MissingFile] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def write(self) -> Result:
+        """Write every file, the manifest last.
+
+        Raises:
+            CorruptBlobError: A part is not what its receipt says.
+            DuplicateCellsError: Two cells have one id.
+            InputChangedError: The pinned generation went away before the last read.
+        """
+        merge = self._merge()
+        findings = self._write_tables(merge)
+        self._write_annotated(merge, findings)
+        self._write_report(findings)
+        tally = findings.tally
+        labels = Labels(n_cells=tally.n_cells, n_unassigned=tally.n_abstained, counts=tally.label_counts)
+        manifest = self._put_unlisted("manifest.json", [manifest_bytes(self._manifest(labels))], "application/json")
+        return Result(self.data.results_bucket, self.prefix, manifest.ref, summary_of(self.job.record, labels))
+
+    def _merge(self) -> Merge:
+        layout = self.job.layout
+        vocabulary = Vocabulary(self.job.card.labels)
+        receipts = ordered(self.receipts, layout.n_cells)
+        return Merge(self.data.blobs, receipts, layout, vocabulary, self.job.min_score)
+
+    def _write_tables(self, merge: Merge) -> Findings:
+        survey = Survey(merge)
+        with self._timed("annotations.parquet"):
+            self._put("annotations.parquet", annotations_parquet(survey.tables(), self._about()), PARQUET_TYPE)
+        with self._timed("annotations.csv.gz"):
+            self._put("annotations.csv.gz", annotations_csv(merge.tables()), CSV_TYPE)
+        if self.job.options.scores is Scores.FULL:
+            with self._timed("scores.parquet"):
+                self._put("scores.parquet", scores_parquet(merge, self._about()), PARQUET_TYPE)
+        return survey.findings()
+
+    def _write_annotated(self, merge: Merge, findings: Findings) -> None:
+        name = "annotated.h5ad"
+        columns = NewColumns(
+            merge.layout.n_cells, merge.tables(), categories_of(findings.tally), self._about(), self.beat
+        )
+        with self._timed(name):
+            written = write_annotated_h5ad(
+                self.data.blobs, self.data.results_bucket, self.prefix + name, self.job.source, columns
+            )
+        if isinstance(written, NotAnnotated):
+            self.missing.append(MissingFile(name=name, reason=written.reason))
+        else:
+            self.files.append(file_facts(written, self.prefix, WHAT[name]))
+
+    def _write_report(self, findings: Findings) -> None:
+        del findings
+
+    def _manifest(self, labels: Labels) -> Manifest:
+        record, options = self.job.record, self.job.options
+        assert record.model is not None
+        assert record.verdict is not None
+        assert record.plan is not None
+        return Manifest(
+            submission_id=record.id,
+            epoch=record.epoch,
+            input=input_facts(replace(self.job.input, crc32c=input_crc32c(self.job))),
+            model=model_facts(self.job.card, record.model),
+            options=Choices(
+                requested=dict(record.requested),
+                top_k=options.top_k,
+                scores=options.scores,
+                map=options.map,
+                min_score=self.job.min_score,
+            ),
+            software=software(),
+            verdict=record.verdict,
+            plan=record.plan,
+            parts=tuple(part_facts(receipt) for receipt in ordered(self.receipts, record.plan.n_cells)),
+            files=tuple(self.files),
+            missing=tuple(self.missing),
+            labels=labels,
+            cost=self._cost(),
+        )
+
+    def _cost(self) -> Cost:
+        tasks = {f"task {index}": receipt for index, receipt in enumerate(self.receipts)}
+        return Cost(
+            finished_at=datetime.now(UTC),
+            seconds={**{name: receipt.seconds for name, receipt in tasks.items()}, **self.seconds},
+            peak_rss_bytes={
+                **{name: receipt.peak_rss_bytes for name, receipt in tasks.items()},
+                "finalizer": peak_rss_bytes(),
+            },
+        )
+
+    def _about(self) -> dict[str, str]:
+        """What a lone file says of itself: nothing that differs between two runs of one request."""
+        card = self.job.card
+        return {"model": card.reference, "model_digest": card.digest, "version": version("celldrop")}
+
+    def _put(self, name: str, chunks: Iterable[bytes], content_type: str) -> None:
+        self.files.append(file_facts(self._put_unlisted(name, chunks, content_type), self.prefix, WHAT[name]))
+
+    def _put_unlisted(self, name: str, chunks: Iterable[bytes], content_type: str) -> BlobInfo:
+        return self.data.write_result(self.prefix + name, self._beating(chunks), content_type)
+
+    def _beating(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self.beat()
+            yield chunk
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        began_s = time.monotonic()
+        yield
+        self.seconds[stage] = round(time.monotonic() - began_s, 3)
+
+
+def software() -> dict[str, str]:
+    """Versions of what computed this, and the device that it finished on."""
+    device = describe_device(choose_device(Accelerator.CPU))
+    own = {"celldrop": version("celldrop"), "python": platform.python_version(), "numpy": np.__version__}
+    return {**own, "h5py": h5py.__version__, "pyarrow": pa.__version__, **device}

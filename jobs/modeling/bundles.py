@@ -1,0 +1,79 @@
+"""A bundle onto disk: deterministic bytes, whole or not at all, never over another."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from jobs.engine.weights import linear_weights
+from shared.bundle import CARD_NAME, WEIGHTS_NAME, ModelCard, card_bytes, digest_of
+from shared.domain.errors import ModelExistsError
+
+
+def write_bundle(directory: Path, card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> ModelCard:
+    """Write ``NAME/VERSION/`` under ``directory``, the folder of all bundles.
+
+    The same card and tensors give the same bytes, and so the same digest.
+
+    Returns:
+        The card as written, with digest, cost hints and size of the weights.
+
+    Raises:
+        InvalidBundleError: The tensors do not fit the card.
+        ModelExistsError: That version is there already.
+    """
+    final = directory / card.name / card.version
+    complete, weights = seal(card, tensors)
+    if final.exists():
+        raise _exists(complete, final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    # Beside NAME/, where the catalogue never looks: a bundle is seen when it is whole.
+    incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=directory))
+    try:
+        (incoming / WEIGHTS_NAME).write_bytes(weights)
+        (incoming / CARD_NAME).write_bytes(card_bytes(complete))
+        incoming.chmod(0o755)
+        _move(incoming, final, complete)
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+    return complete
+
+
+def seal(card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> tuple[ModelCard, bytes]:
+    """The card with everything that follows from the weights, and the weights' bytes.
+
+    ``flops_per_cell`` is the upper bound 2 x labels x features: a multiplication and an addition for each weight, as
+    if every gene were expressed.
+
+    Raises:
+        InvalidBundleError: The tensors do not fit the card.
+    """
+    linear_weights(card, tensors, where=card.reference)
+    weights = save({name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)})
+    flops = 2.0 * len(card.labels) * len(card.features)
+    costed = card.model_copy(update={"digest": "", "weights_bytes": len(weights), "flops_per_cell": flops})
+    digest = digest_of(costed, hashlib.sha256(weights).hexdigest())
+    return costed.model_copy(update={"digest": digest}), weights
+
+
+def _move(incoming: Path, final: Path, card: ModelCard) -> None:
+    try:
+        os.rename(incoming, final)  # noqa: PTH104  # Path.rename promises less: this fails over a folder with content
+    except OSError as error:
+        raise _exists(card, final) from error
+
+
+def _exists(card: ModelCard, final: Path) -> ModelExistsError:
+    return ModelExistsError(
+        f"{card.reference} exists already",
+        expected="a version that is not taken",
+        where=str(final),
+        hint="Choose the next version: results name the version they were made with, so it may not change.",
+    )

@@ -1,0 +1,218 @@
+"""CellTypist's models as bundles: the same numbers, without the pickle."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import ValidationError
+
+from jobs.modeling.celltypist_genes import feature_table, species_of
+from jobs.modeling.ontology import Ontology, read_ontology
+from jobs.modeling.unpickling import PickledObject, open_pickle, read_foreign
+from shared.bundle import Activation, Label, Log1p, ModelCard, Normalise, Standardise, Training
+from shared.domain.errors import InvalidOptionError, UnsupportedModelError
+
+Floats = npt.NDArray[np.floating[Any]]
+
+GLOBALS: tuple[tuple[str, str], ...] = (
+    *(("sklearn.linear_model." + module, "LogisticRegression") for module in ("_logistic", "logistic")),
+    *(
+        ("sklearn.linear_model." + module, "SGDClassifier")
+        for module in ("_stochastic_gradient", "stochastic_gradient")
+    ),
+    *(("sklearn.preprocessing." + module, "StandardScaler") for module in ("_data", "data")),
+    # The loss that an SGDClassifier keeps, before and since scikit-learn 1.6.
+    *(("sklearn.linear_model." + module, "Log") for module in ("_sgd_fast", "sgd_fast")),
+    ("sklearn._loss._loss", "CyHalfBinomialLoss"),
+)
+"""Classes in a CellTypist model, wherever scikit-learn kept them over the years."""
+
+_LOGISTIC_LOSSES = frozenset({"log_loss", "log"})
+
+
+def import_celltypist(
+    path: Path,
+    *,
+    name: str,
+    version: str,
+    licence: str = "",
+    citation: str = "",
+    ontology: Path | None = None,
+) -> tuple[ModelCard, dict[str, torch.Tensor]]:
+    """Read a CellTypist ``.pkl`` without running it.
+
+    A model is ``{"Model": classifier, "Scaler_": StandardScaler, "description": dict}``. CellTypist 1.7.1 scales the
+    log1p expression of the shared genes with ``mean_`` and ``scale_``, cuts it off at 10, takes the classifier's
+    ``decision_function``, however that was trained, and applies the sigmoid to every label; the best match is the
+    largest decision (``classifier.py`` ``Classifier.celltype``, ``models.py`` ``Model.predict_labels_and_prob``).
+    With two labels there is one row of weights, and the scores are ``-y`` and ``y``. Numbers keep their precision.
+
+    Args:
+        citation: Overrides the source that the model names.
+        ontology: An .obo file; labels that are names or exact synonyms of its terms get their Cell Ontology ids.
+
+    Raises:
+        UnsafeModelError: The pickle asks for more than data.
+        UnsupportedModelError: It is not a CellTypist model.
+        InvalidOptionError: The ontology cannot be read.
+    """
+    data = read_foreign(path)
+    model = _open(data, str(path))
+    terms = read_ontology(ontology) if ontology else None
+    fields = {
+        "name": name,
+        "version": version,
+        "licence": licence,
+        "citation": citation or model.described("source"),
+        "labels": _labels(model.labels, terms),
+        "training": _training(model, path.name, data),
+    }
+    return _card(model, path, fields), {key: torch.from_numpy(array) for key, array in model.arrays.items()}
+
+
+def _card(model: _Model, path: Path, fields: Mapping[str, Any]) -> ModelCard:
+    try:
+        return ModelCard(
+            **fields,
+            title=model.described("details") or f"CellTypist model {path.stem}",
+            description=f"{len(model.labels)} cell types by {len(model.genes):,} genes, imported from {path.name}.",
+            species=species_of(model.genes),
+            features=feature_table(model.genes),
+            preprocessing=(Normalise(target_sum=1e4), Log1p(), Standardise(clip_max=10.0)),
+            activation=Activation.SIGMOID,
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InvalidOptionError(
+            f"{place} {str(first['input'])[:80]!r}: {first['msg']}",
+            expected="a name in lower case, such as immune-low, and a version such as 1.0.0",
+            hint="Choose another --name or --version.",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What is needed of a CellTypist model, checked.
+
+    Attributes:
+        arrays: ``coef``, ``intercept``, ``mean`` and ``std`` as a bundle has them.
+    """
+
+    labels: Sequence[str]
+    genes: Sequence[str]
+    arrays: Mapping[str, Floats]
+    description: Mapping[str, Any]
+    classifier: PickledObject
+    scaler: PickledObject
+
+    def described(self, key: str) -> str:
+        return str(self.description.get(key) or "")
+
+
+def _open(data: bytes, where: str) -> _Model:
+    match open_pickle(data, GLOBALS, where=where):
+        case {"Model": PickledObject() as classifier, "Scaler_": PickledObject() as scaler, **rest}:
+            return _checked(classifier, scaler, rest.get("description"), where)
+        case _:
+            raise _unsupported("a pickle without 'Model' and 'Scaler_'", where)
+
+
+def _checked(classifier: PickledObject, scaler: PickledObject, description: object, where: str) -> _Model:
+    _check_loss(classifier, where)
+    genes = _names(classifier, "features", where)
+    labels = _names(classifier, "classes_", where)
+    return _Model(
+        labels=labels,
+        genes=genes,
+        arrays={
+            **_classifier_arrays(classifier, len(labels), len(genes), where),
+            **_scaler_arrays(scaler, len(genes), where),
+        },
+        description=description if isinstance(description, dict) else {},
+        classifier=classifier,
+        scaler=scaler,
+    )
+
+
+def _check_loss(classifier: PickledObject, where: str) -> None:
+    loss = classifier.attributes.get("loss", "log_loss")
+    if loss not in _LOGISTIC_LOSSES:
+        raise _unsupported(f"a classifier trained with the loss {loss!r}, whose scores are no probabilities", where)
+
+
+def _classifier_arrays(classifier: PickledObject, n_labels: int, n_genes: int, where: str) -> dict[str, Floats]:
+    n_rows = 1 if n_labels == 2 else n_labels
+    coef = _floats(classifier, "coef_", (n_rows, n_genes), where)
+    fitted = classifier.attributes.get("fit_intercept", True)
+    intercept = _floats(classifier, "intercept_", (n_rows,), where) if fitted else np.zeros(n_rows, coef.dtype)
+    if n_rows == 1:
+        coef, intercept = np.concatenate([-coef, coef]), np.concatenate([-intercept, intercept])
+    return {"coef": coef, "intercept": intercept}
+
+
+def _scaler_arrays(scaler: PickledObject, n_genes: int, where: str) -> dict[str, Floats]:
+    std = _floats(scaler, "scale_", (n_genes,), where)
+    centred = scaler.attributes.get("with_mean", True)
+    mean = _floats(scaler, "mean_", (n_genes,), where) if centred else np.zeros(n_genes, std.dtype)
+    if (std <= 0).any():
+        raise _unsupported("a scaler with a standard deviation of 0 or less", where)
+    return {"mean": mean, "std": std}
+
+
+def _floats(owner: PickledObject, attribute: str, shape: tuple[int, ...], where: str) -> Floats:
+    array = owner.attributes.get(attribute)
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.dtype.itemsize < 4:
+        raise _unsupported(f"a {owner.kind.rpartition('.')[2]} without numbers in {attribute}", where)
+    if array.shape != shape:
+        raise _unsupported(f"{attribute} of shape {array.shape} where {shape} was to be", where)
+    if not np.isfinite(array).all():
+        raise _unsupported(f"NaN or infinite values in {attribute}", where)
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def _names(owner: PickledObject, attribute: str, where: str) -> list[str]:
+    array = owner.attributes.get(attribute)
+    if not isinstance(array, np.ndarray) or array.ndim != 1:
+        raise _unsupported(f"a {owner.kind.rpartition('.')[2]} without {attribute}", where)
+    names = [str(name) for name in array.tolist()]
+    if len(names) < 2 or len(set(names)) != len(names):
+        raise _unsupported(f"{attribute} with fewer than two names, or with the same name twice", where)
+    return names
+
+
+def _labels(names: Sequence[str], ontology: Ontology | None) -> tuple[Label, ...]:
+    return tuple(Label(name=name, ontology_id=ontology.id_of(name) if ontology else None) for name in names)
+
+
+def _training(model: _Model, source: str, data: bytes) -> Training:
+    seen = np.asarray(model.scaler.attributes.get("n_samples_seen_"))
+    return Training(
+        method="imported from CellTypist",
+        source=source,
+        source_sha256=hashlib.sha256(data).hexdigest(),
+        trained_at=model.described("date") or None,
+        n_cells=int(seen) if seen.ndim == 0 and seen.dtype.kind in "iuf" else None,
+        parameters={
+            "classifier": model.classifier.kind.rpartition(".")[2],
+            "scikit_learn": str(model.classifier.attributes.get("_sklearn_version") or ""),
+            "model_version": model.described("version"),
+            "url": model.described("url"),
+        },
+    )
+
+
+def _unsupported(found: str, where: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        found,
+        expected="a CellTypist model: a logistic classifier, a StandardScaler and a description",
+        where=where,
+        hint="Save the model with celltypist's Model.write, or train a bundle with `celldrop models train`.",
+    )

@@ -1,0 +1,26 @@
+"""What the gene names of a foreign model are: symbols or Ensembl ids, and of which species."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from shared.bundle import Features
+from shared.domain.verdict import Species
+from shared.h5ad.facts import GeneColumn
+from shared.h5ad.genes import describe_column
+
+_ENSEMBL = re.compile(r"(ENS(?:[A-Z]{3,4})?G\d{11})(\.\d+)?")
+
+
+def feature_table(genes: Sequence[str]) -> Features:
+    """Each name in the column that it belongs to, Ensembl ids without their version; a column of nothing is empty."""
+    ids = [_ENSEMBL.fullmatch(gene) for gene in genes]
+    symbol = tuple(None if found else gene for gene, found in zip(genes, ids, strict=True))
+    ensembl = tuple(found[1] if found else None for found in ids)
+    return Features(symbol=symbol if any(symbol) else (), ensembl=ensembl if any(ensembl) else ())
+
+
+def species_of(genes: Sequence[str]) -> Species:
+    """The species that most names speak for, judged as a file's genes are; unknown without a clear majority."""
+    return describe_column(GeneColumn("features", tuple(genes))).species

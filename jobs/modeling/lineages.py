@@ -1,0 +1,104 @@
+"""Lineages: coarser names that the labels of different sources share, so that models and files can be compared."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from shared.domain.errors import InvalidOptionError
+
+BLOOD = "blood"
+"""The name under which ``read_mapping`` knows ``BLOOD_LINEAGES``."""
+
+_BLOOD: dict[str, tuple[str, ...]] = {
+    "T cell": (
+        # Zheng et al. 2017, populations sorted with magnetic beads.
+        "cd4-t-helper",
+        "memory-t",
+        "naive-cytotoxic",
+        "naive-t",
+        "regulatory-t",
+        # The same populations as labels of the 68k PBMC.
+        "CD4+/CD25 T Reg",
+        "CD4+/CD45RA+/CD25- Naive T",
+        "CD4+/CD45RO+ Memory",
+        "CD8+ Cytotoxic T",
+        "CD8+/CD45RA+ Naive Cytotoxic",
+        # PBMC 3k, by Seurat's and by scanpy's tutorial.
+        "CD8 T",
+        "Memory CD4 T",
+        "Naive CD4 T",
+        "CD4 T cells",
+        "CD8 T cells",
+    ),
+    "NK cell": ("cd56-nk", "CD56+ NK", "NK", "NK cells"),
+    "B cell": ("b-cells", "CD19+ B", "B", "B cells"),
+    "Monocyte": (
+        "cd14-monocytes",
+        "CD14+ Monocyte",
+        "CD14+ Mono",
+        "FCGR3A+ Mono",
+        "CD14+ Monocytes",
+        "FCGR3A+ Monocytes",
+    ),
+    "Dendritic cell": ("Dendritic", "DC", "Dendritic cells"),
+    "Megakaryocyte": ("Platelet", "Megakaryocytes"),
+    "Progenitor": ("cd34", "CD34+"),
+}
+
+BLOOD_LINEAGES: Mapping[str, str] = MappingProxyType(
+    {label: lineage for lineage, labels in _BLOOD.items() for label in labels}
+)
+"""Lineage of each label of four well-known labellings of blood: sorted PBMC, 68k PBMC, and PBMC 3k twice.
+
+Both kinds of monocytes are Monocyte. Dendritic cells stay apart from monocytes, and platelets with megakaryocytes, so
+that a model without them is not judged by them (see ``evaluation``).
+"""
+
+
+def read_mapping(text: str) -> Mapping[str, str]:
+    """A mapping from label to lineage: ``blood``, or a file of two columns (.tsv, .csv) or one JSON object.
+
+    Raises:
+        InvalidOptionError: No such file, or it holds something else.
+    """
+    if text == BLOOD:
+        return BLOOD_LINEAGES
+    path = Path(text)
+    try:
+        pairs = _from_json(path) if path.suffix == ".json" else _from_table(path)
+    except (OSError, ValueError) as error:
+        raise _unusable(text, str(error)) from error
+    if not pairs:
+        raise _unusable(text, "it is empty")
+    return MappingProxyType(pairs)
+
+
+def _from_json(path: Path) -> dict[str, str]:
+    loaded = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(loaded, dict) or not all(isinstance(value, str) for value in loaded.values()):
+        msg = "not one object of texts"
+        raise ValueError(msg)
+    return loaded
+
+
+def _from_table(path: Path) -> dict[str, str]:
+    delimiter = "," if path.suffix == ".csv" else "\t"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+    if any(len(row) != 2 for row in rows):
+        msg = "a row without exactly two columns"
+        raise ValueError(msg)
+    return {label.strip(): lineage.strip() for label, lineage in rows}
+
+
+def _unusable(text: str, problem: str) -> InvalidOptionError:
+    return InvalidOptionError(
+        f"lineages cannot be read: {problem}",
+        expected=f"{BLOOD!r}, or a .tsv, .csv or .json file that gives each label its lineage",
+        where=text,
+        hint='One line for each label, such as "naive-t<TAB>T cell", without a header.',
+    )

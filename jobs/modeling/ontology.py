@@ -1,0 +1,114 @@
+"""Cell Ontology terms by name, from an .obo file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.domain.errors import InvalidOptionError
+
+_CELL_TERM = re.compile(r"CL:\d{7}")
+_EXACT = re.compile(r'"((?:[^"\\]|\\.)*)" EXACT\b')
+_SHORTEST = 6
+_ESCAPE = re.compile(r"\\(.)")
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One cell type of the ontology."""
+
+    id: str
+    name: str
+    exact_synonyms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ontology:
+    """Terms, found by what a label says."""
+
+    by_name: dict[str, str]
+    by_synonym: dict[str, str]
+
+    def id_of(self, label: str) -> str | None:
+        """The one term whose name, or else whose exact synonym, is this label but for case; None when unsure."""
+        key = _key(label)
+        return self.by_name.get(key) or self.by_synonym.get(key)
+
+
+def read_ontology(path: Path) -> Ontology:
+    """Read the Cell Ontology's terms from an .obo file (format 1.2 or 1.4); other ontologies' terms are left out.
+
+    Raises:
+        InvalidOptionError: The file cannot be read or has no such terms.
+    """
+    try:
+        terms = list(parse_terms(path.read_text(encoding="utf-8").splitlines()))
+    except (OSError, UnicodeDecodeError) as error:
+        terms, problem = [], f": {error}"
+    else:
+        problem = ""
+    if not terms:
+        raise InvalidOptionError(
+            f"no Cell Ontology terms to be read{problem}",
+            expected="an .obo file with [Term] stanzas of CL:0000000 ids",
+            where=str(path),
+            hint="Give the cl.obo or cl-simple.obo of a Cell Ontology release.",
+        )
+    return ontology_of(terms)
+
+
+def ontology_of(terms: Iterable[Term]) -> Ontology:
+    """An index of terms; a name or synonym that two terms share finds neither, and abbreviations are not taken.
+
+    They mean different cells to different authors: CL has DC2 as an exact synonym of the plasmacytoid dendritic cell,
+    where models list DC2 and pDC side by side.
+    """
+    known = list(terms)
+    return Ontology(
+        by_name=_unique((term.name, term.id) for term in known),
+        by_synonym=_unique(
+            (synonym, term.id) for term in known for synonym in term.exact_synonyms if len(synonym) >= _SHORTEST
+        ),
+    )
+
+
+def parse_terms(lines: Iterable[str]) -> Iterator[Term]:
+    """The cell types in .obo text that are not obsolete."""
+    for stanza in _term_stanzas(lines):
+        tags = [(tag, value) for tag, _, value in (line.partition(": ") for line in stanza)]
+        first = dict(reversed(tags))
+        if _CELL_TERM.fullmatch(first.get("id", "")) and first.get("is_obsolete") != "true" and first.get("name"):
+            yield Term(first["id"], _unescape(first["name"]), _exact_synonyms(tags))
+
+
+def _exact_synonyms(tags: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    matches = (_EXACT.match(value) for tag, value in tags if tag == "synonym")
+    return tuple(_unescape(match[1]) for match in matches if match)
+
+
+def _term_stanzas(lines: Iterable[str]) -> Iterator[list[str]]:
+    stanza: list[str] | None = None
+    for line in (*lines, "[End]"):
+        if line.startswith("["):
+            if stanza is not None:
+                yield stanza
+            stanza = [] if line.strip() == "[Term]" else None
+        elif stanza is not None:
+            stanza.append(line.strip())
+
+
+def _unescape(text: str) -> str:
+    return _ESCAPE.sub(r"\1", text)
+
+
+def _key(label: str) -> str:
+    return " ".join(label.casefold().split())
+
+
+def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    found: dict[str, set[str]] = {}
+    for text, identifier in pairs:
+        found.setdefault(_key(text), set()).add(identifier)
+    return {text: next(iter(ids)) for text, ids in found.items() if len(ids) == 1}

@@ -1,0 +1,55 @@
+"""A labelled file on disk, as the reader of user files takes it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.domain.errors import InputNotFoundError
+from shared.ports.blobs import ByteRange
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """Parts of an open file, read by position, so that threads do not disturb one another."""
+
+    descriptor: int
+    size_bytes: int
+
+    def read(self, span: ByteRange) -> bytes:
+        """The bytes of ``span``, cut at the end of the file."""
+        return os.pread(self.descriptor, span.length, span.offset)
+
+    def read_many(self, spans: Sequence[ByteRange]) -> list[bytes]:
+        """Several ranges, in the order asked."""
+        return [self.read(span) for span in spans]
+
+
+@contextmanager
+def open_source(path: Path) -> Iterator[FileSource]:
+    """Open a file for as long as the context lasts.
+
+    Raises:
+        InputNotFoundError: There is no such file, or it may not be read.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise InputNotFoundError(
+            f"cannot open the file: {error.strerror or error}",
+            expected="an .h5ad file",
+            where=str(path),
+            hint="Check the path and that the file may be read.",
+        ) from error
+    with file:
+        yield FileSource(file.fileno(), os.fstat(file.fileno()).st_size)
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,161 @@
+"""Foreign pickles, opened without running anything that they ask for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.domain.errors import UnsafeModelError, UnsupportedModelError
+
+MAX_BYTES = 2**30
+"""A larger pickle is refused; CellTypist's largest model is 0.1 GB."""
+TIMEOUT_S = 120
+_MEMORY_BYTES = 2**29
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from jobs.modeling.unpickling_child import main; main()"
+
+Array: TypeAlias = npt.NDArray[Any]
+Value: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | Array | PickledObject | None"
+
+NUMPY_GLOBALS: tuple[tuple[str, str], ...] = (
+    ("_codecs", "encode"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
+)
+"""What arrays are made of; understood by name, never imported."""
+
+
+@dataclass(frozen=True, slots=True)
+class PickledObject:
+    """An object of a foreign class: the class's name and the attributes that would have been set."""
+
+    kind: str
+    attributes: dict[str, Any]
+
+
+def read_foreign(path: Path) -> bytes:
+    """The bytes of a foreign model file.
+
+    Raises:
+        UnsupportedModelError: It cannot be read, or is larger than any model.
+    """
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes > MAX_BYTES:
+            raise _unsupported(f"a file of {size_bytes:,} bytes, above the limit of {MAX_BYTES:,}", str(path))
+        return path.read_bytes()
+    except OSError as error:
+        raise _unsupported(f"a file that cannot be read: {error.strerror}", str(path)) from error
+
+
+def open_pickle(data: bytes, globals_allowed: Sequence[tuple[str, str]], *, where: str) -> Value:
+    """The values in a pickle, read as data in a throw-away process with limits.
+
+    Args:
+        globals_allowed: Module and name of classes that may occur, beside numpy's arrays. They become
+            ``PickledObject``; nothing is imported, so the library they come from need not be installed.
+        where: The file's name, for messages.
+
+    Raises:
+        UnsafeModelError: It asks for a global off the list, or for more memory or time than a model needs.
+        UnsupportedModelError: Not a whole pickle, or not made of plain values, arrays and those classes.
+    """
+    header, blobs = _ask_child(data, globals_allowed, where)
+    if "hostile" in header:
+        raise _unsafe(f"a pickle that asks for {header['hostile']}", where)
+    if "foreign" in header:
+        raise _unsupported(f"a file that {header['foreign']}", where)
+    try:
+        return _Decoder(blobs).decode(header["value"])
+    except (ValueError, TypeError) as error:
+        raise _unsupported(f"a pickle with an array that is damaged: {error}", where) from error
+
+
+def _ask_child(
+    data: bytes, globals_allowed: Sequence[tuple[str, str]], where: str
+) -> tuple[dict[str, Any], memoryview]:
+    orders = {
+        "allowed": [*NUMPY_GLOBALS, *globals_allowed],
+        "memory_bytes": _MEMORY_BYTES + 16 * len(data),
+        "cpu_s": TIMEOUT_S,
+    }
+    command = [sys.executable, "-I", "-S", "-c", _CHILD, str(_REPOSITORY)]
+    stdin = json.dumps(orders).encode() + b"\n" + data
+    try:
+        done = subprocess.run(command, input=stdin, capture_output=True, timeout=TIMEOUT_S, check=False)  # noqa: S603  # our own interpreter, constant arguments
+    except subprocess.TimeoutExpired as error:
+        raise _unsafe(f"a pickle that takes longer than {TIMEOUT_S} s to read", where) from error
+    if done.returncode != 0:
+        last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise _unsafe(f"a pickle that breaks its reader (status {done.returncode}: {last or 'no message'})", where)
+    length = int.from_bytes(done.stdout[:8], "big")
+    return json.loads(done.stdout[8 : 8 + length]), memoryview(done.stdout)[8 + length :]
+
+
+@dataclass(slots=True)
+class _Decoder:
+    """The child's answer as values; arrays come in the order of their bytes."""
+
+    blobs: memoryview
+    offset: int = 0
+
+    def decode(self, value: Any) -> Value:  # noqa: ANN401  # JSON
+        match value:
+            case {"class": str(kind), "state": state}:
+                attributes = self.decode(state)
+                return PickledObject(kind, attributes if isinstance(attributes, dict) else {})
+            case {"array": list(items), "shape": shape}:
+                return _object_array([self.decode(item) for item in items], shape)
+            case {"array": int(), "dtype": dtype, "shape": shape, "fortran": fortran, "size": size}:
+                return self._array(str(dtype), shape, fortran=fortran, size_bytes=size)
+            case {"dict": pairs}:
+                return {key: self.decode(item) for key, item in pairs}
+            case list():
+                return [self.decode(item) for item in value]
+            case _:
+                return value  # type: ignore[no-any-return]  # a plain value of JSON
+
+    def _array(self, dtype: str, shape: list[int], *, fortran: bool, size_bytes: int) -> Array:
+        content = self.blobs[self.offset : self.offset + size_bytes]
+        self.offset += size_bytes
+        array = np.frombuffer(content, dtype=np.dtype(dtype)).copy()
+        return array.reshape(shape, order="F" if fortran else "C")
+
+
+def _object_array(items: list[Value], shape: list[int]) -> Array:
+    if len(items) != prod(shape):
+        msg = f"{len(items)} objects for shape {shape}"
+        raise ValueError(msg)
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array.reshape(shape)
+
+
+def _unsafe(found: str, where: str) -> UnsafeModelError:
+    return UnsafeModelError(
+        found,
+        expected="a model of plain data",
+        where=where,
+        hint="Nothing in it was run. If it came from someone you do not know, do not open it with pickle; else ask its "
+        "authors for a model saved by CellTypist, which names numpy and scikit-learn's linear classifiers only.",
+    )
+
+
+def _unsupported(found: str, where: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        found,
+        expected="a model saved by CellTypist (.pkl)",
+        where=where,
+        hint="Check that the download is whole and is the model itself, not a table or an archive.",
+    )

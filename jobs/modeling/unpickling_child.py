@@ -1,0 +1,160 @@
+"""The throw-away process that reads a foreign pickle: bytes in on stdin, plain JSON and arrays' bytes out on stdout.
+
+Even a reader that executes nothing can be made to fill memory or to run for ever; here it dies alone. Standard library
+only, so that it starts in milliseconds and holds nothing worth having.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobs.modeling.unpickling_machine import ForeignPickleError, Global, HostilePickleError, Made, read_pickle
+
+MAX_VALUES = 1_000_000
+"""A model with 60,000 genes needs 60,200."""
+_SIZES = "1248"
+
+
+@dataclass(slots=True)
+class Encoder:
+    """Turns a tree of values into JSON, with the bytes of arrays beside it."""
+
+    blobs: list[bytes] = field(default_factory=list)
+    n_values: int = 0
+
+    def encode(self, value: Any) -> Any:  # noqa: ANN401  # a pickle holds anything
+        """JSON of a value; objects become ``{"class": …, "state": …}``, arrays ``{"array": …}``."""
+        self.n_values += 1
+        if self.n_values > MAX_VALUES:
+            raise HostilePickleError(f"more than {MAX_VALUES:,} values")
+        match value:
+            case None | bool() | int() | float() | str():
+                return value
+            case list() | tuple():
+                return [self.encode(item) for item in value]
+            case dict():
+                return {"dict": [[str(key), self.encode(item)] for key, item in value.items()]}
+            case Global():
+                return {"class": str(value), "state": None}
+            case Made():
+                return self._made(value)
+            case _:
+                raise ForeignPickleError(f"holds a {type(value).__name__}")
+
+    def _made(self, made: Made) -> Any:  # noqa: ANN401  # as encode
+        match made.by.name:
+            case "_reconstruct":
+                return self._reconstructed(made.state)
+            case "scalar":
+                dtype, data = _expect(made.args, 2)
+                return self._array((), dtype, data, fortran=False)
+            case "_frombuffer":
+                data, dtype, shape, order = _expect(made.args, 4)
+                return self._array(shape, dtype, data, fortran=order == "F")
+            case "encode":
+                return self.encode(_bytes(made))
+            case _:
+                return {"class": str(made.by), "state": self.encode(made.state)}
+
+    def _reconstructed(self, state: object) -> Any:  # noqa: ANN401  # as encode
+        _, shape, dtype, fortran, data = _expect(state, 5)
+        return self._array(shape, dtype, data, fortran=bool(fortran))
+
+    def _array(self, shape: object, dtype: object, data: object, *, fortran: bool) -> Any:  # noqa: ANN401  # as encode
+        sizes = _shape(shape)
+        kind = _dtype(dtype)
+        if kind == "O":
+            if not isinstance(data, list) or fortran:
+                raise ForeignPickleError("holds an array of objects without a list of them")
+            return {"array": [self.encode(item) for item in data], "shape": sizes}
+        content = _bytes(data)
+        self.blobs.append(content)
+        return {"array": len(self.blobs) - 1, "dtype": kind, "shape": sizes, "fortran": fortran, "size": len(content)}
+
+
+def _dtype(dtype: object) -> str:
+    """``numpy.dtype('f8')`` with its state, as ``<f8``; only plain numbers, text and objects."""
+    if not isinstance(dtype, Made) or dtype.by.name != "dtype" or not dtype.args:
+        raise ForeignPickleError("holds an array without a plain type")
+    code = str(dtype.args[0])
+    state = dtype.state if isinstance(dtype.state, tuple) else ()
+    if code in {"O8", "O"}:
+        return "O"
+    if len(state) < 5 or any(part is not None for part in state[2:5]):
+        raise ForeignPickleError(f"holds an array of structured type {code!r}")
+    order = ">" if state[1] == ">" else "<"
+    numeric = code[:1] in set("biuf") and code[1:] in set(_SIZES)
+    text = code[:1] in set("US") and code[1:].isdecimal()
+    if not numeric and not text:
+        raise ForeignPickleError(f"holds an array of type {code!r}")
+    return order + code
+
+
+def _shape(shape: object) -> list[int]:
+    if not isinstance(shape, tuple) or len(shape) > 2 or not all(type(size) is int and size >= 0 for size in shape):
+        raise ForeignPickleError("holds an array of an odd shape")
+    return list(shape)
+
+
+def _bytes(data: object) -> bytes:
+    match data:
+        case bytes() | bytearray():
+            return bytes(data)
+        case Made(by=Global(module="_codecs", name="encode"), args=(str() as text, "latin1")):
+            return text.encode("latin1")  # how protocol 2 writes bytes
+        case _:
+            raise ForeignPickleError("holds an array without its bytes")
+
+
+def _expect(values: object, count: int) -> Sequence[Any]:
+    if not isinstance(values, tuple) or len(values) != count:
+        raise ForeignPickleError("holds an array put together in an unknown way")
+    return values
+
+
+def read(data: bytes, allowed: Sequence[Sequence[str]]) -> tuple[dict[str, Any], list[bytes]]:
+    """Answer for one pickle: ``{"value": …}`` with its blobs, or ``{"hostile": …}`` or ``{"foreign": …}``."""
+    encoder = Encoder()
+    try:
+        value = read_pickle(data, {(module, name) for module, name in allowed})
+        return {"value": encoder.encode(value)}, encoder.blobs
+    except HostilePickleError as error:
+        return {"hostile": str(error)}, []
+    except (ForeignPickleError, UnicodeError) as error:
+        return {"foreign": str(error)}, []
+    except RecursionError:
+        return {"hostile": "values nested without end"}, []
+
+
+def confine(memory_bytes: int, cpu_s: int) -> None:
+    """Give up what a reader of bytes does not need: memory, time, and any new file, socket or process."""
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+    with contextlib.suppress(ValueError):  # macOS refuses this one; there the count of values has to do
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    sys.addaudithook(_refuse)
+
+
+def _refuse(event: str, _: object) -> None:
+    if event.partition(".")[0] in {"os", "subprocess", "socket", "ctypes", "import", "open", "exec", "shutil"}:
+        raise HostilePickleError(f"the reader was made to {event}")
+
+
+def main() -> None:
+    """Read a line of orders and the pickle from stdin, and answer on stdout."""
+    orders = json.loads(sys.stdin.buffer.readline())
+    confine(orders["memory_bytes"], orders["cpu_s"])
+    answer, blobs = read(sys.stdin.buffer.read(), orders["allowed"])
+    header = json.dumps(answer).encode()
+    sys.stdout.buffer.write(len(header).to_bytes(8, "big") + header)
+    for blob in blobs:
+        sys.stdout.buffer.write(blob)
+    sys.stdout.buffer.flush()

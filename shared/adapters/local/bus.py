@@ -1,0 +1,155 @@
+"""Topics within one process: the event bus of the embedded default."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from typing_extensions import override
+
+from shared.domain.errors import CelldropError
+from shared.domain.submission import Topic
+from shared.ports.events import EventBus, Message
+
+MAX_DELIVERIES = 10
+
+Handler: TypeAlias = Callable[[Message], None]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that nobody could handle, with the last reason."""
+
+    topic: Topic
+    message: Message
+    error: Exception
+    deliveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chaos:
+    """Faults on purpose, repeated from a seed: a bus may deliver twice and in any order.
+
+    Attributes:
+        duplicate: Chance that a published message is delivered once more.
+    """
+
+    seed: int
+    duplicate: float = 0.0
+    reorder: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    topic: Topic
+    handler: Handler
+    message: Message
+    number: int = 1
+
+
+class InProcessBus(EventBus):
+    """At least once, in any order; safe for any number of threads, lost with the process (the outbox is not).
+
+    A topic keeps its messages until its first subscription; each subscription then gets its own copy.
+    """
+
+    def __init__(self, *, chaos: Chaos | None = None, max_deliveries: int = MAX_DELIVERIES) -> None:
+        self._chaos = chaos or Chaos(0)
+        self._random = random.Random(self._chaos.seed)  # noqa: S311  # repeated on purpose, keeps no secret
+        self._max_deliveries = max_deliveries
+        self._changed = threading.Condition()
+        self._handlers: dict[Topic, list[Handler]] = defaultdict(list)
+        self._unclaimed: dict[Topic, list[Message]] = defaultdict(list)
+        self._due: deque[_Delivery] = deque()
+        self._later: list[_Delivery] = []
+        self._dead: list[DeadLetter] = []
+
+    @property
+    def dead_letters(self) -> tuple[DeadLetter, ...]:
+        """What was given up, oldest first."""
+        with self._changed:
+            return tuple(self._dead)
+
+    @override
+    def publish(self, topic: Topic, message: Message) -> None:
+        with self._changed:
+            copies = 1 + (self._random.random() < self._chaos.duplicate)
+            if self._handlers[topic]:
+                self._due.extend(
+                    _Delivery(topic, handler, message) for handler in self._handlers[topic] for _ in range(copies)
+                )
+            else:
+                self._unclaimed[topic].extend([message] * copies)
+            self._changed.notify_all()
+
+    def subscribe(self, topic: Topic, handler: Handler) -> None:
+        """Have every message of a topic given to ``handler``, those that nobody has claimed so far included.
+
+        What the handler raises decides: retryable errors and unknown exceptions bring the message again, a permanent
+        error of ours is a dead letter at once.
+        """
+        with self._changed:
+            self._handlers[topic].append(handler)
+            waiting = self._unclaimed.pop(topic, [])
+            self._due.extend(_Delivery(topic, handler, message) for message in waiting)
+            self._changed.notify_all()
+
+    def deliver_pending(self) -> int:
+        """Deliver until nothing is due, what handlers publish meanwhile included; returns how many deliveries.
+
+        A message that failed waits for the next call, which gives what it needs time to recover.
+        """
+        with self._changed:
+            self._due.extend(self._later)
+            self._later.clear()
+        count = 0
+        while (delivery := self._next()) is not None:
+            self._deliver(delivery)
+            count += 1
+        return count
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until a message is due, or the time is over; returns whether one is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: bool(self._due), timeout_s)
+
+    def _next(self) -> _Delivery | None:
+        with self._changed:
+            if not self._due:
+                return None
+            if self._chaos.reorder:
+                self._due.rotate(self._random.randrange(len(self._due)))
+            return self._due.popleft()
+
+    def _deliver(self, delivery: _Delivery) -> None:
+        try:
+            delivery.handler(delivery.message)
+        except Exception as error:  # noqa: BLE001  # a handler may fail in any way; the message must not be lost
+            self._failed(delivery, error)
+        except BaseException:
+            with self._changed:
+                self._due.appendleft(delivery)
+            raise
+
+    def _failed(self, delivery: _Delivery, error: Exception) -> None:
+        permanent = isinstance(error, CelldropError) and not error.retryable
+        given_up = permanent or delivery.number >= self._max_deliveries
+        _log.warning(
+            "delivery %d of %s on %s failed%s",
+            delivery.number,
+            delivery.message.id,
+            delivery.topic,
+            " for good" if given_up else "",
+            exc_info=error,
+        )
+        with self._changed:
+            if given_up:
+                self._dead.append(DeadLetter(delivery.topic, delivery.message, error, delivery.number))
+            else:
+                self._later.append(replace(delivery, number=delivery.number + 1))

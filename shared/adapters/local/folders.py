@@ -1,0 +1,212 @@
+"""A plain folder as a bucket that is only read: each state of a file is a generation of its own."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar
+
+from shared.adapters.local.names import is_keepable, path_of
+from shared.domain.errors import BlobNotFoundError, InvalidNameError, UnavailableError
+from shared.domain.submission import ObjectRef
+from shared.ports.blobs import BlobInfo, ByteRange
+
+IDENTITY_BIT = 1 << 52
+"""Marks a generation made from a file's identity. All stay below 2**53, which JavaScript still counts exactly."""
+
+
+class PlainFolder:
+    """Files where a person put them. Never written to; a changed file is another generation."""
+
+    _hidden: ClassVar[bool] = True
+
+    def __init__(self, bucket: str, root: Path) -> None:
+        self.bucket = bucket
+        self.root = root
+
+    def info(self, name: str) -> BlobInfo:
+        """The file's present generation.
+
+        Raises:
+            BlobNotFoundError: No such file.
+        """
+        path = self._path(name)
+        with finding(path):
+            status = regular_status(path)
+        return self._plain_info(name, status)
+
+    def read(self, ref: ObjectRef, spans: Sequence[ByteRange | None]) -> list[bytes]:
+        """Ranges of exactly that generation; None is all of it.
+
+        Raises:
+            BlobNotFoundError: The file is another by now, also when it changed under the read.
+        """
+        path = self._path(ref.name)
+        with finding(path), _opened(path) as descriptor:
+            status = self._pinned(ref, descriptor)
+            found = _read_spans(descriptor, status.st_size, spans)
+            self._pinned(ref, descriptor)
+        return found
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """Names under a prefix in their order; hidden files, and names that are not UTF-8, are left out."""
+        base = prefix.rpartition("/")[0]
+        if base and not is_keepable(base, hidden=self._hidden):
+            return
+        yield from self._walk(f"{base}/" if base else "", prefix)
+
+    def _walk(self, base: str, prefix: str) -> Iterator[str]:
+        for key in sorted(_entries(self.root / base)):
+            name = base + key
+            if not name.startswith(prefix) and not prefix.startswith(name):
+                continue
+            if key.endswith("/"):
+                yield from self._walk(name, prefix)
+            elif name.startswith(prefix):
+                yield name
+
+    def _path(self, name: str) -> Path:
+        return path_of(self.root, name, hidden=self._hidden)
+
+    def _plain_info(self, name: str, status: os.stat_result) -> BlobInfo:
+        ref = ObjectRef(self.bucket, name, identity_generation(status))
+        return BlobInfo(ref, status.st_size, None, modified_at(status))
+
+    def _is_generation(self, generation: int, status: os.stat_result) -> bool:
+        return identity_generation(status) == generation
+
+    def _pinned(self, ref: ObjectRef, descriptor: int) -> os.stat_result:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise BlobNotFoundError(f"{ref} is not a regular file", where=str(self.root))
+        if not self._is_generation(ref.generation, status):
+            raise BlobNotFoundError(
+                f"{ref} was replaced or changed",
+                expected="the generation that was asked for",
+                where=str(self.root),
+                hint="Send the file again, and leave it as it is until the results are there.",
+            )
+        return status
+
+
+def identity_generation(status: os.stat_result) -> int:
+    """A number for one state of a file: of its size, time of change and inode."""
+    identity = f"{status.st_size}/{status.st_mtime_ns}/{status.st_ino}"
+    digest = hashlib.blake2b(identity.encode(), digest_size=8).digest()
+    return IDENTITY_BIT | int.from_bytes(digest, "big") % IDENTITY_BIT
+
+
+def modified_at(status: os.stat_result) -> datetime:
+    """The time of the latest change, to the microsecond."""
+    return datetime.fromtimestamp(status.st_mtime_ns // 1000 / 1e6, tz=UTC)
+
+
+def regular_status(path: Path) -> os.stat_result:
+    """The status of a regular file.
+
+    Raises:
+        FileNotFoundError: Nothing is there, or something else (a folder, a device).
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise FileNotFoundError(errno.ENOENT, "not a regular file", str(path))
+    return status
+
+
+@contextmanager
+def finding(path: Path) -> Iterator[None]:
+    """Look for a file, and say the operating system's errors in our words.
+
+    Raises:
+        BlobNotFoundError: No such file.
+        InvalidNameError, UnavailableError: As ``answering``.
+    """
+    with answering(path):
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise BlobNotFoundError(f"no object {path.name!r}", where=str(path)) from error
+
+
+@contextmanager
+def answering(path: Path) -> Iterator[None]:
+    """Say the operating system's errors in our words.
+
+    Raises:
+        InvalidNameError: A path too long for this system.
+        UnavailableError: Anything else: no leave, no space, a disk that fails.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _said(error, path) from error
+
+
+def _said(error: OSError, path: Path) -> InvalidNameError | UnavailableError:
+    found = f"the file system answered {error.strerror or error}"
+    if error.errno == errno.ENAMETOOLONG:
+        return InvalidNameError(found, where=str(path), hint="Give the file a shorter name or path.")
+    hints = {
+        errno.EACCES: "Give this user leave to read and write there.",
+        errno.EPERM: "Give this user leave to read and write there.",
+        errno.EROFS: "Choose a folder that can be written to.",
+        errno.ENOSPC: "Free some space on that disk.",
+        errno.EDQUOT: "Free some space, or ask for a larger quota.",
+    }
+    return UnavailableError(
+        found, where=str(path), hint=hints.get(error.errno or 0, "Look at the disk, then try again.")
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    # Without O_NONBLOCK, a named pipe in an inbox would stop us until somebody writes to it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read_spans(descriptor: int, size_bytes: int, spans: Sequence[ByteRange | None]) -> list[bytes]:
+    # One read a span, in the order of the file: merging neighbours first was slower, 5.3 ms against 2.8 ms for
+    # 700 spans of 30 kB (2026-11), because every byte is copied twice.
+    whole = [span or ByteRange(0, size_bytes) for span in spans]
+    found = [b""] * len(whole)
+    for i in sorted(range(len(whole)), key=lambda i: whole[i].offset):
+        found[i] = _read_span(descriptor, size_bytes, whole[i])
+    return found
+
+
+def _read_span(descriptor: int, size_bytes: int, span: ByteRange) -> bytes:
+    left = min(span.length, size_bytes - span.offset)
+    pieces: list[bytes] = []
+    # A single read gives 2 GiB at most.
+    while left > 0 and (piece := os.pread(descriptor, left, span.offset + sum(map(len, pieces)))):
+        pieces.append(piece)
+        left -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _entries(folder: Path) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as found:
+            for entry in found:
+                if not entry.name.startswith(".") and is_keepable(entry.name, hidden=True):
+                    yield from _kind(entry)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+
+
+def _kind(entry: os.DirEntry[str]) -> Iterator[str]:
+    # The slash sorts as it will in the whole name: "a-b" comes before "a/b". Linked folders may form a circle.
+    if entry.is_dir(follow_symlinks=False):
+        yield f"{entry.name}/"
+    elif entry.is_file():
+        yield entry.name

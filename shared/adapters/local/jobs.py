@@ -1,0 +1,207 @@
+"""Executions as processes on this machine: the job runner of the embedded default."""
+
+from __future__ import annotations
+
+import os
+import queue
+import secrets
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from typing_extensions import override
+
+from shared.adapters.local.processes import Attempt
+from shared.domain.errors import UnavailableError
+from shared.ports.jobs import ExecutionReport, ExecutionState, JobRequest, JobRunner
+
+JOB_NAME = "celldrop-local"
+MAX_REMEMBERED = 1000
+"""Executions that are over and can still be looked up; older ones become UNKNOWN, as on the platform."""
+ORPHANED_STATUS = 70
+_STDIN = 0
+
+
+@dataclass(eq=False, slots=True)
+class _Execution:
+    """What is known of an execution; changed only under the runner's lock."""
+
+    name: str
+    request: JobRequest
+    unfinished: int
+    stopping: ExecutionState | None = None
+    problem: str = ""
+    attempts: set[Attempt] = field(default_factory=set)
+
+    @property
+    def report(self) -> ExecutionReport:
+        # Until its last process is gone it may still do something.
+        if self.unfinished:
+            return ExecutionReport(ExecutionState.RUNNING)
+        return ExecutionReport(self.stopping or ExecutionState.SUCCEEDED, self.problem)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    execution: _Execution
+    index: int
+
+
+class SubprocessJobRunner(JobRunner):
+    """Cloud Run Jobs in small: tasks as processes, retried, told who they are by the same variables.
+
+    Args:
+        command: What one task runs.
+        env: The whole environment of a task but for what is said of the execution.
+        log_dir: Output goes to ``EXECUTION/task-INDEX-attempt-ATTEMPT.log`` below it.
+        max_parallel: Processes at a time, over all executions.
+        max_retries: Of one task, after its first attempt.
+    """
+
+    def __init__(
+        self, command: Sequence[str], env: Mapping[str, str], log_dir: Path, max_parallel: int, max_retries: int = 3
+    ) -> None:
+        self._command = tuple(command)
+        self._env = dict(env)
+        self._log_dir = log_dir
+        self._max_parallel = max_parallel
+        self._max_retries = max_retries
+        self._changed = threading.Condition()
+        self._waiting: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._workers: list[threading.Thread] = []
+        self._executions: dict[str, _Execution] = {}
+        self._closed = False
+
+    @override
+    def start(self, request: JobRequest) -> str:
+        n_tasks = 1 if request.finalize_only else request.n_tasks
+        execution = _Execution(f"{JOB_NAME}-{secrets.token_hex(6)}", request, n_tasks)
+        with self._changed:
+            if self._closed:
+                raise UnavailableError("the job runner is closed", hint="Start celldrop again.")
+            self._forget_oldest()
+            self._executions[execution.name] = execution
+            self._hire()
+        for index in range(n_tasks):
+            self._waiting.put(_Task(execution, index))
+        return execution.name
+
+    @override
+    def describe(self, execution: str) -> ExecutionReport:
+        with self._changed:
+            found = self._executions.get(execution)
+            return found.report if found else ExecutionReport(ExecutionState.UNKNOWN)
+
+    @override
+    def cancel(self, execution: str) -> None:
+        with self._changed:
+            found = self._executions.get(execution)
+            if found is not None and found.unfinished:
+                self._stop(found, ExecutionState.CANCELLED, "")
+
+    def wait(self, execution: str, timeout_s: float) -> ExecutionReport:
+        """Block until an execution is over, or the time is; returns what is then known of it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.describe(execution).state is not ExecutionState.RUNNING, timeout_s)
+        return self.describe(execution)
+
+    def close(self) -> None:
+        """Stop every execution, wait until nothing of them is left, and take no more."""
+        with self._changed:
+            self._closed = True
+            for execution in self._executions.values():
+                if execution.unfinished:
+                    self._stop(execution, ExecutionState.CANCELLED, "the job runner was closed")
+        for _ in self._workers:
+            self._waiting.put(None)
+        for worker in self._workers:
+            worker.join()
+
+    # --- Below: the workers ---
+
+    def _hire(self) -> None:
+        # Daemons: a parent that exits without close() must not hang on its tasks, which then die with it.
+        while len(self._workers) < self._max_parallel:
+            worker = threading.Thread(target=self._work, name=f"task-runner-{len(self._workers)}", daemon=True)
+            self._workers.append(worker)
+            worker.start()
+
+    def _work(self) -> None:
+        while (task := self._waiting.get()) is not None:
+            problem = self._run_task(task)
+            with self._changed:
+                task.execution.unfinished -= 1
+                if problem:
+                    self._stop(task.execution, ExecutionState.FAILED, problem)
+                self._changed.notify_all()
+
+    def _run_task(self, task: _Task) -> str:
+        """Run a task until an attempt succeeds; returns why none did, or nothing."""
+        problem = ""
+        for number in range(self._max_retries + 1):
+            attempt = self._attempt(task, number)
+            if attempt is None:
+                return ""
+            problem = attempt.run(task.execution.request.timeout_s)
+            with self._changed:
+                task.execution.attempts.discard(attempt)
+            if not problem:
+                return ""
+        return f"task {task.index} failed {self._max_retries + 1} times; the last time {problem}"
+
+    def _attempt(self, task: _Task, number: int) -> Attempt | None:
+        execution = task.execution
+        log = self._log_dir / execution.name / f"task-{task.index:05}-attempt-{number}.log"
+        attempt = Attempt(self._command, {**self._env, **_variables(task, number)}, log)
+        with self._changed:
+            if execution.stopping is not None:
+                return None
+            execution.attempts.add(attempt)
+        return attempt
+
+    def _stop(self, execution: _Execution, state: ExecutionState, problem: str) -> None:
+        if execution.stopping is None:
+            execution.stopping = state
+            execution.problem = problem
+        for attempt in execution.attempts:
+            attempt.stop()
+
+    def _forget_oldest(self) -> None:
+        over = [name for name, execution in self._executions.items() if not execution.unfinished]
+        for name in over[: max(0, len(over) - MAX_REMEMBERED + 1)]:
+            del self._executions[name]
+
+
+def _variables(task: _Task, attempt: int) -> dict[str, str]:
+    """What Cloud Run Jobs sets, and the overrides that a dispatch would send."""
+    request = task.execution.request
+    return {
+        "CLOUD_RUN_JOB": JOB_NAME,
+        "CLOUD_RUN_EXECUTION": task.execution.name,
+        "CLOUD_RUN_TASK_INDEX": str(task.index),
+        "CLOUD_RUN_TASK_COUNT": str(1 if request.finalize_only else request.n_tasks),
+        "CLOUD_RUN_TASK_ATTEMPT": str(attempt),
+        "CELLDROP_SUBMISSION_ID": request.submission_id,
+        "CELLDROP_EPOCH": str(request.epoch),
+        "CELLDROP_FINALIZE_ONLY": "1" if request.finalize_only else "0",
+        "CELLDROP_ACCELERATOR": request.accelerator,
+        "CELLDROP_DIE_WITH_PARENT": "1",
+    }
+
+
+def die_with_parent() -> None:
+    """Have this process and its group end when its parent is gone, however the parent ended.
+
+    The parent holds the other end of our standard input and never writes: end of file means that it is gone.
+    """
+    threading.Thread(target=_outlive_nobody, name="parent-watch", daemon=True).start()
+
+
+def _outlive_nobody() -> None:
+    while os.read(_STDIN, 4096):
+        pass
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(ORPHANED_STATUS)

@@ -1,0 +1,103 @@
+"""One attempt of one task as a process group that can be stopped whole, and that dies with its parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+GRACE_S = 5.0
+"""From the request to stop to the kill; a task has nothing to tidy up that a kill would spoil."""
+
+
+class Attempt:
+    """A process in a group of its own, its output in a file, its input a pipe that its parent holds."""
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], log: Path) -> None:
+        self._argv = argv
+        self._env = env
+        self._log = log
+        self._guard = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopped = False
+        self._late = False
+
+    def run(self, timeout_s: float) -> str:
+        """Start, wait for the end, and leave nothing of the group behind; returns what went wrong, or nothing."""
+        try:
+            process = self._started()
+        except OSError as error:
+            return f"it could not be started: {error}"
+        if process is None:
+            return "it was stopped before it began"
+        timer = threading.Timer(timeout_s, self._expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            status = process.wait()
+        finally:
+            timer.cancel()
+            self._leave(process)
+        return f"it ran past its {timeout_s:g} s" if self._late else _problem(status)
+
+    def stop(self) -> None:
+        """End it, gently at first; also one that has not begun."""
+        with self._guard:
+            self._stopped = True
+            self._signal(signal.SIGTERM)
+        killer = threading.Timer(GRACE_S, self.kill)
+        killer.daemon = True
+        killer.start()
+
+    def kill(self) -> None:
+        """End it now."""
+        with self._guard:
+            self._stopped = True
+            self._signal(signal.SIGKILL)
+
+    def _started(self) -> subprocess.Popen[bytes] | None:
+        with self._guard:
+            if self._stopped:
+                return None
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(  # noqa: S603  # the command is the deployment's own
+                    self._argv,
+                    env=dict(self._env),
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    process_group=0,
+                )
+            return self._process
+
+    def _expire(self) -> None:
+        self._late = True
+        self.stop()
+
+    def _leave(self, process: subprocess.Popen[bytes]) -> None:
+        with self._guard:
+            # What the task itself started is in its group, and has no business once it is over.
+            self._signal(signal.SIGKILL)
+            self._process = None
+            assert process.stdin is not None
+            process.stdin.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
+
+def _problem(status: int) -> str:
+    if status == 0:
+        return ""
+    if status == -signal.SIGKILL:
+        return "it was killed by signal 9 (SIGKILL), most likely because memory ran out"
+    if status < 0:
+        return f"it was ended by signal {-status} ({signal.Signals(-status).name})"
+    return f"it ended with exit status {status}"

@@ -1,0 +1,219 @@
+"""Submissions, tasks and history in a SQLite file: the status store of the embedded default."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+from shared.adapters.local.database import Database
+from shared.adapters.local.history import history_entry
+from shared.domain.errors import InternalError, PreconditionFailedError, SubmissionNotFoundError
+from shared.domain.submission import State, Submission, TaskRecord
+from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
+from shared.records import (
+    Document,
+    history_document,
+    history_from,
+    submission_document,
+    submission_from,
+    task_document,
+    task_from,
+)
+
+_RECORD = "SELECT document, revision, created_at, updated_at FROM submissions"
+_TASK = "SELECT document, revision, created_at, updated_at FROM tasks WHERE submission_id = ? AND epoch = ?"
+
+
+class SqliteStatusStore(StatusStore):
+    """Safe for any number of threads and processes on one machine; not for a file on a network disk.
+
+    Args:
+        clock: The store's own time, aware; the same for every process that opens the file.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], datetime]) -> None:
+        self._database = Database(path)
+        self._clock = clock
+
+    @override
+    def create(self, record: Submission) -> Stored[Submission]:
+        with self._database.writing() as connection:
+            if _found(connection, record.id) is not None:
+                raise PreconditionFailedError(f"submission {record.id} exists", expected="none of that id")
+            return self._insert(connection, record)
+
+    @override
+    def get(self, submission_id: str) -> Stored[Submission]:
+        with self._database.reading() as connection:
+            return self._existing(connection, submission_id)
+
+    @override
+    def replace(self, record: Submission, *, if_version: str) -> Stored[Submission]:
+        with self._database.writing() as connection:
+            before = self._existing(connection, record.id)
+            if before.version != if_version:
+                raise PreconditionFailedError(
+                    f"submission {record.id} is at version {before.version}", expected=f"version {if_version}"
+                )
+            return self._update(connection, before, record)
+
+    @override
+    def transact(self, submission_id: str, change: TransactedChange) -> Stored[Submission]:
+        with self._database.writing() as connection:
+            before = self._existing(connection, submission_id)
+            tasks = self._tasks(connection, submission_id, before.value.epoch)
+            after = change(before.value, [task.value for task in tasks], before.read_at)
+            if after.id != submission_id:
+                raise InternalError(f"a change of {submission_id} made {after.id}")
+            return self._update(connection, before, after)
+
+    @override
+    def find(
+        self, states: Iterable[State] = (), *, limit: int = 100, with_outbox: bool = False
+    ) -> list[Stored[Submission]]:
+        wanted = [str(state) for state in states]
+        conditions = [f"state IN ({', '.join('?' * len(wanted))})"] if wanted else []
+        conditions += ["owes > 0"] if with_outbox else []
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        query = f"{_RECORD} {where} ORDER BY created_at DESC, number DESC LIMIT ?"
+        with self._database.reading() as connection:
+            rows = connection.execute(query, [*wanted, limit]).fetchall()
+            return [self._stored(row, submission_from) for row in rows]
+
+    @override
+    def history(self, submission_id: str) -> list[HistoryEntry]:
+        query = "SELECT document FROM history WHERE submission_id = ? ORDER BY n"
+        with self._database.reading() as connection:
+            rows = connection.execute(query, (submission_id,)).fetchall()
+        return [history_from(json.loads(text)) for (text,) in rows]
+
+    @override
+    def put_task(self, submission_id: str, task: TaskRecord, *, if_version: str | None) -> Stored[TaskRecord]:
+        with self._database.writing() as connection:
+            before = self._task(connection, submission_id, task.epoch, task.index)
+            found = before.version if before else None
+            if found != if_version:
+                raise PreconditionFailedError(
+                    f"task {task.index} of {submission_id} is at version {found}", expected=f"version {if_version}"
+                )
+            return self._write_task(connection, submission_id, before, task)
+
+    @override
+    def get_task(self, submission_id: str, epoch: int, index: int) -> Stored[TaskRecord] | None:
+        with self._database.reading() as connection:
+            return self._task(connection, submission_id, epoch, index)
+
+    @override
+    def tasks(self, submission_id: str, epoch: int) -> list[Stored[TaskRecord]]:
+        with self._database.reading() as connection:
+            return self._tasks(connection, submission_id, epoch)
+
+    def close(self) -> None:
+        """Close the file; a later call opens it again."""
+        self._database.close()
+
+    # --- Records ---
+
+    def _existing(self, connection: sqlite3.Connection, submission_id: str) -> Stored[Submission]:
+        row = _found(connection, submission_id)
+        if row is None:
+            raise SubmissionNotFoundError(f"no submission {submission_id}", hint="Check the id.")
+        return self._stored(row, submission_from)
+
+    def _insert(self, connection: sqlite3.Connection, record: Submission) -> Stored[Submission]:
+        now = self._now()
+        connection.execute(
+            "INSERT INTO submissions (id, revision, state, owes, created_at, updated_at, document)"
+            " VALUES (?, 1, ?, ?, ?, ?, ?)",
+            (record.id, record.state, len(record.outbox), _text(now), _text(now), _json(submission_document(record))),
+        )
+        _append_history(connection, None, record, now)
+        return Stored(record, "1", now, now, now)
+
+    def _update(
+        self, connection: sqlite3.Connection, before: Stored[Submission], record: Submission
+    ) -> Stored[Submission]:
+        now, revision = self._now(), int(before.version) + 1
+        connection.execute(
+            "UPDATE submissions SET revision = ?, state = ?, owes = ?, updated_at = ?, document = ? WHERE id = ?",
+            (revision, record.state, len(record.outbox), _text(now), _json(submission_document(record)), record.id),
+        )
+        _append_history(connection, before.value, record, now)
+        return Stored(record, str(revision), now, before.created_at, now)
+
+    # --- Tasks ---
+
+    def _task(
+        self, connection: sqlite3.Connection, submission_id: str, epoch: int, index: int
+    ) -> Stored[TaskRecord] | None:
+        row = connection.execute(f"{_TASK} AND task = ?", (submission_id, epoch, index)).fetchone()
+        return self._stored(row, task_from) if row else None
+
+    def _tasks(self, connection: sqlite3.Connection, submission_id: str, epoch: int) -> list[Stored[TaskRecord]]:
+        rows = connection.execute(f"{_TASK} ORDER BY task", (submission_id, epoch)).fetchall()
+        return [self._stored(row, task_from) for row in rows]
+
+    def _write_task(
+        self, connection: sqlite3.Connection, submission_id: str, before: Stored[TaskRecord] | None, task: TaskRecord
+    ) -> Stored[TaskRecord]:
+        now = self._now()
+        revision, created_at = (int(before.version) + 1, before.created_at) if before else (1, now)
+        connection.execute(
+            "INSERT OR REPLACE INTO tasks (submission_id, epoch, task, revision, created_at, updated_at, document)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                submission_id,
+                task.epoch,
+                task.index,
+                revision,
+                _text(created_at),
+                _text(now),
+                _json(task_document(task)),
+            ),
+        )
+        return Stored(task, str(revision), now, created_at, now)
+
+    # --- Rows and time ---
+
+    def _stored(self, row: tuple[str, int, str, str], parse: Callable[[Document], Any]) -> Stored[Any]:
+        text, revision, created_at, updated_at = row
+        return Stored(
+            parse(json.loads(text)),
+            str(revision),
+            self._now(),
+            datetime.fromisoformat(created_at),
+            datetime.fromisoformat(updated_at),
+        )
+
+    def _now(self) -> datetime:
+        return self._clock().astimezone(UTC)
+
+
+def _found(connection: sqlite3.Connection, submission_id: str) -> tuple[str, int, str, str] | None:
+    row: tuple[str, int, str, str] | None = connection.execute(f"{_RECORD} WHERE id = ?", (submission_id,)).fetchone()
+    return row
+
+
+def _append_history(
+    connection: sqlite3.Connection, before: Submission | None, after: Submission, now: datetime
+) -> None:
+    query = "SELECT coalesce(max(n), 0) FROM history WHERE submission_id = ?"
+    n = 1 + int(connection.execute(query, (after.id,)).fetchone()[0])
+    entry = history_entry(before, after, n=n, at=now)
+    if entry is not None:
+        connection.execute("INSERT INTO history VALUES (?, ?, ?)", (after.id, n, _json(history_document(entry))))
+
+
+def _json(document: Document) -> str:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def _text(moment: datetime) -> str:
+    # One fixed width and zone, so that text sorts as time.
+    return moment.isoformat(timespec="microseconds")

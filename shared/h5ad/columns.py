@@ -1,0 +1,242 @@
+"""Columns of obs and var as text or numbers, in every encoding that AnnData and Cell Ranger ever wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from shared.domain.errors import NotAnnDataError, TruncatedFileError
+
+Floats = npt.NDArray[np.float64]
+INDEX_NAMES = ("_index", "index")
+
+
+class Frame(Protocol):
+    """A table with an index, whatever its encoding."""
+
+    @property
+    def index(self) -> str:
+        """Name of the column that is the index."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Columns other than the index."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def is_text(self, name: str) -> bool:
+        """Whether the column holds strings, or categories that are strings."""
+        ...
+
+    def strings(self, name: str, start: int, stop: int) -> list[str]:
+        """Values as text; a missing one is empty."""
+        ...
+
+    def numbers(self, name: str, start: int, stop: int) -> Floats:
+        """Values as numbers; KeyError or ValueError where they are none."""
+        ...
+
+    def n_categories(self, name: str) -> int | None:
+        """How many different values a categorical has; None for any other column."""
+        ...
+
+
+def open_frame(file: h5py.File, path: str) -> Frame:
+    """The table at ``path``: a group of columns, a compound dataset, or Cell Ranger's features.
+
+    Raises:
+        NotAnnDataError: There is nothing of the kind.
+    """
+    node = file.get(path)
+    if isinstance(node, h5py.Dataset) and node.dtype.names and len(node.shape) == 1:
+        return CompoundFrame(node)
+    if isinstance(node, h5py.Dataset) and len(node.shape) == 1:
+        return SingleFrame(node)
+    if isinstance(node, h5py.Group):
+        return GroupFrame(node, _index_of(node))
+    raise NotAnnDataError(
+        f"no table at {path}", expected="obs and var as AnnData writes them", hint="Write the file with AnnData."
+    )
+
+
+def _index_of(group: h5py.Group) -> str:
+    named = group.attrs.get("_index")
+    for name in (text(named) if named is not None else "", *INDEX_NAMES, "id", "genes"):
+        if name and name in group:
+            return name
+    raise NotAnnDataError(
+        f"the table {group.name} has no index",
+        expected="an _index attribute naming a column",
+        hint="Write the file anew with adata.write_h5ad().",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFrame:
+    """A dataframe as a group with one object a column (AnnData since 0.7, Cell Ranger)."""
+
+    group: h5py.Group
+    index: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Columns other than the index."""
+        return tuple(name for name in self.group if name not in {self.index, "__categories"})
+
+    def __len__(self) -> int:
+        return _length(self.group[self.index])
+
+    def is_text(self, name: str) -> bool:
+        """Whether the column holds strings."""
+        node = self.group[name]
+        categories = _categories_of(node, self.group, name)
+        values = categories if categories is not None else _values_of(node)
+        return values is not None and values.dtype.kind in "SOU" and len(values.shape) == 1
+
+    def strings(self, name: str, start: int, stop: int) -> list[str]:
+        """Values as text."""
+        node = self.group[name]
+        categories = _categories_of(node, self.group, name)
+        if categories is not None:
+            codes = node["codes"] if isinstance(node, h5py.Group) else node
+            return _lookup(codes[start:stop], texts(categories[()]), str(node.name))
+        if isinstance(node, h5py.Group):
+            return _masked(texts(node["values"][start:stop]), node["mask"][start:stop] if "mask" in node else None)
+        return texts(node[start:stop])
+
+    def numbers(self, name: str, start: int, stop: int) -> Floats:
+        """Values as numbers."""
+        values = _values_of(self.group[name])
+        if values is None or values.dtype.kind not in "iufb" or len(values.shape) != 1:
+            raise ValueError(name)
+        return np.asarray(values[start:stop], dtype=np.float64)
+
+    def n_categories(self, name: str) -> int | None:
+        """How many different values a categorical has."""
+        categories = _categories_of(self.group[name], self.group, name)
+        return None if categories is None else int(categories.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class CompoundFrame:
+    """A dataframe as one dataset of records (AnnData before 0.7)."""
+
+    dataset: h5py.Dataset
+
+    @property
+    def index(self) -> str:
+        """The field that is the index."""
+        fields = tuple(self.dataset.dtype.names)
+        return next((name for name in INDEX_NAMES if name in fields), fields[0])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Fields other than the index."""
+        return tuple(name for name in self.dataset.dtype.names if name != self.index)
+
+    def __len__(self) -> int:
+        return int(self.dataset.shape[0])
+
+    def is_text(self, name: str) -> bool:
+        """Whether the field holds strings."""
+        return self.dataset.dtype[name].kind in "SO"
+
+    def strings(self, name: str, start: int, stop: int) -> list[str]:
+        """Values as text."""
+        return texts(self.dataset.fields(name)[start:stop])
+
+    def numbers(self, name: str, start: int, stop: int) -> Floats:
+        """Values as numbers."""
+        if self.dataset.dtype[name].kind not in "iufb":
+            raise ValueError(name)
+        return np.asarray(self.dataset.fields(name)[start:stop], dtype=np.float64)
+
+    def n_categories(self, name: str) -> int | None:
+        """Never known here: categories lie in uns."""
+        del name
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class SingleFrame:
+    """A bare list of identifiers (Cell Ranger's barcodes)."""
+
+    dataset: h5py.Dataset
+    index: str = "_index"
+    names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return int(self.dataset.shape[0])
+
+    def is_text(self, name: str) -> bool:
+        """Whether the list holds strings."""
+        return name == self.index and self.dataset.dtype.kind in "SO"
+
+    def strings(self, name: str, start: int, stop: int) -> list[str]:
+        """Values as text."""
+        assert name == self.index
+        return texts(self.dataset[start:stop])
+
+    def numbers(self, name: str, start: int, stop: int) -> Floats:
+        """There are none: ValueError."""
+        raise ValueError(name, start, stop)
+
+    def n_categories(self, name: str) -> int | None:
+        """Never a categorical."""
+        del name
+        return None
+
+
+def texts(values: npt.NDArray[np.generic]) -> list[str]:
+    """Any values as text; bytes are UTF-8, and what is not is marked as such."""
+    return [text(value) for value in values.tolist()]
+
+
+def text(value: object) -> str:
+    """One value as text."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return "" if value is None else str(value)
+
+
+def _length(node: h5py.Dataset | h5py.Group) -> int:
+    values = node["codes"] if isinstance(node, h5py.Group) and "codes" in node else _values_of(node)
+    if values is None or len(values.shape) != 1:
+        raise NotAnnDataError(f"the index {node.name} is not a list", hint="Write the file anew with AnnData.")
+    return int(values.shape[0])
+
+
+def _values_of(node: h5py.Dataset | h5py.Group) -> h5py.Dataset | None:
+    found = node.get("values") if isinstance(node, h5py.Group) else node
+    return found if isinstance(found, h5py.Dataset) else None
+
+
+def _categories_of(node: h5py.Dataset | h5py.Group, group: h5py.Group, name: str) -> h5py.Dataset | None:
+    """The categories: in the column's own group since 0.8, beside all columns in 0.7."""
+    if isinstance(node, h5py.Group):
+        found = node.get("categories")
+        found = found["values"] if isinstance(found, h5py.Group) and "values" in found else found
+    else:
+        found = group.get(f"__categories/{name}") if "categories" in node.attrs else None
+    return found if isinstance(found, h5py.Dataset) else None
+
+
+def _lookup(codes: npt.NDArray[np.integer], categories: Sequence[str], where: str) -> list[str]:
+    if codes.size and int(codes.max()) >= len(categories):
+        raise TruncatedFileError(
+            f"category {int(codes.max())} of {len(categories)}", where=where, hint="Write the file anew with AnnData."
+        )
+    return [categories[code] if code >= 0 else "" for code in codes.tolist()]
+
+
+def _masked(values: list[str], mask: npt.NDArray[np.bool_] | None) -> list[str]:
+    if mask is None:
+        return values
+    return ["" if missing else value for value, missing in zip(values, mask.tolist(), strict=True)]

@@ -1,0 +1,27 @@
+"""What the HDF5 library's failures mean to the user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shared.domain.errors import TruncatedFileError
+
+
+@contextmanager
+def decoding(where: str) -> Iterator[None]:
+    """Turn h5py's own exceptions into ours.
+
+    Raises:
+        TruncatedFileError: The library could not read what it was asked for.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        words = str(error).split("\n")[0][:200]
+        raise TruncatedFileError(
+            f"the HDF5 library cannot read the file: {type(error).__name__}: {words}",
+            expected="a whole, undamaged file",
+            where=where,
+            hint="Check that adata = anndata.read_h5ad(FILE) works, then write and send it again.",
+        ) from error

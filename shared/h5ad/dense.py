@@ -1,0 +1,66 @@
+"""Rows of a dense matrix, sparsified slab by slab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+
+from shared.domain.geometry import Rows
+from shared.h5ad.ahead import in_order
+from shared.h5ad.blocks import Genes, RowBlock, as_float32, finished
+from shared.h5ad.decoding import decoding
+
+SLAB_BYTES = 16 * 2**20
+CACHE_BYTES = 96 * 2**20
+"""Chunks kept inflated, so that a chunk taller than a slab is inflated once."""
+
+
+@dataclass(frozen=True, slots=True)
+class DenseReader:
+    """A dense matrix of the file, cells x genes."""
+
+    where: str
+    n_cells: int
+    genes: Genes
+    matrix: h5py.Dataset
+
+    @property
+    def n_genes(self) -> int:
+        """Columns that are genes."""
+        return self.genes.n_genes
+
+    def blocks(self, rows: Rows) -> Iterator[RowBlock]:
+        """The blocks of ``rows``, in order, without the zeros.
+
+        Raises:
+            BadValuesError: NaN, infinite or negative values.
+            TruncatedFileError: The bytes do not decode.
+        """
+        return in_order(self._load, rows.blocks(), workers=1)
+
+    def _load(self, rows: Rows) -> RowBlock:
+        height = max(1, SLAB_BYTES // max(1, self.genes.n_columns * self.matrix.dtype.itemsize))
+        slabs = [self._slab(at, min(at + height, rows.stop)) for at in range(rows.start, rows.stop, height)]
+        counts = np.concatenate([np.zeros(1, np.int64), *(slab[0] for slab in slabs)])
+        columns = np.concatenate([slab[1] for slab in slabs])
+        values = np.concatenate([slab[2] for slab in slabs])
+        return finished(RowBlock(rows, np.cumsum(counts), columns, values), self.genes, self.where)
+
+    def _slab(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values in each row, then columns and values row by row."""
+        with decoding(self.where):
+            slab = as_float32(np.asarray(self.matrix[start:stop]))
+        places = np.flatnonzero(slab)
+        rows, columns = np.divmod(places, slab.shape[1]) if slab.shape[1] else (places, places)
+        counts = np.bincount(rows, minlength=stop - start)
+        return counts, columns.astype(np.int32), slab.ravel()[places]
+
+
+def with_cache(dataset: h5py.Dataset) -> h5py.Dataset:
+    """The same dataset, opened with room for the chunks that lie across a row."""
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_chunk_cache(100_003, CACHE_BYTES, 1.0)
+    return h5py.Dataset(h5py.h5d.open(dataset.file.id, str(dataset.name).encode(), access))

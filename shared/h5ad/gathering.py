@@ -1,0 +1,197 @@
+"""Gathers the facts of an open, scanned file; runs in the confined child."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+import h5py
+import numpy as np
+
+from shared.domain.errors import InputError, NotAnnDataError, UnsafeFileError
+from shared.h5ad.columns import Frame, open_frame
+from shared.h5ad.facts import Candidate, CellFacts, Embedding, FileFacts, GeneColumn, GeneTable
+from shared.h5ad.layouts import Layout, describe, find_layout, gene_mask
+from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
+from shared.h5ad.matrices import wanted_path
+from shared.h5ad.sampling import Totals, sample_rows, take_sample, weigh
+
+TOTALS_COLUMNS = ("n_counts", "total_counts", "nCount_RNA", "n_umi", "nUMI", "num_UMIs", "n_umis")
+ALL_IDS = 50_000
+"""Up to this many cells, all ids are compared; beyond, the first thousand."""
+MOST_COLUMNS = 6
+_GENE_NAME = re.compile(r"gene|symbol|ensembl|ensg|feature|hgnc|mgi|(^|_)ids?($|_)|name|accession", re.IGNORECASE)
+
+
+def gather(
+    file: h5py.File, size_bytes: int, *, matrix: str | None = None, limits: InspectionLimits = DEFAULT_LIMITS
+) -> FileFacts:
+    """Collect the facts by ranged reads; no matrix of more than a million values is read whole.
+
+    Args:
+        matrix: Sample only this one, where it exists.
+
+    Raises:
+        InputError: The file cannot be used at all; which leaf says why.
+    """
+    layout = find_layout(file)
+    cells = open_frame(file, layout.obs)
+    tables = _gene_tables(file, layout, limits)
+    only = wanted_path(matrix, [path for path, _ in layout.matrices]) if matrix else None
+    candidates, unusable = _candidates(file, layout, len(cells), tables, only)
+    return FileFacts(
+        layout=layout.name,
+        size_bytes=size_bytes,
+        cells=_cell_facts(cells, layout),
+        candidates=tuple(candidates),
+        genes=tuple(table for table, _ in tables.values()),
+        embeddings=tuple(_embeddings(file)),
+        old_layout=layout.old,
+        tenx=layout.tenx,
+        unusable=tuple(unusable),
+    )
+
+
+# --- Matrices -----------------------------------------------------------------------------------------------------
+
+
+def _candidates(
+    file: h5py.File, layout: Layout, n_cells: int, tables: dict[str, tuple[GeneTable, int]], only: str | None
+) -> tuple[list[Candidate], list[tuple[str, str]]]:
+    found: list[Candidate] = []
+    unusable: list[tuple[str, str]] = []
+    totals: Totals | None = None
+    if layout.matrices and not layout.tenx:
+        totals = _totals(open_frame(file, layout.obs), n_cells)
+    for path, genes_path in layout.matrices:
+        if only not in {None, path}:
+            continue
+        try:
+            found.append(_candidate(file, layout, (path, genes_path), n_cells, tables, totals))
+        except ValueError as reason:
+            unusable.append((path, str(reason)))
+    return found, unusable
+
+
+def _candidate(
+    file: h5py.File,
+    layout: Layout,
+    place: tuple[str, str],
+    n_cells: int,
+    tables: dict[str, tuple[GeneTable, int]],
+    totals: Totals | None,
+) -> Candidate:
+    path, genes_path = place
+    shape = describe(file, path, tenx=layout.tenx)
+    table, n_features = tables[genes_path]
+    if (shape.n_cells, shape.n_columns) != (n_cells, n_features):
+        raise ValueError(
+            f"{shape.n_cells} x {shape.n_columns} values for {n_cells} cells in obs and {n_features} genes in var"
+        )
+    return Candidate(
+        path=path,
+        encoding=shape.encoding,
+        dtype=shape.dtype,
+        n_cells=n_cells,
+        n_genes=n_features - table.n_other,
+        nnz=shape.nnz,
+        genes_path=genes_path,
+        evidence=weigh(take_sample(file, path, shape), totals),
+        chunk_bytes=shape.chunk_bytes,
+    )
+
+
+def _totals(frame: Frame, n_cells: int) -> Totals | None:
+    """Total counts of the rows that are sampled, from the first column that has them."""
+    column = next((name for name in TOTALS_COLUMNS if name in frame.names), None)
+    if column is None or not n_cells:
+        return None
+    rows = sample_rows(n_cells)
+    try:
+        if n_cells <= ALL_IDS:
+            return Totals(column, dict(enumerate(frame.numbers(column, 0, n_cells).tolist())))
+        return Totals(column, {row: float(frame.numbers(column, row, row + 1)[0]) for row in rows})
+    except ValueError:
+        return None
+
+
+# --- Genes --------------------------------------------------------------------------------------------------------
+
+
+def _gene_tables(file: h5py.File, layout: Layout, limits: InspectionLimits) -> dict[str, tuple[GeneTable, int]]:
+    """Each gene table once, with how many features it lists."""
+    paths = dict.fromkeys(genes for _, genes in layout.matrices)
+    paths = paths or dict.fromkeys(["var"])
+    return {path: _gene_table(open_frame(file, path), path, limits) for path in paths}
+
+
+def _gene_table(frame: Frame, path: str, limits: InspectionLimits) -> tuple[GeneTable, int]:
+    if len(frame) > limits.genes:
+        raise UnsafeFileError(
+            f"{len(frame):,} genes", expected=f"at most {limits.genes:,}", where=path, hint="Is the matrix transposed?"
+        )
+    mask, other = gene_mask(frame)
+    columns = []
+    for name in _identifier_columns(frame):
+        ids = frame.strings(name, 0, len(frame))
+        kept = ids if mask is None else np.array(ids, dtype=object)[mask].tolist()
+        columns.append(GeneColumn("_index" if name == frame.index else name, tuple(kept)))
+    n_other = 0 if mask is None else int((~mask).sum())
+    return GeneTable(path, tuple(columns), n_other, other), len(frame)
+
+
+def _identifier_columns(frame: Frame) -> list[str]:
+    """The index, then columns that look like identifiers, likely names first."""
+    named = sorted(frame.names, key=lambda name: _GENE_NAME.search(name) is None)
+    found = (name for name in named if _looks_like_ids(frame, name))
+    return [frame.index, *(name for name, _ in zip(found, range(MOST_COLUMNS), strict=False))]
+
+
+def _looks_like_ids(frame: Frame, name: str) -> bool:
+    try:
+        if not frame.is_text(name):
+            return False
+        categories = frame.n_categories(name)
+        if categories is not None and categories < 0.3 * len(frame):
+            return False
+        head = [value for value in frame.strings(name, 0, min(200, len(frame))) if value]
+    except (InputError, KeyError, ValueError, TypeError):
+        return False
+    return bool(head) and len(set(head)) > 0.5 * len(head) and _same_length(frame, name)
+
+
+def _same_length(frame: Frame, name: str) -> bool:
+    return len(frame.strings(name, max(0, len(frame) - 1), len(frame) + 1)) == min(1, len(frame))
+
+
+# --- Cells --------------------------------------------------------------------------------------------------------
+
+
+def _cell_facts(frame: Frame, layout: Layout) -> CellFacts:
+    n_cells = len(frame)
+    checked = n_cells if n_cells <= ALL_IDS else 1000
+    ids = frame.strings(frame.index, 0, checked)
+    if len(ids) != checked:
+        raise NotAnnDataError("the index of obs is shorter than obs", hint="Write the file anew with AnnData.")
+    repeated = [name for name, count in Counter(ids).items() if count > 1]
+    return CellFacts(
+        n_cells=n_cells,
+        index=frame.index,
+        ids_checked=checked,
+        n_duplicates=len(ids) - len(set(ids)),
+        duplicates=tuple(name[:100] for name in repeated[:5]),
+        columns=frame.names[:1000],
+        takes_columns=not (layout.old or layout.tenx),
+    )
+
+
+def _embeddings(file: h5py.File) -> Iterator[Embedding]:
+    node = file.get("obsm")
+    if isinstance(node, h5py.Group):
+        for name, child in node.items():
+            if isinstance(child, h5py.Dataset) and len(child.shape) == 2:
+                yield Embedding(name, tuple(map(int, child.shape)))
+    elif isinstance(node, h5py.Dataset) and node.dtype.names:
+        for name in node.dtype.names:
+            yield Embedding(name, (int(node.shape[0]), *map(int, node.dtype[name].shape)))

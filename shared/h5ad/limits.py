@@ -1,0 +1,37 @@
+"""How much a file may ask for while it is inspected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class InspectionLimits:
+    """Bounds of one inspection; past any of them the file is refused.
+
+    Attributes:
+        cpu_s: Processor seconds of the child. A 5 GB file needs about one.
+        silence_s: Longest wait for the child to say anything; only an overloaded machine gets there before ``cpu_s``.
+        memory_bytes: Address space of the child beyond what its libraries take.
+        read_bytes: Bytes of the file that the child may ask for.
+        reads: Ranges that it may ask for.
+        objects: Groups and datasets in the file.
+        depth: Groups inside groups.
+        chunk_bytes: Raw size of one chunk.
+        genes: Rows of var.
+        expansion: Declared bytes for each byte stored. Deflate cannot do more than 1,032 to 1.
+    """
+
+    cpu_s: int = 30
+    silence_s: float = 120.0
+    memory_bytes: int = 1536 * 2**20
+    read_bytes: int = 1024 * 2**20
+    reads: int = 50_000
+    objects: int = 100_000
+    depth: int = 32
+    chunk_bytes: int = 256 * 2**20
+    genes: int = 1_000_000
+    expansion: int = 1_100
+
+
+DEFAULT_LIMITS = InspectionLimits()

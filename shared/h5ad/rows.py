@@ -1,0 +1,129 @@
+"""The task's door to a file: blocks of rows, genes, cell ids and coordinates, all by ranged reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import h5py
+
+from shared.domain.errors import InternalError, TruncatedFileError
+from shared.domain.geometry import Rows
+from shared.domain.verdict import MatrixChoice, MatrixEncoding, Verdict
+from shared.h5ad import filters
+from shared.h5ad.arrays import open_array
+from shared.h5ad.blocks import Genes, RowBlock, genes_from
+from shared.h5ad.cells import CellIds, check_unique_cells, open_cell_ids
+from shared.h5ad.columns import open_frame
+from shared.h5ad.csc import CscReader
+from shared.h5ad.csr import CsrReader
+from shared.h5ad.decoding import decoding
+from shared.h5ad.dense import DenseReader, with_cache
+from shared.h5ad.embedding import Coordinates, read_embedding
+from shared.h5ad.genes import bare_ids
+from shared.h5ad.layouts import describe, find_layout, gene_mask
+from shared.h5ad.source import RangedFile, RangeSource
+
+__all__ = [
+    "CellIds",
+    "Coordinates",
+    "MatrixReader",
+    "RowBlock",
+    "check_unique_cells",
+    "open_cell_ids",
+    "open_matrix",
+    "read_embedding",
+    "read_genes",
+]
+
+
+class MatrixReader(Protocol):
+    """A matrix whose rows come in blocks; one iteration at a time."""
+
+    @property
+    def n_cells(self) -> int:
+        """Rows."""
+        ...
+
+    @property
+    def n_genes(self) -> int:
+        """Columns, as ``read_genes`` names them."""
+        ...
+
+    def blocks(self, rows: Rows) -> Iterator[RowBlock]:
+        """The blocks of ``rows`` cut at the boundaries of ``Rows.blocks``, the same whatever ``rows`` they come from.
+
+        Memory is bounded whatever the file's size: about 100 MB beyond the blocks themselves for CSR and dense
+        matrices (twice the largest chunk, where chunks are larger than that), 250 MB for CSC.
+
+        Raises:
+            BadValuesError: NaN, infinite or negative values.
+            TruncatedFileError: The bytes do not decode, or make no matrix.
+            InputChangedError: The pinned generation is gone.
+        """
+        ...
+
+
+@contextmanager
+def open_matrix(source: RangeSource, choice: MatrixChoice) -> Iterator[MatrixReader]:
+    """Open the chosen matrix of a file that was inspected before.
+
+    Raises:
+        InputError: The file is not the one that was inspected, or damaged.
+    """
+    filters.register()
+    with RangedFile(source) as raw, h5py.File(raw, "r") as file:
+        with decoding(choice.path):
+            reader = _reader(file, source, choice)
+        yield reader
+
+
+def _reader(file: h5py.File, source: RangeSource, choice: MatrixChoice) -> MatrixReader:
+    layout = find_layout(file)
+    shape = describe(file, choice.path, tenx=layout.tenx)
+    mask, _ = gene_mask(open_frame(file, choice.genes_path))
+    genes = genes_from(shape.n_columns, mask)
+    if (shape.n_cells, genes.n_genes, shape.encoding) != (choice.n_cells, choice.n_genes, choice.encoding):
+        raise TruncatedFileError(
+            f"a {shape.encoding} matrix of {shape.n_cells} x {genes.n_genes}",
+            expected=f"{choice.encoding} of {choice.n_cells} x {choice.n_genes}, as it was when the file was accepted",
+            where=choice.path,
+        )
+    return _open(file, source, choice, genes)
+
+
+def _open(file: h5py.File, source: RangeSource, choice: MatrixChoice, genes: Genes) -> MatrixReader:
+    node = file[choice.path]
+    if choice.encoding is MatrixEncoding.DENSE:
+        return DenseReader(choice.path, choice.n_cells, genes, with_cache(node))
+    kind = CsrReader if choice.encoding is MatrixEncoding.CSR else CscReader
+    return kind(
+        source=source,
+        where=choice.path,
+        n_cells=choice.n_cells,
+        genes=genes,
+        pointers=node["indptr"],
+        indices=open_array(node["indices"], source.size_bytes),
+        data=open_array(node["data"], source.size_bytes),
+        nnz=int(node["data"].shape[0]),
+    )
+
+
+def read_genes(source: RangeSource, verdict: Verdict) -> list[str]:
+    """The identifiers of the verdict's gene space, one for each column that ``blocks`` speaks of; versions cut off.
+
+    Raises:
+        InternalError: The verdict has no matrix or no genes.
+        TruncatedFileError: They do not decode.
+    """
+    choice, space = verdict.matrix, verdict.genes
+    if choice is None or space is None:
+        raise InternalError("genes were asked of a verdict that has none", expected="an accepted verdict")
+    with RangedFile(source) as raw, h5py.File(raw, "r") as file, decoding(choice.genes_path):
+        frame = open_frame(file, choice.genes_path)
+        name = frame.index if space.column == "_index" else space.column
+        ids = frame.strings(name, 0, len(frame))
+        mask, _ = gene_mask(frame)
+    kept = ids if mask is None else [identifier for identifier, keep in zip(ids, mask, strict=True) if keep]
+    return bare_ids(kept, versioned=space.versioned)

@@ -1,0 +1,161 @@
+"""The safety scan: walks every link of an open file without following any that could lead out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
+
+import h5py
+from h5py import h5d, h5g, h5l, h5o, h5s, h5t
+
+from shared.domain.errors import TruncatedFileError, UnsafeFileError
+from shared.h5ad.filters import ALLOWED
+from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
+
+_CONVERT = "Open the file with anndata on a machine you trust, check it, and write it anew with adata.write_h5ad()."
+_SLACK_BYTES = 1024 * 1024
+
+
+def scan(file: h5py.File, size_bytes: int, limits: InspectionLimits = DEFAULT_LIMITS) -> None:
+    """Refuse whatever could reach outside the file, or claims to be far larger than it is.
+
+    Raises:
+        UnsafeFileError: What was found, and where.
+    """
+    _Scan(size_bytes, limits).run(file.id)
+
+
+def check_chunks(dataset: h5py.Dataset, size_bytes: int, offsets: Iterator[tuple[int, int]]) -> None:
+    """Check that every stored chunk of ``dataset`` lies in the file.
+
+    Args:
+        offsets: Byte offset and stored size of each chunk.
+
+    Raises:
+        TruncatedFileError: One does not.
+    """
+    for offset, length in offsets:
+        if offset < 0 or length < 0 or offset + length > size_bytes:
+            raise TruncatedFileError(
+                f"a chunk of {length:,} bytes at byte {offset:,}",
+                expected=f"chunks inside the file's {size_bytes:,} bytes",
+                where=str(dataset.name),
+                hint="The file is damaged: write and send it again.",
+            )
+
+
+@dataclass(slots=True)
+class _Scan:
+    size_bytes: int
+    limits: InspectionLimits
+    seen: set[int] = field(default_factory=set)
+    declared_bytes: int = 0
+
+    def run(self, root: h5g.GroupID) -> None:
+        groups: list[tuple[h5g.GroupID, str, int]] = [(root, "", 0)]
+        self.seen.add(h5o.get_info(root).addr)
+        while groups:
+            group, path, depth = groups.pop()
+            for child, name in self._children(group, path):
+                if isinstance(child, h5g.GroupID):
+                    self._check_depth(depth + 1, name)
+                    groups.append((child, name, depth + 1))
+                elif isinstance(child, h5d.DatasetID):
+                    self._check_dataset(child, name)
+
+    def _children(self, group: h5g.GroupID, path: str) -> Iterator[tuple[object, str]]:
+        """Objects in a group that were not met before; hard links may form cycles."""
+        if len(self.seen) + group.get_num_objs() > self.limits.objects:
+            raise _unsafe(f"more than {self.limits.objects:,} objects", path or "/", "far fewer")
+        names: list[bytes] = []
+        group.links.iterate(names.append)
+        for raw in names:
+            name = f"{path}/{raw.decode('utf-8', 'replace')}"
+            _check_link(group, raw, name)
+            child = h5o.open(group, raw)
+            address = h5o.get_info(child).addr
+            if address not in self.seen:
+                self.seen.add(address)
+                yield child, name
+
+    def _check_depth(self, depth: int, name: str) -> None:
+        if depth > self.limits.depth:
+            raise _unsafe(f"groups nested {depth} deep", name[:200], f"at most {self.limits.depth}")
+
+    def _check_dataset(self, dataset: h5d.DatasetID, name: str) -> None:
+        _check_type(dataset.get_type(), name)
+        layout = dataset.get_create_plist()
+        if layout.get_external_count():
+            raise _unsafe("data kept in another file (external storage)", name)
+        if layout.get_layout() == h5d.VIRTUAL:
+            raise _unsafe("data mapped from other datasets (a virtual dataset)", name)
+        _check_filters(layout, name)
+        self._check_size(dataset, layout, name)
+
+    def _check_size(self, dataset: h5d.DatasetID, layout: h5py.h5p.PropDCID, name: str) -> None:
+        itemsize = dataset.get_type().get_size()
+        chunked = layout.get_layout() == h5d.CHUNKED
+        declared = _elements(dataset.get_space()) * itemsize
+        self.declared_bytes += declared
+        bound = self.size_bytes * self.limits.expansion + _SLACK_BYTES if chunked else self.size_bytes + _SLACK_BYTES
+        if declared > bound or self.declared_bytes > self.size_bytes * self.limits.expansion + _SLACK_BYTES:
+            raise _unsafe(
+                f"{declared:,} bytes declared in a file of {self.size_bytes:,}", name, f"at most {bound:,} bytes"
+            )
+        if chunked:
+            self._check_chunk(layout, itemsize, name)
+
+    def _check_chunk(self, layout: h5py.h5p.PropDCID, itemsize: int, name: str) -> None:
+        size = itemsize * prod(layout.get_chunk())
+        if size > self.limits.chunk_bytes:
+            raise _unsafe(
+                f"one chunk of {size:,} bytes",
+                name,
+                f"chunks of at most {self.limits.chunk_bytes:,} bytes",
+                hint="Write the file anew with adata.write_h5ad(), which makes small chunks.",
+            )
+
+
+def _check_link(group: h5g.GroupID, raw: bytes, name: str) -> None:
+    kind = group.links.get_info(raw).type
+    if kind == h5l.TYPE_HARD:
+        return
+    words = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link to another file"}
+    raise _unsafe(words.get(kind, f"a user-defined link of type {kind}"), name)
+
+
+def _check_filters(layout: h5py.h5p.PropDCID, name: str) -> None:
+    for place in range(layout.get_nfilters()):
+        number = layout.get_filter(place)[0]
+        if number not in ALLOWED:
+            raise _unsafe(
+                f"HDF5 filter {number}",
+                name,
+                f"one of {', '.join(ALLOWED.values())}",
+                hint='Write the file anew with adata.write_h5ad(compression="gzip").',
+            )
+
+
+def _check_type(kind: h5t.TypeID, name: str) -> None:
+    """Variable-length strings are the only type with pointers that AnnData needs in a dataset."""
+    if isinstance(kind, h5t.TypeReferenceID):
+        raise _unsafe("HDF5 references as data", name)
+    if isinstance(kind, h5t.TypeVlenID):
+        raise _unsafe("variable-length arrays", name)
+    if isinstance(kind, h5t.TypeCompoundID):
+        for place in range(kind.get_nmembers()):
+            _check_type(kind.get_member_type(place), name)
+    elif isinstance(kind, h5t.TypeArrayID):
+        _check_type(kind.get_super(), name)
+
+
+def _elements(space: h5s.SpaceID) -> int:
+    # Python's integers: the library's own product wraps around.
+    return prod(space.get_simple_extent_dims()) if space.get_simple_extent_type() == h5s.SIMPLE else 1
+
+
+def _unsafe(
+    found: str, where: str, expected: str = "data stored in the file itself", hint: str = ""
+) -> UnsafeFileError:
+    return UnsafeFileError(found, expected=expected, where=where, hint=hint or _CONVERT)

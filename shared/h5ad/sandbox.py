@@ -1,0 +1,175 @@
+"""The child side of an inspection: a warm server that forks one confined process for each file."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import json
+import os
+import resource
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import h5py
+
+from shared.domain.errors import CelldropError, TruncatedFileError, UnsafeFileError
+from shared.h5ad import filters
+from shared.h5ad.gathering import gather
+from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
+from shared.h5ad.safety import scan
+from shared.h5ad.source import BytesSource, RangedFile, RangeSource
+from shared.h5ad.wire import Kind, pack_error, pack_facts, pack_spans, receive, send, unpack_blobs
+from shared.ports.blobs import ByteRange
+
+_CONTROL_FD = 3
+_LARGEST_CACHE = 64 * 2**20
+
+
+def serve(control_fd: int) -> None:
+    """Fork a child for every connection that comes over the control socket, until that is closed."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _move_descriptor(control_fd)
+    control = socket.socket(fileno=_CONTROL_FD)
+    filters.register()
+    _rehearse()
+    while True:
+        greeting, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not greeting:
+            os._exit(0)
+        if os.fork() == 0:
+            _child(descriptors[0])
+        os.close(descriptors[0])
+
+
+def read_facts(source: RangeSource, *, matrix: str | None, limits: InspectionLimits) -> bytes:
+    """Scan, then gather; the facts as a frame's payload.
+
+    Raises:
+        InputError: The file cannot be used; which leaf says why.
+    """
+    with RangedFile(source, cache_bytes=_LARGEST_CACHE) as raw, h5py.File(raw, "r") as file:
+        scan(file, source.size_bytes, limits)
+        return pack_facts(gather(file, source.size_bytes, matrix=matrix, limits=limits))
+
+
+class _ParentSource:
+    """The file as the parent hands it out, range by range."""
+
+    def __init__(self, link: socket.socket, size_bytes: int) -> None:
+        self._link = link
+        self.size_bytes = size_bytes
+
+    def read(self, span: ByteRange) -> bytes:
+        return self.read_many([span])[0]
+
+    def read_many(self, spans: Sequence[ByteRange]) -> list[bytes]:
+        send(self._link, Kind.READ, pack_spans(spans))
+        kind, payload = receive(self._link)
+        if kind is not Kind.DATA:
+            raise EOFError
+        return unpack_blobs(payload)
+
+
+def _child(descriptor: int) -> NoReturn:
+    # The control socket's number is taken over, so that no descriptor is free below the limit set next.
+    _move_descriptor(descriptor)
+    with suppress(BaseException):
+        _answer(socket.socket(fileno=_CONTROL_FD))
+    os._exit(0)
+
+
+def _move_descriptor(descriptor: int) -> None:
+    if descriptor != _CONTROL_FD:
+        os.dup2(descriptor, _CONTROL_FD)
+        os.close(descriptor)
+
+
+def _answer(link: socket.socket) -> None:
+    send(link, Kind.HELLO)
+    _, payload = receive(link)
+    job = json.loads(payload)
+    limits = InspectionLimits(**job["limits"])
+    _confine(limits)
+    source = _ParentSource(link, job["size_bytes"])
+    try:
+        facts = read_facts(source, matrix=job["matrix"], limits=limits)
+    except EOFError:
+        return
+    except CelldropError as error:
+        send(link, Kind.ERROR, pack_error(error))
+    except MemoryError:
+        send(link, Kind.ERROR, pack_error(_too_hungry(limits)))
+    except Exception as error:  # noqa: BLE001  # a hostile file can make HDF5 fail in any way there is
+        send(link, Kind.ERROR, pack_error(_undecodable(error)))
+    else:
+        send(link, Kind.FACTS, facts)
+
+
+def _confine(limits: InspectionLimits) -> None:
+    """From here on no file or socket can be opened or grown, and memory and time are bounded."""
+    signal.signal(signal.SIGXCPU, _out_of_time)
+    wanted = {
+        resource.RLIMIT_AS: _address_space() + limits.memory_bytes,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_NOFILE: _CONTROL_FD + 1,
+    }
+    for kind, bound in wanted.items():
+        with suppress(ValueError, OSError):
+            resource.setrlimit(kind, (bound, bound))
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 2))
+
+
+def _address_space() -> int:
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:
+        return 8 * 2**30
+    return pages * resource.getpagesize()
+
+
+def _out_of_time(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise UnsafeFileError(
+        "reading its structure used up all the processor time allowed",
+        expected="a file that can be looked through in seconds",
+        hint="Write the file anew with adata.write_h5ad().",
+    )
+
+
+def _too_hungry(limits: InspectionLimits) -> UnsafeFileError:
+    return UnsafeFileError(
+        f"reading its structure needs more than {limits.memory_bytes // 2**20} MiB of memory",
+        expected="chunks and strings of ordinary size",
+        hint="Write the file anew with adata.write_h5ad().",
+    )
+
+
+def _undecodable(error: Exception) -> TruncatedFileError:
+    words = str(error).split("\n")[0][:200]
+    return TruncatedFileError(
+        f"the HDF5 library cannot read the file: {type(error).__name__}: {words}",
+        expected="a whole, undamaged file",
+        hint="Check that adata = anndata.read_h5ad(FILE) works, then write and send it again.",
+    )
+
+
+def _rehearse() -> None:
+    """Read a small file once, so that nothing is left to import when no file can be opened any more."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["X"] = [[1.0, 2.0], [3.0, 0.5]]
+        for name in ("obs", "var"):
+            group = file.create_group(name)
+            group.attrs.update({"encoding-type": "dataframe", "_index": "_index"})
+            group.create_dataset("_index", data=["a\u00e9", "b"], compression="gzip", chunks=(2,))
+    for encoding in ("ascii", "latin-1", "utf-8"):
+        codecs.lookup(encoding)
+    with suppress(Exception):
+        read_facts(BytesSource(buffer.getvalue()), matrix=None, limits=DEFAULT_LIMITS)

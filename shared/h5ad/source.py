@@ -1,0 +1,270 @@
+"""Bytes of one immutable file, asked for by range."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Protocol
+
+from shared.domain.errors import BlobNotFoundError, InputChangedError, TruncatedFileError
+from shared.domain.submission import ObjectRef
+from shared.ports.blobs import BlobStore, ByteRange
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+BLOCK_BYTES = 64 * 1024
+HEAD_BYTES = 256 * 1024
+TAIL_BYTES = 2 * 1024 * 1024
+CACHE_BYTES = 64 * 1024 * 1024
+READ_AHEAD_BYTES = 1024 * 1024
+
+
+class RangeSource(Protocol):
+    """A file that never changes, of which parts can be had; calls may come from several threads."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the whole file."""
+        ...
+
+    def read(self, span: ByteRange) -> bytes:
+        """The bytes of ``span``, cut at the end of the file.
+
+        Raises:
+            InputChangedError: The pinned generation is gone.
+        """
+        ...
+
+    def read_many(self, spans: Sequence[ByteRange]) -> list[bytes]:
+        """Several ranges, in the order asked.
+
+        Raises:
+            InputChangedError: The pinned generation is gone.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BlobSource:
+    """One generation of an object in a blob store."""
+
+    store: BlobStore
+    ref: ObjectRef
+    size_bytes: int
+
+    def read(self, span: ByteRange) -> bytes:
+        """The bytes of ``span``.
+
+        Raises:
+            InputChangedError: The pinned generation is gone.
+        """
+        try:
+            return self.store.read(self.ref, span)
+        except BlobNotFoundError as error:
+            raise self._changed() from error
+
+    def read_many(self, spans: Sequence[ByteRange]) -> list[bytes]:
+        """Several ranges, side by side where the store can.
+
+        Raises:
+            InputChangedError: The pinned generation is gone.
+        """
+        try:
+            return self.store.read_many(self.ref, spans)
+        except BlobNotFoundError as error:
+            raise self._changed() from error
+
+    def _changed(self) -> InputChangedError:
+        return InputChangedError(
+            "the file was replaced or deleted while it was being read",
+            expected=f"generation {self.ref.generation}",
+            where=f"{self.ref.bucket}/{self.ref.name}",
+            hint="Leave a dropped file alone until its results are there; the newer file has a submission of its own.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BytesSource:
+    """A file held in memory."""
+
+    data: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the whole file."""
+        return len(self.data)
+
+    def read(self, span: ByteRange) -> bytes:
+        """The bytes of ``span``."""
+        return self.data[span.offset : span.offset + span.length]
+
+    def read_many(self, spans: Sequence[ByteRange]) -> list[bytes]:
+        """Several ranges."""
+        return [self.read(span) for span in spans]
+
+
+@dataclass(slots=True)
+class CountingSource:
+    """Counts what is asked of another source.
+
+    Attributes:
+        calls: ``read`` or ``read_many``: what must wait for one another.
+        requests: Ranges asked for.
+        bytes_read: Bytes that came back.
+    """
+
+    inner: RangeSource
+    calls: int = 0
+    requests: int = 0
+    bytes_read: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the whole file."""
+        return self.inner.size_bytes
+
+    def read(self, span: ByteRange) -> bytes:
+        """The bytes of ``span``, counted."""
+        data = self.inner.read(span)
+        self._count([data])
+        return data
+
+    def read_many(self, spans: Sequence[ByteRange]) -> list[bytes]:
+        """Several ranges, counted."""
+        parts = self.inner.read_many(spans)
+        self._count(parts)
+        return parts
+
+    def _count(self, parts: list[bytes]) -> None:
+        with self._lock:
+            self.calls += 1
+            self.requests += len(parts)
+            self.bytes_read += sum(map(len, parts))
+
+
+class RangedFile(io.RawIOBase):
+    """A read-only file object over a source, for ``h5py.File``; always close the h5py file with ``with``.
+
+    Blocks of 64 KiB are cached, at most ``cache_bytes`` of them. The head and the tail, where HDF5 keeps most of what
+    it needs to open an AnnData file, come in one request; misses that follow one another are read ahead.
+    """
+
+    def __init__(self, source: RangeSource, *, cache_bytes: int = CACHE_BYTES) -> None:
+        super().__init__()
+        self._source = source
+        self._size = source.size_bytes
+        self._position = 0
+        self._most_blocks = max(cache_bytes, HEAD_BYTES + TAIL_BYTES + READ_AHEAD_BYTES) // BLOCK_BYTES
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        self._next_miss = -1
+        self._run = 1
+        self._prefetch()
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def tell(self) -> int:
+        """Where the next read starts."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move the position; past the end is allowed, and reads nothing there."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill ``buffer`` as far as the file goes."""
+        view = memoryview(buffer).cast("B")
+        stop = min(self._position + len(view), self._size)
+        start = min(self._position, stop)
+        filled = 0
+        for piece in self._pieces(start, stop):
+            view[filled : filled + len(piece)] = piece
+            filled += len(piece)
+        self._position = start + filled
+        return filled
+
+    def _pieces(self, start: int, stop: int) -> Iterator[memoryview]:
+        if stop - start > self._most_blocks * BLOCK_BYTES // 2:
+            yield memoryview(self._source.read(ByteRange(start, stop - start)))
+            return
+        wanted = range(start // BLOCK_BYTES, -(-stop // BLOCK_BYTES))
+        self._load(wanted)
+        for number in wanted:
+            offset = number * BLOCK_BYTES
+            yield memoryview(self._blocks[number])[max(0, start - offset) : stop - offset]
+
+    def _load(self, wanted: range) -> None:
+        for number in wanted:
+            if number in self._blocks:
+                self._blocks.move_to_end(number)
+        missing = [number for number in wanted if number not in self._blocks]
+        if not missing:
+            return
+        last = missing[-1]
+        missing += [number for number in self._ahead(missing[0], last) if number not in self._blocks]
+        self._fetch(missing)
+        self._next_miss = missing[-1] + 1
+        while len(self._blocks) > self._most_blocks:
+            self._blocks.popitem(last=False)
+
+    def _ahead(self, first: int, last: int) -> range:
+        """Blocks to take along: twice as many each time that misses follow one another."""
+        self._run = min(self._run * 2, READ_AHEAD_BYTES // BLOCK_BYTES) if first == self._next_miss else 1
+        end = min(last + self._run, -(-self._size // BLOCK_BYTES))
+        return range(last + 1, end)
+
+    def _prefetch(self) -> None:
+        count = -(-self._size // BLOCK_BYTES)
+        head = range(min(count, HEAD_BYTES // BLOCK_BYTES))
+        tail = range(max(len(head), count - TAIL_BYTES // BLOCK_BYTES), count)
+        self._fetch([*head, *tail])
+        self._next_miss = -1
+
+    def _fetch(self, numbers: list[int]) -> None:
+        runs = _runs(numbers)
+        spans = [ByteRange(run.start * BLOCK_BYTES, self._end_of(run) - run.start * BLOCK_BYTES) for run in runs]
+        parts = self._source.read_many(spans) if spans else []
+        for run, span, data in zip(runs, spans, parts, strict=True):
+            whole(data, span)
+            for place, number in enumerate(run):
+                self._blocks[number] = data[place * BLOCK_BYTES : (place + 1) * BLOCK_BYTES]
+
+    def _end_of(self, run: range) -> int:
+        return min(run.stop * BLOCK_BYTES, self._size)
+
+
+def whole(data: bytes, span: ByteRange) -> bytes:
+    """``data``, if it is as long as was asked for.
+
+    Raises:
+        TruncatedFileError: The file ends before its recorded size.
+    """
+    if len(data) != span.length:
+        raise TruncatedFileError(
+            f"{len(data)} of {span.length} bytes came back from byte {span.offset}",
+            expected="the whole range",
+            hint="Upload the file again.",
+        )
+    return data
+
+
+def _runs(numbers: list[int]) -> list[range]:
+    """Consecutive numbers as ranges; ``numbers`` ascend."""
+    if not numbers:
+        return []
+    cuts = [place for place, (left, right) in enumerate(pairwise(numbers), start=1) if right != left + 1]
+    edges = [0, *cuts, len(numbers)]
+    return [range(numbers[first], numbers[last - 1] + 1) for first, last in pairwise(edges)]

@@ -1,0 +1,52 @@
+"""The in-process bus and the subprocess job runner keep their contracts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.local.bus import Chaos, InProcessBus
+from shared.domain.submission import Topic
+from shared.ports.events import Message
+from tests.contracts.bus_contract import Arrivals, EventBusContract
+from tests.contracts.job_contract import JobRunnerContract, JobWorld
+from tests.contracts.task_desk import SubprocessWorld
+
+
+class _Subscriber:
+    def __init__(self, bus: InProcessBus) -> None:
+        self._bus = bus
+        self._messages: dict[Topic, list[Message]] = {topic: [] for topic in Topic}
+        for topic in Topic:
+            bus.subscribe(topic, self._messages[topic].append)
+
+    def wait_for(self, topic: Topic, n: int) -> list[Message]:
+        del n  # Whatever is to come is due by now.
+        self._bus.deliver_pending()
+        return self._messages[topic]
+
+
+class TestInProcessBus(EventBusContract):
+    @pytest.fixture
+    def bus(self) -> InProcessBus:
+        return InProcessBus()
+
+    @pytest.fixture
+    def arrivals(self, bus: InProcessBus) -> Arrivals:
+        return _Subscriber(bus)
+
+
+class TestInProcessBusWithChaos(TestInProcessBus):
+    @pytest.fixture
+    def bus(self) -> InProcessBus:
+        return InProcessBus(chaos=Chaos(seed=7, duplicate=0.5, reorder=True))
+
+
+class TestSubprocessJobRunner(JobRunnerContract):
+    @pytest.fixture
+    def world(self, scratch: Path) -> Iterator[JobWorld]:
+        world = SubprocessWorld(scratch)
+        yield world
+        world.close()

@@ -1,0 +1,42 @@
+"""Blocks of cells from matrices in memory, as the reader would give them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from shared.domain.geometry import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    rows: Rows
+    indptr: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int32]
+    data: npt.NDArray[np.float32]
+
+
+def block_of(values_ng: Any, start: int = 0) -> Block:
+    csr = sp.csr_matrix(np.asarray(values_ng, dtype=np.float32))
+    return _block(csr, Rows(start, start + csr.shape[0]))
+
+
+def blocks_of(matrix: sp.csr_matrix[Any], rows: Rows) -> Iterator[Block]:
+    for part in rows.blocks():
+        yield _block(matrix[part.start : part.stop], part)
+
+
+def _block(csr: Any, rows: Rows) -> Block:
+    indptr, indices = csr.indptr.astype(np.int64), csr.indices.astype(np.int32)
+    return Block(rows, indptr, indices, csr.data.astype(np.float32))
+
+
+def gene_map(genes: Sequence[str], features: Sequence[str]) -> npt.NDArray[np.int32]:
+    """For each gene its feature's position, -1 where there is none or an earlier gene took it."""
+    free = {feature: position for position, feature in enumerate(features)}
+    return np.array([free.pop(gene, -1) for gene in genes], dtype=np.int32)

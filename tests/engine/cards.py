@@ -1,0 +1,49 @@
+"""Small models for tests: a card and tensors that belong together."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from shared.bundle import Activation, Features, Label, Log1p, ModelCard, Normalise, Standardise, Training
+
+Floats = npt.NDArray[np.float64]
+
+
+def make_card(n_labels: int, n_features: int, **changes: object) -> ModelCard:
+    target_sum, clip_max = changes.pop("target_sum", 1e4), changes.pop("clip_max", 10.0)
+    fields: dict[str, object] = {
+        "name": "test-model",
+        "version": "1.0.0",
+        "features": Features(symbol=tuple(f"GENE{i}" for i in range(n_features))),
+        "labels": tuple(Label(name=f"cell {i}") for i in range(n_labels)),
+        "preprocessing": (Normalise(target_sum=target_sum), Log1p(), Standardise(clip_max=clip_max)),  # type: ignore[arg-type]
+        "activation": Activation.SIGMOID,
+        "training": Training(method="made for a test"),
+    }
+    return ModelCard.model_validate(fields | changes)
+
+
+def make_tensors(
+    n_labels: int, n_features: int, *, seed: int = 0, scale: float = 0.1, dtype: torch.dtype = torch.float32
+) -> dict[str, torch.Tensor]:
+    draw = np.random.default_rng(seed)
+    arrays = {
+        "coef": draw.normal(0, scale, (n_labels, n_features)),
+        "intercept": draw.normal(0, 1, n_labels),
+        "mean": draw.uniform(0, 2, n_features),
+        "std": draw.uniform(0.05, 1.5, n_features),
+    }
+    return {name: torch.tensor(array, dtype=dtype) for name, array in arrays.items()}
+
+
+def identity_model(n_features: int, **changes: object) -> tuple[ModelCard, dict[str, torch.Tensor]]:
+    """A model whose decisions are the log1p expression itself."""
+    tensors = {
+        "coef": torch.eye(n_features),
+        "intercept": torch.zeros(n_features),
+        "mean": torch.zeros(n_features),
+        "std": torch.ones(n_features),
+    }
+    return make_card(n_features, n_features, clip_max=None, **changes), tensors

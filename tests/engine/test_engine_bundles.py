@@ -1,0 +1,222 @@
+"""Bundles: written once, found by name, and never loaded other than they were written."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.inference.bundles import load_model
+from jobs.modeling.bundles import write_bundle
+from shared.bundle import CARD_NAME, WEIGHTS_NAME, ModelCard, card_bytes, digest_of
+from shared.domain.errors import InvalidBundleError, ModelExistsError, ModelNotFoundError
+from shared.models import find_model, list_models, version_key
+from tests.engine.cards import make_card, make_tensors
+from tests.fakes.blobs import MemoryBlobStore
+
+BUCKET = "models"
+
+
+def upload(store: MemoryBlobStore, directory: Path) -> None:
+    for path in sorted(directory.rglob("*.*")):
+        if path.is_file():
+            store.write(BUCKET, path.relative_to(directory).as_posix(), [path.read_bytes()])
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> ModelCard:
+    return write_bundle(tmp_path, make_card(3, 5), make_tensors(3, 5))
+
+
+@pytest.fixture
+def store(tmp_path: Path, card: ModelCard) -> MemoryBlobStore:
+    assert card.digest
+    store = MemoryBlobStore()
+    upload(store, tmp_path)
+    return store
+
+
+def test_what_is_written_is_what_is_loaded(store: MemoryBlobStore, card: ModelCard) -> None:
+    found, prefix = find_model(store, BUCKET, "test-model")
+    loaded, tensors = load_model(store, BUCKET, prefix, card.digest)
+    assert prefix == "test-model/1.0.0/"
+    assert loaded == found == card
+    for name, tensor in make_tensors(3, 5).items():
+        assert torch.equal(tensors[name], tensor)
+
+
+def test_a_card_is_completed_from_its_weights(card: ModelCard, tmp_path: Path) -> None:
+    size_bytes = (tmp_path / "test-model" / "1.0.0" / WEIGHTS_NAME).stat().st_size
+    assert len(card.digest) == 64
+    assert card.cost.weights_bytes == size_bytes
+    assert card.cost.flops_per_cell == 2 * 3 * 5
+
+
+def test_the_same_model_gives_the_same_bytes(card: ModelCard, tmp_path: Path) -> None:
+    shuffled = dict(reversed(make_tensors(3, 5).items()))
+    again = write_bundle(tmp_path / "again", make_card(3, 5), shuffled)
+    assert again.digest == card.digest
+    for name in (CARD_NAME, WEIGHTS_NAME):
+        one, other = (folder / "test-model" / "1.0.0" / name for folder in (tmp_path, tmp_path / "again"))
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_other_weights_have_another_digest(card: ModelCard, tmp_path: Path) -> None:
+    assert write_bundle(tmp_path / "other", make_card(3, 5), make_tensors(3, 5, seed=1)).digest != card.digest
+
+
+def test_a_version_is_never_written_over(card: ModelCard, tmp_path: Path) -> None:
+    before = (tmp_path / "test-model" / "1.0.0" / WEIGHTS_NAME).read_bytes()
+    with pytest.raises(ModelExistsError, match=card.reference):
+        write_bundle(tmp_path, make_card(3, 5), make_tensors(3, 5, seed=1))
+    assert (tmp_path / "test-model" / "1.0.0" / WEIGHTS_NAME).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["test-model"]
+
+
+def test_nothing_is_left_of_a_bundle_that_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidBundleError):
+        write_bundle(tmp_path, make_card(3, 5), make_tensors(4, 5))
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_were_exchanged_are_refused(store: MemoryBlobStore, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "other", make_card(3, 5), make_tensors(3, 5, seed=1))
+    other = (tmp_path / "other" / "test-model" / "1.0.0" / WEIGHTS_NAME).read_bytes()
+    store.write(BUCKET, f"test-model/1.0.0/{WEIGHTS_NAME}", [other])
+    with pytest.raises(InvalidBundleError, match="as its card says"):
+        load_model(store, BUCKET, "test-model/1.0.0/", None)
+
+
+def test_a_card_that_was_edited_is_refused(store: MemoryBlobStore, card: ModelCard) -> None:
+    edited = card.model_copy(update={"temperature": 2.0})
+    store.write(BUCKET, f"test-model/1.0.0/{CARD_NAME}", [card_bytes(edited)])
+    with pytest.raises(InvalidBundleError, match="as its card says"):
+        load_model(store, BUCKET, "test-model/1.0.0/", card.digest)
+
+
+def test_a_bundle_that_is_not_the_one_accepted_is_refused(store: MemoryBlobStore) -> None:
+    with pytest.raises(InvalidBundleError, match="as the submission says"):
+        load_model(store, BUCKET, "test-model/1.0.0/", "0" * 64)
+
+
+@pytest.mark.parametrize("name", [CARD_NAME, WEIGHTS_NAME])
+def test_a_bundle_without_one_of_its_files_is_refused(store: MemoryBlobStore, name: str) -> None:
+    store.delete(BUCKET, f"test-model/1.0.0/{name}")
+    with pytest.raises(InvalidBundleError, match=name):
+        load_model(store, BUCKET, "test-model/1.0.0/", None)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04N.", b"\xff" * 64, b'{"a": 1}'])
+def test_weights_that_are_not_safetensors_are_refused(content: bytes) -> None:
+    card = make_card(3, 5)
+    sealed = card.model_copy(update={"digest": digest_of(card, hashlib.sha256(content).hexdigest())})
+    store = MemoryBlobStore()
+    store.write(BUCKET, f"test-model/1.0.0/{CARD_NAME}", [card_bytes(sealed)])
+    store.write(BUCKET, f"test-model/1.0.0/{WEIGHTS_NAME}", [content])
+    with pytest.raises(InvalidBundleError, match="cannot be read"):
+        load_model(store, BUCKET, "test-model/1.0.0/", None)
+
+
+# --- The catalogue -------------------------------------------------------------------------------------------------
+
+
+def put(store: MemoryBlobStore, name: str, version: str) -> ModelCard:
+    card = make_card(2, 2, name=name, version=version)
+    card = card.model_copy(update={"digest": (name + version).encode().hex().ljust(64, "0")[:64]})
+    store.write(BUCKET, f"{name}/{version}/{CARD_NAME}", [card_bytes(card)])
+    return card
+
+
+@pytest.fixture
+def catalogue() -> MemoryBlobStore:
+    store = MemoryBlobStore()
+    for name, version in [("immune", "1.9"), ("immune", "1.10"), ("immune", "1.10rc1"), ("lung", "2024-05-01")]:
+        put(store, name, version)
+    return store
+
+
+def test_models_are_listed_by_name_newest_first(catalogue: MemoryBlobStore) -> None:
+    listed = [card.reference for card in list_models(catalogue, BUCKET)]
+    assert listed == ["immune@1.10", "immune@1.10rc1", "immune@1.9", "lung@2024-05-01"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "found"),
+    [("immune", "immune/1.10/"), ("immune@1.9", "immune/1.9/"), ("lung", "lung/2024-05-01/")],
+)
+def test_a_reference_means_one_bundle(catalogue: MemoryBlobStore, reference: str, found: str) -> None:
+    card, prefix = find_model(catalogue, BUCKET, reference)
+    assert prefix == found
+    assert f"{card.name}/{card.version}/" == found
+
+
+def test_a_digest_means_the_bundle_that_has_it(catalogue: MemoryBlobStore) -> None:
+    wanted = list_models(catalogue, BUCKET)[2]
+    assert find_model(catalogue, BUCKET, f"sha256:{wanted.digest}")[0] == wanted
+
+
+@pytest.mark.parametrize("reference", ["imune", "immune@2.0", "Immune", "sha256:" + "0" * 64, ""])
+def test_a_model_that_is_not_there_is_told_with_those_that_are(catalogue: MemoryBlobStore, reference: str) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"immune@1\.10") as caught:
+        find_model(catalogue, BUCKET, reference)
+    assert caught.value.hint
+
+
+def test_a_name_with_a_typing_error_is_guessed(catalogue: MemoryBlobStore) -> None:
+    with pytest.raises(ModelNotFoundError) as caught:
+        find_model(catalogue, BUCKET, "imune@1.9")
+    assert "Did you mean immune?" in caught.value.hint
+
+
+def test_an_empty_catalogue_says_so() -> None:
+    with pytest.raises(ModelNotFoundError, match="a bundle under NAME/VERSION/"):
+        find_model(MemoryBlobStore(), BUCKET, "immune")
+
+
+def test_one_bad_card_does_not_hide_the_others(catalogue: MemoryBlobStore, caplog: pytest.LogCaptureFixture) -> None:
+    catalogue.write(BUCKET, f"broken/1/{CARD_NAME}", [b"{}"])
+    with caplog.at_level(logging.WARNING):
+        assert len(list_models(catalogue, BUCKET)) == 4
+    assert "broken/1" in caplog.text
+    with pytest.raises(InvalidBundleError):
+        find_model(catalogue, BUCKET, "broken")
+
+
+def test_a_card_in_the_folder_of_another_is_refused(catalogue: MemoryBlobStore) -> None:
+    ref = catalogue.stat(BUCKET, f"lung/2024-05-01/{CARD_NAME}").ref
+    catalogue.write(BUCKET, f"lung/2025-01-01/{CARD_NAME}", [catalogue.read(ref)])
+    with pytest.raises(InvalidBundleError, match="lung@2025-01-01"):
+        find_model(catalogue, BUCKET, "lung")
+
+
+def test_objects_that_are_no_bundles_are_passed_over(catalogue: MemoryBlobStore) -> None:
+    for name in ("readme.txt", f"{CARD_NAME}", f".incoming-x/{CARD_NAME}", f"a/b/c/{CARD_NAME}"):
+        catalogue.write(BUCKET, name, [json.dumps({}).encode()])
+    assert len(list_models(catalogue, BUCKET)) == 4
+
+
+@pytest.mark.parametrize(
+    "ascending",
+    [
+        ["1.9", "1.10", "1.10.1", "2"],
+        ["1.0a1", "1.0b1", "1.0rc1", "1.0", "1.0+fix", "1.0.1"],
+        ["v1", "v2", "v10"],
+        ["2023-12-31", "2024-01-01"],
+    ],
+)
+def test_versions_are_ordered_as_people_do(ascending: list[str]) -> None:
+    for older, newer in itertools.pairwise(ascending):
+        assert version_key(older) < version_key(newer)
+
+
+@given(st.lists(st.from_regex(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,8}", fullmatch=True), max_size=5))
+def test_any_versions_can_be_compared(versions: list[str]) -> None:
+    keys = sorted(version_key(version) for version in versions)
+    assert len(keys) == len(versions)

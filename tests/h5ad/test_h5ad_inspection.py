@@ -1,0 +1,217 @@
+"""The confined child: what it may not do, and what its death means."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from shared.domain.errors import (
+    InputChangedError,
+    InternalError,
+    NotAnnDataError,
+    TruncatedFileError,
+    UnavailableError,
+    UnsafeFileError,
+)
+from shared.h5ad import inspection
+from shared.h5ad.facts import FileFacts
+from shared.h5ad.inspection import inspect, warm_up
+from shared.h5ad.limits import InspectionLimits
+from shared.h5ad.source import BytesSource
+from shared.h5ad.wire import pack_error, receive
+from shared.ports.blobs import ByteRange
+from tests.h5ad.h5ad_files import random_counts, write_file
+
+ROOT = Path(__file__).resolve().parents[2]
+SOUND = write_file(random_counts(30, 40))
+
+
+@dataclass(slots=True)
+class Meddling:
+    """A source that does something before the child gets its first bytes."""
+
+    data: bytes
+    meddle: Callable[[], None]
+    reads: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.data)
+
+    def read(self, span: ByteRange) -> bytes:
+        return BytesSource(self.data).read(span)
+
+    def read_many(self, spans: Sequence[ByteRange]) -> list[bytes]:
+        self.reads += 1
+        self.meddle()
+        return BytesSource(self.data).read_many(spans)
+
+
+def server() -> int:
+    process = inspection._SANDBOX._process
+    assert process is not None
+    return process.pid
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_facts_come_back_as_values() -> None:
+    facts = inspect(BytesSource(SOUND))
+    assert isinstance(facts, FileFacts)
+    assert (facts.n_cells, facts.n_genes, facts.layout, facts.size_bytes) == (30, 40, "anndata 0.1.0", len(SOUND))
+    assert facts.candidates[0].evidence.whole_fraction == 1.0
+
+
+def test_the_child_has_no_free_descriptor_and_no_variables_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELLDROP_SECRET", "x")
+    inspection._SANDBOX.stop()
+    seen: list[tuple[str, list[str], bytes]] = []
+
+    def look() -> None:
+        (pid,) = children(server())
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        (files,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        seen.append((files, sorted(os.listdir(f"/proc/{pid}/fd")), environment))
+
+    inspect(Meddling(SOUND, look))
+    files, descriptors, environment = seen[0]
+    assert files.split()[3:5] == ["4", "4"]
+    assert descriptors == ["0", "1", "2", "3"]
+    assert b"SECRET" not in environment
+    assert b"HDF5_PLUGIN_PRELOAD=::" in environment
+
+
+def test_a_child_that_is_killed_is_a_refusal() -> None:
+    warm_up()
+    with pytest.raises(TruncatedFileError, match="crashes"):
+        inspect(Meddling(SOUND, lambda: os.kill(children(server())[-1], signal.SIGKILL)))
+    assert inspect(BytesSource(SOUND)).n_cells == 30
+
+
+def test_a_child_killed_after_its_time_is_unsafe() -> None:
+    limits = InspectionLimits(cpu_s=0)
+    with pytest.raises(UnsafeFileError, match="too long"):
+        inspect(Meddling(SOUND, lambda: os.kill(children(server())[-1], signal.SIGKILL)), limits=limits)
+
+
+def test_a_server_that_is_killed_is_started_again() -> None:
+    warm_up()
+    before = server()
+    os.kill(before, signal.SIGKILL)
+    inspection._SANDBOX._process.wait()  # type: ignore[union-attr]
+    assert inspect(BytesSource(SOUND)).n_cells == 30
+    assert server() != before
+
+
+def test_silence_is_our_trouble_and_not_the_files() -> None:
+    def pause() -> None:
+        os.kill(children(server())[-1], signal.SIGSTOP)
+
+    with pytest.raises(UnavailableError):
+        inspect(Meddling(SOUND, pause), limits=InspectionLimits(silence_s=0.2))
+    for pid in children(server()):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_an_input_that_changes_is_said_to_have_changed() -> None:
+    def fail() -> None:
+        raise InputChangedError("gone")
+
+    with pytest.raises(InputChangedError):
+        inspect(Meddling(SOUND, fail))
+    assert inspect(BytesSource(SOUND)).n_cells == 30
+
+
+def test_a_childs_refusal_keeps_its_words() -> None:
+    with h5py.File(buffer := io.BytesIO(), "w") as file:
+        file["mod"] = np.zeros(3)
+    with pytest.raises(NotAnnDataError, match="MuData") as refusal:
+        inspect(BytesSource(buffer.getvalue()))
+    assert "mdata.mod" in refusal.value.hint
+
+
+def test_many_threads_inspect_at_once() -> None:
+    found: list[int] = []
+
+    def work() -> None:
+        found.append(inspect(BytesSource(SOUND)).n_cells)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [30] * 8
+
+
+def test_children_are_gone_after_their_work() -> None:
+    for _ in range(3):
+        inspect(BytesSource(SOUND))
+    alive = [pid for pid in children(server()) if _running(pid)]
+    assert len(alive) <= 1
+
+
+def _running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] not in {"Z", "X"}
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_only_the_wanted_matrix_is_sampled() -> None:
+    data = write_file(random_counts(30, 40), None, other=random_counts(30, 40))
+    assert [found.path for found in inspect(BytesSource(data), matrix="X").candidates] == ["X"]
+    assert len(inspect(BytesSource(data)).candidates) == 2
+
+
+def test_a_script_without_a_main_guard_can_inspect(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    (tmp_path / "file.h5ad").write_bytes(SOUND)
+    script.write_text(
+        textwrap.dedent(f"""
+        import pathlib
+        print("started")
+        from shared.h5ad.inspection import inspect
+        from shared.h5ad.source import BytesSource
+        data = pathlib.Path({str(tmp_path / "file.h5ad")!r}).read_bytes()
+        print(inspect(BytesSource(data)).n_cells)
+        """)
+    )
+    command = [sys.executable, "-W", "error", str(script)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout.split(), done.stderr) == (["started", "30"], "")
+
+
+def test_importing_the_judges_loads_no_native_library() -> None:
+    code = "import sys, shared.h5ad.judging; print([m for m in ('h5py', 'numpy', 'hdf5plugin') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_frames_that_are_none_end_the_talk() -> None:
+    left, right = socket.socketpair()
+    with left, right:
+        left.sendall(b"?" + bytes(8))
+        with pytest.raises(EOFError):
+            receive(right)
+
+
+def test_an_error_that_is_not_the_files_is_ours() -> None:
+    with pytest.raises(InternalError, match="odd"):
+        raise inspection._error(pack_error(InternalError("odd")))

@@ -1,0 +1,128 @@
+"""A store in memory and labelled draws to annotate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import google_crc32c
+import numpy as np
+
+from jobs.inference.annotations import Vocabulary
+from jobs.inference.merging import Merge, ordered
+from jobs.inference.parts import AnnotatedBlock, PartLayout, iter_part
+from shared.bundle import Label
+from shared.domain.errors import BlobNotFoundError, PreconditionFailedError
+from shared.domain.geometry import Rows, task_rows
+from shared.domain.submission import ObjectRef, Receipt
+from shared.ports.blobs import BlobInfo, BlobStore, ByteRange
+
+
+@dataclass
+class Shelf(BlobStore):
+    """Just enough of a blob store for what outputs do: create, ranged reads of a generation."""
+
+    blobs: dict[ObjectRef, bytes] = field(default_factory=dict)
+    largest_chunk: int = 0
+
+    def stat(self, bucket: str, name: str) -> BlobInfo:
+        found = [ref for ref in self.blobs if (ref.bucket, ref.name) == (bucket, name)]
+        if not found:
+            raise BlobNotFoundError(f"{bucket}/{name}")
+        return self._info(max(found, key=lambda ref: ref.generation))
+
+    def read(self, ref: ObjectRef, span: ByteRange | None = None) -> bytes:
+        if ref not in self.blobs:
+            raise BlobNotFoundError(str(ref))
+        data = self.blobs[ref]
+        return data if span is None else data[span.offset : span.offset + span.length]
+
+    def read_many(self, ref: ObjectRef, spans: Sequence[ByteRange]) -> list[bytes]:
+        return [self.read(ref, span) for span in spans]
+
+    def write(
+        self,
+        bucket: str,
+        name: str,
+        chunks: Iterable[bytes],
+        *,
+        if_generation: int | None = None,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
+    ) -> BlobInfo:
+        del content_type, metadata
+        data = bytearray()
+        for chunk in chunks:
+            self.largest_chunk = max(self.largest_chunk, len(chunk))
+            data += chunk
+        present = [ref.generation for ref in self.blobs if (ref.bucket, ref.name) == (bucket, name)]
+        if if_generation is not None and max(present, default=0) != if_generation:
+            raise PreconditionFailedError(f"{bucket}/{name} is there")
+        ref = ObjectRef(bucket, name, max(present, default=0) + 1)
+        self.blobs[ref] = bytes(data)
+        return self._info(ref)
+
+    def list(self, bucket: str, prefix: str = "") -> Iterator[BlobInfo]:
+        names = sorted({ref.name for ref in self.blobs if ref.bucket == bucket and ref.name.startswith(prefix)})
+        return (self.stat(bucket, name) for name in names)
+
+    def delete(self, bucket: str, name: str, *, if_generation: int | None = None) -> None:
+        del if_generation
+        for ref in [ref for ref in self.blobs if (ref.bucket, ref.name) == (bucket, name)]:
+            del self.blobs[ref]
+
+    def _info(self, ref: ObjectRef) -> BlobInfo:
+        data = self.blobs[ref]
+        checksum = google_crc32c.value(data)
+        return BlobInfo(ref, len(data), checksum, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Cells with made-up scores, from a seed, that can be cut into any parts."""
+
+    layout: PartLayout
+    seed: int = 0
+    counted: bool = True
+    prefix: str = "cell-"
+
+    def block(self, rows: Rows) -> AnnotatedBlock:
+        """The block of these rows: a row's draw depends on its number alone."""
+        n_labels = self.layout.n_labels
+        row_n = np.arange(rows.start, rows.stop)
+        phase_nl = (self.seed + row_n[:, None]) * 12.9898 + np.arange(n_labels) * 78.233
+        decision_nl = (np.sin(phase_nl) * 43758.5453 % 1 * 8 - 4).astype(np.float32)
+        return AnnotatedBlock(
+            rows=rows,
+            cell_ids=[f"{self.prefix}{row}" for row in row_n],
+            probability_nl=(1 / (1 + np.exp(-decision_nl))).astype(np.float32),
+            decision_nl=decision_nl,
+            n_counts_n=(row_n * 7 % 9000).astype(np.float32) if self.counted else None,
+            n_genes_n=(row_n * 3 % 4000).astype(np.int32),
+        )
+
+    def blocks(self, rows: Rows) -> Iterator[AnnotatedBlock]:
+        """Block by block."""
+        return (self.block(one) for one in rows.blocks())
+
+
+def keep_part(store: BlobStore, name: str, blocks: Iterable[AnnotatedBlock], layout: PartLayout, rows: Rows) -> Receipt:
+    """Write a part as a task does."""
+    info = store.write("work", name, iter_part(blocks, layout), if_generation=0)
+    assert info.crc32c is not None
+    return Receipt(info.ref, info.size_bytes, info.crc32c, rows)
+
+
+def merge_of(
+    draws: Draws, n_tasks: int, min_score: float | None = None, labels: Sequence[Label] | None = None
+) -> Merge:
+    """The parts of ``n_tasks`` tasks, ready to be merged."""
+    store = Shelf()
+    layout = draws.layout
+    cuts = [task_rows(layout.n_cells, n_tasks, index) for index in range(n_tasks)]
+    receipts = [keep_part(store, f"part-{i}", draws.blocks(rows), layout, rows) for i, rows in enumerate(cuts)]
+    names = labels or [
+        Label(name=f"label {i}", ontology_id=f"CL:{i:07d}" if i % 3 else None) for i in range(layout.n_labels)
+    ]
+    return Merge(store, ordered(receipts, layout.n_cells), layout, Vocabulary(tuple(names)), min_score)

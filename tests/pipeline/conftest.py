@@ -1,0 +1,82 @@
+"""The real command line on real files, each test in a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.modeling.bundles import write_bundle
+from jobs.modeling.celltypist import import_celltypist
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.stdout)
+        return found
+
+    @property
+    def folder(self) -> Path:
+        """The committed results."""
+        return Path(self.json["results"])
+
+
+Celldrop = Callable[..., Ended]
+
+
+@pytest.fixture(scope="session")
+def celltypist_models(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
+    """A folder of bundles imported from two CellTypist models."""
+    folder = tmp_path_factory.mktemp("models")
+    for stem in ("adams_45_f_0", "adams_COV_f_0"):
+        name = stem.lower().replace("_", "-")
+        write_bundle(folder, *import_celltypist(data_dir / "models" / f"{stem}.pkl", name=name, version="1"))
+    return folder
+
+
+@pytest.fixture
+def environment(celltypist_models: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment of a command: its own home and models, nothing of the caller's."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("CELLDROP_")}
+    own = {
+        "CELLDROP_HOME": str(tmp_path / "home"),
+        "CELLDROP_MODELS_DIR": str(celltypist_models),
+        "CELLDROP_DEFAULT_MODEL": "adams-45-f-0",
+        "PYTHONPATH": str(ROOT),
+    }
+    return {**kept, **own}
+
+
+@pytest.fixture
+def celldrop(environment: dict[str, str], tmp_path: Path) -> Celldrop:
+    """Runs the command line in a process of its own."""
+
+    def run(*arguments: object, **variables: str) -> Ended:
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", *map(str, arguments)],
+            env={**environment, **variables},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    return run

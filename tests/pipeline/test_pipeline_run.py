@@ -1,0 +1,217 @@
+"""From a file to its results, through the real command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.pipeline.conftest import Celldrop
+
+PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
+
+
+def states(home: Path) -> list[str]:
+    with sqlite3.connect(home / ".celldrop" / "status.sqlite") as db:
+        tables = [name for (name,) in db.execute("select name from sqlite_master where type = 'table'")]
+        assert tables
+        return [state for (state,) in db.execute("select state from submissions")]
+
+
+@pytest.fixture
+def small(tmp_path: Path, data_dir: Path) -> Path:
+    """Six hundred cells, three blocks: a file that is quick to annotate."""
+    whole = anndata.read_h5ad(data_dir / PBMC)
+    path = tmp_path / "small.h5ad"
+    whole[:600].copy().write_h5ad(path, compression="gzip")
+    return path
+
+
+def test_a_file_gets_every_result(celldrop: Celldrop, small: Path) -> None:
+    done = celldrop("run", small, "--json", "--set", "scores=full")
+    assert done.status == 0, done.stderr
+    names = {path.name for path in done.folder.iterdir()}
+    assert names == {
+        "annotations.parquet", "annotations.csv.gz", "scores.parquet", "annotated.h5ad", "report.html", "manifest.json",
+    }  # fmt: skip
+    table = pd.read_csv(done.folder / "annotations.csv.gz", index_col="cell_id")
+    assert list(table.columns) == [
+        "label", "score", "label_id", "second_label", "second_score", "abstained", "n_counts", "n_genes",
+    ]  # fmt: skip
+    source = anndata.read_h5ad(small)
+    assert list(table.index) == list(source.obs_names)
+    np.testing.assert_array_equal(table["n_genes"], np.diff(source.X.indptr))
+    np.testing.assert_allclose(table["n_counts"], np.asarray(source.X.sum(axis=1)).ravel())
+
+
+def test_the_annotated_file_is_the_input_and_the_labels(celldrop: Celldrop, small: Path) -> None:
+    done = celldrop("run", small, "--json")
+    before, after = anndata.read_h5ad(small), anndata.read_h5ad(done.folder / "annotated.h5ad")
+    assert (before.X != after.X).nnz == 0
+    table = pd.read_parquet(done.folder / "annotations.parquet").set_index("cell_id")
+    assert list(after.obs["celldrop_label"]) == list(table["label"])
+    pd.testing.assert_frame_equal(before.obs, after.obs[before.obs.columns])
+
+
+@pytest.mark.slow
+def test_one_task_or_seven_give_the_same_bytes(celldrop: Celldrop, data_dir: Path) -> None:
+    folders = []
+    for tasks in (1, 7):
+        done = celldrop("run", data_dir / PBMC, "--json", "--set", f"tasks={tasks}", "--set", "scores=full")
+        assert done.status == 0, done.stderr
+        folders.append(done.folder.resolve())
+    for name in ("annotations.parquet", "annotations.csv.gz", "scores.parquet", "annotated.h5ad"):
+        one, seven = ((folder / name).read_bytes() for folder in folders)
+        assert one == seven, name
+
+
+def test_running_again_shows_the_results_that_are_there(celldrop: Celldrop, small: Path) -> None:
+    first, second = (celldrop("run", small, "--json") for _ in range(2))
+    assert first.json["submission_id"] == second.json["submission_id"]
+    assert first.folder.resolve() == second.folder.resolve()
+
+
+def test_a_rerun_makes_new_results_with_the_same_annotations(celldrop: Celldrop, small: Path) -> None:
+    first = celldrop("run", small, "--json")
+    kept = (first.folder / "annotations.parquet").read_bytes()
+    second = celldrop("run", small, "--json", "--rerun")
+    assert first.json["submission_id"] != second.json["submission_id"]
+    assert (second.folder / "annotations.parquet").read_bytes() == kept
+
+
+def test_a_bundle_given_as_a_folder_counts_by_its_digest(
+    celldrop: Celldrop, small: Path, celltypist_models: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "my-bundle"
+    shutil.copytree(celltypist_models / "adams-45-f-0" / "1", elsewhere)
+    done = celldrop("run", small, "--json", "--model", elsewhere)
+    assert done.status == 0, done.stderr
+    assert done.json["model"] == "adams-45-f-0@1"
+    by_name = celldrop("run", small, "--json", "--model", "adams-45-f-0")
+    assert (done.folder / "annotations.parquet").read_bytes() == (by_name.folder / "annotations.parquet").read_bytes()
+
+
+def test_a_file_that_cannot_be_used_is_refused_with_its_code(celldrop: Celldrop, data_dir: Path) -> None:
+    done = celldrop("run", data_dir / "awkward/scp_bad.h5", "--json")
+    assert (done.status, done.json["code"], done.json["state"]) == (3, "NOT_HDF5", "REJECTED")
+    assert done.json["hint"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--set", "tasks=none"], "INVALID_OPTION"),
+        (["--set", "taks=1"], "INVALID_OPTION"),
+        (["--set", "tasks"], "INVALID_OPTION"),
+        (["--model", "no-such-model"], "MODEL_NOT_FOUND"),
+        (["--model", "./no/such/folder"], "MODEL_NOT_FOUND"),
+    ],
+)
+def test_a_request_that_is_wrong_is_a_usage_error(
+    celldrop: Celldrop, small: Path, arguments: list[str], code: str
+) -> None:
+    done = celldrop("run", small, "--json", *arguments)
+    assert (done.status, done.json["code"]) == (2, code)
+
+
+def test_a_file_that_is_not_there_is_refused(celldrop: Celldrop) -> None:
+    done = celldrop("run", "nowhere.h5ad", "--json")
+    assert (done.status, done.json["code"]) == (3, "INPUT_NOT_FOUND")
+
+
+def test_an_unknown_command_is_a_usage_error(celldrop: Celldrop) -> None:
+    assert celldrop("annotate").status == 2
+
+
+def start(environment: dict[str, str], *arguments: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "cli.main", *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+    )
+
+
+def wait_for_task(home: Path, process: subprocess.Popen[bytes]) -> int:
+    """The process id of a running task."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and _is_task_of(entry, home):
+                return int(entry.name)
+        time.sleep(0.01)
+    pytest.fail("no task was seen")
+
+
+def _is_task_of(entry: Path, home: Path) -> bool:
+    try:
+        command = (entry / "cmdline").read_bytes()
+        variables = (entry / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"jobs.inference.main" in command and f"CELLDROP_HOME={home}".encode() in variables
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the task through /proc")
+def test_a_killed_task_is_retried_and_the_result_is_unchanged(
+    celldrop: Celldrop, environment: dict[str, str], small: Path, tmp_path: Path
+) -> None:
+    undisturbed = celldrop("run", small, "--json")
+    home = tmp_path / "other"
+    process = start({**environment, "CELLDROP_HOME": str(home)}, "run", small)
+    os.kill(wait_for_task(home, process), signal.SIGKILL)
+    assert process.wait(120) == 0
+    (link,) = [path for path in home.iterdir() if path.is_symlink()]
+    assert (link / "annotations.parquet").read_bytes() == (undisturbed.folder / "annotations.parquet").read_bytes()
+    assert len(list((home / ".celldrop" / "logs").rglob("*attempt-1.log"))) == 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the task through /proc")
+def test_a_killed_run_leaves_nothing_final_and_running_again_finishes(
+    celldrop: Celldrop, environment: dict[str, str], small: Path, tmp_path: Path
+) -> None:
+    process = start(environment, "run", small)
+    home = tmp_path / "home"
+    task = wait_for_task(home, process)
+    process.kill()
+    process.wait(10)
+    _wait_until_gone(task)
+    assert states(home) not in (["SUCCEEDED"], ["FAILED"])
+    assert not [path for path in home.iterdir() if path.is_symlink()]
+    assert not list(home.glob("results/*/manifest.json"))
+    done = celldrop("run", small, "--json")
+    assert done.status == 0, done.stderr
+    assert states(home) == ["SUCCEEDED"]
+
+
+def _wait_until_gone(pid: int) -> None:
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_file_changed_in_mid_run_is_never_mixed(
+    environment: dict[str, str], small: Path, tmp_path: Path, celldrop: Celldrop
+) -> None:
+    home = tmp_path / "home"
+    process = start(environment, "run", small)
+    wait_for_task(home, process)
+    with h5py.File(small, "r+") as file:
+        file["X/data"][...] = 1.0
+    assert process.wait(120) == 3
+    assert not list(home.glob("results/*/manifest.json"))
+    shown = celldrop("status", "--json").json["submissions"]
+    assert [one["code"] for one in shown] == ["INPUT_CHANGED"]
