@@ -30,7 +30,7 @@ app.add_typer(models, name="models")
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 HomeOption = Annotated[
     Optional[Path],  # noqa: UP045  # typer reads this form on every Python
-    typer.Option("--out", "--home", help="The folder of results and state [default: celldrop-out]."),
+    typer.Option("--out", "--home", help="The folder of results and state.", show_default="celldrop-out"),
 ]
 FileArgument = Annotated[Path, typer.Argument(help="An .h5ad file, or a 10x .h5.", show_default=False)]
 ModelOption = Annotated[
@@ -103,7 +103,7 @@ def validate(
 def serve(
     *,
     out: HomeOption = None,
-    port: Annotated[Optional[int], typer.Option(help="On loopback [default: 8080].")] = None,  # noqa: UP045
+    port: Annotated[Optional[int], typer.Option(help="On loopback.", show_default="8080")] = None,  # noqa: UP045
 ) -> None:
     """Watch an inbox folder and annotate what is dropped there; with HTTP and a web page on loopback."""
     from cli.serve import serve_forever

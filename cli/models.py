@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -14,11 +16,26 @@ from shared.settings import Settings, load_settings
 
 OutOption = Annotated[
     Optional[Path],  # noqa: UP045  # typer reads this form on every Python
-    typer.Option("--out", help="The folder of bundles; it gets NAME/VERSION/ [default: models]."),
+    typer.Option("--out", help="The folder of bundles; it gets NAME/VERSION/.", show_default="models"),
 ]
 NameOption = Annotated[str, typer.Option("--name", help="Lower-case letters, digits, dots and dashes.")]
 VersionOption = Annotated[str, typer.Option("--version", help="Any version that is not there yet.")]
 OptionalPath = Optional[Path]  # noqa: UP045
+OptionalText = Optional[str]  # noqa: UP045
+LabelsOption = Annotated[str, typer.Option("--labels", metavar="COLUMN", help="The obs column of labels.")]
+LineagesOption = Annotated[
+    OptionalText, typer.Option(help="`blood`, or a .tsv, .csv or .json file that gives each label its lineage.")
+]
+
+
+class ClassWeights(StrEnum):
+    """As ``jobs.modeling.settings`` has them; named here too so that `--help` needs no torch."""
+
+    BALANCED = "balanced"
+    NONE = "none"
+
+
+BALANCED = ClassWeights.BALANCED
 
 
 def settings_for(folder: Path | None) -> Settings:
@@ -51,6 +68,83 @@ def import_model(  # noqa: PLR0913  # one parameter an option
         folder = settings_for(out).models_dir
         _say_written(write_bundle(folder, card, tensors), folder, output)
         return Exit.DONE
+
+    finish(output, action)
+
+
+@models.command("train")
+def train_bundle(  # noqa: PLR0913  # one parameter an option
+    file: Annotated[Path, typer.Argument(help="An .h5ad with raw counts and labels.", show_default=False)],
+    *,
+    labels: LabelsOption,
+    name: NameOption,
+    version: VersionOption,
+    out: OutOption = None,
+    features_from: Annotated[
+        OptionalPath, typer.Option(help="Use only genes that this .h5ad, or list of one a line, has too.")
+    ] = None,
+    ids_from: Annotated[OptionalText, typer.Option(help="The obs column of Cell Ontology ids.")] = None,
+    lineages: LineagesOption = None,
+    n_genes: Annotated[int, typer.Option(min=2, help="At most so many genes.")] = 3_000,
+    class_weights: Annotated[ClassWeights, typer.Option(help="balanced: every label weighs the same.")] = BALANCED,
+    held_out: Annotated[float, typer.Option(min=0.05, max=0.5, help="Share kept aside for the metrics.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="The same seed, data and machine give the same bundle.")] = 0,
+    title: Annotated[str, typer.Option(help="For the card.")] = "",
+    licence: Annotated[str, typer.Option(help="For the card: the data's and so the model's licence.")] = "",
+    citation: Annotated[str, typer.Option(help="For the card.")] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Train a linear model on a file's own labels; the card says how good it is on cells it never saw."""
+    output = Output(as_json)
+
+    def action() -> Exit:
+        from cli.training import train_model
+        from jobs.modeling.settings import ClassWeights as Weights
+        from jobs.modeling.settings import TrainingSettings
+
+        settings = TrainingSettings(
+            name,
+            version,
+            title=title,
+            licence=licence,
+            citation=citation,
+            seed=seed,
+            n_genes=n_genes,
+            class_weights=Weights(class_weights.value),
+            held_out_share=held_out,
+            command=" ".join(["celldrop", *sys.argv[1:]]),
+        )
+        return train_model(
+            file,
+            labels,
+            settings,
+            settings_for(out).models_dir,
+            output,
+            ids_from=ids_from,
+            lineages=lineages,
+            features_from=features_from,
+        )
+
+    finish(output, action)
+
+
+@models.command("evaluate")
+def evaluate_bundle(  # one parameter an option
+    model: Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or a bundle's folder.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="An .h5ad with labels.", show_default=False)],
+    *,
+    labels: LabelsOption,
+    lineages: LineagesOption = None,
+    out: OutOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare a bundle's labels with a file's own, label by label and by lineage."""
+    output = Output(as_json)
+
+    def action() -> Exit:
+        from cli.training import evaluate_model
+
+        return evaluate_model(settings_for(out), model, file, labels, lineages, output)
 
     finish(output, action)
 

@@ -13,7 +13,7 @@ from cli.inbox import Inbox
 from cli.serving import make_server
 from functions.ingest.schemas import StorageObject
 from functions.status.dependencies import service_over
-from shared.domain.errors import BlobNotFoundError, CelldropError
+from shared.domain.errors import BlobNotFoundError, CelldropError, InputNotFoundError
 from shared.settings import Settings
 
 STEP_S = 0.1
@@ -49,11 +49,21 @@ def _loop(embedded: Embedded, stop: threading.Event, output: Output) -> None:
         now_s = time.monotonic()
         if now_s - polled_s >= POLL_S:
             polled_s = now_s
-            for file in inbox.poll(now_s):
-                if not take_in(embedded, file, output):
-                    inbox.forget(file)
+            _poll(embedded, inbox, now_s, output)
         embedded.step()
         stop.wait(STEP_S)
+
+
+def _poll(embedded: Embedded, inbox: Inbox, now_s: float, output: Output) -> None:
+    try:
+        whole = inbox.poll(now_s)
+    except InputNotFoundError as error:
+        output.say(f"{error.message} It is made anew.", style="yellow")
+        embedded.layout.inbox.mkdir(parents=True, exist_ok=True)
+        return
+    for file in whole:
+        if not take_in(embedded, file, output):
+            inbox.forget(file)
 
 
 def take_in(embedded: Embedded, file: Path, output: Output) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.domain import machine
+from shared.domain import owed
 from shared.domain.submission import EntryKind, OutboxEntry, Submission, Topic
 from shared.messages import job_message, outcome_message
 from shared.ports.blobs import BlobStore
@@ -51,7 +51,7 @@ class Outbox:
                     done.add(entry.id)
         finally:
             if done:
-                stored = update(self.store, stored.value.id, lambda record, _: machine.paid(record, done))
+                stored = update(self.store, stored.value.id, lambda record, _: owed.paid(record, done))
         return stored
 
     def _pays(self, entry: OutboxEntry, now: datetime) -> bool:

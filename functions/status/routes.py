@@ -20,8 +20,9 @@ from functions.status.responses import (
     problem_response,
     secured,
 )
-from functions.status.schemas import Health, submission_list, submission_view
+from functions.status.schemas import Health
 from functions.status.services import MAX_WAIT_S, StatusService
+from functions.status.views import submission_list, submission_view
 from shared.domain.errors import InvalidOptionError
 from shared.domain.submission import State
 
@@ -143,7 +144,7 @@ def _wait(request: Request) -> float | None:
         return None
     if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) is None:
         raise InvalidOptionError("wait is not a number of seconds", expected=f"0 to {MAX_WAIT_S:g}")
-    return min(float(text), MAX_WAIT_S)
+    return float(text)
 
 
 def _refuse_other_sites(request: Request, *, told: bool) -> None:

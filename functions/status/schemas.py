@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
-from urllib.parse import quote
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from functions.status.data_manager import ResultFile
-from functions.status.services import Listing, Snapshot
 from shared.domain.plan import Accelerator
-from shared.domain.submission import State, Submission
+from shared.domain.submission import State
 from shared.domain.verdict import GeneIds, MatrixEncoding, MatrixState, Severity, Species
 
 Summary = dict[str, str | int | float | dict[str, int]]
@@ -146,13 +143,13 @@ class FileView(_View):
     """One file of the committed result.
 
     Attributes:
-        crc32c: Of its bytes (Castagnoli); None where the store has not computed it.
+        crc32c: Of its bytes (Castagnoli), 8 hexadecimal digits as in the manifest; None where it was not computed.
         href: Where to get it, on this server.
     """
 
     name: str
     size_bytes: int
-    crc32c: int | None
+    crc32c: str | None
     updated_at: datetime
     href: str
 
@@ -175,8 +172,9 @@ class SubmissionItem(_View):
     @property
     def label_counts(self) -> dict[str, int]:
         """Cells of each label, most first; empty before the commit."""
-        tables = (value for value in self.summary.values() if isinstance(value, dict))
-        counts = next(tables, {})
+        counts = self.summary.get("labels")
+        if not isinstance(counts, dict):
+            return {}
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -227,58 +225,3 @@ class Health(_View):
     """That the server answers."""
 
     status: Literal["ok"] = "ok"
-
-
-def submission_view(snapshot: Snapshot) -> SubmissionView:
-    """Everything about one submission."""
-    stored, record = snapshot.stored, snapshot.record
-    return SubmissionView(
-        **_item_fields(snapshot),
-        version=snapshot.version,
-        epoch=record.epoch,
-        attempts=record.attempts,
-        requested=dict(record.requested),
-        requesters=tuple(RequesterView.model_validate(who) for who in record.requesters),
-        verdict=VerdictView.model_validate(record.verdict) if record.verdict else None,
-        plan=PlanView.model_validate(record.plan) if record.plan else None,
-        last_problem=record.last_problem,
-        files=tuple(_file_view(record, file) for file in snapshot.files),
-        history=tuple(HistoryView.model_validate(entry) for entry in snapshot.history),
-        waiting_since=record.waiting_since,
-        updated_at=stored.updated_at,
-        read_at=stored.read_at,
-    )
-
-
-def submission_list(listing: Listing) -> SubmissionList:
-    """The latest submissions."""
-    items = tuple(SubmissionItem(**_item_fields(snapshot)) for snapshot in listing.snapshots)
-    return SubmissionList(submissions=items, more=listing.more)
-
-
-def _item_fields(snapshot: Snapshot) -> dict[str, Any]:
-    stored, record = snapshot.stored, snapshot.record
-    return {
-        "id": record.id,
-        "state": record.state,
-        "final": record.state.final,
-        "source": SourceView.model_validate(record.source),
-        "model": ModelView.model_validate(record.model) if record.model else None,
-        "progress": ProgressView.model_validate(snapshot),
-        "failure": FailureView.model_validate(record.failure) if record.failure else None,
-        "summary": dict(record.result.summary) if record.result else {},
-        "created_at": stored.created_at,
-        "changed_at": record.changed_at or stored.created_at,
-        "href": f"/v1/submissions/{record.id}",
-    }
-
-
-def _file_view(record: Submission, file: ResultFile) -> FileView:
-    info = file.info
-    return FileView(
-        name=file.name,
-        size_bytes=info.size_bytes,
-        crc32c=info.crc32c,
-        updated_at=info.updated_at,
-        href=f"/v1/submissions/{record.id}/files/{quote(file.name)}",
-    )

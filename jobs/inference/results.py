@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import PurePosixPath
 
 import h5py
 import numpy as np
@@ -42,10 +43,16 @@ from jobs.inference.manifest import (
 from jobs.inference.merging import Merge, ordered
 from jobs.inference.merging_survey import Findings, Survey
 from jobs.inference.peak import peak_rss_bytes
+from jobs.inference.report.gathering import Context, gather
+from jobs.inference.report.rendering import render
+from shared.domain.geometry import Rows
 from shared.domain.options import Scores
 from shared.domain.plan import Accelerator
 from shared.domain.submission import Receipt, Result
+from shared.h5ad.rows import read_embedding
 from shared.ports.blobs import BlobInfo
+
+REPORT_TYPE = "text/html; charset=utf-8"
 
 WHAT = {
     "annotations.parquet": "One row a cell: label, score, runner-up, counts, top labels; for any Parquet reader.",
@@ -118,7 +125,24 @@ class Results:
             self.files.append(file_facts(written, self.prefix, WHAT[name]))
 
     def _write_report(self, findings: Findings) -> None:
-        del findings
+        record, name = self.job.record, "report.html"
+        assert record.verdict is not None
+        context = Context(
+            file_name=PurePosixPath(record.source.name).name,
+            submission_id=record.id,
+            verdict=record.verdict,
+            card=self.job.card,
+            min_score=self.job.min_score,
+            files=tuple(self.files),
+            missing=tuple(self.missing),
+            software=software(),
+            made_at=datetime.now(UTC),
+            wants_map=self.job.options.map,
+        )
+        with self._timed(name):
+            self.beat()
+            own = read_embedding(self.job.source, Rows(0, findings.tally.n_cells)) if context.wants_map else None
+            self._put(name, [render(gather(findings, context, own))], REPORT_TYPE)
 
     def _manifest(self, labels: Labels) -> Manifest:
         record, options = self.job.record, self.job.options

@@ -31,8 +31,6 @@ def write_bundle(directory: Path, card: ModelCard, tensors: Mapping[str, torch.T
     """
     final = directory / card.name / card.version
     complete, weights = seal(card, tensors)
-    if final.exists():
-        raise _exists(complete, final)
     final.parent.mkdir(parents=True, exist_ok=True)
     # Beside NAME/, where the catalogue never looks: a bundle is seen when it is whole.
     incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=directory))
@@ -65,15 +63,13 @@ def seal(card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> tuple[ModelCar
 
 def _move(incoming: Path, final: Path, card: ModelCard) -> None:
     try:
-        os.rename(incoming, final)  # noqa: PTH104  # Path.rename promises less: this fails over a folder with content
+        os.rename(incoming, final)  # noqa: PTH104  # fails over a folder with content, which is what is wanted
     except OSError as error:
-        raise _exists(card, final) from error
-
-
-def _exists(card: ModelCard, final: Path) -> ModelExistsError:
-    return ModelExistsError(
-        f"{card.reference} exists already",
-        expected="a version that is not taken",
-        where=str(final),
-        hint="Choose the next version: results name the version they were made with, so it may not change.",
-    )
+        if not final.exists():
+            raise
+        raise ModelExistsError(
+            f"{card.reference} exists already",
+            expected="a version that is not taken",
+            where=str(final),
+            hint="Choose the next version: results name the version they were made with, so it may not change.",
+        ) from error

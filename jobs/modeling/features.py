@@ -55,7 +55,7 @@ def gene_statistics(expression_ng: sp.csr_matrix, class_n: Int64s, n_classes: in
         mean_g=mean_g,
         std_g=np.where(std_g > 1e-6, std_g, 1.0),
         f_g=np.where(negligible_g, 0.0, between_g / np.where(negligible_g, 1.0, within_g)),
-        n_cells_g=np.asarray((wide != 0).sum(axis=0)).ravel().astype(np.int64),
+        n_cells_g=np.bincount(wide.indices[wide.data != 0], minlength=wide.shape[1]).astype(np.int64),
     )
 
 

@@ -60,7 +60,7 @@ class LabelledCells:
 
     def take(self, cells: npt.NDArray[np.bool_] | Int64s) -> LabelledCells:
         """Some of the cells, in the order given; the labels stay."""
-        return replace(self, value_ng=self.value_ng[cells], class_n=self.class_n[cells])
+        return replace(self, value_ng=sp.csr_matrix(self.value_ng[cells]), class_n=self.class_n[cells])
 
 
 def read_labelled(
@@ -96,7 +96,7 @@ def read_labelled(
     names, class_n = np.unique(label_n[labelled_n].to_numpy(dtype=str), return_inverse=True)
     ids = _ontology_ids(label_n, _texts(adata.obs, ids_from, path)) if ids_from else {}
     return LabelledCells(
-        value_ng=_values(adata, verdict.matrix.path)[labelled_n],
+        value_ng=sp.csr_matrix(_values(adata, verdict.matrix.path)[labelled_n]),
         state=verdict.matrix.state,
         matrix=verdict.matrix.path,
         genes=_features(facts, verdict.matrix.genes_path, path),
@@ -211,10 +211,18 @@ def _values(adata: anndata.AnnData, matrix: str) -> sp.csr_matrix:
     holder = adata.raw if matrix.startswith("raw") else adata
     values = adata.layers[matrix.removeprefix("layers/")] if matrix.startswith("layers/") else holder.X
     value_ng = sp.csr_matrix(values, dtype=np.float32)
+    genes = _genes(holder.var)
+    if genes is not None:
+        value_ng = sp.csr_matrix(value_ng[:, genes])
     value_ng.sum_duplicates()
     value_ng.eliminate_zeros()
-    for name in TYPE_COLUMNS:
-        genes = holder.var[name] == GENE_EXPRESSION if name in holder.var else np.zeros(0, dtype=bool)
-        if genes.any():
-            return value_ng[:, genes.to_numpy()]
     return value_ng
+
+
+def _genes(var: pd.DataFrame) -> Int64s | None:
+    """Positions of the genes where the file says that other features are none; None where all are genes."""
+    for name in TYPE_COLUMNS:
+        positions = np.flatnonzero(var[name] == GENE_EXPRESSION) if name in var else np.zeros(0, np.int64)
+        if positions.size:
+            return positions.astype(np.int64)
+    return None

@@ -10,11 +10,12 @@ any non-final ──fail | cancel──► FAILED | CANCELLED
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
+from shared.domain import owed
 from shared.domain.errors import AttemptsExhaustedError, CapacityDeadlineError, IllegalTransitionError, StaleWorkerError
 from shared.domain.plan import Plan
 from shared.domain.submission import (
@@ -23,7 +24,6 @@ from shared.domain.submission import (
     Lease,
     ModelRef,
     ObjectRef,
-    OutboxEntry,
     Requester,
     Result,
     State,
@@ -52,12 +52,6 @@ ARROWS: Mapping[State, frozenset[State]] = {
 
 Change: TypeAlias = Callable[[Submission, datetime], Submission]
 """From the newest record and the server's time to what it becomes; raises to write nothing."""
-
-SWEEP_DELAY = timedelta(minutes=15)
-"""How long a worker that lost may still be writing before its leftovers are removed."""
-
-_WORK = (EntryKind.JOB, EntryKind.FINALIZE)
-"""Entries that ask for work, and are void once the submission moves on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +94,12 @@ class Request:
 def queued(request: Request, verdict: Verdict, model: ModelRef) -> Submission:
     """A submission that was accepted: record and outbox entry in one write."""
     new = _new(request, State.QUEUED, verdict)
-    return replace(new, model=model, outbox=(_job_entry(new.id, 1),))
+    return replace(new, model=model, outbox=(owed.job(new.id, 1),))
 
 
 def rejected(request: Request, failure: Failure, verdict: Verdict | None) -> Submission:
     """A submission that was refused, with its reason."""
-    return _with_outcome(replace(_new(request, State.REJECTED, verdict), failure=failure))
+    return owed.with_outcome(replace(_new(request, State.REJECTED, verdict), failure=failure))
 
 
 def join(record: Submission, requester: Requester) -> Submission:
@@ -113,7 +107,7 @@ def join(record: Submission, requester: Requester) -> Submission:
     if requester in record.requesters:
         return record
     joined = replace(record, requesters=(*record.requesters, requester))
-    return _with_outcome(joined) if record.state.final else joined
+    return owed.with_outcome(joined) if record.state.final else joined
 
 
 # --- The way through ----------------------------------------------------------------------------------------------
@@ -132,7 +126,7 @@ def claim(record: Submission, *, now: datetime, token: str, plan: Plan, limits: 
         lease=Lease(token, now + limits.dispatch_lease),
         owner=None,
         executions=(),
-        outbox=_without(record, EntryKind.JOB),
+        outbox=owed.without(record, EntryKind.JOB),
     )
 
 
@@ -174,7 +168,7 @@ def claim_finalize(record: Submission, *, epoch: int, number: int) -> Submission
     """
     if record.state is not State.RUNNING or record.epoch != epoch or record.finalize_started >= number:
         raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected="one to finalize")
-    return replace(record, finalize_started=number, outbox=_without(record, EntryKind.FINALIZE))
+    return replace(record, finalize_started=number, outbox=owed.without(record, EntryKind.FINALIZE))
 
 
 def return_finalize(record: Submission, *, epoch: int, number: int, now: datetime) -> Submission:
@@ -232,10 +226,12 @@ def commit(
     _check_finalizer(record, epoch, token)
     if not receipts_complete(record, tasks):
         raise StaleWorkerError(f"receipts of {record.id} epoch {epoch} are not complete", expected="one for every task")
-    done = replace(_move(record, State.SUCCEEDED, now), lease=None, result=result, outbox=_without(record, *_WORK))
+    done = replace(
+        _move(record, State.SUCCEEDED, now), lease=None, result=result, outbox=owed.without(record, *owed.WORK)
+    )
     undisturbed = record.epoch == 1 and record.finalize_attempts == 0
-    sweep = _sweep_entry(record, None if undisturbed else now + SWEEP_DELAY)
-    return _with_outcome(_queue(done, OutboxEntry(f"{record.id}/manifest", EntryKind.MANIFEST), sweep))
+    sweep = owed.sweep(record, None if undisturbed else now + owed.SWEEP_DELAY)
+    return owed.with_outcome(owed.queue(done, owed.manifest(record), sweep))
 
 
 # --- When something is lost ----------------------------------------------------------------------------------------
@@ -269,8 +265,7 @@ def request_finalizer(record: Submission, *, now: datetime, limits: Limits) -> S
     n = record.finalize_attempts if unanswered else record.finalize_attempts + 1
     if n > limits.max_finalize_attempts:
         return fail(record, _exhausted(f"nobody wrote the results in {n - 1} tries"), now=now)
-    entry = OutboxEntry(f"{record.id}/finalize/{record.epoch}/{n}", EntryKind.FINALIZE, epoch=record.epoch, number=n)
-    return replace(_queue(record, entry), finalize_attempts=n, changed_at=now)
+    return replace(owed.queue(record, owed.finalize(record, n)), finalize_attempts=n, changed_at=now)
 
 
 def remind(record: Submission, *, now: datetime) -> Submission:
@@ -281,7 +276,7 @@ def remind(record: Submission, *, now: datetime) -> Submission:
     """
     if record.state is not State.QUEUED:
         raise IllegalTransitionError(f"{record.id} is {record.state}", expected="QUEUED")
-    return replace(_queue(record, _job_entry(record.id, record.epoch + 1)), changed_at=now)
+    return replace(owed.queue(record, owed.job(record.id, record.epoch + 1)), changed_at=now)
 
 
 def await_capacity(record: Submission, *, now: datetime) -> Submission:
@@ -312,11 +307,6 @@ def fail(record: Submission, failure: Failure, *, now: datetime) -> Submission:
 def cancel(record: Submission, *, now: datetime, reason: str = "cancelled by request") -> Submission:
     """End because somebody asked for it."""
     return _end(record, State.CANCELLED, Failure("CANCELLED", reason), now)
-
-
-def paid(record: Submission, entry_ids: Collection[str]) -> Submission:
-    """Take entries that were paid out of the outbox."""
-    return replace(record, outbox=tuple(entry for entry in record.outbox if entry.id not in entry_ids))
 
 
 # --- Questions ----------------------------------------------------------------------------------------------------
@@ -355,46 +345,16 @@ def _move(record: Submission, to: State, now: datetime) -> Submission:
     return replace(record, state=to, changed_at=now)
 
 
-def _queue(record: Submission, *entries: OutboxEntry) -> Submission:
-    new = {entry.id for entry in entries}
-    return replace(record, outbox=(*(old for old in record.outbox if old.id not in new), *entries))
-
-
-def _without(record: Submission, *kinds: EntryKind) -> tuple[OutboxEntry, ...]:
-    return tuple(entry for entry in record.outbox if entry.kind not in kinds)
-
-
-def _job_entry(record_id: str, epoch: int) -> OutboxEntry:
-    return OutboxEntry(f"{record_id}/job/{epoch}", EntryKind.JOB, epoch=epoch)
-
-
-def _stop_entries(record: Submission) -> tuple[OutboxEntry, ...]:
-    return tuple(
-        OutboxEntry(f"{record.id}/stop/{execution}", EntryKind.STOP, epoch=record.epoch, execution=execution)
-        for execution in record.executions
-    )
-
-
-def _sweep_entry(record: Submission, not_before: datetime | None) -> OutboxEntry:
-    return OutboxEntry(f"{record.id}/sweep", EntryKind.SWEEP, not_before=not_before)
-
-
 def _back_to_queue(record: Submission, now: datetime) -> Submission:
     back = replace(
-        _move(record, State.QUEUED, now), lease=None, owner=None, executions=(), outbox=_without(record, *_WORK)
+        _move(record, State.QUEUED, now), lease=None, owner=None, executions=(), outbox=owed.without(record, *owed.WORK)
     )
-    return _queue(back, *_stop_entries(record), _job_entry(record.id, record.epoch + 1))
+    return owed.queue(back, *owed.stops(record), owed.job(record.id, record.epoch + 1))
 
 
 def _end(record: Submission, state: State, failure: Failure, now: datetime) -> Submission:
-    ended = replace(_move(record, state, now), lease=None, failure=failure, outbox=_without(record, *_WORK))
-    return _with_outcome(_queue(ended, *_stop_entries(record), _sweep_entry(record, now + SWEEP_DELAY)))
-
-
-def _with_outcome(record: Submission) -> Submission:
-    n = len(record.requesters)
-    entry = OutboxEntry(f"{record.id}/{record.state.lower()}/{n}", EntryKind.OUTCOME, record.epoch, n_requesters=n)
-    return _queue(record, entry)
+    ended = replace(_move(record, state, now), lease=None, failure=failure, outbox=owed.without(record, *owed.WORK))
+    return owed.with_outcome(owed.queue(ended, *owed.stops(record), owed.sweep(record, now + owed.SWEEP_DELAY)))
 
 
 def _check_finalizer(record: Submission, epoch: int, token: str) -> None:

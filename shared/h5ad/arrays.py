@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from shared.domain.errors import TruncatedFileError
 from shared.h5ad.filters import DEFLATE, SHUFFLE
-from shared.h5ad.safety import check_chunks
+from shared.h5ad.safety import check_chunks, check_stored
 from shared.h5ad.source import RangeSource, whole
 from shared.ports.blobs import ByteRange
 
@@ -51,13 +51,12 @@ class StoredArray(Protocol):
 
 def open_array(dataset: h5py.Dataset, size_bytes: int) -> StoredArray:
     """The fastest way to read a one-dimensional dataset: by ranges where its storage is understood, else by h5py."""
-    if not _plain_numbers(dataset):
-        return SlicedArray(dataset)
-    if dataset.chunks is None:
+    if dataset.chunks is None and _plain_numbers(dataset):
         return _contiguous(dataset, size_bytes)
     plist = dataset.id.get_create_plist()
     pipeline = tuple(int(plist.get_filter(place)[0]) for place in range(plist.get_nfilters()))
-    if pipeline not in {(), (DEFLATE,), (SHUFFLE,), (SHUFFLE, DEFLATE)}:
+    if not _plain_numbers(dataset) or pipeline not in {(), (DEFLATE,), (SHUFFLE,), (SHUFFLE, DEFLATE)}:
+        check_stored(dataset, size_bytes)
         return SlicedArray(dataset)
     return _chunked(dataset, size_bytes, pipeline)
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-import h5py
 import numpy as np
 
 from shared.domain.errors import DuplicateCellsError
@@ -15,7 +14,9 @@ from shared.domain.geometry import Rows
 from shared.h5ad.columns import Frame, open_frame
 from shared.h5ad.decoding import decoding
 from shared.h5ad.layouts import find_layout
-from shared.h5ad.source import RangedFile, RangeSource
+from shared.h5ad.opening import open_file
+from shared.h5ad.safety import check_stored
+from shared.h5ad.source import RangeSource
 
 WINDOW = 16_384
 """Ids held at a time."""
@@ -54,8 +55,11 @@ def open_cell_ids(source: RangeSource) -> Iterator[CellIds]:
     Raises:
         InputError: There are none.
     """
-    with RangedFile(source) as raw, h5py.File(raw, "r") as file:
-        yield CellIds(open_frame(file, find_layout(file).obs))
+    with open_file(source) as file:
+        with decoding("obs index"):
+            frame = open_frame(file, find_layout(file).obs)
+            check_stored(frame.index_node, source.size_bytes)
+        yield CellIds(frame)
 
 
 def check_unique_cells(source: RangeSource) -> int:

@@ -29,6 +29,11 @@ class Frame(Protocol):
         """Columns other than the index."""
         ...
 
+    @property
+    def index_node(self) -> h5py.Dataset:
+        """The dataset that holds the index, or its codes."""
+        ...
+
     def __len__(self) -> int: ...
 
     def is_text(self, name: str) -> bool:
@@ -88,10 +93,15 @@ class GroupFrame:
     @property
     def names(self) -> tuple[str, ...]:
         """Columns other than the index."""
-        return tuple(name for name in self.group if name not in {self.index, "__categories"})
+        return tuple(name for name in names_in(self.group) if name not in {self.index, "__categories"})
+
+    @property
+    def index_node(self) -> h5py.Dataset:
+        """The dataset that holds the index, or its codes."""
+        return _index_node(self.group[self.index])
 
     def __len__(self) -> int:
-        return _length(self.group[self.index])
+        return int(self.index_node.shape[0])
 
     def is_text(self, name: str) -> bool:
         """Whether the column holds strings."""
@@ -141,6 +151,11 @@ class CompoundFrame:
         """Fields other than the index."""
         return tuple(name for name in self.dataset.dtype.names if name != self.index)
 
+    @property
+    def index_node(self) -> h5py.Dataset:
+        """The dataset that holds the index."""
+        return self.dataset
+
     def __len__(self) -> int:
         return int(self.dataset.shape[0])
 
@@ -172,6 +187,11 @@ class SingleFrame:
     index: str = "_index"
     names: tuple[str, ...] = ()
 
+    @property
+    def index_node(self) -> h5py.Dataset:
+        """The dataset that holds the index."""
+        return self.dataset
+
     def __len__(self) -> int:
         return int(self.dataset.shape[0])
 
@@ -194,9 +214,14 @@ class SingleFrame:
         return None
 
 
+def names_in(group: h5py.Group) -> list[str]:
+    """What a group holds; names that are not UTF-8, which h5py gives as bytes, can be meant by nobody."""
+    return [name for name in group if isinstance(name, str)]
+
+
 def texts(values: npt.NDArray[np.generic]) -> list[str]:
     """Any values as text; bytes are UTF-8, and what is not is marked as such."""
-    return [text(value) for value in values.tolist()]
+    return [v.decode("utf-8", "replace") if isinstance(v, bytes) else text(v) for v in values.tolist()]
 
 
 def text(value: object) -> str:
@@ -206,11 +231,11 @@ def text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _length(node: h5py.Dataset | h5py.Group) -> int:
+def _index_node(node: h5py.Dataset | h5py.Group) -> h5py.Dataset:
     values = node["codes"] if isinstance(node, h5py.Group) and "codes" in node else _values_of(node)
     if values is None or len(values.shape) != 1:
         raise NotAnnDataError(f"the index {node.name} is not a list", hint="Write the file anew with AnnData.")
-    return int(values.shape[0])
+    return values
 
 
 def _values_of(node: h5py.Dataset | h5py.Group) -> h5py.Dataset | None:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from shared.domain.geometry import Rows
 from shared.h5ad.decoding import decoding
-from shared.h5ad.source import RangedFile, RangeSource
+from shared.h5ad.opening import open_file
+from shared.h5ad.source import RangeSource
 
 PREFERRED = ("x_umap", "umap", "x_tsne", "tsne", "x_draw_graph_fa", "x_phate", "x_mde")
 
@@ -34,7 +35,7 @@ def read_embedding(source: RangeSource, rows: Rows) -> Coordinates | None:
     Raises:
         TruncatedFileError: There is one that does not decode.
     """
-    with RangedFile(source) as raw, h5py.File(raw, "r") as file:
+    with open_file(source) as file:
         node = file.get("obsm")
         if node is None:
             return None

@@ -10,12 +10,13 @@ import h5py
 import numpy as np
 
 from shared.domain.errors import InputError, NotAnnDataError, UnsafeFileError
-from shared.h5ad.columns import Frame, open_frame
+from shared.h5ad.columns import Frame, names_in, open_frame
 from shared.h5ad.facts import Candidate, CellFacts, Embedding, FileFacts, GeneColumn, GeneTable
 from shared.h5ad.layouts import Layout, describe, find_layout, gene_mask
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.matrices import wanted_path
-from shared.h5ad.sampling import Totals, sample_rows, take_sample, weigh
+from shared.h5ad.sampling import sample_rows, take_sample
+from shared.h5ad.weighing import Totals, weigh
 
 TOTALS_COLUMNS = ("n_counts", "total_counts", "nCount_RNA", "n_umi", "nUMI", "num_UMIs", "n_umis")
 ALL_IDS = 50_000
@@ -189,7 +190,8 @@ def _cell_facts(frame: Frame, layout: Layout) -> CellFacts:
 def _embeddings(file: h5py.File) -> Iterator[Embedding]:
     node = file.get("obsm")
     if isinstance(node, h5py.Group):
-        for name, child in node.items():
+        for name in names_in(node):
+            child = node[name]
             if isinstance(child, h5py.Dataset) and len(child.shape) == 2:
                 yield Embedding(name, tuple(map(int, child.shape)))
     elif isinstance(node, h5py.Dataset) and node.dtype.names:

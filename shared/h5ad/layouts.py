@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from shared.domain.errors import InputError, NotAnnDataError
 from shared.domain.verdict import MatrixEncoding
-from shared.h5ad.columns import Frame, text
+from shared.h5ad.columns import Frame, names_in, text
 
 GENE_EXPRESSION = "Gene Expression"
 TYPE_COLUMNS = ("feature_types", "feature_type")
@@ -65,7 +65,11 @@ def find_layout(file: h5py.File) -> Layout:
         return _anndata(file)
     if isinstance(file.get("matrix"), h5py.Group) and "features" in file["matrix"]:
         return Layout("10x v3", "matrix/barcodes", (("matrix", "matrix/features"),), tenx=True)
-    genomes = [name for name in file if isinstance(file[name], h5py.Group) and {"barcodes", "genes"} <= set(file[name])]
+    genomes = [
+        name
+        for name in names_in(file)
+        if isinstance(file[name], h5py.Group) and {"barcodes", "genes"} <= set(file[name])
+    ]
     if len(genomes) == 1:
         return Layout("10x v2", f"{genomes[0]}/barcodes", ((genomes[0], genomes[0]),), tenx=True)
     raise _foreign(file, genomes)
@@ -81,7 +85,7 @@ def _foreign(file: h5py.File, genomes: list[str]) -> NotAnnDataError:
     for key, (what, hint) in _FOREIGN.items():
         if key in file:
             return NotAnnDataError(what, expected=expected, hint=hint)
-    inside = ", ".join(sorted(file)[:8]) or "nothing"
+    inside = ", ".join(sorted(names_in(file))[:8]) or "nothing"
     hint = "Save the data with adata.write_h5ad() and send that file."
     return NotAnnDataError(f"an HDF5 file with {inside} inside", expected=expected, hint=hint)
 
@@ -94,7 +98,7 @@ def _anndata(file: h5py.File) -> Layout:
             places.append((path, genes))
     layers = file.get("layers")
     if isinstance(layers, h5py.Group):
-        places += [(f"layers/{name}", "var") for name in layers]
+        places += [(f"layers/{name}", "var") for name in names_in(layers)]
     return Layout(_version(file, old=old), "obs", tuple(places), old=old)
 
 

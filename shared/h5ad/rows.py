@@ -11,7 +11,6 @@ import h5py
 from shared.domain.errors import InternalError, TruncatedFileError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import MatrixChoice, MatrixEncoding, Verdict
-from shared.h5ad import filters
 from shared.h5ad.arrays import open_array
 from shared.h5ad.blocks import Genes, RowBlock, genes_from
 from shared.h5ad.cells import CellIds, check_unique_cells, open_cell_ids
@@ -23,7 +22,9 @@ from shared.h5ad.dense import DenseReader, with_cache
 from shared.h5ad.embedding import Coordinates, read_embedding
 from shared.h5ad.genes import bare_ids
 from shared.h5ad.layouts import describe, find_layout, gene_mask
-from shared.h5ad.source import RangedFile, RangeSource
+from shared.h5ad.opening import open_file
+from shared.h5ad.safety import check_stored
+from shared.h5ad.source import RangeSource
 
 __all__ = [
     "CellIds",
@@ -72,8 +73,7 @@ def open_matrix(source: RangeSource, choice: MatrixChoice) -> Iterator[MatrixRea
     Raises:
         InputError: The file is not the one that was inspected, or damaged.
     """
-    filters.register()
-    with RangedFile(source) as raw, h5py.File(raw, "r") as file:
+    with open_file(source) as file:
         with decoding(choice.path):
             reader = _reader(file, source, choice)
         yield reader
@@ -96,7 +96,9 @@ def _reader(file: h5py.File, source: RangeSource, choice: MatrixChoice) -> Matri
 def _open(file: h5py.File, source: RangeSource, choice: MatrixChoice, genes: Genes) -> MatrixReader:
     node = file[choice.path]
     if choice.encoding is MatrixEncoding.DENSE:
+        check_stored(node, source.size_bytes)
         return DenseReader(choice.path, choice.n_cells, genes, with_cache(node))
+    check_stored(node["indptr"], source.size_bytes)
     kind = CsrReader if choice.encoding is MatrixEncoding.CSR else CscReader
     return kind(
         source=source,
@@ -120,7 +122,7 @@ def read_genes(source: RangeSource, verdict: Verdict) -> list[str]:
     choice, space = verdict.matrix, verdict.genes
     if choice is None or space is None:
         raise InternalError("genes were asked of a verdict that has none", expected="an accepted verdict")
-    with RangedFile(source) as raw, h5py.File(raw, "r") as file, decoding(choice.genes_path):
+    with open_file(source) as file, decoding(choice.genes_path):
         frame = open_frame(file, choice.genes_path)
         name = frame.index if space.column == "_index" else space.column
         ids = frame.strings(name, 0, len(frame))

@@ -15,6 +15,7 @@ from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 
 _CONVERT = "Open the file with anndata on a machine you trust, check it, and write it anew with adata.write_h5ad()."
 _SLACK_BYTES = 1024 * 1024
+_CHUNK_SLACK_BYTES = 64 * 1024
 
 
 def scan(file: h5py.File, size_bytes: int, limits: InspectionLimits = DEFAULT_LIMITS) -> None:
@@ -27,7 +28,7 @@ def scan(file: h5py.File, size_bytes: int, limits: InspectionLimits = DEFAULT_LI
 
 
 def check_chunks(dataset: h5py.Dataset, size_bytes: int, offsets: Iterator[tuple[int, int]]) -> None:
-    """Check that every stored chunk of ``dataset`` lies in the file.
+    """Check that every stored chunk of ``dataset`` lies in the file, and is not much larger than its values.
 
     Args:
         offsets: Byte offset and stored size of each chunk.
@@ -35,14 +36,29 @@ def check_chunks(dataset: h5py.Dataset, size_bytes: int, offsets: Iterator[tuple
     Raises:
         TruncatedFileError: One does not.
     """
+    raw_bytes = prod(dataset.chunks or dataset.shape) * int(dataset.dtype.itemsize)
+    longest = min(size_bytes, 2 * raw_bytes + _CHUNK_SLACK_BYTES)
     for offset, length in offsets:
-        if offset < 0 or length < 0 or offset + length > size_bytes:
+        if offset < 0 or not 0 <= length <= longest or offset + length > size_bytes:
             raise TruncatedFileError(
-                f"a chunk of {length:,} bytes at byte {offset:,}",
-                expected=f"chunks inside the file's {size_bytes:,} bytes",
+                f"a chunk stored as {length:,} bytes at byte {offset:,}",
+                expected=f"at most {longest:,} bytes, inside the file's {size_bytes:,}",
                 where=str(dataset.name),
                 hint="The file is damaged: write and send it again.",
             )
+
+
+def check_stored(dataset: h5py.Dataset, size_bytes: int) -> None:
+    """Check the chunks of a dataset that h5py itself will read.
+
+    Raises:
+        TruncatedFileError: One lies outside the file, or is larger than it can be.
+    """
+    if dataset.chunks is None or 0 in dataset.shape:
+        return
+    found: list[tuple[int, int]] = []
+    dataset.id.chunk_iter(lambda chunk: found.append((int(chunk.byte_offset), int(chunk.size))))
+    check_chunks(dataset, size_bytes, iter(found))
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import json
 import socket
 import struct
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
@@ -90,7 +90,13 @@ def unpack_blobs(data: bytes) -> list[bytes]:
 
 def pack_facts(facts: FileFacts) -> bytes:
     """Facts as JSON; NaN and infinity stay as Python writes them."""
-    return json.dumps(asdict(facts)).encode()
+    return json.dumps(facts, default=_fields).encode()
+
+
+def _fields(value: object) -> dict[str, object]:
+    """One level of a dataclass: ``asdict`` would copy every gene's name on its own, ten times slower."""
+    assert is_dataclass(value)
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def pack_error(error: CelldropError) -> bytes:

@@ -206,3 +206,27 @@ def test_tasks_and_what_they_started_die_when_their_parent_is_killed(scratch: Pa
         for caller in callers:
             caller.wait_until_gone()
     desk.close()
+
+
+def test_an_execution_of_another_process_runs_as_long_as_that_process(tmp_path: Path) -> None:
+    script = (
+        "import sys, pathlib\n"
+        "from shared.adapters.local.jobs import SubprocessJobRunner\n"
+        "from shared.domain.plan import Accelerator\n"
+        "from shared.ports.jobs import JobRequest\n"
+        "sleeper = [sys.executable, '-c', 'import time; time.sleep(60)']\n"
+        "runner = SubprocessJobRunner(sleeper, {}, pathlib.Path(sys.argv[1]), 1)\n"
+        "print(runner.start(JobRequest('s', 1, 1, Accelerator.CPU, 60)), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "logs")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    name = other.stdout.readline().strip()
+    mine = SubprocessJobRunner(["false"], {}, tmp_path / "logs", 1)
+    assert mine.describe(name).state is ExecutionState.RUNNING
+    other.kill()
+    other.communicate()
+    report = mine.describe(name)
+    assert (report.state, report.problem) == (ExecutionState.FAILED, "the process that supervised it is gone")

@@ -38,7 +38,7 @@ class Recipe:
     cells: Sequence[str] | None = None
 
 
-def put_matrix(parent: h5py.Group, name: str, matrix: sp.spmatrix, recipe: Recipe) -> None:
+def put_matrix(parent: h5py.Group, name: str, matrix: sp.csr_matrix, recipe: Recipe) -> None:
     """Write one matrix."""
     if recipe.kind == "dense":
         values = matrix.toarray().astype(recipe.dtype)
@@ -67,7 +67,7 @@ def put_frame(parent: h5py.Group, name: str, index: Sequence[str], columns: Mapp
         group.create_dataset(key, data=np.array(values, dtype=object if text else None), dtype=kind)
 
 
-def write_file(matrix: sp.spmatrix, recipe: Recipe | None = None, **layers: sp.spmatrix) -> bytes:
+def write_file(matrix: sp.csr_matrix, recipe: Recipe | None = None, **layers: sp.csr_matrix) -> bytes:
     """A whole AnnData file with ``matrix`` as X."""
     recipe = recipe or Recipe()
     n_cells, n_genes = matrix.shape

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import anndata
 import h5py
+import hdf5plugin
 import numpy as np
 import pandas as pd
 import pytest
 
-from shared.domain.errors import DuplicateCellsError
+from shared.domain.errors import DuplicateCellsError, TruncatedFileError
 from shared.domain.geometry import Rows
 from shared.h5ad.inspection import inspect
-from shared.h5ad.rows import check_unique_cells, open_cell_ids
+from shared.h5ad.judging import validate
+from shared.h5ad.rows import check_unique_cells, open_cell_ids, read_embedding, read_genes
 from shared.h5ad.source import BytesSource
 from tests.h5ad.h5ad_files import REAL_FILES, Recipe, random_counts, real_file, write_file
 
@@ -117,3 +120,29 @@ def test_repeated_ids_are_refused_with_examples() -> None:
     source = BytesSource(write_file(random_counts(40_000, 2), Recipe(cells=names)))
     with pytest.raises(DuplicateCellsError, match="cell5"):
         check_unique_cells(source)
+
+
+def test_a_file_compressed_with_zstd_throughout_is_read(tmp_path: Path) -> None:
+    cells = pd.DataFrame(index=[f"c{i}" for i in range(60)])
+    adata = anndata.AnnData(X=random_counts(60, 40), obs=cells)
+    adata.var_names = [f"ENSG{i:011d}" for i in range(40)]
+    adata.obsm["X_umap"] = np.arange(120, dtype=np.float32).reshape(60, 2)
+    adata.write_h5ad(tmp_path / "a.h5ad", compression=hdf5plugin.Zstd()["compression"])
+    source = BytesSource((tmp_path / "a.h5ad").read_bytes())
+    verdict = validate(source)
+    assert verdict.accepted
+    with open_cell_ids(source) as ids:
+        assert ids.ids(Rows(58, 60)) == ["c58", "c59"]
+    assert read_genes(source, verdict) == list(adata.var_names)
+    found = read_embedding(source, Rows(3, 5))
+    assert found is not None
+    assert found.xy_n2.tolist() == [[6, 7], [8, 9]]
+
+
+def test_a_category_that_does_not_exist_is_damage() -> None:
+    def beyond(obs: h5py.Group) -> None:
+        categorical(obs)
+        obs["_index/codes"][2] = 9
+
+    with pytest.raises(TruncatedFileError, match="category 9 of 4"):
+        inspect(with_index(beyond))

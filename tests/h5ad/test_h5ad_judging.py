@@ -63,7 +63,7 @@ def refusals(verdict: Verdict) -> list[str]:
 def test_every_real_file_ends_in_the_verdict_it_should(name: str) -> None:
     path = next(path for path in REAL_FILES if path.name == name)
     verdict = validate(BytesSource(path.read_bytes()))
-    print(f"{name}: {_line(verdict)}")
+    print(f"{name}: {_line(verdict)}")  # noqa: T201  # the table is what a reader of the log wants
     expected = EXPECTED[name]
     if isinstance(expected, str):
         assert refusals(verdict) == [expected]
@@ -80,7 +80,8 @@ def _line(verdict: Verdict) -> str:
     if verdict.matrix is None:
         return f"refused; {words}"
     choice = verdict.matrix
-    return f"{choice.path}, {choice.state}, {choice.n_cells} x {choice.n_genes}, {verdict.layout}; {words or 'no findings'}"
+    size = f"{choice.n_cells} x {choice.n_genes}"
+    return f"{choice.path}, {choice.state}, {size}, {verdict.layout}; {words or 'no findings'}"
 
 
 @pytest.mark.parametrize("name", [path.name for path in REAL_FILES])
@@ -168,12 +169,12 @@ def test_everything_wrong_is_said_at_once() -> None:
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0)])
 @pytest.mark.parametrize("kind", ["csr", "csc", "dense"])
 def test_an_empty_matrix_is_refused(shape: tuple[int, int], kind: str) -> None:
-    verdict = validate(BytesSource(write_file(sp.csr_matrix(shape, dtype=np.float32), Recipe(kind=kind))))
+    verdict = validate(BytesSource(write_file(sp.csr_matrix(np.zeros(shape, np.float32)), Recipe(kind=kind))))
     assert "EMPTY_MATRIX" in refusals(verdict)
 
 
 def test_a_matrix_of_zeros_is_refused() -> None:
-    verdict = validate(BytesSource(write_file(sp.csr_matrix((5, 6), dtype=np.float32))))
+    verdict = validate(BytesSource(write_file(sp.csr_matrix(np.zeros((5, 6), np.float32)))))
     assert refusals(verdict) == ["NO_USABLE_MATRIX"]
 
 
@@ -252,9 +253,11 @@ class Failing:
     size_bytes: int = 1000
 
     def read(self, span: ByteRange) -> bytes:
+        del span
         raise self.error
 
     def read_many(self, spans: object) -> list[bytes]:
+        del spans
         raise self.error
 
 

@@ -29,7 +29,7 @@ def candidate(path: str, evidence: Evidence, n_genes: int = 1000) -> Candidate:
 
 def cp(counts: sp.csr_matrix, target: float = 1e4) -> sp.csr_matrix:
     totals = np.asarray(counts.sum(axis=1)).ravel()
-    return sp.diags(target / np.maximum(totals, 1)).dot(counts).tocsr()
+    return sp.csr_matrix(sp.diags(target / np.maximum(totals, 1)).dot(counts))
 
 
 def state_of(matrix: sp.csr_matrix, recipe: Recipe | None = None) -> MatrixState:

@@ -73,7 +73,7 @@ RECIPES = {
 
 
 def same(left: sp.csr_matrix, right: sp.csr_matrix) -> bool:
-    return bool(left.shape == right.shape and (left != right).nnz == 0)
+    return left.shape == right.shape and sp.csr_matrix(left - right).nnz == 0
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
@@ -125,7 +125,7 @@ def test_indices_keep_the_order_they_are_stored_in() -> None:
     with open_matrix(source, only_matrix(source)) as reader:
         (block,) = reader.blocks(Rows(0, 2))
     assert block.indices.tolist() == [4, 0, 2]
-    assert (block.indptr.dtype, block.indices.dtype, block.data.dtype) == (np.int64, np.int32, np.float32)
+    assert [str(part.dtype) for part in (block.indptr, block.indices, block.data)] == ["int64", "int32", "float32"]
 
 
 def test_no_rows_are_no_blocks() -> None:
@@ -148,28 +148,28 @@ def test_chunks_never_written_hold_the_fill_value() -> None:
 
 
 def test_large_chunks_are_inflated_once_each() -> None:
-    matrix = random_counts(3000, 1000, density=0.8)
-    options = {"compression": "gzip", "chunks": (1_200_000,)}
+    matrix = random_counts(1500, 1000, density=0.8)
+    options = {"compression": "gzip", "chunks": (790_000,)}
     data = write_file(matrix, Recipe(data_options=options, index_options=options))
     source = CountingSource(BytesSource(data))
     choice = only_matrix(source)
     assert same(read_all(source, choice), matrix)
     with open_matrix(source, choice) as reader:
         before = source.bytes_read
-        assert sum(block.nnz for block in reader.blocks(Rows(0, 3000))) == matrix.nnz
+        assert sum(block.nnz for block in reader.blocks(Rows(0, 1500))) == matrix.nnz
     assert source.bytes_read - before < 1.1 * len(data)
 
 
 def test_a_task_fetches_only_what_its_rows_need() -> None:
-    matrix = _wide_counts(20_000)
+    matrix = _wide_counts(6000)
     data = write_file(matrix, Recipe(data_options=GZIP, index_options=GZIP))
     counting = CountingSource(BytesSource(data))
     choice = only_matrix(counting)
-    rows = task_rows(20_000, 20, 7)
+    rows = task_rows(6000, 20, 7)
     with open_matrix(counting, choice) as reader:
         before = counting.bytes_read
         list(reader.blocks(rows))
-    assert counting.bytes_read - before < len(data) / 10
+    assert counting.bytes_read - before < len(data) / 8
 
 
 def test_a_band_smaller_than_the_matrix_gives_the_same_rows() -> None:
@@ -194,14 +194,14 @@ def _wide_counts(n_cells: int) -> sp.csr_matrix:
 
 
 def test_memory_stays_bounded_while_reading() -> None:
-    matrix = _wide_counts(30_000)
+    matrix = _wide_counts(12_000)
     source = BytesSource(
         write_file(matrix, Recipe(data_options={"chunks": (10_000,)}, index_options={"chunks": (10_000,)}))
     )
     choice = only_matrix(source)
     tracemalloc.start()
     with open_matrix(source, choice) as reader:
-        for _ in reader.blocks(Rows(0, 30_000)):
+        for _ in reader.blocks(Rows(0, 12_000)):
             pass
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -279,7 +279,7 @@ def test_a_change_while_reading_is_a_changed_input() -> None:
         read_all(Changing(data), choice)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(2048, 60_000), st.integers(1, 255)), min_size=1, max_size=5))
 def test_flipped_matrix_bytes_are_values_or_an_error_of_ours(flips: list[tuple[int, int]]) -> None:
     data = bytearray(_FLIPPED)
@@ -338,7 +338,7 @@ def test_an_embedding_of_the_old_layout_is_read() -> None:
     source = real_file("h5ad/pbmc68k_reduced_v050.h5ad")
     found = read_embedding(source, Rows(10, 20))
     assert found is not None
-    assert (found.name, found.xy_n2.shape, found.xy_n2.dtype) == ("X_umap", (10, 2), np.float32)
+    assert (found.name, found.xy_n2.shape, str(found.xy_n2.dtype)) == ("X_umap", (10, 2), "float32")
     with h5py.File(io.BytesIO(source.data)) as file:
         assert np.array_equal(found.xy_n2, file["obsm"]["X_umap"][10:20].astype(np.float32))
 

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.domain.errors import TruncatedFileError
 from shared.domain.verdict import Verdict
 from shared.h5ad.judging import validate
 from shared.h5ad.limits import InspectionLimits
+from shared.h5ad.safety import check_chunks
 from shared.h5ad.source import BytesSource
 from tests.h5ad.h5ad_files import Recipe, random_counts, spoiled, write_file
 
@@ -165,7 +167,7 @@ def test_every_version_of_the_format_is_read(libver: str, user_block: int) -> No
     assert validate(BytesSource(buffer.getvalue())).accepted
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.integers(0, len(SOUND) - 1), st.integers(1, 255)), min_size=1, max_size=30))
 def test_flipped_bytes_always_end_in_a_verdict(flips: list[tuple[int, int]]) -> None:
     data = bytearray(SOUND)
@@ -175,9 +177,25 @@ def test_flipped_bytes_always_end_in_a_verdict(flips: list[tuple[int, int]]) -> 
     assert verdict.accepted or verdict.refusals
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 12_000), st.binary(min_size=1, max_size=16))
 def test_overwritten_structure_always_ends_in_a_verdict(place: int, junk: bytes) -> None:
     data = SOUND[:place] + junk + SOUND[place + len(junk) :]
     verdict = validate(BytesSource(data))
     assert verdict.accepted or verdict.refusals
+
+
+@pytest.mark.parametrize(("offset", "length"), [(10**9, 10), (100, 10**7), (-1, 10), (0, -5)])
+def test_a_chunk_that_cannot_be_is_damage(offset: int, length: int) -> None:
+    with h5py.File(io.BytesIO(SOUND)) as file:
+        check_chunks(file["X/data"], len(SOUND), iter([(2048, 500)]))
+        with pytest.raises(TruncatedFileError):
+            check_chunks(file["X/data"], len(SOUND), iter([(offset, length)]))
+
+
+def test_names_that_are_not_utf8_do_no_harm() -> None:
+    def odd(file: h5py.File) -> None:
+        h5py.h5g.create(file["layers"].id, b"caf\xe9")
+        h5py.h5g.create(file["obs"].id, b"caf\xe9")
+
+    assert validate(spoiled(odd)).accepted

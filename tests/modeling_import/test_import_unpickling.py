@@ -9,6 +9,7 @@ import pickle
 import pickletools
 import struct
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from jobs.modeling.unpickling_child import read
 from shared.domain.errors import UnsafeModelError, UnsupportedModelError
 from tests.modeling_import.pickles import Runs, model_pickle
 
+ROOT = Path(__file__).resolve().parents[2]
 ALLOWED = [*NUMPY_GLOBALS, *GLOBALS]
 
 
@@ -121,6 +123,28 @@ def import_from(data: bytes) -> object:
     if not isinstance(value, dict):
         raise UnsupportedModelError("not a model")
     return value
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        "open('/etc/hostname')",
+        "open({trace!r}, 'w')",
+        "__import__('os').system('touch {trace}')",
+        "__import__('socket').socket()",
+        "__import__('antigravity')",
+        "exec('1')",
+        "bytearray(2**31)",
+    ],
+)
+def test_the_reading_process_could_not_act_even_if_it_were_made_to(act: str, tmp_path: Path) -> None:
+    trace = str(tmp_path / "ran")
+    lines = ["import os, socket", "from jobs.modeling.unpickling_child import confine", "confine(2**29, 10)"]
+    code = "\n".join([*lines, act.format(trace=trace), "os.write(1, b'acted')"])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=False)
+    assert done.returncode != 0
+    assert b"acted" not in done.stdout
+    assert not Path(trace).exists()
 
 
 FOREIGN = {

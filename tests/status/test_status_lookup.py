@@ -84,6 +84,11 @@ def test_a_success_shows_its_result(client: FlaskClient, world: World) -> None:
     assert {file.name: file.size_bytes for file in view.files} == {name: len(data) for name, data in FILES.items()}
 
 
+def test_a_files_checksum_is_told_as_in_the_manifest(client: FlaskClient, world: World) -> None:
+    (file,) = look_up(client, world.succeeded(files={"a.csv": b"123456789"})).files
+    assert file.crc32c == "e3069283"  # The check value that CRC-32C is published with.
+
+
 def test_every_file_is_where_its_href_says(client: FlaskClient, world: World) -> None:
     odd = {"a b?#%.csv": b"odd", "ünï/code.json": b"{}"}
     view = look_up(client, world.succeeded(files={**FILES, **odd}))

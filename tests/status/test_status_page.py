@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from functions.status import page
 from functions.status.page import MOST_LABELS, Shown
-from functions.status.schemas import submission_list, submission_view
+from functions.status.views import submission_list, submission_view
 from shared.domain.submission import FINAL_STATES, Requester, State
 from shared.domain.verdict import Finding, Severity
 from tests.status.world import FILES, World

@@ -174,7 +174,7 @@ class World:
         self.blobs.write("results", f"{submission_id}/1-lost/report.html", [b"lost"])
         self.blobs.write("results", f"{submission_id}/manifest.json", [b"{}"])
         manifest = ObjectRef("results", f"{prefix}manifest.json", 1)
-        return Result("results", prefix, manifest, {"seconds": 4.2, "label_counts": dict(label_counts)})
+        return Result("results", prefix, manifest, {"seconds": 4.2, "labels": dict(label_counts)})
 
     def failed(self, name: str = "sample.h5ad") -> str:
         found = self.running(name)

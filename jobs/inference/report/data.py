@@ -108,11 +108,11 @@ class PointGroup:
 
 @dataclass(frozen=True, slots=True)
 class MapText:
-    """A label's name, written where its cells are."""
+    """A label's name, written where its cells are; ``y`` is the first line's."""
 
     x: float
     y: float
-    text: str
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ _MANY_FEW_GENES = 0.05
 _LOW_MEDIAN = 0.5
 _RARE = 5
 _NAMED = 3
+_NO_THRESHOLD = "None: every cell gets its best label."
+_NAME_LIMIT = 60
 
 STATES: Mapping[MatrixState, str] = {
     MatrixState.COUNTS: "raw counts",
@@ -39,8 +41,8 @@ def headline(rows: Sequence[LabelRow], tally: Tally) -> str:
     if not named:
         return f"{cells}, and none could be assigned a label."
     if len(rows) == 1:
-        return f"{cells}, and all are called {named[0].name}."
-    top = [f"{row.name} ({percent(row.share)})" for row in named[:_NAMED]]
+        return f"{cells}, and all are called {shortened(named[0].name, _NAME_LIMIT)}."
+    top = [f"{shortened(row.name, _NAME_LIMIT)} ({percent(row.share)})" for row in named[:_NAMED]]
     first = "most are" if named[0].share > 0.5 else "the largest group is"
     rest = f", then {listing(top[1:])}" if top[1:] else ""
     return f"{cells}: {first} {top[0]}{rest}."
@@ -48,7 +50,7 @@ def headline(rows: Sequence[LabelRow], tally: Tally) -> str:
 
 def lead(tally: Tally, min_score: float | None) -> tuple[str, ...]:
     """What follows the headline."""
-    middle = _median_score(tally)
+    middle = min(_median_score(tally), 0.99)
     sentences = [f"Half of the cells have a score of {middle:.2f} or more for their label."]
     if min_score is None:
         sentences.append("Every cell got its best label: no threshold was set.")
@@ -89,7 +91,7 @@ def remarks(rows: Sequence[LabelRow], tally: Tally, min_score: float | None) -> 
     if tally.n_no_genes:
         found.append(
             Notice(
-                f"{plural(tally.n_no_genes, 'cell')} have no counts at all.",
+                f"{plural(tally.n_no_genes, 'cell')} have no genes at all.",
                 "Their label is only the model's answer to nothing: leave them out.",
             )
         )
@@ -125,9 +127,7 @@ def method(verdict: Verdict, card: ModelCard, min_score: float | None) -> tuple[
         facts.append(Fact("Genes", _genes_text(verdict)))
     steps = " → ".join(step.step for step in card.preprocessing)
     facts.append(Fact("Preprocessing", f"{steps} → {card.kind} → {card.activation}, as the model was trained."))
-    text = (
-        "none: every cell gets its best label" if min_score is None else f"best score below {min_score:g} is Unassigned"
-    )
+    text = f"Cells whose best score is below {min_score:g} are Unassigned." if min_score is not None else _NO_THRESHOLD
     facts.append(Fact("Threshold", text))
     return tuple(facts)
 
@@ -202,7 +202,7 @@ def _score_remarks(tally: Tally, min_score: float | None) -> list[Notice]:
 
 
 def _rare_remarks(rows: Sequence[LabelRow]) -> list[Notice]:
-    rare = [row.name for row in rows if row.cells <= _RARE and row.colour != "none"]
+    rare = [shortened(row.name, _NAME_LIMIT) for row in rows if row.cells <= _RARE and row.colour != "none"]
     if not rare:
         return []
     named = listing([*rare[:5], f"{len(rare) - 5} more"] if len(rare) > 5 else rare)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import secrets
 import signal
 import threading
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from shared.adapters.local.processes import Attempt
+from shared.adapters.local.vigil import Vigil
 from shared.domain.errors import UnavailableError
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRequest, JobRunner
 
@@ -66,6 +66,7 @@ class SubprocessJobRunner(JobRunner):
         self._command = tuple(command)
         self._env = dict(env)
         self._log_dir = log_dir
+        self._vigil = Vigil(log_dir.parent / "supervisors", JOB_NAME)
         self._max_parallel = max_parallel
         self._max_retries = max_retries
         self._changed = threading.Condition()
@@ -77,10 +78,10 @@ class SubprocessJobRunner(JobRunner):
     @override
     def start(self, request: JobRequest) -> str:
         n_tasks = 1 if request.finalize_only else request.n_tasks
-        execution = _Execution(f"{JOB_NAME}-{secrets.token_hex(6)}", request, n_tasks)
         with self._changed:
             if self._closed:
                 raise UnavailableError("the job runner is closed", hint="Start celldrop again.")
+            execution = _Execution(self._vigil.new_name(), request, n_tasks)
             self._forget_oldest()
             self._executions[execution.name] = execution
             self._hire()
@@ -92,7 +93,15 @@ class SubprocessJobRunner(JobRunner):
     def describe(self, execution: str) -> ExecutionReport:
         with self._changed:
             found = self._executions.get(execution)
-            return found.report if found else ExecutionReport(ExecutionState.UNKNOWN)
+        if found is not None:
+            return found.report
+        match self._vigil.other_lives(execution):
+            case True:
+                return ExecutionReport(ExecutionState.RUNNING)
+            case False:
+                return ExecutionReport(ExecutionState.FAILED, "the process that supervised it is gone")
+            case None:
+                return ExecutionReport(ExecutionState.UNKNOWN)
 
     @override
     def cancel(self, execution: str) -> None:

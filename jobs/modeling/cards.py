@@ -1,0 +1,147 @@
+"""The model card of a trained model."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from jobs.modeling.expression import TARGET_SUM
+from jobs.modeling.labelled import LabelledCells
+from jobs.modeling.recipe import CLIP_MAX, Weights
+from jobs.modeling.reporting import TrainingReport
+from jobs.modeling.settings import TrainingSettings
+from shared.bundle import (
+    Activation,
+    Features,
+    Label,
+    Log1p,
+    ModelCard,
+    Normalise,
+    Standardise,
+    Training,
+)
+from shared.domain.errors import InvalidOptionError
+
+METHOD = "celldrop models train"
+
+
+def check_identity(settings: TrainingSettings) -> None:
+    """Refuse a name or version that no card may have, before any time is spent.
+
+    Raises:
+        InvalidOptionError: It breaks the format.
+    """
+    try:
+        ModelCard(
+            name=settings.name,
+            version=settings.version,
+            features=Features(symbol=("any",)),
+            preprocessing=(),
+            labels=(Label(name="a"), Label(name="b")),
+            training=Training(method=METHOD),
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InvalidOptionError(
+            f"{'.'.join(map(str, first['loc']))} {str(first['input'])[:80]!r}: {first['msg']}",
+            expected="a name in lower case, such as pbmc-sorted, and a version such as 1.0.0",
+            hint="Choose another --name or --version.",
+        ) from error
+
+
+def draft_card(
+    cells: LabelledCells,
+    weights: Weights,
+    settings: TrainingSettings,
+    *,
+    temperature: float = 1.0,
+    min_score: float | None = None,
+) -> ModelCard:
+    """A card with everything that inference needs, and nothing yet of where it comes from."""
+    return ModelCard(
+        name=settings.name,
+        version=settings.version,
+        title=settings.title,
+        description=settings.description,
+        licence=settings.licence,
+        citation=settings.citation,
+        species=cells.species,
+        features=weights.features,
+        preprocessing=(Normalise(target_sum=TARGET_SUM), Log1p(), Standardise(clip_max=CLIP_MAX)),
+        labels=cells.labels,
+        activation=Activation.SOFTMAX,
+        temperature=round(temperature, 4),
+        min_score=min_score,
+        training=Training(method=METHOD),
+    )
+
+
+def training_record(cells: LabelledCells, settings: TrainingSettings, report: TrainingReport) -> Training:
+    """Where the weights come from, what would repeat them, and how good they are."""
+    labels = report.held_out.labels
+    assert labels is not None
+    return Training(
+        method=METHOD,
+        source=cells.source,
+        source_sha256=cells.sha256,
+        trained_at=settings.trained_at,
+        n_cells=report.n_trained,
+        parameters=_parameters(cells, settings, report),
+        metrics=_metrics(report),
+        per_label={
+            name: {"precision": _short(of.precision), "recall": _short(of.recall), "support": float(of.support)}
+            for name, of in zip(labels.names, labels.per_label, strict=True)
+        },
+    )
+
+
+def _parameters(
+    cells: LabelledCells, settings: TrainingSettings, report: TrainingReport
+) -> dict[str, str | int | float | bool | None]:
+    return {
+        "command": settings.command or None,
+        "matrix": cells.matrix,
+        "seed": settings.seed,
+        "genes": settings.n_genes,
+        "genes_from": settings.features_source or None,
+        "min_cells_per_gene": settings.min_cells_per_gene,
+        "prior_power": settings.prior_power,
+        "strength": report.choice.strength,
+        "strengths_tried": ", ".join(f"{result.strength:g}" for result in report.choice.results),
+        "thinned_to": settings.thinned_to,
+        "class_weights": settings.class_weights.value,
+        "folds": settings.n_folds,
+        "max_iterations": settings.max_iterations,
+        "held_out_share": settings.held_out_share,
+        "held_out_cells": report.n_held_out,
+        "unlabelled_cells": report.n_unlabelled,
+        "refit_on_all": settings.refit_on_all,
+        "metrics_are_of": _METRICS_ARE_OF[settings.refit_on_all],
+    }
+
+
+_METRICS_ARE_OF = {
+    True: "the held-out cells, by weights of the same settings that were fitted without them",
+    False: "the held-out cells, by these weights",
+}
+
+
+def _metrics(report: TrainingReport) -> dict[str, float]:
+    held_out, best = report.held_out, report.choice.best
+    assert held_out.labels is not None
+    found = {
+        "accuracy": held_out.labels.accuracy,
+        "balanced_accuracy": held_out.labels.balanced_accuracy,
+        "macro_f1": held_out.labels.macro_f1,
+        "lineage_accuracy": held_out.lineages.accuracy if held_out.lineages else None,
+        "calibration_error_before": report.error_before,
+        "calibration_error": held_out.calibration_error,
+        "abstained_share": held_out.abstained_share,
+        "kept_accuracy": held_out.kept_accuracy,
+        "cross_validation_accuracy": best.accuracy_mean,
+        "cross_validation_accuracy_sd": best.accuracy_sd,
+    }
+    return {name: _short(value) for name, value in found.items() if value is not None}
+
+
+def _short(value: float) -> float:
+    return round(value, 4)

@@ -1,0 +1,142 @@
+"""Training of a linear model: cross-validation, calibration, held-out metrics, and the final weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from jobs.modeling.calibration import abstention_threshold, best_temperature, calibration_error, softmax
+from jobs.modeling.cards import check_identity, draft_card, training_record
+from jobs.modeling.evaluation import EvaluationReport, compare
+from jobs.modeling.labelled import LabelledCells
+from jobs.modeling.recipe import Weights, learn
+from jobs.modeling.reporting import Choice, Progress, Reporter, StrengthResult, TrainingReport
+from jobs.modeling.scoring import score
+from jobs.modeling.settings import TrainingSettings
+from jobs.modeling.splits import at_most, folds, hold_out
+from jobs.modeling.trainable import check_trainable
+from shared.bundle import ModelCard
+
+Int64s = npt.NDArray[np.int64]
+Float32s = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A bundle before it is written.
+
+    Attributes:
+        card: Without the digest, which ``write_bundle`` adds.
+        tensors: ``coef``, ``intercept``, ``mean`` and ``std``, float32.
+    """
+
+    card: ModelCard
+    tensors: Mapping[str, torch.Tensor]
+    report: TrainingReport
+
+
+def train(cells: LabelledCells, settings: TrainingSettings, progress: Callable[[Progress], None]) -> TrainedModel:
+    """Train a linear model on raw counts.
+
+    A share of each label's cells is held out. Cross-validation over the others chooses the penalty, the temperature
+    and the threshold for abstaining. Weights fitted to those others give the metrics on the held-out cells; the final
+    weights are those, or, as ``settings.refit_on_all`` says, a fit of the same settings to all cells.
+
+    Raises:
+        TrainingDataError: The data are not counts, or too few cells or labels, or no gene tells them apart.
+        InvalidOptionError: A name or version that no card may have.
+    """
+    check_identity(settings)
+    check_trainable(cells, settings)
+    generator = np.random.default_rng(settings.seed)
+    cells = cells.take(at_most(cells.class_n, settings.max_cells, generator))
+    held_n = hold_out(cells.class_n, settings.held_out_share, generator)
+    known, unseen = cells.take(~held_n), cells.take(held_n)
+    reporter = Reporter(progress, _path_steps(settings) * (settings.n_folds + 1 + settings.refit_on_all))
+    choice = _choose(known, settings, reporter, generator)
+    reporter.begin("without the held-out cells", _path_steps(settings))
+    weights = _fit(known, settings, choice, reporter)
+    held_out, error_before = _measure(unseen, weights, settings, choice)
+    if settings.refit_on_all:
+        reporter.begin("all cells", _path_steps(settings))
+        weights = _fit(cells, settings, choice, reporter)
+    reporter.finish()
+    report = TrainingReport(
+        choice=choice,
+        held_out=held_out,
+        error_before=error_before,
+        n_trained=cells.n_cells if settings.refit_on_all else known.n_cells,
+        n_held_out=unseen.n_cells,
+        n_unlabelled=cells.n_unlabelled,
+    )
+    card = draft_card(cells, weights, settings, temperature=choice.temperature, min_score=choice.min_score)
+    record = training_record(cells, settings, report)
+    return TrainedModel(card.model_copy(update={"training": record}), weights.tensors, report)
+
+
+def _path_steps(settings: TrainingSettings) -> int:
+    return len(settings.strengths) * settings.max_iterations
+
+
+# --- Cross-validation ---------------------------------------------------------------------------------------------
+
+
+def _choose(
+    known: LabelledCells, settings: TrainingSettings, reporter: Reporter, generator: np.random.Generator
+) -> Choice:
+    fold_n = folds(known.class_n, settings.n_folds, generator)
+    decision_nl = _out_of_fold(known, fold_n, settings, reporter)
+    results = tuple(
+        _result(strength, decision_nl[strength].argmax(axis=1) == known.class_n, fold_n)
+        for strength in sorted(decision_nl, reverse=True)
+    )
+    # Of equals the strongest, which is the first: it relies least on any one gene.
+    best = max(results, key=lambda result: result.accuracy_mean).strength
+    temperature = best_temperature(decision_nl[best], known.class_n)
+    score_n = softmax(decision_nl[best], temperature).max(axis=1)
+    return Choice(best, results, temperature, abstention_threshold(score_n, settings.max_abstained))
+
+
+def _out_of_fold(
+    known: LabelledCells, fold_n: Int64s, settings: TrainingSettings, reporter: Reporter
+) -> dict[float, Float32s]:
+    """Decision scores of each cell, for each penalty, by weights that were fitted without its fold."""
+    shape = (known.n_cells, len(known.labels))
+    decision_nl = {strength: np.zeros(shape, np.float32) for strength in settings.strengths}
+    for fold in range(settings.n_folds):
+        reporter.begin(f"fold {fold + 1} of {settings.n_folds}", _path_steps(settings))
+        outside, inside_n = known.take(fold_n != fold), fold_n == fold
+        inside = known.take(inside_n)
+        for strength, weights in learn(outside, settings, settings.strengths, reporter.step):
+            card = draft_card(known, weights, settings)
+            decision_nl[strength][inside_n] = score(card, weights.tensors, inside).decision_nl
+    return decision_nl
+
+
+def _result(strength: float, right_n: npt.NDArray[np.bool_], fold_n: Int64s) -> StrengthResult:
+    accuracies = [float(right_n[fold_n == fold].mean()) for fold in np.unique(fold_n)]
+    return StrengthResult(strength, float(np.mean(accuracies)), float(np.std(accuracies, ddof=1)))
+
+
+# --- Weights ------------------------------------------------------------------------------------------------------
+
+
+def _fit(cells: LabelledCells, settings: TrainingSettings, choice: Choice, reporter: Reporter) -> Weights:
+    """The chosen penalty, reached over the stronger ones as in cross-validation: L-BFGS stops after so many steps."""
+    path = [strength for strength in settings.strengths if strength >= choice.strength]
+    *_, (_, weights) = learn(cells, settings, path, reporter.step)
+    return weights
+
+
+def _measure(
+    unseen: LabelledCells, weights: Weights, settings: TrainingSettings, choice: Choice
+) -> tuple[EvaluationReport, float]:
+    """Agreement on cells that the weights never saw, and their calibration error without the temperature."""
+    card = draft_card(unseen, weights, settings, temperature=choice.temperature, min_score=choice.min_score)
+    scores = score(card, weights.tensors, unseen)
+    raw_n = softmax(scores.decision_nl * card.temperature).max(axis=1)
+    return compare(card, scores, unseen), calibration_error(raw_n, scores.best_n == unseen.class_n)

@@ -1,0 +1,45 @@
+"""Whether the process that supervises an execution still lives, told by a lock that the kernel lets go when it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+
+from shared.adapters.local.locks import try_lock
+
+
+class Vigil:
+    """A supervisor's sign of life, from its first execution to its death; others look it up by the execution's name."""
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self._folder = folder
+        self._prefix = prefix
+        self._own = secrets.token_hex(4)
+        self._descriptor: int | None = None
+
+    def new_name(self) -> str:
+        """A name for an execution that this process supervises from now on."""
+        if self._descriptor is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(self._path(self._own), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        return f"{self._prefix}-{self._own}-{secrets.token_hex(4)}"
+
+    def other_lives(self, name: str) -> bool | None:
+        """Whether the other process that supervises an execution lives; None when it is nobody's, or our own."""
+        supervisor = name.removeprefix(f"{self._prefix}-").partition("-")[0]
+        if supervisor == self._own or not supervisor.isalnum():
+            return None
+        try:
+            descriptor = os.open(self._path(supervisor), os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            return not try_lock(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _path(self, supervisor: str) -> Path:
+        return self._folder / f"{supervisor}.lock"

@@ -1,0 +1,28 @@
+"""Opening an inspected file for the task: ranged reads, our filters, our errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import h5py
+
+from shared.h5ad import filters
+from shared.h5ad.decoding import decoding
+from shared.h5ad.source import RangedFile, RangeSource
+
+
+@contextmanager
+def open_file(source: RangeSource) -> Iterator[h5py.File]:
+    """The file as h5py sees it; only for files that ``inspect`` has passed.
+
+    Raises:
+        TruncatedFileError: The HDF5 library cannot open it.
+        InputChangedError: The pinned generation is gone.
+    """
+    filters.register()
+    with RangedFile(source) as raw:
+        with decoding("file"):
+            file = h5py.File(raw, "r")
+        with file:
+            yield file

@@ -1,0 +1,122 @@
+"""`celldrop serve`: a drop in the inbox folder, and HTTP beside it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anndata
+import pytest
+
+from tests.pipeline.conftest import Celldrop
+
+DEADLINE_S = 120.0
+
+
+class Server:
+    def __init__(self, base: str, home: Path) -> None:
+        self.base = base
+        self.home = home
+
+    def get(self, path: str) -> dict[str, Any]:
+        with urllib.request.urlopen(self.base + path) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+    def post(self, path: str) -> dict[str, Any]:
+        request = urllib.request.Request(self.base + path, method="POST")
+        with urllib.request.urlopen(request) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+    def wait_for(self, what: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            if found := what():
+                return found
+            time.sleep(0.2)
+        pytest.fail("it did not happen in time")
+
+
+@pytest.fixture
+def server(environment: dict[str, str], tmp_path: Path) -> Iterator[Server]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "serve", "--port", "0"],
+        env={**environment, "PYTHONUNBUFFERED": "1"},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    base = ""
+    for line in process.stdout:
+        if "http://" in line:
+            base = line.split()[-1].rstrip("/")
+            break
+    assert base
+    yield Server(base, tmp_path / "home")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+
+
+@pytest.fixture
+def small(tmp_path: Path, data_dir: Path) -> Path:
+    path = tmp_path / "small.h5ad"
+    anndata.read_h5ad(data_dir / "h5ad/pbmc3k_raw_labelled.h5ad")[:300].copy().write_h5ad(path)
+    return path
+
+
+def submissions(server: Server, *states: str) -> list[dict[str, Any]]:
+    found = server.get("/v1/submissions")["submissions"]
+    return [one for one in found if one["state"] in states]
+
+
+def test_a_drop_is_annotated_and_told_over_http(server: Server, small: Path, celldrop: Celldrop) -> None:
+    assert server.get("/healthz")
+    shutil.copy(small, server.home / "inbox" / "small.part")
+    (server.home / "inbox" / "small.part").rename(server.home / "inbox" / "small.h5ad")
+    (one,) = server.wait_for(lambda: submissions(server, "SUCCEEDED"))
+    view = server.get(f"/v1/submissions/{one['id']}")
+    names = {file["name"] for file in view["files"]}
+    assert {"report.html", "annotated.h5ad", "annotations.parquet"} <= names
+    with urllib.request.urlopen(f"{server.base}/v1/submissions/{one['id']}/files/report.html") as answer:
+        assert b"<html" in answer.read()
+    told = celldrop("status", one["id"], "--json")
+    assert told.json["state"] == "SUCCEEDED"
+    events = (server.home / ".celldrop" / "events.jsonl").read_text().splitlines()
+    assert [json.loads(line)["type"] for line in events] == ["celldrop.submission.succeeded.v1"]
+
+
+def test_a_bad_drop_is_rejected_and_told(server: Server, data_dir: Path) -> None:
+    shutil.copy(data_dir / "awkward/scp_bad.h5", server.home / "inbox" / "bad.h5")
+    (one,) = server.wait_for(lambda: submissions(server, "REJECTED"))
+    assert server.get(f"/v1/submissions/{one['id']}")["failure"]["code"] == "NOT_HDF5"
+
+
+@pytest.mark.usefixtures("server")
+def test_what_is_submitted_beside_the_server_is_run_by_it(small: Path, celldrop: Celldrop) -> None:
+    queued = celldrop("submit", small, "--json")
+    assert queued.status == 0, queued.stderr
+    seen = celldrop("watch", queued.json["submission_id"], "--json")
+    assert (seen.status, seen.json["state"]) == (0, "SUCCEEDED")
+
+
+def test_a_submission_is_cancelled_over_http(server: Server, small: Path, celldrop: Celldrop) -> None:
+    queued = celldrop("submit", small, "--json").json["submission_id"]
+    assert server.post(f"/v1/submissions/{queued}:cancel")["state"] in {"CANCELLED", "SUCCEEDED"}
+
+
+def test_an_unknown_submission_is_a_problem_with_a_code(server: Server) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        server.get("/v1/submissions/none")
+    assert caught.value.code == 404
+    assert json.load(caught.value)["code"] == "SUBMISSION_NOT_FOUND"
