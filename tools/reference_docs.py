@@ -6,13 +6,14 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import typer.main
 
 from cli import models as _models  # noqa: F401  # registers its commands
 from cli.console import Exit
 from cli.main import app
+from functions.status.problems import HTTP_CODES
 from shared.domain.errors import CelldropError, all_errors
 from shared.domain.options import PARSERS, Options
 from shared.domain.submission import FINAL_STATES, State
@@ -26,10 +27,12 @@ NOTE = "<!-- Made by `make docs` from the code; do not edit. -->"
 def errors_page() -> str:
     """Every error code."""
     rows = [
-        f"| `{kind.code}` | {_sentence(kind.__doc__)} | {'yes' if kind.retryable else 'no'} |"
-        for kind in _leaves()
+        f"| `{kind.code}` | {_sentence(kind.__doc__)} | {'yes' if kind.retryable else 'no'} |" for kind in _leaves()
     ]
-    head = "Codes are stable and never reused. A message says what was found, what was expected and where; a hint says what to do."
+    head = (
+        "Codes are stable and never reused. A message says what was found, what was expected and where; "
+        "a hint says what to do. Over HTTP they are RFC 9457 problems."
+    )
     return _page("Error codes", head, ["| code | situation | may work later, unchanged |", "|---|---|---|", *rows])
 
 
@@ -37,7 +40,10 @@ def warnings_page() -> str:
     """Every warning code of a verdict."""
     documented = _attribute_docs(Path(sys.modules[WarningCode.__module__].__file__ or ""))
     rows = [f"| `{code.value}` | {documented[code.name]} |" for code in WarningCode]
-    head = "A verdict lists what its reader should know. Refusals carry a code from [errors](errors.md); warnings one of these."
+    head = (
+        "A verdict lists what its reader should know. Refusals carry a code from [errors](errors.md); "
+        "warnings one of these."
+    )
     return _page("Warnings", head, ["| code | meaning |", "|---|---|", *rows])
 
 
@@ -77,20 +83,49 @@ def cli_page() -> str:
     return _page("Command line", "Every command takes `--help`.", [*lines, *_commands(command, "celldrop")])
 
 
-def _commands(command: click.Command, path: str) -> Iterator[str]:
+def http_page() -> str:
+    """The routes, and the codes that only HTTP has."""
+    codes = [f"| `{code}` | {int(status)} | {what}; {hint} |" for status, (code, what, hint) in HTTP_CODES.items()]
+    routes = [f"| `{route}` | {what} |" for route, what in ROUTES]
+    lines = ["| route | gives |", "|---|---|", *routes, "", "| code | status | meaning |", "|---|---|---|", *codes]
+    head = (
+        "Embedded, on loopback only (`celldrop serve`). Bodies are JSON; every error is an RFC 9457 problem "
+        "(`application/problem+json`) with `code` and `hint`. Codes of [errors](errors.md) keep their names."
+    )
+    return _page("HTTP", head, lines)
+
+
+ROUTES = (
+    ("GET /healthz, GET /health", "200 while the function serves"),
+    ("GET /v1/submissions?state=&limit=", "the latest submissions"),
+    (
+        "GET /v1/submissions/{id}?wait=&version=",
+        "one submission; with `wait`, once it differs from `version`, 30 s at most",
+    ),
+    ("POST /v1/submissions/{id}:cancel", "cancels; 409 when it has ended otherwise"),
+    ("GET /v1/submissions/{id}/files/{name}", "one file of the committed result; ranges are served"),
+    ("GET /, GET /submissions/{id}", "the web page"),
+)
+
+
+def _commands(command: Any, path: str) -> Iterator[str]:
     children = getattr(command, "commands", {})
     if not children:
         yield f"## `{path}`"
         yield ""
         yield (command.help or "").strip()
         yield ""
-        yield from (f"- `{_usage(parameter)}` {getattr(parameter, 'help', '') or ''}".rstrip() for parameter in command.params)
+        yield from (_parameter(parameter) for parameter in command.params)
         yield ""
     for name, child in children.items():
         yield from _commands(child, f"{path} {name}")
 
 
-def _usage(parameter: click.Parameter) -> str:
+def _parameter(parameter: Any) -> str:
+    return f"- `{_usage(parameter)}` {getattr(parameter, 'help', '') or ''}".rstrip()
+
+
+def _usage(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return (parameter.name or "").upper()
     return ", ".join(parameter.opts)
@@ -128,6 +163,7 @@ ALL: dict[str, Callable[[], str]] = {
     "options.md": options_page,
     "states.md": states_page,
     "command-line.md": cli_page,
+    "http.md": http_page,
 }
 
 

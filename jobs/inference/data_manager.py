@@ -102,10 +102,11 @@ def input_crc32c(job: Job) -> int:
     """The input's checksum: the store's own, or reckoned by reading it through once."""
     if job.input.crc32c is not None:
         return job.input.crc32c
-    checksum = google_crc32c.Checksum()
+    checksum = google_crc32c.Checksum()  # type: ignore[no-untyped-call]  # the package ships no types
     for chunk in _chunks(job.source):
-        checksum.update(chunk)
-    return int.from_bytes(checksum.digest(), "big")
+        checksum.update(chunk)  # type: ignore[no-untyped-call]  # likewise
+    digest: bytes = checksum.digest()  # type: ignore[no-untyped-call]  # likewise
+    return int.from_bytes(digest, "big")
 
 
 def _chunks(source: RangeSource) -> Iterator[bytes]:

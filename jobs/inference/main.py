@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 from shared.domain.errors import CelldropError
 from shared.settings import load_settings
@@ -22,7 +23,12 @@ def main() -> int:
     configure(settings.log_format, settings.log_level)
     environment = task_environment()
     me = environment.identity
-    fields = {"submission": me.submission_id, "epoch": me.epoch, "task": me.index, "attempt": me.attempt}
+    fields: dict[str, Any] = {
+        "submission": me.submission_id,
+        "epoch": me.epoch,
+        "task": me.index,
+        "attempt": me.attempt,
+    }
     if environment.die_with_parent:
         die_with_parent()
     try:
