@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Optional
@@ -98,32 +97,12 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     output = Output(as_json)
 
     def action() -> Exit:
-        from cli.training import train_model
-        from jobs.modeling.settings import ClassWeights as Weights
-        from jobs.modeling.settings import TrainingSettings
+        from cli.training import Origin, train_model
 
-        settings = TrainingSettings(
-            name,
-            version,
-            title=title,
-            licence=licence,
-            citation=citation,
-            seed=seed,
-            n_genes=n_genes,
-            class_weights=Weights(class_weights.value),
-            held_out_share=held_out,
-            command=" ".join(["celldrop", *sys.argv[1:]]),
-        )
-        return train_model(
-            file,
-            labels,
-            settings,
-            settings_for(out).models_dir,
-            output,
-            ids_from=ids_from,
-            lineages=lineages,
-            features_from=features_from,
-        )
+        about = {"title": title, "licence": licence, "citation": citation}
+        how = {"seed": seed, "n_genes": n_genes, "held_out_share": held_out, "class_weights": class_weights.value}
+        origin = Origin(file, labels, ids_from, lineages, features_from)
+        return train_model(origin, {"name": name, "version": version, **about, **how}, settings_for(out), output)
 
     finish(output, action)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from jobs.modeling.labelled import read_genes, read_labelled
 from jobs.modeling.lineages import read_mapping
 from jobs.modeling.metrics import Agreement
 from jobs.modeling.reporting import Progress
-from jobs.modeling.settings import TrainingSettings
+from jobs.modeling.settings import ClassWeights, TrainingSettings
 from jobs.modeling.training import TrainedModel, train
 from shared.bundle import CARD_NAME, Features, ModelCard, parse_card
 from shared.models import find_model
@@ -25,38 +27,60 @@ from shared.settings import Settings
 from shared.wiring import build_files
 
 
-def train_model(  # noqa: PLR0913  # what a training starts from
-    file: Path,
-    column: str,
-    settings: TrainingSettings,
-    folder: Path,
-    output: Output,
-    *,
-    ids_from: str | None,
-    lineages: str | None,
-    features_from: Path | None,
-) -> Exit:
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The labelled cells that a training starts from.
+
+    Attributes:
+        column: The obs column of labels.
+        ids_from: The obs column of Cell Ontology ids.
+        lineages: ``blood``, or a file that gives each label its lineage.
+        features_from: A file whose genes are the only ones used.
+    """
+
+    file: Path
+    column: str
+    ids_from: str | None = None
+    lineages: str | None = None
+    features_from: Path | None = None
+
+
+def train_model(origin: Origin, how: Mapping[str, Any], settings: Settings, output: Output) -> Exit:
     """Train on a file's labels and write the bundle.
+
+    Args:
+        how: Fields of ``TrainingSettings``.
 
     Raises:
         CelldropError: The file, its labels or the request cannot be used.
     """
-    mapping = read_mapping(lineages) if lineages else None
-    if features_from is not None:
-        settings = replace(settings, features_from=_genes_of(features_from), features_source=features_from.name)
-    cells = read_labelled(file, column, ids_from=ids_from, lineages=mapping)
-    output.say(f"{cells.n_cells:,} cells with {len(cells.labels)} labels in {file.name}, counts from {cells.matrix}")
+    wanted = TrainingSettings(**{**how, "class_weights": ClassWeights(how["class_weights"])}, command=_command())
+    if origin.features_from is not None:
+        genes, source = _genes_of(origin.features_from), origin.features_from.name
+        wanted = replace(wanted, features_from=genes, features_source=source)
+    mapping = read_mapping(origin.lineages) if origin.lineages else None
+    cells = read_labelled(origin.file, origin.column, ids_from=origin.ids_from, lineages=mapping)
+    output.say(
+        f"{cells.n_cells:,} cells with {len(cells.labels)} labels in {origin.file.name}, counts from {cells.matrix}"
+    )
     with output.progress("Training", None) as bar:
 
         def show(progress: Progress) -> None:
             bar.update(progress.done, progress.total, f"Training, {progress.stage}")
 
-        trained = train(cells, settings, show)
-    card = write_bundle(folder, trained.card, trained.tensors)
-    path = folder / card.name / card.version
+        trained = train(cells, wanted, show)
+    card = write_bundle(settings.models_dir, trained.card, trained.tensors)
+    path = settings.models_dir / card.name / card.version
     output.result({"model": card.reference, "digest": card.digest, "path": str(path), "metrics": card.training.metrics})
     _say_trained(trained, card, path, output)
     return Exit.DONE
+
+
+def _command() -> str:
+    """What would repeat this, for the card; the folder it goes to is left out."""
+    words = iter(sys.argv[1:])
+    kept = [word for word in words if word != "--out" or next(words, "") is None]
+    return shlex.join(["celldrop", *kept])
 
 
 def _genes_of(path: Path) -> Features:

@@ -129,6 +129,8 @@ def task_variables(settings: Settings) -> dict[str, str]:
     own = {f"CELLDROP_{name.upper()}": str(value) for name, value in values.items() if value is not None}
     own["CELLDROP_HOME"] = str(settings.home.resolve())
     own["PYTHONPATH"] = str(REPOSITORY)
+    # Side by side, each task's torch takes its share of the cores: more threads than cores stall one another.
+    own["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // settings.local_parallel))
     return {**os.environ, **own}
 
 
