@@ -9,9 +9,11 @@ from typing import Annotated, Optional
 import typer
 
 from cli.console import Exit, Output
-from cli.main import JsonFlag, finish, models
+from cli.options import JsonFlag, finish
 from shared.bundle import ModelCard
 from shared.settings import Settings, load_settings
+
+models = typer.Typer(help="Model bundles: import, train, list, show, evaluate.", no_args_is_help=True)
 
 OutOption = Annotated[
     Optional[Path],  # noqa: UP045  # typer reads this form on every Python

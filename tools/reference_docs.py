@@ -10,7 +10,6 @@ from typing import Any
 
 import typer.main
 
-from cli import models as _models  # noqa: F401  # registers its commands
 from cli.console import Exit
 from cli.main import app
 from functions.status.problems import HTTP_CODES

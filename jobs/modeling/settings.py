@@ -28,14 +28,18 @@ class TrainingSettings:
         n_genes: At most so many genes, those with the largest F over the labels.
         prior_power: How much more weight an informative gene may carry: the standard deviation of the prior of its
             weights is proportional to max(F - 1, 0.05) ** prior_power; 0 treats all genes alike, as plain ridge does.
+        spread_power: Likewise how much more a gene that is measured well may carry: proportional to the standard
+            deviation of its expression ** spread_power. Rare genes, which standardising blows up, are held back by it.
         strengths: Ridge penalties to choose from by cross-validation.
         thinned_to: Each cell is trained on a second time with a share of its counts, drawn from this to 1, so that the
-            model holds on shallower data; None trains on the cells as they are.
+            model holds on shallower data; None leaves that out.
+        pooled: Whether each cell is trained on once more with the counts of another cell of its label added, so that
+            the model holds on deeper data.
         held_out_share: Of each label's cells, kept aside for the metrics.
         refit_on_all: Whether the final weights are fitted to all cells, held-out ones included, with the settings
             that were measured without them.
-        max_cells: More cells than this are sampled. It bounds the memory at 8 bytes x max_cells x n_genes, twice that
-            while it is prepared.
+        max_cells: More cells than this are sampled. It bounds the memory, at 12 bytes x max_cells x n_genes with both
+            kinds of added cells.
         max_abstained: Share of the cells that the threshold may make abstain.
         trained_at: Date for the card; None keeps the bundle's bytes free of it.
         command: What would repeat this, for the card.
@@ -54,8 +58,10 @@ class TrainingSettings:
     min_cells_per_gene: int = 10
     min_cells_per_label: int = 20
     prior_power: float = 0.4
+    spread_power: float = 0.5
     strengths: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03)
     thinned_to: float | None = 0.3
+    pooled: bool = True
     class_weights: ClassWeights = ClassWeights.BALANCED
     n_folds: int = 3
     held_out_share: float = 0.2

@@ -1,0 +1,47 @@
+"""The options that several commands share, and how every command ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from cli.console import Exit, Output
+from shared.domain.errors import CelldropError
+from shared.settings import Settings, load_settings
+from shared.telemetry import configure
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
+HomeOption = Annotated[
+    Optional[Path],  # noqa: UP045  # typer reads this form on every Python
+    typer.Option("--out", "--home", help="The folder of results and state.", show_default="celldrop-out"),
+]
+FileArgument = Annotated[Path, typer.Argument(help="An .h5ad file, or a 10x .h5.", show_default=False)]
+ModelOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--model", help="NAME, NAME@VERSION, or the folder of a bundle."),
+]
+IdArgument = Annotated[str, typer.Argument(help="From `celldrop status` or `submit`.", show_default=False)]
+SetOption = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="An option: tasks=7, scores=full, matrix=raw, … (may be repeated)."
+    ),
+]
+
+
+def settings_for(home: Path | None) -> Settings:
+    """The settings, with the folder that was given on the command line."""
+    return load_settings(home=home) if home else load_settings()
+
+
+def finish(output: Output, action: Callable[[], Exit]) -> None:
+    """Do it, and end with its exit status; an error of ours is said in words, with what to do."""
+    configure("text", "WARNING")
+    try:
+        status = action()
+    except CelldropError as error:
+        status = output.error(error)
+    raise typer.Exit(int(status))

@@ -1,0 +1,95 @@
+"""`celldrop models …` and `doctor`, through the real command."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import anndata
+import pytest
+
+from tests.pipeline.conftest import Celldrop
+
+ZHENG = "h5ad/zheng_sorted_pbmc_train.h5ad"
+
+
+def test_an_imported_model_is_listed_shown_and_used(celldrop: Celldrop, data_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundles"
+    pkl = data_dir / "models/adams_45_f_0.pkl"
+    done = celldrop("models", "import", pkl, "--name", "adams", "--version", "1", "--out", out, "--json")
+    assert done.status == 0, done.stderr
+    assert Path(done.json["path"]) == out / "adams" / "1"
+    listed = celldrop("models", "list", "--out", out, "--json").json["models"]
+    assert [(one["name"], one["version"]) for one in listed] == [("adams", "1")]
+    card = celldrop("models", "show", out, "--json").json
+    assert card["digest"] == listed[0]["digest"]
+    assert len(card["labels"]) == 45
+    verdict = celldrop("validate", data_dir / "h5ad/pbmc3k_raw_labelled.h5ad", "--model", out, "--json").json
+    assert verdict["overlap"]["n_model"] == 3947
+
+
+def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(celldrop: Celldrop, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path}/ran",)
+
+    bad = tmp_path / "evil.pkl"
+    bad.write_bytes(pickle.dumps({"Model": Evil(), "Scaler_": None, "description": {}}))
+    done = celldrop("models", "import", bad, "--name", "evil", "--version", "1", "--out", tmp_path / "out", "--json")
+    assert (done.status, done.json["code"]) == (3, "MODEL_UNSAFE")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, data_dir: Path) -> Path:
+    """A few hundred cells of two populations that are easily told apart."""
+    cells = anndata.read_h5ad(data_dir / ZHENG)
+    chosen = cells.obs["sorted_population"].isin(["b-cells", "cd14-monocytes"]).to_numpy().nonzero()[0]
+    path = tmp_path / "labelled.h5ad"
+    cells[chosen[::5]].copy().write_h5ad(path)
+    return path
+
+
+def test_a_model_is_trained_evaluated_and_used(celldrop: Celldrop, labelled: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundles"
+    arguments = ("--labels", "sorted_population", "--name", "mine", "--version", "1", "--out", out, "--n-genes", "300")
+    trained = celldrop("models", "train", labelled, *arguments, "--json")
+    assert trained.status == 0, trained.stderr
+    assert trained.json["metrics"]["accuracy"] > 0.95
+    judged = celldrop("models", "evaluate", out / "mine" / "1", labelled, "--labels", "sorted_population", "--json")
+    assert judged.json["labels"]["accuracy"] > 0.95
+    done = celldrop("run", labelled, "--model", out / "mine" / "1", "--json")
+    assert done.status == 0, done.stderr
+    labels = anndata.read_h5ad(done.folder / "annotated.h5ad").obs
+    assert (labels["celldrop_label"].astype(str) == labels["sorted_population"].astype(str)).mean() > 0.95
+
+
+def test_a_version_is_never_written_over(celldrop: Celldrop, data_dir: Path, tmp_path: Path) -> None:
+    arguments = ("models", "import", data_dir / "models/adams_45_f_0.pkl", "--name", "a", "--version", "1")
+    first, second = (celldrop(*arguments, "--out", tmp_path / "out", "--json") for _ in range(2))
+    assert (first.status, second.json["code"]) == (0, "MODEL_EXISTS")
+
+
+def test_labels_that_are_not_there_are_named(celldrop: Celldrop, labelled: Path, tmp_path: Path) -> None:
+    arguments = ("--labels", "nothing", "--name", "mine", "--version", "1", "--out", tmp_path, "--json")
+    done = celldrop("models", "train", labelled, *arguments)
+    assert (done.status, done.json["code"]) == (3, "TRAINING_DATA_UNUSABLE")
+    assert "sorted_population" in done.stdout
+
+
+def test_doctor_finds_a_sound_installation_sound(celldrop: Celldrop) -> None:
+    done = celldrop("doctor", "--json")
+    assert done.status == 0, done.stdout
+    assert {check["health"] for check in done.json["checks"]} == {"ok"}
+
+
+def test_doctor_names_a_model_that_is_not_whole(celldrop: Celldrop, celltypist_models: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(celltypist_models, broken)
+    weights = broken / "adams-45-f-0" / "1" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    done = celldrop("doctor", "--json", CELLDROP_MODELS_DIR=str(broken))
+    assert done.status == 1
+    assert "models" in {check["name"] for check in done.json["checks"] if check["health"] == "wrong"}
