@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from shared.ports.blobs import BlobStore
-from shared.ports.events import EventBus, Message
+from shared.ports.events import EventBus
 from shared.ports.jobs import JobRunner
 from shared.ports.status import StatusStore
 from shared.settings import REPOSITORY, Backend, Settings
@@ -94,10 +93,9 @@ def build_files(settings: Settings) -> BlobStore:
 
 def build_local(settings: Settings) -> LocalPorts:
     """The embedded default: a directory, SQLite, an in-process bus and subprocesses."""
-    from shared.adapters.local.bus import InProcessBus  # noqa: PLC0415  # adapters load only where chosen
+    from shared.adapters.local.event_log import EmbeddedBus  # noqa: PLC0415  # adapters load only where chosen
     from shared.adapters.local.jobs import SubprocessJobRunner  # noqa: PLC0415
     from shared.adapters.local.status import SqliteStatusStore  # noqa: PLC0415
-    from shared.domain.submission import Topic  # noqa: PLC0415
 
     layout = LocalLayout(settings.home.resolve())
     layout.state.mkdir(parents=True, exist_ok=True)
@@ -111,8 +109,7 @@ def build_local(settings: Settings) -> LocalPorts:
     }
     blobs = _directories(roots, settings.work_bucket, settings.results_bucket)
     store = SqliteStatusStore(layout.state / "status.sqlite", lambda: datetime.now(UTC))
-    bus = InProcessBus()
-    bus.subscribe(Topic.EVENTS, _append_to(layout.events))
+    bus = EmbeddedBus(layout.events)
     runner = SubprocessJobRunner(
         [sys.executable, "-m", "jobs.inference.main"],
         task_variables(settings),
@@ -146,11 +143,3 @@ def _directories(roots: dict[str, Path], *ours: str) -> BlobStore:
     from shared.adapters.local.blobs import DirectoryBlobStore  # noqa: PLC0415
 
     return DirectoryBlobStore(roots, frozenset(roots) - set(ours))
-
-
-def _append_to(path: Path) -> Callable[[Message], None]:
-    def append(message: Message) -> None:
-        with path.open("ab") as log:  # One write of one line: whole lines, from however many processes.
-            log.write(message.data + b"\n")
-
-    return append

@@ -44,15 +44,13 @@ from jobs.inference.merging import Merge, ordered
 from jobs.inference.merging_survey import Findings, Survey
 from jobs.inference.peak import peak_rss_bytes
 from jobs.inference.report.gathering import Context, gather
-from jobs.inference.report.rendering import render
+from jobs.inference.report.rendering import REPORT_TYPE, render
 from shared.domain.geometry import Rows
 from shared.domain.options import Scores
 from shared.domain.plan import Accelerator
 from shared.domain.submission import Receipt, Result
 from shared.h5ad.rows import read_embedding
 from shared.ports.blobs import BlobInfo
-
-REPORT_TYPE = "text/html; charset=utf-8"
 
 WHAT = {
     "annotations.parquet": "One row a cell: label, score, runner-up, counts, top labels; for any Parquet reader.",

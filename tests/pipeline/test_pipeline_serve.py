@@ -65,7 +65,8 @@ def server(environment: dict[str, str], tmp_path: Path) -> Iterator[Server]:
     assert base
     yield Server(base, tmp_path / "home")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    process.communicate(timeout=30)
+    assert process.returncode == 0
 
 
 @pytest.fixture

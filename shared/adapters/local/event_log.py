@@ -1,0 +1,59 @@
+"""The embedded bus of one process: outcome events go to a file that all processes share, jobs to whoever dispatches."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from typing_extensions import override
+
+from shared.adapters.local.bus import Handler, InProcessBus
+from shared.domain.errors import UnavailableError
+from shared.domain.submission import Topic
+from shared.ports.events import Message
+
+
+class EmbeddedBus(InProcessBus):
+    """An in-process bus whose events outlive the process, and which takes no job that nobody here would start.
+
+    Args:
+        events: One line of CloudEvents JSON for each outcome, appended by every process of this home.
+    """
+
+    def __init__(self, events: Path) -> None:
+        super().__init__()
+        self._events = events
+        self._dispatches = False
+
+    @override
+    def subscribe(self, topic: Topic, handler: Handler) -> None:
+        self._dispatches = self._dispatches or topic is Topic.JOBS
+        super().subscribe(topic, handler)
+
+    @override
+    def publish(self, topic: Topic, message: Message) -> None:
+        """Return once the message is in the log, or queued here.
+
+        Raises:
+            UnavailableError: A job, in a process that dispatches none (a task): it stays owed, and the one that does
+                finds it.
+        """
+        if topic is Topic.EVENTS:
+            self._append(message)
+        elif not self._dispatches:
+            raise UnavailableError("this process starts no jobs", expected="one that dispatches to pay this entry")
+        else:
+            super().publish(topic, message)
+
+    def _append(self, message: Message) -> None:
+        line = message.data.replace(b"\n", b" ") + b"\n"
+        try:
+            descriptor = os.open(self._events, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                os.write(descriptor, line)  # One write of one line: lines stay whole, however many processes append.
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise UnavailableError(
+                f"the event log cannot be written: {error.strerror}", where=str(self._events)
+            ) from error

@@ -1,0 +1,38 @@
+"""The embedded bus: events outlive the process, and a job that nobody here would start stays owed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.local.event_log import EmbeddedBus
+from shared.domain.errors import UnavailableError
+from shared.domain.submission import Topic
+from shared.ports.events import Message
+
+
+def test_every_event_is_a_line_of_the_log(tmp_path: Path) -> None:
+    for bus in (EmbeddedBus(tmp_path / "events.jsonl"), EmbeddedBus(tmp_path / "events.jsonl")):
+        bus.publish(Topic.EVENTS, Message("1", b'{"a":\n1}'))
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [{"a": 1}, {"a": 1}]
+
+
+def test_a_job_is_refused_where_nobody_dispatches(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError):
+        EmbeddedBus(tmp_path / "events.jsonl").publish(Topic.JOBS, Message("1", b"{}"))
+
+
+def test_a_job_is_handed_to_who_dispatches(tmp_path: Path) -> None:
+    bus, got = EmbeddedBus(tmp_path / "events.jsonl"), list[Message]()
+    bus.subscribe(Topic.JOBS, got.append)
+    bus.publish(Topic.JOBS, Message("1", b"{}"))
+    bus.deliver_pending()
+    assert [message.id for message in got] == ["1"]
+
+
+def test_a_log_that_cannot_be_written_leaves_the_event_owed(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError):
+        EmbeddedBus(tmp_path / "missing" / "events.jsonl").publish(Topic.EVENTS, Message("1", b"{}"))
