@@ -30,8 +30,9 @@ def see_through(embedded: Embedded, submission_id: str, output: Output) -> Store
         while True:
             embedded.step()
             stored = store.get(submission_id)
-            show(store, stored.value, bar)
-            if stored.value.state.final and not _due(stored):
+            if not stored.value.state.final:
+                show(store, stored.value, bar)
+            elif not _due(stored):
                 return stored
             time.sleep(STEP_S)
 
@@ -42,9 +43,9 @@ def _due(stored: Stored[Submission]) -> bool:
 
 def show(store: StatusStore, record: Submission, bar: Bar) -> None:
     """Progress in cells, from the tasks' heartbeats."""
-    total = record.plan.n_cells if record.plan else None
-    done = 0
-    if record.state in {State.RUNNING, State.FINALIZING}:
+    total, done = None, 0
+    if record.plan and record.state in {State.RUNNING, State.FINALIZING}:
+        total = record.plan.n_cells
         tasks = [stored.value for stored in store.tasks(record.id, record.epoch)]
         done = sum(len(task.rows) if task.receipt else task.rows_done for task in tasks)
     bar.update(done, total, WORDS.get(record.state, record.state.capitalize()))
@@ -111,8 +112,8 @@ def outcome_document(record: Submission, folder: Path | None) -> dict[str, Any]:
         "message": failure.message if failure else None,
         "hint": failure.hint if failure else None,
         "model": f"{record.model.name}@{record.model.version}" if record.model else None,
-        "results": str(folder) if folder else None,
-        "files": sorted(str(path) for path in folder.iterdir()) if folder else [],
+        "results": str(folder.resolve()) if folder else None,
+        "files": sorted(str(path) for path in folder.resolve().iterdir()) if folder else [],
         "summary": dict(result.summary) if result else {},
         "verdict": verdict_document(record.verdict) if record.verdict else None,
     }

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Annotated, Optional
 
 import typer
 
-from cli.console import Exit, Output
+from cli.console import Output
 from cli.models import models
 from cli.options import (
     FileArgument,
@@ -20,8 +19,6 @@ from cli.options import (
     finish,
     settings_for,
 )
-
-log = logging.getLogger(__name__)
 
 app = typer.Typer(
     help="Drop an AnnData file, get its cells annotated.",
@@ -167,9 +164,6 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("Interrupted; run the same command again to go on.", err=True)
         sys.exit(130)
-    except Exception:
-        log.exception("A fault of ours; please report it with the lines above.")
-        sys.exit(int(Exit.INTERNAL))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Optional
@@ -9,9 +10,11 @@ from typing import Annotated, Optional
 import typer
 
 from cli.console import Exit, Output
-from shared.domain.errors import CelldropError
+from shared.domain.errors import CelldropError, InternalError
 from shared.settings import Settings, load_settings
 from shared.telemetry import configure
+
+log = logging.getLogger(__name__)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 HomeOption = Annotated[
@@ -38,10 +41,14 @@ def settings_for(home: Path | None) -> Settings:
 
 
 def finish(output: Output, action: Callable[[], Exit]) -> None:
-    """Do it, and end with its exit status; an error of ours is said in words, with what to do."""
+    """Do it, and end with its exit status; an error is said in words, or as the one JSON object."""
     configure("text", "WARNING")
     try:
         status = action()
     except CelldropError as error:
         status = output.error(error)
+    except Exception as error:
+        log.exception("a fault of ours")
+        hint = "Please report it with the lines above; nothing that was there before is lost."
+        status = output.error(InternalError(f"{type(error).__name__}: {error}", hint=hint))
     raise typer.Exit(int(status))
