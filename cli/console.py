@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from shared.domain.errors import CelldropError, InputError
+from shared.domain.errors import CelldropError, InputError, all_errors
 
 
 class Exit(IntEnum):
@@ -60,7 +60,7 @@ class Output:
         stderr.print(f"{error.code}: {error.message}", style="bold red", markup=False)
         if error.hint:
             stderr.print(error.hint, markup=False)
-        return status_of(error)
+        return status_of_code(error.code)
 
     @contextmanager
     def progress(self, what: str, total: int | None) -> Iterator[Bar]:
@@ -107,17 +107,20 @@ class _PlainBar(Bar):
             self._output.say(f"{self._what}{of}")
 
 
-_USAGE_CODES = frozenset({"INVALID_OPTION", "INVALID_SETTING", "MODEL_NOT_FOUND", "SUBMISSION_NOT_FOUND"})
-_REFUSED_CODES = frozenset({"MODEL_UNSAFE", "MODEL_UNSUPPORTED", "INVALID_BUNDLE", "TRAINING_DATA_UNUSABLE"})
-
-
-def status_of(error: CelldropError) -> Exit:
-    """2 for what was asked wrongly, 3 for an input that is refused, 1 for the rest."""
-    if isinstance(error, InputError) or error.code in _REFUSED_CODES:
-        return Exit.REFUSED
-    return status_of_code(error.code)
+_USAGE_CODES = frozenset(
+    {"INVALID_OPTION", "INVALID_SETTING", "MODEL_NOT_FOUND", "MODEL_EXISTS", "SUBMISSION_NOT_FOUND"}
+)
+_REFUSED_CODES = frozenset({kind.code for kind in all_errors() if issubclass(kind, InputError)}) | {
+    "MODEL_UNSAFE",
+    "MODEL_UNSUPPORTED",
+    "INVALID_BUNDLE",
+    "INVALID_NAME",
+    "TRAINING_DATA_UNUSABLE",
+}
 
 
 def status_of_code(code: str) -> Exit:
-    """The same, for a code alone."""
-    return Exit.USAGE if code in _USAGE_CODES else Exit.INTERNAL
+    """2 for what was asked wrongly, 3 for an input that is refused, 1 for the rest."""
+    if code in _USAGE_CODES:
+        return Exit.USAGE
+    return Exit.REFUSED if code in _REFUSED_CODES else Exit.INTERNAL

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,13 @@ from functions.ingest.schemas import Drop
 from functions.ingest.services import Ingest
 from functions.reconcile.dependencies import build_reconcile
 from functions.reconcile.services import Reconcile
-from shared.domain.errors import BlobNotFoundError, InputNotFoundError
+from shared.domain.errors import (
+    BlobNotFoundError,
+    InputNotFoundError,
+    ResultFileNotFoundError,
+    SubmissionNotFoundError,
+)
+from shared.domain.machine import Request
 from shared.domain.submission import ObjectRef, Requester, Submission, Topic
 from shared.messages import parse_job
 from shared.ports.blobs import BlobStore
@@ -25,6 +31,8 @@ from shared.settings import Settings
 from shared.wiring import FILES_BUCKET, LocalLayout, LocalPorts, build_local
 
 RECONCILE_EVERY_S = 1.0
+RESERVED = frozenset({"inbox", "results"})
+"""Names in a home that no link may take."""
 
 
 @dataclass(slots=True)
@@ -48,19 +56,32 @@ class Embedded:
         """Where things are kept."""
         return LocalLayout(self.settings.home.resolve())
 
+    def find(self, drop: Drop) -> Submission | None:
+        """The submission that the drop would join, if there is one."""
+        try:
+            return self.local.ports.store.get(Request(drop.source, drop.options, drop.rerun_token).id).value
+        except SubmissionNotFoundError:
+            return None
+
     def submit(self, drop: Drop) -> Stored[Submission]:
         """Take a drop in, through the same door as an event."""
-        stored = self.ingest.accept(drop)
-        assert stored is not None
-        return stored
+        return self.ingest.accept(drop)
 
-    def step(self) -> None:
-        """Deliver what is queued, and every second mend what was lost."""
+    def step(self, only: str | None = None) -> list[str]:
+        """Deliver what is queued, and every second mend what was lost; returns what could not be mended this time.
+
+        Args:
+            only: The one submission that this process has taken on. Others in the same home are left to whoever has:
+                what is started here ends when this process does.
+        """
         self.local.bus.deliver_pending()
         now_s = time.monotonic()
-        if now_s - self._reconciled_s >= RECONCILE_EVERY_S:
-            self._reconciled_s = now_s
-            self.reconcile.sweep()
+        if now_s - self._reconciled_s < RECONCILE_EVERY_S:
+            return []
+        self._reconciled_s = now_s
+        if only is None:
+            return self.reconcile.sweep().faults
+        return self.reconcile.mend_all([self.local.ports.store.get(only)]).faults
 
     def close(self) -> None:
         """Stop every execution that this process supervises."""
@@ -109,20 +130,47 @@ def drop_of_file(
     return Drop(source, options, rerun, Requester(who) if who else None)
 
 
-def link_result(layout: LocalLayout, record: Submission) -> Path | None:
-    """A readable name for a committed result: HOME/STEM points to its folder."""
+def result_folder(layout: LocalLayout, record: Submission) -> Path | None:
+    """Where the committed result lies.
+
+    Raises:
+        ResultFileNotFoundError: It was removed since.
+    """
     if record.result is None:
         return None
-    target = layout.results / record.result.prefix.rstrip("/")
-    stem = Path(record.source.name).name
-    for ending in (".h5ad", ".h5"):
-        stem = stem.removesuffix(ending)
-    link = layout.home / (stem or record.id)
-    fresh = layout.state / f"link-{record.id}"
-    with suppress(FileNotFoundError):
-        fresh.unlink()
-    if link.exists() and not link.is_symlink():
-        return target
-    fresh.symlink_to(target.relative_to(layout.home))
-    fresh.replace(link)
+    folder = layout.results / record.result.prefix.rstrip("/")
+    if not folder.is_dir():
+        hint = "Run it again with --rerun to have it anew."
+        raise ResultFileNotFoundError("the results were removed", where=str(folder), hint=hint)
+    return folder
+
+
+def link_result(embedded: Embedded, record: Submission, folder: Path) -> Path:
+    """A readable name for a committed result: HOME/STEM points to its folder; another file's link is left alone."""
+    home = embedded.layout.home
+    stem = Path(record.source.name).name.removesuffix(".h5").removesuffix(".h5ad")
+    link = home / stem
+    if stem.startswith(".") or stem in RESERVED or not _is_ours(embedded, link, record):
+        link = home / f"{stem.lstrip('.')}-{record.id[:8]}"
+    fresh = embedded.layout.state / f"link-{secrets.token_hex(8)}"
+    try:
+        fresh.symlink_to(folder.relative_to(home))
+        fresh.replace(link)
+    except OSError:  # A name for people is not worth a fault: the results are there.
+        fresh.unlink(missing_ok=True)
+        return folder
     return link
+
+
+def _is_ours(embedded: Embedded, link: Path, record: Submission) -> bool:
+    """Whether a name is free, or points to an earlier result of the same file."""
+    if not link.is_symlink():
+        return not link.exists()
+    parts = link.readlink().parts
+    try:
+        earlier = (
+            embedded.local.ports.store.get(parts[1]).value if parts[:1] == ("results",) and len(parts) > 1 else None
+        )
+    except SubmissionNotFoundError:
+        return False
+    return earlier is not None and earlier.source.name == record.source.name

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.console import Bar, Exit, Output, status_of_code
-from cli.embedded import Embedded, link_result
+from cli.embedded import Embedded, link_result, result_folder
 from shared.domain.submission import State, Submission
 from shared.ports.status import StatusStore, Stored
 from shared.records import verdict_document
@@ -26,15 +26,24 @@ def see_through(embedded: Embedded, submission_id: str, output: Output) -> Store
     """Step the pipeline until the submission has ended and owes nothing that is due."""
     store = embedded.local.ports.store
     stored = store.get(submission_id)
+    said: set[str] = set()
     with output.progress(WORDS.get(stored.value.state, "Done"), None) as bar:
         while True:
-            embedded.step()
+            say_new(embedded.step(only=submission_id), said, output)
             stored = store.get(submission_id)
             if not stored.value.state.final:
                 show(store, stored.value, bar)
             elif not _due(stored):
                 return stored
             time.sleep(STEP_S)
+
+
+def say_new(faults: list[str], said: set[str], output: Output) -> None:
+    """Say what could not be mended this time, each thing once."""
+    for fault in faults:
+        if fault not in said:
+            said.add(fault)
+            output.say(f"Trying again: {fault}", style="yellow")
 
 
 def _due(stored: Stored[Submission]) -> bool:
@@ -54,11 +63,10 @@ def show(store: StatusStore, record: Submission, bar: Bar) -> None:
 def report_end(embedded: Embedded, stored: Stored[Submission], output: Output) -> Exit:
     """Say how it ended, in words or as JSON; the exit status that belongs to it."""
     record = stored.value
-    folder = link_result(embedded.layout, record)
+    folder = result_folder(embedded.layout, record)
     output.result(outcome_document(record, folder))
-    if record.state is State.SUCCEEDED:
-        assert folder is not None
-        _say_success(record, folder, output)
+    if folder is not None:
+        _say_success(record, link_result(embedded, record, folder), output)
         return Exit.DONE
     return _say_failure(record, output)
 
@@ -91,15 +99,7 @@ def _say_failure(record: Submission, output: Output) -> Exit:
     for finding in record.verdict.findings if record.verdict else ():
         if finding.code != failure.code:
             output.say(f"  {finding.severity} {finding.code}: {finding.message}")
-    if record.state is State.REJECTED:
-        return Exit.REFUSED if status_of_code(failure.code) is not Exit.USAGE else Exit.USAGE
-    return Exit.REFUSED if failure.code in REFUSED_LATE else Exit.INTERNAL
-
-
-REFUSED_LATE = frozenset(
-    {"INPUT_CHANGED", "INPUT_NOT_FOUND", "BAD_VALUES", "DUPLICATE_CELLS", "FILE_DAMAGED", "FILE_UNSAFE"}
-)
-"""Refusals that only a whole read can tell."""
+    return status_of_code(failure.code)
 
 
 def outcome_document(record: Submission, folder: Path | None) -> dict[str, Any]:
@@ -112,8 +112,8 @@ def outcome_document(record: Submission, folder: Path | None) -> dict[str, Any]:
         "message": failure.message if failure else None,
         "hint": failure.hint if failure else None,
         "model": f"{record.model.name}@{record.model.version}" if record.model else None,
-        "results": str(folder.resolve()) if folder else None,
-        "files": sorted(str(path) for path in folder.resolve().iterdir()) if folder else [],
+        "results": str(folder) if folder else None,
+        "files": sorted(str(path) for path in folder.iterdir()) if folder else [],
         "summary": dict(result.summary) if result else {},
         "verdict": verdict_document(record.verdict) if record.verdict else None,
     }

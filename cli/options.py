@@ -10,11 +10,14 @@ from typing import Annotated, Optional
 import typer
 
 from cli.console import Exit, Output
-from shared.domain.errors import CelldropError, InternalError
+from shared.domain.errors import CelldropError, InternalError, InterruptedRunError
 from shared.settings import Settings, load_settings
 from shared.telemetry import configure
 
 log = logging.getLogger(__name__)
+
+INTERRUPTED_STATUS = 130
+"""As a shell reports a process ended by SIGINT."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 HomeOption = Annotated[
@@ -42,11 +45,14 @@ def settings_for(home: Path | None) -> Settings:
 
 def finish(output: Output, action: Callable[[], Exit]) -> None:
     """Do it, and end with its exit status; an error is said in words, or as the one JSON object."""
-    configure("text", "WARNING")
+    configure("text", "ERROR")
     try:
         status = action()
     except CelldropError as error:
         status = output.error(error)
+    except KeyboardInterrupt:
+        output.error(InterruptedRunError("interrupted", hint="Run the same command again to go on."))
+        raise typer.Exit(INTERRUPTED_STATUS) from None
     except Exception as error:
         log.exception("a fault of ours")
         hint = "Please report it with the lines above; nothing that was there before is lost."

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cli.console import Exit, Output
-from cli.embedded import Embedded, drop_of_file, open_embedded, queue_only
+from cli.embedded import Embedded, drop_of_file, open_embedded, queue_only, result_folder
 from cli.following import outcome_document, report_end, show
 from cli.running import model_option, read_pairs
 from shared.domain import machine
@@ -33,7 +33,6 @@ def submit_file(settings: Settings, file: Path, *, model: str | None, pairs: Seq
             options["model"] = model_option(embedded, model)
         parse_options(options)
         stored = queue_only(embedded).accept(drop_of_file(embedded.blobs, file, options))
-        assert stored is not None
         if stored.value.state.final:
             return report_end(embedded, stored, output)
         output.result(outcome_document(stored.value, None))
@@ -56,7 +55,7 @@ def show_status(settings: Settings, submission_id: str | None, output: Output) -
     record = store.get(submission_id).value
     history = store.history(submission_id)
     lines = [{"at": entry.at, "state": entry.state, "epoch": entry.epoch, "note": entry.note} for entry in history]
-    output.result({**outcome_document(record, _folder(embedded, record)), "history": lines})
+    output.result({**outcome_document(record, result_folder(embedded.layout, record)), "history": lines})
     output.say(f"{record.id}  {record.state}  {record.source.name}", style="bold")
     rows = [[_clock(entry.at), entry.state, str(entry.epoch), entry.note] for entry in history]
     output.table(["time (UTC)", "state", "epoch", "note"], rows)
@@ -107,10 +106,6 @@ def cancel_submission(settings: Settings, submission_id: str, output: Output) ->
     output.result(outcome_document(record, None))
     output.say(f"{record.id} is {record.state}.")
     return Exit.DONE
-
-
-def _folder(embedded: Embedded, record: Submission) -> Path | None:
-    return embedded.layout.results / record.result.prefix.rstrip("/") if record.result else None
 
 
 def _clock(at: datetime) -> str:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from cli.catalogue import bundle_folder
 from cli.console import Exit, Output
 from cli.embedded import Embedded, drop_of_file, open_embedded
 from cli.following import report_end, see_through
+from functions.ingest.data_manager import DIGEST_PREFIX
 from shared.bundle import CARD_NAME, WEIGHTS_NAME, parse_card
 from shared.domain.errors import InvalidOptionError
 from shared.domain.options import parse_options
+from shared.domain.submission import State, Submission
+from shared.ports.status import Stored
 from shared.settings import Settings
 
 
@@ -34,13 +40,20 @@ def run(
         if model is not None:
             asked["model"] = model_option(embedded, model)
         parse_options(asked)
-        token = secrets.token_hex(4) if rerun else None
-        stored = embedded.submit(drop_of_file(embedded.blobs, file, asked, rerun=token))
+        stored = _submit(embedded, file, asked, rerun=rerun)
         if not stored.value.state.final:
             stored = see_through(embedded, stored.value.id, output)
         return report_end(embedded, stored, output)
     finally:
         embedded.close()
+
+
+def _submit(embedded: Embedded, file: Path, asked: Mapping[str, str], *, rerun: bool) -> Stored[Submission]:
+    """Join what was begun or is done; what ended badly before is begun anew, since its reason may be gone."""
+    drop = drop_of_file(embedded.blobs, file, asked)
+    before = embedded.find(drop)
+    again = rerun or (before is not None and before.state.final and before.state is not State.SUCCEEDED)
+    return embedded.submit(replace(drop, rerun_token=secrets.token_hex(4)) if again else drop)
 
 
 def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
@@ -70,8 +83,12 @@ def model_option(embedded: Embedded, model: str) -> str:
         return model
     card_path = folder / CARD_NAME
     card = parse_card(card_path.read_bytes(), where=str(card_path))
-    kept = embedded.layout.adhoc_models / card.name / card.version
-    kept.mkdir(parents=True, exist_ok=True)
-    for name in (WEIGHTS_NAME, CARD_NAME):
-        shutil.copyfile(folder / name, kept / name)
-    return f"sha256:{card.digest}"
+    kept = embedded.layout.adhoc_models / card.digest
+    if not kept.is_dir():
+        fresh = Path(tempfile.mkdtemp(dir=embedded.layout.adhoc_models))
+        for name in (WEIGHTS_NAME, CARD_NAME):
+            shutil.copyfile(folder / name, fresh / name)
+        with suppress(OSError):  # Another process was first with the very same bundle.
+            fresh.rename(kept)
+        shutil.rmtree(fresh, ignore_errors=True)
+    return f"{DIGEST_PREFIX}{card.digest}"

@@ -5,26 +5,29 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.console import Exit, Output
 from cli.embedded import Embedded, open_embedded
+from cli.following import say_new
 from cli.inbox import Inbox
 from cli.serving import make_server
 from functions.ingest.schemas import StorageObject
 from functions.status.dependencies import service_over
-from shared.domain.errors import BlobNotFoundError, CelldropError, InputNotFoundError
+from shared.domain.errors import BlobNotFoundError, CelldropError, InputNotFoundError, SettingsError
 from shared.settings import Settings
+from shared.wiring import LocalLayout
 
 STEP_S = 0.1
 POLL_S = 0.5
+RETRY_S = 10.0
 
 
 def serve_forever(settings: Settings, port: int | None, output: Output) -> Exit:
     """Serve until interrupted; what was running then is taken up again at the next start."""
     embedded = open_embedded(settings)
-    embedded.layout.inbox.mkdir(parents=True, exist_ok=True)
-    embedded.layout.results.mkdir(parents=True, exist_ok=True)
+    _make_folders(embedded.layout)
     service = service_over(embedded.local.ports)
     server = make_server(service, port=settings.port if port is None else port)
     threading.Thread(target=server.serve_forever, daemon=True, name="http").start()
@@ -42,19 +45,47 @@ def serve_forever(settings: Settings, port: int | None, output: Output) -> Exit:
     return Exit.DONE
 
 
+def _make_folders(layout: LocalLayout) -> None:
+    if layout.inbox.is_symlink():
+        hint = "Move the link away; the inbox must be a folder of its own."
+        raise SettingsError("the inbox is a link", where=str(layout.inbox), hint=hint)
+    layout.inbox.mkdir(parents=True, exist_ok=True)
+    layout.results.mkdir(parents=True, exist_ok=True)
+
+
 def _loop(embedded: Embedded, stop: threading.Event, output: Output) -> None:
     inbox = Inbox(embedded.layout.inbox)
+    said: set[str] = set()
+    retries = _Retries()
     polled_s = 0.0
     while not stop.is_set():
         now_s = time.monotonic()
         if now_s - polled_s >= POLL_S:
             polled_s = now_s
-            _poll(embedded, inbox, now_s, output)
-        embedded.step()
+            _poll(embedded, inbox, retries, now_s, output)
+        say_new(embedded.step(), said, output)
         stop.wait(STEP_S)
 
 
-def _poll(embedded: Embedded, inbox: Inbox, now_s: float, output: Output) -> None:
+@dataclass(slots=True)
+class _Retries:
+    """Drops that could not be taken this time, each until it is due again."""
+
+    due_s: dict[Path, float] = field(default_factory=dict)
+
+    def later(self, file: Path, now_s: float) -> None:
+        self.due_s[file] = now_s + RETRY_S
+
+    def take_due(self, now_s: float) -> list[Path]:
+        due = [file for file, due_s in self.due_s.items() if due_s <= now_s]
+        for file in due:
+            del self.due_s[file]
+        return due
+
+
+def _poll(embedded: Embedded, inbox: Inbox, retries: _Retries, now_s: float, output: Output) -> None:
+    for file in retries.take_due(now_s):
+        inbox.forget(file)
     try:
         whole = inbox.poll(now_s)
     except InputNotFoundError as error:
@@ -63,7 +94,7 @@ def _poll(embedded: Embedded, inbox: Inbox, now_s: float, output: Output) -> Non
         return
     for file in whole:
         if not take_in(embedded, file, output):
-            inbox.forget(file)
+            retries.later(file, now_s)
 
 
 def take_in(embedded: Embedded, file: Path, output: Output) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.domain import owed
+from shared.domain.errors import CelldropError
 from shared.domain.submission import EntryKind, OutboxEntry, Submission, Topic
 from shared.messages import job_message, outcome_message
 from shared.ports.blobs import BlobStore
@@ -26,6 +27,7 @@ class Outbox:
         blobs: None where the process may not write results (ingest, dispatch, status).
         jobs: None where the process may not stop executions (ingest, a task).
         work_bucket: Where the parts lie.
+        results_bucket: Where results lie, and what losing finalizers left.
     """
 
     store: StatusStore
@@ -33,6 +35,7 @@ class Outbox:
     blobs: BlobStore | None = None
     jobs: JobRunner | None = None
     work_bucket: str = "work"
+    results_bucket: str = "results"
 
     def pay(self, stored: Stored[Submission]) -> Stored[Submission]:
         """Pay every entry that is due, then take it out of the record.
@@ -40,18 +43,25 @@ class Outbox:
         Idempotent: entries have constant ids and constant effects, and a crash between paying and taking out
         only pays again.
 
+        One entry that cannot be paid does not keep the others waiting.
+
         Raises:
-            UnavailableError: A receiver did not answer; what was not paid stays in the record.
+            CelldropError: The first that could not be paid; it stays in the record, as do others like it.
         """
         done: set[str] = set()
-        try:
-            for entry in stored.value.outbox:
-                if self._pays(entry, stored.read_at):
-                    self._pay_one(stored, entry)
-                    done.add(entry.id)
-        finally:
-            if done:
-                stored = update(self.store, stored.value.id, lambda record, _: owed.paid(record, done))
+        faults: list[CelldropError] = []
+        for entry in stored.value.outbox:
+            if not self._pays(entry, stored.read_at):
+                continue
+            try:
+                self._pay_one(stored, entry)
+                done.add(entry.id)
+            except CelldropError as error:
+                faults.append(error)
+        if done:
+            stored = update(self.store, stored.value.id, lambda record, _: owed.paid(record, done))
+        if faults:
+            raise faults[0]
         return stored
 
     def _pays(self, entry: OutboxEntry, now: datetime) -> bool:
@@ -93,9 +103,7 @@ class Outbox:
         assert self.blobs is not None
         for info in list(self.blobs.list(self.work_bucket, f"{record.id}/")):
             self.blobs.delete(self.work_bucket, info.ref.name)
-        if record.result is None:
-            return
-        kept = (record.result.prefix, f"{record.id}/{MANIFEST_NAME}")
-        for info in list(self.blobs.list(record.result.bucket, f"{record.id}/")):
+        kept = (record.result.prefix, f"{record.id}/{MANIFEST_NAME}") if record.result else ()
+        for info in list(self.blobs.list(self.results_bucket, f"{record.id}/")):
             if not info.ref.name.startswith(kept):
-                self.blobs.delete(record.result.bucket, info.ref.name)
+                self.blobs.delete(self.results_bucket, info.ref.name)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
+from shared.domain.errors import SettingsError
 from shared.ports.blobs import BlobStore
 from shared.ports.events import EventBus
 from shared.ports.jobs import JobRunner
@@ -98,7 +99,7 @@ def build_local(settings: Settings) -> LocalPorts:
     from shared.adapters.local.status import SqliteStatusStore  # noqa: PLC0415
 
     layout = LocalLayout(settings.home.resolve())
-    layout.state.mkdir(parents=True, exist_ok=True)
+    _make_home(layout)
     roots = {
         FILES_BUCKET: Path("/"),
         settings.inbox_bucket: layout.inbox,
@@ -136,6 +137,15 @@ def die_with_parent() -> None:
     from shared.adapters.local.jobs import die_with_parent as watch  # noqa: PLC0415
 
     watch()
+
+
+def _make_home(layout: LocalLayout) -> None:
+    try:
+        for folder in (layout.state, layout.adhoc_models):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        hint = "Give a folder that you may write to, with --out or CELLDROP_HOME."
+        raise SettingsError(f"the home cannot be made: {error.strerror}", where=str(layout.home), hint=hint) from error
 
 
 def _directories(roots: dict[str, Path], *ours: str) -> BlobStore:

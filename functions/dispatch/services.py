@@ -20,7 +20,7 @@ from shared.domain.errors import (
 from shared.domain.machine import Limits
 from shared.domain.options import parse_options
 from shared.domain.plan import Accelerator, Plan, Rates, Workload, make_plan
-from shared.domain.submission import EntryKind, Failure, Submission
+from shared.domain.submission import EntryKind, Failure, State, Submission
 from shared.messages import JobMessage
 from shared.outbox import Outbox
 from shared.ports.jobs import JobRequest, JobRunner
@@ -70,6 +70,10 @@ class Dispatch:
                     assert_never(message.kind)
         except (StaleWorkerError, IllegalTransitionError, SubmissionNotFoundError):
             return Dispatched.STALE
+        except CelldropError as error:
+            if error.retryable:
+                raise
+            return self._refuse(message, error)
         return self._start(stored.value, message)
 
     def _claim(self, message: JobMessage) -> Stored[Submission]:
@@ -87,7 +91,7 @@ class Dispatch:
         return update(
             self.store,
             message.submission_id,
-            lambda record, _: machine.claim_finalize(record, epoch=message.epoch, number=message.number),
+            lambda record, now: machine.claim_finalize(record, epoch=message.epoch, number=message.number, now=now),
         )
 
     def _start(self, record: Submission, message: JobMessage) -> Dispatched:
@@ -105,6 +109,21 @@ class Dispatch:
             return self._end(record, Dispatched.FAILED, lambda newest, now: machine.fail(newest, failure, now=now))
         self._note(record, execution)
         return Dispatched.STARTED
+
+    def _refuse(self, message: JobMessage, error: CelldropError) -> Dispatched:
+        """What can never be planned (an option or setting of another version, say) must not be delivered forever."""
+        failure = Failure(error.code, error.message, error.hint)
+
+        def change(newest: Submission, now: datetime) -> Submission:
+            if newest.state is not State.QUEUED or newest.epoch + 1 != message.epoch:
+                raise StaleWorkerError(f"{newest.id} is {newest.state}", expected="QUEUED")
+            return machine.fail(newest, failure, now=now)
+
+        try:
+            self.outbox.pay(update(self.store, message.submission_id, change))
+        except StaleWorkerError:
+            return Dispatched.STALE
+        return Dispatched.FAILED
 
     def _request(self, record: Submission, message: JobMessage) -> JobRequest:
         assert record.plan is not None

@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from functions.ingest.schemas import Drop, StorageObject, requested_options
-from shared.bundle import ModelCard
-from shared.domain.errors import BlobNotFoundError, InputChangedError, InputNotFoundError, InputTooLargeError
+from shared.bundle import CARD_NAME, ModelCard, parse_card
+from shared.domain.errors import (
+    BlobNotFoundError,
+    InputChangedError,
+    InputNotFoundError,
+    InputTooLargeError,
+    ModelNotFoundError,
+)
 from shared.domain.submission import ModelRef, ObjectRef
 from shared.domain.verdict import Verdict
 from shared.h5ad.judging import ModelNeeds, validate
@@ -16,6 +22,7 @@ from shared.ports.blobs import BlobInfo, BlobStore
 from shared.wiring import ADHOC_MODELS_BUCKET
 
 DIGEST_PREFIX = "sha256:"
+_SMALLER = "Split the file, or raise CELLDROP_MAX_INPUT_BYTES or CELLDROP_MAX_CELLS."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +42,12 @@ class Validator:
         info = pinned(self.blobs, source)
         if info.size_bytes > self.max_bytes:
             raise InputTooLargeError(
-                f"{info.size_bytes:,} bytes", expected=f"at most {self.max_bytes:,}", where=str(source)
+                f"{info.size_bytes:,} bytes", expected=f"at most {self.max_bytes:,}", where=str(source), hint=_SMALLER
             )
         verdict = validate(BlobSource(self.blobs, source, info.size_bytes), needs_of(card), matrix=matrix)
         if verdict.n_cells > self.max_cells:
             raise InputTooLargeError(
-                f"{verdict.n_cells:,} cells", expected=f"at most {self.max_cells:,}", where=str(source)
+                f"{verdict.n_cells:,} cells", expected=f"at most {self.max_cells:,}", where=str(source), hint=_SMALLER
             )
         return verdict
 
@@ -81,10 +88,13 @@ class IngestData:
     default_model: str
 
     def drop_of(self, event: StorageObject) -> Drop | None:
-        """The drop behind an event, with the options that the object carries; None when it is gone or replaced."""
-        bare = Drop(event.ref)
-        if bare.ignored:
-            return bare
+        """The drop behind an event, with the options that the object carries.
+
+        None for what is not a drop (a piece of a parallel upload, a folder's placeholder), and for what is gone or
+        replaced: the newer generation has an event of its own.
+        """
+        if Drop(event.ref).ignored:
+            return None
         try:
             info = pinned(self.blobs, event.ref)
         except (InputNotFoundError, InputChangedError):
@@ -100,6 +110,19 @@ class IngestData:
             InvalidBundleError: Its card breaks the format.
         """
         reference = asked or self.default_model
-        bucket = ADHOC_MODELS_BUCKET if reference.startswith(DIGEST_PREFIX) else self.models_bucket
-        card, prefix = find_model(self.blobs, bucket, reference)
+        if reference.startswith(DIGEST_PREFIX):
+            bucket, prefix = ADHOC_MODELS_BUCKET, f"{reference.removeprefix(DIGEST_PREFIX)}/"
+            card = self._adhoc_card(prefix)
+        else:
+            bucket = self.models_bucket
+            card, prefix = find_model(self.blobs, bucket, reference)
         return card, ModelRef(card.name, card.version, card.digest, bucket, prefix, card.cost)
+
+    def _adhoc_card(self, prefix: str) -> ModelCard:
+        where = f"{ADHOC_MODELS_BUCKET}/{prefix}"
+        try:
+            info = self.blobs.stat(ADHOC_MODELS_BUCKET, prefix + CARD_NAME)
+        except BlobNotFoundError as error:
+            hint = "Give the bundle's folder with --model."
+            raise ModelNotFoundError("no bundle of that digest", where=where, hint=hint) from error
+        return parse_card(self.blobs.read(info.ref), where=where)

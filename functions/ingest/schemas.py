@@ -13,7 +13,7 @@ from shared.domain.submission import ObjectRef, Requester
 METADATA_PREFIX = "celldrop-"
 MODEL_SEGMENT = "model="
 RERUN_KEY = "rerun"
-TEMPORARY_MARKS = ("/tmp/parallel_composite_uploads/", "/tmp/gsutil_parallel", "_component_")  # noqa: S108  # object names
+TEMPORARY_MARKS = ("/gcloud/tmp/parallel_composite_uploads/", "/gsutil/tmp/parallel_composite_uploads/")  # object names
 
 
 @dataclass(frozen=True, slots=True)

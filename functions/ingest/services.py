@@ -38,8 +38,8 @@ class Ingest:
     data: IngestData
     validate: Validate
 
-    def accept(self, drop: Drop) -> Stored[Submission] | None:
-        """Make, or join, the submission of a drop; None for what is not a drop.
+    def accept(self, drop: Drop) -> Stored[Submission]:
+        """Make, or join, the submission of a drop.
 
         Idempotent: the id comes from the drop, the record is created only where none is, and the outbox has
         constant ids. A crash before the create leaves nothing, so that a redelivery starts afresh.
@@ -47,8 +47,6 @@ class Ingest:
         Raises:
             UnavailableError: A store or bus did not answer; deliver the event again.
         """
-        if drop.ignored:
-            return None
         request = Request(drop.source, drop.options, drop.rerun_token, drop.requester)
         try:
             stored = self._join(request)

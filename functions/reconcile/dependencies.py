@@ -12,7 +12,8 @@ from shared.wiring import Ports, build_ports
 
 def build_reconcile(settings: Settings, ports: Ports) -> Reconcile:
     """The service over given ports."""
-    outbox = Outbox(ports.store, ports.bus, ports.blobs, ports.jobs, settings.work_bucket)
+    buckets = (settings.work_bucket, settings.results_bucket)
+    outbox = Outbox(ports.store, ports.bus, ports.blobs, ports.jobs, *buckets)
     return Reconcile(ports.store, outbox, ports.jobs, settings.limits)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,6 +16,8 @@ from shared.outbox import Outbox
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRunner
 from shared.ports.status import StatusStore, Stored
 from shared.updates import update
+
+log = logging.getLogger(__name__)
 
 OPEN_STATES = tuple(state for state in State if state not in FINAL_STATES)
 OVER = frozenset({ExecutionState.SUCCEEDED, ExecutionState.FAILED, ExecutionState.CANCELLED})
@@ -41,13 +44,20 @@ class Reconcile:
 
     def sweep(self) -> Sweep:
         """One pass. Idempotent: each mend is a conditional write from the state that it mends."""
+        return self.mend_all(self._due())
+
+    def mend_all(self, due: Iterable[Stored[Submission]]) -> Sweep:
+        """Mend each of some submissions."""
         done = Sweep()
-        for stored in self._due():
+        for stored in due:
             try:
                 if self.mend(stored):
                     done.mended.append(stored.value.id)
             except CelldropError as error:
                 done.faults.append(f"{stored.value.id}: {error.code}: {error.message}")
+            except Exception as error:
+                log.exception("reconcile: unexpected fault", extra={"submission": stored.value.id})
+                done.faults.append(f"{stored.value.id}: {type(error).__name__}: {error}")
         return done
 
     def mend(self, stored: Stored[Submission]) -> bool:
@@ -67,8 +77,8 @@ class Reconcile:
         return True
 
     def _due(self) -> Iterable[Stored[Submission]]:
-        found = self.store.find(OPEN_STATES, limit=self.batch)
-        found += self.store.find(with_outbox=True, limit=self.batch)
+        found = self.store.find(OPEN_STATES, limit=self.batch, oldest_first=True)
+        found += self.store.find(with_outbox=True, limit=self.batch, oldest_first=True)
         return {stored.value.id: stored for stored in found}.values()
 
     @staticmethod
@@ -116,9 +126,9 @@ class Reconcile:
         report = self._report(record)
         expired = record.lease is None or now >= record.lease.expires_at
         if report.state in OVER:
-            return self._requeue(report.problem or f"the execution {report.state} before its first task reported")
+            return self._requeue(report, f"the execution {report.state} before its first task reported")
         if expired and report.state is not ExecutionState.RUNNING:
-            return self._requeue("nobody started to work on it in time")
+            return self._requeue(report, "nobody started to work on it in time")
         return None
 
     def _lost_run(self, record: Submission, now: datetime) -> machine.Change | None:
@@ -130,12 +140,12 @@ class Reconcile:
         report = self._report(record)
         over = report.state in OVER
         if over or (silent and report.state is not ExecutionState.RUNNING):
-            return self._requeue(report.problem or _failure_of(task.value for task in tasks) or "its tasks fell silent")
+            return self._requeue(report, "its tasks fell silent", _failure_of(task.value for task in tasks))
         return None
 
     def _lost_after_receipts(self, record: Submission, *, silent: bool) -> machine.Change | None:
-        over = self._report(record).state in OVER and record.finalize_started == record.finalize_attempts
-        if silent or over:
+        first = record.finalize_attempts == 0  # Later ones were started by dispatch, which may not have noted them.
+        if silent or (first and self._report(record).state in OVER):
             return lambda newest, at: machine.request_finalizer(newest, now=at, limits=self.limits)
         return None
 
@@ -146,8 +156,14 @@ class Reconcile:
         problem = record.last_problem or "the one who wrote the results fell silent"
         return lambda newest, at: machine.release_finalizer(newest, problem=problem, now=at, limits=self.limits)
 
-    def _requeue(self, problem: str) -> machine.Change:
-        return lambda newest, at: machine.requeue(newest, problem=problem, now=at, limits=self.limits)
+    def _requeue(self, report: ExecutionReport, otherwise: str, detail: str = "") -> machine.Change:
+        problem = ": ".join(part for part in (report.problem, detail) if part) or otherwise
+        interrupted = report.state is ExecutionState.CANCELLED
+
+        def change(newest: Submission, now: datetime) -> Submission:
+            return machine.requeue(newest, problem=problem, now=now, limits=self.limits, interrupted=interrupted)
+
+        return change
 
     def _report(self, record: Submission) -> ExecutionReport:
         """Of all executions started for the epoch: running if any may still do something, else the latest news."""

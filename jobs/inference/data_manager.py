@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import google_crc32c
@@ -98,12 +98,13 @@ class InferenceData:
             self.blobs.delete(self.results_bucket, info.ref.name)
 
 
-def input_crc32c(job: Job) -> int:
+def input_crc32c(job: Job, beat: Callable[[], None]) -> int:
     """The input's checksum: the store's own, or reckoned by reading it through once."""
     if job.input.crc32c is not None:
         return job.input.crc32c
     checksum = google_crc32c.Checksum()  # type: ignore[no-untyped-call]  # the package ships no types
     for chunk in _chunks(job.source):
+        beat()
         checksum.update(chunk)  # type: ignore[no-untyped-call]  # likewise
     digest: bytes = checksum.digest()  # type: ignore[no-untyped-call]  # likewise
     return int.from_bytes(digest, "big")

@@ -25,8 +25,16 @@ def build_task(settings: Settings, ports: Ports, environment: TaskEnvironment) -
 
 def build_protocol(settings: Settings, ports: Ports, computation: Computation) -> Task:
     """The protocol over given ports and any computation."""
-    outbox = Outbox(ports.store, ports.bus, ports.blobs, work_bucket=settings.work_bucket)
+    outbox = Outbox(
+        ports.store, ports.bus, ports.blobs, work_bucket=settings.work_bucket, results_bucket=settings.results_bucket
+    )
     finalizer = Finalizer(
-        ports.store, outbox, computation, settings.limits, lambda: secrets.token_hex(6), time.monotonic
+        ports.store,
+        outbox,
+        computation,
+        settings.limits,
+        lambda: secrets.token_hex(6),
+        time.monotonic,
+        renewal_s=settings.finalize_lease_s / 6,
     )
     return Task(ports.store, outbox, computation, finalizer, time.monotonic)

@@ -66,7 +66,8 @@ class Finalizer:
 
     def _take_lease(self, me: TaskIdentity, token: str) -> Stored[Submission]:
         def change(record: Submission, tasks: Sequence[TaskRecord], now: datetime) -> Submission:
-            return machine.begin_finalizing(record, tasks, epoch=me.epoch, token=token, now=now, limits=self.limits)
+            held = machine.begin_finalizing(record, tasks, epoch=me.epoch, token=token, now=now, limits=self.limits)
+            return machine.note_execution(held, epoch=me.epoch, execution=me.execution)
 
         return self.store.transact(me.submission_id, change)
 

@@ -150,7 +150,7 @@ class Results:
         return Manifest(
             submission_id=record.id,
             epoch=record.epoch,
-            input=input_facts(replace(self.job.input, crc32c=input_crc32c(self.job))),
+            input=input_facts(replace(self.job.input, crc32c=input_crc32c(self.job, self.beat))),
             model=model_facts(self.job.card, record.model),
             options=Choices(
                 requested=dict(record.requested),

@@ -64,8 +64,12 @@ class Task:
         rows = record.plan.rows_of(me.index)
         slot = self._open_slot(me, rows)
         if slot.task.receipt is None:
-            receipt = self.computation.annotate(record, rows, me.part_name, slot.beat)
-            slot.write(replace(slot.task, rows_done=len(rows), receipt=receipt))
+            try:
+                receipt = self.computation.annotate(record, rows, me.part_name, slot.beat)
+            except CelldropError as error:
+                slot.note(error)
+                raise
+            slot.write(replace(slot.task, rows_done=len(rows), failure=None, receipt=receipt))
 
     def _adopt(self, me: TaskIdentity) -> Submission:
         """The task's first act: its execution owns the epoch, or it stops here."""
@@ -133,6 +137,12 @@ class _Slot:
     def beat(self, rows_done: int) -> None:
         self._rows_done = rows_done
         self._beat_when_due()
+
+    def note(self, error: CelldropError) -> None:
+        """Leave word of why this attempt ends, for whoever has to tell it; that word is not worth a second fault."""
+        if not isinstance(error, StaleWorkerError):
+            with suppress(CelldropError):
+                self.write(replace(self.task, failure=failure_of(error)))
 
     def write(self, task: TaskRecord) -> None:
         version = self._stored.version if self._stored else None

@@ -35,12 +35,3 @@ def thin(count_ng: sp.csr_matrix, lowest: float, generator: np.random.Generator)
     )
     thinned.eliminate_zeros()
     return thinned
-
-
-def pool(count_ng: sp.csr_matrix, class_n: npt.NDArray[np.int64], generator: np.random.Generator) -> sp.csr_matrix:
-    """The cells as if sequenced more deeply: to each the counts of a random cell of its own label are added."""
-    partner_n = np.arange(len(class_n))
-    for label in np.unique(class_n):
-        cells = np.flatnonzero(class_n == label)
-        partner_n[cells] = generator.permutation(cells)
-    return sp.csr_matrix(count_ng + count_ng[partner_n])

@@ -132,13 +132,13 @@ def _unusable(refusals: Sequence[Finding], path: Path) -> InputError:
 
 
 def _features(facts: FileFacts, genes_path: str, path: Path) -> Features:
-    """The first column of symbols and the first of Ensembl ids; an index of neither kind stands in for symbols."""
+    """The first column of symbols and the first of Ensembl ids; an index of no known kind stands in for symbols."""
     table = facts.genes_of(genes_path)
     if table is None or not table.columns:
         raise NoMatrixError("the matrix has no gene names", where=f"{path}: {genes_path}")
     symbols = _identifiers(table, GeneIds.SYMBOL)
     ensembl = _identifiers(table, GeneIds.ENSEMBL)
-    if not symbols and not ensembl:
+    if not symbols and describe_column(table.columns[0]).kind is GeneIds.UNKNOWN:
         symbols = tuple(identifier or None for identifier in table.columns[0].ids)
     return Features(symbol=symbols, ensembl=ensembl)
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 
-from jobs.modeling.expression import log_normalise, pool, thin
+from jobs.modeling.expression import log_normalise, thin
 from jobs.modeling.features import (
     GeneStatistics,
     choose_genes,
@@ -87,17 +87,16 @@ def _design(cells: LabelledCells, expression_ng: sp.csr_matrix, settings: Traini
         chosen_f=chosen_f,
         mean_f=statistics.mean_g[chosen_f].astype(np.float32),
         std_f=statistics.std_g[chosen_f].astype(np.float32),
-        prior_f=_prior(statistics, chosen_f, settings),
+        prior_f=_prior(statistics, chosen_f, settings.prior_power),
     )
 
 
-def _prior(statistics: GeneStatistics, chosen_f: npt.NDArray[np.int64], settings: TrainingSettings) -> Float32s:
-    """Genes that tell the labels apart, and are measured well, may carry more weight; scaled to a mean square of 1.
+def _prior(statistics: GeneStatistics, chosen_f: npt.NDArray[np.int64], power: float) -> Float32s:
+    """Genes that tell the labels apart may carry more weight; scaled to a mean square of 1.
 
-    F - 1 estimates a gene's signal between labels relative to its noise: without a difference F is 1 on average.
+    F - 1 estimates a gene's variance between labels relative to that within: without a difference F is 1 on average.
     """
-    signal_f = np.maximum(statistics.f_g[chosen_f] - 1.0, _LEAST_SIGNAL) ** settings.prior_power
-    prior_f = signal_f * statistics.std_g[chosen_f] ** settings.spread_power
+    prior_f = np.maximum(statistics.f_g[chosen_f] - 1.0, _LEAST_SIGNAL) ** power
     return np.asarray(prior_f / np.sqrt(np.square(prior_f).mean()), dtype=np.float32)
 
 
@@ -107,21 +106,15 @@ def _problem(
     class_n = torch.from_numpy(cells.class_n)
     n_labels = len(cells.labels)
     balanced = settings.class_weights is ClassWeights.BALANCED
-    others = [log_normalise(count_ng) for count_ng in _added(cells, settings)]
-    parts = [sp.csr_matrix(part_ng[:, design.chosen_f]) for part_ng in (expression_ng, *others)]
+    parts = [sp.csr_matrix(expression_ng[:, design.chosen_f])]
+    if settings.thinned_to is not None:
+        thinned_ng = thin(cells.value_ng, settings.thinned_to, np.random.default_rng(settings.seed))
+        parts.append(sp.csr_matrix(log_normalise(thinned_ng)[:, design.chosen_f]))
     return Problem(
         z_nf=_standardised(sp.csr_matrix(sp.vstack(parts)), design),
         class_n=class_n.repeat(len(parts)),
         weight_l=balanced_weights(class_n, n_labels) if balanced else torch.ones(n_labels),
     )
-
-
-def _added(cells: LabelledCells, settings: TrainingSettings) -> Iterator[sp.csr_matrix]:
-    generator = np.random.default_rng(settings.seed)
-    if settings.thinned_to is not None:
-        yield thin(cells.value_ng, settings.thinned_to, generator)
-    if settings.pooled:
-        yield pool(cells.value_ng, cells.class_n, generator)
 
 
 def _standardised(expression_nf: sp.csr_matrix, design: _Design) -> torch.Tensor:

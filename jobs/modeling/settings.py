@@ -27,19 +27,16 @@ class TrainingSettings:
         features_source: What the card says of it.
         n_genes: At most so many genes, those with the largest F over the labels.
         prior_power: How much more weight an informative gene may carry: the standard deviation of the prior of its
-            weights is proportional to max(F - 1, 0.05) ** prior_power; 0 treats all genes alike, as plain ridge does.
-        spread_power: Likewise how much more a gene that is measured well may carry: proportional to the standard
-            deviation of its expression ** spread_power. Rare genes, which standardising blows up, are held back by it.
+            weights is proportional to max(F - 1, 0.05) ** prior_power. At 1/2 the prior's variance is proportional to
+            the estimated signal between labels, as empirical Bayes has it; 0 treats all genes alike, as plain ridge.
         strengths: Ridge penalties to choose from by cross-validation.
         thinned_to: Each cell is trained on a second time with a share of its counts, drawn from this to 1, so that the
             model holds on shallower data; None leaves that out.
-        pooled: Whether each cell is trained on once more with the counts of another cell of its label added, so that
-            the model holds on deeper data.
         held_out_share: Of each label's cells, kept aside for the metrics.
         refit_on_all: Whether the final weights are fitted to all cells, held-out ones included, with the settings
             that were measured without them.
-        max_cells: More cells than this are sampled. It bounds the memory, at 12 bytes x max_cells x n_genes with both
-            kinds of added cells.
+        max_cells: More cells than this are sampled. It bounds the memory at 8 bytes x max_cells x n_genes, and that
+            again while it is prepared.
         max_abstained: Share of the cells that the threshold may make abstain.
         trained_at: Date for the card; None keeps the bundle's bytes free of it.
         command: What would repeat this, for the card.
@@ -57,17 +54,15 @@ class TrainingSettings:
     n_genes: int = 3_000
     min_cells_per_gene: int = 10
     min_cells_per_label: int = 20
-    prior_power: float = 0.4
-    spread_power: float = 0.5
+    prior_power: float = 0.5
     strengths: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03)
     thinned_to: float | None = 0.3
-    pooled: bool = True
     class_weights: ClassWeights = ClassWeights.BALANCED
     n_folds: int = 3
     held_out_share: float = 0.2
     refit_on_all: bool = True
     max_iterations: int = 40
     max_cells: int = 50_000
-    max_abstained: float = 0.05
+    max_abstained: float = 0.01
     trained_at: str | None = None
     command: str = ""

@@ -247,6 +247,12 @@ class StaleWorkerError(CelldropError):
     code = "STALE_WORKER"
 
 
+class InterruptedRunError(CelldropError):
+    """Whoever started the command stopped it; running it again goes on."""
+
+    code = "INTERRUPTED"
+
+
 # --- Stores and buses: raised by adapters --------------------------------------------------------------------------
 
 

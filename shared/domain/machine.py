@@ -50,6 +50,9 @@ ARROWS: Mapping[State, frozenset[State]] = {
 }
 
 
+AT_WORK = frozenset({State.DISPATCHING, State.RUNNING, State.FINALIZING})
+"""States in which an execution has something to do."""
+
 Change: TypeAlias = Callable[[Submission, datetime], Submission]
 """From the newest record and the server's time to what it becomes; raises to write nothing."""
 
@@ -59,6 +62,8 @@ class Limits:
     """How long and how often before something is given up.
 
     Attributes:
+        max_attempts: Dispatches that were lost by their own doing.
+        max_epochs: Dispatches of all kinds, interrupted ones and waits for capacity included.
         dispatch_lease: From the claim to the first task's own record.
         finalize_lease: Without renewal by the finalizer.
         heartbeat: Silence of all tasks after which an execution that does not run is dead.
@@ -66,6 +71,7 @@ class Limits:
     """
 
     max_attempts: int = 3
+    max_epochs: int = 50
     max_finalize_attempts: int = 5
     dispatch_lease: timedelta = timedelta(minutes=10)
     finalize_lease: timedelta = timedelta(minutes=5)
@@ -136,7 +142,7 @@ def note_execution(record: Submission, *, epoch: int, execution: str) -> Submiss
     Raises:
         StaleWorkerError: When the epoch is over.
     """
-    if record.state.final or record.epoch != epoch:
+    if record.state not in AT_WORK or record.epoch != epoch:
         raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected=f"epoch {epoch}")
     if execution in record.executions:
         return record
@@ -160,7 +166,7 @@ def adopt(record: Submission, *, epoch: int, execution: str, now: datetime) -> S
     return note_execution(running, epoch=epoch, execution=execution)
 
 
-def claim_finalize(record: Submission, *, epoch: int, number: int) -> Submission:
+def claim_finalize(record: Submission, *, epoch: int, number: int, now: datetime) -> Submission:
     """Take on a request for a finalize-only execution, once.
 
     Raises:
@@ -168,7 +174,8 @@ def claim_finalize(record: Submission, *, epoch: int, number: int) -> Submission
     """
     if record.state is not State.RUNNING or record.epoch != epoch or record.finalize_started >= number:
         raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected="one to finalize")
-    return replace(record, finalize_started=number, outbox=owed.without(record, EntryKind.FINALIZE))
+    kept = owed.without(record, EntryKind.FINALIZE)
+    return replace(record, finalize_started=number, changed_at=now, outbox=kept)
 
 
 def return_finalize(record: Submission, *, epoch: int, number: int, now: datetime) -> Submission:
@@ -192,7 +199,8 @@ def begin_finalizing(
     """
     if record.epoch != epoch or record.state is not State.RUNNING or not receipts_complete(record, tasks):
         raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected="all receipts in")
-    return replace(_move(record, State.FINALIZING, now), lease=Lease(token, now + limits.finalize_lease))
+    moved = _move(record, State.FINALIZING, now)
+    return replace(moved, lease=Lease(token, now + limits.finalize_lease), waiting_since=None)
 
 
 def renew(record: Submission, *, epoch: int, token: str, now: datetime, limits: Limits) -> Submission:
@@ -237,12 +245,20 @@ def commit(
 # --- When something is lost ----------------------------------------------------------------------------------------
 
 
-def requeue(record: Submission, *, problem: str, now: datetime, limits: Limits) -> Submission:
-    """Give a lost dispatch or run back to the queue; fail when the attempts are spent."""
-    if record.attempts >= limits.max_attempts:
-        return fail(record, _exhausted(f"{record.attempts} attempts were lost; the last one: {problem}"), now=now)
+def requeue(
+    record: Submission, *, problem: str, now: datetime, limits: Limits, interrupted: bool = False
+) -> Submission:
+    """Give a lost dispatch or run back to the queue; fail when the attempts are spent.
+
+    Args:
+        interrupted: The platform, or whoever runs it, ended it: that says nothing of the work and costs no attempt,
+            as long as there are epochs left.
+    """
+    spent = record.attempts - interrupted
+    if spent >= limits.max_attempts or record.epoch >= limits.max_epochs:
+        return fail(record, _exhausted(f"{record.epoch} attempts were lost; the last one: {problem}"), now=now)
     back = _back_to_queue(record, now)
-    return replace(back, last_problem=problem)
+    return replace(back, attempts=spent, last_problem=problem)
 
 
 def release_finalizer(record: Submission, *, problem: str, now: datetime, limits: Limits) -> Submission:
@@ -264,7 +280,8 @@ def request_finalizer(record: Submission, *, now: datetime, limits: Limits) -> S
     unanswered = record.finalize_started < record.finalize_attempts
     n = record.finalize_attempts if unanswered else record.finalize_attempts + 1
     if n > limits.max_finalize_attempts:
-        return fail(record, _exhausted(f"nobody wrote the results in {n - 1} tries"), now=now)
+        why = f"; the last problem: {record.last_problem}" if record.last_problem else ""
+        return fail(record, _exhausted(f"the results could not be written in {n - 1} more tries{why}"), now=now)
     return replace(owed.queue(record, owed.finalize(record, n)), finalize_attempts=n, changed_at=now)
 
 
@@ -306,7 +323,12 @@ def fail(record: Submission, failure: Failure, *, now: datetime) -> Submission:
 
 def cancel(record: Submission, *, now: datetime, reason: str = "cancelled by request") -> Submission:
     """End because somebody asked for it."""
-    return _end(record, State.CANCELLED, Failure("CANCELLED", reason), now)
+    return _end(
+        record,
+        State.CANCELLED,
+        Failure("CANCELLED", reason, "Run it again with a rerun token to have it after all."),
+        now,
+    )
 
 
 # --- Questions ----------------------------------------------------------------------------------------------------

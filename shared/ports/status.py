@@ -92,12 +92,18 @@ class StatusStore(Protocol):
         ...
 
     def find(
-        self, states: Iterable[State] = (), *, limit: int = 100, with_outbox: bool = False
+        self,
+        states: Iterable[State] = (),
+        *,
+        limit: int = 100,
+        with_outbox: bool = False,
+        oldest_first: bool = False,
     ) -> list[Stored[Submission]]:
         """Submissions in any of the states (all when empty), latest first.
 
         Args:
-            with_outbox: Only those that still owe a message.
+            with_outbox: Only those that still owe something.
+            oldest_first: The other way round, so that a bounded look starves nobody.
         """
         ...
 

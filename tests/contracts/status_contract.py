@@ -181,6 +181,7 @@ class StatusStoreContract:
         store.replace(plain("a"), if_version=first.version)
         assert [stored.value.id for stored in store.find()] == ["b", "c", "a"]
         assert [stored.value.id for stored in store.find(limit=2)] == ["b", "c"]
+        assert [stored.value.id for stored in store.find(limit=2, oldest_first=True)] == ["a", "c"]
 
     def test_what_is_found_is_as_it_would_be_got(self, store: StatusStore) -> None:
         store.create(full())

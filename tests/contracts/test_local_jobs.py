@@ -229,4 +229,4 @@ def test_an_execution_of_another_process_runs_as_long_as_that_process(tmp_path: 
     other.kill()
     other.communicate()
     report = mine.describe(name)
-    assert (report.state, report.problem) == (ExecutionState.FAILED, "the process that supervised it is gone")
+    assert (report.state, report.problem) == (ExecutionState.CANCELLED, "the process that supervised it is gone")

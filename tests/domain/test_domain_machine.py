@@ -145,9 +145,9 @@ def test_a_released_finalizer_leads_to_a_finalize_only_execution() -> None:
 
 def test_a_finalize_request_is_taken_on_once() -> None:
     lost = machine.release_finalizer(finalizing(), problem="silent", now=NOW, limits=LIMITS)
-    taken = machine.claim_finalize(lost, epoch=1, number=1)
+    taken = machine.claim_finalize(lost, epoch=1, number=1, now=NOW)
     with pytest.raises(StaleWorkerError):
-        machine.claim_finalize(taken, epoch=1, number=1)
+        machine.claim_finalize(taken, epoch=1, number=1, now=NOW)
 
 
 def test_an_unanswered_finalize_request_is_repeated_under_its_number() -> None:
@@ -160,7 +160,7 @@ def test_finalizers_are_not_asked_for_forever() -> None:
     record = running()
     for number in (1, 2):
         record = machine.claim_finalize(
-            machine.request_finalizer(record, now=NOW, limits=LIMITS), epoch=1, number=number
+            machine.request_finalizer(record, now=NOW, limits=LIMITS), epoch=1, number=number, now=NOW
         )
     ended = machine.request_finalizer(record, now=NOW, limits=LIMITS)
     assert ended.failure is not None
@@ -248,7 +248,7 @@ def _apply(record: Submission, event: str, now: datetime) -> Submission:  # noqa
         case "request":
             return machine.request_finalizer(record, now=now, limits=LIMITS)
         case "claim_finalize":
-            return machine.claim_finalize(record, epoch=epoch, number=record.finalize_attempts)
+            return machine.claim_finalize(record, epoch=epoch, number=record.finalize_attempts, now=now)
         case "give_up":
             return machine.give_up_finalizing(record, epoch=epoch, token=token, problem="p", now=now)
         case "capacity":

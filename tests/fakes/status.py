@@ -59,7 +59,12 @@ class MemoryStatusStore(StatusStore):
 
     @override
     def find(
-        self, states: Iterable[State] = (), *, limit: int = 100, with_outbox: bool = False
+        self,
+        states: Iterable[State] = (),
+        *,
+        limit: int = 100,
+        with_outbox: bool = False,
+        oldest_first: bool = False,
     ) -> list[Stored[Submission]]:
         wanted = set(states)
         with call(self.hook, "status.find"), self._lock:
@@ -68,7 +73,8 @@ class MemoryStatusStore(StatusStore):
                 for stored in reversed(self.records.values())
                 if (not wanted or stored.value.state in wanted) and (stored.value.outbox or not with_outbox)
             ]
-        return sorted(found, key=lambda stored: stored.created_at, reverse=True)[:limit]
+        latest_first = sorted(found, key=lambda stored: stored.created_at, reverse=True)
+        return (latest_first[::-1] if oldest_first else latest_first)[:limit]
 
     @override
     def history(self, submission_id: str) -> list[HistoryEntry]:

@@ -130,6 +130,57 @@ def test_a_file_that_is_not_there_is_refused(celldrop: Celldrop) -> None:
     assert (done.status, done.json["code"]) == (3, "INPUT_NOT_FOUND")
 
 
+def test_two_files_of_one_name_keep_their_own_results(celldrop: Celldrop, small: Path, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / small.name
+    other.parent.mkdir()
+    shutil.copy(small, other)
+    first, second = celldrop("run", small, "--json"), celldrop("run", other, "--json")
+    assert first.folder != second.folder
+    names = {path.resolve() for path in (tmp_path / "home").iterdir() if path.is_symlink()}
+    assert names == {first.folder, second.folder}
+
+
+def test_a_file_called_inbox_does_not_become_the_inbox(celldrop: Celldrop, small: Path, tmp_path: Path) -> None:
+    done = celldrop("run", small.rename(tmp_path / "inbox.h5ad"), "--json")
+    assert done.status == 0, done.stderr
+    assert not (tmp_path / "home" / "inbox").is_symlink()
+
+
+def test_what_was_rejected_is_tried_anew_when_asked_again(
+    celldrop: Celldrop, small: Path, celltypist_models: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    first = celldrop("run", small, "--json", CELLDROP_MODELS_DIR=str(models))
+    assert (first.status, first.json["code"]) == (2, "MODEL_NOT_FOUND")
+    shutil.copytree(celltypist_models, models, dirs_exist_ok=True)
+    assert celldrop("run", small, "--json", CELLDROP_MODELS_DIR=str(models)).status == 0
+
+
+def test_results_that_were_removed_are_named_as_such(celldrop: Celldrop, small: Path, tmp_path: Path) -> None:
+    celldrop("run", small, "--json")
+    shutil.rmtree(tmp_path / "home" / "results")
+    done = celldrop("run", small, "--json")
+    assert done.json["code"] == "RESULT_FILE_NOT_FOUND"
+    assert celldrop("run", small, "--json", "--rerun").status == 0
+
+
+def test_a_home_that_cannot_be_made_is_named_as_such(celldrop: Celldrop, small: Path) -> None:
+    done = celldrop("run", small, "--json", "--out", small / "below")
+    assert (done.status, done.json["code"]) == (2, "INVALID_SETTING")
+
+
+def test_an_interrupted_run_says_so_and_can_go_on(
+    celldrop: Celldrop, environment: dict[str, str], small: Path, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        process = start(environment, "run", small)
+        wait_for_task(tmp_path / "home", process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert celldrop("run", small, "--json").status == 0
+
+
 def test_an_unknown_command_is_a_usage_error(celldrop: Celldrop) -> None:
     assert celldrop("annotate").status == 2
 

@@ -129,9 +129,7 @@ class House:
         return Drop(self.source, options or {}, rerun, Requester(who) if who else None)
 
     def accept(self, options: dict[str, str] | None = None, who: str | None = None) -> Stored[Submission]:
-        stored = self.ingest.accept(self.drop(options, who))
-        assert stored is not None
-        return stored
+        return self.ingest.accept(self.drop(options, who))
 
     def deliver(self) -> list[Dispatched]:
         return [self.dispatch.handle(parse_job(message.data)) for message in self.bus.take(Topic.JOBS)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from shared.domain.errors import NoCapacityError, SettingsError, UnavailableError
 from shared.domain.submission import State, Topic
 from shared.messages import parse_job
@@ -71,6 +73,15 @@ def test_a_start_that_can_never_work_fails_with_its_reason(house: House) -> None
     failure = house.only().failure
     assert failure is not None
     assert failure.code == "INVALID_SETTING"
+
+
+def test_what_can_never_be_planned_fails_with_its_reason(house: House) -> None:
+    stored = house.accept()
+    house.store.replace(replace(stored.value, requested={"tasks": "of another version"}), if_version=stored.version)
+    assert house.deliver() == ["failed"]
+    failure = house.only().failure
+    assert failure is not None
+    assert failure.code == "INVALID_OPTION"
 
 
 def test_an_execution_that_was_cancelled_while_it_started_is_stopped(house: House) -> None:

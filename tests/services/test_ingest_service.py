@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from functions.ingest.schemas import Drop, parse_storage_event, requested_options
+from functions.ingest.schemas import parse_storage_event, requested_options
 from shared.domain.errors import InputChangedError, InvalidMessageError, UnavailableError
-from shared.domain.submission import EntryKind, ObjectRef, State, Topic
+from shared.domain.submission import EntryKind, State, Topic
 from tests.fakes.calls import FailNext
 from tests.services.house import House, refusing_verdict
 
@@ -55,7 +55,6 @@ def test_a_file_replaced_before_it_was_read_is_rejected(house: House, monkeypatc
     monkeypatch.setattr(house, "verdict", None)
     ingest = house.ingest.__class__(house.store, house.ingest.outbox, house.ingest.data, changed)  # type: ignore[arg-type]
     stored = ingest.accept(house.drop())
-    assert stored is not None
     assert stored.value.failure is not None
     assert stored.value.failure.code == "INPUT_CHANGED"
 
@@ -119,8 +118,15 @@ def test_a_rerun_token_makes_a_new_submission(house: House) -> None:
     ],
 )
 def test_pieces_of_uploads_and_folders_are_not_drops(house: House, name: str) -> None:
-    assert house.ingest.accept(Drop(ObjectRef("inbox", name, 1))) is None
-    assert house.store.find() == []
+    generation = house.blobs.write("inbox", name, [b"piece"]).ref.generation
+    event = parse_storage_event({"bucket": "inbox", "name": name, "generation": str(generation)})
+    assert house.ingest.data.drop_of(event) is None
+
+
+def test_an_ordinary_name_is_never_taken_for_a_piece_of_an_upload(house: House) -> None:
+    generation = house.blobs.write("inbox", "my_component_1.h5ad", [b"cells"]).ref.generation
+    event = parse_storage_event({"bucket": "inbox", "name": "my_component_1.h5ad", "generation": str(generation)})
+    assert house.ingest.data.drop_of(event) is not None
 
 
 def test_options_ride_on_metadata_and_on_the_path() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from jobs.inference.protocol import Ended
@@ -158,6 +160,94 @@ def test_a_losers_leftovers_are_swept_and_the_result_stays(house: House) -> None
     assert record.result is not None
     names = [info.ref.name for info in house.blobs.list("results")]
     assert names == [record.result.manifest.name, f"{submission}/manifest.json"]
+
+
+def test_an_entry_that_cannot_be_paid_does_not_keep_the_others_waiting(house: House) -> None:
+    started(house).run_task(0)
+    house.jobs.end(house.jobs.latest, ExecutionState.FAILED, "out of memory")
+
+    def no_cancelling(name: str) -> None:
+        if name == "jobs.cancel":
+            raise UnavailableError("no answer")
+
+    house.jobs.hook = no_cancelling
+    house.reconcile.sweep()
+    assert house.deliver() == ["started"]
+    house.jobs.hook = lambda _: None
+    house.reconcile.sweep()
+    assert house.only().outbox == ()
+
+
+def test_what_was_interrupted_from_outside_costs_no_attempt(house: House) -> None:
+    house.accept()
+    for _ in range(2 * LIMITS.max_attempts):
+        house.deliver()
+        house.jobs.end(house.jobs.latest, ExecutionState.CANCELLED, "the process that supervised it is gone")
+        house.reconcile.sweep()
+    assert (house.only().state, house.only().attempts) == (State.QUEUED, 0)
+
+
+def test_the_oldest_is_never_starved(house: House) -> None:
+    first = house.accept().value.id
+    house.bus.take(Topic.JOBS)
+    for number in range(5):
+        house.later(seconds=1)
+        house.ingest.accept(house.drop(rerun=str(number)))
+    house.bus.take(Topic.JOBS)
+    house.later(minutes=11)
+    replace(house.reconcile, batch=1).sweep()
+    assert [first in message.id for message in house.bus.messages(Topic.JOBS)] == [True]
+
+
+def test_leftovers_of_a_submission_that_never_succeeded_are_swept_too(house: House) -> None:
+    started(house).run_task(0)
+    house.blobs.write("results", f"{house.only().id}/1-killed/annotations.parquet", [b"half"])
+    house.cancel()
+    house.later(minutes=16)
+    house.reconcile.sweep()
+    assert list(house.blobs.list("results")) == []
+
+
+def test_a_task_leaves_word_of_why_it_failed(house: House) -> None:
+    started(house)
+
+    def full() -> None:
+        raise UnavailableError("no space left on the device")
+
+    house.computation.before_part = full
+    with pytest.raises(UnavailableError):
+        house.run_task(0)
+    house.jobs.end(house.jobs.latest, ExecutionState.FAILED, "task 0 failed")
+    house.reconcile.sweep()
+    assert house.only().last_problem == "task 0 failed: no space left on the device."
+
+
+def test_a_finalizer_that_nobody_noted_is_left_to_work(house: House) -> None:
+    started(house, tasks=1)
+    house.store.hook = FailNext("status.transact", UnavailableError("no answer"))
+    with pytest.raises(UnavailableError):
+        house.run_task(0)
+    house.jobs.end(house.jobs.latest, ExecutionState.FAILED)
+    house.reconcile.sweep()
+    house.jobs.hook = FailNext("jobs.start.done", UnavailableError("no answer"))
+    house.deliver()
+
+    def swept_meanwhile() -> None:
+        house.reconcile.sweep()
+        assert house.only().state is State.FINALIZING
+
+    house.computation.before_result = swept_meanwhile
+    assert house.run_task(0) is Ended.COMMITTED
+
+
+def test_an_unexpected_fault_of_one_does_not_stop_the_others(house: House) -> None:
+    house.accept()
+    house.ingest.accept(house.drop(rerun="2"))
+    house.bus.take(Topic.JOBS)
+    house.later(minutes=11)
+    house.bus.hook = FailNext("bus.publish", OSError("broken pipe"))
+    assert len(house.reconcile.sweep().faults) == 1
+    assert len(house.bus.messages(Topic.JOBS)) == 1
 
 
 def test_one_submissions_fault_does_not_stop_the_others(house: House) -> None:

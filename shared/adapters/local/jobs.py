@@ -99,7 +99,7 @@ class SubprocessJobRunner(JobRunner):
             case True:
                 return ExecutionReport(ExecutionState.RUNNING)
             case False:
-                return ExecutionReport(ExecutionState.FAILED, "the process that supervised it is gone")
+                return ExecutionReport(ExecutionState.CANCELLED, "the process that supervised it is gone")
             case None:
                 return ExecutionReport(ExecutionState.UNKNOWN)
 

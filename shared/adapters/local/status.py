@@ -75,13 +75,19 @@ class SqliteStatusStore(StatusStore):
 
     @override
     def find(
-        self, states: Iterable[State] = (), *, limit: int = 100, with_outbox: bool = False
+        self,
+        states: Iterable[State] = (),
+        *,
+        limit: int = 100,
+        with_outbox: bool = False,
+        oldest_first: bool = False,
     ) -> list[Stored[Submission]]:
         wanted = [str(state) for state in states]
         conditions = [f"state IN ({', '.join('?' * len(wanted))})"] if wanted else []
         conditions += ["owes > 0"] if with_outbox else []
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        query = f"{_RECORD} {where} ORDER BY created_at DESC, number DESC LIMIT ?"
+        order = "ASC" if oldest_first else "DESC"
+        query = f"{_RECORD} {where} ORDER BY created_at {order}, number {order} LIMIT ?"
         with self._database.reading() as connection:
             rows = connection.execute(query, [*wanted, limit]).fetchall()
             return [self._stored(row, submission_from) for row in rows]

@@ -1,0 +1,184 @@
+"""Training learns what is there, finds nothing where nothing is, and says so on its card."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import save
+
+from jobs.modeling.bundles import write_bundle
+from jobs.modeling.evaluation import evaluate
+from jobs.modeling.reporting import Progress
+from jobs.modeling.settings import ClassWeights, TrainingSettings
+from jobs.modeling.splits import hold_out
+from jobs.modeling.training import TrainedModel, train
+from shared.bundle import Activation, Features, card_bytes
+from shared.domain.errors import InvalidOptionError, TrainingDataError
+from shared.domain.verdict import MatrixState
+from tests.modeling.synthetic import MARKERS_EACH, SMALL, Population, names_of, quick, shuffled
+
+
+def nothing(_: Progress) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def small() -> TrainedModel:
+    return train(SMALL.cells(), quick(), nothing)
+
+
+def accuracy(model: TrainedModel) -> float:
+    assert model.report.held_out.labels is not None
+    return model.report.held_out.labels.accuracy
+
+
+def test_labels_with_clear_markers_are_learnt(small: TrainedModel) -> None:
+    assert accuracy(small) >= 0.97
+
+
+def test_shuffled_labels_are_not_better_than_chance() -> None:
+    cells = shuffled(Population({"B": 150, "NK": 150, "T": 150}).cells())
+    model = train(cells, quick(), nothing)
+    # 90 held-out cells of three labels: chance is 1/3, and 0.15 is three standard deviations.
+    assert abs(accuracy(model) - 1 / 3) < 0.15
+    assert abs(model.report.choice.best.accuracy_mean - 1 / 3) < 0.1
+
+
+def test_two_runs_give_the_same_bytes(small: TrainedModel) -> None:
+    again = train(SMALL.cells(), quick(), nothing)
+    assert save(dict(again.tensors)) == save(dict(small.tensors))
+    assert card_bytes(again.card) == card_bytes(small.card)
+
+
+def test_another_seed_holds_out_other_cells(small: TrainedModel) -> None:
+    other = train(SMALL.cells(), quick(seed=1), nothing)
+    assert save(dict(other.tensors)) != save(dict(small.tensors))
+
+
+def test_the_most_informative_genes_are_chosen() -> None:
+    model = train(SMALL.cells(), quick(n_genes=3 * MARKERS_EACH), nothing)
+    assert list(model.card.features.symbol) == SMALL.genes[: 3 * MARKERS_EACH]
+
+
+def test_only_genes_of_the_named_table_are_used() -> None:
+    wanted = ("GENE3", "GENE7", "GENE11", "GENE40", "ELSEWHERE")
+    settings = quick(features_from=Features(symbol=wanted), features_source="list")
+    model = train(SMALL.cells(), settings, nothing)
+    assert model.card.features.symbol == wanted[:-1]
+    assert model.card.training.parameters["genes_from"] == "list"
+
+
+def test_a_table_without_a_shared_gene_is_refused() -> None:
+    with pytest.raises(TrainingDataError, match="no gene to learn from"):
+        train(SMALL.cells(), quick(features_from=Features(symbol=("ELSEWHERE",))), nothing)
+
+
+def test_balanced_weights_rescue_a_rare_label() -> None:
+    cells = Population({"B": 600, "T": 30}, fold=1.8).cells()
+    balanced, plain = (
+        train(cells, quick(class_weights=weights, thinned_to=None), nothing)
+        for weights in (ClassWeights.BALANCED, ClassWeights.NONE)
+    )
+    assert recall(balanced, "T") > recall(plain, "T")
+
+
+def recall(model: TrainedModel, label: str) -> float:
+    return model.card.training.per_label[label]["recall"]
+
+
+def test_the_final_weights_are_a_fit_to_all_cells_unless_told_otherwise(small: TrainedModel) -> None:
+    split = train(SMALL.cells(), quick(refit_on_all=False), nothing)
+    assert (small.card.training.n_cells, split.card.training.n_cells) == (180, 144)
+    assert small.card.training.parameters["refit_on_all"] is True
+    assert split.card.training.parameters["refit_on_all"] is False
+    assert small.card.training.metrics == split.card.training.metrics
+    assert save(dict(small.tensors)) != save(dict(split.tensors))
+
+
+def test_held_out_cells_do_not_touch_weights_that_are_not_refitted() -> None:
+    cells = SMALL.cells()
+    settings = quick(refit_on_all=False)
+    model = train(cells, settings, nothing)
+    generator = np.random.default_rng(settings.seed)
+    held = hold_out(cells.class_n, settings.held_out_share, generator)
+    spoilt_ng = cells.value_ng.tolil()
+    spoilt_ng[np.flatnonzero(held)] = 1.0
+    spoilt = train(replace(cells, value_ng=spoilt_ng.tocsr()), settings, nothing)
+    assert save(dict(spoilt.tensors)) == save(dict(model.tensors))
+    assert accuracy(spoilt) < accuracy(model)
+
+
+def test_the_card_says_what_the_model_is_and_how_good(small: TrainedModel) -> None:
+    card = small.card
+    assert card.activation is Activation.SOFTMAX
+    assert [step.step for step in card.preprocessing] == ["normalise", "log1p", "standardise"]
+    assert names_of(card.labels) == ["B", "NK", "T"]
+    assert card.labels[0].ontology_id == "CL:0000236"
+    assert card.labels[0].lineage == "lymphoid"
+    assert {"accuracy", "balanced_accuracy", "macro_f1", "lineage_accuracy", "calibration_error"} <= set(
+        card.training.metrics
+    )
+    assert card.training.per_label["T"]["support"] == 12
+
+
+def test_a_written_bundle_annotates_a_file_of_new_cells(small: TrainedModel, tmp_path: Path) -> None:
+    card = write_bundle(tmp_path, small.card, small.tensors)
+    file = Population({"B": 40, "NK": 40, "T": 40}, seed=99).write(tmp_path / "new.h5ad")
+    report = evaluate(card, small.tensors, file, "label")
+    assert report.labels is not None
+    assert report.labels.accuracy >= 0.97
+
+
+def test_more_cells_than_the_limit_are_sampled() -> None:
+    model = train(SMALL.cells(), quick(max_cells=90), nothing)
+    assert model.card.training.n_cells == 90
+
+
+def test_progress_rises_to_the_end() -> None:
+    told: list[Progress] = []
+    train(SMALL.cells(), quick(), told.append)
+    done = [step.done for step in told]
+    assert done == sorted(done)
+    assert done[-1] == told[-1].total
+    assert {"fold 1 of 3", "without the held-out cells", "all cells"} <= {step.stage for step in told}
+
+
+def test_normalised_values_are_refused_with_a_way_out() -> None:
+    cells = replace(SMALL.cells(), state=MatrixState.LOG1P_CP10K)
+    with pytest.raises(TrainingDataError, match="raw counts") as caught:
+        train(cells, quick(), nothing)
+    assert "counts" in caught.value.hint
+
+
+def test_one_label_is_refused() -> None:
+    with pytest.raises(TrainingDataError, match="at least two labels"):
+        train(Population({"B": 60}).cells(), quick(), nothing)
+
+
+def test_no_labelled_cell_is_refused() -> None:
+    empty = replace(SMALL.cells().take(np.zeros(180, dtype=bool)), labels=())
+    with pytest.raises(TrainingDataError, match="no labelled cell"):
+        train(empty, quick(), nothing)
+
+
+def test_a_rare_label_is_refused_by_name_and_number() -> None:
+    with pytest.raises(TrainingDataError, match=r"'NK' \(5\)") as caught:
+        train(Population({"B": 60, "NK": 5}).cells(), quick(), nothing)
+    assert caught.value.code == "TRAINING_DATA_UNUSABLE"
+
+
+@pytest.mark.parametrize("changes", [{"name": "No Capitals"}, {"version": "1 0"}])
+def test_a_bad_name_or_version_is_refused_before_training(changes: dict[str, str]) -> None:
+    told: list[Progress] = []
+    with pytest.raises(InvalidOptionError):
+        train(SMALL.cells(), quick(**changes), told.append)
+    assert told == []
+
+
+def test_default_settings_are_those_of_the_card(small: TrainedModel) -> None:
+    settings = TrainingSettings(name="small", version="1.0.0")
+    assert small.card.training.parameters["prior_power"] == settings.prior_power
+    assert small.card.training.parameters["held_out_share"] == settings.held_out_share
