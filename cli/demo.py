@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from pathlib import Path
 
 from cli.console import Exit, Output
@@ -49,7 +50,9 @@ def say_agreement(annotated: Path, output: Output) -> None:
 
     from jobs.modeling.lineages import BLOOD_LINEAGES
 
-    obs = anndata.read_h5ad(annotated, backed="r").obs
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # anndata says at length that this file's layout is an old one
+        obs = anndata.read_h5ad(annotated).obs
     theirs = obs[LABELS].astype(str).map(BLOOD_LINEAGES)
     ours = obs["celldrop_label"].astype(str).map(BLOOD_LINEAGES)
     known = theirs.isin(set(ours.dropna()))

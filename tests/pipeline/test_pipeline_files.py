@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from pathlib import Path
 
 import anndata
@@ -64,7 +65,9 @@ def test_every_file_ends_in_results_or_a_refusal_with_a_code_and_a_hint(
 def test_every_annotated_file_opens_in_anndata(ended: dict[str, tuple[Submission, Path]]) -> None:
     for name, (record, folder) in ended.items():
         if record.state is State.SUCCEEDED:
-            opened = anndata.read_h5ad(folder / "annotated.h5ad")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # anndata on layouts as old as some of these files
+                opened = anndata.read_h5ad(folder / "annotated.h5ad")
             assert record.verdict is not None
             assert opened.obs["celldrop_label"].notna().all(), name
             assert opened.n_obs == record.verdict.n_cells, name
