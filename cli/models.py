@@ -89,6 +89,9 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     n_genes: Annotated[int, typer.Option(min=2, help="At most so many genes.")] = 3_000,
     class_weights: Annotated[ClassWeights, typer.Option(help="balanced: every label weighs the same.")] = BALANCED,
     held_out: Annotated[float, typer.Option(min=0.05, max=0.5, help="Share kept aside for the metrics.")] = 0.2,
+    max_abstained: Annotated[
+        float, typer.Option(min=0.0, max=0.5, help="Share that may be left Unassigned for a low score; 0 for none.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed, data and machine give the same bundle.")] = 0,
     title: Annotated[str, typer.Option(help="For the card.")] = "",
     licence: Annotated[str, typer.Option(help="For the card: the data's and so the model's licence.")] = "",
@@ -102,7 +105,13 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
         from cli.training import Origin, train_model
 
         about = {"title": title, "licence": licence, "citation": citation}
-        how = {"seed": seed, "n_genes": n_genes, "held_out_share": held_out, "class_weights": class_weights.value}
+        how = {
+            "seed": seed,
+            "n_genes": n_genes,
+            "held_out_share": held_out,
+            "class_weights": class_weights.value,
+            "max_abstained": max_abstained,
+        }
         origin = Origin(file, labels, ids_from, lineages, features_from)
         return train_model(origin, {"name": name, "version": version, **about, **how}, settings_for(out), output)
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import typer.main
+from pydantic import BaseModel
 
 from cli.console import Exit
 from cli.main import app
 from functions.status.problems import HTTP_CODES
+from jobs.inference.manifest import Manifest
+from shared.bundle import ModelCard
 from shared.domain.errors import CelldropError, all_errors
 from shared.domain.options import PARSERS, Options
 from shared.domain.submission import FINAL_STATES, State
 from shared.h5ad.cautions import WarningCode
+from shared.messages import CloudEvent, Outcome
 from shared.settings import Settings
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -107,6 +112,35 @@ ROUTES = (
 )
 
 
+def events_page() -> str:
+    """Every field of an outcome event."""
+    rows = [f"| `{name}` | {_type(field)} |" for name, field in _fields(CloudEvent)]
+    data = [f"| `data.{name}` | {_type(field)} |" for name, field in _fields(Outcome)]
+    head = (
+        "CloudEvents 1.0, one for each outcome; embedded, a line each of `.celldrop/events.jsonl`. Delivered at least "
+        "once and in no order; a repeated event has the same `id`. `type` is `celldrop.submission.STATE.v1`. "
+        "An unknown field is to be ignored. Schemas: [event](event.schema.json), "
+        "[manifest](manifest.schema.json), [model card](model-card.schema.json)."
+    )
+    return _page("Events", head, ["| field | type |", "|---|---|", *rows, *data])
+
+
+def _fields(model: type[BaseModel]) -> list[tuple[str, Any]]:
+    return list(model.model_fields.items())
+
+
+def _type(field: Any) -> str:
+    annotation = field.annotation
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{value}`" for value in get_args(annotation))
+    name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    return re.sub(r"\b(?:typing|shared\.\w+(?:\.\w+)*)\.", "", name).replace("|", "or")
+
+
+def _schema(model: type[BaseModel]) -> str:
+    return json.dumps(model.model_json_schema(mode="serialization"), indent=1, ensure_ascii=False) + "\n"
+
+
 def _commands(command: Any, path: str) -> Iterator[str]:
     children = getattr(command, "commands", {})
     if not children:
@@ -163,6 +197,10 @@ ALL: dict[str, Callable[[], str]] = {
     "states.md": states_page,
     "command-line.md": cli_page,
     "http.md": http_page,
+    "events.md": events_page,
+    "event.schema.json": lambda: _schema(CloudEvent),
+    "manifest.schema.json": lambda: _schema(Manifest),
+    "model-card.schema.json": lambda: _schema(ModelCard),
 }
 
 

@@ -63,8 +63,10 @@ def abstention_threshold(score_n: npt.NDArray[np.floating], max_share: float) ->
     """The largest threshold, in steps of 0.05 up to 0.5, below which at most ``max_share`` of the cells fall.
 
     Never above 0.5: with calibrated scores a cell above it is more likely right than wrong. None where already the
-    first step would let too many abstain.
+    first step would let too many abstain, or none may.
     """
+    if max_share <= 0:
+        return None
     steps = [step / 20 for step in range(1, 11)]
     fitting = [step for step in steps if float((score_n < step).mean()) <= max_share]
     return max(fitting, default=None)

@@ -37,7 +37,8 @@ class TrainingSettings:
             that were measured without them.
         max_cells: More cells than this are sampled. It bounds the memory at 8 bytes x max_cells x n_genes, and that
             again while it is prepared.
-        max_abstained: Share of the cells that the threshold may make abstain.
+        max_abstained: Share of the cells that the threshold may make abstain; 0 sets no threshold. A low score mostly
+            means that two kindred labels compete, not that the cell is of no known kind: abstaining loses what is sure.
         trained_at: Date for the card; None keeps the bundle's bytes free of it.
         command: What would repeat this, for the card.
     """
@@ -63,6 +64,6 @@ class TrainingSettings:
     refit_on_all: bool = True
     max_iterations: int = 40
     max_cells: int = 50_000
-    max_abstained: float = 0.01
+    max_abstained: float = 0.0
     trained_at: str | None = None
     command: str = ""

@@ -125,3 +125,4 @@ def test_the_threshold_lets_at_most_the_share_abstain() -> None:
     assert abstention_threshold(score_n, 0.22) == pytest.approx(0.2)
     assert abstention_threshold(score_n, 0.9) == pytest.approx(0.5)
     assert abstention_threshold(score_n, 0.01) is None
+    assert abstention_threshold(score_n, 0.0) is None
