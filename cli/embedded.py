@@ -15,13 +15,13 @@ from functions.ingest.schemas import Drop
 from functions.ingest.services import Ingest
 from functions.reconcile.dependencies import build_reconcile
 from functions.reconcile.services import Reconcile
+from shared.domain.admission import Request
 from shared.domain.errors import (
     BlobNotFoundError,
     InputNotFoundError,
     ResultFileNotFoundError,
     SubmissionNotFoundError,
 )
-from shared.domain.machine import Request
 from shared.domain.submission import ObjectRef, Requester, Submission, Topic
 from shared.messages import parse_job
 from shared.ports.blobs import BlobStore

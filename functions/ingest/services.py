@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functions.ingest.data_manager import IngestData
 from functions.ingest.schemas import Drop
 from shared.bundle import ModelCard
-from shared.domain import machine
+from shared.domain import admission
+from shared.domain.admission import Request
 from shared.domain.errors import (
     CelldropError,
     InputError,
@@ -18,7 +19,6 @@ from shared.domain.errors import (
     PreconditionFailedError,
     SubmissionNotFoundError,
 )
-from shared.domain.machine import Request
 from shared.domain.options import parse_options
 from shared.domain.submission import Failure, ObjectRef, Submission
 from shared.domain.verdict import Verdict
@@ -58,7 +58,7 @@ class Ingest:
         who = request.requester
         if who is None:
             return self.store.get(request.id)
-        return update(self.store, request.id, lambda record, _: machine.join(record, who))
+        return update(self.store, request.id, lambda record, _: admission.join(record, who))
 
     def _create(self, request: Request) -> Stored[Submission]:
         try:
@@ -72,11 +72,11 @@ class Ingest:
             card, model = self.data.model(options.model)
             verdict = self.validate(request.source, card, options.matrix)
         except (InputError, InvalidOptionError, ModelNotFoundError, InvalidBundleError) as error:
-            return machine.rejected(request, _failure(error), None)
+            return admission.rejected(request, _failure(error), None)
         if not verdict.accepted:
             reason = verdict.refusals[0]
-            return machine.rejected(request, Failure(reason.code, reason.message, reason.hint), verdict)
-        return machine.queued(request, verdict, model)
+            return admission.rejected(request, Failure(reason.code, reason.message, reason.hint), verdict)
+        return admission.queued(request, verdict, model)
 
 
 def _failure(error: CelldropError) -> Failure:

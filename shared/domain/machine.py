@@ -22,16 +22,11 @@ from shared.domain.submission import (
     EntryKind,
     Failure,
     Lease,
-    ModelRef,
-    ObjectRef,
-    Requester,
     Result,
     State,
     Submission,
     TaskRecord,
-    submission_id,
 )
-from shared.domain.verdict import Verdict
 
 ARROWS: Mapping[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.DISPATCHING, State.FAILED, State.CANCELLED}),
@@ -77,43 +72,6 @@ class Limits:
     finalize_lease: timedelta = timedelta(minutes=5)
     heartbeat: timedelta = timedelta(minutes=2)
     capacity: timedelta = timedelta(hours=6)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a new submission starts from."""
-
-    source: ObjectRef
-    requested: Mapping[str, str]
-    rerun_token: str | None = None
-    requester: Requester | None = None
-
-    @property
-    def id(self) -> str:
-        """The submission's id."""
-        return submission_id(self.source, self.requested, self.rerun_token)
-
-
-# --- Birth --------------------------------------------------------------------------------------------------------
-
-
-def queued(request: Request, verdict: Verdict, model: ModelRef) -> Submission:
-    """A submission that was accepted: record and outbox entry in one write."""
-    new = _new(request, State.QUEUED, verdict)
-    return replace(new, model=model, outbox=(owed.job(new.id, 1),))
-
-
-def rejected(request: Request, failure: Failure, verdict: Verdict | None) -> Submission:
-    """A submission that was refused, with its reason."""
-    return owed.with_outcome(replace(_new(request, State.REJECTED, verdict), failure=failure))
-
-
-def join(record: Submission, requester: Requester) -> Submission:
-    """A second request for the same id: recorded once; told the outcome, again if it is over."""
-    if requester in record.requesters:
-        return record
-    joined = replace(record, requesters=(*record.requesters, requester))
-    return owed.with_outcome(joined) if record.state.final else joined
 
 
 # --- The way through ----------------------------------------------------------------------------------------------
@@ -347,18 +305,6 @@ def receipts_complete(record: Submission, tasks: Iterable[TaskRecord]) -> bool:
 
 
 # --- Below: how the arrows are drawn -------------------------------------------------------------------------------
-
-
-def _new(request: Request, state: State, verdict: Verdict | None) -> Submission:
-    return Submission(
-        id=request.id,
-        source=request.source,
-        requested=dict(request.requested),
-        state=state,
-        requesters=(request.requester,) if request.requester else (),
-        rerun_token=request.rerun_token,
-        verdict=verdict,
-    )
 
 
 def _move(record: Submission, to: State, now: datetime) -> Submission:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain import machine
+from shared.domain import admission, machine
+from shared.domain.admission import Request
 from shared.domain.errors import IllegalTransitionError, StaleWorkerError
-from shared.domain.machine import ARROWS, Limits, Request
+from shared.domain.machine import ARROWS, Limits
 from shared.domain.plan import Accelerator, CostHints, Plan
 from shared.domain.submission import (
     FINAL_STATES,
@@ -37,7 +38,7 @@ RESULT = Result("results", "id/1-t/", ObjectRef("results", "id/1-t/manifest.json
 
 
 def new() -> Submission:
-    return machine.queued(Request(SOURCE, {}, None, Requester("first")), Verdict(), MODEL)
+    return admission.queued(Request(SOURCE, {}, None, Requester("first")), Verdict(), MODEL)
 
 
 def claimed(record: Submission | None = None) -> Submission:
@@ -84,7 +85,7 @@ def test_a_new_submission_owes_its_job_in_the_same_write() -> None:
 
 
 def test_a_rejection_owes_its_outcome_in_the_same_write() -> None:
-    record = machine.rejected(Request(SOURCE, {}), Failure("NOT_HDF5", "text"), None)
+    record = admission.rejected(Request(SOURCE, {}), Failure("NOT_HDF5", "text"), None)
     assert record.state is State.REJECTED
     assert kinds(record) == [EntryKind.OUTCOME]
 
@@ -201,13 +202,13 @@ def test_waiting_is_counted_from_the_first_refusal() -> None:
 
 
 def test_a_requester_is_recorded_once() -> None:
-    joined = machine.join(new(), Requester("second"))
-    assert machine.join(joined, Requester("second")) == joined
+    joined = admission.join(new(), Requester("second"))
+    assert admission.join(joined, Requester("second")) == joined
 
 
 def test_a_requester_who_comes_late_is_told_under_a_new_id() -> None:
     done = machine.cancel(new(), now=NOW)
-    late = machine.join(done, Requester("late"))
+    late = admission.join(done, Requester("late"))
     ids = [entry.id for entry in late.outbox if entry.kind is EntryKind.OUTCOME]
     assert len(ids) == len(set(ids)) == 2
 
@@ -264,7 +265,7 @@ def _apply(record: Submission, event: str, now: datetime) -> Submission:  # noqa
         case "remind":
             return machine.remind(record, now=now)
         case _:
-            return machine.join(record, Requester(f"r{now.timestamp()}"))
+            return admission.join(record, Requester(f"r{now.timestamp()}"))
 
 
 @given(st.lists(st.sampled_from(EVENTS), max_size=60))

@@ -9,8 +9,9 @@ from datetime import timedelta
 from functions.status.data_manager import ResultData
 from functions.status.dependencies import service_over
 from functions.status.services import StatusService
-from shared.domain import machine
-from shared.domain.machine import Limits, Request
+from shared.domain import admission, machine
+from shared.domain.admission import Request
+from shared.domain.machine import Limits
 from shared.domain.plan import Accelerator, CostHints, Plan
 from shared.domain.submission import (
     Failure,
@@ -116,12 +117,12 @@ class World:
         findings: tuple[Finding, ...] = (WARNING,),
     ) -> str:
         request = Request(ObjectRef("inbox", name, 7), options or {}, None, requester)
-        return self.store.create(machine.queued(request, verdict(*findings), MODEL)).value.id
+        return self.store.create(admission.queued(request, verdict(*findings), MODEL)).value.id
 
     def rejected(self, name: str = "bad.h5ad", message: str = "X is scaled.") -> str:
         request = Request(ObjectRef("inbox", name, 7), {})
         failure = Failure("NO_USABLE_MATRIX", message, "Keep the counts in a layer.")
-        return self.store.create(machine.rejected(request, failure, verdict(REFUSAL))).value.id
+        return self.store.create(admission.rejected(request, failure, verdict(REFUSAL))).value.id
 
     def running(self, name: str = "sample.h5ad", *, n_tasks: int = 1) -> str:
         found = self.queued(name)
