@@ -1,15 +1,11 @@
-"""Cell identifiers by range, and the proof that they are unique."""
+"""Cell identifiers by range."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
-import numpy as np
-
-from shared.domain.errors import DuplicateCellsError
 from shared.domain.geometry import Rows
 from shared.h5ad.columns import Frame, open_frame
 from shared.h5ad.decoding import decoding
@@ -17,9 +13,6 @@ from shared.h5ad.layouts import find_layout
 from shared.h5ad.opening import open_file
 from shared.h5ad.safety import check_stored
 from shared.h5ad.source import RangeSource
-
-WINDOW = 16_384
-"""Ids held at a time."""
 
 
 @dataclass(slots=True)
@@ -60,53 +53,3 @@ def open_cell_ids(source: RangeSource) -> Iterator[CellIds]:
             frame = open_frame(file, find_layout(file).obs)
             check_stored(frame.index_node, source.size_bytes)
         yield CellIds(frame)
-
-
-def check_unique_cells(source: RangeSource) -> int:
-    """Compare all cell ids by 8-byte digests: 8 bytes a cell, and twice that while sorting (16 MB a million cells).
-
-    Returns:
-        How many there are.
-
-    Raises:
-        DuplicateCellsError: Some are equal, with examples.
-    """
-    with open_cell_ids(source) as cells:
-        digests = np.fromiter(_digests(cells), dtype=np.uint64, count=cells.n_cells)
-        ordered = np.sort(digests)
-        twice = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
-        if twice:
-            _refuse(cells, digests, twice)
-        return cells.n_cells
-
-
-def _digests(cells: CellIds) -> Iterator[int]:
-    for rows in _windows(cells.n_cells):
-        for name in cells.ids(rows):
-            yield int.from_bytes(blake2b(name.encode("utf-8", "replace"), digest_size=8).digest(), "little")
-
-
-def _windows(n_cells: int) -> Iterator[Rows]:
-    for start in range(0, n_cells, WINDOW):
-        yield Rows(start, min(start + WINDOW, n_cells))
-
-
-def _refuse(cells: CellIds, digests: np.ndarray, twice: set[int]) -> None:
-    """Look the suspects up; two different ids with one digest are no duplicates."""
-    places = np.flatnonzero(np.isin(digests, np.fromiter(twice, np.uint64)))
-    first: dict[str, int] = {}
-    repeated: list[str] = []
-    for place in places.tolist()[:100_000]:
-        name = cells.ids(Rows(place, place + 1))[0]
-        if name in first:
-            repeated.append(name)
-        first.setdefault(name, place)
-        if len(repeated) == 5:
-            break
-    if repeated:
-        raise DuplicateCellsError(
-            f"cell ids occur more than once, such as {', '.join(name[:100] for name in repeated)}",
-            expected="unique ids, so that results can be joined back",
-            where="obs index",
-            hint="adata.obs_names_make_unique(), then write and send the file again.",
-        )

@@ -13,7 +13,7 @@ from shared.domain.geometry import Rows
 from shared.domain.verdict import MatrixChoice, MatrixEncoding, Verdict
 from shared.h5ad.arrays import open_array
 from shared.h5ad.blocks import Genes, RowBlock, genes_from
-from shared.h5ad.cells import CellIds, check_unique_cells, open_cell_ids
+from shared.h5ad.cells import CellIds, open_cell_ids
 from shared.h5ad.columns import open_frame
 from shared.h5ad.csc import CscReader
 from shared.h5ad.csr import CsrReader
@@ -31,7 +31,6 @@ __all__ = [
     "Coordinates",
     "MatrixReader",
     "RowBlock",
-    "check_unique_cells",
     "open_cell_ids",
     "open_matrix",
     "read_embedding",

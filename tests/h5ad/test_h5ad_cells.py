@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shared.domain.errors import DuplicateCellsError, TruncatedFileError
+from shared.domain.errors import TruncatedFileError
 from shared.domain.geometry import Rows
 from shared.h5ad.inspection import inspect
 from shared.h5ad.judging import validate
-from shared.h5ad.rows import check_unique_cells, open_cell_ids, read_embedding, read_genes
+from shared.h5ad.rows import open_cell_ids, read_embedding, read_genes
 from shared.h5ad.source import BytesSource
 from tests.h5ad.h5ad_files import REAL_FILES, Recipe, random_counts, real_file, write_file
 
@@ -105,21 +105,7 @@ def test_barcodes_of_cell_ranger_are_ids() -> None:
     source = real_file("awkward/10x_v3_filtered_feature_bc_matrix.h5")
     with open_cell_ids(source) as cells:
         assert cells.ids(Rows(0, 1))[0].endswith("-1")
-    assert check_unique_cells(source) == 1107
-
-
-def test_unique_ids_are_counted() -> None:
-    names = [f"cell{i}" for i in range(40_000)]
-    source = BytesSource(write_file(random_counts(40_000, 2), Recipe(cells=names)))
-    assert check_unique_cells(source) == 40_000
-
-
-def test_repeated_ids_are_refused_with_examples() -> None:
-    names = [f"cell{i}" for i in range(40_000)]
-    names[39_000] = names[5]
-    source = BytesSource(write_file(random_counts(40_000, 2), Recipe(cells=names)))
-    with pytest.raises(DuplicateCellsError, match="cell5"):
-        check_unique_cells(source)
+        assert cells.n_cells == 1107
 
 
 def test_a_file_compressed_with_zstd_throughout_is_read(tmp_path: Path) -> None:
