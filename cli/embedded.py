@@ -22,7 +22,7 @@ from shared.domain.errors import (
     ResultFileNotFoundError,
     SubmissionNotFoundError,
 )
-from shared.domain.submission import ObjectRef, Requester, Submission, Topic
+from shared.domain.submission import Submission, Topic
 from shared.messages import parse_job
 from shared.ports.blobs import BlobStore
 from shared.ports.events import Message
@@ -112,9 +112,7 @@ def queue_only(embedded: Embedded) -> Ingest:
     return replace(embedded.ingest, outbox=replace(embedded.ingest.outbox, bus=None))
 
 
-def drop_of_file(
-    blobs: BlobStore, file: Path, options: Mapping[str, str], *, rerun: str | None = None, who: str | None = None
-) -> Drop:
+def drop_of_file(blobs: BlobStore, file: Path, options: Mapping[str, str]) -> Drop:
     """The drop of a file that is annotated where it lies, at its present generation.
 
     Raises:
@@ -126,8 +124,7 @@ def drop_of_file(
     except BlobNotFoundError as error:
         hint = "Check the path; it must be a file that you may read."
         raise InputNotFoundError("no such file", where=str(file), hint=hint) from error
-    source = ObjectRef(FILES_BUCKET, name, info.ref.generation)
-    return Drop(source, options, rerun, Requester(who) if who else None)
+    return Drop(info.ref, options)
 
 
 def result_folder(layout: LocalLayout, record: Submission) -> Path | None:

@@ -101,29 +101,28 @@ class Dispatch:
             if message.kind is EntryKind.FINALIZE:
                 self._hand_back(message)
                 raise
-            return self._end(record, Dispatched.WAITING, lambda newest, now: machine.await_capacity(newest, now=now))
+            return self._end(
+                record.id, record.epoch, lambda at, now: machine.await_capacity(at, now=now), Dispatched.WAITING
+            )
         except CelldropError as error:
             if error.retryable:  # It may have started: the lease, not a second start, decides.
                 return Dispatched.UNKNOWN
-            failure = Failure(error.code, error.message, error.hint)
-            return self._end(record, Dispatched.FAILED, lambda newest, now: machine.fail(newest, failure, now=now))
+            failure = Failure.of(error)
+            return self._end(
+                record.id, record.epoch, lambda at, now: machine.fail(at, failure, now=now), Dispatched.FAILED
+            )
         self._note(record, execution)
         return Dispatched.STARTED
 
     def _refuse(self, message: JobMessage, error: CelldropError) -> Dispatched:
         """What can never be planned (an option or setting of another version, say) must not be delivered forever."""
-        failure = Failure(error.code, error.message, error.hint)
 
         def change(newest: Submission, now: datetime) -> Submission:
-            if newest.state is not State.QUEUED or newest.epoch + 1 != message.epoch:
+            if newest.state is not State.QUEUED:
                 raise StaleWorkerError(f"{newest.id} is {newest.state}", expected="QUEUED")
-            return machine.fail(newest, failure, now=now)
+            return machine.fail(newest, Failure.of(error), now=now)
 
-        try:
-            self.outbox.pay(update(self.store, message.submission_id, change))
-        except StaleWorkerError:
-            return Dispatched.STALE
-        return Dispatched.FAILED
+        return self._end(message.submission_id, message.epoch - 1, change, Dispatched.FAILED)
 
     def _request(self, record: Submission, message: JobMessage) -> JobRequest:
         assert record.plan is not None
@@ -154,14 +153,16 @@ class Dispatch:
         with suppress(StaleWorkerError):
             update(self.store, message.submission_id, change)
 
-    def _end(self, record: Submission, outcome: Dispatched, change: machine.Change) -> Dispatched:
+    def _end(self, submission_id: str, epoch: int, change: machine.Change, outcome: Dispatched) -> Dispatched:
+        """Change a record that is still in an epoch, and pay what follows; stale when it has moved on."""
+
         def in_epoch(newest: Submission, now: datetime) -> Submission:
-            if newest.epoch != record.epoch:
-                raise StaleWorkerError(f"{newest.id} is in epoch {newest.epoch}", expected=str(record.epoch))
+            if newest.epoch != epoch:
+                raise StaleWorkerError(f"{newest.id} is in epoch {newest.epoch}", expected=str(epoch))
             return change(newest, now)
 
         try:
-            self.outbox.pay(update(self.store, record.id, in_epoch))
+            self.outbox.pay(update(self.store, submission_id, in_epoch))
         except (StaleWorkerError, IllegalTransitionError):
             return Dispatched.STALE
         return outcome

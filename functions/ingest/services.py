@@ -11,7 +11,6 @@ from shared.bundle import ModelCard
 from shared.domain import admission
 from shared.domain.admission import Request
 from shared.domain.errors import (
-    CelldropError,
     InputError,
     InvalidBundleError,
     InvalidOptionError,
@@ -72,12 +71,8 @@ class Ingest:
             card, model = self.data.model(options.model)
             verdict = self.validate(request.source, card, options.matrix)
         except (InputError, InvalidOptionError, ModelNotFoundError, InvalidBundleError) as error:
-            return admission.rejected(request, _failure(error), None)
+            return admission.rejected(request, Failure.of(error), None)
         if not verdict.accepted:
             reason = verdict.refusals[0]
             return admission.rejected(request, Failure(reason.code, reason.message, reason.hint), verdict)
         return admission.queued(request, verdict, model)
-
-
-def _failure(error: CelldropError) -> Failure:
-    return Failure(error.code, error.message, error.hint)

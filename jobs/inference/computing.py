@@ -11,6 +11,7 @@ import numpy as np
 from jobs.engine.annotator import Annotator
 from jobs.engine.device import choose_device
 from jobs.inference.data_manager import InferenceData, Job
+from jobs.inference.merging import ordered
 from jobs.inference.parts import AnnotatedBlock, iter_part
 from jobs.inference.peak import peak_rss_bytes
 from jobs.inference.protocol import Computation
@@ -51,7 +52,7 @@ class Annotation(Computation):
         """As the protocol says; streams, and never holds two parts."""
         job = self.data.open_job(record)
         inspect(job.source)
-        return Results(self.data, job, tuple(receipts), prefix, beat).write()
+        return Results(self.data, job, ordered(receipts, job.layout.n_cells), prefix, beat).write()
 
     def discard(self, prefix: str) -> None:
         """As the protocol says."""

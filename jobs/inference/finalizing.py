@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from jobs.inference.protocol import PERMANENT, Computation, Ended, Paced, TaskIdentity, failure_of
+from jobs.inference.protocol import PERMANENT, Computation, Ended, Paced, TaskIdentity
 from shared.domain import machine
 from shared.domain.errors import (
     BlobNotFoundError,
@@ -17,7 +17,7 @@ from shared.domain.errors import (
     StaleWorkerError,
 )
 from shared.domain.machine import Limits
-from shared.domain.submission import Receipt, Submission, TaskRecord
+from shared.domain.submission import Failure, Receipt, Submission, TaskRecord
 from shared.outbox import Outbox
 from shared.ports.status import StatusStore, Stored
 from shared.updates import update
@@ -96,7 +96,7 @@ class Finalizer:
         def change(record: Submission, now: datetime) -> Submission:
             back = machine.give_up_finalizing(record, epoch=me.epoch, token=token, problem=_words(error), now=now)
             if isinstance(error, PERMANENT):
-                return machine.fail(back, failure_of(error), now=now)
+                return machine.fail(back, Failure.of(error), now=now)
             if isinstance(error, DAMAGED_PARTS):  # Only computing afresh mends a part.
                 return machine.requeue(back, problem=_words(error), now=now, limits=self.limits)
             return back

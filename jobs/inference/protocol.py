@@ -8,14 +8,13 @@ from enum import StrEnum
 from typing import Protocol
 
 from shared.domain.errors import (
-    CelldropError,
     DeviceUnavailableError,
     InputError,
     InvalidBundleError,
     ModelNotFoundError,
 )
 from shared.domain.geometry import Rows
-from shared.domain.submission import Failure, Receipt, Result, Submission
+from shared.domain.submission import Receipt, Result, Submission
 
 PERMANENT = (InputError, InvalidBundleError, ModelNotFoundError, DeviceUnavailableError)
 """Faults that another attempt would meet again: they end the submission with their own code."""
@@ -89,8 +88,3 @@ class Paced:
         if now_s - self._last_s >= self._interval_s:
             self._last_s = now_s
             self._action()
-
-
-def failure_of(error: CelldropError) -> Failure:
-    """The error as it is recorded."""
-    return Failure(error.code, error.message, error.hint)

@@ -40,7 +40,7 @@ from jobs.inference.manifest import (
     part_facts,
     summary_of,
 )
-from jobs.inference.merging import Merge, ordered
+from jobs.inference.merging import Merge
 from jobs.inference.merging_survey import Findings, Survey
 from jobs.inference.peak import peak_rss_bytes
 from jobs.inference.report.gathering import Context, gather
@@ -61,9 +61,20 @@ WHAT = {
 }
 
 
+def software_used() -> dict[str, str]:
+    """Versions of what computed this, and the device that it finished on."""
+    device = describe_device(choose_device(Accelerator.CPU))
+    own = {"celldrop": version("celldrop"), "python": platform.python_version(), "numpy": np.__version__}
+    return {**own, "h5py": h5py.__version__, "pyarrow": pa.__version__, **device}
+
+
 @dataclass(slots=True)
 class Results:
-    """One merge: each file is streamed from the parts; what was written is kept for the manifest."""
+    """One merge: each file is streamed from the parts; what was written is kept for the manifest.
+
+    Attributes:
+        receipts: In row order, as ``ordered`` returns them.
+    """
 
     data: InferenceData
     job: Job
@@ -73,6 +84,7 @@ class Results:
     files: list[FileFacts] = field(default_factory=list)
     missing: list[MissingFile] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    software: dict[str, str] = field(default_factory=software_used)
 
     def write(self) -> Result:
         """Write every file, the manifest last.
@@ -94,8 +106,7 @@ class Results:
     def _merge(self) -> Merge:
         layout = self.job.layout
         vocabulary = Vocabulary(self.job.card.labels)
-        receipts = ordered(self.receipts, layout.n_cells)
-        return Merge(self.data.blobs, receipts, layout, vocabulary, self.job.min_score)
+        return Merge(self.data.blobs, self.receipts, layout, vocabulary, self.job.min_score)
 
     def _write_tables(self, merge: Merge) -> Findings:
         survey = Survey(merge)
@@ -133,7 +144,7 @@ class Results:
             min_score=self.job.min_score,
             files=tuple(self.files),
             missing=tuple(self.missing),
-            software=software(),
+            software=self.software,
             made_at=datetime.now(UTC),
             wants_map=self.job.options.map,
         )
@@ -159,10 +170,10 @@ class Results:
                 map=options.map,
                 min_score=self.job.min_score,
             ),
-            software=software(),
+            software=self.software,
             verdict=record.verdict,
             plan=record.plan,
-            parts=tuple(part_facts(receipt) for receipt in ordered(self.receipts, record.plan.n_cells)),
+            parts=tuple(part_facts(receipt) for receipt in self.receipts),
             files=tuple(self.files),
             missing=tuple(self.missing),
             labels=labels,
@@ -201,10 +212,3 @@ class Results:
         began_s = time.monotonic()
         yield
         self.seconds[stage] = round(time.monotonic() - began_s, 3)
-
-
-def software() -> dict[str, str]:
-    """Versions of what computed this, and the device that it finished on."""
-    device = describe_device(choose_device(Accelerator.CPU))
-    own = {"celldrop": version("celldrop"), "python": platform.python_version(), "numpy": np.__version__}
-    return {**own, "h5py": h5py.__version__, "pyarrow": pa.__version__, **device}

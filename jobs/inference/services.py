@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from jobs.inference.finalizing import Finalizer
-from jobs.inference.protocol import PERMANENT, Computation, Ended, Paced, TaskIdentity, failure_of
+from jobs.inference.protocol import PERMANENT, Computation, Ended, Paced, TaskIdentity
 from shared.domain import machine
 from shared.domain.errors import (
     CelldropError,
@@ -19,7 +19,7 @@ from shared.domain.errors import (
     SubmissionNotFoundError,
 )
 from shared.domain.geometry import Rows
-from shared.domain.submission import State, Submission, TaskRecord
+from shared.domain.submission import Failure, State, Submission, TaskRecord
 from shared.outbox import Outbox
 from shared.ports.status import StatusStore, Stored
 from shared.updates import update
@@ -108,7 +108,7 @@ class Task:
         def change(record: Submission, now: datetime) -> Submission:
             if not _owns(record, me):
                 raise StaleWorkerError(f"{record.id} is {record.state}", expected=f"epoch {me.epoch}, running")
-            return machine.fail(record, failure_of(error), now=now)
+            return machine.fail(record, Failure.of(error), now=now)
 
         with suppress(StaleWorkerError, IllegalTransitionError):
             self.outbox.pay(update(self.store, me.submission_id, change))
@@ -142,7 +142,7 @@ class _Slot:
         """Leave word of why this attempt ends, for whoever has to tell it; that word is not worth a second fault."""
         if not isinstance(error, StaleWorkerError):
             with suppress(CelldropError):
-                self.write(replace(self.task, failure=failure_of(error)))
+                self.write(replace(self.task, failure=Failure.of(error)))
 
     def write(self, task: TaskRecord) -> None:
         version = self._stored.version if self._stored else None

@@ -334,8 +334,8 @@ def _check_finalizer(record: Submission, epoch: int, token: str) -> None:
 
 
 def _exhausted(reason: str) -> Failure:
-    error = AttemptsExhaustedError(reason, hint="Look at the task's log; run it again with a rerun token once mended.")
-    return Failure(error.code, error.message, error.hint)
+    hint = "Look at the task's log; run it again with a rerun token once mended."
+    return Failure.of(AttemptsExhaustedError(reason, hint=hint))
 
 
 def _past_capacity_deadline(record: Submission, now: datetime, limits: Limits) -> bool:
@@ -344,5 +344,5 @@ def _past_capacity_deadline(record: Submission, now: datetime, limits: Limits) -
 
 def _no_capacity(limits: Limits) -> Failure:
     hours = limits.capacity.total_seconds() / 3600
-    error = CapacityDeadlineError(f"no capacity in {hours:g} hours", hint="Try another region, or the CPU.")
-    return Failure(error.code, error.message, error.hint)
+    hint = "Try another region, or the CPU."
+    return Failure.of(CapacityDeadlineError(f"no capacity in {hours:g} hours", hint=hint))

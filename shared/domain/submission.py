@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from shared.domain.errors import CelldropError
 from shared.domain.geometry import Rows
 from shared.domain.plan import CostHints, Plan
 from shared.domain.verdict import Verdict
@@ -85,6 +86,11 @@ class Failure:
     code: str
     message: str
     hint: str = ""
+
+    @classmethod
+    def of(cls, error: CelldropError) -> Failure:
+        """An error as it is recorded."""
+        return cls(error.code, error.message, error.hint)
 
 
 @dataclass(frozen=True, slots=True)
