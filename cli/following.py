@@ -29,8 +29,9 @@ def see_through(embedded: Embedded, submission_id: str, output: Output) -> Store
     said: set[str] = set()
     with output.progress(WORDS.get(stored.value.state, "Done"), None) as bar:
         while True:
-            say_new(embedded.step(only=submission_id), said, output)
+            faults = embedded.step(only=submission_id)
             stored = store.get(submission_id)
+            say_new([*faults, *filter(None, [stored.value.last_problem])], said, output)
             if not stored.value.state.final:
                 show(store, stored.value, bar)
             elif not _due(stored):

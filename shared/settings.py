@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     finalize_lease_s: int = Field(60, gt=0, description="Seconds a silent finalizer is waited for.")
     heartbeat_s: int = Field(30, gt=0, description="Seconds of silence after which a run that is not running is dead.")
     capacity_deadline_s: int = Field(6 * 3600, gt=0, description="Seconds to wait for the platform to have room.")
+    backoff_s: float = Field(
+        2.0, ge=0, description="Seconds before the third start of a submission; doubles with each, up to 20 times this."
+    )
     task_timeout_s: int = Field(3600, gt=0, description="Seconds one task may take.")
     rows_per_task: int = Field(250_000, gt=0, description="Cells in one task, where no number of tasks is asked for.")
     max_tasks: int = Field(100, ge=1, description="Most tasks in one execution.")
@@ -62,6 +65,7 @@ class Settings(BaseSettings):
             finalize_lease=timedelta(seconds=self.finalize_lease_s),
             heartbeat=timedelta(seconds=self.heartbeat_s),
             capacity=timedelta(seconds=self.capacity_deadline_s),
+            backoff=timedelta(seconds=self.backoff_s),
         )
 
     @property

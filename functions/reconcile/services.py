@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from shared.domain import machine
-from shared.domain.errors import CelldropError, IllegalTransitionError, StaleWorkerError
+from shared.domain import machine, owed
+from shared.domain.errors import CelldropError, IllegalTransitionError, StaleWorkerError, UnavailableError
 from shared.domain.machine import Limits
-from shared.domain.submission import FINAL_STATES, State, Submission, TaskRecord
+from shared.domain.submission import FINAL_STATES, EntryKind, Failure, State, Submission, TaskRecord
 from shared.outbox import Outbox
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRunner
 from shared.ports.status import StatusStore, Stored
@@ -128,7 +128,7 @@ class Reconcile:
         if report.state in OVER:
             return self._requeue(report, f"the execution {report.state} before its first task reported")
         if expired and report.state is not ExecutionState.RUNNING:
-            return self._requeue(report, "nobody started to work on it in time")
+            return self._requeue(report, "nobody started to work on it in time", interrupted=True)
         return None
 
     def _lost_run(self, record: Submission, now: datetime) -> machine.Change | None:
@@ -140,10 +140,14 @@ class Reconcile:
         report = self._report(record)
         over = report.state in OVER
         if over or (silent and report.state is not ExecutionState.RUNNING):
-            return self._requeue(report, "its tasks fell silent", _failure_of(task.value for task in tasks))
+            failure = _failure_of(task.value for task in tasks)
+            down = failure is not None and failure.code == UnavailableError.code
+            return self._requeue(report, "its tasks fell silent", failure, interrupted=down)
         return None
 
     def _lost_after_receipts(self, record: Submission, *, silent: bool) -> machine.Change | None:
+        if owed.owes(record, EntryKind.FINALIZE):
+            return None
         first = record.finalize_attempts == 0  # Later ones were started by dispatch, which may not have noted them.
         if silent or (first and self._report(record).state in OVER):
             return lambda newest, at: machine.request_finalizer(newest, now=at, limits=self.limits)
@@ -156,9 +160,12 @@ class Reconcile:
         problem = record.last_problem or "the one who wrote the results fell silent"
         return lambda newest, at: machine.release_finalizer(newest, problem=problem, now=at, limits=self.limits)
 
-    def _requeue(self, report: ExecutionReport, otherwise: str, detail: str = "") -> machine.Change:
+    def _requeue(
+        self, report: ExecutionReport, otherwise: str, failure: Failure | None = None, *, interrupted: bool = False
+    ) -> machine.Change:
+        detail = failure.message if failure else ""
         problem = ": ".join(part for part in (report.problem, detail) if part) or otherwise
-        interrupted = report.state is ExecutionState.CANCELLED
+        interrupted = interrupted or report.state is ExecutionState.CANCELLED
 
         def change(newest: Submission, now: datetime) -> Submission:
             return machine.requeue(newest, problem=problem, now=now, limits=self.limits, interrupted=interrupted)
@@ -177,5 +184,5 @@ def _since(stored: Stored[Submission]) -> datetime:
     return stored.value.changed_at or stored.created_at
 
 
-def _failure_of(tasks: Iterable[TaskRecord]) -> str:
-    return next((task.failure.message for task in tasks if task.failure is not None), "")
+def _failure_of(tasks: Iterable[TaskRecord]) -> Failure | None:
+    return next((task.failure for task in tasks if task.failure is not None), None)

@@ -48,6 +48,8 @@ ARROWS: Mapping[State, frozenset[State]] = {
 AT_WORK = frozenset({State.DISPATCHING, State.RUNNING, State.FINALIZING})
 """States in which an execution has something to do."""
 
+LONGEST_BACKOFF = 20
+
 Change: TypeAlias = Callable[[Submission, datetime], Submission]
 """From the newest record and the server's time to what it becomes; raises to write nothing."""
 
@@ -58,20 +60,22 @@ class Limits:
 
     Attributes:
         max_attempts: Dispatches that were lost by their own doing.
-        max_epochs: Dispatches of all kinds, interrupted ones and waits for capacity included.
+        max_epochs: Dispatches that were started, interrupted ones included.
         dispatch_lease: From the claim to the first task's own record.
         finalize_lease: Without renewal by the finalizer.
         heartbeat: Silence of all tasks after which an execution that does not run is dead.
         capacity: How long to wait for the platform to have room.
+        backoff: Before the third start; doubles with each further one, up to LONGEST_BACKOFF times this.
     """
 
     max_attempts: int = 3
     max_epochs: int = 50
-    max_finalize_attempts: int = 5
+    max_finalize_attempts: int = 8
     dispatch_lease: timedelta = timedelta(minutes=10)
     finalize_lease: timedelta = timedelta(minutes=5)
     heartbeat: timedelta = timedelta(minutes=2)
     capacity: timedelta = timedelta(hours=6)
+    backoff: timedelta = timedelta(seconds=30)
 
 
 # --- The way through ----------------------------------------------------------------------------------------------
@@ -206,16 +210,16 @@ def commit(
 def requeue(
     record: Submission, *, problem: str, now: datetime, limits: Limits, interrupted: bool = False
 ) -> Submission:
-    """Give a lost dispatch or run back to the queue; fail when the attempts are spent.
+    """Give a lost dispatch or run back to the queue, to be tried again after a pause; fail when the attempts are spent.
 
     Args:
-        interrupted: The platform, or whoever runs it, ended it: that says nothing of the work and costs no attempt,
-            as long as there are epochs left.
+        interrupted: The platform, whoever runs it, or a service that was down ended it: that says nothing of the work
+            and costs no attempt, as long as there are epochs left.
     """
-    spent = record.attempts - interrupted
-    if spent >= limits.max_attempts or record.epoch >= limits.max_epochs:
-        return fail(record, _exhausted(f"{record.epoch} attempts were lost; the last one: {problem}"), now=now)
-    back = _back_to_queue(record, now)
+    spent, started = record.attempts - interrupted, record.epoch - record.refusals
+    if spent >= limits.max_attempts or started >= limits.max_epochs:
+        return fail(record, _exhausted(f"{started} attempts were lost; the last one: {problem}"), now=now)
+    back = _back_to_queue(record, now, pause=_backoff(started, limits))
     return replace(back, attempts=spent, last_problem=problem)
 
 
@@ -240,7 +244,9 @@ def request_finalizer(record: Submission, *, now: datetime, limits: Limits) -> S
     if n > limits.max_finalize_attempts:
         why = f"; the last problem: {record.last_problem}" if record.last_problem else ""
         return fail(record, _exhausted(f"the results could not be written in {n - 1} more tries{why}"), now=now)
-    return replace(owed.queue(record, owed.finalize(record, n)), finalize_attempts=n, changed_at=now)
+    pause = _backoff(n, limits)
+    entry = owed.finalize(record, n, now + pause if pause else None)
+    return replace(owed.queue(record, entry), finalize_attempts=n, changed_at=now)
 
 
 def remind(record: Submission, *, now: datetime) -> Submission:
@@ -260,6 +266,7 @@ def await_capacity(record: Submission, *, now: datetime) -> Submission:
     return replace(
         moved,
         attempts=record.attempts - 1,
+        refusals=record.refusals + 1,
         lease=None,
         owner=None,
         waiting_since=record.waiting_since or now,
@@ -313,11 +320,19 @@ def _move(record: Submission, to: State, now: datetime) -> Submission:
     return replace(record, state=to, changed_at=now)
 
 
-def _back_to_queue(record: Submission, now: datetime) -> Submission:
+def _back_to_queue(record: Submission, now: datetime, pause: timedelta = timedelta(0)) -> Submission:
     back = replace(
         _move(record, State.QUEUED, now), lease=None, owner=None, executions=(), outbox=owed.without(record, *owed.WORK)
     )
-    return owed.queue(back, *owed.stops(record), owed.job(record.id, record.epoch + 1))
+    job = owed.job(record.id, record.epoch + 1, now + pause if pause else None)
+    return owed.queue(back, *owed.stops(record), job)
+
+
+def _backoff(lost: int, limits: Limits) -> timedelta:
+    """At once after the first loss, then ever later: a service that is down is not to be met in a hurry."""
+    if lost < 2:
+        return timedelta(0)
+    return limits.backoff * min(1 << (lost - 2), LONGEST_BACKOFF)
 
 
 def _end(record: Submission, state: State, failure: Failure, now: datetime) -> Submission:
@@ -345,4 +360,4 @@ def _past_capacity_deadline(record: Submission, now: datetime, limits: Limits) -
 def _no_capacity(limits: Limits) -> Failure:
     hours = limits.capacity.total_seconds() / 3600
     hint = "Try another region, or the CPU."
-    return Failure.of(CapacityDeadlineError(f"no capacity in {hours:g} hours", hint=hint))
+    return Failure.of(CapacityDeadlineError(f"no capacity in {hours:g} h", hint=hint))

@@ -15,6 +15,11 @@ WORK = (EntryKind.JOB, EntryKind.FINALIZE)
 """Entries that ask for work, and are void once the submission moves on."""
 
 
+def owes(record: Submission, kind: EntryKind) -> bool:
+    """Whether an entry of a kind still is to be paid."""
+    return any(entry.kind is kind for entry in record.outbox)
+
+
 def queue(record: Submission, *entries: OutboxEntry) -> Submission:
     """Owe entries; one that is owed already is owed once."""
     new = {entry.id for entry in entries}
@@ -38,15 +43,15 @@ def with_outcome(record: Submission) -> Submission:
     return queue(record, entry)
 
 
-def job(record_id: str, epoch: int) -> OutboxEntry:
+def job(record_id: str, epoch: int, not_before: datetime | None = None) -> OutboxEntry:
     """The message that leads to an epoch."""
-    return OutboxEntry(f"{record_id}/job/{epoch}", EntryKind.JOB, epoch=epoch)
+    return OutboxEntry(f"{record_id}/job/{epoch}", EntryKind.JOB, epoch=epoch, not_before=not_before)
 
 
-def finalize(record: Submission, number: int) -> OutboxEntry:
+def finalize(record: Submission, number: int, not_before: datetime | None = None) -> OutboxEntry:
     """The message that leads to a finalize-only execution of the present epoch."""
     entry_id = f"{record.id}/finalize/{record.epoch}/{number}"
-    return OutboxEntry(entry_id, EntryKind.FINALIZE, epoch=record.epoch, number=number)
+    return OutboxEntry(entry_id, EntryKind.FINALIZE, epoch=record.epoch, number=number, not_before=not_before)
 
 
 def manifest(record: Submission) -> OutboxEntry:

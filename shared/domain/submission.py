@@ -163,6 +163,7 @@ class Submission:
         requested: Options as requested, by name; parsed with ``parse_options``.
         epoch: The fencing number, +1 at every dispatch.
         attempts: Dispatches that count against the limit.
+        refusals: Dispatches that the platform had no room for; they have a deadline of their own.
         finalize_attempts: Finalize-only executions asked for in this epoch, after a finalizer was lost.
         finalize_started: The latest of them that dispatch has taken on.
         lease: Held by dispatch while DISPATCHING, by the finalizer while FINALIZING.
@@ -184,6 +185,7 @@ class Submission:
     plan: Plan | None = None
     epoch: int = 0
     attempts: int = 0
+    refusals: int = 0
     finalize_attempts: int = 0
     finalize_started: int = 0
     lease: Lease | None = None

@@ -196,37 +196,37 @@ def test_old_executions_are_forgotten(make_world: MakeWorld, monkeypatch: pytest
     ]
 
 
-def test_tasks_and_what_they_started_die_when_their_parent_is_killed(scratch: Path) -> None:
+@pytest.fixture
+def desk_and_parent(scratch: Path) -> Iterator[tuple[TaskDesk, subprocess.Popen[bytes]]]:
+    """Another process that supervises two tasks, which report at the desk."""
     desk = TaskDesk(scratch)
     env = {**os.environ, "CELLDROP_TEST_DESK": desk.address, "CELLDROP_TEST_WATCH": "1", "CELLDROP_TEST_CHILD": "1"}
     env["PYTHONPATH"] = str(TASK.parents[2])
     with subprocess.Popen([sys.executable, PARENT, scratch / "logs", TASK], env=env) as parent:
-        callers = [desk.next_caller() for _ in range(2)]
+        yield desk, parent
         parent.kill()
-        for caller in callers:
-            caller.wait_until_gone()
     desk.close()
 
 
-def test_an_execution_of_another_process_runs_as_long_as_that_process(tmp_path: Path) -> None:
-    script = (
-        "import sys, pathlib\n"
-        "from shared.adapters.local.jobs import SubprocessJobRunner\n"
-        "from shared.domain.plan import Accelerator\n"
-        "from shared.ports.jobs import JobRequest\n"
-        "sleeper = [sys.executable, '-c', 'import time; time.sleep(60)']\n"
-        "runner = SubprocessJobRunner(sleeper, {}, pathlib.Path(sys.argv[1]), 1)\n"
-        "print(runner.start(JobRequest('s', 1, 1, Accelerator.CPU, 60)), flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    other = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path / "logs")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert other.stdout is not None
-    name = other.stdout.readline().strip()
-    mine = SubprocessJobRunner(["false"], {}, tmp_path / "logs", 1)
+def test_tasks_and_what_they_started_die_when_their_parent_is_killed(
+    desk_and_parent: tuple[TaskDesk, subprocess.Popen[bytes]],
+) -> None:
+    desk, parent = desk_and_parent
+    callers = [desk.next_caller() for _ in range(2)]
+    parent.kill()
+    for caller in callers:
+        caller.wait_until_gone()
+
+
+def test_an_execution_of_another_process_runs_as_long_as_that_process(
+    desk_and_parent: tuple[TaskDesk, subprocess.Popen[bytes]], scratch: Path
+) -> None:
+    desk, parent = desk_and_parent
+    callers = [desk.next_caller() for _ in range(2)]
+    name = callers[0].told.execution
+    mine = SubprocessJobRunner(["false"], {}, scratch / "logs", 1)
     assert mine.describe(name).state is ExecutionState.RUNNING
-    other.kill()
-    other.communicate()
+    parent.kill()
+    parent.wait()
     report = mine.describe(name)
     assert (report.state, report.problem) == (ExecutionState.CANCELLED, "the process that supervised it is gone")

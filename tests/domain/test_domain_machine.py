@@ -193,6 +193,15 @@ def test_waiting_for_capacity_costs_no_attempt_but_has_a_deadline() -> None:
     assert late.failure.code == "CAPACITY_DEADLINE"
 
 
+def test_waiting_for_capacity_uses_up_no_starts() -> None:
+    limits = replace(LIMITS, max_epochs=2)
+    record = new()
+    for _ in range(5):
+        record = machine.resume(machine.await_capacity(claimed(record), now=NOW), now=NOW, limits=limits)
+    interrupted = machine.requeue(claimed(record), problem="evicted", now=NOW, limits=limits, interrupted=True)
+    assert (interrupted.state, interrupted.epoch) == (State.QUEUED, 6)
+
+
 def test_waiting_is_counted_from_the_first_refusal() -> None:
     first = machine.await_capacity(claimed(), now=NOW)
     again = machine.await_capacity(

@@ -134,6 +134,13 @@ class House:
     def deliver(self) -> list[Dispatched]:
         return [self.dispatch.handle(parse_job(message.data)) for message in self.bus.take(Topic.JOBS)]
 
+    def deliver_later(self) -> list[Dispatched]:
+        """Deliver what is sent, once the pause before it is over."""
+        if not self.bus.messages(Topic.JOBS):
+            self.later(minutes=10)
+            self.reconcile.sweep()
+        return self.deliver()
+
     def task(self) -> Task:
         outbox = Outbox(self.store, self.bus, self.blobs)
         finalizer = Finalizer(self.store, outbox, self.computation, LIMITS, self.new_token, self.seconds, renewal_s=0.0)

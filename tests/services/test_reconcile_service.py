@@ -8,7 +8,7 @@ import pytest
 
 from jobs.inference.protocol import Ended
 from shared.domain.errors import NoCapacityError, UnavailableError
-from shared.domain.submission import State, Topic
+from shared.domain.submission import EntryKind, State, Topic
 from shared.ports.jobs import ExecutionState
 from tests.fakes.calls import FailNext
 from tests.services.house import LIMITS, House
@@ -66,7 +66,7 @@ def test_an_execution_nobody_knows_is_replaced_after_the_silence(house: House) -
 def test_a_submission_that_keeps_dying_fails_with_the_last_reason(house: House) -> None:
     house.accept()
     for _ in range(LIMITS.max_attempts):
-        house.deliver()
+        house.deliver_later()
         house.jobs.end(house.jobs.latest, ExecutionState.FAILED, "out of memory")
         house.reconcile.sweep()
     failure = house.only().failure
@@ -181,10 +181,63 @@ def test_an_entry_that_cannot_be_paid_does_not_keep_the_others_waiting(house: Ho
 def test_what_was_interrupted_from_outside_costs_no_attempt(house: House) -> None:
     house.accept()
     for _ in range(2 * LIMITS.max_attempts):
-        house.deliver()
+        assert house.deliver_later() == ["started"]
         house.jobs.end(house.jobs.latest, ExecutionState.CANCELLED, "the process that supervised it is gone")
         house.reconcile.sweep()
     assert (house.only().state, house.only().attempts) == (State.QUEUED, 0)
+
+
+def test_a_service_that_is_down_costs_no_attempt(house: House) -> None:
+    house.accept()
+
+    def down() -> None:
+        raise UnavailableError("the store does not answer")
+
+    house.computation.before_part = down
+    for _ in range(2 * LIMITS.max_attempts):
+        assert house.deliver_later() == ["started"]
+        with pytest.raises(UnavailableError):
+            house.run_task(0)
+        house.jobs.end(house.jobs.latest, ExecutionState.FAILED, "task 0 failed")
+        house.reconcile.sweep()
+    assert (house.only().state, house.only().attempts) == (State.QUEUED, 0)
+    assert "the store does not answer" in house.only().last_problem
+
+
+def test_a_start_that_nobody_answered_costs_no_attempt(house: House) -> None:
+    house.accept()
+    for _ in range(2 * LIMITS.max_attempts):
+        house.jobs.hook = FailNext("jobs.start", UnavailableError("no answer"))
+        assert house.deliver_later() == ["no answer"]
+        house.later(minutes=11)
+        house.reconcile.sweep()
+    assert (house.only().state, house.only().attempts) == (State.QUEUED, 0)
+
+
+def test_every_further_start_waits_longer(house: House) -> None:
+    house.accept()
+    waits = []
+    for _ in range(4):
+        house.deliver_later()
+        house.jobs.end(house.jobs.latest, ExecutionState.CANCELLED)
+        house.reconcile.sweep()
+        due = [entry.not_before for entry in house.only().outbox if entry.kind is EntryKind.JOB]
+        waits.append([(at - house.clock()).total_seconds() for at in due if at])
+    assert waits == [[], [30], [60], [120]]
+
+
+def test_a_finalizer_that_is_asked_for_is_not_asked_for_again(house: House) -> None:
+    started(house, tasks=1)
+    house.store.hook = FailNext("status.transact", UnavailableError("no answer"))
+    with pytest.raises(UnavailableError):
+        house.run_task(0)
+    house.jobs.end(house.jobs.latest, ExecutionState.FAILED)
+    house.bus.hook = FailNext("bus.publish", UnavailableError("no answer"))
+    house.reconcile.sweep()
+    asked = house.only()
+    house.later(minutes=3)
+    house.reconcile.sweep()
+    assert (house.only().changed_at, house.only().outbox) == (asked.changed_at, ())
 
 
 def test_the_oldest_is_never_starved(house: House) -> None:
