@@ -61,7 +61,7 @@ class MemoryBlobStore(BlobStore):
             ref = ObjectRef(bucket, name, self._generation)
             crc32c = google_crc32c.value(data)
             info = BlobInfo(ref, len(data), crc32c, self._clock(), content_type, dict(metadata or {}))
-            self.objects[bucket, name] = (info, data)
+            self._put(info, data)
             return info
 
     @override
@@ -77,7 +77,7 @@ class MemoryBlobStore(BlobStore):
         with call(self.hook, "blobs.delete"), self._lock:
             if (bucket, name) in self.objects:
                 self._check(bucket, name, if_generation)
-                del self.objects[bucket, name]
+                self._remove(bucket, name)
 
     def _read(self, ref: ObjectRef, span: ByteRange | None) -> bytes:
         with self._lock:
@@ -86,6 +86,12 @@ class MemoryBlobStore(BlobStore):
             raise BlobNotFoundError(f"{ref} is not there")
         data = found[1]
         return data if span is None else data[span.offset : span.offset + span.length]
+
+    def _put(self, info: BlobInfo, data: bytes) -> None:
+        self.objects[info.ref.bucket, info.ref.name] = (info, data)
+
+    def _remove(self, bucket: str, name: str) -> None:
+        del self.objects[bucket, name]
 
     def _check(self, bucket: str, name: str, if_generation: int | None) -> None:
         there = self.objects.get((bucket, name))

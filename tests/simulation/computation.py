@@ -1,0 +1,78 @@
+"""The stand-in for annotating and merging: a few bytes that say where they come from, in as many port calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import google_crc32c
+
+from shared.domain.errors import CorruptBlobError
+from shared.domain.geometry import Rows
+from shared.domain.submission import ObjectRef, Receipt, Result, Submission
+from shared.h5ad.source import BlobSource
+from shared.ports.blobs import BlobStore, ByteRange
+from tests.simulation.world import World
+
+MOST_BLOCK_S = 4.0
+MOST_FILE_S = 6.0
+MOST_INPUT_BYTES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Tracer:
+    """A computation whose results tell which attempt computed which rows from which bytes."""
+
+    world: World
+    blobs: BlobStore
+
+    def annotate(self, record: Submission, rows: Rows, part_name: str, beat: Callable[[int], None]) -> Receipt:
+        """As the protocol says: reads the pinned input block by block, and writes one part."""
+        seen: list[str] = []
+        for block in rows.blocks():
+            seen.append(self.read(record.source))
+            self.world.sleep(self.world.between(0.1, MOST_BLOCK_S))
+            beat(block.stop - rows.start)
+        told = {"part": part_name, "rows": [rows.start, rows.stop], "input": seen, "at": self.world.now_s}
+        info = self.blobs.write("work", part_name, [json.dumps(told).encode()], if_generation=0)
+        assert info.crc32c is not None
+        return Receipt(info.ref, info.size_bytes, info.crc32c, rows)
+
+    def merge(self, record: Submission, receipts: Sequence[Receipt], prefix: str, beat: Callable[[], None]) -> Result:
+        """As the protocol says: reads every part, checks it, and writes two files."""
+        seen = self.read(record.source)
+        parts = []
+        for receipt in receipts:
+            self.world.sleep(self.world.between(0.1, MOST_FILE_S))
+            beat()
+            parts.append(self._part(receipt))
+        annotations = self.blobs.write(
+            "results", f"{prefix}annotations.parquet", [json.dumps(parts).encode()], if_generation=0
+        )
+        self.world.sleep(self.world.between(0.1, MOST_FILE_S))
+        beat()
+        named: dict[str, Any] = {
+            "submission": record.id,
+            "input": seen,
+            "annotations": [annotations.ref.name, annotations.ref.generation],
+            "parts": [[part.part.name, part.part.generation, part.crc32c] for part in receipts],
+        }
+        manifest = self.blobs.write("results", f"{prefix}manifest.json", [json.dumps(named).encode()], if_generation=0)
+        return Result("results", prefix, manifest.ref, {"n_parts": len(parts)})
+
+    def discard(self, prefix: str) -> None:
+        """As the protocol says."""
+        for info in list(self.blobs.list("results", prefix)):
+            self.blobs.delete("results", info.ref.name)
+
+    def read(self, ref: ObjectRef) -> str:
+        """The bytes of the pinned generation, or InputChangedError."""
+        return BlobSource(self.blobs, ref, MOST_INPUT_BYTES).read(ByteRange(0, MOST_INPUT_BYTES)).decode()
+
+    def _part(self, receipt: Receipt) -> Any:
+        data = self.blobs.read(receipt.part)
+        if len(data) != receipt.size_bytes or google_crc32c.value(data) != receipt.crc32c:
+            raise CorruptBlobError("a part is not what its receipt says", where=receipt.part.name)
+        return json.loads(data)

@@ -1,0 +1,319 @@
+"""What can go wrong: at every port call, on the way of every message, and in the world at any time."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+
+from shared.domain.errors import UnavailableError
+from tests.simulation.town import FIRST, SECOND, Town
+from tests.simulation.world import Process, Role
+
+
+class Fault(StrEnum):
+    """One kind of trouble, in the words of the documents."""
+
+    CRASH = "crash"
+    UNAVAILABLE = "503 before the effect"
+    THROTTLED = "429"
+    ANSWER_LOST = "done, but the answer is lost"
+    PAUSE = "pause longer than a lease"
+    DUPLICATE = "delivered twice"
+    REORDER = "delivered out of order"
+    LATE = "delivered a day late"
+    STORM = "transaction storm"
+    OUTAGE = "a service is down for minutes"
+    NO_CAPACITY = "capacity refused"
+    OVERWRITTEN = "input overwritten"
+    DELETED = "input deleted"
+    CORRUPTED = "part corrupted"
+    TRUNCATED = "part truncated"
+    PART_LOST = "part deleted"
+    CANCEL = "cancelled by the user"
+    STOPPED = "execution stopped by an operator"
+    EVICTED = "instance taken away"
+    FORGOTTEN = "executions forgotten by the platform"
+    STARTED_TWICE = "one start, two executions"
+    LOCKSTEP = "tasks finish at the same moment"
+    SKEW = "clocks off by up to 5 minutes"
+    DEPLOY = "new version deployed"
+
+
+BEFORE = (Fault.CRASH, Fault.UNAVAILABLE, Fault.THROTTLED, Fault.PAUSE)
+AFTER = (Fault.CRASH, Fault.ANSWER_LOST, Fault.PAUSE)
+IN_THE_POST = (Fault.DUPLICATE, Fault.REORDER, Fault.LATE)
+STANDING = (Fault.STARTED_TWICE, Fault.LOCKSTEP, Fault.SKEW, Fault.FORGOTTEN)
+"""True of the whole history."""
+IN_THE_WORLD = tuple(fault for fault in Fault if fault not in {*BEFORE, *AFTER, *IN_THE_POST, *STANDING})
+TURNING_POINTS = (
+    "status.create",
+    "status.replace",
+    "status.put_task",
+    "status.transact",
+    "status.transact.commit",
+    "blobs.read",
+    "blobs.write",
+    "blobs.delete",
+    "bus.publish",
+    "jobs.start",
+    "jobs.describe",
+)
+PORTS = ("status", "blobs", "bus", "jobs")
+FAVOURITE_RATE = 0.15
+DAY_S = 86_400.0
+PATIENCE_S = 300.0
+HARMFUL = (
+    *BEFORE,
+    Fault.ANSWER_LOST,
+    Fault.STORM,
+    Fault.OUTAGE,
+    Fault.CORRUPTED,
+    Fault.TRUNCATED,
+    Fault.PART_LOST,
+    Fault.STOPPED,
+    Fault.EVICTED,
+)
+"""What may cost a submission an attempt."""
+LEASE_S = FIRST.limits.finalize_lease.total_seconds()
+
+
+class Trouble:
+    """Makes each kind happen to a town, and counts what really did."""
+
+    def __init__(self, town: Town) -> None:
+        self.town = town
+        self.world = town.world
+        self.struck: Counter[Fault] = Counter()
+        self.down_until_s: dict[str, float] = {}
+        self.storm_until_s = 0.0
+        self._straight_s = town.post.delay_s
+        self._happenings = self._what_can_happen()
+
+    # --- At a port call ---
+
+    def strike(self, fault: Fault, process: Process, moment: str) -> None:
+        """Have a fault happen to the running process."""
+        self.struck[fault] += 1
+        self.world.tell(f"FAULT {fault} at {moment}")
+        match fault:
+            case Fault.CRASH:
+                self.world.die()
+            case Fault.PAUSE:
+                if process.role is Role.TASK and self.world.random.random() < 0.5:
+                    self.town.jobs.lost_sight(process)
+                self.world.sleep(LEASE_S * self.world.between(0.5, 12.0))
+            case _:
+                raise UnavailableError(str(fault), hint="Try again.")
+
+    def endure(self, moment: str) -> None:
+        """Storms and outages, which meet everybody."""
+        if not self.down_until_s and not self.storm_until_s:
+            return
+        now_s = self.world.now_s
+        if now_s < self.down_until_s.get(moment.partition(".")[0], 0.0):
+            self.struck[Fault.OUTAGE] += 1
+            raise UnavailableError("the service is down", hint="Try again.")
+        stormy = now_s < self.storm_until_s and moment in {
+            "status.replace",
+            "status.transact.commit",
+            "status.put_task",
+        }
+        if stormy and self.world.random.random() < 0.8:
+            self.struck[Fault.STORM] += 1
+            raise UnavailableError("contended transaction", hint="Try again.")
+
+    # --- In the post ---
+
+    def mail(self, chance: Mapping[Fault, float]) -> None:
+        """Have messages arrive twice, out of order, or a day late."""
+        roll = self.world.random.random
+
+        def copies() -> int:
+            return 1 + self._falls(Fault.DUPLICATE, chance, roll())
+
+        def delay_s() -> float:
+            if self._falls(Fault.LATE, chance, roll()):
+                return DAY_S * self.world.between(0.9, 1.1)
+            if self._falls(Fault.REORDER, chance, roll()):
+                return self.world.between(0.0, 120.0)
+            return self._straight_s()
+
+        self.town.post.copies, self.town.post.delay_s = copies, delay_s
+
+    def _falls(self, fault: Fault, chance: Mapping[Fault, float], roll: float) -> bool:
+        falls = roll < chance.get(fault, 0.0)
+        self.struck[fault] += falls
+        return falls
+
+    # --- Standing ---
+
+    def stand(self, fault: Fault) -> None:
+        """Have something be so for the whole history."""
+        jobs, roll = self.town.jobs, self.world.random.random
+        match fault:
+            case Fault.STARTED_TWICE:
+                jobs.starts_twice = lambda: self._falls(fault, {fault: 0.5}, roll())
+            case Fault.LOCKSTEP:
+                self.world.lockstep_s = 5.0
+                self.struck[fault] += 1
+            case Fault.SKEW:
+                self.world.max_skew_s = 300.0
+                self.struck[fault] += 1
+            case _:
+                jobs.forgets_after_s = self.world.between(5.0, 120.0)
+                self.struck[fault] += 1
+
+    # --- In the world ---
+
+    def happen(self, fault: Fault) -> bool:
+        """Have something happen now; whether there was anything that it could happen to."""
+        happened = bool(self._happenings[fault]())
+        if happened:
+            self.struck[fault] += fault not in {Fault.STORM, Fault.OUTAGE, Fault.NO_CAPACITY}
+            self.world.tell(f"FAULT {fault}")
+        return happened
+
+    def _what_can_happen(self) -> Mapping[Fault, Callable[[], object]]:
+        return {
+            Fault.STORM: self._storm,
+            Fault.OUTAGE: self._outage,
+            Fault.NO_CAPACITY: self._no_capacity,
+            Fault.OVERWRITTEN: self._overwrite,
+            Fault.DELETED: self._delete,
+            Fault.CORRUPTED: lambda: self._spoil(lambda data: data[:5] + b"#" + data[6:]),
+            Fault.TRUNCATED: lambda: self._spoil(lambda data: data[: len(data) // 2]),
+            Fault.PART_LOST: self._lose_part,
+            Fault.CANCEL: self._cancel,
+            Fault.STOPPED: self._stop,
+            Fault.EVICTED: self._evict,
+            Fault.DEPLOY: self._deploy,
+        }
+
+    def _storm(self) -> bool:
+        self.storm_until_s = self.world.now_s + self.world.between(5.0, 300.0)
+        return True
+
+    def _outage(self) -> bool:
+        self.down_until_s[self.world.random.choice(PORTS)] = self.world.now_s + self.world.between(5.0, 600.0)
+        return True
+
+    def _no_capacity(self) -> bool:
+        hours = 10.0 ** self.world.between(-1.5, 0.5)
+        self.town.jobs.refused_until_s = self.world.now_s + 3600.0 * hours
+        return True
+
+    def _overwrite(self) -> bool:
+        refs = [info.ref for (bucket, _), (info, _) in self.town.blobs.objects.items() if bucket == "inbox"]
+        if refs:
+            self.town.drop(self.world.random.choice(refs).name, f"good {self.world.random.randint(300, 900)}", 2)
+        return bool(refs)
+
+    def _delete(self) -> bool:
+        refs = [info.ref for (bucket, _), (info, _) in self.town.blobs.objects.items() if bucket == "inbox"]
+        if refs:
+            self.town.remove(self.world.random.choice(refs))
+        return bool(refs)
+
+    def _spoil(self, how: Callable[[bytes], bytes]) -> bool:
+        name = self._some_part()
+        if name:
+            self.town.blobs.spoil(name, how(self.town.blobs.objects["work", name][1]))
+        return bool(name)
+
+    def _lose_part(self) -> bool:
+        name = self._some_part()
+        if name:
+            self.town.blobs.delete("work", name)
+        return bool(name)
+
+    def _some_part(self) -> str:
+        names = [name for bucket, name in self.town.blobs.objects if bucket == "work"]
+        return self.world.random.choice(names) if names else ""
+
+    def _cancel(self) -> bool:
+        ids = list(self.town.store.records)
+        if ids:
+            self.town.cancel(self.world.random.choice(ids))
+        return bool(ids)
+
+    def _stop(self) -> bool:
+        running = self.town.jobs.running
+        if running:
+            self.town.jobs.stop(self.world.random.choice(running))
+        return bool(running)
+
+    def _evict(self) -> bool:
+        attempts = [process for execution in self.town.jobs.running for process in execution.attempts]
+        if attempts:
+            self.town.jobs.evict(self.world.random.choice(attempts))
+        return bool(attempts)
+
+    def _deploy(self) -> bool:
+        self.town.other_version = SECOND
+        self.town.store.two_versions_write = True
+
+        def rolled_out() -> None:
+            self.town.version = SECOND
+
+        self.world.after(60.0, rolled_out)
+        return True
+
+    def cease(self) -> None:
+        """From now on all goes well; what is on its way still arrives late."""
+        self.town.jobs.refused_until_s = self.storm_until_s = 0.0
+        self.down_until_s.clear()
+        self.mail({})
+        self.town.jobs.starts_twice = lambda: False
+
+
+class Swarm:
+    """A random handful of kinds at random rates: histories differ in what can go wrong, not only in when.
+
+    Some have a turning point that most of the trouble comes to.
+    """
+
+    def __init__(self, trouble: Trouble) -> None:
+        self.trouble = trouble
+        self.world = trouble.world
+        roll = self.world.random.random
+        quiet = roll() < 0.05
+        share = self.world.between(0.05, 0.5)
+        self.kinds = frozenset() if quiet else frozenset(fault for fault in Fault if roll() < share)
+        self._rate = 10.0 ** self.world.between(-2.5, -0.9)
+        self._favourite = self.world.random.choice(TURNING_POINTS) if roll() < 0.4 else ""
+        self._before = [fault for fault in BEFORE if fault in self.kinds]
+        self._after = [fault for fault in AFTER if fault in self.kinds]
+        self.world.strike = self._strike
+
+    def begin(self) -> None:
+        """Set the scene, and send for what will happen."""
+        self.trouble.mail({fault: self.world.between(0.05, 0.4) for fault in IN_THE_POST if fault in self.kinds})
+        for fault in STANDING:
+            if fault in self.kinds:
+                self.trouble.stand(fault)
+        for fault in IN_THE_WORLD:
+            if fault in self.kinds:
+                for _ in range(self.world.random.randint(1, 3)):
+                    self.world.after(self._some_time_s(), lambda fault=fault: self._happen(fault))  # type: ignore[misc]
+
+    def cease(self) -> None:
+        """No new fault from here on."""
+        self._before, self._after = [], []
+        self.trouble.cease()
+
+    def _happen(self, fault: Fault) -> None:
+        """Something happens as soon as there is anything that it can happen to."""
+        if not self.trouble.happen(fault) and self.world.now_s < PATIENCE_S:
+            self.world.after(self.world.between(0.5, 8.0), lambda: self._happen(fault))
+
+    def _some_time_s(self) -> float:
+        return -45.0 * math.log(1.0 - self.world.random.random())
+
+    def _strike(self, process: Process, moment: str) -> None:
+        self.trouble.endure(moment)
+        kinds = self._after if moment.endswith(".done") else self._before
+        rate = FAVOURITE_RATE if moment.removesuffix(".done") == self._favourite else self._rate
+        if kinds and self.world.random.random() < rate:
+            self.trouble.strike(self.world.random.choice(kinds), process, moment)

@@ -1,0 +1,161 @@
+"""One seed, one history: people drop files, things go wrong, things stop going wrong, and everything is judged."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from shared.domain.submission import Requester, State, Submission
+from tests.simulation.faults import HARMFUL, Fault, Swarm, Trouble
+from tests.simulation.judge import MAX_ATTEMPTS, settled
+from tests.simulation.town import BAD, BROKEN, GOOD, Town, id_of
+from tests.simulation.world import moment_text
+
+FAULTS_STOP_S = 2 * 3600.0
+MOST_S = 4 * 86_400.0
+HONEST = frozenset({"INPUT_CHANGED", "INPUT_NOT_FOUND"})
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """How a history went.
+
+    Attributes:
+        virtual_s: What it took in the world's own time.
+    """
+
+    seed: int
+    violations: tuple[str, ...]
+    struck: Counter[Fault]
+    ends: Counter[str]
+    executions: int
+    virtual_s: float
+    trace: tuple[tuple[float, str, str], ...]
+
+    @property
+    def text(self) -> str:
+        """The readable trace."""
+        lines = [moment_text(moment) for moment in self.trace]
+        faults = ", ".join(f"{fault} ({n})" for fault, n in self.struck.items() if n) or "none"
+        verdict = "\n".join(self.violations) or "all is well"
+        return "\n".join([*lines, f"seed {self.seed}; faults: {faults}", f"ends: {dict(self.ends)}", verdict])
+
+
+def play(seed: int, mutate: Callable[[Town], None] = lambda _town: None) -> History:
+    """The history of a seed."""
+    town = Town(seed)
+    mutate(town)
+    trouble = Trouble(town)
+    swarm = Swarm(trouble)
+    swarm.begin()
+    _people(town)
+    town.world.run(FAULTS_STOP_S)
+    swarm.cease()
+    return concluded(town, trouble)
+
+
+def play_quietly(seed: int) -> History:
+    """The same without its trace, and without what the services log of every fault."""
+    logging.disable(logging.WARNING)
+    return replace(play(seed), trace=())
+
+
+def concluded(town: Town, trouble: Trouble) -> History:
+    """Let everything come to rest, and judge."""
+    came_to_rest = town.world.run(MOST_S)
+    town.judge.hold(came_to_rest, "it never comes to rest")
+    settled(town.judge, town.judge.hold)
+    trouble.struck[Fault.NO_CAPACITY] = town.jobs.refusals
+    _explained(town, trouble)
+    records = [stored.value for stored in town.store.records.values()]
+    town.world.end()
+    return History(
+        town.world.seed,
+        tuple(town.judge.violations),
+        trouble.struck,
+        Counter(_end_of(record) for record in records),
+        len(town.jobs.executions),
+        town.world.now_s,
+        tuple(town.world.trace),
+    )
+
+
+def _people(town: Town) -> None:
+    world = town.world
+    for number in range(world.random.choice((1, 1, 2, 3))):
+        kind = world.random.choices((GOOD, BAD, BROKEN), (18, 1, 1))[0]
+        content = f"{kind} {world.random.randint(1, 1100)}"
+        n_tasks = world.random.choice((None, 1, 2, 3))
+        world.after(world.between(0.0, 30.0), lambda n=number, c=content, t=n_tasks: _drop(town, n, c, t))  # type: ignore[misc]
+
+
+def _drop(town: Town, number: int, content: str, n_tasks: int | None) -> None:
+    """A drop, and sometimes others who ask for the same, or for the same again."""
+    drop = town.drop(f"sample-{number}.h5ad", content, n_tasks)
+    roll = town.world.random.random
+    for name in range(town.world.random.choice((0, 0, 1, 2))):
+        rerun = "again" if roll() < 0.2 else None
+        asked = replace(drop, requester=Requester(f"who-{name}"), rerun_token=rerun)
+        town.world.after(200.0 * roll() ** 2, lambda asked=asked: town.request(asked))  # type: ignore[misc]
+        town.drops.setdefault(asked.source, asked)
+
+
+def _explained(town: Town, trouble: Trouble) -> None:
+    """Nothing is lost, and nothing ends badly without a reason that was really there."""
+    hold, done = town.judge.hold, town.done
+    for ref, drop in town.drops.items():
+        there = id_of(replace(drop, rerun_token=None)) in town.store.records or ref in done.changed
+        hold(there, f"the drop {ref} was lost")
+    harm = sum(trouble.struck[fault] for fault in HARMFUL)
+    for stored in town.store.records.values():
+        record = stored.value
+        content = town.blobs.ever[record.source].decode()
+        code = record.failure.code if record.failure else ""
+        match record.state:
+            case State.SUCCEEDED:
+                hold(content.startswith(GOOD), f"{content!r} succeeded")
+            case State.REJECTED:
+                hold(not content.startswith(GOOD) or _input_gone(town, record), f"{content!r} was rejected: {code}")
+            case State.CANCELLED:
+                hold(record.id in done.cancelled, "cancelled by nobody")
+            case State.FAILED:
+                hold(_deserved(town, record, harm), f"failed without need: {record.failure}; {harm} faults")
+            case _:
+                continue
+    if not trouble.struck.total():
+        _quiet(town)
+
+
+def _input_gone(town: Town, record: Submission) -> bool:
+    return record.source in town.done.changed and record.failure is not None and record.failure.code in HONEST
+
+
+def _deserved(town: Town, record: Submission, harm: int) -> bool:
+    assert record.failure is not None
+    match record.failure.code:
+        case "INPUT_CHANGED":
+            return record.source in town.done.changed
+        case "CAPACITY_DEADLINE":
+            return town.jobs.refusals > 0
+        case "ATTEMPTS_EXHAUSTED":
+            return harm >= min(record.epoch, MAX_ATTEMPTS)
+        case _:
+            return False
+
+
+def _quiet(town: Town) -> None:
+    hold = town.judge.hold
+    for stored in town.store.records.values():
+        good = town.blobs.ever[stored.value.source].decode().startswith(GOOD)
+        hold(stored.value.state is (State.SUCCEEDED if good else State.REJECTED), "a quiet history ends badly")
+        hold(
+            stored.value.epoch == good and stored.value.finalize_attempts == 0,
+            "a quiet history needs more than one try",
+        )
+    hold(all(not request.finalize_only for request in town.judge.asked), "a quiet history asks for a finalizer")
+
+
+def _end_of(record: Submission) -> str:
+    return f"{record.state} {record.failure.code}" if record.failure else str(record.state)

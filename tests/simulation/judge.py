@@ -1,0 +1,273 @@
+"""What must always hold: looked at with every effect, by rules written apart from the code that they judge."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import google_crc32c
+
+from shared.domain.owed import SWEEP_DELAY
+from shared.domain.submission import Lease, Receipt, State, Submission, TaskRecord, Topic
+from shared.ports.blobs import BlobInfo
+from shared.ports.events import Message
+from shared.ports.jobs import ExecutionState, JobRequest
+from shared.ports.status import Stored
+from tests.simulation.platform import SimulatedJobs
+from tests.simulation.ports import SimulatedBlobStore, SimulatedStatusStore
+from tests.simulation.world import Role, World
+
+MAX_ATTEMPTS, MAX_EPOCHS, MAX_FINALIZE_ATTEMPTS = 3, 12, 5
+"""Of one submission, whatever happens: so at most ``MAX_EPOCHS * (1 + MAX_FINALIZE_ATTEMPTS)`` executions."""
+
+FOLLOWS: Mapping[State | None, frozenset[State]] = {
+    None: frozenset({State.QUEUED, State.REJECTED}),
+    State.QUEUED: frozenset({State.DISPATCHING, State.FAILED, State.CANCELLED}),
+    State.DISPATCHING: frozenset(
+        {State.RUNNING, State.QUEUED, State.WAITING_CAPACITY, State.FAILED, State.CANCELLED},
+    ),
+    State.RUNNING: frozenset({State.FINALIZING, State.QUEUED, State.FAILED, State.CANCELLED}),
+    State.FINALIZING: frozenset({State.SUCCEEDED, State.RUNNING, State.QUEUED, State.FAILED, State.CANCELLED}),
+    State.WAITING_CAPACITY: frozenset({State.QUEUED, State.FAILED, State.CANCELLED}),
+}
+"""What one write may lead to: the arrows of DESIGN, and the shortcuts of ADR 3."""
+
+
+class Judge:
+    """Keeps what it saw, and every breach.
+
+    Attributes:
+        violations: In words, in order.
+        commits: How often each submission was turned into SUCCEEDED.
+        heartbeat: The shortest silence that any version in use takes for death.
+    """
+
+    def __init__(self, world: World, heartbeat: timedelta) -> None:
+        self._world = world
+        self._heartbeat = heartbeat
+        self.store: SimulatedStatusStore
+        self.blobs: SimulatedBlobStore
+        self.jobs: SimulatedJobs
+        self.violations: list[str] = []
+        self.commits: Counter[str] = Counter()
+        self.final_at_s: dict[str, float] = {}
+        self.messages: dict[str, Message] = {}
+        self.told: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        self.receipts: dict[str, Receipt] = {}
+        self.asked: list[JobRequest] = []
+
+    def breach(self, what: str) -> None:
+        """Something that must never be."""
+        self.violations.append(f"at {self._world.now_s:.3f} s: {what}")
+        self._world.tell(f"BREACH: {what}")
+
+    def hold(self, holds: bool, what: str) -> None:
+        if not holds:
+            self.breach(what)
+
+    # --- Records ---
+
+    def record_written(self, before: Stored[Submission] | None, after: Submission) -> None:
+        old = before.value if before else None
+        was = old.state if old else None
+        if was is not after.state:
+            owing = ", ".join(entry.kind for entry in after.outbox)
+            self._world.tell(f"{_short(after.id)}: {was or 'new'} → {after.state}, epoch {after.epoch}; owes {owing}")
+            if was is None or was.final or after.state not in FOLLOWS[was]:
+                self.hold(was is None, f"{was} became {after.state}")
+            if after.state.final:
+                self.final_at_s[after.id] = self._world.now_s
+            if after.state is State.SUCCEEDED:
+                self._committed(old, after)
+        if old is None:
+            self.hold(after.state in FOLLOWS[None] and after.epoch == 0, f"began as {after.state}")
+            return
+        self._epochs_grow(old, after)
+        if old.state.final:
+            self._stays_final(old, after)
+        elif self._world.current is not None and self._world.current.role is Role.RECONCILE:
+            self._takes_no_living_work(old, after)
+
+    def _epochs_grow(self, old: Submission, new: Submission) -> None:
+        claimed = old.state is State.QUEUED and new.state is State.DISPATCHING
+        self.hold(new.epoch == old.epoch + claimed, f"{old.state} → {new.state}: epoch {old.epoch} → {new.epoch}")
+        self.hold(new.attempts <= MAX_ATTEMPTS, f"attempt {new.attempts}")
+        if old.owner is not None and new.epoch == old.epoch and new.state is not State.QUEUED:
+            self.hold(new.owner == old.owner, f"the owner of epoch {old.epoch} changed: {old.owner} → {new.owner}")
+
+    def _stays_final(self, old: Submission, new: Submission) -> None:
+        kept = (old.result, old.failure, old.epoch, old.requesters) == (
+            new.result,
+            new.failure,
+            new.epoch,
+            new.requesters[: len(old.requesters)],
+        )
+        self.hold(kept, f"a final record changed: {old.state}")
+
+    def _takes_no_living_work(self, old: Submission, new: Submission) -> None:
+        """Reconcile may take work away only when its lease has run out, its beats have, or its execution is over."""
+        if old.state is new.state or new.state is State.RUNNING is old.state:
+            return
+        over = self._over(old)
+        match old.state:
+            case State.DISPATCHING | State.FINALIZING:
+                self.hold(over or self._expired(old.lease), f"a living lease was taken from {old.state}")
+            case State.RUNNING if new.state is State.QUEUED:
+                self.hold(over or self._silent(old), "a living run was given up")
+            case _:
+                return
+
+    def _over(self, record: Submission) -> bool:
+        """Whether an execution is over, and none is known to run."""
+        states = {self.jobs.executions[name].state for name in record.executions if name in self.jobs.executions}
+        known = {self.jobs.report_of(name).state for name in record.executions}
+        return bool(states - {ExecutionState.RUNNING}) and ExecutionState.RUNNING not in known
+
+    def _expired(self, lease: Lease | None) -> bool:
+        return lease is None or self._world.clock() >= lease.expires_at
+
+    def _silent(self, record: Submission) -> bool:
+        beats = [task.updated_at for task in self.store._tasks_of(record.id, record.epoch)]
+        latest = max([*beats, record.changed_at or self._world.clock()])
+        return self._world.clock() - latest > self._heartbeat
+
+    # --- The commit ---
+
+    def _committed(self, old: Submission | None, new: Submission) -> None:
+        self.commits[new.id] += 1
+        self.hold(self.commits[new.id] == 1, f"commit number {self.commits[new.id]}")
+        if old is None or new.result is None or new.plan is None or old.lease is None:
+            self.breach("a commit without a lease, a plan or a result")
+            return
+        mine = f"{new.id}/{new.epoch}-{old.lease.token}/"
+        self.hold(new.result.prefix == mine, "the commit is not by the holder of the finalizer's lease")
+        manifest = self.blobs.ever.get(new.result.manifest)
+        if manifest is None:
+            self.breach("the committed manifest does not exist")
+            return
+        self._whole(new, json.loads(manifest))
+
+    def _whole(self, record: Submission, manifest: Mapping[str, Any]) -> None:
+        """The manifest names whole, crc-matched parts of one execution that cover every row once."""
+        assert record.plan is not None
+        pinned = self.blobs.ever[record.source].decode()
+        annotations = self._bytes_of(manifest["annotations"])
+        if annotations is None:
+            self.breach("the committed annotations do not exist")
+            return
+        parts = json.loads(annotations)
+        self.hold(manifest["input"] == pinned, "the results tell of another generation than the pinned one")
+        self.hold(len(parts) == len(manifest["parts"]), "the manifest names other parts than were merged")
+        for part, (name, generation, crc32c) in zip(parts, manifest["parts"], strict=False):
+            whole = self._bytes_of([name, generation], "work")
+            matched = whole is not None and google_crc32c.value(whole) == crc32c
+            self.hold(
+                matched and json.loads(whole or b"null") == part, f"part {name} was merged though it is not whole"
+            )
+            self.hold(set(part["input"]) <= {pinned}, f"part {name} was computed from another generation")
+            self.hold(
+                part["part"].split("/")[:3] == [record.id, str(record.epoch), record.owner], f"foreign part {name}"
+            )
+        spans = sorted(tuple(part["rows"]) for part in parts)
+        edges = [0, *(stop for _, stop in spans)]
+        once = all(start == edge for (start, _), edge in zip(spans, edges, strict=False))
+        self.hold(once and edges[-1] == record.plan.n_cells, f"rows {spans} of {record.plan.n_cells}")
+
+    def _bytes_of(self, named: list[Any], bucket: str = "results") -> bytes | None:
+        name, generation = named
+        return next(
+            (
+                data
+                for ref, data in self.blobs.ever.items()
+                if (ref.bucket, ref.name, ref.generation) == (bucket, name, generation)
+            ),
+            None,
+        )
+
+    # --- Tasks, objects, messages, starts ---
+
+    def task_written(self, before: TaskRecord | None, after: TaskRecord) -> None:
+        if before is not None and before.receipt is not None:
+            self.hold(after.receipt == before.receipt, f"the receipt of task {before.index} was replaced")
+
+    def blob_written(self, before: BlobInfo | None, info: BlobInfo, data: bytes) -> None:
+        bucket, name = info.ref.bucket, info.ref.name
+        if bucket not in {"work", "results"}:
+            return
+        record_id, _, rest = name.partition("/")
+        if rest != "manifest.json":
+            self.hold(before is None, f"{bucket}/{name} was written over")
+            return
+        record = self.store.records[record_id].value
+        named = record.result and self.blobs.ever.get(record.result.manifest)
+        self.hold(named == data, "manifest.json tells of something that was not committed")
+
+    def blob_deleted(self, bucket: str, name: str) -> None:
+        record = self.store.records.get(name.partition("/")[0])
+        result = record.value.result if record else None
+        if bucket == "results" and result is not None:
+            self.hold(not name.startswith(result.prefix), f"a committed file was removed: {name}")
+
+    def published(self, topic: Topic, message: Message) -> None:
+        first = self.messages.setdefault(message.id, message)
+        self.hold(first.data == message.data, f"two messages of one id differ: {message.id}")
+        if topic is Topic.EVENTS:
+            event = json.loads(message.data)
+            self.told[event["subject"]].append(event)
+            record = self.store.records[event["subject"]].value
+            self.hold(record.state == event["data"]["state"], f"an event says {event['data']['state']}")
+
+    def started(self, request: JobRequest) -> None:
+        self.asked.append(request)
+        mine = [other for other in self.asked if other.submission_id == request.submission_id]
+        alike = sum((other.epoch, other.finalize_only) == (request.epoch, request.finalize_only) for other in mine)
+        most = MAX_FINALIZE_ATTEMPTS if request.finalize_only else 1
+        self.hold(alike <= most, f"start number {alike} for epoch {request.epoch}")
+        self.hold(len({other.epoch for other in mine}) <= MAX_EPOCHS, f"more than {MAX_EPOCHS} epochs were started")
+
+
+def settled(judge: Judge, hold: Callable[[bool, str], None]) -> None:
+    """What must hold once the faults have stopped and everything has come to rest."""
+    for stored in judge.store.records.values():
+        record, name = stored.value, _short(stored.value.id)
+        hold(record.state.final, f"{name} still is {record.state}")
+        hold(not record.outbox, f"{name} still owes {[entry.kind for entry in record.outbox]}")
+        events = judge.told[record.id]
+        hold(bool(events), f"nobody was told of the end of {name}")
+        named = {who["correlation_id"] for event in events for who in event["data"]["requesters"]}
+        hold(named == {who.correlation_id for who in record.requesters}, f"not every requester of {name} was told")
+        hold(judge.commits[record.id] == (record.state is State.SUCCEEDED), f"{judge.commits[record.id]} commits")
+        _tidy(judge, record, hold)
+        _chronicle(judge, record, hold)
+    hold(not judge.jobs.running, f"{len(judge.jobs.running)} executions are left running")
+    for unexpected in judge.jobs.unexpected:
+        hold(False, unexpected)
+
+
+def _tidy(judge: Judge, record: Submission, hold: Callable[[bool, str], None]) -> None:
+    known = f"{record.id}/manifest.json"
+    succeeded = record.state is State.SUCCEEDED
+    hold((("results", known) in judge.blobs.objects) == succeeded, f"{record.state} and manifest.json do not agree")
+    over_s = judge.final_at_s[record.id] if record.state.final else 0.0
+    over_at = judge._world.clock() - timedelta(seconds=judge._world.now_s - over_s)
+    for (bucket, name), (info, _) in judge.blobs.objects.items():
+        if not name.startswith(f"{record.id}/") or (record.result and name.startswith((record.result.prefix, known))):
+            continue
+        # A worker that was paused for longer than the sweep waits may still write then; the buckets' lifecycle ends it.
+        late = info.updated_at >= over_at + (SWEEP_DELAY if bucket == "results" else timedelta(0))
+        hold(late, f"{bucket}/{name} was left behind")
+
+
+def _chronicle(judge: Judge, record: Submission, hold: Callable[[bool, str], None]) -> None:
+    history = judge.store._history[record.id]
+    hold([entry.n for entry in history] == list(range(1, len(history) + 1)), "the history has a gap")
+    hold(all(first.at <= second.at for first, second in pairwise(history)), "the history runs backwards")
+    hold(history[-1].state is record.state, "the history ends otherwise than the record")
+
+
+def _short(record_id: str) -> str:
+    return record_id[:6]

@@ -1,0 +1,305 @@
+"""The product with one mechanism switched off at a time: each must be caught, or the simulator proves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+
+from functions.dispatch import services as dispatching
+from functions.dispatch.services import Dispatch
+from functions.reconcile.services import Reconcile
+from jobs.inference import services as computing
+from jobs.inference.finalizing import Finalizer
+from jobs.inference.protocol import TaskIdentity
+from shared import outbox as paying
+from shared.domain import admission, machine, owed
+from shared.domain.errors import StaleWorkerError
+from shared.domain.submission import Receipt, Requester, State, Submission, TaskRecord
+from shared.messages import JobMessage
+from shared.outbox import Outbox
+from shared.ports.blobs import BlobInfo
+from shared.ports.jobs import ExecutionReport, ExecutionState
+from shared.ports.status import StatusStore, Stored
+from shared.updates import update
+from tests.simulation.history import play
+from tests.simulation.town import Town
+
+Patch: TypeAlias = Callable[[object, str, object], None]
+"""Sets an attribute until the mutant is over."""
+FOREVER = timedelta(days=10_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One mechanism switched off.
+
+    Attributes:
+        without: What is missing.
+        within: Histories that must suffice to notice it.
+    """
+
+    name: str
+    without: str
+    within: int
+    change: Callable[[Patch], None] = lambda _patch: None
+    town: Callable[[Town], None] = lambda _town: None
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The product without the mechanism, for as long as this lasts."""
+        kept: list[tuple[object, str, object]] = []
+
+        def patch(owner: object, name: str, value: object) -> None:
+            kept.append((owner, name, vars(owner)[name]))
+            setattr(owner, name, value)
+
+        try:
+            self.change(patch)
+            yield
+        finally:
+            for owner, name, value in reversed(kept):
+                setattr(owner, name, value)
+
+    def caught_at(self, seeds: Sequence[int]) -> tuple[int, str] | None:
+        """How many histories it took to notice, and what was noticed; None when none did."""
+        with self.applied():
+            for n, seed in enumerate(seeds, 1):
+                violations = play(seed, self.town).violations
+                if violations:
+                    return n, violations[0]
+        return None
+
+
+def _claim(patch: Patch) -> None:
+    def claim_or_not(self: Dispatch, message: JobMessage) -> Stored[Submission]:
+        def change(record: Submission, now: datetime) -> Submission:
+            if record.state is not State.QUEUED:
+                return record
+            plan = dispatching.plan_of(record, self.rates)
+            return machine.claim(record, now=now, token="", plan=plan, limits=self.limits)
+
+        return update(self.store, message.submission_id, change)
+
+    patch(Dispatch, "_claim", claim_or_not)
+
+
+def _epoch(patch: Patch) -> None:
+    real = machine.claim
+    patch(machine, "claim", lambda record, **how: replace(real(record, **how), epoch=1))
+
+
+def _owner(patch: Patch) -> None:
+    real = machine.adopt
+
+    def adopt(record: Submission, *, epoch: int, execution: str, now: datetime) -> Submission:
+        if record.epoch == epoch and record.state in {State.RUNNING, State.FINALIZING}:
+            return record
+        return real(record, epoch=epoch, execution=execution, now=now)
+
+    def receipts_complete(record: Submission, tasks: Sequence[TaskRecord]) -> bool:
+        return record.plan is not None and len([task for task in tasks if task.receipt]) == record.plan.n_tasks
+
+    def receipts(self: Finalizer, record: Submission) -> list[Receipt]:
+        tasks = self.store.tasks(record.id, record.epoch)
+        return [stored.value.receipt for stored in tasks if stored.value.receipt is not None]
+
+    patch(machine, "adopt", adopt)
+    patch(machine, "receipts_complete", receipts_complete)
+    patch(Finalizer, "_receipts", receipts)
+    patch(computing, "_owns", lambda record, me: record.state is State.RUNNING and record.epoch == me.epoch)
+
+
+def _attempt(patch: Patch) -> None:
+    name = property(lambda me: f"{me.submission_id}/{me.epoch}/{me.execution}/{me.index:05d}.arrow")
+    patch(TaskIdentity, "part_name", name)
+
+
+def _parts_written_over(town: Town) -> None:
+    real = town.blobs.write
+
+    def write(bucket: str, name: str, chunks: Any, **how: Any) -> BlobInfo:
+        return real(bucket, name, chunks, **({**how, "if_generation": None} if bucket == "work" else how))
+
+    setattr(town.blobs, "write", write)  # noqa: B010  # a method of this one store
+
+
+def _receipt_set(patch: Patch) -> None:
+    def finishers(record: Submission, tasks: Sequence[TaskRecord]) -> bool:
+        n = sum(task.attempt + 1 for task in tasks if task.receipt is not None)
+        return record.plan is not None and n >= record.plan.n_tasks
+
+    patch(machine, "receipts_complete", finishers)
+
+
+def _token(patch: Patch) -> None:
+    def check(record: Submission, epoch: int, _token: str) -> None:
+        if record.state is not State.FINALIZING or record.epoch != epoch:
+            raise StaleWorkerError("not finalizing", expected="a finalizer")
+
+    patch(machine, "_check_finalizer", check)
+
+
+def _outbox(patch: Patch) -> None:
+    real = Outbox.pay
+
+    def forget_first(self: Outbox, stored: Stored[Submission]) -> Stored[Submission]:
+        due = {entry.id for entry in stored.value.outbox if self._pays(entry, stored.read_at)}
+        if not due:
+            return stored
+        update(self.store, stored.value.id, lambda record, _now: owed.paid(record, due))
+        return real(self, stored)
+
+    patch(Outbox, "pay", forget_first)
+
+
+def _no_reconcile(town: Town) -> None:
+    town.reconciles = False
+
+
+def _endless_lease(town: Town) -> None:
+    limits = replace(town.version.limits, dispatch_lease=FOREVER, finalize_lease=FOREVER)
+    town.version = town.other_version = replace(town.version, limits=limits)
+
+
+def _lease_not_honoured(patch: Patch) -> None:
+    real = Reconcile._lost_finalizer
+
+    def lost(self: Reconcile, record: Submission, _now: datetime) -> machine.Change | None:
+        assert record.lease is not None
+        return real(self, record, record.lease.expires_at)
+
+    patch(Reconcile, "_lost_finalizer", lost)
+
+
+def _heartbeat(patch: Patch) -> None:
+    def report(_self: Reconcile, _record: Submission) -> ExecutionReport:
+        return ExecutionReport(ExecutionState.UNKNOWN)
+
+    patch(Reconcile, "_report", report)
+    patch(Reconcile, "_lost_run", _silent_at_once)
+
+
+def _silent_at_once(self: Reconcile, record: Submission, _now: datetime) -> machine.Change | None:
+    tasks = [stored.value for stored in self.store.tasks(record.id, record.epoch)]
+    if machine.receipts_complete(record, tasks):
+        return None
+    return self._requeue(ExecutionReport(ExecutionState.UNKNOWN), "its tasks fell silent")
+
+
+def _isolation(town: Town) -> None:
+    town.store.transactions_isolated = False
+
+
+def _blind(town: Town) -> None:
+    store = town.store
+    real = store.replace
+
+    def replace_blindly(record: Submission, *, if_version: str) -> Stored[Submission]:
+        del if_version
+        town.world.cut("status.replace.blind")
+        return real(record, if_version=store.records[record.id].version)
+
+    def unguarded(moment: str) -> None:
+        if moment not in {"status.replace", "status.replace.done"}:
+            town.world.cut(moment)
+
+    store.hook = unguarded
+    setattr(store, "replace", replace_blindly)  # noqa: B010  # a method of this one store
+
+
+def _made_anew(town: Town) -> None:
+    store = town.store
+    real = store.create
+
+    def create(record: Submission) -> Stored[Submission]:
+        if record.id in store.records:
+            return store._write(store.records[record.id], record)
+        return real(record)
+
+    setattr(store, "create", create)  # noqa: B010  # a method of this one store
+
+
+def _slot(patch: Patch) -> None:
+    def write(self: Any, task: TaskRecord) -> None:
+        store: StatusStore = self._protocol.store
+        found = store.get_task(self._me.submission_id, task.epoch, task.index)
+        self._stored = store.put_task(self._me.submission_id, task, if_version=found.version if found else None)
+
+    patch(computing._Slot, "write", write)
+
+
+def _own_clock(town: Town) -> None:
+    store = town.store
+    real = store._now
+
+    def now(stored: Stored[Any]) -> Stored[Any]:
+        read = real(stored)
+        process = town.world.current
+        return replace(read, read_at=read.read_at + timedelta(seconds=process.skew_s)) if process else read
+
+    setattr(store, "_now", now)  # noqa: B010  # a method of this one store
+
+
+def _unguarded(patch: Patch) -> None:
+    patch(Reconcile, "_from", staticmethod(lambda _seen, change: change))
+
+
+def _late_requester(patch: Patch) -> None:
+    def join(record: Submission, requester: Requester) -> Submission:
+        known = requester in record.requesters
+        return record if known else replace(record, requesters=(*record.requesters, requester))
+
+    patch(admission, "join", join)
+
+
+def _sweep(patch: Patch) -> None:
+    def sweep(self: Outbox, record: Submission) -> None:
+        assert self.blobs is not None
+        for bucket in (self.work_bucket, self.results_bucket):
+            for info in list(self.blobs.list(bucket, f"{record.id}/")):
+                if not info.ref.name.endswith(paying.MANIFEST_NAME):
+                    self.blobs.delete(bucket, info.ref.name)
+
+    patch(Outbox, "_sweep", sweep)
+
+
+def _free_waiting(patch: Patch) -> None:
+    real = machine.await_capacity
+    patch(machine, "await_capacity", lambda record, **how: replace(real(record, **how), attempts=record.attempts))
+
+
+def _prefix(patch: Patch) -> None:
+    real = Finalizer._merge_and_commit
+
+    def one_prefix(self: Finalizer, me: TaskIdentity, record: Submission, token: str, _prefix: str) -> Any:
+        return real(self, me, record, token, f"{me.submission_id}/{me.epoch}/")
+
+    patch(Finalizer, "_merge_and_commit", one_prefix)
+
+
+MUTANTS = (
+    Mutant("claim", "a second delivery of the job message starts a second execution", 100, _claim),
+    Mutant("epoch", "every dispatch is epoch 1", 100, _epoch),
+    Mutant("owner", "any execution of the epoch may work and finish", 500, _owner),
+    Mutant("attempt", "parts are named without the attempt, and written over", 500, _attempt, _parts_written_over),
+    Mutant("receipt-set", "finishers are counted, retried ones twice", 200, _receipt_set),
+    Mutant("commit-transaction", "the commit writes over whatever came meanwhile", 500, town=_isolation),
+    Mutant("finalizer-token", "whoever once held the finalizer's lease may commit", 1500, _token),
+    Mutant("finalizer-prefix", "all finalizers of an epoch write under one prefix", 200, _prefix),
+    Mutant("outbox", "entries are taken out before they are paid", 100, _outbox),
+    Mutant("reconcile", "it never runs", 100, town=_no_reconcile),
+    Mutant("lease-expires", "leases last for ever", 200, town=_endless_lease),
+    Mutant("lease-holds", "a finalizer's lease is taken as soon as it is seen", 100, _lease_not_honoured),
+    Mutant("server-time", "leases are judged by the machine's own clock", 500, town=_own_clock),
+    Mutant("news-wins", "reconcile mends what it saw, whatever came meanwhile", 500, _unguarded),
+    Mutant("heartbeat", "a run is given up without waiting for its beats", 100, _heartbeat),
+    Mutant("conditional-write", "records are written whatever version is there", 200, town=_blind),
+    Mutant("create-only", "a second delivery makes the record anew", 200, town=_made_anew),
+    Mutant("task-version", "an attempt writes over another's task document", 500, _slot),
+    Mutant("late-requester", "who asks after the end is not told", 200, _late_requester),
+    Mutant("sweep", "the sweep takes the committed files too", 100, _sweep),
+    Mutant("free-waiting", "waiting for capacity costs an attempt", 500, _free_waiting),
+)

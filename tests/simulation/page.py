@@ -1,0 +1,136 @@
+"""The page that tells what becomes of a submission when one thing goes wrong, written from the runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from tests.simulation.faults import Fault
+from tests.simulation.mutants import MUTANTS, Mutant
+from tests.simulation.single import SEEDS, Cell, Stage, Way
+
+HEAD = f"""# What can go wrong, and what becomes of it
+
+Made by the runs: `CELLDROP_WRITE_DOCS=1 .venv/bin/python -m pytest tests/simulation -k page`. The real code of every
+service runs in a simulated world (`make simulate SEED=4` plays one history and prints it). Each cell is one fault, put
+at a random place of one stage of {len(SEEDS)} histories of one file in two tasks, and compared with the same history
+without it.
+
+*+11 s* means: the result comes, as median 11 s later than undisturbed; in brackets the worst where it is far worse.
+Seconds are the simulation's: a cold start takes up to 12 s, dispatch's lease 4 minutes, the finalizer's 2, reconcile
+comes every minute, a message that was not acknowledged comes again after 10 s. *more runs*: executions beyond the one
+that was needed. A dash: it cannot happen there.
+"""
+
+SAW = """
+## What the user sees
+
+While it lasts: the state, the cells done so far, and from the history and the page one of these notes. Nobody has to do
+anything.
+"""
+
+ENDS = """
+Where there is no result, the record, the event and the page say why:
+
+| end | message | what to do |
+|---|---|---|
+"""
+
+SHARP = """
+## How sharp the simulator is
+
+With one mechanism of the product switched off, random histories (seeds from 0) must be seen to go wrong. `make test`
+demands it within the number in the last column.
+
+| switched off | what is missing | noticed after | as | bound |
+|---|---|---|---|---|
+"""
+
+
+def page(cells: Sequence[Cell], mutants: Iterable[Mutant] = MUTANTS) -> str:
+    """The whole page."""
+    return HEAD + _matrix(cells) + SAW + _notes(cells) + ENDS + _ends(cells) + SHARP + _sharpness(mutants)
+
+
+def _matrix(cells: Sequence[Cell]) -> str:
+    at = {(cell.fault, cell.stage): cell for cell in cells}
+    rows = ["", f"| fault | {' | '.join(Stage)} |", "|---" * (len(Stage) + 1) + "|"]
+    for fault in Fault:
+        told = [_told(at[fault, stage]) if (fault, stage) in at else "—" for stage in Stage]
+        rows.append(f"| {fault} | {' | '.join(told)} |")
+    return "\n".join([*rows, ""])
+
+
+def _told(cell: Cell) -> str:
+    ends = cell.ends.most_common()
+    words = [_end(end, n, len(cell.ways)) for end, n in ends]
+    if any(end == "SUCCEEDED" for end, _ in ends):
+        words.append(_later(*cell.later_s))
+    if cell.executions > 0:
+        words.append(f"up to {cell.executions} more run{'s' * (cell.executions > 1)}")
+    return ", ".join(word for word in words if word)
+
+
+def _end(end: str, n: int, of: int) -> str:
+    share = f"{n} of {of} " if n < of else ""
+    match end:
+        case "SUCCEEDED":
+            return f"{share}result" if share else ""
+        case "no submission":
+            return f"{share}ignored: the newer file has its own event"
+        case _:
+            return f"{share}`{end.rpartition(' ')[2]}`"
+
+
+def _later(median_s: float, worst_s: float) -> str:
+    if worst_s < 2:
+        return "no delay"
+    worst = f" ({_time(worst_s)})" if worst_s > max(2 * median_s, median_s + 30) else ""
+    return f"+{_time(max(median_s, 0.0))}{worst}"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def _notes(cells: Sequence[Cell]) -> str:
+    told: dict[str, set[Fault]] = {}
+    for cell in cells:
+        for way, _ in cell.ways:
+            for note in way.notes if way.record and not way.record.failure else ():
+                told.setdefault(_plain(note), set()).add(cell.fault)
+    rows = ["", "| note | seen with |", "|---|---|"]
+    rows += [f"| {note} | {'; '.join(sorted(faults))} |" for note, faults in sorted(told.items())]
+    return "\n".join([*rows, ""])
+
+
+def _ends(cells: Sequence[Cell]) -> str:
+    ways: dict[str, Way] = {}
+    for cell in cells:
+        for way, _ in cell.ways:
+            if way.record is not None and way.record.failure is not None:
+                ways.setdefault(way.end, way)
+    rows = []
+    for end, way in sorted(ways.items()):
+        assert way.record is not None
+        assert way.record.failure is not None
+        failure = way.record.failure
+        rows.append(f"| `{end.replace(' ', '` `')}` | {_plain(failure.message)} | {_plain(failure.hint)} |")
+    return "\n".join([*rows, ""])
+
+
+def _plain(text: str) -> str:
+    """Without what differs from run to run."""
+    return re.sub(r"[0-9a-f]{32}\S*|\b[0-9a-f]{6}\b", "…", re.sub(r"task \d+", "task …", text)).replace("|", "/")
+
+
+def _sharpness(mutants: Iterable[Mutant]) -> str:
+    rows = []
+    for mutant in mutants:
+        caught = mutant.caught_at(range(mutant.within))
+        n, what = caught or (0, "NOT NOTICED")
+        seen = _plain(re.sub(r"^at [\d.]+ s: ", "", what))
+        rows.append(f"| {mutant.name} | {mutant.without} | {n} | {seen} | {mutant.within} |")
+    return "\n".join([*rows, ""])

@@ -1,0 +1,174 @@
+"""Cloud Run Jobs in the simulated world: executions of tasks that are started late, retried, evicted and cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from typing_extensions import override
+
+from jobs.inference.protocol import TaskIdentity
+from shared.domain.errors import CelldropError, NoCapacityError
+from shared.ports.jobs import ExecutionReport, ExecutionState, JobRequest, JobRunner
+from tests.fakes.calls import call
+from tests.simulation.world import Gone, Process, Role, World
+
+MAX_RETRIES = 3
+COLD_START_S = 12.0
+STOP_S = 5.0
+
+
+@dataclass(eq=False, slots=True)
+class Execution:
+    """What the platform knows of one execution."""
+
+    name: str
+    request: JobRequest
+    unfinished: int
+    started_s: float
+    state: ExecutionState = ExecutionState.RUNNING
+    problem: str = ""
+    attempts: dict[Process, tuple[int, int]] = field(default_factory=dict)
+    tried: dict[int, int] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+
+
+class SimulatedJobs(JobRunner):
+    """The platform. A start has no idempotency key: what is asked twice is started twice."""
+
+    def __init__(
+        self, world: World, run_task: Callable[[TaskIdentity], object], asked: Callable[[JobRequest], None]
+    ) -> None:
+        self._world = world
+        self._run_task = run_task
+        self._asked = asked
+        self.executions: dict[str, Execution] = {}
+        self.refused_until_s = 0.0
+        self.refusals = 0
+        self.forgets_after_s = float("inf")
+        self.starts_twice: Callable[[], bool] = lambda: False
+        self.unexpected: list[str] = []
+
+    @override
+    def start(self, request: JobRequest) -> str:
+        with call(self._world.cut, "jobs.start"):
+            if self._world.now_s < self.refused_until_s:
+                self.refusals += 1
+                raise NoCapacityError("no room", hint="Wait.")
+            self._asked(request)
+            name = self._begin(request)
+            if self.starts_twice():
+                name = self._begin(request)
+        return name
+
+    @override
+    def describe(self, execution: str) -> ExecutionReport:
+        with call(self._world.cut, "jobs.describe"):
+            return self.report_of(execution)
+
+    def report_of(self, execution: str) -> ExecutionReport:
+        """What the platform knows, or still knows."""
+        found = self.executions.get(execution)
+        if found is None or self._world.now_s - found.started_s > self.forgets_after_s:
+            return ExecutionReport(ExecutionState.UNKNOWN)
+        return ExecutionReport(found.state, found.problem)
+
+    @override
+    def cancel(self, execution: str) -> None:
+        with call(self._world.cut, "jobs.cancel"):
+            found = self.executions.get(execution)
+            if found is not None:
+                self.stop(found)
+
+    def stop(self, execution: Execution) -> None:
+        """Cancelled, by us or by an operator: it says so at once, and its processes go a little later."""
+        self._over(execution, ExecutionState.CANCELLED)
+
+    def lost_sight(self, process: Process) -> None:
+        """The platform takes a process for dead that is only slow, and starts the task's next attempt beside it."""
+        for execution in self.executions.values():
+            if process in execution.attempts:
+                index, _ = execution.attempts.pop(process)
+                self._again(execution, index, "its instance was lost")
+
+    def evict(self, process: Process) -> None:
+        """The platform takes a machine away."""
+        self._world.kill(process)
+
+    @property
+    def running(self) -> list[Execution]:
+        return [execution for execution in self.executions.values() if execution.state is ExecutionState.RUNNING]
+
+    # --- Below: tasks ---
+
+    def _begin(self, request: JobRequest) -> str:
+        n_tasks = 1 if request.finalize_only else request.n_tasks
+        name = f"execution-{len(self.executions) + 1}"
+        execution = Execution(name, request, n_tasks, self._world.now_s)
+        self.executions[name] = execution
+        kind = "finalize only" if request.finalize_only else f"{n_tasks} tasks"
+        self._world.tell(f"{name} begins: epoch {request.epoch}, {kind}")
+        together = self._world.lockstep_s > 0
+        start_s = self._cold_start_s()
+        for index in range(n_tasks):
+            delay_s = start_s if together else self._cold_start_s()
+            self._world.after(delay_s, lambda index=index: self._attempt(execution, index))  # type: ignore[misc]
+        return name
+
+    def _cold_start_s(self) -> float:
+        return self._world.between(0.2, COLD_START_S)
+
+    def _attempt(self, execution: Execution, index: int) -> None:
+        if execution.state is not ExecutionState.RUNNING or index in execution.done:
+            return
+        number = execution.tried.get(index, 0)
+        execution.tried[index] = number + 1
+        request = execution.request
+        count = 1 if request.finalize_only else request.n_tasks
+        me = TaskIdentity(
+            request.submission_id, request.epoch, index, count, number, execution.name, request.finalize_only
+        )
+
+        def ended(error: Exception | None) -> None:
+            # An attempt that the platform lost sight of tells it nothing.
+            if execution.attempts.pop(process, None) is not None:
+                self._judge(execution, index, error)
+
+        process = self._world.spawn(Role.TASK, request.submission_id, lambda: self._run_task(me), ended)
+        execution.attempts[process] = (index, number)
+        self._world.after(request.timeout_s, lambda: self._time_out(execution, process))
+
+    def _judge(self, execution: Execution, index: int, error: Exception | None) -> None:
+        if error is None:
+            self._succeed(execution, index)
+            return
+        if not isinstance(error, (CelldropError, Gone)):
+            self.unexpected.append(f"task: {type(error).__name__}: {error}")
+        self._again(execution, index, "it was killed" if isinstance(error, Gone) else "it ended with exit status 1")
+
+    def _succeed(self, execution: Execution, index: int) -> None:
+        if index not in execution.done:
+            execution.done.add(index)
+            execution.unfinished -= 1
+        if execution.unfinished == 0 and execution.state is ExecutionState.RUNNING:
+            self._over(execution, ExecutionState.SUCCEEDED)
+
+    def _again(self, execution: Execution, index: int, why: str) -> None:
+        if execution.state is not ExecutionState.RUNNING:
+            return
+        if execution.tried[index] > MAX_RETRIES:
+            execution.problem = f"task {index} failed {MAX_RETRIES + 1} times; the last time {why}"
+            self._over(execution, ExecutionState.FAILED)
+            return
+        self._world.after(self._world.between(0.5, 5.0), lambda: self._attempt(execution, index))
+
+    def _over(self, execution: Execution, state: ExecutionState) -> None:
+        if execution.state is ExecutionState.RUNNING:
+            execution.state = state
+            self._world.tell(f"{execution.name} is over: {state} {execution.problem}")
+            for process in list(execution.attempts):
+                self._world.after(self._world.between(0.0, STOP_S), lambda process=process: self._world.kill(process))  # type: ignore[misc]
+
+    def _time_out(self, execution: Execution, process: Process) -> None:
+        if process in execution.attempts:
+            self._world.kill(process)

@@ -1,0 +1,79 @@
+"""Whatever goes wrong, in whatever order: the promises of the protocol hold, and the simulator would notice if not."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.faults import Fault
+from tests.simulation.history import play
+from tests.simulation.mutants import MUTANTS, Mutant
+from tests.simulation.page import page
+from tests.simulation.single import cells
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "reference" / "faults.md"
+SLICE, CHUNK = 3000, 250
+"""About a minute's worth of the 100,000 histories that ``make simulate`` plays."""
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.WARNING)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("first", range(0, SLICE, CHUNK))
+def test_no_history_breaks_a_promise(first: int) -> None:
+    bad = {seed: history.violations for seed in range(first, first + CHUNK) if (history := play(seed)).violations}
+    assert not bad, f"make simulate SEED={next(iter(bad))} prints the first of {bad}"
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_missing_mechanism_is_noticed(mutant: Mutant) -> None:
+    assert mutant.caught_at(range(mutant.within)) is not None
+
+
+def test_a_mutant_leaves_nothing_behind() -> None:
+    before = play(1).trace
+    for mutant in MUTANTS:
+        with mutant.applied():
+            pass
+    assert play(1).trace == before
+
+
+def test_every_kind_of_fault_really_strikes() -> None:
+    struck: Counter[Fault] = sum((play(seed).struck for seed in range(200)), Counter())
+    assert {fault for fault in Fault if struck[fault] > 10} == set(Fault)
+
+
+def test_one_seed_is_one_history_in_any_process() -> None:
+    command = [sys.executable, "-m", "tests.simulation", "--seed", "4"]
+    told = [
+        subprocess.run(
+            command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True, cwd=ROOT
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert told[0] == told[1]
+    assert b"all is well" in told[0]
+    assert b"DISPATCHING" in told[0]
+
+
+@pytest.mark.slow
+def test_the_page_of_faults_tells_what_happens() -> None:
+    found = list(cells())
+    bad = [(cell.fault, cell.stage, way.violations) for cell in found for way, _ in cell.ways if way.violations]
+    assert not bad
+    text = page(found)
+    if os.environ.get("CELLDROP_WRITE_DOCS"):
+        PAGE.write_text(text)
+    assert PAGE.read_text() == text

@@ -1,0 +1,289 @@
+"""The whole service in a simulated world: the real code of every part, the platform's doors, and its users."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from functions.dispatch.services import Dispatch
+from functions.ingest.data_manager import IngestData, pinned
+from functions.ingest.schemas import Drop, StorageObject
+from functions.ingest.services import Ingest
+from functions.reconcile.services import Reconcile
+from functions.status.data_manager import ResultData
+from functions.status.services import StatusService
+from jobs.inference.finalizing import Finalizer
+from jobs.inference.protocol import Ended, TaskIdentity
+from jobs.inference.services import Task
+from shared.bundle import ModelCard, card_bytes
+from shared.domain.admission import Request
+from shared.domain.errors import CelldropError, InternalError, NotHdf5Error
+from shared.domain.geometry import BLOCK_ROWS
+from shared.domain.machine import Limits
+from shared.domain.plan import Rates
+from shared.domain.submission import ObjectRef, Topic
+from shared.domain.verdict import Verdict
+from shared.messages import parse_job
+from shared.outbox import Outbox
+from shared.ports.events import Message
+from tests.services.house import card, good_verdict, refusing_verdict
+from tests.simulation import judge as judging
+from tests.simulation.computation import Tracer
+from tests.simulation.judge import Judge
+from tests.simulation.platform import SimulatedJobs
+from tests.simulation.ports import SimulatedBlobStore, SimulatedBus, SimulatedStatusStore
+from tests.simulation.world import Gone, Role, World
+
+RECONCILE_EVERY_S = 60.0
+ACK_DEADLINE_S = 600.0
+MAX_DELIVERIES = 8
+TASK_TIMEOUT_S = 900
+CARD = card_bytes(card())
+GOOD, BAD, BROKEN = "good", "bad", "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What differs from one deployment to the next."""
+
+    limits: Limits
+    rates: Rates
+
+
+FIRST = Version(
+    Limits(
+        max_attempts=judging.MAX_ATTEMPTS,
+        max_epochs=judging.MAX_EPOCHS,
+        max_finalize_attempts=judging.MAX_FINALIZE_ATTEMPTS,
+        dispatch_lease=timedelta(minutes=4),
+        finalize_lease=timedelta(minutes=2),
+        heartbeat=timedelta(minutes=1),
+        capacity=timedelta(hours=1),
+    ),
+    Rates(rows_per_task=2 * BLOCK_ROWS),
+)
+SECOND = Version(
+    Limits(
+        max_attempts=judging.MAX_ATTEMPTS - 1,
+        max_epochs=judging.MAX_EPOCHS - 2,
+        max_finalize_attempts=judging.MAX_FINALIZE_ATTEMPTS,
+        dispatch_lease=timedelta(minutes=6),
+        finalize_lease=timedelta(minutes=3),
+        heartbeat=timedelta(minutes=2),
+        capacity=timedelta(minutes=30),
+    ),
+    Rates(rows_per_task=BLOCK_ROWS),
+)
+
+
+@dataclass(slots=True)
+class Post:
+    """How messages travel; the faults turn these knobs.
+
+    Attributes:
+        copies: How many of a message arrive.
+        delay_s: How long one of them takes.
+    """
+
+    copies: Callable[[], int]
+    delay_s: Callable[[], float]
+
+
+@dataclass(slots=True)
+class Done:
+    """What people and the world did that explains an end without results."""
+
+    changed: set[ObjectRef] = field(default_factory=set)
+    cancelled: set[str] = field(default_factory=set)
+
+
+class Town:
+    """Everything of one history."""
+
+    def __init__(self, seed: int) -> None:
+        self.world = World(seed)
+        self.judge = Judge(self.world, FIRST.limits.heartbeat)
+        self.store = SimulatedStatusStore(self.world, self.judge)
+        self.blobs = SimulatedBlobStore(self.world, self.judge)
+        self.jobs = SimulatedJobs(self.world, self._run_task, self.judge.started)
+        self.bus = SimulatedBus(self.world, self.judge, self._carry)
+        self.judge.store, self.judge.blobs, self.judge.jobs = self.store, self.blobs, self.jobs
+        self.computation = Tracer(self.world, self.blobs)
+        self.version = self.other_version = FIRST
+        self.post = Post(lambda: 1, lambda: self.world.between(0.02, 0.5))
+        self.reconciles = True
+        self.done = Done()
+        self.drops: dict[ObjectRef, Drop] = {}
+        self._tokens = (f"token{n}" for n in itertools.count())
+        self._ticking = False
+        self.blobs.write("models", "m/1/model.json", [CARD])
+
+    # --- People ---
+
+    def drop(self, name: str, content: str, n_tasks: int | None = None) -> Drop:
+        """Somebody uploads a file; Cloud Storage tells of it."""
+        options = {"tasks": str(n_tasks)} if n_tasks else {}
+        found = self.blobs.objects.get(("inbox", name))
+        if found is not None:
+            self.done.changed.add(found[0].ref)
+        metadata = {f"celldrop-{option}": value for option, value in options.items()}
+        ref = self.blobs.write("inbox", name, [content.encode()], metadata=metadata).ref
+        self.world.tell(f"{ref} is dropped")
+        drop = self.drops[ref] = Drop(ref, options)
+        event = StorageObject(bucket=ref.bucket, name=ref.name, generation=ref.generation)
+        for _ in range(self.post.copies()):
+            self.world.after(self.post.delay_s(), lambda: self._storage_event(event, id_of(drop)))
+        return drop
+
+    def remove(self, ref: ObjectRef) -> None:
+        """Somebody deletes a file."""
+        self.world.tell(f"{ref} is removed")
+        self.done.changed.add(ref)
+        self.blobs.delete(ref.bucket, ref.name)
+
+    def request(self, drop: Drop) -> None:
+        """Another system asks for a file, in its own words."""
+        self._push(Role.INGEST, id_of(drop), lambda: self._ingest().accept(drop))
+
+    def cancel(self, submission_id: str) -> None:
+        """Somebody cancels over HTTP, once."""
+        self.done.cancelled.add(submission_id)
+        service = StatusService(
+            self.store,
+            Outbox(self.store, self.bus, jobs=self.jobs),
+            ResultData(self.blobs),
+            self.world.sleep,
+            lambda: self.world.now_s,
+        )
+        self.world.spawn(Role.STATUS, submission_id, lambda: service.cancel(submission_id), lambda _error: None)
+
+    # --- The platform's doors ---
+
+    def _carry(self, topic: Topic, message: Message) -> None:
+        if topic is Topic.JOBS:
+            for _ in range(self.post.copies()):
+                self.world.after(self.post.delay_s(), lambda: self._job_message(message))
+
+    def _storage_event(self, event: StorageObject, subject: str) -> None:
+        def handle() -> None:
+            service = self._ingest()
+            drop = service.data.drop_of(event)
+            if drop is not None:
+                service.accept(drop)
+
+        self._push(Role.INGEST, subject, handle)
+
+    def _job_message(self, message: Message) -> None:
+        job = parse_job(message.data)
+        self._push(Role.DISPATCH, job.submission_id, lambda: self._dispatch().handle(job), MAX_DELIVERIES)
+
+    def _push(
+        self,
+        role: Role,
+        subject: str,
+        handle: Callable[[], object],
+        most: int | None = None,
+        number: int = 1,
+    ) -> None:
+        """Deliver; again with back-off when it was not acknowledged, and beside it when that takes too long."""
+        settled = False
+
+        def again() -> None:
+            if most is None or number < most:
+                delay_s = min(600.0, 10.0 * 2.0 ** (number - 1))
+                self.world.after(delay_s, lambda: self._push(role, subject, handle, most, number + 1))
+            else:
+                self.world.tell(f"{role}: given up after {number} deliveries")
+
+        def ended(error: Exception | None) -> None:
+            nonlocal settled
+            self._expected(role, error)
+            self.tick()
+            if not settled and error is not None:
+                again()
+            settled = True
+
+        def overdue() -> None:
+            nonlocal settled
+            if not settled:
+                settled = True
+                again()
+
+        self.world.spawn(role, subject, handle, ended)
+        self.world.after(ACK_DEADLINE_S, overdue)
+
+    def tick(self) -> None:
+        """The scheduler calls reconcile, as long as there is anything to look after."""
+        if not self.reconciles or self._ticking:
+            return
+        self._ticking = True
+
+        def call_it() -> None:
+            self._ticking = False
+            self.world.spawn(Role.RECONCILE, "", self._sweep, lambda error: self._expected(Role.RECONCILE, error))
+            if self.unsettled:
+                self.tick()
+
+        self.world.after(RECONCILE_EVERY_S, call_it)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether anything is open, owed or running."""
+        return bool(self.jobs.running) or any(
+            stored.value.outbox or not stored.value.state.final for stored in self.store.records.values()
+        )
+
+    def _expected(self, role: Role, error: Exception | None) -> None:
+        bug = isinstance(error, InternalError) or not isinstance(error, CelldropError | Gone | None)
+        if bug:
+            self.judge.breach(f"{role}: {type(error).__name__}: {error}")
+
+    # --- The real code ---
+
+    def _which(self) -> Version:
+        """During a roll-out, either."""
+        return self.version if self.world.random.random() < 0.5 else self.other_version
+
+    def _ingest(self) -> Ingest:
+        return Ingest(self.store, Outbox(self.store, self.bus), IngestData(self.blobs, "models", "m"), self._validate)
+
+    def _dispatch(self) -> Dispatch:
+        version = self._which()
+        outbox = Outbox(self.store, self.bus, jobs=self.jobs)
+        return Dispatch(self.store, outbox, self.jobs, version.limits, version.rates, self._token, TASK_TIMEOUT_S)
+
+    def _sweep(self) -> None:
+        outbox = Outbox(self.store, self.bus, self.blobs, self.jobs)
+        Reconcile(self.store, outbox, self.jobs, self._which().limits).sweep()
+
+    def _run_task(self, me: TaskIdentity) -> Ended:
+        process = self.world.current
+        assert process is not None
+
+        def seconds() -> float:
+            return self.world.now_s + process.skew_s
+
+        outbox = Outbox(self.store, self.bus, self.blobs)
+        finalizer = Finalizer(
+            self.store, outbox, self.computation, self._which().limits, self._token, seconds, renewal_s=10.0
+        )
+        return Task(self.store, outbox, self.computation, finalizer, seconds).run(me)
+
+    def _token(self) -> str:
+        return next(self._tokens)
+
+    def _validate(self, source: ObjectRef, _card: ModelCard, _matrix: str | None) -> Verdict:
+        """The stand-in for looking into the file; what it finds is the file's first word."""
+        pinned(self.blobs, source)
+        self.world.sleep(self.world.between(0.05, 1.0))
+        kind, _, n_cells = self.computation.read(source).partition(" ")
+        if kind == BROKEN:
+            raise NotHdf5Error("not an HDF5 file", where=str(source))
+        return good_verdict(int(n_cells)) if kind == GOOD else refusing_verdict()
+
+
+def id_of(drop: Drop) -> str:
+    """The id of a drop's submission."""
+    return Request(drop.source, drop.options, drop.rerun_token).id
