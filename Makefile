@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help setup run test test-fast simulate check format oracle docs clean
+.PHONY: help setup run test test-fast cloud-demo simulate check format oracle docs clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -23,6 +23,9 @@ test: setup oracle ## the whole suite
 
 test-fast: setup ## without the slow ones
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
+
+cloud-demo: setup ## the deployed pipeline on this machine: emulators, functions, a real file dropped in a bucket (FILE=…)
+	@$(BIN)/python -m tests.cloud.local_cloud_demo $(FILE)
 
 simulate: setup ## one simulated history, printed (SEED=4), or many, counted (HISTORIES=100000)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--histories $(or $(HISTORIES),1000) --workers $(WORKERS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,42 @@ def report_end(embedded: Embedded, stored: Stored[Submission], output: Output) -
     """Say how it ended, in words or as JSON; the exit status that belongs to it."""
     record = stored.value
     folder = result_folder(embedded.layout, record)
-    output.result(outcome_document(record, folder))
-    if folder is not None:
-        _say_success(record, link_result(embedded, record, folder), output)
+    shown = files_in(link_result(embedded, record, folder)) if folder else None
+    return tell_end(record, files_in(folder) if folder else None, output, shown)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a committed result is found.
+
+    Attributes:
+        where: A folder, or ``gs://BUCKET/PREFIX/``.
+        files: Each with its whole path or address.
+    """
+
+    where: str
+    files: tuple[str, ...]
+
+
+def files_in(folder: Path) -> Place:
+    """A folder of results on this machine."""
+    return Place(str(folder), tuple(sorted(str(path) for path in folder.iterdir())))
+
+
+def tell_end(record: Submission, place: Place | None, output: Output, shown: Place | None = None) -> Exit:
+    """Say how a submission ended.
+
+    Args:
+        shown: A more readable name of the same place, for people.
+    """
+    output.result(outcome_document(record, place))
+    if place is not None:
+        _say_success(record, shown or place, output)
         return Exit.DONE
     return _say_failure(record, output)
 
 
-def _say_success(record: Submission, folder: Path, output: Output) -> None:
+def _say_success(record: Submission, place: Place, output: Output) -> None:
     assert record.result is not None
     summary = record.result.summary
     output.say()
@@ -85,10 +114,8 @@ def _say_success(record: Submission, folder: Path, output: Output) -> None:
     for finding in record.verdict.warnings if record.verdict else ():
         output.say(f"Note ({finding.code}): {finding.message}", style="yellow")
     output.say()
-    output.say(f"Report            {folder / 'report.html'}")
-    for path in sorted(folder.iterdir()):
-        if path.name != "report.html":
-            output.say(f"                  {path}")
+    for file in sorted(place.files, key=lambda file: not file.endswith("/report.html")):
+        output.say(f"{'Report' if file.endswith('/report.html') else '':<18}{file}")
 
 
 def _say_failure(record: Submission, output: Output) -> Exit:
@@ -103,7 +130,7 @@ def _say_failure(record: Submission, output: Output) -> Exit:
     return status_of_code(failure.code)
 
 
-def outcome_document(record: Submission, folder: Path | None) -> dict[str, Any]:
+def outcome_document(record: Submission, place: Place | None) -> dict[str, Any]:
     """What ``--json`` prints of a submission."""
     failure, result = record.failure, record.result
     return {
@@ -113,8 +140,8 @@ def outcome_document(record: Submission, folder: Path | None) -> dict[str, Any]:
         "message": failure.message if failure else None,
         "hint": failure.hint if failure else None,
         "model": f"{record.model.name}@{record.model.version}" if record.model else None,
-        "results": str(folder) if folder else None,
-        "files": sorted(str(path) for path in folder.iterdir()) if folder else [],
+        "results": place.where if place else None,
+        "files": list(place.files) if place else [],
         "summary": dict(result.summary) if result else {},
         "verdict": verdict_document(record.verdict) if record.verdict else None,
     }

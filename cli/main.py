@@ -89,7 +89,7 @@ def submit(
     set_: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Queue a file for a running `celldrop serve` at the same folder; prints the submission's id."""
+    """Hand a file to a running `celldrop serve` at the same folder, or to a deployed pipeline; prints the id."""
     from cli.remote import submit_file
 
     output = Output(as_json)
@@ -117,7 +117,7 @@ def watch(
     out: HomeOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Follow a submission that a running `celldrop serve` works on, until it ends."""
+    """Follow a submission, of a running `celldrop serve` or a deployed pipeline, until it ends."""
     from cli.remote import watch_submission
 
     output = Output(as_json)

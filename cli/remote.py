@@ -1,31 +1,51 @@
-"""`submit`, `status`, `watch` and `cancel`: what is done beside a running server, over the same status store."""
+"""`submit`, `status`, `watch` and `cancel`: what is done beside a running server or against a deployed pipeline."""
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import assert_never
 
 from cli.console import Exit, Output
-from cli.embedded import Embedded, drop_of_file, open_embedded, queue_only, result_folder
-from cli.following import outcome_document, report_end, show
+from cli.embedded import drop_of_file, open_embedded, queue_only, result_folder
+from cli.following import Place, files_in, outcome_document, show, tell_end
 from cli.running import model_option, read_pairs
+from functions.ingest.schemas import METADATA_PREFIX
 from shared.domain import machine
+from shared.domain.admission import Request
+from shared.domain.errors import InputNotFoundError, InvalidOptionError, SubmissionNotFoundError
 from shared.domain.options import parse_options
 from shared.domain.submission import Submission
-from shared.settings import Settings
+from shared.ports.status import StatusStore, Stored
+from shared.settings import Backend, Settings
 from shared.updates import update
+from shared.wiring import LocalLayout, Ports, build_ports
 
-WATCH_S = 0.5
+WATCH_S = {Backend.LOCAL: 0.5, Backend.GCP: 2.0}
+PATIENCE_S = {Backend.LOCAL: 0.0, Backend.GCP: 60.0}
+CHUNK_BYTES = 8 << 20
 
 
 def submit_file(settings: Settings, file: Path, *, model: str | None, pairs: Sequence[str], output: Output) -> Exit:
-    """Record a submission; the server's reconcile finds what it owes and goes on.
+    """Hand a file in: beside a running server where it lies, to a deployed pipeline by uploading it.
 
     Raises:
         CelldropError: The file or the request cannot be used.
     """
+    match settings.backend:
+        case Backend.LOCAL:
+            return _queue(settings, file, model=model, pairs=pairs, output=output)
+        case Backend.GCP:
+            return _upload(settings, file, model=model, pairs=pairs, output=output)
+        case _:
+            assert_never(settings.backend)
+
+
+def _queue(settings: Settings, file: Path, *, model: str | None, pairs: Sequence[str], output: Output) -> Exit:
+    """Record a submission; the server's reconcile finds what it owes and goes on."""
     embedded = open_embedded(settings)
     try:
         options = read_pairs(pairs)
@@ -34,12 +54,45 @@ def submit_file(settings: Settings, file: Path, *, model: str | None, pairs: Seq
         parse_options(options)
         stored = queue_only(embedded).accept(drop_of_file(embedded.blobs, file, options))
         if stored.value.state.final:
-            return report_end(embedded, stored, output)
+            return tell_end(stored.value, _place(settings, embedded.local.ports, stored.value), output)
         output.result(outcome_document(stored.value, None))
         output.say(stored.value.id)
         return Exit.DONE
     finally:
         embedded.close()
+
+
+def _upload(settings: Settings, file: Path, *, model: str | None, pairs: Sequence[str], output: Output) -> Exit:
+    """Put a file in the inbox, under a name that is nobody else's, its options beside it; prints the id to come."""
+    options = read_pairs(pairs)
+    if model is not None:
+        if Path(model).is_dir():
+            hint = "Upload the bundle to the models bucket, and give its name."
+            raise InvalidOptionError("a deployed pipeline takes no model from this machine", where=model, hint=hint)
+        options["model"] = model
+    parse_options(options)
+    name = f"submitted/{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}/{file.name}"
+    ports = build_ports(settings)
+    info = ports.blobs.write(
+        settings.inbox_bucket, name, _chunks(file), if_generation=0, metadata=_as_metadata(options)
+    )
+    submission_id = Request(info.ref, options).id
+    output.result({"submission_id": submission_id, "state": None, "object": f"gs://{info.ref.bucket}/{name}"})
+    output.say(submission_id)
+    return Exit.DONE
+
+
+def _as_metadata(options: Mapping[str, str]) -> dict[str, str]:
+    return {f"{METADATA_PREFIX}{name.replace('_', '-')}": value for name, value in options.items()}
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    try:
+        with file.open("rb") as opened:
+            while chunk := opened.read(CHUNK_BYTES):
+                yield chunk
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise InputNotFoundError("no such file", where=str(file), hint="Check the path.") from error
 
 
 def show_status(settings: Settings, submission_id: str | None, output: Output) -> Exit:
@@ -48,14 +101,13 @@ def show_status(settings: Settings, submission_id: str | None, output: Output) -
     Raises:
         SubmissionNotFoundError: No submission of that id.
     """
-    embedded = open_embedded(settings)
+    ports = build_ports(settings)
     if submission_id is None:
-        return _list(embedded, output)
-    store = embedded.local.ports.store
-    record = store.get(submission_id).value
-    history = store.history(submission_id)
+        return _list(ports, output)
+    record = ports.store.get(submission_id).value
+    history = ports.store.history(submission_id)
     lines = [{"at": entry.at, "state": entry.state, "epoch": entry.epoch, "note": entry.note} for entry in history]
-    output.result({**outcome_document(record, result_folder(embedded.layout, record)), "history": lines})
+    output.result({**outcome_document(record, _place(settings, ports, record)), "history": lines})
     output.say(f"{record.id}  {record.state}  {record.source.name}", style="bold")
     rows = [[_clock(entry.at), entry.state, str(entry.epoch), entry.note] for entry in history]
     output.table(["time (UTC)", "state", "epoch", "note"], rows)
@@ -64,8 +116,8 @@ def show_status(settings: Settings, submission_id: str | None, output: Output) -
     return Exit.DONE
 
 
-def _list(embedded: Embedded, output: Output) -> Exit:
-    found = embedded.local.ports.store.find(limit=50)
+def _list(ports: Ports, output: Output) -> Exit:
+    found = ports.store.find(limit=50)
     output.result({"submissions": [outcome_document(stored.value, None) for stored in found]})
     rows = [
         [stored.value.id, stored.value.state, _clock(stored.created_at), stored.value.source.name] for stored in found
@@ -80,15 +132,26 @@ def watch_submission(settings: Settings, submission_id: str, output: Output) -> 
     Raises:
         SubmissionNotFoundError: No submission of that id.
     """
-    embedded = open_embedded(settings)
-    store = embedded.local.ports.store
-    stored = store.get(submission_id)
+    ports = build_ports(settings)
     with output.progress("Watching", None) as bar:
+        stored = _appeared(settings, ports.store, submission_id)
         while not stored.value.state.final:
-            show(store, stored.value, bar)
-            time.sleep(WATCH_S)
-            stored = store.get(submission_id)
-    return report_end(embedded, stored, output)
+            show(ports.store, stored.value, bar)
+            time.sleep(WATCH_S[settings.backend])
+            stored = ports.store.get(submission_id)
+    return tell_end(stored.value, _place(settings, ports, stored.value), output)
+
+
+def _appeared(settings: Settings, store: StatusStore, submission_id: str) -> Stored[Submission]:
+    """The record; what was uploaded a moment ago is given time to be taken in."""
+    deadline_s = time.monotonic() + PATIENCE_S[settings.backend]
+    while True:
+        try:
+            return store.get(submission_id)
+        except SubmissionNotFoundError:
+            if time.monotonic() > deadline_s:
+                raise
+        time.sleep(WATCH_S[settings.backend])
 
 
 def cancel_submission(settings: Settings, submission_id: str, output: Output) -> Exit:
@@ -97,15 +160,30 @@ def cancel_submission(settings: Settings, submission_id: str, output: Output) ->
     Raises:
         SubmissionNotFoundError: No submission of that id.
     """
-    embedded = open_embedded(settings)
 
     def change(record: Submission, now: datetime) -> Submission:
         return record if record.state.final else machine.cancel(record, now=now)
 
-    record = update(embedded.local.ports.store, submission_id, change).value
+    record = update(build_ports(settings).store, submission_id, change).value
     output.result(outcome_document(record, None))
     output.say(f"{record.id} is {record.state}.")
     return Exit.DONE
+
+
+def _place(settings: Settings, ports: Ports, record: Submission) -> Place | None:
+    """Where the committed result is found.
+
+    Raises:
+        ResultFileNotFoundError: It was removed since.
+    """
+    if settings.backend is Backend.LOCAL:
+        folder = result_folder(LocalLayout(settings.home.resolve()), record)
+        return files_in(folder) if folder else None
+    if record.result is None:
+        return None
+    bucket, prefix = record.result.bucket, record.result.prefix
+    found = ports.blobs.list(bucket, prefix)
+    return Place(f"gs://{bucket}/{prefix}", tuple(f"gs://{bucket}/{info.ref.name}" for info in found))
 
 
 def _clock(at: datetime) -> str:

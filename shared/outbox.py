@@ -8,7 +8,7 @@ from datetime import datetime
 from shared.domain import owed
 from shared.domain.errors import CelldropError
 from shared.domain.submission import EntryKind, OutboxEntry, Submission, Topic
-from shared.messages import job_message, outcome_message
+from shared.messages import accepted_message, job_message, outcome_message
 from shared.ports.blobs import BlobStore
 from shared.ports.events import EventBus
 from shared.ports.jobs import JobRunner
@@ -80,6 +80,9 @@ class Outbox:
             case EntryKind.JOB | EntryKind.FINALIZE:
                 assert self.bus is not None
                 self.bus.publish(Topic.JOBS, job_message(stored.value, entry))
+            case EntryKind.ACCEPTED:
+                assert self.bus is not None
+                self.bus.publish(Topic.EVENTS, accepted_message(stored, entry))
             case EntryKind.OUTCOME:
                 assert self.bus is not None
                 self.bus.publish(Topic.EVENTS, outcome_message(stored, entry))

@@ -20,6 +20,25 @@ class Backend(StrEnum):
     """Which adapters stand behind the ports."""
 
     LOCAL = "local"
+    GCP = "gcp"
+
+
+class PushAuth(StrEnum):
+    """Who checks those who push: events, messages, the scheduler."""
+
+    OIDC = "oidc"
+    """We do, by their Google identity token."""
+    PLATFORM = "platform"
+    """Cloud Run's IAM alone, or nobody: on emulators."""
+
+
+class StatusAuth(StrEnum):
+    """Who checks those who look things up over HTTP."""
+
+    PLATFORM = "platform"
+    """Cloud Run's IAM; embedded, the loopback address."""
+    OIDC = "oidc"
+    """We do, by their Google identity token."""
 
 
 class Settings(BaseSettings):
@@ -40,12 +59,17 @@ class Settings(BaseSettings):
     max_input_bytes: int = Field(200 * 2**30, gt=0, description="A larger input is refused.")
     max_cells: int = Field(100_000_000, gt=0, description="An input with more cells is refused.")
     max_attempts: int = Field(3, ge=1, description="Dispatches of one submission before it has failed.")
-    dispatch_lease_s: int = Field(60, gt=0, description="Seconds from dispatch to the first task's own record.")
-    finalize_lease_s: int = Field(60, gt=0, description="Seconds a silent finalizer is waited for.")
-    heartbeat_s: int = Field(30, gt=0, description="Seconds of silence after which a run that is not running is dead.")
+    max_epochs: int = Field(50, ge=1, description="Starts of one submission, interrupted ones too, before it fails.")
+    dispatch_lease_s: int = Field(0, ge=0, description="Seconds from a claim to a known start; 0: local 60, gcp 120.")
+    finalize_lease_s: int = Field(
+        0, ge=0, description="Seconds a silent finalizer is left alone; 0: local 60, gcp 300."
+    )
+    heartbeat_s: int = Field(
+        0, ge=0, description="Seconds of silence after which a run that is not running is dead; 0: local 30, gcp 120."
+    )
     capacity_deadline_s: int = Field(6 * 3600, gt=0, description="Seconds to wait for the platform to have room.")
-    backoff_s: float = Field(
-        2.0, ge=0, description="Seconds before the third start of a submission; doubles with each, up to 20 times this."
+    backoff_s: float | None = Field(
+        None, ge=0, description="Seconds before a submission's third start; doubles, to 20 times this. Local 2, gcp 30."
     )
     task_timeout_s: int = Field(3600, gt=0, description="Seconds one task may take.")
     rows_per_task: int = Field(250_000, gt=0, description="Cells in one task, where no number of tasks is asked for.")
@@ -53,25 +77,78 @@ class Settings(BaseSettings):
     local_parallel: int = Field(2, ge=1, description="Embedded: task processes at a time.")
     local_retries: int = Field(3, ge=0, description="Embedded: retries of a failed task, as Cloud Run's.")
     port: int = Field(8080, ge=0, le=65535, description="Embedded: the port of `celldrop serve`, on loopback only.")
-    log_format: str = Field("text", pattern="^(text|json)$", description="`json` for Cloud Logging, `text` for people.")
+    project: str = Field("", description="GCP: the project; empty: the one that the credentials belong to.")
+    region: str = Field("us-central1", description="GCP: the region of the jobs.")
+    firestore_database: str = Field("(default)", description="GCP: the Firestore database.")
+    allowed_buckets: str = Field("", description="Buckets, by comma, that requests may name; empty: the inbox alone.")
+    jobs_topic: str = Field("celldrop-jobs", description="GCP: the Pub/Sub topic of job messages.")
+    events_topic: str = Field("celldrop-events", description="GCP: the Pub/Sub topic of outcome events.")
+    requests_topic: str = Field("celldrop-requests", description="GCP: the Pub/Sub topic of other systems' requests.")
+    cpu_job: str = Field("celldrop-cpu", description="GCP: the Cloud Run job that computes on CPUs.")
+    gpu_job: str = Field("celldrop-gpu", description="GCP: the Cloud Run job that computes on a GPU.")
+    run_endpoint: str = Field("", description="GCP: another address of the Cloud Run API, http://HOST:PORT, for tests.")
+    push_auth: PushAuth = Field(
+        PushAuth.OIDC, description="GCP: `oidc` checks who pushes; `platform` leaves it to IAM."
+    )
+    push_audience: str = Field("", description="GCP: the audience that pushed tokens must name.")
+    push_accounts: str = Field("", description="GCP: e-mail addresses, by comma, of the accounts that may push.")
+    status_auth: StatusAuth = Field(StatusAuth.PLATFORM, description="`oidc`: status checks callers in code as well.")
+    status_audience: str = Field("", description="The audience that callers' tokens must name.")
+    status_accounts: str = Field("", description="E-mail addresses or @domains, by comma, that may call status.")
+    log_format: str = Field(
+        "", pattern="^(text|json)?$", description="`json` for Cloud Logging, `text` for people; empty: json on gcp."
+    )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="The least severe log shown.")
 
     @property
     def limits(self) -> Limits:
-        """The state machine's limits."""
+        """The state machine's limits; what is not set fits the backend."""
+        usual = _USUAL[self.backend]
         return Limits(
             max_attempts=self.max_attempts,
-            dispatch_lease=timedelta(seconds=self.dispatch_lease_s),
-            finalize_lease=timedelta(seconds=self.finalize_lease_s),
-            heartbeat=timedelta(seconds=self.heartbeat_s),
-            capacity=timedelta(seconds=self.capacity_deadline_s),
-            backoff=timedelta(seconds=self.backoff_s),
+            max_epochs=self.max_epochs,
+            dispatch_lease=_seconds(self.dispatch_lease_s) or usual.dispatch_lease,
+            finalize_lease=_seconds(self.finalize_lease_s) or usual.finalize_lease,
+            heartbeat=_seconds(self.heartbeat_s) or usual.heartbeat,
+            capacity=_seconds(self.capacity_deadline_s),
+            backoff=usual.backoff if self.backoff_s is None else _seconds(self.backoff_s),
         )
+
+    @property
+    def log_style(self) -> str:
+        """``json`` or ``text``."""
+        return self.log_format or ("json" if self.backend is Backend.GCP else "text")
+
+    @property
+    def drop_buckets(self) -> frozenset[str]:
+        """The buckets that files are taken from."""
+        return frozenset({self.inbox_bucket, *listed(self.allowed_buckets)})
 
     @property
     def rates(self) -> Rates:
         """The planner's numbers."""
         return Rates(max_tasks=self.max_tasks, rows_per_task=self.rows_per_task)
+
+
+def listed(text: str) -> list[str]:
+    """The values of a setting that holds several, by comma."""
+    return [value.strip() for value in text.split(",") if value.strip()]
+
+
+def _seconds(number: float) -> timedelta:
+    return timedelta(seconds=number)
+
+
+_USUAL = {
+    # Embedded, a start takes a second and whoever waits sits before the screen.
+    Backend.LOCAL: Limits(
+        dispatch_lease=_seconds(60), finalize_lease=_seconds(60), heartbeat=_seconds(30), backoff=_seconds(2)
+    ),
+    # In the cloud an instance may be slow or paused; an execution that is known to run is never given up by its lease.
+    Backend.GCP: Limits(
+        dispatch_lease=_seconds(120), finalize_lease=_seconds(300), heartbeat=_seconds(120), backoff=_seconds(30)
+    ),
+}
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from shared.domain.errors import SettingsError
+from shared.domain.plan import Accelerator
+from shared.domain.submission import Topic
+from shared.identity import CheckCaller, anyone, callers, google_verifier
 from shared.ports.blobs import BlobStore
 from shared.ports.events import EventBus
 from shared.ports.jobs import JobRunner
 from shared.ports.status import StatusStore
-from shared.settings import REPOSITORY, Backend, Settings
+from shared.settings import REPOSITORY, Backend, PushAuth, Settings, StatusAuth, listed, load_settings
+from shared.telemetry import configure
 
 if TYPE_CHECKING:
     from shared.adapters.local.bus import InProcessBus
@@ -78,13 +82,82 @@ class LocalLayout:
         return self.state / "models"
 
 
+def deployed_settings() -> Settings:
+    """The settings of a deployed entry point, whose logs they set up.
+
+    Raises:
+        SettingsError: One that is malformed.
+    """
+    settings = load_settings()
+    configure(settings.log_style, settings.log_level)
+    return settings
+
+
 def build_ports(settings: Settings) -> Ports:
     """The ports that the settings ask for; adapters are imported only here, and only those needed."""
     match settings.backend:
         case Backend.LOCAL:
             return build_local(settings).ports
+        case Backend.GCP:
+            return build_gcp(settings)
         case _:
             assert_never(settings.backend)
+
+
+def build_gcp(settings: Settings) -> Ports:
+    """Google Cloud, or the emulators that the environment names; a client is made when it is first needed.
+
+    Raises:
+        SettingsError: The project is neither set nor told by the credentials.
+    """
+    from shared.adapters.gcp.blobs import CloudBlobStore  # noqa: PLC0415  # adapters load only where chosen
+    from shared.adapters.gcp.bus import PubSubBus  # noqa: PLC0415
+    from shared.adapters.gcp.bus import connect as connect_bus  # noqa: PLC0415
+    from shared.adapters.gcp.clients import default_project, firestore_client, storage_client  # noqa: PLC0415
+    from shared.adapters.gcp.jobs import CloudRunJobRunner  # noqa: PLC0415
+    from shared.adapters.gcp.jobs import connect as connect_run  # noqa: PLC0415
+    from shared.adapters.gcp.status import FirestoreStatusStore  # noqa: PLC0415
+
+    project = settings.project or default_project()
+    topics = {Topic.JOBS: settings.jobs_topic, Topic.EVENTS: settings.events_topic}
+    jobs = {Accelerator.CPU: settings.cpu_job, Accelerator.GPU: settings.gpu_job}
+    return Ports(
+        CloudBlobStore(storage_client(project)),
+        PubSubBus(connect_bus, topics, project),
+        FirestoreStatusStore(firestore_client(project, settings.firestore_database)),
+        CloudRunJobRunner(lambda: connect_run(settings.run_endpoint), jobs, project, settings.region),
+    )
+
+
+def build_push_check(settings: Settings) -> CheckCaller:
+    """Who may push to a function of this deployment.
+
+    Raises:
+        SettingsError: Tokens are to be checked, and it is not said whose.
+    """
+    if settings.backend is Backend.LOCAL or settings.push_auth is PushAuth.PLATFORM:
+        return anyone
+    return _token_check(settings.push_audience, settings.push_accounts, "PUSH")
+
+
+def build_status_check(settings: Settings) -> CheckCaller:
+    """Who may look things up over HTTP, beside what the platform or the loopback address sees to.
+
+    Raises:
+        SettingsError: Tokens are to be checked, and it is not said whose.
+    """
+    if settings.status_auth is StatusAuth.PLATFORM:
+        return anyone
+    return _token_check(settings.status_audience, settings.status_accounts, "STATUS")
+
+
+def _token_check(audience: str, accounts: str, whose: str) -> CheckCaller:
+    if not audience or not listed(accounts):
+        raise SettingsError(
+            f"tokens are to be checked, but CELLDROP_{whose}_AUDIENCE or CELLDROP_{whose}_ACCOUNTS is empty",
+            hint=f"Set both, or CELLDROP_{whose}_AUTH=platform where Cloud Run's IAM is all that is wanted.",
+        )
+    return callers(google_verifier(audience), listed(accounts)).check
 
 
 def build_files(settings: Settings) -> BlobStore:

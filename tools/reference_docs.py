@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import typer.main
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from cli.console import Exit
 from cli.main import app
@@ -21,10 +21,13 @@ from shared.domain.errors import CelldropError, all_errors
 from shared.domain.options import PARSERS, Options
 from shared.domain.submission import FINAL_STATES, State
 from shared.h5ad.cautions import WarningCode
-from shared.messages import CloudEvent, Outcome
+from shared.messages import Accepted, AcceptedEvent, AnnotationRequest, Event, Outcome, OutcomeEvent
 from shared.settings import Settings
+from tools.asyncapi_document import document
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
+EXAMPLES = "../../tests/events"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 NOTE = "<!-- Made by `make docs` from the code; do not edit. -->"
 
 
@@ -112,33 +115,98 @@ ROUTES = (
 )
 
 
-def events_page() -> str:
-    """Every field of an outcome event."""
-    rows = [f"| `{name}` | {_type(field)} |" for name, field in _fields(CloudEvent)]
-    data = [f"| `data.{name}` | {_type(field)} |" for name, field in _fields(Outcome)]
+def requests_page() -> str:
+    """Every field of a request."""
     head = (
-        "CloudEvents 1.0, one for each outcome; embedded, a line each of `.celldrop/events.jsonl`. Delivered at least "
-        "once and in no order; a repeated event has the same `id`. `type` is `celldrop.submission.STATE.v1`. "
-        "An unknown field is to be ignored. Schemas: [event](event.schema.json), "
-        "[manifest](manifest.schema.json), [model card](model-card.schema.json)."
+        "JSON, as the data of a Pub/Sub message of the requests topic. An unknown field is ignored. "
+        "How to use it: [integrate over Pub/Sub](../how-to/integrate-over-pubsub.md). [Schema](request.schema.json); "
+        f"examples: [full]({EXAMPLES}/request.json), [minimal]({EXAMPLES}/request-minimal.json)."
     )
-    return _page("Events", head, ["| field | type |", "|---|---|", *rows, *data])
+    return _page("Requests", head, _table(AnnotationRequest))
 
 
-def _fields(model: type[BaseModel]) -> list[tuple[str, Any]]:
-    return list(model.model_fields.items())
+def events_page() -> str:
+    """Every type of event, and every field."""
+    told = [f"| `{kind}` | {what} | [{name}.json]({EXAMPLES}/{name}.json) |" for name, kind, what in _event_types()]
+    head = (
+        "CloudEvents 1.0 in structured JSON mode: messages of the events topic, whose attributes `ce-id` and `ce-type` "
+        "repeat the event's id and type so that a subscription can filter; embedded, a line each of "
+        "`.celldrop/events.jsonl`. Delivered at least once and in no order: an outcome may come before the accepted "
+        "event. One that comes again has the same `id` and the same bytes. An unknown field is to be ignored. "
+        "How to use them: [integrate over Pub/Sub](../how-to/integrate-over-pubsub.md). Schemas: "
+        "[event](event.schema.json), its data when [accepted](accepted.schema.json) and when "
+        "[over](outcome.schema.json), [manifest](manifest.schema.json), [model card](model-card.schema.json); "
+        "all topics: [AsyncAPI](asyncapi.json)."
+    )
+    lines = ["| type | when | example |", "|---|---|---|", *told]
+    lines += ["", "## The event", "", *_table(OutcomeEvent)]
+    lines += ["", "## Its data when accepted", "", *_table(Accepted)]
+    lines += ["", "## Its data when over", "", *_table(Outcome)]
+    return _page("Events", head, lines)
+
+
+WHEN = {
+    "accepted": "It is queued, or somebody joined it. Tells the submission's id; the outcome follows.",
+    "succeeded": "The results are there: under `result_prefix`, as `manifest` lists them.",
+    "failed": "It was accepted and cannot be finished; `code` and `hint` say why and what to do.",
+    "cancelled": "Somebody cancelled it.",
+    "rejected": "It was never accepted; `code` and `hint` say why and what to do.",
+}
+
+
+def _event_types() -> Iterator[tuple[str, str, str]]:
+    for model in (AcceptedEvent, OutcomeEvent):
+        for kind in get_args(model.model_fields["type"].annotation):
+            name = kind.split(".")[2]
+            yield name, kind, WHEN[name]
+
+
+def _table(model: type[BaseModel]) -> list[str]:
+    return ["| field | type | meaning |", "|---|---|---|", *_rows(model, "")]
+
+
+def _rows(model: type[BaseModel], path: str) -> Iterator[str]:
+    """Fields, and below each the fields of what it holds; an event's data has a table of its own."""
+    for name, field in model.model_fields.items():
+        held = [part for part in (field.annotation, *get_args(field.annotation)) if _is_model(part)]
+        inner = held[0] if held else None
+        many = "[]" if inner and inner is not field.annotation else ""
+        if name == "type":
+            yield f"| `{path}{name}` | text | One of the above. |"
+        elif name == "data":
+            yield f"| `{path}{name}` | object | Below. |"
+        elif inner is not None:
+            yield f"| `{path}{name}` | {'list of objects' if many else 'object'} | {_meaning(field, inner)} |"
+            yield from _rows(inner, f"{path}{name}{many}.")
+        else:
+            yield f"| `{path}{name}` | {_type(field)} | {field.description} |"
+
+
+def _is_model(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _meaning(field: Any, inner: type[BaseModel]) -> str:
+    return field.description or _sentence(inner.__doc__)
 
 
 def _type(field: Any) -> str:
     annotation = field.annotation
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{value}`" for value in get_args(annotation))
-    name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    return re.sub(r"\b(?:typing|shared\.\w+(?:\.\w+)*)\.", "", name).replace("|", "or")
+    if get_origin(annotation) is dict:
+        return "object"
+    words = {str: "text", int: "whole number", type(None): "null"}
+    return " or ".join(words[part] for part in (get_args(annotation) or (annotation,)))
 
 
-def _schema(model: type[BaseModel]) -> str:
-    return json.dumps(model.model_json_schema(mode="serialization"), indent=1, ensure_ascii=False) + "\n"
+def _schema(kind: Any, mode: Literal["validation", "serialization"] = "serialization") -> str:
+    schema = {"$schema": DIALECT, **TypeAdapter(kind).json_schema(mode=mode)}
+    return _json(schema)
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def _commands(command: Any, path: str) -> Iterator[str]:
@@ -198,7 +266,12 @@ ALL: dict[str, Callable[[], str]] = {
     "command-line.md": cli_page,
     "http.md": http_page,
     "events.md": events_page,
-    "event.schema.json": lambda: _schema(CloudEvent),
+    "requests.md": requests_page,
+    "asyncapi.json": lambda: _json(document()),
+    "request.schema.json": lambda: _schema(AnnotationRequest, "validation"),
+    "event.schema.json": lambda: _schema(Event),
+    "accepted.schema.json": lambda: _schema(Accepted),
+    "outcome.schema.json": lambda: _schema(Outcome),
     "manifest.schema.json": lambda: _schema(Manifest),
     "model-card.schema.json": lambda: _schema(ModelCard),
 }

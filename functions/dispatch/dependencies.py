@@ -6,9 +6,10 @@ import secrets
 from functools import cache
 
 from functions.dispatch.services import Dispatch
+from shared.identity import CheckCaller
 from shared.outbox import Outbox
 from shared.settings import Settings, load_settings
-from shared.wiring import Ports, build_ports
+from shared.wiring import Ports, build_ports, build_push_check, deployed_settings
 
 
 def build_dispatch(settings: Settings, ports: Ports) -> Dispatch:
@@ -27,5 +28,11 @@ def build_dispatch(settings: Settings, ports: Ports) -> Dispatch:
 @cache
 def dispatch_service() -> Dispatch:
     """The deployed function's service."""
-    settings = load_settings()
+    settings = deployed_settings()
     return build_dispatch(settings, build_ports(settings))
+
+
+@cache
+def caller_check() -> CheckCaller:
+    """Who may push to the deployed function."""
+    return build_push_check(load_settings())

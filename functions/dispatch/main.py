@@ -1,27 +1,27 @@
-"""Entry point: a job message pushed by Pub/Sub in, a started execution out."""
+"""Entry point: a pushed job message in, an execution started."""
 
 from __future__ import annotations
 
 import logging
 
+import flask
 import functions_framework
-from cloudevents.http import CloudEvent
 
-from functions.dispatch.dependencies import dispatch_service
-from functions.dispatch.schemas import parse_push
-from shared.domain.errors import InvalidMessageError
+from functions.dispatch.dependencies import caller_check, dispatch_service
+from functions.dispatch.schemas import pushed_job
+from shared.doors import Answer, Pushed, answer
 from shared.telemetry import event
 
 log = logging.getLogger(__name__)
 
 
-@functions_framework.cloud_event
-def dispatch(cloud_event: CloudEvent) -> None:
-    """Acknowledge by returning; raise, and the platform delivers the message again."""
-    try:
-        message = parse_push(cloud_event.get_data())
-    except InvalidMessageError as error:
-        event(log, "malformed message acknowledged", level=logging.ERROR, code=error.code, found=error.message)
-        return
+@functions_framework.http
+def dispatch(request: flask.Request) -> Answer:
+    """Take one push of the jobs topic."""
+    return answer(dict(request.headers), request.get_data(), caller_check(), _start)
+
+
+def _start(pushed: Pushed) -> None:
+    message = pushed_job(pushed)
     outcome = dispatch_service().handle(message)
     event(log, "dispatched", submission=message.submission_id, epoch=message.epoch, outcome=outcome)

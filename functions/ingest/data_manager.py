@@ -8,15 +8,17 @@ from functions.ingest.schemas import Drop, StorageObject, requested_options
 from shared.bundle import CARD_NAME, ModelCard, parse_card
 from shared.domain.errors import (
     BlobNotFoundError,
+    BucketNotAllowedError,
     InputChangedError,
     InputNotFoundError,
     InputTooLargeError,
     ModelNotFoundError,
 )
-from shared.domain.submission import ModelRef, ObjectRef
+from shared.domain.submission import ModelRef, ObjectRef, Requester
 from shared.domain.verdict import Verdict
 from shared.h5ad.judging import ModelNeeds, validate
 from shared.h5ad.source import BlobSource
+from shared.messages import AnnotationRequest
 from shared.models import find_model
 from shared.ports.blobs import BlobInfo, BlobStore
 from shared.wiring import ADHOC_MODELS_BUCKET
@@ -81,19 +83,24 @@ def needs_of(card: ModelCard) -> ModelNeeds:
 
 @dataclass(frozen=True, slots=True)
 class IngestData:
-    """Drops and models, as ingest's services see them."""
+    """Drops and models, as ingest's services see them.
+
+    Attributes:
+        buckets: Those that files are taken from.
+    """
 
     blobs: BlobStore
     models_bucket: str
     default_model: str
+    buckets: frozenset[str] = frozenset({"inbox"})
 
     def drop_of(self, event: StorageObject) -> Drop | None:
         """The drop behind an event, with the options that the object carries.
 
-        None for what is not a drop (a piece of a parallel upload, a folder's placeholder), and for what is gone or
-        replaced: the newer generation has an event of its own.
+        None for what is not a drop (a piece of a parallel upload, a folder's placeholder, an object elsewhere), and for
+        what is gone or replaced: the newer generation has an event of its own.
         """
-        if Drop(event.ref).ignored:
+        if event.bucket not in self.buckets or Drop(event.ref).ignored:
             return None
         try:
             info = pinned(self.blobs, event.ref)
@@ -101,6 +108,32 @@ class IngestData:
             return None
         options, rerun_token = requested_options(event.name, info.metadata)
         return Drop(event.ref, options, rerun_token)
+
+    def asked_for(self, asked: AnnotationRequest) -> Drop:
+        """The drop that another system asks for; its options are the request's own.
+
+        Raises:
+            BucketNotAllowedError: This deployment takes no files from there.
+            InputNotFoundError: There is no such object.
+        """
+        if asked.bucket not in self.buckets:
+            raise BucketNotAllowedError(
+                "files are not taken from that bucket",
+                expected=", ".join(sorted(self.buckets)),
+                where=asked.bucket,
+                hint="Copy the file to the inbox, or have CELLDROP_ALLOWED_BUCKETS name the bucket.",
+            )
+        generation = asked.generation if asked.generation is not None else self._newest(asked)
+        source = ObjectRef(asked.bucket, asked.name, generation)
+        return Drop(source, dict(asked.options), asked.rerun, Requester(asked.correlation_id, asked.source))
+
+    def _newest(self, asked: AnnotationRequest) -> int:
+        try:
+            return self.blobs.stat(asked.bucket, asked.name).ref.generation
+        except BlobNotFoundError as error:
+            raise InputNotFoundError(
+                "the object is not there", where=f"{asked.bucket}/{asked.name}", hint="Upload it, then ask again."
+            ) from error
 
     def model(self, asked: str | None) -> tuple[ModelCard, ModelRef]:
         """The card asked for, or the deployment's default, pinned by digest.

@@ -6,14 +6,15 @@ from functools import cache
 
 from functions.ingest.data_manager import IngestData, Validator
 from functions.ingest.services import Ingest
+from shared.identity import CheckCaller
 from shared.outbox import Outbox
 from shared.settings import Settings, load_settings
-from shared.wiring import Ports, build_ports
+from shared.wiring import Ports, build_ports, build_push_check, deployed_settings
 
 
 def build_ingest(settings: Settings, ports: Ports) -> Ingest:
     """The service over given ports."""
-    data = IngestData(ports.blobs, settings.models_bucket, settings.default_model)
+    data = IngestData(ports.blobs, settings.models_bucket, settings.default_model, settings.drop_buckets)
     validator = Validator(ports.blobs, settings.max_input_bytes, settings.max_cells)
     return Ingest(ports.store, Outbox(ports.store, ports.bus), data, validator)
 
@@ -21,5 +22,11 @@ def build_ingest(settings: Settings, ports: Ports) -> Ingest:
 @cache
 def ingest_service() -> Ingest:
     """The deployed function's service."""
-    settings = load_settings()
+    settings = deployed_settings()
     return build_ingest(settings, build_ports(settings))
+
+
+@cache
+def caller_check() -> CheckCaller:
+    """Who may push to the deployed function."""
+    return build_push_check(load_settings())

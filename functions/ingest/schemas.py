@@ -1,4 +1,4 @@
-"""What ingest is told: a Cloud Storage event, turned into a drop."""
+"""What ingest is told: a finalized object or another system's request, turned into a drop."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.domain.errors import InvalidMessageError
 from shared.domain.submission import ObjectRef, Requester
+from shared.doors import MESSAGE_PUBLISHED, Pushed, pubsub_message
+from shared.messages import AnnotationRequest, parse_request
 
 METADATA_PREFIX = "celldrop-"
 MODEL_SEGMENT = "model="
@@ -53,6 +55,27 @@ class StorageObject(BaseModel):
     def ref(self) -> ObjectRef:
         """The object generation."""
         return ObjectRef(self.bucket, self.name, self.generation)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Another system's request, with the bus's own id of the message that brought it."""
+
+    request: AnnotationRequest
+    message_id: str
+
+
+def told(pushed: Pushed) -> StorageObject | Asked:
+    """What a push says.
+
+    Raises:
+        UnknownVersionError: A request of a schema version that is not known here.
+        InvalidMessageError: Neither a finalized object nor a request, or malformed.
+    """
+    if pushed.type != MESSAGE_PUBLISHED:
+        return parse_storage_event(pushed.data)
+    message = pubsub_message(pushed)
+    return Asked(parse_request(message.data), message.id)
 
 
 def parse_storage_event(data: object) -> StorageObject:

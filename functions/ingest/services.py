@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import assert_never
 
 from functions.ingest.data_manager import IngestData
-from functions.ingest.schemas import Drop
+from functions.ingest.schemas import Asked, Drop, StorageObject
 from shared.bundle import ModelCard
 from shared.domain import admission
 from shared.domain.admission import Request
 from shared.domain.errors import (
+    BucketNotAllowedError,
     InputError,
+    InputNotFoundError,
     InvalidBundleError,
     InvalidOptionError,
     ModelNotFoundError,
@@ -19,8 +22,9 @@ from shared.domain.errors import (
     SubmissionNotFoundError,
 )
 from shared.domain.options import parse_options
-from shared.domain.submission import Failure, ObjectRef, Submission
+from shared.domain.submission import Failure, ObjectRef, Requester, Submission
 from shared.domain.verdict import Verdict
+from shared.messages import AnnotationRequest
 from shared.outbox import Outbox
 from shared.ports.status import StatusStore, Stored
 from shared.updates import update
@@ -37,6 +41,44 @@ class Ingest:
     data: IngestData
     validate: Validate
 
+    def take(self, told: StorageObject | Asked) -> Stored[Submission] | None:
+        """Take in what ingest was told; None for what is not a drop.
+
+        Idempotent: as ``accept``.
+
+        Raises:
+            UnavailableError: A store or bus did not answer; deliver the event again.
+        """
+        match told:
+            case StorageObject():
+                drop = self.data.drop_of(told)
+                return self.accept(drop) if drop else None
+            case Asked():
+                return self.ask(told.request, told.message_id)
+            case _:
+                assert_never(told)
+
+    def ask(self, asked: AnnotationRequest, message_id: str) -> Stored[Submission]:
+        """Make, or join, the submission that another system asks for; a refusal is told like any other outcome.
+
+        Idempotent: as ``accept``; the message's id is the same at every delivery.
+
+        Raises:
+            UnavailableError: A store or bus did not answer; deliver the message again.
+        """
+        try:
+            return self.accept(self.data.asked_for(asked))
+        except (BucketNotAllowedError, InputNotFoundError) as error:
+            # Under an id of its own: who asks again once the object is there must not meet this refusal.
+            refused = Request(
+                ObjectRef(asked.bucket, asked.name, asked.generation or 0),
+                asked.options,
+                f"refused/{message_id}",
+                Requester(asked.correlation_id, asked.source),
+            )
+            failure = Failure.of(error)
+            return self.outbox.pay(self._stored(refused, lambda: admission.rejected(refused, failure, None)))
+
     def accept(self, drop: Drop) -> Stored[Submission]:
         """Make, or join, the submission of a drop.
 
@@ -47,11 +89,7 @@ class Ingest:
             UnavailableError: A store or bus did not answer; deliver the event again.
         """
         request = Request(drop.source, drop.options, drop.rerun_token, drop.requester)
-        try:
-            stored = self._join(request)
-        except SubmissionNotFoundError:
-            stored = self._create(request)
-        return self.outbox.pay(stored)
+        return self.outbox.pay(self._stored(request, lambda: self._decide(request)))
 
     def _join(self, request: Request) -> Stored[Submission]:
         who = request.requester
@@ -59,9 +97,13 @@ class Ingest:
             return self.store.get(request.id)
         return update(self.store, request.id, lambda record, _: admission.join(record, who))
 
-    def _create(self, request: Request) -> Stored[Submission]:
+    def _stored(self, request: Request, decide: Callable[[], Submission]) -> Stored[Submission]:
         try:
-            return self.store.create(self._decide(request))
+            return self._join(request)
+        except SubmissionNotFoundError:
+            pass
+        try:
+            return self.store.create(decide())
         except PreconditionFailedError:
             return self._join(request)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 from functions.reconcile.services import Reconcile
+from shared.identity import CheckCaller
 from shared.outbox import Outbox
 from shared.settings import Settings, load_settings
-from shared.wiring import Ports, build_ports
+from shared.wiring import Ports, build_ports, build_push_check, deployed_settings
 
 
 def build_reconcile(settings: Settings, ports: Ports) -> Reconcile:
@@ -20,5 +21,11 @@ def build_reconcile(settings: Settings, ports: Ports) -> Reconcile:
 @cache
 def reconcile_service() -> Reconcile:
     """The deployed function's service."""
-    settings = load_settings()
+    settings = deployed_settings()
     return build_reconcile(settings, build_ports(settings))
+
+
+@cache
+def caller_check() -> CheckCaller:
+    """Who may push to the deployed function."""
+    return build_push_check(load_settings())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -14,8 +14,7 @@ from shared.domain.machine import Limits
 from shared.domain.submission import FINAL_STATES, EntryKind, Failure, State, Submission, TaskRecord
 from shared.outbox import Outbox
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRunner
-from shared.ports.status import StatusStore, Stored
-from shared.updates import update
+from shared.ports.status import StatusStore, Stored, TransactedChange
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ class Reconcile:
             self.outbox.pay(stored)
             return False
         try:
-            self.outbox.pay(update(self.store, stored.value.id, self._from(stored.value, change)))
+            self.outbox.pay(self.store.transact(stored.value.id, change.guarded()))
         except (StaleWorkerError, IllegalTransitionError):
             return False
         return True
@@ -81,35 +80,27 @@ class Reconcile:
         found += self.store.find(with_outbox=True, limit=self.batch, oldest_first=True)
         return {stored.value.id: stored for stored in found}.values()
 
-    @staticmethod
-    def _from(seen: Submission, change: machine.Change) -> machine.Change:
-        """The change, only if the record still is where it was seen: news that came meanwhile wins."""
-
-        def guarded(newest: Submission, now: datetime) -> Submission:
-            same = (newest.state, newest.epoch, newest.lease, newest.changed_at)
-            if same != (seen.state, seen.epoch, seen.lease, seen.changed_at):
-                raise StaleWorkerError(f"{newest.id} moved on to {newest.state}", expected=seen.state)
-            return change(newest, now)
-
-        return guarded
-
-    def _change_for(self, stored: Stored[Submission]) -> machine.Change | None:
+    def _change_for(self, stored: Stored[Submission]) -> _Mend | None:
         record, now = stored.value, stored.read_at
+        change: machine.Change | None
         match record.state:
             case State.QUEUED:
-                return self._remind(stored)
+                change = self._remind(stored)
             case State.DISPATCHING:
-                return self._lost_dispatch(record, now)
+                change = self._lost_dispatch(record, now)
             case State.RUNNING:
-                return self._lost_run(record, now)
+                tasks = self.store.tasks(record.id, record.epoch)
+                change = self._lost_run(record, tasks, now)
+                return _Mend(record, change, [task.value for task in tasks]) if change else None
             case State.FINALIZING:
-                return self._lost_finalizer(record, now)
+                change = self._lost_finalizer(record, now)
             case State.WAITING_CAPACITY:
-                return self._resume(stored)
+                change = self._resume(stored)
             case State.SUCCEEDED | State.FAILED | State.CANCELLED | State.REJECTED:
-                return None
+                change = None
             case _:
                 assert_never(record.state)
+        return _Mend(record, change) if change else None
 
     def _remind(self, stored: Stored[Submission]) -> machine.Change | None:
         waited = stored.read_at - _since(stored)
@@ -125,14 +116,19 @@ class Reconcile:
     def _lost_dispatch(self, record: Submission, now: datetime) -> machine.Change | None:
         report = self._report(record)
         expired = record.lease is None or now >= record.lease.expires_at
+        if report.no_room:
+            return lambda newest, at: machine.await_capacity(newest, now=at)
         if report.state in OVER:
             return self._requeue(report, f"the execution {report.state} before its first task reported")
         if expired and report.state is not ExecutionState.RUNNING:
             return self._requeue(report, "nobody started to work on it in time", interrupted=True)
+        if now - (record.changed_at or now) > self.limits.capacity:
+            return lambda newest, at: machine.give_up_waiting(newest, now=at, limits=self.limits)
         return None
 
-    def _lost_run(self, record: Submission, now: datetime) -> machine.Change | None:
-        tasks = self.store.tasks(record.id, record.epoch)
+    def _lost_run(
+        self, record: Submission, tasks: Sequence[Stored[TaskRecord]], now: datetime
+    ) -> machine.Change | None:
         beats = [task.updated_at for task in tasks]
         silent = now - max([*beats, record.changed_at or now]) > self.limits.heartbeat
         if machine.receipts_complete(record, [task.value for task in tasks]):
@@ -178,6 +174,33 @@ class Reconcile:
         running = [report for report in reports if report.state is ExecutionState.RUNNING]
         known = [report for report in reports if report.state is not ExecutionState.UNKNOWN]
         return (running or known or [ExecutionReport(ExecutionState.UNKNOWN)])[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Mend:
+    """A change, and what was seen that calls for it.
+
+    Attributes:
+        tasks: Whose silence it rests on; None where it rests on the record alone.
+    """
+
+    seen: Submission
+    change: machine.Change
+    tasks: list[TaskRecord] | None = None
+
+    def guarded(self) -> TransactedChange:
+        """The change, only if all still is as it was seen: news that came meanwhile wins, a beat included."""
+
+        def guarded(newest: Submission, tasks: Sequence[TaskRecord], now: datetime) -> Submission:
+            if _place(newest) != _place(self.seen) or self.tasks not in (None, list(tasks)):
+                raise StaleWorkerError(f"{newest.id} moved on, and is {newest.state}", expected=self.seen.state)
+            return self.change(newest, now)
+
+        return guarded
+
+
+def _place(record: Submission) -> tuple[object, ...]:
+    return record.state, record.epoch, record.lease, record.changed_at
 
 
 def _since(stored: Stored[Submission]) -> datetime:

@@ -7,9 +7,10 @@ from functools import cache
 
 from functions.status.data_manager import ResultData
 from functions.status.services import StatusService
+from shared.identity import CheckCaller
 from shared.outbox import Outbox
 from shared.settings import load_settings
-from shared.wiring import Ports, build_ports
+from shared.wiring import Ports, build_ports, build_status_check, deployed_settings
 
 
 @cache
@@ -19,7 +20,13 @@ def status_service() -> StatusService:
     Raises:
         SettingsError: A setting is malformed.
     """
-    return service_over(build_ports(load_settings()))
+    return service_over(build_ports(deployed_settings()))
+
+
+@cache
+def caller_check() -> CheckCaller:
+    """Who may ask the deployed function."""
+    return build_status_check(load_settings())
 
 
 def service_over(ports: Ports) -> StatusService:

@@ -25,16 +25,24 @@ from functions.status.services import MAX_WAIT_S, StatusService
 from functions.status.views import submission_list, submission_view
 from shared.domain.errors import InvalidOptionError
 from shared.domain.submission import State
+from shared.identity import CheckCaller, anyone
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 
+HEALTH = ("/healthz", "/health")
 _ID = "(?P<submission_id>[^/:]+)"
 
 
-def answer(service: StatusService, request: Request) -> Response:
-    """Answer a request; whatever goes wrong becomes a problem, and nothing is raised."""
+def answer(service: StatusService, request: Request, check: CheckCaller = anyone) -> Response:
+    """Answer a request; whatever goes wrong becomes a problem, and nothing is raised.
+
+    Args:
+        check: Who may ask; whether the function serves is for everybody to know.
+    """
     try:
+        if request.path not in HEALTH:
+            check(request.headers.get("Authorization"))
         response = _route(service, request)
     except Exception as error:  # noqa: BLE001  # the last door: problem_of logs what it does not know
         response = _failed(request, error)
@@ -192,6 +200,5 @@ ROUTES = _routes(
     ("POST", f"/v1/submissions/{_ID}:cancel", _cancel),
     ("GET", f"/v1/submissions/{_ID}/files/(?P<name>.+)", _file),
     # Cloud Run keeps /healthz to itself: from outside it is reached by its other name.
-    ("GET", "/healthz", _health),
-    ("GET", "/health", _health),
+    *(("GET", path, _health) for path in HEALTH),
 )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 
-from jobs.inference.computing import Annotation
-from jobs.inference.data_manager import InferenceData
 from jobs.inference.finalizing import Finalizer
 from jobs.inference.protocol import Computation
 from jobs.inference.schemas import TaskEnvironment
@@ -18,6 +16,9 @@ from shared.wiring import Ports
 
 def build_task(settings: Settings, ports: Ports, environment: TaskEnvironment) -> Task:
     """The service over given ports, with the real computation."""
+    from jobs.inference.computing import Annotation  # noqa: PLC0415  # torch loads only where it computes
+    from jobs.inference.data_manager import InferenceData  # noqa: PLC0415  # likewise
+
     data = InferenceData(ports.blobs, settings.work_bucket, settings.results_bucket)
     computation = Annotation(data, environment.accelerator)
     return build_protocol(settings, ports, computation)
@@ -35,6 +36,6 @@ def build_protocol(settings: Settings, ports: Ports, computation: Computation) -
         settings.limits,
         lambda: secrets.token_hex(6),
         time.monotonic,
-        renewal_s=settings.finalize_lease_s / 6,
+        renewal_s=settings.limits.finalize_lease.total_seconds() / 6,
     )
     return Task(ports.store, outbox, computation, finalizer, time.monotonic)

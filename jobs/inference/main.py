@@ -8,8 +8,7 @@ import sys
 from typing import Any
 
 from shared.domain.errors import CelldropError
-from shared.settings import load_settings
-from shared.telemetry import configure, event
+from shared.telemetry import event
 
 log = logging.getLogger(__name__)
 
@@ -19,10 +18,9 @@ def main() -> int:
     os.environ["HDF5_PLUGIN_PRELOAD"] = "::"  # HDF5 loads no filter plugins but those registered by us.
     from jobs.inference.dependencies import build_task  # noqa: PLC0415  # torch loads after the parent's watch began
     from jobs.inference.schemas import task_environment  # noqa: PLC0415
-    from shared.wiring import build_ports, die_with_parent  # noqa: PLC0415
+    from shared.wiring import build_ports, deployed_settings, die_with_parent  # noqa: PLC0415
 
-    settings = load_settings()
-    configure(settings.log_format, settings.log_level)
+    settings = deployed_settings()
     environment = task_environment()
     me = environment.identity
     fields: dict[str, Any] = {

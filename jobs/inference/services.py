@@ -146,6 +146,7 @@ class _Slot:
 
     def write(self, task: TaskRecord) -> None:
         version = self._stored.version if self._stored else None
+        task = replace(task, beats=self._stored.value.beats + 1 if self._stored else 1)
         try:
             self._stored = self._protocol.store.put_task(self._me.submission_id, task, if_version=version)
         except PreconditionFailedError as error:

@@ -26,9 +26,9 @@ class Request:
 
 
 def queued(request: Request, verdict: Verdict, model: ModelRef) -> Submission:
-    """A submission that was accepted: record and outbox entry in one write."""
+    """A submission that was accepted: record, job and event in one write."""
     new = _new(request, State.QUEUED, verdict)
-    return replace(new, model=model, outbox=(owed.job(new.id, 1),))
+    return owed.with_acceptance(replace(new, model=model, outbox=(owed.job(new.id, 1),)))
 
 
 def rejected(request: Request, failure: Failure, verdict: Verdict | None) -> Submission:
@@ -37,11 +37,11 @@ def rejected(request: Request, failure: Failure, verdict: Verdict | None) -> Sub
 
 
 def join(record: Submission, requester: Requester) -> Submission:
-    """A second request for the same id: recorded once; told the outcome, again if it is over."""
+    """A second request for the same id: recorded once; told that it is accepted, or how it ended if it is over."""
     if requester in record.requesters:
         return record
     joined = replace(record, requesters=(*record.requesters, requester))
-    return owed.with_outcome(joined) if record.state.final else joined
+    return owed.with_outcome(joined) if record.state.final else owed.with_acceptance(joined)
 
 
 def _new(request: Request, state: State, verdict: Verdict | None) -> Submission:

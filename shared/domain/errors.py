@@ -201,6 +201,30 @@ class InvalidMessageError(CelldropError):
     code = "INVALID_MESSAGE"
 
 
+class UnknownVersionError(InvalidMessageError):
+    """A message of a schema version that this code does not know: refused, so that it ends in the dead-letter topic."""
+
+    code = "UNKNOWN_SCHEMA_VERSION"
+
+
+class BucketNotAllowedError(CelldropError):
+    """A request for an object in a bucket that this deployment does not take files from."""
+
+    code = "BUCKET_NOT_ALLOWED"
+
+
+class NotAuthenticatedError(CelldropError):
+    """No identity token, or one that is not to be trusted."""
+
+    code = "NOT_AUTHENTICATED"
+
+
+class NotAllowedError(CelldropError):
+    """A caller who is known, and may not do this."""
+
+    code = "NOT_ALLOWED"
+
+
 class IllegalTransitionError(CelldropError):
     """The state machine has no such arrow: the record moved on, and the caller's news is stale."""
 
@@ -284,6 +308,13 @@ class UnavailableError(CelldropError):
     """A service did not answer, or answered that it is busy."""
 
     code = "UNAVAILABLE"
+    retryable = True
+
+
+class AccessDeniedError(CelldropError):
+    """A service does not permit what was asked of it; a grant takes minutes to be known everywhere."""
+
+    code = "ACCESS_DENIED"
     retryable = True
 
 

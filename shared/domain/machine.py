@@ -281,6 +281,11 @@ def resume(record: Submission, *, now: datetime, limits: Limits) -> Submission:
     return _back_to_queue(record, now)
 
 
+def give_up_waiting(record: Submission, *, now: datetime, limits: Limits) -> Submission:
+    """An execution was accepted by the platform and never got room: end, and stop it."""
+    return fail(record, _no_capacity(limits), now=now)
+
+
 def fail(record: Submission, failure: Failure, *, now: datetime) -> Submission:
     """End without results."""
     return _end(record, State.FAILED, failure, now)

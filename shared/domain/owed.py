@@ -36,6 +36,12 @@ def paid(record: Submission, entry_ids: Collection[str]) -> Submission:
     return replace(record, outbox=tuple(entry for entry in record.outbox if entry.id not in entry_ids))
 
 
+def with_acceptance(record: Submission) -> Submission:
+    """Owe the event that it was accepted; it names everyone who has asked so far."""
+    n = len(record.requesters)
+    return queue(record, OutboxEntry(f"{record.id}/accepted/{n}", EntryKind.ACCEPTED, n_requesters=n))
+
+
 def with_outcome(record: Submission) -> Submission:
     """Owe the outcome event; it names everyone who has asked so far."""
     n = len(record.requesters)

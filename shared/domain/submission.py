@@ -123,6 +123,8 @@ class EntryKind(StrEnum):
     """A message: start an execution that computes."""
     FINALIZE = "finalize"
     """A message: start an execution that only merges and commits."""
+    ACCEPTED = "accepted"
+    """An event: it was taken on."""
     OUTCOME = "outcome"
     """An event: how it ended."""
     MANIFEST = "manifest"
@@ -141,7 +143,7 @@ class OutboxEntry:
         id: Constant: paying twice sends the same id twice.
         epoch: For JOB, the epoch that the claim will open; for FINALIZE, the one to finish.
         number: For FINALIZE, which request of its epoch this is, from 1.
-        n_requesters: For OUTCOME, how many requesters it names, in the order they came.
+        n_requesters: For ACCEPTED and OUTCOME, how many requesters it names, in the order they came.
         execution: For STOP, which one.
         not_before: Server time before which it is not due.
     """
@@ -223,6 +225,7 @@ class TaskRecord:
 
     Attributes:
         attempt: The platform's retry number; a lower one may not write over a higher.
+        beats: How often the document was written, so that no two are alike.
     """
 
     epoch: int
@@ -233,6 +236,7 @@ class TaskRecord:
     rows_done: int = 0
     receipt: Receipt | None = None
     failure: Failure | None = None
+    beats: int = 1
 
 
 def submission_id(source: ObjectRef, requested: Mapping[str, str], rerun_token: str | None = None) -> str:

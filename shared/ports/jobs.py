@@ -27,10 +27,12 @@ class ExecutionReport:
 
     Attributes:
         problem: For people: out of memory, timeout, exit status; empty when all is well.
+        no_room: It ended because the platform found no room for it; nothing was computed.
     """
 
     state: ExecutionState
     problem: str = ""
+    no_room: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import google_crc32c
 import pytest
 from hypothesis import strategies as st
@@ -9,20 +11,28 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from shared.domain.errors import BlobNotFoundError, PreconditionFailedError
 from shared.domain.submission import ObjectRef
-from shared.ports.blobs import BlobStore, ByteRange
+from shared.ports.blobs import ByteRange
+from tests.contracts.racing import BlobDoor
 
 NAMES = st.sampled_from(["a/1", "a/2", "a-", "b/c/d", "e"])
 CONTENTS = st.lists(st.binary(max_size=20), max_size=3)
 
 
 class BlobMachine(RuleBasedStateMachine):
-    def __init__(self, store: BlobStore, bucket: str) -> None:
+    """Doors lead to the same objects: to come in by one is to open the store anew."""
+
+    def __init__(self, doors: Sequence[BlobDoor], bucket: str) -> None:
         super().__init__()
-        self.store = store
+        self.doors = doors
+        self.store = doors[0]()
         self.bucket = bucket
         self.there: dict[str, tuple[int, bytes]] = {}
         self.gone: list[ObjectRef] = []
         self.highest = 0
+
+    @rule(number=st.integers(0, 3))
+    def open_anew(self, number: int) -> None:
+        self.store = self.doors[number % len(self.doors)]()
 
     @rule(name=NAMES, chunks=CONTENTS)
     def write(self, name: str, chunks: list[bytes]) -> None:

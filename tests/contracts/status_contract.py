@@ -26,17 +26,30 @@ from tests.contracts.racing import (
 from tests.contracts.records_made import finished_task, full, owing, plain, task
 from tests.contracts.status_machine import StatusMachine
 
+FreshDoors = Callable[[], Sequence[StatusDoor]]
+
 SEQUENCES = settings(
     max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 
 class StatusStoreContract:
-    """Fixtures to give: ``door`` (to one empty store), ``raw`` (id to the document kept), ``racers``, ``fresh``."""
+    """Fixtures to give: ``door`` (to one empty store), ``raw`` (id to the document kept), ``racers``, ``fresh``.
+
+    Or, instead of ``fresh``, ``fresh_doors``: several ways to open one empty store.
+    """
 
     @pytest.fixture
     def store(self, door: StatusDoor) -> StatusStore:
         return door()
+
+    @pytest.fixture
+    def fresh_doors(self, fresh: StatusDoor) -> FreshDoors:
+        def make() -> list[StatusDoor]:
+            store = fresh()
+            return [lambda: store]
+
+        return make
 
     # --- Records ---
 
@@ -140,6 +153,19 @@ class StatusStoreContract:
     def test_history_of_an_unknown_submission_is_empty(self, store: StatusStore) -> None:
         assert store.history("nobody") == []
 
+    def test_histories_are_apart(self, store: StatusStore) -> None:
+        _write_in_turn(store, plain("a"), plain("a", State.CANCELLED))
+        _write_in_turn(store, plain("b"), replace(plain("b", State.DISPATCHING), epoch=1))
+        assert [(entry.n, entry.state) for entry in store.history("a")] == [(1, State.QUEUED), (2, State.CANCELLED)]
+        assert [(entry.n, entry.state) for entry in store.history("b")] == [(1, State.QUEUED), (2, State.DISPATCHING)]
+
+    def test_history_has_what_a_transaction_changed_and_when(self, store: StatusStore) -> None:
+        created = store.create(plain())
+        changed = store.transact("s1", lambda record, _tasks, _now: replace(record, state=State.CANCELLED))
+        first, second = store.history("s1")
+        assert (second.n, second.state) == (2, State.CANCELLED)
+        assert created.created_at <= first.at <= second.at <= changed.read_at
+
     # --- Transactions ---
 
     def test_a_transaction_sees_the_record_and_the_tasks_of_its_epoch(self, store: StatusStore) -> None:
@@ -182,6 +208,16 @@ class StatusStoreContract:
         assert [stored.value.id for stored in store.find()] == ["b", "c", "a"]
         assert [stored.value.id for stored in store.find(limit=2)] == ["b", "c"]
         assert [stored.value.id for stored in store.find(limit=2, oldest_first=True)] == ["a", "c"]
+
+    def test_a_bounded_look_from_the_oldest_on_comes_to_everyone_in_turn(self, store: StatusStore) -> None:
+        names = ["c", "a", "d", "b"]
+        versions = {name: store.create(owing(name)).version for name in names}
+        looked: list[str] = []
+        while found := store.find([State.QUEUED], limit=1, with_outbox=True, oldest_first=True):
+            (stored,) = found
+            looked.append(stored.value.id)
+            store.replace(plain(stored.value.id), if_version=versions[stored.value.id])
+        assert looked == names
 
     def test_what_is_found_is_as_it_would_be_got(self, store: StatusStore) -> None:
         store.create(full())
@@ -272,8 +308,8 @@ class StatusStoreContract:
         runs = [racers.submit(put_first_tasks, door, "s1", wanted) for _ in range(N_RACERS)]
         assert sorted(index for run in runs for index in run.result()) == list(range(10))
 
-    def test_any_sequence_of_calls_does_as_a_dictionary_would(self, fresh: StatusDoor) -> None:
-        machine = cast("type[StatusMachine]", lambda: StatusMachine(fresh()))
+    def test_any_sequence_of_calls_does_as_a_dictionary_would(self, fresh_doors: FreshDoors) -> None:
+        machine = cast("type[StatusMachine]", lambda: StatusMachine(fresh_doors()))
         run_state_machine_as_test(machine, settings=SEQUENCES)
 
 

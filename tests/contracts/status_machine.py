@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import pairwise
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from shared.domain.errors import PreconditionFailedError, SubmissionNotFoundError
 from shared.domain.submission import State, Submission, TaskRecord
-from shared.ports.status import StatusStore
+from tests.contracts.racing import StatusDoor
 from tests.contracts.records_made import OWED, plain, task
 
 IDS = st.sampled_from(["s1", "s2", "s3"])
@@ -29,13 +32,36 @@ def records(draw: st.DrawFn) -> Submission:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Becomes:
+    """A change that another process can be handed: another record of that id, which counts the tasks it was shown."""
+
+    record: Submission
+
+    def __call__(self, found: Submission, tasks: Sequence[TaskRecord], _now: datetime) -> Submission:
+        return replace(self.record, id=found.id, attempts=100 + len(tasks))
+
+
 class StatusMachine(RuleBasedStateMachine):
-    def __init__(self, store: StatusStore) -> None:
+    """Doors lead to the same records: to come in by one is to open the store anew."""
+
+    def __init__(self, doors: Sequence[StatusDoor]) -> None:
         super().__init__()
-        self.store = store
+        self.doors = doors
+        self.store = doors[0]()
         self.there: dict[str, tuple[Submission, str]] = {}
         self.history: dict[str, list[tuple[State, int]]] = {}
         self.tasks: dict[tuple[str, int, int], tuple[TaskRecord, str]] = {}
+
+    @initialize(first=st.lists(records(), max_size=3))
+    def begin(self, first: list[Submission]) -> None:
+        for number, record in enumerate(first):
+            made = replace(record, id=f"s{number + 1}")
+            self._wrote(made, self.store.create(made).version)
+
+    @rule(number=st.integers(0, 3))
+    def open_anew(self, number: int) -> None:
+        self.store = self.doors[number % len(self.doors)]()
 
     @rule(record_id=IDS, record=records())
     def create(self, record_id: str, record: Submission) -> None:
@@ -65,9 +91,7 @@ class StatusMachine(RuleBasedStateMachine):
             return
         before, _ = self.there[record_id]
         n_tasks = sum(key[:2] == (record_id, before.epoch) for key in self.tasks)
-        stored = self.store.transact(
-            record_id, lambda found, tasks, _now: replace(record, id=found.id, attempts=100 + len(tasks))
-        )
+        stored = self.store.transact(record_id, Becomes(record))
         assert stored.value.attempts == 100 + n_tasks
         self._wrote(stored.value, stored.version)
 
@@ -88,21 +112,33 @@ class StatusMachine(RuleBasedStateMachine):
         found = [(stored.value, stored.version) for stored in self.store.tasks(record_id, epoch)]
         assert found == [self.tasks[key] for key in sorted(self.tasks) if key[:2] == (record_id, epoch)]
 
-    @rule(states=st.sets(st.sampled_from(State), max_size=3), with_outbox=st.booleans())
-    def what_is_found_is_what_should_be(self, states: set[State], with_outbox: bool) -> None:
-        found = [stored.value for stored in self.store.find(states, with_outbox=with_outbox)]
-        assert found == [
-            record
-            for record, _ in reversed(self.there.values())
+    @rule(
+        states=st.sets(st.sampled_from(State), max_size=3),
+        limit=st.sampled_from([1, 2, 100]),
+        with_outbox=st.booleans(),
+        oldest_first=st.booleans(),
+    )
+    def what_is_found_is_what_should_be(
+        self, states: set[State], limit: int, with_outbox: bool, oldest_first: bool
+    ) -> None:
+        found = self.store.find(states, limit=limit, with_outbox=with_outbox, oldest_first=oldest_first)
+        expected = [
+            (record, version)
+            for record, version in self.there.values()
             if (record.state in states or not states) and (record.outbox or not with_outbox)
         ]
+        in_order = expected if oldest_first else expected[::-1]
+        assert [(stored.value, stored.version) for stored in found] == in_order[:limit]
 
     @invariant()
     def the_records_are_what_they_should_be(self) -> None:
         for record_id, expected in self.there.items():
             found = self.store.get(record_id)
             assert (found.value, found.version) == expected
-            assert [(entry.state, entry.epoch) for entry in self.store.history(record_id)] == self.history[record_id]
+            history = self.store.history(record_id)
+            assert [(entry.state, entry.epoch) for entry in history] == self.history[record_id]
+            assert [entry.n for entry in history] == list(range(1, len(history) + 1))
+            assert all(before.at <= after.at for before, after in pairwise(history))
 
     def _wrote(self, record: Submission, version: str) -> None:
         log = self.history.setdefault(record.id, [])

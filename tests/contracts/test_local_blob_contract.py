@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from shared.adapters.local.blobs import DirectoryBlobStore
 from shared.ports.blobs import BlobStore
-from tests.contracts.blob_contract import BlobStoreContract, RawBlobs
+from tests.contracts.blob_contract import BlobStoreContract, FreshDoors, RawBlobs
+from tests.contracts.elsewhere import Elsewhere
 from tests.contracts.racing import BlobDoor
 
 
@@ -52,6 +53,11 @@ class TestDirectoryBlobStore(BlobStoreContract):
         return processes
 
     @pytest.fixture
-    def fresh(self, scratch: Path) -> Callable[[], tuple[BlobStore, str]]:
+    def fresh_doors(self, scratch: Path, processes: Executor) -> FreshDoors:
         numbers = count()
-        return lambda: (DirectoryBlobStore({"b": scratch / f"fresh-{next(numbers)}"}), "b")
+
+        def make() -> tuple[list[BlobDoor], str]:
+            here = partial(DirectoryBlobStore, {"b": scratch / f"fresh-{next(numbers)}"})
+            return [here, lambda: cast("BlobStore", Elsewhere(here, processes))], "b"
+
+        return make

@@ -11,14 +11,16 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from shared.adapters.local.status import SqliteStatusStore
+from shared.ports.status import StatusStore
 from shared.records import Document
+from tests.contracts.elsewhere import Elsewhere
 from tests.contracts.racing import StatusDoor
-from tests.contracts.status_contract import StatusStoreContract
+from tests.contracts.status_contract import FreshDoors, StatusStoreContract
 
 
 class TestSqliteStatusStore(StatusStoreContract):
@@ -40,7 +42,25 @@ class TestSqliteStatusStore(StatusStoreContract):
         return processes
 
     @pytest.fixture
-    def fresh(self, scratch: Path) -> StatusDoor:
+    def fresh_doors(self, scratch: Path, processes: Executor) -> FreshDoors:
         numbers = count()
-        clock = partial(datetime.now, UTC)
-        return lambda: SqliteStatusStore(scratch / f"fresh-{next(numbers)}.sqlite", clock)
+
+        def make() -> list[StatusDoor]:
+            door = partial(SqliteStatusStore, scratch / f"fresh-{next(numbers)}.sqlite", partial(datetime.now, UTC))
+            return [_Reopening(door), lambda: cast("StatusStore", Elsewhere(door, processes))]
+
+        return make
+
+
+class _Reopening:
+    """A door that closes the store which it opened before."""
+
+    def __init__(self, door: Callable[[], SqliteStatusStore]) -> None:
+        self._door = door
+        self._open: SqliteStatusStore | None = None
+
+    def __call__(self) -> StatusStore:
+        if self._open is not None:
+            self._open.close()
+        self._open = self._door()
+        return self._open

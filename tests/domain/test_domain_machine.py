@@ -77,11 +77,13 @@ def test_a_drop_goes_all_the_way_and_owes_its_outcome() -> None:
     done = machine.commit(record, receipts(record), epoch=1, token="t", result=RESULT, now=NOW)
     assert done.state is State.SUCCEEDED
     assert done.lease is None
-    assert set(kinds(done)) == {EntryKind.OUTCOME, EntryKind.MANIFEST, EntryKind.SWEEP}
+    assert set(kinds(done)) == {EntryKind.ACCEPTED, EntryKind.OUTCOME, EntryKind.MANIFEST, EntryKind.SWEEP}
 
 
-def test_a_new_submission_owes_its_job_in_the_same_write() -> None:
-    assert [(entry.kind, entry.epoch) for entry in new().outbox] == [(EntryKind.JOB, 1)]
+def test_a_new_submission_owes_its_job_and_its_event_in_the_same_write() -> None:
+    job, event = new().outbox
+    assert (job.kind, job.epoch) == (EntryKind.JOB, 1)
+    assert (event.kind, event.id, event.n_requesters) == (EntryKind.ACCEPTED, f"{new().id}/accepted/1", 1)
 
 
 def test_a_rejection_owes_its_outcome_in_the_same_write() -> None:
@@ -96,7 +98,7 @@ def test_a_second_claim_is_refused() -> None:
 
 
 def test_a_claim_voids_the_message_that_led_to_it() -> None:
-    assert kinds(claimed()) == []
+    assert kinds(claimed()) == [EntryKind.ACCEPTED]
 
 
 def test_the_second_execution_of_an_epoch_is_turned_away() -> None:
@@ -141,7 +143,7 @@ def test_a_losing_finalizer_cannot_commit() -> None:
 def test_a_released_finalizer_leads_to_a_finalize_only_execution() -> None:
     lost = machine.release_finalizer(finalizing(), problem="silent", now=NOW, limits=LIMITS)
     assert lost.state is State.RUNNING
-    assert [(entry.kind, entry.number) for entry in lost.outbox] == [(EntryKind.FINALIZE, 1)]
+    assert [entry.number for entry in lost.outbox if entry.kind is EntryKind.FINALIZE] == [1]
 
 
 def test_a_finalize_request_is_taken_on_once() -> None:
@@ -220,6 +222,25 @@ def test_a_requester_who_comes_late_is_told_under_a_new_id() -> None:
     late = admission.join(done, Requester("late"))
     ids = [entry.id for entry in late.outbox if entry.kind is EntryKind.OUTCOME]
     assert len(ids) == len(set(ids)) == 2
+    assert kinds(late).count(EntryKind.ACCEPTED) == 1
+
+
+@pytest.mark.parametrize("record", [new(), running(), finalizing()], ids=lambda record: str(record.state))
+def test_a_requester_who_joins_is_told_that_it_is_accepted(record: Submission) -> None:
+    joined = admission.join(record, Requester("second"))
+    told = {entry.id: entry.n_requesters for entry in joined.outbox if entry.kind is EntryKind.ACCEPTED}
+    assert told == {f"{record.id}/accepted/1": 1, f"{record.id}/accepted/2": 2}
+    assert EntryKind.OUTCOME not in kinds(joined)
+
+
+def test_that_it_was_accepted_is_told_whatever_makes_its_work_void() -> None:
+    for ended in (
+        machine.requeue(running(), problem="lost", now=NOW, limits=LIMITS),
+        machine.release_finalizer(finalizing(), problem="silent", now=NOW, limits=LIMITS),
+        machine.fail(running(), Failure("X", "y"), now=NOW),
+        machine.cancel(new(), now=NOW),
+    ):
+        assert EntryKind.ACCEPTED in kinds(ended)
 
 
 def test_cancelling_voids_queued_work_and_stops_what_runs() -> None:

@@ -24,6 +24,10 @@ class MemoryBus(EventBus):
     def messages(self, topic: Topic) -> list[Message]:
         return [message for place, message in self.published if place is topic]
 
+    def outcomes(self) -> list[Message]:
+        """The events that tell how something ended."""
+        return [message for message in self.messages(Topic.EVENTS) if ".accepted." not in message.attributes["ce-type"]]
+
     def take(self, topic: Topic) -> list[Message]:
         """The messages of a topic, which are then no longer here."""
         taken = self.messages(topic)

@@ -37,9 +37,9 @@ class RecordedJobRunner(JobRunner):
             if self._reports.get(execution) == ExecutionReport(ExecutionState.RUNNING):
                 self._reports[execution] = ExecutionReport(ExecutionState.CANCELLED)
 
-    def end(self, execution: str, state: ExecutionState, problem: str = "") -> None:
+    def end(self, execution: str, state: ExecutionState, problem: str = "", *, no_room: bool = False) -> None:
         """Have a running execution end."""
-        self._reports[execution] = ExecutionReport(state, problem)
+        self._reports[execution] = ExecutionReport(state, problem, no_room)
 
     def forget(self, execution: str) -> None:
         """Have the platform know nothing of it any more."""

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from typing_extensions import override
 
-from shared.adapters.local.history import history_entry
 from shared.domain.errors import PreconditionFailedError, SubmissionNotFoundError
 from shared.domain.submission import State, Submission, TaskRecord
+from shared.history import history_entry
 from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
 from tests.fakes.calls import Hook, call, nothing
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from functions.ingest.schemas import parse_storage_event, requested_options
 from shared.domain.errors import InputChangedError, InvalidMessageError, UnavailableError
 from shared.domain.submission import EntryKind, State, Topic
-from tests.fakes.calls import FailNext
+from shared.messages import AnnotationRequest
+from tests.fakes.calls import FailNext, nothing
 from tests.services.house import House, refusing_verdict
+
+
+def events(house: House) -> list[dict[str, Any]]:
+    return [json.loads(message.data) for message in house.bus.messages(Topic.EVENTS)]
 
 
 def test_a_good_file_is_queued_and_its_job_published(house: House) -> None:
@@ -35,6 +43,13 @@ def test_a_refused_file_is_recorded_with_its_reason_and_told(house: House) -> No
     assert b"celldrop.submission.rejected.v1" in event.data
     assert b"lims-7" in event.data
     assert house.bus.messages(Topic.JOBS) == []
+
+
+def test_a_bucket_that_no_uri_could_hold_is_quoted_in_the_source(house: House) -> None:
+    house.ingest.ask(AnnotationRequest(bucket="my bucket/☃#", name="a.h5ad", correlation_id="c"), "7")
+    (event,) = events(house)
+    assert event["source"] == "//celldrop/my%20bucket%2F%E2%98%83%23"
+    assert event["data"]["source"]["bucket"] == "my bucket/☃#"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +86,7 @@ def test_a_create_whose_answer_was_lost_is_found_by_the_redelivery(house: House)
     house.store.hook = FailNext("status.create.done", UnavailableError("no answer"))
     with pytest.raises(UnavailableError):
         house.accept()
-    assert [entry.kind for entry in house.only().outbox] == [EntryKind.JOB]
+    assert [entry.kind for entry in house.only().outbox] == [EntryKind.JOB, EntryKind.ACCEPTED]
     assert house.accept().value.outbox == ()
     assert len(house.bus.messages(Topic.JOBS)) == 1
     assert len(house.validated) == 1
@@ -90,6 +105,55 @@ def test_requesters_join_and_are_each_recorded_once(house: House) -> None:
     for who in ("a", "b", "a"):
         house.accept(who=who)
     assert [requester.correlation_id for requester in house.only().requesters] == ["a", "b"]
+
+
+def test_an_accepted_submission_is_told_to_who_asked(house: House) -> None:
+    record = house.accept(who="lims-7").value
+    (event,) = events(house)
+    assert (event["type"], event["id"]) == ("celldrop.submission.accepted.v1", f"{record.id}/accepted/1")
+    assert event["data"] == {
+        "schema_version": 1,
+        "submission_id": record.id,
+        "source": {"bucket": "inbox", "name": "sample.h5ad", "generation": house.source.generation},
+        "requesters": [{"correlation_id": "lims-7", "source": ""}],
+        "state": "QUEUED",
+        "model": "m@1",
+    }
+
+
+def test_a_mere_drop_is_told_as_accepted_too(house: House) -> None:
+    house.accept()
+    assert [(event["type"], event["data"]["requesters"]) for event in events(house)] == [
+        ("celldrop.submission.accepted.v1", [])
+    ]
+
+
+def test_who_joins_what_is_already_running_is_told_that_it_is_accepted(house: House) -> None:
+    house.accept(who="a")
+    house.deliver()
+    house.later(minutes=1)
+    house.accept(who="b")
+    first, second = events(house)
+    assert [who["correlation_id"] for who in second["data"]["requesters"]] == ["a", "b"]
+    assert first["id"] != second["id"]
+    assert (second["time"], second["data"]["state"]) == (first["time"], "QUEUED")
+
+
+def test_an_accepted_event_says_the_same_however_late_it_is_told(house: House) -> None:
+    def lose_every_answer(moment: str) -> None:
+        if moment == "bus.publish.done":
+            raise UnavailableError("no answer")
+
+    house.bus.hook = lose_every_answer
+    with pytest.raises(UnavailableError):
+        house.accept(who="a")
+    house.bus.hook = nothing
+    house.later(hours=1)
+    house.cancel()
+    house.reconcile.sweep()
+    told = [message for message in house.bus.messages(Topic.EVENTS) if "accepted" in message.attributes["ce-type"]]
+    assert len(told) == 2
+    assert told[0] == told[1]
 
 
 def test_who_asks_after_the_end_is_told_again(house: House) -> None:

@@ -63,6 +63,27 @@ def test_an_execution_nobody_knows_is_replaced_after_the_silence(house: House) -
     assert house.only().state is State.QUEUED
 
 
+def test_a_beat_that_comes_meanwhile_keeps_the_run(house: House) -> None:
+    started(house).run_task(0)
+    house.jobs.forget(house.jobs.latest)
+    house.later(minutes=3)
+
+    def beat(moment: str) -> None:
+        if moment == "status.transact":
+            house.store.hook = lambda _: None
+            found = house.store.get_task(house.only().id, 1, 0)
+            assert found is not None
+            again = replace(found.value, beats=found.value.beats + 1)
+            house.store.put_task(house.only().id, again, if_version=found.version)
+
+    house.store.hook = beat
+    house.reconcile.sweep()
+    assert house.only().state is State.RUNNING
+    house.later(minutes=3)
+    house.reconcile.sweep()
+    assert house.only().state is State.QUEUED
+
+
 def test_a_submission_that_keeps_dying_fails_with_the_last_reason(house: House) -> None:
     house.accept()
     for _ in range(LIMITS.max_attempts):
@@ -202,6 +223,27 @@ def test_a_service_that_is_down_costs_no_attempt(house: House) -> None:
         house.reconcile.sweep()
     assert (house.only().state, house.only().attempts) == (State.QUEUED, 0)
     assert "the store does not answer" in house.only().last_problem
+
+
+def test_an_execution_that_found_no_room_waits_and_costs_no_attempt(house: House) -> None:
+    started(house)
+    house.jobs.end(house.jobs.latest, ExecutionState.FAILED, "Cloud Run had no room for it", no_room=True)
+    house.reconcile.sweep()
+    assert (house.only().state, house.only().attempts) == (State.WAITING_CAPACITY, 0)
+    assert house.deliver_later() == ["started"]
+
+
+def test_an_execution_that_never_gets_room_has_a_deadline(house: House) -> None:
+    name = started(house).jobs.latest
+    house.later(hours=5)
+    house.reconcile.sweep()
+    assert house.only().state is State.DISPATCHING
+    house.later(hours=2)
+    house.reconcile.sweep()
+    failure = house.only().failure
+    assert failure is not None
+    assert failure.code == "CAPACITY_DEADLINE"
+    assert house.jobs.cancelled == [name]
 
 
 def test_a_start_that_nobody_answered_costs_no_attempt(house: House) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from jobs.inference.protocol import Ended, TaskIdentity
 from shared.domain.errors import BadValuesError, DuplicateCellsError, PreconditionFailedError, UnavailableError
-from shared.domain.submission import EntryKind, State, Topic
+from shared.domain.submission import EntryKind, State
 from tests.fakes.calls import FailNext
 from tests.services.house import House
 
@@ -23,7 +23,7 @@ def test_the_last_task_commits_and_all_that_is_owed_is_paid(house: House) -> Non
     record = house.only()
     assert (record.state, record.outbox) == (State.SUCCEEDED, ())
     assert house.blobs.read(house.blobs.stat("results", f"{record.id}/manifest.json").ref) == b"0-256;256-512;512-1000;"
-    assert len(house.bus.messages(Topic.EVENTS)) == 1
+    assert len(house.bus.outcomes()) == 1
     assert list(house.blobs.list("work")) == []
 
 
@@ -200,7 +200,7 @@ def test_the_outcome_names_every_requester(house: House) -> None:
     house.accept(who="b")
     house.deliver()
     house.run_all()
-    (event,) = house.bus.messages(Topic.EVENTS)
+    (event,) = house.bus.outcomes()
     assert b'"correlation_id":"a"' in event.data
     assert b'"correlation_id":"b"' in event.data
     assert EntryKind.OUTCOME not in [entry.kind for entry in house.only().outbox]

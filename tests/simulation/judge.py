@@ -43,6 +43,9 @@ class Judge:
     Attributes:
         violations: In words, in order.
         commits: How often each submission was turned into SUCCEEDED.
+        asked_in_time: Who had asked for each submission while it was open.
+        told: The outcome events of each submission.
+        told_accepted: Its accepted events.
         heartbeat: The shortest silence that any version in use takes for death.
     """
 
@@ -56,7 +59,9 @@ class Judge:
         self.commits: Counter[str] = Counter()
         self.final_at_s: dict[str, float] = {}
         self.messages: dict[str, Message] = {}
+        self.asked_in_time: dict[str, frozenset[str]] = {}
         self.told: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        self.told_accepted: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self.receipts: dict[str, Receipt] = {}
         self.asked: list[JobRequest] = []
 
@@ -74,6 +79,7 @@ class Judge:
     def record_written(self, before: Stored[Submission] | None, after: Submission) -> None:
         old = before.value if before else None
         was = old.state if old else None
+        self._in_time(after)
         if was is not after.state:
             owing = ", ".join(entry.kind for entry in after.outbox)
             self._world.tell(f"{_short(after.id)}: {was or 'new'} → {after.state}, epoch {after.epoch}; owes {owing}")
@@ -91,6 +97,10 @@ class Judge:
             self._stays_final(old, after)
         elif self._world.current is not None and self._world.current.role is Role.RECONCILE:
             self._takes_no_living_work(old, after)
+
+    def _in_time(self, record: Submission) -> None:
+        if not record.state.final:
+            self.asked_in_time[record.id] = frozenset(who.correlation_id for who in record.requesters)
 
     def _epochs_grow(self, old: Submission, new: Submission) -> None:
         claimed = old.state is State.QUEUED and new.state is State.DISPATCHING
@@ -217,9 +227,27 @@ class Judge:
         self.hold(first.data == message.data, f"two messages of one id differ: {message.id}")
         if topic is Topic.EVENTS:
             event = json.loads(message.data)
-            self.told[event["subject"]].append(event)
-            record = self.store.records[event["subject"]].value
-            self.hold(record.state == event["data"]["state"], f"an event says {event['data']['state']}")
+            stored = self.store.records[event["subject"]]
+            if event["type"] == "celldrop.submission.accepted.v1":
+                self._accepted_told(stored, event)
+            else:
+                self._outcome_told(stored.value, event)
+
+    def _outcome_told(self, record: Submission, event: Mapping[str, Any]) -> None:
+        self.told[record.id].append(event)
+        self.hold(record.state.final, f"an outcome is told of {record.state}")
+        self.hold(record.state == event["data"]["state"], f"an event says {event['data']['state']}")
+        self.hold(event["type"] == f"celldrop.submission.{record.state.lower()}.v1", f"an event is {event['type']}")
+
+    def _accepted_told(self, stored: Stored[Submission], event: Mapping[str, Any]) -> None:
+        """True whatever has become of it: that it was taken on, when, and for whom."""
+        record, data = stored.value, event["data"]
+        self.told_accepted[record.id].append(event)
+        self.hold(record.state is not State.REJECTED, "a rejected submission was told as accepted")
+        self.hold(data["state"] == State.QUEUED, f"an accepted event says {data['state']}")
+        self.hold(event["time"] == stored.created_at.isoformat(), "an accepted event tells another time")
+        names = {who["correlation_id"] for who in data["requesters"]}
+        self.hold(names <= self.asked_in_time[record.id], "an accepted event names who came after the end")
 
     def started(self, request: JobRequest) -> None:
         self.asked.append(request)
@@ -240,12 +268,21 @@ def settled(judge: Judge, hold: Callable[[bool, str], None]) -> None:
         hold(bool(events), f"nobody was told of the end of {name}")
         named = {who["correlation_id"] for event in events for who in event["data"]["requesters"]}
         hold(named == {who.correlation_id for who in record.requesters}, f"not every requester of {name} was told")
+        _acceptance(judge, record, hold)
         hold(judge.commits[record.id] == (record.state is State.SUCCEEDED), f"{judge.commits[record.id]} commits")
         _tidy(judge, record, hold)
         _chronicle(judge, record, hold)
     hold(not judge.jobs.running, f"{len(judge.jobs.running)} executions are left running")
     for unexpected in judge.jobs.unexpected:
         hold(False, unexpected)
+
+
+def _acceptance(judge: Judge, record: Submission, hold: Callable[[bool, str], None]) -> None:
+    """Whoever asked while it was open was told that it is accepted; of a rejected one nobody was."""
+    events, name = judge.told_accepted[record.id], _short(record.id)
+    hold(bool(events) == (record.id in judge.asked_in_time), f"{len(events)} accepted events of {name}")
+    named = {who["correlation_id"] for event in events for who in event["data"]["requesters"]}
+    hold(named == judge.asked_in_time.get(record.id, set()), f"who asked for {name} was not told that it is accepted")
 
 
 def _tidy(judge: Judge, record: Submission, hold: Callable[[bool, str], None]) -> None:

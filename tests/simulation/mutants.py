@@ -10,17 +10,18 @@ from typing import Any, TypeAlias
 
 from functions.dispatch import services as dispatching
 from functions.dispatch.services import Dispatch
-from functions.reconcile.services import Reconcile
+from functions.reconcile.services import Reconcile, _Mend
 from jobs.inference import services as computing
 from jobs.inference.finalizing import Finalizer
 from jobs.inference.protocol import TaskIdentity
 from shared import outbox as paying
 from shared.domain import admission, machine, owed
 from shared.domain.errors import StaleWorkerError
-from shared.domain.submission import Receipt, Requester, State, Submission, TaskRecord
-from shared.messages import JobMessage
+from shared.domain.submission import EntryKind, OutboxEntry, Receipt, Requester, State, Submission, TaskRecord
+from shared.messages import JobMessage, accepted_message
 from shared.outbox import Outbox
 from shared.ports.blobs import BlobInfo
+from shared.ports.events import Message
 from shared.ports.jobs import ExecutionReport, ExecutionState
 from shared.ports.status import StatusStore, Stored
 from shared.updates import update
@@ -182,9 +183,10 @@ def _heartbeat(patch: Patch) -> None:
     patch(Reconcile, "_lost_run", _silent_at_once)
 
 
-def _silent_at_once(self: Reconcile, record: Submission, _now: datetime) -> machine.Change | None:
-    tasks = [stored.value for stored in self.store.tasks(record.id, record.epoch)]
-    if machine.receipts_complete(record, tasks):
+def _silent_at_once(
+    self: Reconcile, record: Submission, tasks: Sequence[Stored[TaskRecord]], _now: datetime
+) -> machine.Change | None:
+    if machine.receipts_complete(record, [task.value for task in tasks]):
         return None
     return self._requeue(ExecutionReport(ExecutionState.UNKNOWN), "its tasks fell silent")
 
@@ -244,15 +246,44 @@ def _own_clock(town: Town) -> None:
 
 
 def _unguarded(patch: Patch) -> None:
-    patch(Reconcile, "_from", staticmethod(lambda _seen, change: change))
+    patch(_Mend, "guarded", lambda mend: lambda newest, _tasks, now: mend.change(newest, now))
 
 
 def _late_requester(patch: Patch) -> None:
     def join(record: Submission, requester: Requester) -> Submission:
-        known = requester in record.requesters
-        return record if known else replace(record, requesters=(*record.requesters, requester))
+        joined = _joined(record, requester)
+        return joined if record.state.final else owed.with_acceptance(joined)
 
     patch(admission, "join", join)
+
+
+def _joined(record: Submission, requester: Requester) -> Submission:
+    known = requester in record.requesters
+    return record if known else replace(record, requesters=(*record.requesters, requester))
+
+
+def _silent_join(patch: Patch) -> None:
+    def join(record: Submission, requester: Requester) -> Submission:
+        joined = _joined(record, requester)
+        return owed.with_outcome(joined) if record.state.final else joined
+
+    patch(admission, "join", join)
+
+
+def _acceptance_void(patch: Patch) -> None:
+    real = owed.without
+
+    def without(record: Submission, *kinds: EntryKind) -> tuple[OutboxEntry, ...]:
+        return real(record, *kinds, EntryKind.ACCEPTED)
+
+    patch(owed, "without", without)
+
+
+def _acceptance_dated(patch: Patch) -> None:
+    def dated(stored: Stored[Submission], entry: OutboxEntry) -> Message:
+        return accepted_message(replace(stored, created_at=stored.value.changed_at or stored.created_at), entry)
+
+    patch(paying, "accepted_message", dated)
 
 
 def _sweep(patch: Patch) -> None:
@@ -300,6 +331,9 @@ MUTANTS = (
     Mutant("create-only", "a second delivery makes the record anew", 200, town=_made_anew),
     Mutant("task-version", "an attempt writes over another's task document", 500, _slot),
     Mutant("late-requester", "who asks after the end is not told", 200, _late_requester),
+    Mutant("accepted-joined", "who joins an open submission is not told that it is accepted", 200, _silent_join),
+    Mutant("accepted-kept", "the accepted event is dropped once the submission moves on", 100, _acceptance_void),
+    Mutant("accepted-constant", "the accepted event tells of the time that it is paid at", 100, _acceptance_dated),
     Mutant("sweep", "the sweep takes the committed files too", 100, _sweep),
     Mutant("free-waiting", "waiting for capacity costs an attempt", 500, _free_waiting),
 )

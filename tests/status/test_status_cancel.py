@@ -7,8 +7,8 @@ from flask.testing import FlaskClient
 
 from functions.status.schemas import SubmissionView
 from shared.domain.errors import UnavailableError
-from shared.domain.submission import EntryKind, State, Topic
-from tests.fakes.calls import FailNext
+from shared.domain.submission import EntryKind, State
+from tests.fakes.calls import nothing
 from tests.status.world import World
 
 
@@ -19,9 +19,7 @@ def test_a_cancelled_submission_is_over_and_its_execution_is_stopped(client: Fla
     assert (response.status_code, view.state, view.final) == (200, State.CANCELLED, True)
     assert world.record(found).state is State.CANCELLED
     assert world.jobs.cancelled == [f"execution-of-{found}"]
-    assert [message.attributes["ce-type"] for message in world.bus.messages(Topic.EVENTS)] == [
-        "celldrop.submission.cancelled.v1"
-    ]
+    assert [message.attributes["ce-type"] for message in world.bus.outcomes()] == ["celldrop.submission.cancelled.v1"]
 
 
 def test_what_status_may_not_pay_is_left_for_reconcile(client: FlaskClient, world: World) -> None:
@@ -35,7 +33,7 @@ def test_cancelling_twice_is_cancelling_once(client: FlaskClient, world: World) 
     first = client.post(f"/v1/submissions/{found}:cancel").get_json()
     second = client.post(f"/v1/submissions/{found}:cancel").get_json()
     assert {**first, "read_at": ""} == {**second, "read_at": ""}
-    assert len(world.bus.messages(Topic.EVENTS)) == 1
+    assert len(world.bus.outcomes()) == 1
 
 
 @pytest.mark.parametrize("end", ["succeeded", "failed", "rejected"])
@@ -49,9 +47,13 @@ def test_what_ended_otherwise_cannot_be_cancelled(client: FlaskClient, world: Wo
     assert world.record(found) == before
 
 
+def down(_: str) -> None:
+    raise UnavailableError("no answer")
+
+
 def test_a_bus_that_is_down_does_not_undo_a_cancellation(client: FlaskClient, world: World) -> None:
     found = world.running()
-    world.bus.hook = FailNext("bus.publish", UnavailableError("no answer"))
+    world.bus.hook = down
     response = client.post(f"/v1/submissions/{found}:cancel")
     assert (response.status_code, response.get_json()["state"]) == (200, "CANCELLED")
     assert EntryKind.OUTCOME in {entry.kind for entry in world.record(found).outbox}
@@ -59,11 +61,12 @@ def test_a_bus_that_is_down_does_not_undo_a_cancellation(client: FlaskClient, wo
 
 def test_cancelling_again_pays_what_was_left(client: FlaskClient, world: World) -> None:
     found = world.running()
-    world.bus.hook = FailNext("bus.publish", UnavailableError("no answer"))
+    world.bus.hook = down
     client.post(f"/v1/submissions/{found}:cancel")
+    world.bus.hook = nothing
     client.post(f"/v1/submissions/{found}:cancel")
     assert EntryKind.OUTCOME not in {entry.kind for entry in world.record(found).outbox}
-    assert len(world.bus.messages(Topic.EVENTS)) == 1
+    assert len(world.bus.outcomes()) == 1
 
 
 def test_a_commit_that_comes_first_wins(client: FlaskClient, world: World) -> None:

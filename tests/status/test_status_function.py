@@ -10,6 +10,9 @@ import functions_framework
 import pytest
 
 from functions.status.dependencies import status_service
+from shared.identity import callers, google_verifier
+from tests.identity.tokens import AUDIENCE, Issuer
+from tests.status.world import World
 
 MAIN = Path(__file__).resolve().parents[2] / "functions/status/main.py"
 HEAVY = (
@@ -47,3 +50,24 @@ def test_the_function_answers_from_settings_alone(tmp_path: Path, monkeypatch: p
 
 def test_the_door_is_thin() -> None:
     assert len(MAIN.read_text().splitlines()) <= 40
+
+
+def test_where_tokens_are_checked_only_those_named_may_look(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
+    issuer = Issuer()
+    guard = callers(google_verifier(AUDIENCE, issuer), ["@lab.example"])
+    monkeypatch.setattr("functions.status.dependencies.caller_check", lambda: guard.check)
+    monkeypatch.setattr("functions.status.dependencies.status_service", lambda: world.service)
+    monkeypatch.setitem(sys.modules, "main", sys)
+    app = functions_framework.create_app(  # type: ignore[no-untyped-call]  # the framework has no types
+        target="status", source=str(MAIN)
+    )
+    with app.test_client() as client:
+
+        def look(token: str | None, path: str = "/v1/submissions") -> tuple[int, str | None]:
+            answer = client.get(path, headers={"Authorization": f"Bearer {token}"} if token else {})
+            return answer.status_code, (answer.get_json() or {}).get("code")
+
+        assert look(issuer.token(email="ada@lab.example")) == (200, None)
+        assert look(issuer.token(email="eve@elsewhere.example")) == (403, "NOT_ALLOWED")
+        assert look(None) == (401, "NOT_AUTHENTICATED")
+        assert look(None, "/healthz")[0] == 200

@@ -12,9 +12,9 @@ from typing import Any
 from typing_extensions import override
 
 from shared.adapters.local.database import Database
-from shared.adapters.local.history import history_entry
 from shared.domain.errors import InternalError, PreconditionFailedError, SubmissionNotFoundError
 from shared.domain.submission import State, Submission, TaskRecord
+from shared.history import history_entry
 from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
 from shared.records import (
     Document,

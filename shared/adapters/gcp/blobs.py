@@ -1,0 +1,259 @@
+"""Cloud Storage as the blob store."""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
+from functools import partial
+
+import google_crc32c
+import requests
+from google.api_core.exceptions import RequestRangeNotSatisfiable
+from google.cloud.storage import Blob, Client  # type: ignore[import-untyped]  # the package ships no types
+from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped]  # likewise
+from typing_extensions import override
+
+from shared.adapters.gcp.blobs_upload import PIECE_BYTES, WRITER, Pieces, UploadSession, crc32c_text
+from shared.adapters.gcp.errors import answering
+from shared.domain.errors import (
+    BlobNotFoundError,
+    CorruptBlobError,
+    PreconditionFailedError,
+    SettingsError,
+)
+from shared.domain.submission import ObjectRef
+from shared.ports.blobs import BlobInfo, BlobStore, ByteRange
+
+PARALLEL_READS = 8
+CONNECT_S = 5.0
+REQUEST_S = 30.0
+"""Of silence, before a request is given up; it is then repeated, where that is safe."""
+PATIENCE_S = 90.0
+"""For repeating one request."""
+
+TOKEN_KEY = "x-celldrop-write"  # noqa: S105  # a name, not a secret
+"""Where a conditional write leaves its mark among the object's metadata; never shown, never an option of a drop."""
+
+READER = "roles/storage.objectViewer on the bucket"
+_FIELDS = "items(name,generation,size,crc32c,updated,contentType,metadata),nextPageToken"
+
+
+class CloudBlobStore(BlobStore):
+    """Safe for any number of threads. Buckets go by their real names, as events, records and manifests name them.
+
+    Every request has a time limit, and is repeated only where that cannot do harm. A read never does. A write over a
+    named generation is held to it, and if the answer to it was lost, a token in the object's metadata tells our own
+    object from somebody else's. A write over anything goes through an upload session, which makes one object however
+    often its requests are sent. A deletion of whatever is there is not repeated.
+
+    Args:
+        client: Not called before the first use.
+        request_s: Seconds of silence before a request is given up.
+        patience_s: Seconds to go on repeating one.
+        piece_bytes: Sent at a time, a multiple of 256 KiB; an upload holds four of them in memory, however long it is.
+            Above 8 MiB the client takes another way, which is not ours.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        request_s: float = REQUEST_S,
+        patience_s: float = PATIENCE_S,
+        piece_bytes: int = PIECE_BYTES,
+        new_token: Callable[[], str] = secrets.token_hex,
+    ) -> None:
+        self._client = client
+        self._timeout_s = (CONNECT_S, request_s)
+        self._retry = DEFAULT_RETRY.with_delay(initial=0.2, maximum=8.0, multiplier=2.0).with_timeout(patience_s)
+        self._piece_bytes = piece_bytes
+        self._new_token = new_token
+
+    @override
+    def stat(self, bucket: str, name: str) -> BlobInfo:
+        blob = self._blob(bucket, name)
+        with self._reading(blob):
+            blob.reload(timeout=self._timeout_s, retry=self._retry)
+        return _info(blob)
+
+    @override
+    def read(self, ref: ObjectRef, span: ByteRange | None = None) -> bytes:
+        if span is not None and span.length <= 0:
+            return b""
+        blob = self._blob(ref.bucket, ref.name)
+        limits = {} if span is None else {"start": span.offset, "end": span.offset + span.length - 1}
+        gone = _gone(str(ref))
+        with answering(str(ref), grant=READER, missing=gone, unmet=gone):
+            try:
+                # By condition, not by name: a bucket that keeps old versions then answers as one that does not.
+                # Raw: what is stored compressed is not unpacked on the way, so that offsets and checksum hold.
+                data: bytes = blob.download_as_bytes(
+                    **limits,
+                    if_generation_match=ref.generation,
+                    raw_download=True,
+                    checksum=None,
+                    timeout=self._timeout_s,
+                    retry=self._retry,
+                )
+            except RequestRangeNotSatisfiable:
+                return b""
+        # The client skips its own check where it had to go on after a break.
+        if span is None and _crc32c(blob) not in {None, google_crc32c.value(data)}:
+            raise CorruptBlobError(f"the bytes of {ref} came with another checksum", expected=f"{blob.crc32c}")
+        return data
+
+    @override
+    def read_many(self, ref: ObjectRef, spans: Sequence[ByteRange]) -> builtins.list[bytes]:
+        if not spans:
+            return []
+        with ThreadPoolExecutor(min(PARALLEL_READS, len(spans))) as pool:
+            return list(pool.map(partial(self.read, ref), spans))
+
+    @override
+    def write(
+        self,
+        bucket: str,
+        name: str,
+        chunks: Iterable[bytes],
+        *,
+        if_generation: int | None = None,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
+    ) -> BlobInfo:
+        token = self._new_token()
+        blob = self._blob(bucket, name)
+        blob.content_type = content_type
+        blob.metadata = {**(metadata or {}), **({} if if_generation is None else {TOKEN_KEY: token})}
+        pieces = Pieces(chunks, self._piece_bytes)
+        try:
+            self._upload(blob, pieces, if_generation)
+        except PreconditionFailedError:
+            blob = self._blob(bucket, name)
+            if not self._was_written_with(token, blob):
+                raise
+        self._check(blob, pieces.crc32c)
+        return _info(blob)
+
+    @override
+    def list(self, bucket: str, prefix: str = "") -> Iterator[BlobInfo]:
+        with answering(bucket, grant=READER, missing=_no_bucket(bucket)):
+            for blob in self._client.list_blobs(
+                bucket, prefix=prefix, fields=_FIELDS, timeout=self._timeout_s, retry=self._retry
+            ):
+                yield _info(blob)
+
+    @override
+    def delete(self, bucket: str, name: str, *, if_generation: int | None = None) -> None:
+        blob = self._blob(bucket, name)
+        # Repeated without a generation, it could hit an object that came after the one it was meant for.
+        retry = None if if_generation is None else self._retry
+        with suppress(BlobNotFoundError), answering(_where(blob), grant=WRITER, missing=_gone(name)):
+            blob.delete(if_generation_match=if_generation, timeout=self._timeout_s, retry=retry)
+
+    # --- Uploads ---
+
+    def _upload(self, blob: Blob, pieces: Pieces, if_generation: int | None) -> None:
+        """Send the content; the blob then describes what the service made of it."""
+        stream = iter(pieces)
+        first = next(stream)
+        if pieces.is_last(first) and if_generation is not None:
+            self._send_at_once(blob, first, if_generation)
+        else:
+            self._send_in_session(blob, pieces, first, stream, if_generation)
+
+    def _send_at_once(self, blob: Blob, data: bytes, if_generation: int) -> None:
+        with self._writing(blob):
+            blob.upload_from_string(
+                data,
+                content_type=blob.content_type,
+                if_generation_match=if_generation,
+                checksum="crc32c",  # Sent along: bytes with another are refused.
+                timeout=self._timeout_s,
+                retry=self._retry,
+            )
+
+    def _send_in_session(
+        self, blob: Blob, pieces: Pieces, first: bytes, rest: Iterator[bytes], if_generation: int | None
+    ) -> None:
+        with self._writing(blob):
+            url = blob.create_resumable_upload_session(
+                content_type=blob.content_type,
+                if_generation_match=if_generation,
+                checksum=None,
+                timeout=self._timeout_s,
+                retry=self._retry,
+            )
+        with requests.Session() as http:
+            session = UploadSession(http, url, where=_where(blob), retry=self._retry, timeout_s=self._timeout_s)
+            try:
+                resource = session.send(pieces, first, rest)
+            except BaseException:
+                session.abandon()
+                raise
+        blob._set_properties(resource)  # noqa: SLF001  # no public way leads from a resource to a blob
+
+    def _was_written_with(self, token: str, blob: Blob) -> bool:
+        """Whether what is there is ours: the write went through, and only the answer to it was lost."""
+        try:
+            with self._reading(blob):
+                blob.reload(timeout=self._timeout_s, retry=self._retry)
+        except BlobNotFoundError:
+            return False
+        return bool(blob.metadata) and blob.metadata.get(TOKEN_KEY) == token
+
+    def _check(self, blob: Blob, crc32c: int) -> None:
+        """Compare what the service holds with what was sent; what differs is removed, and nothing else."""
+        if _crc32c(blob) in {None, crc32c}:
+            return
+        with suppress(PreconditionFailedError):  # Somebody has written over them by now.
+            self.delete(blob.bucket.name, blob.name, if_generation=blob.generation)
+        raise CorruptBlobError(
+            f"the service stored other bytes than were sent: crc32c {blob.crc32c}",
+            expected=crc32c_text(crc32c),
+            where=_where(blob),
+            hint="They were removed; write the object again.",
+        )
+
+    # --- Words ---
+
+    def _blob(self, bucket: str, name: str) -> Blob:
+        return self._client.bucket(bucket).blob(name)
+
+    def _reading(self, blob: Blob) -> AbstractContextManager[None]:
+        return answering(_where(blob), grant=READER, missing=_gone(_where(blob)))
+
+    def _writing(self, blob: Blob) -> AbstractContextManager[None]:
+        return answering(_where(blob), grant=WRITER, missing=_no_bucket(blob.bucket.name))
+
+
+def _where(blob: Blob) -> str:
+    return f"{blob.bucket.name}/{blob.name}"
+
+
+def _gone(where: str) -> BlobNotFoundError:
+    return BlobNotFoundError(f"{where} is not there", hint="It was never written, or was deleted or replaced.")
+
+
+def _no_bucket(bucket: str) -> SettingsError:
+    hint = "Create it, or correct the setting that names it (CELLDROP_..._BUCKET)."
+    return SettingsError(f"there is no bucket {bucket!r}", hint=hint)
+
+
+def _info(blob: Blob) -> BlobInfo:
+    metadata = {key: value for key, value in (blob.metadata or {}).items() if key != TOKEN_KEY}
+    return BlobInfo(
+        ObjectRef(blob.bucket.name, blob.name, blob.generation),
+        blob.size or 0,
+        _crc32c(blob),
+        blob.updated,
+        blob.content_type or "application/octet-stream",
+        metadata,
+    )
+
+
+def _crc32c(blob: Blob) -> int | None:
+    return None if blob.crc32c is None else int.from_bytes(base64.b64decode(blob.crc32c), "big")

@@ -1,0 +1,210 @@
+"""How records lie in Firestore: paths, fields, versions, times, and the indexes that finding them takes.
+
+    submissions/{id}                        state, owes, created_at: to find by; changes, written_by, record
+    submissions/{id}/tasks/{epoch-index}    written_by, record
+    submissions/{id}/history/{n}            record
+
+``record`` is the JSON of ``shared.records``, as text: among the keys of a record are people's own words (options, cell
+labels), and Firestore keeps no map with an empty key or one like ``__unknown__``. What is searched for are fields.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from itertools import product
+from typing import Any, TypeAlias, TypeVar
+
+from google.api_core.datetime_helpers import DatetimeWithNanoseconds
+from google.cloud.firestore import (
+    SERVER_TIMESTAMP,
+    CollectionReference,
+    DocumentReference,
+    DocumentSnapshot,
+    FieldFilter,
+    Query,
+)
+
+from shared.domain.errors import InternalError, SubmissionNotFoundError
+from shared.domain.submission import State, Submission, TaskRecord
+from shared.ports.status import HistoryEntry, Stored
+from shared.records import (
+    Document,
+    history_document,
+    history_from,
+    submission_document,
+    submission_from,
+    task_document,
+)
+
+T = TypeVar("T")
+
+SUBMISSIONS = "submissions"
+TASKS = "tasks"
+HISTORY = "history"
+
+MAX_RECORD_BYTES = 1_000_000
+"""Of JSON; Firestore keeps documents of 1 MiB, field names and indexed fields included."""
+
+_ID = re.compile(r"(?!__.*__$)[\w-]{1,128}", re.ASCII)
+_DIGITS = 6
+
+Fields = dict[str, Any]
+Snapshot: TypeAlias = "DocumentSnapshot[DocumentReference]"
+
+
+# --- Paths ---
+
+
+def submission_at(submissions: CollectionReference, submission_id: str) -> DocumentReference:
+    """Where a submission lies.
+
+    Raises:
+        SubmissionNotFoundError: No document can have that id, so nothing is there.
+    """
+    if not _ID.fullmatch(submission_id):
+        raise SubmissionNotFoundError(f"no submission {submission_id!r}", hint="Check the id.")
+    at: DocumentReference = submissions.document(submission_id)
+    return at
+
+
+def task_at(submission: DocumentReference, epoch: int, index: int) -> DocumentReference:
+    """Where a task lies; the names of an epoch's tasks sort as their indexes do."""
+    at: DocumentReference = submission.collection(TASKS).document(f"{epoch:0{_DIGITS}d}-{index:0{_DIGITS}d}")
+    return at
+
+
+def tasks_of(submission: DocumentReference, epoch: int) -> Query:
+    """The tasks of an epoch by index: a range of names, which takes no index."""
+    first, beyond = task_at(submission, epoch, 0), task_at(submission, epoch + 1, 0)
+    found: Query = submission.collection(TASKS).where(filter=FieldFilter("__name__", ">=", first))
+    return found.where(filter=FieldFilter("__name__", "<", beyond)).order_by("__name__")
+
+
+def change_at(submission: DocumentReference, n: int) -> DocumentReference:
+    """Where the n-th history entry lies."""
+    at: DocumentReference = submission.collection(HISTORY).document(f"{n:0{_DIGITS}d}")
+    return at
+
+
+# --- Finding ---
+
+
+def submissions_where(
+    submissions: CollectionReference, states: Collection[State], *, with_outbox: bool, oldest_first: bool
+) -> Query:
+    """Submissions in any of the states (all when empty), and only those that owe something if asked."""
+    found: Query = submissions  # type: ignore[assignment]  # a collection is its own query for everything
+    if states:
+        found = found.where(filter=FieldFilter("state", "in", sorted(states)))
+    if with_outbox:
+        found = found.where(filter=FieldFilter("owes", "==", value=True))
+    return found.order_by("created_at", direction=Query.ASCENDING if oldest_first else Query.DESCENDING)
+
+
+def indexes() -> Fields:
+    """What ``submissions_where`` needs of the database, as the content of a ``firestore.indexes.json``."""
+    composites = [
+        {"collectionGroup": SUBMISSIONS, "queryScope": "COLLECTION", "fields": [*equal, _ordered("created_at", way)]}
+        for equal, way in product(
+            ([_ordered("state")], [_ordered("owes")], [_ordered("owes"), _ordered("state")]),
+            (Query.ASCENDING, Query.DESCENDING),
+        )
+    ]
+    unsearched = [
+        {"collectionGroup": group, "fieldPath": field, "indexes": []}
+        for group, field in product((SUBMISSIONS, TASKS, HISTORY), ("record", "written_by"))
+    ]
+    return {"indexes": composites, "fieldOverrides": unsearched}
+
+
+def _ordered(field: str, way: str = Query.ASCENDING) -> Fields:
+    return {"fieldPath": field, "order": way}
+
+
+# --- Records to fields and back ---
+
+
+def submission_fields(record: Submission, *, n_changes: int, token: str) -> Fields:
+    """The fields of a submission, but for the time of its creation.
+
+    Args:
+        n_changes: How many history entries there are with this write.
+        token: Says which call wrote it.
+    """
+    return {
+        "state": str(record.state),
+        "owes": bool(record.outbox),
+        "changes": n_changes,
+        "written_by": token,
+        "record": _text(submission_document(record), f"submission {record.id}"),
+    }
+
+
+def task_fields(task: TaskRecord, *, token: str) -> Fields:
+    """The fields of a task."""
+    return {"written_by": token, "record": _text(task_document(task), f"task {task.epoch}-{task.index}")}
+
+
+def history_fields(entry: HistoryEntry) -> Fields:
+    """The fields of a history entry, but for its time: that of the write."""
+    document = history_document(entry)
+    del document["at"]
+    return {"record": _text(document, f"history entry {entry.n}")}
+
+
+def created(fields: Fields) -> Fields:
+    """The fields of a new submission: with the server's time, to find it by."""
+    return {**fields, "created_at": SERVER_TIMESTAMP}
+
+
+def submission_of(snapshot: Snapshot) -> Stored[Submission]:
+    """A submission as read."""
+    return stored(snapshot, submission_from)
+
+
+def history_of(snapshot: Snapshot) -> HistoryEntry:
+    """A history entry as read; written once, so that its time is that of the latest write."""
+    return history_from({**_document(snapshot), "at": moment(snapshot.update_time)})
+
+
+def stored(snapshot: Snapshot, parse: Callable[[Document], T]) -> Stored[T]:
+    """What a document says, with its version and the server's times."""
+    return Stored(
+        parse(_document(snapshot)),
+        version_of(snapshot.update_time),
+        moment(snapshot.read_time),
+        moment(snapshot.create_time),
+        moment(snapshot.update_time),
+    )
+
+
+def version_of(updated: DatetimeWithNanoseconds) -> str:
+    """A document's version: the time of its latest write, to the nanosecond."""
+    version: str = updated.rfc3339()
+    return version
+
+
+def moment(stamp: DatetimeWithNanoseconds) -> datetime:
+    """A server's time as a plain one, to the microsecond."""
+    plain: datetime = stamp.timestamp_pb().ToDatetime(tzinfo=UTC)
+    return plain
+
+
+def _document(snapshot: Snapshot) -> Document:
+    document: Document = json.loads(snapshot.get("record"))
+    return document
+
+
+def _text(document: Document, what: str) -> str:
+    # All ASCII: names out of damaged files can hold what UTF-8 cannot say.
+    text = json.dumps(document, separators=(",", ":"))
+    if len(text) > MAX_RECORD_BYTES:
+        raise InternalError(
+            f"{what} takes {len(text):,} bytes",
+            expected=f"at most {MAX_RECORD_BYTES:,}, as Firestore keeps no larger document",
+            hint="Nothing was written. A new request with a rerun token starts a fresh record.",
+        )
+    return text

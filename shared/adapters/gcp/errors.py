@@ -1,0 +1,85 @@
+"""What Google's clients raise, said in our words: one place for both stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from google.api_core import exceptions
+from google.auth import exceptions as auth
+
+from shared.domain.errors import (
+    AccessDeniedError,
+    CelldropError,
+    InternalError,
+    PreconditionFailedError,
+    UnavailableError,
+)
+
+TRANSIENT = (
+    exceptions.Aborted,
+    exceptions.Cancelled,
+    exceptions.RetryError,
+    exceptions.ServerError,
+    exceptions.TooManyRequests,
+)
+"""Another try may go through. DEADLINE_EXCEEDED and UNAVAILABLE are server errors here, RESOURCE_EXHAUSTED is a 429."""
+
+_UNMET = (exceptions.AlreadyExists, exceptions.FailedPrecondition, exceptions.PreconditionFailed)
+_DENIED = (exceptions.Forbidden, exceptions.Unauthorized)
+_GONE_CODES = frozenset({404, 410})
+_REQUEST_TIMEOUT = 408
+
+
+@contextmanager
+def answering(
+    where: str, *, grant: str, missing: CelldropError | None = None, unmet: CelldropError | None = None
+) -> Iterator[None]:
+    """Say what the service raises in our words. Only calls of the service belong inside.
+
+    Args:
+        where: What was asked for.
+        grant: The role that permits it, and on what.
+        missing: What "not found" means in this call; a fault of ours without it.
+        unmet: What a failed precondition means, where it is not the caller's.
+
+    Raises:
+        UnavailableError: No answer, or that it is busy.
+        PreconditionFailedError: Something else is there than was named, or something where nothing was to be.
+        AccessDeniedError: This account may not do it, or is not known.
+        InternalError: The service finds fault with the request itself.
+    """
+    try:
+        yield
+    except (exceptions.GoogleAPIError, auth.GoogleAuthError, OSError) as error:
+        raise _said(error, where, grant, missing, unmet) from error
+
+
+def _said(
+    error: Exception, where: str, grant: str, missing: CelldropError | None, unmet: CelldropError | None
+) -> CelldropError:
+    if missing is not None and isinstance(error, exceptions.GoogleAPICallError) and error.code in _GONE_CODES:
+        return missing
+    if isinstance(error, _UNMET):
+        return unmet or PreconditionFailedError(_words(error), expected="what the caller had read", where=where)
+    if isinstance(error, _DENIED) or _is_refused_login(error):
+        hint = f"Grant {grant} to the account that this runs as; a grant takes some minutes to be known everywhere."
+        return AccessDeniedError(_words(error), where=where, hint=hint)
+    if isinstance(error, exceptions.GoogleAPICallError) and not _is_transient(error):
+        return InternalError(f"the service refuses the request: {_words(error)}", where=where)
+    return UnavailableError(f"the service did not answer: {_words(error)}", where=where, hint="Try again.")
+
+
+def _is_transient(error: exceptions.GoogleAPICallError) -> bool:
+    return isinstance(error, TRANSIENT) or error.code == _REQUEST_TIMEOUT
+
+
+def _is_refused_login(error: Exception) -> bool:
+    if isinstance(error, auth.TransportError):
+        return False
+    return isinstance(error, auth.GoogleAuthError) and not error.retryable
+
+
+def _words(error: Exception) -> str:
+    text = error.message if isinstance(error, exceptions.GoogleAPICallError) else str(error)
+    return (text or type(error).__name__).strip().removesuffix(".")

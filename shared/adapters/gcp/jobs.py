@@ -1,0 +1,214 @@
+"""The job runner on Cloud Run Jobs: an execution a dispatch, started once and never again by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from google.api_core import exceptions
+from google.api_core.client_options import ClientOptions
+from google.api_core.retry import Retry, if_transient_error
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import GoogleAuthError
+from typing_extensions import override
+
+from shared.adapters.gcp.errors import answering
+from shared.domain.errors import CelldropError, NoCapacityError, SettingsError, UnavailableError
+from shared.domain.plan import Accelerator
+from shared.ports.jobs import ExecutionReport, ExecutionState, JobRequest, JobRunner
+
+if TYPE_CHECKING:
+    from google.api_core.operation import Operation
+    from google.cloud.run_v2 import ExecutionsClient, JobsClient
+
+TIMEOUT_S = 30.0
+
+_EXECUTOR = "roles/run.jobsExecutorWithOverrides"
+_VIEWER = "roles/run.viewer"
+
+_FAULTS = (exceptions.GoogleAPIError, GoogleAuthError, OSError)
+"""What a call may raise: an answer of the API, no credentials, or (requests' own errors are OSErrors) no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudRunClients:
+    """Connections to the two services of the Cloud Run API that we need."""
+
+    jobs: JobsClient
+    executions: ExecutionsClient
+
+
+def connect(endpoint: str = "") -> CloudRunClients:
+    """Clients with the credentials of this environment.
+
+    Over HTTP, as its transport takes the scheme from the endpoint: the stand-in of development and CI speaks plain
+    HTTP, and what is proven against it is the transport that production uses.
+
+    Args:
+        endpoint: ``http://127.0.0.1:PORT`` of a stand-in, which is sent no credentials; empty for Google's.
+    """
+    from google.cloud.run_v2 import ExecutionsClient, JobsClient  # noqa: PLC0415  # half a second: not every cold start's
+
+    if not endpoint:
+        return CloudRunClients(JobsClient(transport="rest"), ExecutionsClient(transport="rest"))
+    options = ClientOptions(api_endpoint=endpoint)
+    nobody = AnonymousCredentials()
+    return CloudRunClients(
+        JobsClient(transport="rest", client_options=options, credentials=nobody),
+        ExecutionsClient(transport="rest", client_options=options, credentials=nobody),
+    )
+
+
+class CloudRunJobRunner(JobRunner):
+    """Executions of deployed jobs, known by their short names: a task learns no other.
+
+    Args:
+        connect: Called at the first use.
+        jobs: The short name of the job for each accelerator; without one, nothing is started on it.
+        timeout_s: For one call; looking up and cancelling are retried within it.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], CloudRunClients],
+        jobs: Mapping[Accelerator, str],
+        project: str,
+        region: str,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self._connect = connect
+        self._jobs = {accelerator: name for accelerator, name in jobs.items() if name}
+        self._location = f"projects/{project}/locations/{region}"
+        self._timeout_s = timeout_s
+
+    @override
+    def start(self, request: JobRequest) -> str:
+        """Start an execution and return its short name.
+
+        Never retried, by us or by the client: Cloud Run has no idempotency key, and a second start would be a
+        second execution.
+
+        Raises:
+            NoCapacityError: Cloud Run refuses for want of room or quota; nothing was started.
+            UnavailableError: No answer that says so or that names the execution; it may have started.
+            SettingsError: The job is missing, may not be started, or cannot be run like this.
+        """
+        job = self._job_for(request.accelerator)
+        try:
+            operation = self._clients.jobs.run_job(_run_request(job, request), retry=None, timeout=self._timeout_s)
+        except _FAULTS as error:
+            raise _refused(error, job) from error
+        return _started(operation, job)
+
+    @override
+    def describe(self, execution: str) -> ExecutionReport:
+        """Look an execution up.
+
+        Raises:
+            UnavailableError: No answer.
+            AccessDeniedError: This account may not look.
+        """
+        name = self._full_name(execution)
+        if name is None:
+            return ExecutionReport(ExecutionState.UNKNOWN)
+        from shared.adapters.gcp.executions import report_of  # noqa: PLC0415  # it loads the client's types
+
+        with answering(name, grant=f"{_VIEWER} on the job"):
+            try:
+                found = self._clients.executions.get_execution(
+                    name=name, retry=self._patiently, timeout=self._timeout_s
+                )
+            except exceptions.NotFound:
+                return ExecutionReport(ExecutionState.UNKNOWN)
+        return report_of(found)
+
+    @override
+    def cancel(self, execution: str) -> None:
+        """Stop an execution; one that is over or unknown is fine.
+
+        Raises:
+            UnavailableError: No answer.
+            AccessDeniedError: This account may not cancel it.
+        """
+        name = self._full_name(execution)
+        if name is None:
+            return
+        with answering(name, grant=f"{_EXECUTOR} on the job"):
+            try:
+                self._clients.executions.cancel_execution(name=name, retry=self._patiently, timeout=self._timeout_s)
+            except exceptions.NotFound:
+                return
+            except exceptions.BadRequest:
+                # What is over cannot be cancelled, and need not be.
+                if self.describe(execution).state is ExecutionState.RUNNING:
+                    raise
+
+    @cached_property
+    def _clients(self) -> CloudRunClients:
+        return self._connect()
+
+    @property
+    def _patiently(self) -> Retry:
+        return Retry(predicate=if_transient_error, initial=0.2, maximum=5.0, multiplier=2.0, timeout=self._timeout_s)
+
+    def _job_for(self, accelerator: Accelerator) -> str:
+        name = self._jobs.get(accelerator)
+        if name is None:
+            hint = f"Deploy one and name it in CELLDROP_{accelerator.upper()}_JOB, or choose a model that needs none."
+            raise SettingsError(f"no Cloud Run job for {accelerator} is set", hint=hint)
+        return f"{self._location}/jobs/{name}"
+
+    def _full_name(self, execution: str) -> str | None:
+        """None for what is no execution of our jobs: Cloud Run names each after its job, a hyphen and a suffix."""
+        job = execution.rpartition("-")[0]
+        return f"{self._location}/jobs/{job}/executions/{execution}" if job in self._jobs.values() else None
+
+
+def _run_request(job: str, request: JobRequest) -> dict[str, Any]:
+    variables = {
+        "CELLDROP_SUBMISSION_ID": request.submission_id,
+        "CELLDROP_EPOCH": str(request.epoch),
+        "CELLDROP_FINALIZE_ONLY": "1" if request.finalize_only else "0",
+        "CELLDROP_ACCELERATOR": str(request.accelerator),
+    }
+    env = [{"name": name, "value": value} for name, value in variables.items()]
+    overrides = {
+        "container_overrides": [{"env": env}],
+        "task_count": 1 if request.finalize_only else request.n_tasks,
+        "timeout": {"seconds": request.timeout_s},
+    }
+    return {"name": job, "overrides": overrides}
+
+
+def _started(operation: Operation, job: str) -> str:
+    execution = operation.metadata
+    if execution is None or not execution.name:
+        raise UnavailableError("Cloud Run's answer names no execution; one may have started", where=job)
+    return str(execution.name).rpartition("/")[2]
+
+
+def _refused(error: Exception, job: str) -> CelldropError:
+    """Permanent where the deployment must be corrected first: the submission then ends with what to correct."""
+    match error:
+        case exceptions.TooManyRequests():
+            return NoCapacityError(f"Cloud Run has no room to start the job: {_said(error)}", where=job)
+        case exceptions.NotFound():
+            hint = "Deploy it, or correct CELLDROP_CPU_JOB, CELLDROP_GPU_JOB, CELLDROP_PROJECT or CELLDROP_REGION."
+            return SettingsError("the Cloud Run job does not exist", where=job, hint=hint)
+        case exceptions.Forbidden() | exceptions.Unauthorized():
+            hint = f"Grant {_EXECUTOR} on the job to the account that dispatch runs as, then drop the file again."
+            return SettingsError(f"Cloud Run does not permit starting the job: {_said(error)}", where=job, hint=hint)
+        case exceptions.BadRequest():
+            hint = "Correct the job, or the setting that Cloud Run names: CELLDROP_TASK_TIMEOUT_S, CELLDROP_MAX_TASKS."
+            return SettingsError(f"Cloud Run refuses to start the job: {_said(error)}", where=job, hint=hint)
+        case _:
+            return UnavailableError(f"Cloud Run did not say whether it started the job: {_said(error)}", where=job)
+
+
+def _said(error: Exception) -> str:
+    """The API's sentence, without the request that the client puts before it."""
+    if isinstance(error, exceptions.GoogleAPICallError):
+        return (error.message or "").partition(": ")[2] or str(error)
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,152 @@
+"""Objects as Cloud Storage keeps them: generations, preconditions, and uploads that are objects only when finished."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from itertools import count
+from typing import Any
+
+import google_crc32c
+
+QUANTUM_BYTES = 256 * 1024
+WRITABLE = ("contentType", "metadata")
+
+Resource = dict[str, Any]
+
+
+class RefusedError(Exception):
+    """An answer other than success."""
+
+    def __init__(self, status: HTTPStatus) -> None:
+        super().__init__(status.phrase)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One generation."""
+
+    resource: Resource
+    data: bytes
+
+
+@dataclass(slots=True)
+class Session:
+    """A resumable upload."""
+
+    bucket: str
+    description: Resource
+    if_generation: int | None
+    data: bytes = b""
+    done: Resource | None = None
+
+
+class Shelf:
+    """Buckets and the newest generation of each object; strict about everything that the documentation promises."""
+
+    def __init__(self) -> None:
+        self.buckets: set[str] = set()
+        self.objects: dict[tuple[str, str], Kept] = {}
+        self.sessions: dict[str, Session] = {}
+        self._generations = count(1_700_000_000_000_000)
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """One request at a time."""
+        with self._lock:
+            yield
+
+    def found(self, bucket: str, name: str, generation: int | None = None) -> Kept:
+        self._check_bucket(bucket)
+        kept = self.objects.get((bucket, name))
+        if kept is None or generation not in {None, int(kept.resource["generation"])}:
+            raise RefusedError(HTTPStatus.NOT_FOUND)
+        return kept
+
+    def listed(self, bucket: str, prefix: str) -> list[Resource]:
+        self._check_bucket(bucket)
+        found = [(name, kept) for (place, name), kept in self.objects.items() if place == bucket]
+        return [kept.resource for name, kept in sorted(found) if name.startswith(prefix)]
+
+    def put(
+        self, bucket: str, description: Resource, data: bytes, if_generation: int | None, crc32c: str | None
+    ) -> Resource:
+        """Make an object of whole bytes."""
+        self.check(bucket, description["name"], if_generation)
+        actual = base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()
+        if crc32c not in {None, actual}:
+            raise RefusedError(HTTPStatus.BAD_REQUEST)
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        resource = {
+            "kind": "storage#object",
+            "bucket": bucket,
+            "name": description["name"],
+            "generation": str(next(self._generations)),
+            "metageneration": "1",
+            "size": str(len(data)),
+            "crc32c": actual,
+            "updated": now,
+            **{key: description[key] for key in WRITABLE if description.get(key)},
+        }
+        self.objects[bucket, description["name"]] = Kept(resource, data)
+        return resource
+
+    def delete(self, bucket: str, name: str, if_generation: int | None) -> None:
+        self.found(bucket, name)
+        self.check(bucket, name, if_generation)
+        del self.objects[bucket, name]
+
+    def check(self, bucket: str, name: str, if_generation: int | None) -> None:
+        """Refuse where another generation is there than the one named; 0 is none."""
+        self._check_bucket(bucket)
+        kept = self.objects.get((bucket, name))
+        there = int(kept.resource["generation"]) if kept else 0
+        if if_generation not in {None, there}:
+            raise RefusedError(HTTPStatus.PRECONDITION_FAILED)
+
+    def begin(self, bucket: str, description: Resource, if_generation: int | None) -> str:
+        """Open a session; its id."""
+        self.check(bucket, description["name"], if_generation)
+        session_id = secrets.token_hex(8)
+        self.sessions[session_id] = Session(bucket, description, if_generation)
+        return session_id
+
+    def go_on(
+        self, session_id: str, offset: int | None, data: bytes, total: int | None, crc32c: str | None
+    ) -> Resource | None:
+        """Take more bytes of a session; its object, once that completes it.
+
+        Args:
+            offset: None only asks how far it is.
+        """
+        session = self._session(session_id)
+        if session.done is not None:
+            return session.done
+        if offset is not None:
+            if offset > len(session.data) or (total is None and len(data) % QUANTUM_BYTES):
+                raise RefusedError(HTTPStatus.BAD_REQUEST)
+            # What was kept before is not written again.
+            session.data += data[len(session.data) - offset :]
+        if total is not None and len(session.data) == total:
+            session.done = self.put(session.bucket, session.description, session.data, session.if_generation, crc32c)
+        return session.done
+
+    def kept_bytes(self, session_id: str) -> int:
+        return len(self._session(session_id).data)
+
+    def _session(self, session_id: str) -> Session:
+        if session_id not in self.sessions:
+            raise RefusedError(HTTPStatus.NOT_FOUND)
+        return self.sessions[session_id]
+
+    def _check_bucket(self, bucket: str) -> None:
+        if bucket not in self.buckets:
+            raise RefusedError(HTTPStatus.NOT_FOUND)

@@ -1,0 +1,110 @@
+"""Each thing that Google's clients raise has one meaning in our words, and one that decides about trying again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import requests
+from google.api_core import exceptions
+from google.auth import exceptions as auth
+
+from shared.adapters.gcp.errors import answering
+from shared.domain.errors import (
+    AccessDeniedError,
+    BlobNotFoundError,
+    CelldropError,
+    InternalError,
+    PreconditionFailedError,
+    SettingsError,
+    UnavailableError,
+)
+
+GONE = BlobNotFoundError("gone")
+
+
+@pytest.mark.parametrize(
+    ("kind", "meant"),
+    [
+        (exceptions.Aborted, UnavailableError),
+        (exceptions.Cancelled, UnavailableError),
+        (exceptions.DeadlineExceeded, UnavailableError),
+        (exceptions.InternalServerError, UnavailableError),
+        (exceptions.MethodNotImplemented, UnavailableError),
+        (exceptions.ResourceExhausted, UnavailableError),
+        (exceptions.ServiceUnavailable, UnavailableError),
+        (exceptions.TooManyRequests, UnavailableError),
+        (exceptions.Unknown, UnavailableError),
+        (requests.ConnectionError, UnavailableError),
+        (requests.Timeout, UnavailableError),
+        (TimeoutError, UnavailableError),
+        (auth.TransportError, UnavailableError),
+        (auth.RefreshError, AccessDeniedError),
+        (exceptions.Unauthenticated, AccessDeniedError),
+        (exceptions.Unauthorized, AccessDeniedError),
+        (exceptions.PermissionDenied, AccessDeniedError),
+        (exceptions.Forbidden, AccessDeniedError),
+        (exceptions.AlreadyExists, PreconditionFailedError),
+        (exceptions.FailedPrecondition, PreconditionFailedError),
+        (exceptions.PreconditionFailed, PreconditionFailedError),
+        (exceptions.NotFound, BlobNotFoundError),
+        (exceptions.InvalidArgument, InternalError),
+    ],
+)
+def test_what_is_raised_has_one_meaning(kind: type[Exception], meant: type[CelldropError]) -> None:
+    raised = kind("what it said")
+    with pytest.raises(meant, match="gone" if meant is BlobNotFoundError else "what it said") as caught:
+        _answered(raised)
+    assert caught.value.__cause__ is raised
+    assert type(caught.value) is meant
+
+
+@pytest.mark.parametrize(("status", "meant"), [(408, UnavailableError), (410, BlobNotFoundError)])
+def test_a_status_without_a_name_has_a_meaning_too(status: int, meant: type[CelldropError]) -> None:
+    with pytest.raises(meant):
+        _answered(_made(exceptions.from_http_status, status, "nameless"))
+
+
+def test_a_login_that_may_yet_go_through_is_unavailable() -> None:
+    with pytest.raises(UnavailableError):
+        _answered(_made(auth.RefreshError, "try later", retryable=True))
+
+
+def test_what_was_repeated_for_too_long_is_unavailable() -> None:
+    with pytest.raises(UnavailableError):
+        _answered(_made(exceptions.RetryError, "gave up", cause=TimeoutError()))
+
+
+def test_a_missing_thing_that_should_be_there_is_a_fault_of_ours() -> None:
+    with pytest.raises(InternalError), answering("here", grant="a role"):
+        raise _made(exceptions.NotFound, "n")
+
+
+def test_a_condition_can_mean_something_else_than_a_race() -> None:
+    unmet = SettingsError("no index")
+    with pytest.raises(SettingsError), answering("here", grant="a role", unmet=unmet):
+        raise _made(exceptions.FailedPrecondition, "The query requires an index.")
+
+
+def test_a_refusal_says_what_the_service_said_and_which_role_is_missing() -> None:
+    with pytest.raises(AccessDeniedError) as caught, answering("results/x", grant="roles/storage.objectUser"):
+        raise _made(exceptions.Forbidden, "sa@p does not have storage.objects.get access.")
+    assert caught.value.message == "sa@p does not have storage.objects.get access (results/x)."
+    assert "roles/storage.objectUser" in caught.value.hint
+
+
+def test_what_is_not_the_services_passes_through() -> None:
+    with pytest.raises(KeyError):
+        _answered(KeyError("ours"))
+    with pytest.raises(BlobNotFoundError):
+        _answered(GONE)
+
+
+def _made(kind: Any, *args: object, **kwargs: object) -> Exception:
+    error: Exception = kind(*args, **kwargs)
+    return error
+
+
+def _answered(raised: Exception) -> None:
+    with answering("here", grant="a role", missing=GONE):
+        raise raised
