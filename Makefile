@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help setup run test test-fast cloud-demo simulate check format oracle docs clean
+.PHONY: help setup run test test-fast test-exhaustive cloud-demo simulate check format oracle docs clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -19,10 +19,13 @@ oracle: setup ## an environment of its own for the CellTypist package, which the
 	@tools/oracle-env
 
 test: setup oracle ## the whole suite
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not exhaustive"
 
 test-fast: setup ## without the slow ones
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not exhaustive"
+
+test-exhaustive: setup ## every crash point, and every pair of them: an hour
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m exhaustive
 
 cloud-demo: setup ## the deployed pipeline on this machine: emulators, functions, a real file dropped in a bucket (FILE=…)
 	@$(BIN)/python -m tests.cloud.local_cloud_demo $(FILE)

@@ -105,8 +105,8 @@ class Outbox:
     def _sweep(self, record: Submission) -> None:
         assert self.blobs is not None
         for info in list(self.blobs.list(self.work_bucket, f"{record.id}/")):
-            self.blobs.delete(self.work_bucket, info.ref.name)
+            self.blobs.delete(self.work_bucket, info.ref.name, if_generation=info.ref.generation)
         kept = (record.result.prefix, f"{record.id}/{MANIFEST_NAME}") if record.result else ()
         for info in list(self.blobs.list(self.results_bucket, f"{record.id}/")):
             if not info.ref.name.startswith(kept):
-                self.blobs.delete(self.results_bucket, info.ref.name)
+                self.blobs.delete(self.results_bucket, info.ref.name, if_generation=info.ref.generation)

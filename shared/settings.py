@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     firestore_database: str = Field("(default)", description="GCP: the Firestore database.")
     allowed_buckets: str = Field("", description="Buckets, by comma, that requests may name; empty: the inbox alone.")
     jobs_topic: str = Field("celldrop-jobs", description="GCP: the Pub/Sub topic of job messages.")
-    events_topic: str = Field("celldrop-events", description="GCP: the Pub/Sub topic of outcome events.")
+    events_topic: str = Field("celldrop-events", description="GCP: the Pub/Sub topic of events.")
     requests_topic: str = Field("celldrop-requests", description="GCP: the Pub/Sub topic of other systems' requests.")
     cpu_job: str = Field("celldrop-cpu", description="GCP: the Cloud Run job that computes on CPUs.")
     gpu_job: str = Field("celldrop-gpu", description="GCP: the Cloud Run job that computes on a GPU.")

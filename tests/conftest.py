@@ -6,6 +6,21 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no fault of the code: nothing here is judged by the time it takes.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
+# Whoever imports them first, and that need not be a test of theirs.
+pytest.register_assert_rewrite(
+    "tests.contracts.blob_contract",
+    "tests.contracts.blob_machine",
+    "tests.contracts.bus_contract",
+    "tests.contracts.job_contract",
+    "tests.contracts.status_contract",
+    "tests.contracts.status_machine",
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"

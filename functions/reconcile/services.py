@@ -104,7 +104,7 @@ class Reconcile:
 
     def _remind(self, stored: Stored[Submission]) -> machine.Change | None:
         waited = stored.read_at - _since(stored)
-        if stored.value.outbox or waited < self.limits.dispatch_lease:
+        if owed.owes(stored.value, EntryKind.JOB) or waited < self.limits.dispatch_lease:
             return None
         return lambda newest, at: machine.remind(newest, now=at)
 

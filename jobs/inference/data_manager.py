@@ -95,7 +95,7 @@ class InferenceData:
     def discard(self, prefix: str) -> None:
         """Remove everything under a prefix of the results that was never committed."""
         for info in list(self.blobs.list(self.results_bucket, prefix)):
-            self.blobs.delete(self.results_bucket, info.ref.name)
+            self.blobs.delete(self.results_bucket, info.ref.name, if_generation=info.ref.generation)
 
 
 def input_crc32c(job: Job, beat: Callable[[], None]) -> int:

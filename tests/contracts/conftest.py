@@ -13,15 +13,6 @@ import pytest
 
 from tests.contracts.racing import N_RACERS
 
-pytest.register_assert_rewrite(
-    "tests.contracts.blob_contract",
-    "tests.contracts.blob_machine",
-    "tests.contracts.bus_contract",
-    "tests.contracts.job_contract",
-    "tests.contracts.status_contract",
-    "tests.contracts.status_machine",
-)
-
 
 @pytest.fixture(scope="session")
 def processes() -> Iterator[Executor]:

@@ -94,7 +94,10 @@ def test_a_drop_is_annotated_and_told_over_http(server: Server, small: Path, cel
     told = celldrop("status", one["id"], "--json")
     assert told.json["state"] == "SUCCEEDED"
     events = (server.home / ".celldrop" / "events.jsonl").read_text().splitlines()
-    assert [json.loads(line)["type"] for line in events] == ["celldrop.submission.succeeded.v1"]
+    assert [json.loads(line)["type"] for line in events] == [
+        "celldrop.submission.accepted.v1",
+        "celldrop.submission.succeeded.v1",
+    ]
 
 
 def test_a_bad_drop_is_rejected_and_told(server: Server, data_dir: Path) -> None:

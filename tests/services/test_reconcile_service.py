@@ -9,6 +9,7 @@ import pytest
 from jobs.inference.protocol import Ended
 from shared.domain.errors import NoCapacityError, UnavailableError
 from shared.domain.submission import EntryKind, State, Topic
+from shared.ports.events import Message
 from shared.ports.jobs import ExecutionState
 from tests.fakes.calls import FailNext
 from tests.services.house import LIMITS, House
@@ -34,6 +35,29 @@ def test_a_job_message_that_never_arrived_is_sent_again(house: House) -> None:
     house.later(minutes=11)
     house.reconcile.sweep()
     assert house.deliver() == ["started"]
+
+
+def test_an_event_that_cannot_be_told_does_not_keep_a_job_message_from_being_sent_again(house: House) -> None:
+    house.store.hook = FailNext("status.replace", UnavailableError("no answer"))
+    with pytest.raises(UnavailableError):
+        house.accept()
+    house.bus.take(Topic.JOBS)
+    taken = house.bus.publish
+
+    def no_events(topic: Topic, message: Message) -> None:
+        if topic is Topic.EVENTS:
+            raise UnavailableError("no such topic")
+        taken(topic, message)
+
+    setattr(house.bus, "publish", no_events)  # noqa: B010  # a method of this one bus
+    for _ in range(2):
+        house.later(minutes=11)
+        house.reconcile.sweep()
+        house.bus.take(Topic.JOBS)
+    house.later(minutes=11)
+    house.reconcile.sweep()
+    assert len(house.bus.messages(Topic.JOBS)) == 1
+    assert {entry.kind for entry in house.only().outbox} == {EntryKind.ACCEPTED}
 
 
 def test_a_dead_execution_is_replaced_at_once(house: House) -> None:

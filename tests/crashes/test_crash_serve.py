@@ -1,0 +1,140 @@
+"""The show: `celldrop serve` and its tasks killed thirty times over ten real submissions, and nobody can tell."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anndata
+import pyarrow.parquet as pq
+import pytest
+
+from shared.domain.submission import Submission
+from shared.wiring import build_ports
+from tests.crashes.conftest import Homes
+from tests.crashes.ends import check_ends
+from tests.crashes.homes import PATIENCE_S, Home, kill, tell, wait_for
+
+WHICH = (0, 0, 1, 0, 0, 0, 1, 0, 0, 0)
+"""Which file each submission is of."""
+N_SUBMISSIONS = len(WHICH)
+N_KILLS = 30
+SHARE_OF_TASKS = 0.7
+TASK = "jobs.inference.main"
+LONGEST_WAIT_S = 3.5
+"""Less than a task takes, so that a kill finds any of its moments."""
+SAME_BYTES = ("annotations.parquet", "annotations.csv.gz", "annotated.h5ad")
+
+
+@pytest.fixture
+def files(data_dir: Path, tmp_path: Path) -> list[Path]:
+    """Real cells: one block of them, and so one task; and two."""
+    whole = anndata.read_h5ad(data_dir / "h5ad/pbmc3k_raw_labelled.h5ad")
+    made = [tmp_path / "one.h5ad", tmp_path / "two.h5ad"]
+    for file, n_cells in zip(made, (200, 400), strict=True):
+        whole[:n_cells].copy().write_h5ad(file)
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", [1])
+def test_thirty_kills_over_ten_submissions_leave_no_trace(homes: Homes, files: list[Path], seed: int) -> None:
+    undisturbed = [_annotated(homes(), file) for file in files]
+    show = Show(
+        homes(dispatch_lease_s=5, heartbeat_s=5, finalize_lease_s=60, backoff_s=0.5, max_attempts=10),
+        random.Random(seed),
+    )
+    began_s = time.monotonic()
+    show.play(files)
+    seconds = time.monotonic() - began_s
+    records = check_ends(show.home.settings)
+    assert len(records) == N_SUBMISSIONS
+    for record in records:
+        which = int(record.source.name.partition("-")[0])
+        _check_results(_results(show.home, record), undisturbed[which], files[which])
+    tell(f"seed {seed}: {N_KILLS} kills {dict(show.kills)}, {show.told()}, {seconds:.0f} s")
+
+
+@dataclass(slots=True)
+class Show:
+    """A server that is started again whenever it dies, and drops that go on coming."""
+
+    home: Home
+    random: random.Random
+    kills: Counter[str] = field(default_factory=Counter)
+    _server: subprocess.Popen[bytes] | None = None
+
+    def play(self, files: Sequence[Path]) -> None:
+        inbox = self.home.settings.home / "inbox"
+        inbox.mkdir(parents=True)
+        while (n_kills := self.kills.total()) < N_KILLS:
+            self._drop(inbox, files, up_to=3 + n_kills // 3)
+            server = self._serving()
+            wait_for(lambda: self.home.processes(TASK) or self._all_over(), self.home)
+            # When a kill comes is the one thing here that waits for nothing but time.
+            time.sleep(self.random.uniform(0.0, LONGEST_WAIT_S))
+            self._kill_one(server)
+        server = self._serving()
+        wait_for(self._all_over, self.home, patience_s=3 * PATIENCE_S)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(PATIENCE_S) == 0
+
+    def told(self) -> str:
+        logs = self.home.settings.home / ".celldrop" / "logs"
+        executions = list(logs.iterdir())
+        attempts = list(logs.glob("*/*.log"))
+        return f"{N_SUBMISSIONS} submissions, {len(executions)} executions, {len(attempts)} task processes"
+
+    def _drop(self, inbox: Path, files: Sequence[Path], up_to: int) -> None:
+        for number in range(min(up_to, N_SUBMISSIONS)):
+            which = WHICH[number]
+            drop = inbox / f"{which}-{number}.h5ad"
+            if not drop.exists():
+                shutil.copy(files[which], drop.with_suffix(".part"))
+                drop.with_suffix(".part").rename(drop)
+
+    def _serving(self) -> subprocess.Popen[bytes]:
+        if self._server is None or self._server.poll() is not None:
+            self._server = self.home.launch("cli.main", "serve", "--port", "0", variables={})
+        return self._server
+
+    def _kill_one(self, server: subprocess.Popen[bytes]) -> None:
+        tasks = self.home.processes(TASK)
+        if tasks and self.random.random() < SHARE_OF_TASKS:
+            self.kills["task"] += kill(self.random.choice(tasks))
+        else:
+            self.kills["serve"] += kill(server)
+
+    def _all_over(self) -> bool:
+        found = build_ports(self.home.settings).store.find(limit=10_000)
+        over = [stored for stored in found if stored.value.state.final]
+        due = [entry for stored in over for entry in stored.value.outbox if entry.not_before is None]
+        return len(over) == N_SUBMISSIONS and not due
+
+
+def _annotated(home: Home, file: Path) -> Path:
+    """The results of a run that nobody disturbs."""
+    assert home.launch("cli.main", "run", str(file), variables={}).wait(PATIENCE_S) == 0, home.said()
+    (stored,) = build_ports(home.settings).store.find()
+    return _results(home, stored.value)
+
+
+def _results(home: Home, record: Submission) -> Path:
+    assert record.result is not None
+    return home.settings.home / "results" / record.result.prefix
+
+
+def _check_results(found: Path, undisturbed: Path, file: Path) -> None:
+    assert sorted(path.name for path in found.iterdir()) == sorted(path.name for path in undisturbed.iterdir())
+    for name in SAME_BYTES:
+        assert (found / name).read_bytes() == (undisturbed / name).read_bytes(), name
+    cells = pq.read_table(found / "annotations.parquet", columns=["cell_id"]).column("cell_id").to_pylist()
+    assert cells == list(anndata.read_h5ad(file).obs_names)
