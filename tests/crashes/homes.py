@@ -150,8 +150,8 @@ def make_home(folder: Path, file: Path, orders: Iterable[str] = (), **values: ob
 QUICK: dict[str, object] = {
     "rows_per_task": 256,
     "dispatch_lease_s": 2,
-    "finalize_lease_s": 2,
-    "heartbeat_s": 1,
+    "finalize_lease_s": 5,
+    "heartbeat_s": 3,
     "backoff_s": 0.1,
     "local_parallel": 2,
 }
