@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import h5py
 import numpy as np
 
 from shared.domain.errors import InputError, NotAnnDataError, UnsafeFileError
+from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.columns import Frame, names_in, open_frame
 from shared.h5ad.facts import Candidate, CellFacts, Embedding, FileFacts, GeneColumn, GeneTable
 from shared.h5ad.layouts import Layout, describe, find_layout, gene_mask
@@ -26,7 +28,12 @@ _GENE_NAME = re.compile(r"gene|symbol|ensembl|ensg|feature|hgnc|mgi|(^|_)ids?($|
 
 
 def gather(
-    file: h5py.File, size_bytes: int, *, matrix: str | None = None, limits: InspectionLimits = DEFAULT_LIMITS
+    file: h5py.File,
+    size_bytes: int,
+    foresight: Foresight,
+    *,
+    matrix: str | None = None,
+    limits: InspectionLimits = DEFAULT_LIMITS,
 ) -> FileFacts:
     """Collect the facts by ranged reads; no matrix of more than a million values is read whole.
 
@@ -40,7 +47,7 @@ def gather(
     cells = open_frame(file, layout.obs)
     tables = _gene_tables(file, layout, limits)
     only = wanted_path(matrix, [path for path, _ in layout.matrices]) if matrix else None
-    candidates, unusable = _candidates(file, layout, len(cells), tables, only)
+    candidates, unusable = _Matrices(file, layout, foresight, tables, len(cells)).candidates(only)
     return FileFacts(
         layout=layout.name,
         size_bytes=size_bytes,
@@ -57,50 +64,53 @@ def gather(
 # --- Matrices -----------------------------------------------------------------------------------------------------
 
 
-def _candidates(
-    file: h5py.File, layout: Layout, n_cells: int, tables: dict[str, tuple[GeneTable, int]], only: str | None
-) -> tuple[list[Candidate], list[tuple[str, str]]]:
-    found: list[Candidate] = []
-    unusable: list[tuple[str, str]] = []
-    totals: Totals | None = None
-    if layout.matrices and not layout.tenx:
-        totals = _totals(open_frame(file, layout.obs), n_cells)
-    for path, genes_path in layout.matrices:
-        if only not in {None, path}:
-            continue
-        try:
-            found.append(_candidate(file, layout, (path, genes_path), n_cells, tables, totals))
-        except ValueError as reason:
-            unusable.append((path, str(reason)))
-    return found, unusable
+@dataclass(frozen=True, slots=True)
+class _Matrices:
+    """The matrices of a file.
 
+    Attributes:
+        tables: Each gene table, with how many features it lists.
+    """
 
-def _candidate(
-    file: h5py.File,
-    layout: Layout,
-    place: tuple[str, str],
-    n_cells: int,
-    tables: dict[str, tuple[GeneTable, int]],
-    totals: Totals | None,
-) -> Candidate:
-    path, genes_path = place
-    shape = describe(file, path, tenx=layout.tenx)
-    table, n_features = tables[genes_path]
-    if (shape.n_cells, shape.n_columns) != (n_cells, n_features):
-        raise ValueError(
-            f"{shape.n_cells} x {shape.n_columns} values for {n_cells} cells in obs and {n_features} genes in var"
+    file: h5py.File
+    layout: Layout
+    foresight: Foresight
+    tables: Mapping[str, tuple[GeneTable, int]]
+    n_cells: int
+
+    def candidates(self, only: str | None) -> tuple[list[Candidate], list[tuple[str, str]]]:
+        """Those that can be read, and the others with the reason."""
+        found: list[Candidate] = []
+        unusable: list[tuple[str, str]] = []
+        totals: Totals | None = None
+        if self.layout.matrices and not self.layout.tenx:
+            totals = _totals(open_frame(self.file, self.layout.obs), self.n_cells)
+        for path, genes_path in self.layout.matrices:
+            if only not in {None, path}:
+                continue
+            try:
+                found.append(self._candidate(path, genes_path, totals))
+            except ValueError as reason:
+                unusable.append((path, str(reason)))
+        return found, unusable
+
+    def _candidate(self, path: str, genes_path: str, totals: Totals | None) -> Candidate:
+        shape = describe(self.file, path, tenx=self.layout.tenx)
+        table, n_features = self.tables[genes_path]
+        if (shape.n_cells, shape.n_columns) != (self.n_cells, n_features):
+            found = f"{shape.n_cells} x {shape.n_columns} values"
+            raise ValueError(f"{found} for {self.n_cells} cells in obs and {n_features} genes in var")
+        return Candidate(
+            path=path,
+            encoding=shape.encoding,
+            dtype=shape.dtype,
+            n_cells=self.n_cells,
+            n_genes=n_features - table.n_other,
+            nnz=shape.nnz,
+            genes_path=genes_path,
+            evidence=weigh(take_sample(self.file, path, shape, self.foresight), totals),
+            chunk_bytes=shape.chunk_bytes,
         )
-    return Candidate(
-        path=path,
-        encoding=shape.encoding,
-        dtype=shape.dtype,
-        n_cells=n_cells,
-        n_genes=n_features - table.n_other,
-        nnz=shape.nnz,
-        genes_path=genes_path,
-        evidence=weigh(take_sample(file, path, shape), totals),
-        chunk_bytes=shape.chunk_bytes,
-    )
 
 
 def _totals(frame: Frame, n_cells: int) -> Totals | None:

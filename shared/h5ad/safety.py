@@ -70,7 +70,7 @@ class _Scan:
 
     def run(self, root: h5g.GroupID) -> None:
         groups: list[tuple[h5g.GroupID, str, int]] = [(root, "", 0)]
-        self.seen.add(h5o.get_info(root).addr)
+        self.seen.add(h5g.get_objinfo(root).objno[0])
         while groups:
             group, path, depth = groups.pop()
             for child, name in self._children(group, path):
@@ -88,12 +88,11 @@ class _Scan:
         group.links.iterate(names.append)
         for raw in names:
             name = f"{path}/{raw.decode('utf-8', 'replace')}"
-            _check_link(group, raw, name)
-            child = h5o.open(group, raw)
-            address = h5o.get_info(child).addr
+            # h5o.get_info would also tell the index's size, and walk every node of it for that.
+            address = _checked_link(group, raw, name)
             if address not in self.seen:
                 self.seen.add(address)
-                yield child, name
+                yield h5o.open(group, raw), name
 
     def _check_depth(self, depth: int, name: str) -> None:
         if depth > self.limits.depth:
@@ -133,12 +132,13 @@ class _Scan:
             )
 
 
-def _check_link(group: h5g.GroupID, raw: bytes, name: str) -> None:
-    kind = group.links.get_info(raw).type
-    if kind == h5l.TYPE_HARD:
-        return
+def _checked_link(group: h5g.GroupID, raw: bytes, name: str) -> int:
+    """The address in this file that a link leads to."""
+    link = group.links.get_info(raw)
+    if link.type == h5l.TYPE_HARD:
+        return int(link.u)
     words = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link to another file"}
-    raise _unsafe(words.get(kind, f"a user-defined link of type {kind}"), name)
+    raise _unsafe(words.get(link.type, f"a user-defined link of type {link.type}"), name)
 
 
 def _check_filters(layout: h5py.h5p.PropDCID, name: str) -> None:

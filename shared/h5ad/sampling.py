@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import h5py
 import numpy as np
 
 from shared.domain.errors import TruncatedFileError
 from shared.domain.verdict import MatrixEncoding
+from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.layouts import Shape
 from shared.h5ad.weighing import Floats, Ints, Sample
 
@@ -28,7 +29,7 @@ def sample_rows(n_cells: int) -> list[int]:
     return sorted({start + step for start in starts for step in range(ROWS_A_PLACE)})
 
 
-def take_sample(file: h5py.File, path: str, shape: Shape) -> Sample:
+def take_sample(file: h5py.File, path: str, shape: Shape, foresight: Foresight) -> Sample:
     """Read a sample of the matrix at ``path``.
 
     Raises:
@@ -42,9 +43,9 @@ def take_sample(file: h5py.File, path: str, shape: Shape) -> Sample:
         case MatrixEncoding.CSR if small:
             return _whole_csr(node, path)
         case MatrixEncoding.CSR:
-            return _csr(node, shape, path)
+            return _csr(node, shape, path, foresight)
         case MatrixEncoding.CSC:
-            return _csc(node, shape, path, small=small)
+            return _csc(node, shape, path, foresight)
 
 
 def _dense(node: h5py.Dataset, shape: Shape, *, small: bool) -> Sample:
@@ -73,40 +74,49 @@ def _whole_csr(node: h5py.Group, path: str) -> Sample:
     return _nonzero(np.asarray(node["data"][()], dtype=np.float64), rows, whole_rows=True)
 
 
-def _csr(node: h5py.Group, shape: Shape, path: str) -> Sample:
-    values, owners = [np.empty(0)], [np.empty(0, np.int64)]
-    for run in _runs(sample_rows(shape.n_cells)):
-        pointers = _pointers(node, path, slice(run.start, run.stop + 1))
-        if pointers[0] < 0 or pointers[-1] > shape.nnz or np.diff(pointers).max() > shape.n_columns:
-            raise _bad_pointers(path)
-        values.append(np.asarray(node["data"][pointers[0] : pointers[-1]], dtype=np.float64))
-        owners.append(np.repeat(np.arange(run.start, run.stop), np.diff(pointers)))
-    found = _nonzero(np.concatenate(values), np.concatenate(owners), whole_rows=True)
-    return found if found.values.size else _loose(node, shape)
+def _csr(node: h5py.Group, shape: Shape, path: str, foresight: Foresight) -> Sample:
+    runs = list(_runs(sample_rows(shape.n_cells)))
+    foresight.expect(node["indptr"], [range(run.start, run.stop + 1) for run in runs])
+    pointers = [_pointers(node, path, slice(run.start, run.stop + 1)) for run in runs]
+    if any(p[0] < 0 or p[-1] > shape.nnz or np.diff(p).max() > shape.n_columns for p in pointers):
+        raise _bad_pointers(path)
+    stored = _values(node["data"], [range(p[0], p[-1]) for p in pointers], foresight)
+    owners = [np.repeat(run, np.diff(p)) for run, p in zip(runs, pointers, strict=True)]
+    found = _nonzero(stored, np.concatenate(owners), whole_rows=True)
+    return found if found.values.size else _loose(node, shape, foresight)
 
 
-def _loose(node: h5py.Group, shape: Shape) -> Sample:
+def _loose(node: h5py.Group, shape: Shape, foresight: Foresight) -> Sample:
     """Values from anywhere, where the sampled rows happen to be empty."""
-    length = min(4096, shape.nnz)
-    starts = sorted({place * (shape.nnz - length) // (PLACES - 1) for place in range(PLACES)})
-    values = np.concatenate([np.asarray(node["data"][start : start + length], dtype=np.float64) for start in starts])
+    values = _values(node["data"], _spread(shape.nnz, 4096), foresight)
     return _nonzero(values, np.zeros(len(values), np.int64), whole_rows=False)
 
 
-def _csc(node: h5py.Group, shape: Shape, path: str, *, small: bool) -> Sample:
-    if small:
-        spans = [(0, shape.nnz)]
-    else:
-        length = 32_768
-        spans = [(place * (shape.nnz - length) // (PLACES - 1), length) for place in range(PLACES)]
-    values = [np.asarray(node["data"][start : start + length], dtype=np.float64) for start, length in spans]
-    rows = [np.asarray(node["indices"][start : start + length], dtype=np.int64) for start, length in spans]
-    owners = np.concatenate(rows)
+def _csc(node: h5py.Group, shape: Shape, path: str, foresight: Foresight) -> Sample:
+    small = shape.nnz <= SMALL_NNZ
+    spans = [range(shape.nnz)] if small else _spread(shape.nnz, 32_768)
+    values, owners = (_values(node[name], spans, foresight) for name in ("data", "indices"))
     if owners.size and not 0 <= owners.min() <= owners.max() < shape.n_cells:
         raise TruncatedFileError(
-            f"row {owners.max()} of {shape.n_cells}", where=path, hint="Write the file anew with adata.write_h5ad()."
+            f"row {owners.max():.0f} of {shape.n_cells}",
+            where=path,
+            hint="Write the file anew with adata.write_h5ad().",
         )
-    return _nonzero(np.concatenate(values), owners, whole_rows=small)
+    return _nonzero(values, owners.astype(np.int64), whole_rows=small)
+
+
+def _spread(size: int, length: int) -> list[range]:
+    """Places all over ``size`` values."""
+    length = min(length, size)
+    starts = sorted({place * (size - length) // (PLACES - 1) for place in range(PLACES)})
+    return [range(start, start + length) for start in starts]
+
+
+def _values(dataset: h5py.Dataset, spans: Sequence[range], foresight: Foresight) -> Floats:
+    """The values of these spans, one after the other."""
+    foresight.expect(dataset, spans)
+    parts = [np.asarray(dataset[span.start : span.stop], dtype=np.float64) for span in spans]
+    return np.concatenate([np.empty(0), *parts])
 
 
 def _pointers(node: h5py.Group, path: str, where: slice) -> Ints:

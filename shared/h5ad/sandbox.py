@@ -19,6 +19,7 @@ import h5py
 
 from shared.domain.errors import CelldropError, TruncatedFileError, UnsafeFileError
 from shared.h5ad import filters
+from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.gathering import gather
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.safety import scan
@@ -55,7 +56,8 @@ def read_facts(source: RangeSource, *, matrix: str | None, limits: InspectionLim
     """
     with RangedFile(source, cache_bytes=_LARGEST_CACHE) as raw, h5py.File(raw, "r") as file:
         scan(file, source.size_bytes, limits)
-        return pack_facts(gather(file, source.size_bytes, matrix=matrix, limits=limits))
+        foresight = Foresight(raw, file.userblock_size)
+        return pack_facts(gather(file, source.size_bytes, foresight, matrix=matrix, limits=limits))
 
 
 class _ParentSource:

@@ -17,9 +17,12 @@ from shared.ports.blobs import BlobStore, ByteRange
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-BLOCK_BYTES = 64 * 1024
+BLOCK_BYTES = 16 * 1024
+MISS_BYTES = 64 * 1024
+"""Read at least, where a block is missing that nobody foresaw."""
 HEAD_BYTES = 256 * 1024
 TAIL_BYTES = 2 * 1024 * 1024
+MISS_BLOCKS = MISS_BYTES // BLOCK_BYTES
 CACHE_BYTES = 64 * 1024 * 1024
 READ_AHEAD_BYTES = 1024 * 1024
 
@@ -151,8 +154,8 @@ class CountingSource:
 class RangedFile(io.RawIOBase):
     """A read-only file object over a source, for ``h5py.File``; always close the h5py file with ``with``.
 
-    Blocks of 64 KiB are cached, at most ``cache_bytes`` of them. The head and the tail, where HDF5 keeps most of what
-    it needs to open an AnnData file, come in one request; misses that follow one another are read ahead.
+    Blocks of 16 KiB are cached, at most ``cache_bytes`` of them. The head and the tail, where HDF5 keeps most of what
+    it needs to open an AnnData file, come in one request; misses bring 64 KiB, and those that follow one another more.
     """
 
     def __init__(self, source: RangeSource, *, cache_bytes: int = CACHE_BYTES) -> None:
@@ -196,11 +199,18 @@ class RangedFile(io.RawIOBase):
         self._position = start + filled
         return filled
 
+    def load(self, spans: Sequence[ByteRange]) -> None:
+        """Have these parts of the file in the cache, as far as it goes; what is missing comes side by side."""
+        cut = [(max(0, span.offset), min(span.offset + span.length, self._size)) for span in spans]
+        wanted = {number for start, stop in cut for number in _blocks_of(start, stop)}
+        self._fetch(sorted(wanted - self._blocks.keys()))
+        self._evict()
+
     def _pieces(self, start: int, stop: int) -> Iterator[memoryview]:
         if stop - start > self._most_blocks * BLOCK_BYTES // 2:
             yield memoryview(self._source.read(ByteRange(start, stop - start)))
             return
-        wanted = range(start // BLOCK_BYTES, -(-stop // BLOCK_BYTES))
+        wanted = _blocks_of(start, stop)
         self._load(wanted)
         for number in wanted:
             offset = number * BLOCK_BYTES
@@ -213,18 +223,21 @@ class RangedFile(io.RawIOBase):
         missing = [number for number in wanted if number not in self._blocks]
         if not missing:
             return
-        last = missing[-1]
-        missing += [number for number in self._ahead(missing[0], last) if number not in self._blocks]
+        around = range(missing[0] // MISS_BLOCKS * MISS_BLOCKS, self._ahead(missing[0], missing[-1]))
+        missing = [number for number in around if number not in self._blocks]
         self._fetch(missing)
         self._next_miss = missing[-1] + 1
+        self._evict()
+
+    def _evict(self) -> None:
         while len(self._blocks) > self._most_blocks:
             self._blocks.popitem(last=False)
 
-    def _ahead(self, first: int, last: int) -> range:
-        """Blocks to take along: twice as many each time that misses follow one another."""
-        self._run = min(self._run * 2, READ_AHEAD_BYTES // BLOCK_BYTES) if first == self._next_miss else 1
-        end = min(last + self._run, -(-self._size // BLOCK_BYTES))
-        return range(last + 1, end)
+    def _ahead(self, first: int, last: int) -> int:
+        """Where to stop: after twice as many blocks each time that misses follow one another."""
+        self._run = min(self._run * 2, READ_AHEAD_BYTES // MISS_BYTES) if first == self._next_miss else 1
+        end = -(-(last + 1) // MISS_BLOCKS) + self._run - 1
+        return min(end * MISS_BLOCKS, -(-self._size // BLOCK_BYTES))
 
     def _prefetch(self) -> None:
         count = -(-self._size // BLOCK_BYTES)
@@ -259,6 +272,10 @@ def whole(data: bytes, span: ByteRange) -> bytes:
             hint="Upload the file again.",
         )
     return data
+
+
+def _blocks_of(start: int, stop: int) -> range:
+    return range(start // BLOCK_BYTES, -(-stop // BLOCK_BYTES))
 
 
 def _runs(numbers: list[int]) -> list[range]:

@@ -12,7 +12,7 @@ import pytest
 
 from shared.settings import REPOSITORY
 from tests.crashes.homes import Home, make_home
-from tests.pipeline.synthetic import genes_of, write_counts
+from tests.pipeline.large_files import genes_of, write_large
 
 pytest.register_assert_rewrite("tests.crashes.ends")
 
@@ -26,7 +26,7 @@ Homes = Callable[..., Home]
 def counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("counts") / "counts.h5ad"
     genes = genes_of(REPOSITORY / "models/pbmc-sorted/1.0.0")
-    write_counts(file, n_cells=N_CELLS, per_cell=300, seed=0, genes=genes)
+    write_large(file, n_cells=N_CELLS, per_cell=300, genes=genes)
     return file
 
 
