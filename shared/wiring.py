@@ -6,8 +6,9 @@ import os
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 from shared.domain.errors import SettingsError
 from shared.domain.plan import Accelerator
@@ -31,9 +32,33 @@ ADHOC_MODELS_BUCKET = "adhoc-models"
 """Embedded: bundles given as a folder, kept by digest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
+class Ports(Protocol):
     """The world, as the services see it."""
+
+    @property
+    def blobs(self) -> BlobStore:
+        """Objects."""
+        ...
+
+    @property
+    def bus(self) -> EventBus:
+        """Messages."""
+        ...
+
+    @property
+    def store(self) -> StatusStore:
+        """Records."""
+        ...
+
+    @property
+    def jobs(self) -> JobRunner:
+        """Executions."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MadePorts:
+    """Ports that are there."""
 
     blobs: BlobStore
     bus: EventBus
@@ -45,7 +70,7 @@ class Ports:
 class LocalPorts:
     """The embedded world: the same ports, and what only an embedding process can do with them."""
 
-    ports: Ports
+    ports: MadePorts
     bus: InProcessBus
     runner: SubprocessJobRunner
 
@@ -99,34 +124,58 @@ def build_ports(settings: Settings) -> Ports:
         case Backend.LOCAL:
             return build_local(settings).ports
         case Backend.GCP:
-            return build_gcp(settings)
+            return CloudPorts(settings)
         case _:
             assert_never(settings.backend)
 
 
-def build_gcp(settings: Settings) -> Ports:
-    """Google Cloud, or the emulators that the environment names; a client is made when it is first needed.
+class CloudPorts:
+    """Google Cloud, or the emulators that the environment names; what a process does not ask for is not loaded.
 
-    Raises:
-        SettingsError: The project is neither set nor told by the credentials.
+    Each port raises SettingsError where there are no credentials, or no project is set or told by them.
     """
-    from shared.adapters.gcp.blobs import CloudBlobStore  # noqa: PLC0415  # adapters load only where chosen
-    from shared.adapters.gcp.bus import PubSubBus  # noqa: PLC0415
-    from shared.adapters.gcp.bus import connect as connect_bus  # noqa: PLC0415
-    from shared.adapters.gcp.clients import default_project, firestore_client, storage_client  # noqa: PLC0415
-    from shared.adapters.gcp.jobs import CloudRunJobRunner  # noqa: PLC0415
-    from shared.adapters.gcp.jobs import connect as connect_run  # noqa: PLC0415
-    from shared.adapters.gcp.status import FirestoreStatusStore  # noqa: PLC0415
 
-    project = settings.project or default_project()
-    topics = {Topic.JOBS: settings.jobs_topic, Topic.EVENTS: settings.events_topic}
-    jobs = {Accelerator.CPU: settings.cpu_job, Accelerator.GPU: settings.gpu_job}
-    return Ports(
-        CloudBlobStore(storage_client(project)),
-        PubSubBus(connect_bus, topics, project),
-        FirestoreStatusStore(firestore_client(project, settings.firestore_database)),
-        CloudRunJobRunner(lambda: connect_run(settings.run_endpoint), jobs, project, settings.region),
-    )
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        """Cloud Storage."""
+        from shared.adapters.gcp.blobs import CloudBlobStore  # noqa: PLC0415  # adapters load only where chosen
+        from shared.adapters.gcp.clients import storage_client  # noqa: PLC0415
+
+        return CloudBlobStore(storage_client(self._project))
+
+    @cached_property
+    def bus(self) -> EventBus:
+        """Pub/Sub."""
+        from shared.adapters.gcp.bus import PubSubBus, connect  # noqa: PLC0415
+
+        topics = {Topic.JOBS: self._settings.jobs_topic, Topic.EVENTS: self._settings.events_topic}
+        return PubSubBus(connect, topics, self._project)
+
+    @cached_property
+    def store(self) -> StatusStore:
+        """Firestore."""
+        from shared.adapters.gcp.clients import firestore_client  # noqa: PLC0415
+        from shared.adapters.gcp.status import FirestoreStatusStore  # noqa: PLC0415
+
+        return FirestoreStatusStore(firestore_client(self._project, self._settings.firestore_database))
+
+    @cached_property
+    def jobs(self) -> JobRunner:
+        """Cloud Run Jobs."""
+        from shared.adapters.gcp.jobs import CloudRunJobRunner, connect  # noqa: PLC0415
+
+        names = {Accelerator.CPU: self._settings.cpu_job, Accelerator.GPU: self._settings.gpu_job}
+        endpoint = self._settings.run_endpoint
+        return CloudRunJobRunner(lambda: connect(endpoint), names, self._project, self._settings.region)
+
+    @cached_property
+    def _project(self) -> str:
+        from shared.adapters.gcp.clients import default_project  # noqa: PLC0415
+
+        return self._settings.project or default_project()
 
 
 def build_push_check(settings: Settings) -> CheckCaller:
@@ -191,7 +240,7 @@ def build_local(settings: Settings) -> LocalPorts:
         settings.local_parallel,
         settings.local_retries,
     )
-    return LocalPorts(Ports(blobs, bus, store, runner), bus, runner)
+    return LocalPorts(MadePorts(blobs, bus, store, runner), bus, runner)
 
 
 def task_variables(settings: Settings) -> dict[str, str]:

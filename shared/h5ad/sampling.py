@@ -53,9 +53,9 @@ def _dense(node: h5py.Dataset, shape: Shape, *, small: bool) -> Sample:
     values, owners = [np.empty(0)], [np.empty(0, np.int64)]
     for run in _runs(rows):
         block = np.asarray(node[run.start : run.stop], dtype=np.float64)
-        places = np.nonzero(block)
-        values.append(block[places])
-        owners.append(places[0] + run.start)
+        places = np.flatnonzero(block)
+        values.append(block.ravel()[places])
+        owners.append(places // shape.n_columns + run.start)
     return Sample(np.concatenate(values), np.concatenate(owners), whole_rows=True)
 
 
@@ -137,7 +137,7 @@ def _bad_pointers(path: str) -> TruncatedFileError:
 
 def _nonzero(values: Floats, rows: Ints, *, whole_rows: bool) -> Sample:
     keep = values != 0
-    return Sample(values[keep], rows[keep], whole_rows)
+    return Sample(values, rows, whole_rows) if keep.all() else Sample(values[keep], rows[keep], whole_rows)
 
 
 def _runs(rows: list[int]) -> Iterator[range]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -21,3 +22,15 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
     code = f"import sys, cli.main; print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_who_keeps_no_objects_loads_no_client_of_cloud_storage() -> None:
+    code = (
+        "import sys; from functions.dispatch.dependencies import dispatch_service; dispatch_service(); "
+        "print('google.cloud.firestore' in sys.modules, 'google.cloud.storage' in sys.modules)"
+    )
+    emulator = {"FIRESTORE_EMULATOR_HOST": "127.0.0.1:1", "CELLDROP_BACKEND": "gcp", "CELLDROP_PROJECT": "p"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **emulator}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "True False"

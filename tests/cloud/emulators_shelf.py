@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import secrets
 import threading
 from collections.abc import Iterator
@@ -81,7 +82,7 @@ class Shelf:
     ) -> Resource:
         """Make an object of whole bytes."""
         self.check(bucket, description["name"], if_generation)
-        actual = base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()
+        actual = _base64(google_crc32c.value(data).to_bytes(4, "big"))
         if crc32c not in {None, actual}:
             raise RefusedError(HTTPStatus.BAD_REQUEST)
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -93,6 +94,8 @@ class Shelf:
             "metageneration": "1",
             "size": str(len(data)),
             "crc32c": actual,
+            "md5Hash": _base64(hashlib.md5(data, usedforsecurity=False).digest()),
+            "timeCreated": now,
             "updated": now,
             **{key: description[key] for key in WRITABLE if description.get(key)},
         }
@@ -150,3 +153,7 @@ class Shelf:
     def _check_bucket(self, bucket: str) -> None:
         if bucket not in self.buckets:
             raise RefusedError(HTTPStatus.NOT_FOUND)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -20,7 +20,7 @@ PAGE = 3
 """Objects in one page of a list: few, so that tests turn pages."""
 
 _OBJECT = re.compile(r"(?:/download)?/storage/v1/b/([^/]+)/o/([^/]+)")
-_OBJECTS = re.compile(r"(?:/upload)?/storage/v1/b/([^/]+)/o")
+_OBJECTS = re.compile(r"(?:(?:/resumable)?/upload)?/storage/v1/b/([^/]+)/o")
 _SPAN = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 _JSON = {"Content-Type": "application/json"}
@@ -251,12 +251,16 @@ def _words(status: int) -> bytes:
 
 
 def _parts(body: bytes, content_type: str) -> tuple[Resource, bytes]:
-    """The two parts of a multipart/related body: the description and the bytes."""
-    boundary = content_type.partition("boundary=")[2].strip('"').encode()
-    _, first, second, _ = body.split(b"--" + boundary)
-    (_, description), (head, data) = (part.split(b"\r\n\r\n", maxsplit=1) for part in (first, second))
-    kind = head.decode().partition("content-type: ")[2].strip()
-    return {"contentType": kind, **json.loads(description)}, data[: -len(b"\r\n")]
+    """The two parts of a multipart/related body: the description and the bytes.
+
+    Lines end with CR LF, but for those of gcloud, which end with LF alone.
+    """
+    boundary = b"--" + content_type.partition("boundary=")[2].strip("\"'").encode()
+    end = b"\r\n" if body.startswith(boundary + b"\r\n") else b"\n"
+    _, first, second, _ = body.split(boundary)
+    (_, description), (head, data) = (part.split(2 * end, maxsplit=1) for part in (first, second))
+    kind = head.decode().lower().partition("content-type: ")[2].splitlines()[0].strip()
+    return {"contentType": kind, **json.loads(description)}, data.removesuffix(end)
 
 
 def _spoiled(shelf: Shelf) -> Resource:

@@ -23,16 +23,27 @@ from types import TracebackType
 from typing import Self
 
 from google.api_core.exceptions import AlreadyExists, NotFound
-from google.pubsub_v1 import PublisherClient, PushConfig, ReceivedMessage, RetryPolicy, SubscriberClient, Subscription
+from google.pubsub_v1 import (
+    DeadLetterPolicy,
+    PublisherClient,
+    PushConfig,
+    ReceivedMessage,
+    RetryPolicy,
+    SubscriberClient,
+    Subscription,
+)
 
 from tests.cloud.cloud_run import CloudRun
 from tests.cloud.cloud_run_executions import JobSpec
 from tests.cloud.local_cloud_programs import Program, free_port, listens
 from tests.cloud.notifier import Mode, Notifier
+from tests.fakes.calls import Hook, nothing
 
 ROOT = Path(__file__).resolve().parents[2]
 TASK = (sys.executable, "-m", "jobs.inference.main")
 PATIENCE_S = 60.0
+MOST_DELIVERIES = 5
+"""Before a message is dead: as few as Pub/Sub allows, so that nobody waits long here."""
 
 _log = logging.getLogger(__name__)
 
@@ -75,8 +86,8 @@ class Function:
 
 
 FUNCTIONS = (
-    Function("ingest", ROOT / "functions" / "ingest" / "main.py", "cloudevent"),
-    Function("dispatch", ROOT / "functions" / "dispatch" / "main.py", "cloudevent"),
+    Function("ingest", ROOT / "functions" / "ingest" / "main.py", "http"),
+    Function("dispatch", ROOT / "functions" / "dispatch" / "main.py", "http"),
     Function("reconcile", ROOT / "functions" / "reconcile" / "main.py", "http"),
     Function("status", ROOT / "functions" / "status" / "main.py", "http"),
 )
@@ -121,6 +132,10 @@ class Deployment:
         """Every topic."""
         return (self.jobs_topic, self.events_topic, self.requests_topic)
 
+    def dead(self, topic: str) -> str:
+        """Where the messages of a topic go that were delivered too often."""
+        return f"{topic}-dead"
+
     @property
     def settings(self) -> dict[str, str]:
         """The variables by which functions and tasks find it all."""
@@ -148,13 +163,15 @@ class LocalCloud:
 
     Args:
         logs: A folder for the output of every function and task.
+        hook: Hears of every call of the Cloud Run API, as ``CloudRun`` tells.
 
     Attributes:
         programs: The running functions, by name.
     """
 
-    def __init__(self, emulators: Emulators, deployment: Deployment, logs: Path) -> None:
+    def __init__(self, emulators: Emulators, deployment: Deployment, logs: Path, hook: Hook = nothing) -> None:
         self.deployment = deployment
+        self._hook = hook
         self._emulators = emulators
         self._logs = logs
         self.programs: dict[str, Program] = {}
@@ -179,7 +196,14 @@ class LocalCloud:
 
     def outcomes(self) -> list[ReceivedMessage]:
         """Wait for outcome events, and take those that are there."""
-        name = SubscriberClient.subscription_path(self.deployment.project, self.deployment.events_topic)
+        return self._taken(self.deployment.events_topic)
+
+    def dead_letters(self, topic: str) -> list[ReceivedMessage]:
+        """Wait for messages that nobody would take, and take those that are there."""
+        return self._taken(self.deployment.dead(topic))
+
+    def _taken(self, subscription: str) -> list[ReceivedMessage]:
+        name = SubscriberClient.subscription_path(self.deployment.project, subscription)
         found = self._subscriber.pull(subscription=name, max_messages=100, timeout=PATIENCE_S).received_messages
         if found:
             self._subscriber.acknowledge(subscription=name, ack_ids=[one.ack_id for one in found])
@@ -221,23 +245,33 @@ class LocalCloud:
         self._publisher = self._stack.enter_context(PublisherClient())
         self._subscriber = self._stack.enter_context(SubscriberClient())
         for topic in self.deployment.topics:
-            with suppress(AlreadyExists):
-                self._publisher.create_topic(name=PublisherClient.topic_path(self.deployment.project, topic))
+            for name in (self.deployment.dead(topic), topic):
+                with suppress(AlreadyExists):
+                    self._publisher.create_topic(name=self._topic(name))
+            self._make_subscription(Subscription(topic=self._topic(self.deployment.dead(topic))))
         self._subscribe(self.deployment.events_topic)
 
+    def _topic(self, name: str) -> str:
+        return PublisherClient.topic_path(self.deployment.project, name)
+
     def _subscribe(self, topic: str, endpoint: str = "") -> None:
-        """A subscription of the topic's name; pushed where there is an endpoint."""
-        project = self.deployment.project
-        name = SubscriberClient.subscription_path(project, topic)
-        with suppress(NotFound):
-            self._subscriber.delete_subscription(subscription=name)
+        """Pushed where there is an endpoint."""
         subscription = Subscription(
-            name=name,
-            topic=PublisherClient.topic_path(project, topic),
+            topic=self._topic(topic),
             push_config=PushConfig(push_endpoint=endpoint),
             ack_deadline_seconds=60,
             retry_policy=RetryPolicy(minimum_backoff=timedelta(seconds=1), maximum_backoff=timedelta(seconds=10)),
+            dead_letter_policy=DeadLetterPolicy(
+                dead_letter_topic=self._topic(self.deployment.dead(topic)), max_delivery_attempts=MOST_DELIVERIES
+            ),
         )
+        self._make_subscription(subscription)
+
+    def _make_subscription(self, subscription: Subscription) -> None:
+        """A new one, by the name of its topic."""
+        subscription.name = subscription.topic.replace("/topics/", "/subscriptions/")
+        with suppress(NotFound):
+            self._subscriber.delete_subscription(subscription=subscription.name)
         self._subscriber.create_subscription(subscription)
 
     def _cloud_run(self, env: dict[str, str]) -> CloudRun:
@@ -245,7 +279,7 @@ class LocalCloud:
         threads = max(1, (os.cpu_count() or 1) // parallelism)
         task_env = {**env, "CELLDROP_DIE_WITH_PARENT": "1", "OMP_NUM_THREADS": str(threads)}
         job = JobSpec(self.deployment.cpu_job, self.deployment.task, task_env, parallelism=parallelism)
-        return CloudRun([job], self._logs / "tasks")
+        return CloudRun([job], self._logs / "tasks", self._hook)
 
     def _start_functions(self, env: dict[str, str]) -> None:
         for function in self.deployment.functions:

@@ -20,7 +20,7 @@ from shared.domain.submission import EntryKind, State, Submission
 from shared.ports.blobs import BlobStore
 from shared.ports.status import StatusStore
 from shared.settings import Settings
-from shared.wiring import LocalLayout, Ports, build_ports
+from shared.wiring import LocalLayout, MadePorts, build_local
 from tests.crashes.stand_in import ROWS_NAME
 
 LATER = owed.SWEEP_DELAY + timedelta(minutes=1)
@@ -30,7 +30,7 @@ def check_orders(settings: Settings, orders: Collection[str]) -> list[Submission
     """As ``check_ends``, for the stand-in's results: each order once, each of its rows once, from one execution."""
     records = check_ends(settings)
     assert sorted(str(record.rerun_token) for record in records) == sorted(orders)
-    blobs = build_ports(settings).blobs
+    blobs = build_local(settings).ports.blobs
     for record in records:
         _check_rows(blobs, record)
     return records
@@ -42,7 +42,7 @@ def check_ends(settings: Settings) -> list[Submission]:
     Returns:
         The records as they ended.
     """
-    ports = build_ports(settings)
+    ports = build_local(settings).ports
     records = [stored.value for stored in ports.store.find(limit=10_000)]
     told = events_told(LocalLayout(settings.home).events)
     for record in records:
@@ -65,7 +65,7 @@ def events_told(events: Path) -> dict[str, list[dict[str, Any]]]:
     return told
 
 
-def sweep_later(settings: Settings, ports: Ports) -> None:
+def sweep_later(settings: Settings, ports: MadePorts) -> None:
     """A pass of reconcile a quarter of an hour on, after which nothing is owed."""
 
     def clock() -> datetime:

@@ -10,7 +10,7 @@ import pytest
 from shared.domain.errors import BlobNotFoundError, PreconditionFailedError
 from shared.domain.submission import ObjectRef, Topic
 from shared.ports.events import Message
-from shared.wiring import Ports
+from shared.wiring import MadePorts
 from tests.contracts.records_made import plain
 from tests.crashes.watched import watched_ports
 from tests.fakes.blobs import MemoryBlobStore
@@ -26,7 +26,7 @@ class World:
         self.blobs = MemoryBlobStore()
         self.bus = MemoryBus()
         store = MemoryStatusStore(SettableClock())
-        self.ports = watched_ports(Ports(self.blobs, self.bus, store, RecordedJobRunner()), self.heard.append)
+        self.ports = watched_ports(MadePorts(self.blobs, self.bus, store, RecordedJobRunner()), self.heard.append)
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from shared.ports.blobs import BlobStore
 from shared.ports.events import EventBus
 from shared.ports.jobs import JobRunner
 from shared.ports.status import StatusStore
-from shared.wiring import Ports
+from shared.wiring import MadePorts, Ports
 from tests.fakes.calls import Hook
 
 
-def watched_ports(ports: Ports, hook: Hook) -> Ports:
+def watched_ports(ports: Ports, hook: Hook) -> MadePorts:
     """The same ports in the vocabulary of ``tests.fakes.calls``: ``status.replace``, ``status.replace.done``."""
-    return Ports(
+    return MadePorts(
         blobs=cast("BlobStore", Watched(ports.blobs, "blobs", hook)),
         bus=cast("EventBus", Watched(ports.bus, "bus", hook)),
         store=cast("StatusStore", Watched(ports.store, "status", hook)),

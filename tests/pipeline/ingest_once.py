@@ -13,7 +13,7 @@ from shared.adapters.local.blobs import DirectoryBlobStore
 from shared.domain.errors import BlobNotFoundError
 from shared.h5ad.inspection import warm_up
 from shared.settings import load_settings
-from shared.wiring import Ports
+from shared.wiring import MadePorts
 from tests.fakes.bus import MemoryBus
 from tests.fakes.clock import SettableClock
 from tests.fakes.counted import CountedBlobStore
@@ -26,7 +26,7 @@ def main(file: Path, latency_s: float) -> None:
     settings = load_settings(inbox_bucket="inbox", default_model="pbmc-sorted")
     roots = {"inbox": file.parent.resolve(), "models": settings.models_dir.resolve()}
     blobs = CountedBlobStore(DirectoryBlobStore(roots, frozenset(roots)), latency_s)
-    ports = Ports(blobs, MemoryBus(), MemoryStatusStore(SettableClock()), RecordedJobRunner())
+    ports = MadePorts(blobs, MemoryBus(), MemoryStatusStore(SettableClock()), RecordedJobRunner())
     ingest = build_ingest(settings, ports)
     event = StorageObject(
         bucket="inbox", name=file.name, generation=blobs.inner.stat("inbox", file.name).ref.generation

@@ -36,7 +36,7 @@ from shared.domain.verdict import (
     Verdict,
 )
 from shared.updates import update
-from shared.wiring import Ports
+from shared.wiring import MadePorts
 from tests.fakes.blobs import MemoryBlobStore
 from tests.fakes.bus import MemoryBus
 from tests.fakes.clock import SettableClock
@@ -101,7 +101,7 @@ class World:
         self.bus = MemoryBus()
         self.jobs = RecordedJobRunner()
         self.time = Sleep()
-        built = service_over(Ports(self.blobs, self.bus, self.store, self.jobs))
+        built = service_over(MadePorts(self.blobs, self.bus, self.store, self.jobs))
         self.service: StatusService = replace(built, sleep=self.time.sleep, clock=self.time.clock)
 
     @property
