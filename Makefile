@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help setup run test test-fast test-exhaustive cloud-demo simulate check format oracle docs clean
+.PHONY: help setup run test test-fast test-exhaustive test-system cloud-demo simulate check format oracle docs clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -26,6 +26,9 @@ test-fast: setup ## without the slow ones
 
 test-exhaustive: setup ## every crash point, and every pair of them: an hour
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m exhaustive
+
+test-system: setup ## the pipeline that is deployed in a real project (docs/how-to/test-a-deployment.md)
+	$(BIN)/python -m pytest -m system
 
 cloud-demo: setup ## the deployed pipeline on this machine: emulators, functions, a real file dropped in a bucket (FILE=…)
 	@$(BIN)/python -m tests.cloud.local_cloud_demo $(FILE)

@@ -14,6 +14,8 @@ settings.load_profile("patient")
 
 # Whoever imports them first, and that need not be a test of theirs.
 pytest.register_assert_rewrite(
+    "tests.cloud.pipeline_cloud",
+    "tests.cloud.pipeline_contract",
     "tests.contracts.blob_contract",
     "tests.contracts.blob_machine",
     "tests.contracts.bus_contract",

@@ -1,0 +1,105 @@
+"""What every deployed pipeline does, on this machine or in a project: a drop, a request, a refusal, a cancellation."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from tests.cloud.local_cloud import ROOT
+from tests.cloud.pipeline_cloud import Cloud
+
+PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
+LARGER = "h5ad/zheng_sorted_pbmc_train.h5ad"
+MODEL = "pbmc-sorted-765"
+SAME_BYTES = ("annotations.parquet", "annotations.csv.gz", "scores.parquet", "annotated.h5ad")
+
+
+class PipelineContract:
+    """Fixture to give: ``cloud``, one for all of these tests."""
+
+    def test_a_drop_comes_out_as_the_same_bytes_as_embedded(self, cloud: Cloud, data_dir: Path, tmp_path: Path) -> None:
+        name = cloud.drop("pbmc3k.h5ad", (data_dir / PBMC).read_bytes(), tasks="3", scores="full", model=MODEL)
+        outcome = cloud.end_of(name)
+        assert outcome["state"] == "SUCCEEDED"
+        embedded = _embedded(data_dir / PBMC, tmp_path)
+        for file in SAME_BYTES:
+            assert cloud.result(outcome, file) == (embedded / file).read_bytes(), file
+        assert pq.read_table(io.BytesIO(cloud.result(outcome, "annotations.parquet"))).num_rows == 2700
+        _all_agree(cloud, outcome)
+
+    def test_a_request_is_answered_to_who_asked(self, cloud: Cloud, data_dir: Path) -> None:
+        name = cloud.drop("folder/for-a-request.h5ad", (data_dir / PBMC).read_bytes(), model=MODEL)
+        cloud.end_of(name)
+        order = {"correlation_id": cloud.at.folder, "source": "lims"}
+        cloud.ask(cloud.request(name, **order, options={"top_k": "2", "model": MODEL}))
+        event = cloud.event_where(
+            lambda event: (
+                any(who["correlation_id"] == cloud.at.folder for who in event["data"]["requesters"])
+                and event["type"] == "celldrop.submission.succeeded.v1"
+            )
+        )
+        assert event["data"]["requesters"] == [order]
+
+    def test_a_request_of_a_later_version_is_a_dead_letter_and_a_malformed_one_is_not(self, cloud: Cloud) -> None:
+        mark = cloud.at.folder
+        cloud.ask(f"no request, {mark}".encode())
+        cloud.ask({**cloud.request("x.h5ad", source=mark), "schema_version": 99})
+        dead = json.loads(cloud.dead_request_where(lambda data: mark.encode() in data))
+        assert dead["schema_version"] == 99
+        assert [data for data in cloud.dead_requests() if mark.encode() in data and b"no request" in data] == []
+
+    def test_a_file_that_cannot_be_used_is_rejected_with_its_reason(self, cloud: Cloud) -> None:
+        outcome = cloud.end_of(cloud.drop("notes.h5ad", b"these are notes, not cells\n" * 100, model=MODEL))
+        assert (outcome["state"], outcome["code"]) == ("REJECTED", "NOT_HDF5")
+        assert cloud.http(f"v1/submissions/{outcome['submission_id']}")["state"] == "REJECTED"
+
+    def test_the_command_line_submits_watches_and_cancels(self, cloud: Cloud, data_dir: Path) -> None:
+        submitted = cloud.celldrop("submit", data_dir / PBMC, "--json", "--set", "map=off", "--model", MODEL)
+        assert submitted.status == 0, submitted.stderr
+        submission_id = submitted.json["submission_id"]
+        watched = cloud.celldrop("watch", submission_id, "--json")
+        assert (watched.status, watched.json["state"]) == (0, "SUCCEEDED"), watched.stderr
+        other = cloud.celldrop("submit", data_dir / PBMC, "--json", "--model", MODEL).json["submission_id"]
+        cloud.event_where(lambda event: bool(event["subject"] == other))
+        cancelled = cloud.celldrop("cancel", other, "--json")
+        assert (cancelled.status, cancelled.json["state"]) == (0, "CANCELLED"), cancelled.stderr
+        name = cloud.http(f"v1/submissions/{other}")["source"]["name"]
+        assert cloud.end_of(name)["state"] == "CANCELLED"
+
+
+class GcloudContract:
+    """Fixture to give: ``cloud``, whose storage takes gcloud's own form of uploads."""
+
+    def test_gcloud_storage_cp_fires_the_pipeline(self, cloud: Cloud, data_dir: Path) -> None:
+        small = cloud.gcloud_drop(data_dir / PBMC, model=MODEL, tasks="2")
+        large = cloud.gcloud_drop(data_dir / LARGER, model=MODEL, map="off")
+        ends = [cloud.end_of(name) for name in (small, large)]
+        assert [end["state"] for end in ends] == ["SUCCEEDED", "SUCCEEDED"]
+        assert [end["summary"]["n_cells"] for end in ends] == [2700, 9644]
+        _all_agree(cloud, ends[0])
+
+
+def _embedded(file: Path, tmp_path: Path) -> Path:
+    env = {**os.environ, "CELLDROP_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "cli.main", "run", str(file), "--json", "--set", "scores=full", "--model", MODEL]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    return Path(json.loads(done.stdout)["results"])
+
+
+def _all_agree(cloud: Cloud, outcome: dict[str, Any]) -> None:
+    """The command line, which asks Firestore, HTTP and the event tell the same."""
+    told = cloud.celldrop("status", outcome["submission_id"], "--json").json
+    seen = cloud.http(f"v1/submissions/{outcome['submission_id']}")
+    assert told["state"] == seen["state"] == outcome["state"]
+    assert told["results"] == f"gs://{outcome['result_bucket']}/{outcome['result_prefix']}"
+    files = {file.rpartition("/")[2] for file in told["files"]}
+    assert files >= {"annotations.parquet", "annotated.h5ad", "report.html", "manifest.json"}
+    assert [entry["state"] for entry in told["history"]] == [entry["state"] for entry in seen["history"]]
+    assert [entry["state"] for entry in told["history"]][-1] == "SUCCEEDED"
