@@ -18,6 +18,7 @@ from cli.options import (
     finish,
     settings_for,
 )
+from cli.shards import shards
 
 app = typer.Typer(
     help="Drop an AnnData file, get its cells annotated.",
@@ -27,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(models, name="models")
+app.add_typer(shards, name="shards")
 
 
 @app.command()

@@ -6,12 +6,13 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from shared.domain.submission import Submission, TaskRecord
+from shared.domain.submission import Receipt, Submission, TaskRecord
 from shared.domain.verdict import Verdict
 from shared.ports.status import HistoryEntry
 
 _SUBMISSION: TypeAdapter[Submission] = TypeAdapter(Submission)
 _TASK: TypeAdapter[TaskRecord] = TypeAdapter(TaskRecord)
+_RECEIPT: TypeAdapter[Receipt] = TypeAdapter(Receipt)
 _HISTORY: TypeAdapter[HistoryEntry] = TypeAdapter(HistoryEntry)
 _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 
@@ -38,6 +39,17 @@ def task_document(task: TaskRecord) -> Document:
 def task_from(document: Document) -> TaskRecord:
     """A task from its fields."""
     return _TASK.validate_python(document, strict=False)
+
+
+def receipt_document(receipt: Receipt) -> Document:
+    """JSON-able fields of a receipt."""
+    document: Document = _RECEIPT.dump_python(receipt, mode="json")
+    return document
+
+
+def receipt_from(document: Document) -> Receipt:
+    """A receipt from its fields."""
+    return _RECEIPT.validate_python(document, strict=False)
 
 
 def history_document(entry: HistoryEntry) -> Document:

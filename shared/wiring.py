@@ -31,6 +31,9 @@ FILES_BUCKET = "files"
 ADHOC_MODELS_BUCKET = "adhoc-models"
 """Embedded: bundles given as a folder, kept by digest."""
 
+WORK, RESULTS = "work", "results"
+"""The buckets of ``build_desk`` that are written."""
+
 
 class Ports(Protocol):
     """The world, as the services see it."""
@@ -212,6 +215,11 @@ def _token_check(audience: str, accounts: str, whose: str) -> CheckCaller:
 def build_files(settings: Settings) -> BlobStore:
     """This machine's files and bundles, to be read where they lie; nothing is written or made."""
     return _directories({FILES_BUCKET: Path("/"), settings.models_bucket: settings.models_dir.resolve()})
+
+
+def build_desk(work: Path, results: Path) -> BlobStore:
+    """This machine's files, read where they lie, and two folders as the buckets WORK and RESULTS."""
+    return _directories({FILES_BUCKET: Path("/"), WORK: work, RESULTS: results}, WORK, RESULTS)
 
 
 def build_local(settings: Settings) -> LocalPorts:

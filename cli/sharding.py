@@ -1,0 +1,205 @@
+"""One file in three steps, each a process that is handed files: how workflow engines run what the cloud runs.
+
+``plan`` judges the file and cuts it, ``annotate`` computes one shard, ``gather`` merges. They are ingest's verdict,
+dispatch's plan and the task's own computation; only the protocol around them is left to the engine.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cli.catalogue import bundle_folder
+from cli.console import Exit, Output
+from cli.embedded import drop_of_file
+from functions.dispatch.services import plan_of
+from functions.ingest.data_manager import Validator
+from shared.bundle import CARD_NAME, ModelCard, parse_card
+from shared.domain.admission import Request
+from shared.domain.errors import (
+    BlobNotFoundError,
+    InputChangedError,
+    InputNotFoundError,
+    InvalidMessageError,
+    InvalidOptionError,
+    ModelNotFoundError,
+)
+from shared.domain.options import parse_options
+from shared.domain.plan import Accelerator
+from shared.domain.submission import Failure, ModelRef, ObjectRef, State, Submission
+from shared.domain.verdict import Verdict
+from shared.ports.blobs import BlobStore
+from shared.records import receipt_document, receipt_from, submission_document, submission_from
+from shared.settings import Settings
+from shared.wiring import FILES_BUCKET, RESULTS, WORK, build_desk
+
+if TYPE_CHECKING:
+    from jobs.inference.computing import Annotation
+
+SCHEMA_VERSION = 1
+RECEIPT_SUFFIX = ".receipt.json"
+"""After the name of the part that it vouches for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The files that the engine brings to every step.
+
+    Attributes:
+        plan: Written by the first step.
+        model: The folder of a bundle.
+    """
+
+    plan: Path
+    file: Path
+    model: Path
+
+
+def plan_shards(settings: Settings, given: Given, options: Mapping[str, str], output: Output) -> Exit:
+    """Judge a file for a model and write the plan, how it is cut; the option ``tasks`` asks for so many shards.
+
+    Raises:
+        CelldropError: The file or the request cannot be used.
+    """
+    asked = parse_options(options)
+    card, ref = _model(given.model)
+    with tempfile.TemporaryDirectory() as nothing:
+        blobs = build_desk(Path(nothing), Path(nothing))
+        source = drop_of_file(blobs, given.file, {}).source
+        validator = Validator(blobs, settings.max_input_bytes, settings.max_cells)
+        verdict = validator(source, card, asked.matrix)
+    if not verdict.accepted:
+        return _refuse(verdict, output)
+    # Of the same content in another folder, or on another day, the same plan is made.
+    request = Request(ObjectRef("workflow", given.file.name, verdict.size_bytes), dict(options))
+    record = Submission(request.id, request.source, dict(options), State.RUNNING, model=ref, verdict=verdict)
+    record = replace(record, plan=plan_of(record, settings.rates))
+    assert record.plan is not None
+    given.plan.write_text(json.dumps({"schema_version": SCHEMA_VERSION, "record": submission_document(record)}))
+    output.result({"shards": record.plan.n_tasks, "cells": record.plan.n_cells, "plan": str(given.plan)})
+    output.say(f"{record.plan.n_cells:,} cells in {record.plan.n_tasks} shards: {given.plan}")
+    return Exit.DONE
+
+
+def annotate_shard(given: Given, index: int, part: Path, accelerator: Accelerator, output: Output) -> Exit:
+    """Compute one shard of a plan into a part, and the receipt beside it.
+
+    Raises:
+        CelldropError: The file or the model is not the one that was planned for, or cannot be used after all.
+    """
+    with tempfile.TemporaryDirectory(dir=part.resolve().parent) as work:
+        blobs = build_desk(Path(work), Path(work))
+        record = _at_hand(blobs, given)
+        assert record.plan is not None
+        if not 0 <= index < record.plan.n_tasks:
+            raise InvalidOptionError(
+                f"shard {index}", expected=f"0 to {record.plan.n_tasks - 1}", where=str(given.plan)
+            )
+        receipt = _annotation(blobs, accelerator).annotate(record, record.plan.rows_of(index), part.name, _beat)
+        (Path(work) / part.name).rename(part)
+    _receipt_of(part).write_text(json.dumps(receipt_document(receipt)))
+    output.result({"part": str(part), "cells": len(receipt.rows)})
+    output.say(f"{len(receipt.rows):,} cells: {part}")
+    return Exit.DONE
+
+
+def gather_shards(given: Given, parts: Sequence[Path], folder: Path, output: Output) -> Exit:
+    """Merge the parts of a plan, in whatever order they come, into a folder of results.
+
+    Raises:
+        CorruptBlobError: A part is not what its receipt says.
+        CelldropError: As above.
+    """
+    with tempfile.TemporaryDirectory() as work:
+        blobs = build_desk(Path(work), folder.resolve())
+        record = _at_hand(blobs, given)
+        receipts = [replace(receipt_from(_read(_receipt_of(part))), part=_ref(blobs, part)) for part in parts]
+        result = _annotation(blobs, Accelerator.CPU).merge(record, receipts, "", lambda: None)
+    output.result({"results": str(folder), "summary": dict(result.summary)})
+    output.say(f"{result.summary.get('n_cells', 0):,} cells: {folder / 'report.html'}")
+    return Exit.DONE
+
+
+def _annotation(blobs: BlobStore, accelerator: Accelerator) -> Annotation:
+    from jobs.inference.computing import Annotation
+    from jobs.inference.data_manager import InferenceData
+
+    return Annotation(InferenceData(blobs, WORK, RESULTS), accelerator)
+
+
+def _beat(_rows_done: int) -> None:
+    """Whoever waits is the engine."""
+
+
+def _refuse(verdict: Verdict, output: Output) -> Exit:
+    reason = verdict.refusals[0]
+    failure = Failure(reason.code, reason.message, reason.hint)
+    output.result({"code": failure.code, "message": failure.message, "hint": failure.hint})
+    output.say(f"{failure.code}: {failure.message} {failure.hint}", style="bold red")
+    return Exit.REFUSED
+
+
+def _planned(plan_file: Path) -> Submission:
+    document = _read(plan_file)
+    if document.get("schema_version") != SCHEMA_VERSION:
+        raise InvalidMessageError(
+            f"a plan of version {document.get('schema_version')}",
+            expected=f"{SCHEMA_VERSION}",
+            where=str(plan_file),
+            hint="Plan, annotate and gather with one version of celldrop.",
+        )
+    return submission_from(document["record"])
+
+
+def _at_hand(blobs: BlobStore, given: Given) -> Submission:
+    """The plan's record with file and model where they are now; engines bring them to other places each time."""
+    planned = _planned(given.plan)
+    assert planned.verdict is not None
+    assert planned.model is not None
+    source = drop_of_file(blobs, given.file, {}).source
+    size_bytes = blobs.stat(source.bucket, source.name).size_bytes
+    if size_bytes != planned.verdict.size_bytes:
+        raise InputChangedError(
+            f"{size_bytes:,} bytes",
+            expected=f"the {planned.verdict.size_bytes:,} bytes of the file that was planned for",
+            where=str(given.file),
+            hint="Give every step the same file.",
+        )
+    _, ref = _model(given.model)
+    # The digest stays the plan's own: another bundle is refused when it is loaded.
+    return replace(planned, source=source, model=replace(ref, digest=planned.model.digest))
+
+
+def _model(folder: Path) -> tuple[ModelCard, ModelRef]:
+    found = bundle_folder(f"{folder.resolve()}/")
+    if found is None:
+        raise ModelNotFoundError(f"no bundle in {folder}", hint="Give the folder that holds model.json.")
+    card = parse_card((found / CARD_NAME).read_bytes(), where=str(found))
+    prefix = f"{str(found.resolve()).lstrip('/')}/"
+    return card, ModelRef(card.name, card.version, card.digest, FILES_BUCKET, prefix, card.cost)
+
+
+def _ref(blobs: BlobStore, file: Path) -> ObjectRef:
+    try:
+        return blobs.stat(FILES_BUCKET, str(file.resolve()).lstrip("/")).ref
+    except BlobNotFoundError as error:
+        raise InputNotFoundError("no such part", where=str(file), hint="Give every part of the plan.") from error
+
+
+def _receipt_of(part: Path) -> Path:
+    return part.with_name(part.name + RECEIPT_SUFFIX)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(file.read_bytes())
+    except FileNotFoundError as error:
+        hint = "A receipt lies beside its part, under its name and .receipt.json."
+        raise InputNotFoundError("no such file", where=str(file), hint=hint) from error
+    except ValueError as error:
+        raise InvalidMessageError("not JSON", expected="what an earlier step wrote", where=str(file)) from error
+    return document

@@ -1,0 +1,105 @@
+"""One file in three steps, as workflow engines run it: the same bytes as in one, and nothing mixed up."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.conftest import Celldrop
+
+PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
+SAME_BYTES = ("annotations.parquet", "annotations.csv.gz", "scores.parquet", "annotated.h5ad")
+
+
+@pytest.fixture
+def model(celltypist_models: Path) -> Path:
+    return celltypist_models / "adams-45-f-0"
+
+
+@pytest.fixture
+def plan(celldrop: Celldrop, data_dir: Path, model: Path, tmp_path: Path) -> Path:
+    """pbmc3k in three shards."""
+    options = ("--set", "tasks=3", "--set", "scores=full", "--set", "map=off")
+    done = celldrop("shards", "plan", data_dir / PBMC, "--model", model, *options, "--json")
+    assert (done.status, done.json["shards"], done.json["cells"]) == (0, 3, 2700), done.stderr
+    return tmp_path / "plan.json"
+
+
+@pytest.mark.slow
+def test_three_shards_gathered_are_the_bytes_of_one_run(
+    plan: Path, celldrop: Celldrop, data_dir: Path, model: Path, tmp_path: Path
+) -> None:
+    parts = []
+    for index in range(3):
+        # An engine brings the file to another folder each time.
+        file = tmp_path / f"call-{index}" / "pbmc3k_raw_labelled.h5ad"
+        file.parent.mkdir()
+        shutil.copyfile(data_dir / PBMC, file)
+        parts.append(file.parent / "part.arrow")
+        done = celldrop(
+            "shards", "annotate", file, "--index", index, "--model", model, "--part", parts[-1], "--plan", plan
+        )
+        assert done.status == 0, done.stderr
+    out = tmp_path / "gathered"
+    gathered = celldrop(
+        "shards", "gather", data_dir / PBMC, *reversed(parts), "--model", model, "--out", out, "--json", "--plan", plan
+    )
+    assert (gathered.status, gathered.json["summary"]["n_cells"]) == (0, 2700), gathered.stderr
+    ran = celldrop("run", data_dir / PBMC, "--model", model, "--json", "--set", "scores=full", "--set", "map=off")
+    for name in SAME_BYTES:
+        assert (out / name).read_bytes() == (ran.folder / name).read_bytes(), name
+    assert (out / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_a_part_that_was_cut_off_is_refused(
+    plan: Path, celldrop: Celldrop, data_dir: Path, model: Path, tmp_path: Path
+) -> None:
+    parts = [tmp_path / f"{index}.arrow" for index in range(3)]
+    for index, part in enumerate(parts):
+        celldrop(
+            "shards", "annotate", data_dir / PBMC, "--index", index, "--model", model, "--part", part, "--plan", plan
+        )
+    parts[1].write_bytes(parts[1].read_bytes()[:-1000])
+    done = celldrop("shards", "gather", data_dir / PBMC, *parts, "--model", model, "--out", tmp_path / "out", "--json")
+    assert (done.status, done.json["code"]) == (1, "BLOB_CORRUPT")
+
+
+def test_a_shard_that_the_plan_has_not_is_refused(
+    plan: Path, celldrop: Celldrop, data_dir: Path, model: Path, tmp_path: Path
+) -> None:
+    done = celldrop(
+        "shards", "annotate", data_dir / PBMC, "--index", 3, "--model", model, "--part", tmp_path / "x", "--json"
+    )
+    assert (done.status, done.json["code"]) == (2, "INVALID_OPTION")
+    assert plan.is_file()
+
+
+def test_another_file_than_the_planned_one_is_refused(
+    plan: Path, celldrop: Celldrop, data_dir: Path, model: Path, tmp_path: Path
+) -> None:
+    other = data_dir / "h5ad/cas_test_adata.h5ad"
+    done = celldrop("shards", "annotate", other, "--index", 0, "--model", model, "--part", tmp_path / "x", "--json")
+    assert (done.status, done.json["code"]) == (3, "INPUT_CHANGED")
+    assert plan.is_file()
+
+
+def test_another_model_than_the_planned_one_is_refused(
+    plan: Path, celldrop: Celldrop, data_dir: Path, celltypist_models: Path, tmp_path: Path
+) -> None:
+    other = celltypist_models / "adams-cov-f-0"
+    done = celldrop(
+        "shards", "annotate", data_dir / PBMC, "--index", 0, "--model", other, "--part", tmp_path / "x", "--json"
+    )
+    assert done.json["code"] == "INVALID_BUNDLE"
+    assert plan.is_file()
+
+
+def test_a_file_that_cannot_be_used_is_refused_when_it_is_planned(
+    celldrop: Celldrop, data_dir: Path, model: Path, tmp_path: Path
+) -> None:
+    done = celldrop("shards", "plan", data_dir / "awkward/soma_x-none.h5ad", "--model", model, "--json")
+    assert (done.status, done.json["code"]) == (3, "NO_USABLE_MATRIX")
+    assert not (tmp_path / "plan.json").exists()
