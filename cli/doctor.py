@@ -8,56 +8,52 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
+from typing import assert_never
+
+from rich.markup import escape
 
 from cli.console import Exit, Output
+from cli.doctor_check import Check, Health
 from cli.embedded import open_embedded
 from shared.domain.errors import CelldropError
 from shared.domain.plan import Accelerator
 from shared.models import list_models
-from shared.settings import Settings
+from shared.settings import Backend, Settings
 
 LEAST_FREE_BYTES = 2 * 2**30
-
-
-class Health(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    WARNING = "warning"
-    WRONG = "wrong"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes:
-        mend: What to run or change; empty when all is well.
-    """
-
-    name: str
-    health: Health
-    found: str
-    mend: str = ""
 
 
 def examine(settings: Settings, output: Output) -> Exit:
     """Run every check; 0 unless something is wrong."""
     checks = list(_checks(settings))
     output.result({"checks": [asdict(check) for check in checks]})
-    output.table(["", "check", "found"], [[check.health, check.name, check.found] for check in checks])
+    rows = [[check.health, escape(check.name), escape(check.found)] for check in checks]
+    output.table(["", "check", "found"], rows)
     for check in checks:
-        if check.mend:
+        if check.mend or check.run:
             output.say(f"{check.name}: {check.mend}")
+        for command in check.run:
+            output.say(f"    {command}")
     wrong = any(check.health is Health.WRONG for check in checks)
     return Exit.INTERNAL if wrong else Exit.DONE
 
 
 def _checks(settings: Settings) -> Iterator[Check]:
     yield _python()
+    match settings.backend:
+        case Backend.LOCAL:
+            yield from _embedded(settings)
+        case Backend.GCP:
+            from cli.doctor_cloud import examine_deployment  # its modules are of no use to the embedded default
+
+            yield from examine_deployment(settings)
+        case _:
+            assert_never(settings.backend)
+
+
+def _embedded(settings: Settings) -> Iterator[Check]:
     yield from _libraries()
     yield from _guarded("device", _device)
     yield _home(settings.home)

@@ -18,6 +18,7 @@ from shared.ports.blobs import BlobStore
 from shared.ports.events import EventBus
 from shared.ports.jobs import JobRunner
 from shared.ports.status import StatusStore
+from shared.ports.survey import Survey
 from shared.settings import REPOSITORY, Backend, PushAuth, Settings, StatusAuth, listed, load_settings
 from shared.telemetry import configure
 
@@ -179,6 +180,13 @@ class CloudPorts:
         from shared.adapters.gcp.clients import default_project  # noqa: PLC0415
 
         return self._settings.project or default_project()
+
+
+def build_survey(settings: Settings) -> Survey:
+    """What looks at a deployment; nobody is asked anything yet."""
+    from shared.adapters.gcp.survey import CloudSurvey  # noqa: PLC0415  # adapters load only where chosen
+
+    return CloudSurvey(settings.project, settings.region, settings.firestore_database, settings.run_endpoint)
 
 
 def build_push_check(settings: Settings) -> CheckCaller:

@@ -1,0 +1,187 @@
+"""Checks of the buckets: that they are there, apart, set up for what they hold, and tell ingest of drops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cli.doctor_check import Check, CloudCheck, Fault, Health, summed
+from cli.doctor_commands import Commands
+from cli.doctor_gathering import Deployed
+from cli.doctor_silence import Remedy, is_missing, silent
+from shared.ports.survey import BucketFacts, NotificationFacts, Part, Silence, Untold
+from shared.settings import Settings
+
+SEE = "roles/storage.legacyBucketReader"
+API = "storage.googleapis.com"
+FINALIZED = "OBJECT_FINALIZE"
+_WIDE = {"US": "us-", "EU": "europe-", "ASIA": "asia-"}
+
+
+def check_buckets(commands: Commands, found: Deployed) -> Iterator[Check]:
+    """Every bucket, the inbox first."""
+    for name, facts in found.buckets.items():
+        check = CloudCheck.BUCKET.of(name)
+        told = _told(facts, found.holdings[name])
+        if isinstance(told, BucketFacts):
+            where = f"{_uses(commands.settings, name)} in {told.location}"
+            yield summed(check, where, _faults_of_any(commands, name, told))
+        elif isinstance(told, Untold):
+            yield silent(check, told, _remedy(commands, name))
+        else:
+            words = f"{_uses(commands.settings, name)}, there; its settings are {told.value}"
+            yield Check(check, Health.WARNING, words, *_to_see(commands, name, told))
+
+
+def _told(facts: BucketFacts | Untold, holding: bool | Untold) -> BucketFacts | Untold | Silence:
+    """The facts; or why there are none, of a bucket that answers all the same; or that it does not."""
+    if not isinstance(facts, Untold):
+        return facts
+    if not isinstance(holding, Untold) and facts.why in {Silence.DENIED, Silence.NOT_OFFERED}:
+        return facts.why
+    return holding if is_missing(holding) and isinstance(holding, Untold) else facts
+
+
+def _to_see(commands: Commands, name: str, why: Silence) -> tuple[str, tuple[str, ...]]:
+    if why is Silence.DENIED:
+        return "To have them told, too:", (commands.let_caller(Part.BUCKET, name, SEE),)
+    return "", ()
+
+
+def _uses(settings: Settings, name: str) -> str:
+    uses = {
+        "inbox": settings.inbox_bucket,
+        "models": settings.models_bucket,
+        "work": settings.work_bucket,
+        "results": settings.results_bucket,
+    }
+    return ", ".join(use for use, bucket in uses.items() if bucket == name) or "allowed to requests"
+
+
+def _faults_of_any(commands: Commands, name: str, facts: BucketFacts) -> Iterator[Fault]:
+    if not facts.uniform_access:
+        yield Fault(
+            Health.WARNING,
+            "objects can be opened to others one by one",
+            "Have the bucket alone decide who may read.",
+            (commands.update_bucket(name, "--uniform-bucket-level-access"),),
+        )
+    if facts.requester_pays:
+        yield Fault(
+            Health.WRONG,
+            "whoever asks is to pay, and the pipeline does not",
+            "Have the bucket's owner pay.",
+            (commands.update_bucket(name, "--no-requester-pays"),),
+        )
+
+
+def _remedy(commands: Commands, name: str) -> Remedy:
+    return Remedy(
+        create=(commands.create_bucket(name),),
+        correct="Create it, or correct the setting that names it.",
+        see=commands.let_caller(Part.BUCKET, name, SEE),
+        enable=commands.enable(API),
+    )
+
+
+def check_leftovers(commands: Commands, found: Deployed) -> Iterator[Check]:
+    """Whether the work bucket gets rid of what nobody needs any more."""
+    name = commands.settings.work_bucket
+    facts = found.buckets[name]
+    if not isinstance(facts, Untold):
+        days = facts.deletes_after_days
+        words = f"deleted after {days} days" if days is not None else "kept for ever"
+        yield summed(CloudCheck.LEFTOVERS.of(name), words, _leftovers(commands, name, facts))
+
+
+def _leftovers(commands: Commands, name: str, facts: BucketFacts) -> Iterator[Fault]:
+    if facts.deletes_after_days is None:
+        mend = "Parts of ended submissions are of no use: delete them by age."
+        yield Fault(Health.WARNING, "no rule deletes by age", mend, commands.sweep_bucket(name))
+    costs = "Nothing here is ever restored: do not pay for what is deleted."
+    if facts.versioned:
+        off = commands.update_bucket(name, "--no-versioning")
+        yield Fault(Health.WARNING, "old versions are kept", costs, (off,))
+    if facts.soft_delete_s:
+        off = commands.update_bucket(name, "--clear-soft-delete")
+        words = f"what is deleted is kept {facts.soft_delete_s / 86_400:g} days more"
+        yield Fault(Health.WARNING, words, costs, (off,))
+
+
+def check_drops(commands: Commands, found: Deployed) -> Iterator[Check]:
+    """Whether anybody is told of what is dropped."""
+    inbox = commands.settings.inbox_bucket
+    name = CloudCheck.DROPS.of(inbox)
+    told = found.notifications
+    if is_missing(found.buckets[inbox]) or is_missing(found.holdings[inbox]):
+        return
+    if isinstance(told, Untold):
+        # Of a bucket that is there, only what stands in Google's place does not know its notifications.
+        told = Untold(Silence.NOT_OFFERED, told.words) if is_missing(told) else told
+        yield silent(name, told, _remedy(commands, inbox))
+        return
+    heard = [one for one in told if _hears_drops(one)]
+    if heard:
+        everything = any(not one.prefix for one in heard)
+        words = f"told to {', '.join(one.topic for one in heard)}"
+        yield Check(name, Health.OK, words if everything else f"{words}; only of {heard[0].prefix}…")
+        return
+    mend = "Have ingest told by an Eventarc trigger; without one, only requests start anything."
+    yield Check(name, Health.WRONG, "nobody is told of new objects", mend, (commands.notify_of_drops(inbox),))
+
+
+def _hears_drops(one: NotificationFacts) -> bool:
+    return not one.event_types or FINALIZED in one.event_types
+
+
+def check_region(settings: Settings, found: Deployed) -> Iterator[Check]:
+    """Whether bytes are computed on where they lie."""
+    places = {name: facts.location for name, facts in found.buckets.items() if not isinstance(facts, Untold)}
+    far = {name: place for name, place in places.items() if not _is_near(place, settings.region)}
+    if not places:
+        return
+    name = CloudCheck.REGION.of(settings.region)
+    if not far:
+        yield Check(name, Health.OK, "the jobs', and the buckets'")
+        return
+    words = ", ".join(f"{bucket} is in {place}" for bucket, place in far.items())
+    mend = "Reading across regions is slow and is billed: set CELLDROP_REGION to where the data are, or move them."
+    yield Check(name, Health.WARNING, words, mend)
+
+
+def _is_near(location: str, region: str) -> bool:
+    if location in _WIDE:
+        return region.startswith(_WIDE[location])
+    # A name without a hyphen is one of two regions, or of some: which, only Google knows.
+    return "-" not in location or location.lower() == region
+
+
+def check_model(commands: Commands, found: Deployed) -> Iterator[Check]:
+    """Whether there is something to annotate with."""
+    settings, facts = commands.settings, found.model
+    bucket = settings.models_bucket
+    name = CloudCheck.MODEL.of(settings.default_model)
+    if is_missing(found.buckets[bucket]) or is_missing(found.holdings[bucket]):
+        return
+    upload = (commands.upload_model(bucket, settings.default_model.partition("@")[0]),)
+    if isinstance(facts, Untold):
+        yield _no_model(name, facts, upload, commands)
+    elif facts.is_whole is False:
+        mend = "A version never changes: upload it again as it was made, or a new one under another version."
+        yield Check(name, Health.WRONG, f"{facts.reference}: the weights are not those of its card", mend, upload)
+    elif facts.is_whole is None:
+        yield Check(name, Health.OK, f"{facts.reference}: its card is sound; its weights are too large to be read here")
+    else:
+        yield Check(name, Health.OK, f"{facts.reference}: whole, its digest as on its card")
+
+
+def _no_model(name: str, untold: Untold, upload: tuple[str, ...], commands: Commands) -> Check:
+    bucket = commands.settings.models_bucket
+    match untold.why:
+        case Silence.MISSING:
+            mend = "Upload the bundle (whole, NAME/VERSION/), or name another in CELLDROP_DEFAULT_MODEL."
+            return Check(name, Health.WRONG, untold.words, mend, upload)
+        case Silence.REFUSED:
+            return Check(name, Health.WRONG, untold.words, "Upload the bundle again.", upload)
+        case _:
+            see = commands.let_caller(Part.BUCKET, bucket, "roles/storage.objectViewer")
+            return silent(name, untold, Remedy(upload, "", see, commands.enable(API)))

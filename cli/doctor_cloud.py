@@ -1,0 +1,80 @@
+"""`celldrop doctor` against a deployed pipeline: ask everything at once, then say what follows from the answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from importlib.util import find_spec
+
+from cli.doctor_buckets import check_buckets, check_drops, check_leftovers, check_model, check_region
+from cli.doctor_check import Check, CloudCheck, Health
+from cli.doctor_commands import Commands
+from cli.doctor_gathering import Deployed, Patience, gather
+from cli.doctor_rights import check_rights, wanted_rights
+from cli.doctor_services import check_database, check_jobs
+from cli.doctor_settings import (
+    check_apart,
+    check_caller,
+    check_endpoint,
+    check_names,
+    check_project,
+    check_push_auth,
+    check_status_auth,
+)
+from cli.doctor_topics import check_dead_letters, check_pushes, check_readers, check_topics
+from shared.settings import Settings
+from shared.wiring import build_ports, build_survey
+
+
+def examine_deployment(settings: Settings, patience: Patience | None = None) -> Iterator[Check]:
+    """Look at every part of it; nothing is changed."""
+    if not _has_clients():
+        mend = "Install celldrop with its gcp extra."
+        yield Check(CloudCheck.CLIENTS.of(""), Health.WRONG, "missing", mend, ("make setup",))
+        return
+    yield Check(CloudCheck.CLIENTS.of(""), Health.OK, "installed")
+    wanted = wanted_rights(settings)
+    found = gather(
+        settings, build_survey(settings), lambda: build_ports(settings).blobs, wanted, patience or Patience()
+    )
+    yield from judge(settings, found, frozenset(os.environ))
+
+
+def _has_clients() -> bool:
+    try:
+        return all(find_spec(f"google.{name}") for name in ("cloud.storage", "cloud.firestore", "cloud.run_v2"))
+    except ModuleNotFoundError:
+        return False
+
+
+def judge(settings: Settings, found: Deployed, environment: Collection[str]) -> Iterator[Check]:
+    """Every check, from facts alone.
+
+    Args:
+        environment: The names of its variables.
+    """
+    commands = Commands(settings, found.project, found.caller)
+    yield from check_names(environment)
+    yield from check_caller(commands, found)
+    yield from check_project(settings, found)
+    yield from check_apart(settings)
+    yield from check_push_auth(settings, found)
+    yield from check_status_auth(settings)
+    yield from check_endpoint(settings)
+    if found.project:
+        yield from _services(commands, found)
+
+
+def _services(commands: Commands, found: Deployed) -> Iterator[Check]:
+    yield from check_buckets(commands, found)
+    yield from check_leftovers(commands, found)
+    yield from check_drops(commands, found)
+    yield from check_region(commands.settings, found)
+    yield from check_model(commands, found)
+    yield from check_topics(commands, found)
+    yield from check_pushes(commands, found)
+    yield from check_dead_letters(commands, found)
+    yield from check_readers(commands, found)
+    yield from check_database(commands, found)
+    yield from check_jobs(commands, found)
+    yield from check_rights(commands, found)

@@ -1,0 +1,259 @@
+"""The commands that mend a deployment, with its own names in them, as gcloud takes them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from shared.ports.survey import Caller, LackingIndex, Part, SubscriptionFacts, Untold
+from shared.settings import Settings, listed
+
+ATTEMPTS = 5
+"""Deliveries before a message is dead: the fewest that Pub/Sub takes."""
+ACK_DEADLINE_S = 60
+LEFTOVER_DAYS = 7
+_RETRIES = ("--min-retry-delay=10s", "--max-retry-delay=600s")
+_NEVER = "--expiration-period=never"
+_FOR_GCLOUD_ACCOUNT = "user:$(gcloud config get account)"
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """Every name comes from the settings or from what was found."""
+
+    settings: Settings
+    project: str
+    caller: Caller | Untold
+
+    # --- Cloud Storage ---
+
+    def create_bucket(self, name: str) -> str:
+        """A bucket where the jobs run."""
+        where = f"--location={self.settings.region}"
+        return _line("gcloud storage buckets create", f"gs://{name}", where, "--uniform-bucket-level-access", *self._in)
+
+    def update_bucket(self, name: str, *flags: str) -> str:
+        """A bucket's settings."""
+        return _line("gcloud storage buckets update", f"gs://{name}", *flags)
+
+    def sweep_bucket(self, name: str) -> tuple[str, ...]:
+        """Delete what is older than some days, and for good."""
+        rule = f'{{"rule": [{{"action": {{"type": "Delete"}}, "condition": {{"age": {LEFTOVER_DAYS}}}}}]}}'
+        return (
+            f"echo {shlex.quote(rule)} > leftovers.json",
+            self.update_bucket(name, "--lifecycle-file=leftovers.json"),
+        )
+
+    def notify_of_drops(self, bucket: str) -> str:
+        """Have ingest told of every new object."""
+        filters = ("--event-filters=type=google.cloud.storage.object.v1.finalized", f"--event-filters=bucket={bucket}")
+        where = (f"--location={self.settings.region}", f"--destination-run-region={self.settings.region}")
+        account = f"--service-account={self.push_account}"
+        service = "--destination-run-service=celldrop-ingest"
+        return _line("gcloud eventarc triggers create celldrop-drops", *where, service, *filters, account, *self._in)
+
+    def upload_model(self, bucket: str, name: str) -> str:
+        """A bundle of this machine's, in all its versions."""
+        folder = self.settings.models_dir / name
+        return _line("gcloud storage cp --recursive", str(folder), f"gs://{bucket}/")
+
+    # --- Pub/Sub ---
+
+    def create_topic(self, topic: str) -> str:
+        """A topic."""
+        return _line("gcloud pubsub topics create", *self._named(topic))
+
+    def create_push(self, topic: str, service: str) -> tuple[str, ...]:
+        """A subscription that pushes to a function, with all that one needs."""
+        name = f"{_short(topic)}-push"
+        dead = f"{_short(topic)}-dead"
+        flags = (
+            *self._push_flags(self.address_of(service)),
+            f"--ack-deadline={ACK_DEADLINE_S}",
+            *_RETRIES,
+            _NEVER,
+            *self._dead_letter_flags(dead),
+        )
+        command = "gcloud pubsub subscriptions create"
+        create = _line(command, name, f"--topic={topic}", *flags, *self._in)
+        return (*self._dead_letters(dead), create, *self._forwarder(name, dead))
+
+    def update_push(self, subscription: SubscriptionFacts, service: str) -> str:
+        """Where it pushes and as whom: all of it, as gcloud takes away what is not said again."""
+        is_safe = subscription.endpoint.startswith("https://")
+        endpoint = subscription.endpoint if is_safe else self.address_of(service)
+        account = subscription.token_account
+        account = account if self.may_push(account) else self.push_account
+        return self.update_subscription(subscription.name, *self._push_flags(endpoint, account))
+
+    def add_dead_letters(self, subscription: str, topic: str) -> tuple[str, ...]:
+        """A topic for what is never taken, with a subscription that keeps it, and Pub/Sub's right to forward."""
+        dead = f"{_short(topic)}-dead"
+        update = self.update_subscription(subscription, *self._dead_letter_flags(dead))
+        return (*self._dead_letters(dead), update, *self._forwarder(subscription, dead))
+
+    def update_subscription(self, name: str, *flags: str) -> str:
+        """A subscription's settings."""
+        return _line("gcloud pubsub subscriptions update", *self._named(name), *flags)
+
+    def wait_between_tries(self, name: str) -> str:
+        """A retry policy."""
+        return self.update_subscription(name, *_RETRIES)
+
+    def never_expire(self, name: str) -> str:
+        """Keep a subscription that nothing came through for a month."""
+        return self.update_subscription(name, _NEVER)
+
+    def create_pull(self, topic: str) -> str:
+        """A subscription that keeps messages until somebody reads them."""
+        command = "gcloud pubsub subscriptions create"
+        return _line(command, f"{_short(topic)}-reader", f"--topic={topic}", _NEVER, *self._in)
+
+    # --- Firestore ---
+
+    def create_database(self) -> str:
+        """The status store's."""
+        where = f"--location={self.settings.region}"
+        return _line("gcloud firestore databases create", self._database, where, "--type=firestore-native", *self._in)
+
+    def create_index(self, index: LackingIndex) -> str:
+        """A composite index."""
+        fields = [f"--field-config=field-path={name},order={way.lower()}" for name, way in index.fields]
+        command = "gcloud firestore indexes composite create"
+        of = "--collection-group=submissions"
+        return _line(command, self._database, of, "--query-scope=collection", *fields, *self._in)
+
+    # --- Cloud Run ---
+
+    def list_jobs(self) -> str:
+        """What jobs there are."""
+        return _line("gcloud run jobs list", *self._there)
+
+    def describe_job(self, name: str) -> str:
+        """What is deployed."""
+        return _line("gcloud run jobs describe", name, *self._there)
+
+    def update_job(self, name: str, *flags: str) -> str:
+        """A job's settings."""
+        return _line("gcloud run jobs update", name, *flags, *self._there)
+
+    def give_job_a_gpu(self, name: str) -> str:
+        """One GPU a task; of the beta commands, as those of older SDKs cannot."""
+        return _line("gcloud beta run jobs update", name, "--gpu=1", "--gpu-type=nvidia-l4", *self._there)
+
+    def set_job_variables(self, name: str, values: Mapping[str, str]) -> str:
+        """Variables of a job; commas are kept out of gcloud's way."""
+        told = "^|^" + "|".join(f"{key}={value}" for key, value in values.items())
+        return self.update_job(name, f"--update-env-vars={told}")
+
+    # --- Rights and services ---
+
+    def let_caller(self, part: Part, name: str, role: str) -> str:
+        """Give the caller a role on one thing."""
+        place: tuple[str, ...]
+        match part:
+            case Part.BUCKET:
+                command, place = "storage buckets", (f"gs://{name}",)
+            case Part.TOPIC:
+                command, place = "pubsub topics", self._named(name)
+            case Part.SUBSCRIPTION:
+                command, place = "pubsub subscriptions", self._named(name)
+            case Part.JOB:
+                command, place = "run jobs", (name, *self._there)
+            case _:
+                assert_never(part)
+        flags = (f"--member={self._member}", f"--role={role}")
+        return _line(f"gcloud {command} add-iam-policy-binding", *place, *flags)
+
+    def let_caller_in_project(self, role: str) -> str:
+        """Give the caller a role in the project."""
+        member = f"--member={self._member}"
+        return _line("gcloud projects add-iam-policy-binding", self.project, member, f"--role={role}")
+
+    def enable(self, service: str) -> str:
+        """Switch a service on."""
+        return _line("gcloud services enable", service, *self._in)
+
+    # --- Names ---
+
+    @property
+    def push_account(self) -> str:
+        """The account that pushes: the first that the settings let in."""
+        named = [account for account in listed(self.settings.push_accounts) if not account.startswith("@")]
+        return named[0] if named else f"celldrop-push@{self.project}.iam.gserviceaccount.com"
+
+    def may_push(self, account: str) -> bool:
+        """Whether the settings let an account push."""
+        allowed = {one.lower() for one in listed(self.settings.push_accounts)}
+        return bool({account.lower(), "@" + account.lower().rpartition("@")[2]} & allowed)
+
+    def address_of(self, service: str) -> str:
+        """Where a function answers, asked when the command is run: nothing in the settings says so."""
+        there = shlex.join(["gcloud", "run", "services", "describe", service, *self._there])
+        return f"$({there} --format='value(status.url)')"
+
+    @property
+    def _member(self) -> str:
+        if isinstance(self.caller, Untold) or not self.caller.email:
+            return _FOR_GCLOUD_ACCOUNT
+        return f"{'user' if self.caller.is_user else 'serviceAccount'}:{self.caller.email}"
+
+    @property
+    def _in(self) -> tuple[str, ...]:
+        return (f"--project={self.project}",)
+
+    @property
+    def _there(self) -> tuple[str, ...]:
+        return (f"--region={self.settings.region}", *self._in)
+
+    @property
+    def _database(self) -> str:
+        return f"--database={self.settings.firestore_database}"
+
+    def _named(self, name: str) -> tuple[str, ...]:
+        return (name,) if "/" in name else (name, *self._in)
+
+    def _push_flags(self, endpoint: str, account: str = "") -> tuple[str, ...]:
+        audience = self.settings.push_audience or endpoint
+        return (
+            f"--push-endpoint={endpoint}",
+            f"--push-auth-service-account={account or self.push_account}",
+            f"--push-auth-token-audience={audience}",
+        )
+
+    def _dead_letter_flags(self, dead: str) -> tuple[str, ...]:
+        topic = f"projects/{self.project}/topics/{dead}"
+        return (f"--dead-letter-topic={topic}", f"--max-delivery-attempts={ATTEMPTS}")
+
+    def _dead_letters(self, dead: str) -> tuple[str, ...]:
+        return (self.create_topic(dead), self.create_pull(dead))
+
+    def _forwarder(self, subscription: str, dead: str) -> tuple[str, ...]:
+        """Pub/Sub's own account takes from the one and puts into the other."""
+        number = f"$({shlex.join(['gcloud', 'projects', 'describe', self.project])} --format='value(projectNumber)')"
+        member = f"--member=serviceAccount:service-{number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+        take = ("gcloud pubsub subscriptions add-iam-policy-binding", *self._named(subscription), member)
+        put = ("gcloud pubsub topics add-iam-policy-binding", dead, *self._in, member)
+        return (_line(*take, "--role=roles/pubsub.subscriber"), _line(*put, "--role=roles/pubsub.publisher"))
+
+
+def setting(name: str, value: str) -> str:
+    """Set one of ours for this shell."""
+    return f"export {name}={shlex.quote(value)}"
+
+
+def _short(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _line(command: str, *words: str) -> str:
+    return " ".join([command, *(_quoted(word) for word in words)])
+
+
+def _quoted(word: str) -> str:
+    """Where a command stands in the word, the shell is to see it, and nothing else of the word."""
+    if "$(" not in word:
+        return shlex.quote(word)
+    return f'"{word}"'

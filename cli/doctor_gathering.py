@@ -1,0 +1,186 @@
+"""Gathers every fact of a deployment, side by side, in a time that is bounded whatever does not answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from threading import Thread
+from typing import Generic, TypeVar
+
+from cli.doctor_model import ModelFacts, look_at_model
+from shared.ports.blobs import BlobStore
+from shared.ports.survey import (
+    BucketFacts,
+    Caller,
+    DatabaseFacts,
+    JobFacts,
+    LackingIndex,
+    NotificationFacts,
+    Part,
+    Silence,
+    SubscriptionFacts,
+    Survey,
+    Untold,
+)
+from shared.settings import Settings
+
+K = TypeVar("K")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+PATIENCE_S = 12.0
+"""For the first questions, asked all at once."""
+MORE_PATIENCE_S = 6.0
+"""For those that follow from their answers; together they stay below 20 s."""
+
+
+TO_READ_FROM = ("pubsub.subscriptions.consume",)
+"""What it takes to read from a subscription."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What was found.
+
+    Attributes:
+        project: Empty where it is neither set nor told.
+        holdings: Whether each bucket has anything in it.
+        subscriptions: By topic, dead-letter topics included.
+        rights: What the caller may do, of what was asked, by kind and name.
+    """
+
+    caller: Caller | Untold
+    project: str
+    buckets: Mapping[str, BucketFacts | Untold]
+    holdings: Mapping[str, bool | Untold]
+    notifications: tuple[NotificationFacts, ...] | Untold
+    model: ModelFacts | Untold
+    topics: Mapping[str, str | Untold]
+    subscriptions: Mapping[str, tuple[SubscriptionFacts, ...] | Untold]
+    database: DatabaseFacts | Untold
+    lacking: tuple[LackingIndex, ...] | Untold
+    jobs: Mapping[str, JobFacts | Untold]
+    rights: Mapping[tuple[Part, str], frozenset[str] | Untold]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds for the first questions, and for those that follow from them."""
+
+    first_s: float = PATIENCE_S
+    more_s: float = MORE_PATIENCE_S
+
+
+def gather(
+    settings: Settings,
+    survey: Survey,
+    blobs: Callable[[], BlobStore],
+    wanted: Mapping[tuple[Part, str], tuple[str, ...]],
+    patience: Patience,
+) -> Deployed:
+    """Ask everything.
+
+    Args:
+        blobs: Opens the store that models are read from.
+        wanted: The permissions to ask for, by what they are on.
+    """
+    buckets = bucket_names(settings)
+    topics = topic_names(settings)
+    until = _in(patience.first_s)
+    caller = _Look(survey.caller)
+    bucket_looks = _looks(survey.bucket, buckets)
+    holding_looks = _looks(survey.has_objects, buckets)
+    notified = _Look(partial(survey.notifications, settings.inbox_bucket))
+    model = _Look(lambda: look_at_model(blobs(), settings.models_bucket, settings.default_model))
+    topic_looks = _looks(survey.topic, topics)
+    subscription_looks = _looks(survey.subscriptions, topics)
+    database, lacking = _Look(survey.database), _Look(survey.lacking_indexes)
+    job_looks = _looks(survey.job, job_names(settings))
+    right_looks = {key: _Look(partial(survey.rights, *key, permissions)) for key, permissions in wanted.items()}
+
+    told = caller.answer(until)
+    subscriptions = _answers(subscription_looks, until)
+    found = Deployed(
+        caller=told,
+        project=settings.project or ("" if isinstance(told, Untold) else told.project),
+        buckets=_answers(bucket_looks, until),
+        holdings=_answers(holding_looks, until),
+        notifications=notified.answer(until),
+        model=model.answer(until),
+        topics=_answers(topic_looks, until),
+        subscriptions=subscriptions,
+        database=database.answer(until),
+        lacking=lacking.answer(until),
+        jobs=_answers(job_looks, until),
+        rights=_answers(right_looks, until),
+    )
+    return _followed(found, survey, _in(patience.more_s))
+
+
+def _followed(found: Deployed, survey: Survey, until: float) -> Deployed:
+    """What subscriptions lead to: dead-letter topics and who keeps what ends there, and what the caller may read."""
+    known = [one for told in found.subscriptions.values() if not isinstance(told, Untold) for one in told]
+    dead = {one.dead_letter_topic for one in known if one.dead_letter_topic}
+    pulled = [(Part.SUBSCRIPTION, one.name) for one in known if not one.endpoint]
+    topics, subscriptions = _looks(survey.topic, dead), _looks(survey.subscriptions, dead)
+    right_looks = {key: _Look(partial(survey.rights, *key, TO_READ_FROM)) for key in pulled}
+    return replace(
+        found,
+        topics={**found.topics, **_answers(topics, until)},
+        subscriptions={**found.subscriptions, **_answers(subscriptions, until)},
+        rights={**found.rights, **_answers(right_looks, until)},
+    )
+
+
+def bucket_names(settings: Settings) -> list[str]:
+    """Every bucket once, the four of our own first."""
+    own = (settings.inbox_bucket, settings.models_bucket, settings.work_bucket, settings.results_bucket)
+    return list(dict.fromkeys([*own, *sorted(settings.drop_buckets)]))
+
+
+def topic_names(settings: Settings) -> list[str]:
+    """Every topic once."""
+    return list(dict.fromkeys([settings.jobs_topic, settings.events_topic, settings.requests_topic]))
+
+
+def job_names(settings: Settings) -> list[str]:
+    """The jobs that are set."""
+    return list(dict.fromkeys(name for name in (settings.cpu_job, settings.gpu_job) if name))
+
+
+class _Look(Generic[T_co]):
+    """A question on its way, in a thread that keeps nobody from going home if it is never answered."""
+
+    def __init__(self, ask: Callable[[], T_co | Untold]) -> None:
+        self._ask = ask
+        self._answers: list[T_co | Untold] = []
+        self._started = time.monotonic()
+        self._thread = Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._answers.append(self._ask())
+        except Exception as fault:  # noqa: BLE001  # one look that fails hides no other
+            self._answers.append(Untold(Silence.REFUSED, f"{type(fault).__name__}: {fault}"))
+
+    def answer(self, until: float) -> T_co | Untold:
+        """What was answered, if it was by then."""
+        self._thread.join(max(0.0, until - time.monotonic()))
+        if self._answers:
+            return self._answers[0]
+        return Untold(Silence.UNREACHABLE, f"no answer within {time.monotonic() - self._started:.0f} s")
+
+
+def _looks(ask: Callable[[str], T | Untold], names: Iterable[str]) -> dict[str, _Look[T]]:
+    return {name: _Look(partial(ask, name)) for name in names}
+
+
+def _answers(looks: Mapping[K, _Look[T]], until: float) -> dict[K, T | Untold]:
+    return {key: look.answer(until) for key, look in looks.items()}
+
+
+def _in(seconds: float) -> float:
+    return time.monotonic() + seconds

@@ -1,0 +1,64 @@
+"""Looks at the model that is used where none is asked for: whether it is there, and is what its card says."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from shared.bundle import WEIGHTS_NAME, digest_of
+from shared.domain.errors import (
+    AccessDeniedError,
+    BlobNotFoundError,
+    CelldropError,
+    ModelNotFoundError,
+    SettingsError,
+    UnavailableError,
+)
+from shared.models import find_model
+from shared.ports.blobs import BlobStore
+from shared.ports.survey import Silence, Untold
+
+MAX_WEIGHTS_BYTES = 32 * 2**20
+"""Larger ones are not fetched only to be looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """The default model.
+
+    Attributes:
+        reference: ``NAME@VERSION``.
+        is_whole: Whether the weights are those of its card; None where they are too large to be fetched.
+    """
+
+    reference: str
+    needs_gpu: bool
+    is_whole: bool | None
+
+
+def look_at_model(blobs: BlobStore, bucket: str, reference: str) -> ModelFacts | Untold:
+    """What a reference leads to."""
+    try:
+        card, prefix = find_model(blobs, bucket, reference)
+        weights = blobs.stat(bucket, f"{prefix}{WEIGHTS_NAME}")
+        is_whole = None
+        if weights.size_bytes <= MAX_WEIGHTS_BYTES:
+            sha256 = hashlib.sha256(blobs.read(weights.ref)).hexdigest()
+            is_whole = card.digest == digest_of(card, sha256)
+    except CelldropError as error:
+        return Untold(_silence(error), error.message)
+    return ModelFacts(card.reference, card.needs_gpu, is_whole)
+
+
+def _silence(error: CelldropError) -> Silence:
+    match error:
+        case ModelNotFoundError() | BlobNotFoundError():
+            return Silence.MISSING
+        case AccessDeniedError():
+            return Silence.DENIED
+        case UnavailableError():
+            return Silence.UNREACHABLE
+        case SettingsError():
+            return Silence.NOT_SET
+        case _:
+            return Silence.REFUSED

@@ -1,0 +1,81 @@
+"""Checks of the caller's own rights, of those that the pipeline's parts need between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cli.doctor_check import Check, CloudCheck, Health
+from cli.doctor_commands import Commands
+from cli.doctor_gathering import TO_READ_FROM, Deployed, bucket_names, job_names, topic_names
+from shared.ports.survey import Part, Silence, Untold
+from shared.settings import Settings, listed
+
+_READ = "storage.objects.get"
+_LIST = "storage.objects.list"
+_CREATE = "storage.objects.create"
+_DELETE = "storage.objects.delete"
+_ALL = (_READ, _LIST, _CREATE, _DELETE)
+
+ROLES = {
+    _READ: "roles/storage.objectViewer",
+    _LIST: "roles/storage.objectViewer",
+    _CREATE: "roles/storage.objectUser",
+    _DELETE: "roles/storage.objectUser",
+    "pubsub.topics.publish": "roles/pubsub.publisher",
+    "pubsub.subscriptions.consume": "roles/pubsub.subscriber",
+    "run.jobs.run": "roles/run.jobsExecutorWithOverrides",
+    "run.jobs.runWithOverrides": "roles/run.jobsExecutorWithOverrides",
+}
+"""The narrowest role that has each permission."""
+
+YOURS = "These are the rights of whoever runs doctor; each part of the pipeline has an account, and rights, of its own."
+
+
+def wanted_rights(settings: Settings) -> dict[tuple[Part, str], tuple[str, ...]]:
+    """What the parts do, and to what."""
+    by_bucket = {
+        **dict.fromkeys(listed(settings.allowed_buckets), (_READ,)),
+        settings.inbox_bucket: (_READ, _CREATE),
+        settings.models_bucket: (_READ, _LIST),
+        settings.work_bucket: _ALL,
+        settings.results_bucket: _ALL,
+    }
+    buckets = {(Part.BUCKET, name): by_bucket[name] for name in bucket_names(settings)}
+    topics = {(Part.TOPIC, name): ("pubsub.topics.publish",) for name in topic_names(settings)}
+    jobs = {(Part.JOB, name): ("run.jobs.run", "run.jobs.runWithOverrides") for name in job_names(settings)}
+    return {**buckets, **topics, **jobs}
+
+
+def check_rights(commands: Commands, found: Deployed) -> Iterator[Check]:
+    """What the caller may do, of all that; in one line what nobody told."""
+    wanted = wanted_rights(commands.settings)
+    silent: list[str] = []
+    for (part, name), held in found.rights.items():
+        permissions = wanted.get((part, name), TO_READ_FROM)
+        if not isinstance(held, Untold):
+            yield _check(commands, part, name, [one for one in permissions if one not in held])
+        elif not _is_absent(found, part, name):
+            silent.append(f"{_short(name)} ({held.why})")
+    if silent:
+        words = f"not told of {', '.join(silent)}"
+        yield Check(CloudCheck.RIGHTS.of(""), Health.WARNING, words, YOURS)
+
+
+def _check(commands: Commands, part: Part, name: str, lacking: list[str]) -> Check:
+    title = CloudCheck.RIGHTS.of(f"{part} {_short(name)}")
+    if not lacking:
+        return Check(title, Health.OK, "yours: all that any part needs")
+    roles = dict.fromkeys(ROLES[permission] for permission in lacking)
+    run = tuple(commands.let_caller(part, name, role) for role in roles)
+    return Check(title, Health.WARNING, f"yours lack {', '.join(lacking)}", f"{YOURS} To have them yourself:", run)
+
+
+def _is_absent(found: Deployed, part: Part, name: str) -> bool:
+    """Whether the thing itself was not there, or not to be had: that is told elsewhere."""
+    places = {Part.BUCKET: found.holdings, Part.TOPIC: found.topics, Part.JOB: found.jobs}
+    answer = places[part].get(name) if part in places else None
+    return isinstance(answer, Untold) and answer.why is not Silence.DENIED
+
+
+def _short(name: str) -> str:
+    return name.rpartition("/")[2]

@@ -1,0 +1,143 @@
+"""Checks of the settings themselves, and of the credentials that they are used with."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+
+from cli.doctor_check import Check, CloudCheck, Health
+from cli.doctor_commands import Commands, setting
+from cli.doctor_gathering import Deployed
+from cli.doctor_silence import UNREACHABLE
+from shared.ports.survey import Caller, Silence, SubscriptionFacts, Untold
+from shared.settings import PushAuth, Settings, StatusAuth, listed
+
+PREFIX = "CELLDROP_"
+
+
+def check_names(environment: Collection[str]) -> Iterator[Check]:
+    """Variables that look like a setting and are none."""
+    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    strange = sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
+    meant = {name: difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.85) for name in strange}
+    mistaken = {name: close[0] for name, close in meant.items() if close}
+    name = CloudCheck.SETTINGS.of("")
+    if not mistaken:
+        yield Check(name, Health.OK, "each has a value that it can have")
+        return
+    found = ", ".join(f"{wrong} is no setting" for wrong in mistaken)
+    mend = " ".join(f"{wrong}: did you mean {right}?" for wrong, right in mistaken.items())
+    yield Check(name, Health.WARNING, found, mend)
+
+
+def check_caller(commands: Commands, found: Deployed) -> Iterator[Check]:
+    """Whose credentials these are."""
+    name = CloudCheck.CREDENTIALS.of("")
+    login = ("gcloud auth application-default login",)
+    match found.caller:
+        case Untold(why=Silence.NOT_SET) if _somebody_answered(found):
+            yield Check(name, Health.WARNING, "none, and the services answer without: they are not Google's")
+        case Untold(why=Silence.NOT_SET):
+            yield Check(name, Health.WRONG, found.caller.words, "Log in, or run where an account is attached.", login)
+        case Untold():
+            yield Check(name, Health.WRONG, f"no answer ({found.caller.words})", UNREACHABLE)
+        case caller if caller.trouble:
+            mend = "Log in anew; for a key file, see GOOGLE_APPLICATION_CREDENTIALS."
+            yield Check(name, Health.WRONG, f"{_who(caller)}: no token is to be had ({caller.trouble})", mend, login)
+        case caller if caller.is_user and not caller.quota_project:
+            set_it = f"gcloud auth application-default set-quota-project {commands.project}"
+            words = f"{_who(caller)}; no quota project, so that some services refuse requests"
+            yield Check(name, Health.WARNING, words, "Name the project that is billed for requests.", (set_it,))
+        case caller:
+            quota = f"; quota project {caller.quota_project}" if caller.quota_project else ""
+            yield Check(name, Health.OK, f"{_who(caller)}{quota}")
+
+
+def _somebody_answered(found: Deployed) -> bool:
+    answers = [*found.buckets.values(), *found.holdings.values(), *found.topics.values(), found.lacking]
+    return any(not isinstance(answer, Untold) for answer in answers)
+
+
+def _who(caller: Caller) -> str:
+    return f"{caller.email or 'an account that does not tell its address'} ({caller.kind})"
+
+
+def check_project(settings: Settings, found: Deployed) -> Iterator[Check]:
+    """Which project it all is in."""
+    name = CloudCheck.PROJECT.of("")
+    if not found.project:
+        mend = "Set CELLDROP_PROJECT; without it, nothing else can be looked at."
+        yield Check(name, Health.WRONG, "neither set nor told by the credentials", mend)
+        return
+    source = "as CELLDROP_PROJECT says" if settings.project else "the one that the credentials belong to"
+    yield Check(name, Health.OK, f"{found.project}, {source}")
+
+
+def check_push_auth(settings: Settings, found: Deployed) -> Iterator[Check]:
+    """Whether functions can tell who pushes."""
+    name = CloudCheck.PUSH_AUTH.of("")
+    if settings.push_auth is PushAuth.PLATFORM:
+        yield Check(name, Health.OK, "left to Cloud Run's IAM: functions must not be open to everybody")
+        return
+    pushes = [one for one in _subscriptions(found) if one.token_account]
+    guesses = {
+        f"{PREFIX}PUSH_AUDIENCE": next((one.token_audience for one in pushes), ""),
+        f"{PREFIX}PUSH_ACCOUNTS": ",".join(sorted({one.token_account for one in pushes})),
+    }
+    yield _auth(name, "push", guesses, settings.push_audience, settings.push_accounts)
+
+
+def check_status_auth(settings: Settings) -> Iterator[Check]:
+    """Whether status can tell who calls."""
+    name = CloudCheck.STATUS_AUTH.of("")
+    if settings.status_auth is StatusAuth.PLATFORM:
+        yield Check(name, Health.OK, "left to Cloud Run's IAM")
+        return
+    guesses = {f"{PREFIX}STATUS_AUDIENCE": "", f"{PREFIX}STATUS_ACCOUNTS": ""}
+    yield _auth(name, "call", guesses, settings.status_audience, settings.status_accounts)
+
+
+def _auth(name: str, what: str, guesses: dict[str, str], audience: str, accounts: str) -> Check:
+    values = dict(zip(guesses, (audience, ",".join(listed(accounts))), strict=True))
+    lacking = [variable for variable, value in values.items() if not value]
+    if not lacking:
+        return Check(name, Health.OK, f"tokens for {audience}; may {what}: {', '.join(listed(accounts))}")
+    found = f"tokens are to be checked, but {' and '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} empty"
+    run = tuple(setting(variable, guesses[variable]) for variable in lacking if guesses[variable])
+    switch = f"{PREFIX}{name.upper().replace('-', '_')}=platform"
+    mend = f"Set what is empty, here and at the functions, or {switch} where Cloud Run's IAM is all that is wanted."
+    return Check(name, Health.WRONG, found, mend, run)
+
+
+def _subscriptions(found: Deployed) -> Iterator[SubscriptionFacts]:
+    for told in found.subscriptions.values():
+        if not isinstance(told, Untold):
+            yield from told
+
+
+def check_endpoint(settings: Settings) -> Iterator[Check]:
+    """Whether jobs are Google's."""
+    if settings.run_endpoint:
+        mend = "Leave CELLDROP_RUN_ENDPOINT empty but in tests."
+        words = f"jobs are asked of {settings.run_endpoint}, without credentials"
+        yield Check(CloudCheck.RUN_ENDPOINT.of(""), Health.WARNING, words, mend)
+
+
+def check_apart(settings: Settings) -> Iterator[Check]:
+    """Whether what must be apart is: a result, or a message, must never come round as new work."""
+    own = (settings.inbox_bucket, settings.models_bucket, settings.work_bucket, settings.results_bucket)
+    allowed = sorted({*listed(settings.allowed_buckets)} - {settings.inbox_bucket})
+    topics = (settings.jobs_topic, settings.events_topic, settings.requests_topic)
+    mend = "Give each a name of its own: else what the pipeline writes comes round as new work."
+    for what, names in (("buckets", [*own, *allowed]), ("topics", topics)):
+        twice = _twice(names)
+        if twice:
+            words = f"used for more than one thing: {', '.join(twice)}"
+            yield Check(CloudCheck.APART.of(what), Health.WRONG, words, mend)
+        else:
+            yield Check(CloudCheck.APART.of(what), Health.OK, "each for one thing")
+
+
+def _twice(names: Sequence[str]) -> list[str]:
+    return [name for name, times in Counter(names).items() if times > 1]

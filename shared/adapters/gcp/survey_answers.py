@@ -1,0 +1,126 @@
+"""What Google's services answer about themselves, as facts; and what their errors mean to somebody who only looks."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from google.api_core import exceptions
+from google.auth.exceptions import GoogleAuthError, TransportError
+
+from shared.ports.survey import BucketFacts, JobFacts, NotificationFacts, Silence, SubscriptionFacts, Untold
+
+if TYPE_CHECKING:
+    from google.cloud.run_v2 import Container, Job
+    from google.cloud.storage import Bucket  # type: ignore[import-untyped]  # ships no types
+    from google.cloud.storage.notification import BucketNotification  # type: ignore[import-untyped]  # likewise
+    from google.pubsub_v1 import Subscription
+
+MAX_WORDS = 200
+_OWN_VARIABLES = "CELLDROP_"
+_NOT_OFFERED = frozenset({405, 501})
+_MISSING = frozenset({404, 410})
+_DENIED = frozenset({401, 403})
+_SWITCHED_OFF = "SERVICE_DISABLED"
+# The client puts the request before the service's sentence, and the service a link to its console behind it.
+_REQUEST = re.compile(r"^(?:GET|POST) \S+: ")
+_LINK = re.compile(r"[^.]*https?://\S+")
+
+
+def untold(error: Exception) -> Untold:
+    """Why there is no fact; by the error's type and status, never by its text."""
+    return Untold(_silence(error), _words(error))
+
+
+def _silence(error: Exception) -> Silence:
+    if isinstance(error, GoogleAuthError) and not isinstance(error, TransportError) and not error.retryable:
+        return Silence.DENIED
+    if not isinstance(error, exceptions.GoogleAPICallError):
+        return Silence.UNREACHABLE
+    if error.reason == _SWITCHED_OFF:
+        return Silence.DISABLED
+    by_status = {_NOT_OFFERED: Silence.NOT_OFFERED, _MISSING: Silence.MISSING, _DENIED: Silence.DENIED}
+    found = next((silence for codes, silence in by_status.items() if error.code in codes), None)
+    if found is not None:
+        return found
+    return Silence.REFUSED if isinstance(error, exceptions.BadRequest) else Silence.UNREACHABLE
+
+
+def _words(error: Exception) -> str:
+    text = (error.message or "") if isinstance(error, exceptions.GoogleAPICallError) else str(error)
+    said = " ".join(_LINK.sub("", _REQUEST.sub("", text)).split()).strip(" .")
+    return said[:MAX_WORDS] or type(error).__name__
+
+
+def bucket_facts(bucket: Bucket) -> BucketFacts:
+    """A bucket as its metadata tell."""
+    ages = [
+        rule["condition"]["age"]
+        for rule in bucket.lifecycle_rules
+        if rule["action"]["type"] == "Delete" and "age" in rule["condition"]
+    ]
+    return BucketFacts(
+        location=str(bucket.location or ""),
+        uniform_access=bool(bucket.iam_configuration.uniform_bucket_level_access_enabled),
+        versioned=bool(bucket.versioning_enabled),
+        requester_pays=bool(bucket.requester_pays),
+        deletes_after_days=min(ages, default=None),
+        soft_delete_s=int(bucket.soft_delete_policy.retention_duration_seconds or 0),
+    )
+
+
+def notification_facts(notification: BucketNotification) -> NotificationFacts:
+    """A notification as the bucket lists it."""
+    return NotificationFacts(
+        notification.topic_name, tuple(notification.event_types or ()), notification.blob_name_prefix or ""
+    )
+
+
+def subscription_facts(found: Subscription) -> SubscriptionFacts:
+    """A subscription as Pub/Sub describes it."""
+    endpoint = found.push_config.push_endpoint
+    token = found.push_config.oidc_token
+    expiry = found.expiration_policy.ttl.total_seconds() if found.expiration_policy.ttl else 0
+    return SubscriptionFacts(
+        name=found.name,
+        endpoint=endpoint,
+        token_account=token.service_account_email,
+        token_audience=(token.audience or endpoint) if token.service_account_email else "",
+        has_retry_policy="retry_policy" in found,
+        dead_letter_topic=found.dead_letter_policy.dead_letter_topic,
+        ack_deadline_s=found.ack_deadline_seconds,
+        expires_after_s=int(expiry) or None,
+        is_healthy=found.state != type(found).State.RESOURCE_ERROR and not found.detached,
+    )
+
+
+def job_facts(job: Job) -> JobFacts:
+    """A job as Cloud Run describes it."""
+    template = job.template.template
+    container: Container | None = next(iter(template.containers), None)
+    return JobFacts(
+        image=container.image if container else "",
+        timeout_s=int(template.timeout.total_seconds()) if template.timeout else 0,
+        max_retries=template.max_retries,
+        accelerator=template.node_selector.accelerator,
+        limits=dict(container.resources.limits) if container else {},
+        account=template.service_account,
+        trouble=_trouble(job),
+        variables=_variables(container) if container else {},
+    )
+
+
+def _variables(container: Container) -> dict[str, str]:
+    """Those of our settings that are written in it; what is kept elsewhere, as a secret, is not looked up."""
+    return {
+        variable.name: variable.value
+        for variable in container.env
+        if variable.name.startswith(_OWN_VARIABLES) and "value_source" not in variable
+    }
+
+
+def _trouble(job: Job) -> str:
+    condition = job.terminal_condition
+    if condition.state != type(condition).State.CONDITION_FAILED:
+        return ""
+    return condition.message or "it is not ready"

@@ -1,0 +1,71 @@
+"""Whose credentials this environment has: their kind and address, and whether a token can be had for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+
+from shared.adapters.gcp.clients import no_credentials
+from shared.ports.survey import Caller
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+
+_KINDS = {
+    "google.oauth2.credentials": "a person's, by gcloud",
+    "google.oauth2.service_account": "a service account's key file",
+    "google.auth.compute_engine.credentials": "the attached service account",
+    "google.auth.impersonated_credentials": "an impersonated service account",
+    "google.auth.identity_pool": "workload identity federation",
+    "google.auth.aws": "workload identity federation",
+    "google.auth.pluggable": "workload identity federation",
+    "google.auth.external_account_authorized_user": "a person's, by workforce federation",
+}
+_OF_PEOPLE = frozenset({"google.oauth2.credentials", "google.auth.external_account_authorized_user"})
+
+
+def look_at_caller() -> Caller:
+    """The credentials that Google's libraries find.
+
+    Raises:
+        SettingsError: They find none.
+    """
+    from google.auth import default  # noqa: PLC0415  # looks at files, and asks the metadata server
+
+    try:
+        credentials, project = default(scopes=[SCOPE])
+    except DefaultCredentialsError as error:
+        raise no_credentials(error) from error
+    trouble = _trouble(credentials)
+    kind = type(credentials).__module__
+    return Caller(
+        kind=_KINDS.get(kind, type(credentials).__name__),
+        email=_email(credentials),
+        is_user=kind in _OF_PEOPLE,
+        project=project or "",
+        quota_project=credentials.quota_project_id or "",
+        trouble=trouble,
+    )
+
+
+def _trouble(credentials: Credentials) -> str:
+    """Have a token made: only that shows that the credentials hold, and tells an attached account's address."""
+    from google.auth.transport.requests import Request  # noqa: PLC0415
+
+    try:
+        credentials.refresh(Request())
+    except (GoogleAuthError, OSError) as error:
+        # Never the whole of it: an answer may repeat what was sent.
+        return type(error).__name__
+    return ""
+
+
+def _email(credentials: Credentials) -> str:
+    for name in ("service_account_email", "account"):
+        found = getattr(credentials, name, None)
+        if isinstance(found, str) and "@" in found:
+            return found
+    return ""
