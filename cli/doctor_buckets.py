@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from cli.doctor_check import Check, CloudCheck, Fault, Health, summed
 from cli.doctor_commands import Commands
 from cli.doctor_gathering import Deployed
-from cli.doctor_silence import Remedy, is_missing, silent
+from cli.doctor_silence import Remedy, is_missing, is_out, silent
 from shared.ports.survey import BucketFacts, NotificationFacts, Part, Silence, Untold
 from shared.settings import Settings
 
@@ -28,8 +29,7 @@ def check_buckets(commands: Commands, found: Deployed) -> Iterator[Check]:
         elif isinstance(told, Untold):
             yield silent(check, told, _remedy(commands, name))
         else:
-            words = f"{_uses(commands.settings, name)}, there; its settings are {told.value}"
-            yield Check(check, Health.WARNING, words, *_to_see(commands, name, told))
+            yield _unseen(check, f"{_uses(commands.settings, name)}, there", told, _remedy(commands, name))
 
 
 def _told(facts: BucketFacts | Untold, holding: bool | Untold) -> BucketFacts | Untold | Silence:
@@ -41,10 +41,10 @@ def _told(facts: BucketFacts | Untold, holding: bool | Untold) -> BucketFacts | 
     return holding if is_missing(holding) and isinstance(holding, Untold) else facts
 
 
-def _to_see(commands: Commands, name: str, why: Silence) -> tuple[str, tuple[str, ...]]:
-    if why is Silence.DENIED:
-        return "To have them told, too:", (commands.let_caller(Part.BUCKET, name, SEE),)
-    return "", ()
+def _unseen(check: str, words: str, why: Silence, remedy: Remedy) -> Check:
+    """Of a bucket that answers, but for its own settings."""
+    about = silent(check, Untold(why), remedy)
+    return replace(about, found=f"{words}; its settings are {about.found}")
 
 
 def _uses(settings: Settings, name: str) -> str:
@@ -112,7 +112,7 @@ def check_drops(commands: Commands, found: Deployed) -> Iterator[Check]:
     inbox = commands.settings.inbox_bucket
     name = CloudCheck.DROPS.of(inbox)
     told = found.notifications
-    if is_missing(found.buckets[inbox]) or is_missing(found.holdings[inbox]):
+    if is_out(found.holdings[inbox]):
         return
     if isinstance(told, Untold):
         # Of a bucket that is there, only what stands in Google's place does not know its notifications.
@@ -160,7 +160,7 @@ def check_model(commands: Commands, found: Deployed) -> Iterator[Check]:
     settings, facts = commands.settings, found.model
     bucket = settings.models_bucket
     name = CloudCheck.MODEL.of(settings.default_model)
-    if is_missing(found.buckets[bucket]) or is_missing(found.holdings[bucket]):
+    if is_out(found.holdings[bucket]):
         return
     upload = (commands.upload_model(bucket, settings.default_model.partition("@")[0]),)
     if isinstance(facts, Untold):

@@ -171,7 +171,7 @@ class _Look(Generic[T_co]):
         self._thread.join(max(0.0, until - time.monotonic()))
         if self._answers:
             return self._answers[0]
-        return Untold(Silence.UNREACHABLE, f"no answer within {time.monotonic() - self._started:.0f} s")
+        return Untold(Silence.UNREACHABLE, f"nothing within {time.monotonic() - self._started:.0f} s")
 
 
 def _looks(ask: Callable[[str], T | Untold], names: Iterable[str]) -> dict[str, _Look[T]]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from cli.doctor_check import Check, CloudCheck, Health
 from cli.doctor_commands import Commands
 from cli.doctor_gathering import TO_READ_FROM, Deployed, bucket_names, job_names, topic_names
-from shared.ports.survey import Part, Silence, Untold
+from cli.doctor_silence import is_out
+from shared.ports.survey import Part, Untold
 from shared.settings import Settings, listed
 
 _READ = "storage.objects.get"
@@ -55,9 +56,9 @@ def check_rights(commands: Commands, found: Deployed) -> Iterator[Check]:
         if not isinstance(held, Untold):
             yield _check(commands, part, name, [one for one in permissions if one not in held])
         elif not _is_absent(found, part, name):
-            silent.append(f"{_short(name)} ({held.why})")
+            silent.append(f"{part} {_short(name)}")
     if silent:
-        words = f"not told of {', '.join(silent)}"
+        words = f"not told: {', '.join(silent)}"
         yield Check(CloudCheck.RIGHTS.of(""), Health.WARNING, words, YOURS)
 
 
@@ -73,8 +74,7 @@ def _check(commands: Commands, part: Part, name: str, lacking: list[str]) -> Che
 def _is_absent(found: Deployed, part: Part, name: str) -> bool:
     """Whether the thing itself was not there, or not to be had: that is told elsewhere."""
     places = {Part.BUCKET: found.holdings, Part.TOPIC: found.topics, Part.JOB: found.jobs}
-    answer = places[part].get(name) if part in places else None
-    return isinstance(answer, Untold) and answer.why is not Silence.DENIED
+    return part in places and is_out(places[part].get(name))
 
 
 def _short(name: str) -> str:

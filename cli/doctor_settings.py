@@ -42,9 +42,11 @@ def check_caller(commands: Commands, found: Deployed) -> Iterator[Check]:
             yield Check(name, Health.WRONG, found.caller.words, "Log in, or run where an account is attached.", login)
         case Untold():
             yield Check(name, Health.WRONG, f"no answer ({found.caller.words})", UNREACHABLE)
-        case caller if caller.trouble:
+        case Caller(trouble=Silence.DENIED) as caller:
             mend = "Log in anew; for a key file, see GOOGLE_APPLICATION_CREDENTIALS."
-            yield Check(name, Health.WRONG, f"{_who(caller)}: no token is to be had ({caller.trouble})", mend, login)
+            yield Check(name, Health.WRONG, f"{_who(caller)}: Google does not take them", mend, login)
+        case caller if caller.trouble is not None:
+            yield Check(name, Health.WRONG, f"{_who(caller)}: whether they hold is not told", UNREACHABLE)
         case caller if caller.is_user and not caller.quota_project:
             set_it = f"gcloud auth application-default set-quota-project {commands.project}"
             words = f"{_who(caller)}; no quota project, so that some services refuse requests"

@@ -48,5 +48,10 @@ UNREACHABLE = "Look at the network between here and Google, and ask again."
 
 
 def is_missing(answer: object) -> bool:
-    """Whether it is certain that there is no such thing: what depends on it need not be told of as well."""
+    """Whether it is certain that there is no such thing."""
     return isinstance(answer, Untold) and answer.why is Silence.MISSING
+
+
+def is_out(answer: object) -> bool:
+    """Whether there is no such thing, or nobody who would answer: what depends on it need not be told of as well."""
+    return isinstance(answer, Untold) and answer.why not in {Silence.DENIED, Silence.NOT_OFFERED}

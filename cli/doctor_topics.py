@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from cli.doctor_check import Check, CloudCheck, Fault, Health, summed
 from cli.doctor_commands import ACK_DEADLINE_S, Commands
 from cli.doctor_gathering import Deployed, topic_names
-from cli.doctor_silence import Remedy, is_missing, silent
+from cli.doctor_silence import Remedy, is_out, silent
 from shared.ports.survey import SubscriptionFacts, Untold
 from shared.settings import PushAuth
 
@@ -29,7 +29,7 @@ def check_pushes(commands: Commands, found: Deployed) -> Iterator[Check]:
     """What is pushed to a function: jobs to dispatch, requests to ingest."""
     settings = commands.settings
     for topic, service in ((settings.jobs_topic, "celldrop-dispatch"), (settings.requests_topic, "celldrop-ingest")):
-        if is_missing(found.topics[topic]):
+        if is_out(found.topics[topic]):
             continue
         told = found.subscriptions[topic]
         create = commands.create_push(topic, service)
@@ -111,7 +111,7 @@ def check_readers(commands: Commands, found: Deployed) -> Iterator[Check]:
     topic = commands.settings.events_topic
     name = CloudCheck.READERS.of(topic)
     told = found.subscriptions[topic]
-    if is_missing(found.topics[topic]):
+    if is_out(found.topics[topic]):
         return
     if isinstance(told, Untold):
         yield silent(name, told, _remedy(commands, commands.create_pull(topic)))

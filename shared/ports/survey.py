@@ -49,7 +49,7 @@ class Caller:
         is_user: A person's, not a service account's.
         project: The one that they belong to, if any.
         quota_project: The one that is billed for requests, where it is another.
-        trouble: Why no token could be had for them; empty where one could.
+        trouble: Why no token could be had for them; None where one could.
     """
 
     kind: str
@@ -57,7 +57,7 @@ class Caller:
     is_user: bool = False
     project: str = ""
     quota_project: str = ""
-    trouble: str = ""
+    trouble: Silence | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from google.api_core import exceptions
-from google.auth.exceptions import GoogleAuthError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from typing_extensions import override
 
-from shared.adapters.gcp.clients import default_project, firestore_client, storage_client
+from shared.adapters.gcp.clients import default_project, firestore_client, no_credentials, storage_client
 from shared.adapters.gcp.jobs import connect
 from shared.adapters.gcp.survey_answers import bucket_facts, job_facts, notification_facts, subscription_facts, untold
 from shared.adapters.gcp.survey_caller import look_at_caller
@@ -189,6 +189,8 @@ def _answer(ask: Callable[[], T]) -> T | Untold:
         return ask()
     except SettingsError as error:
         return Untold(Silence.NOT_SET, error.message)
+    except DefaultCredentialsError as error:
+        return Untold(Silence.NOT_SET, no_credentials(error).message)
     except (exceptions.GoogleAPIError, GoogleAuthError, OSError) as error:
         return untold(error)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError, TransportError
+from requests import RequestException
 
 from shared.ports.survey import BucketFacts, JobFacts, NotificationFacts, Silence, SubscriptionFacts, Untold
 
@@ -47,9 +49,17 @@ def _silence(error: Exception) -> Silence:
 
 
 def _words(error: Exception) -> str:
+    origin = error if isinstance(error, RequestException) else error.__cause__
+    if isinstance(origin, RequestException):
+        return f"{type(origin).__name__} at {_host(origin)}"  # Its own words are a chain of objects.
     text = (error.message or "") if isinstance(error, exceptions.GoogleAPICallError) else str(error)
     said = " ".join(_LINK.sub("", _REQUEST.sub("", text)).split()).strip(" .")
     return said[:MAX_WORDS] or type(error).__name__
+
+
+def _host(error: RequestException) -> str:
+    url = error.request.url if error.request is not None else None
+    return urlsplit(url).netloc if isinstance(url, str) else "an address"
 
 
 def bucket_facts(bucket: Bucket) -> BucketFacts:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 
 from shared.adapters.gcp.clients import no_credentials
-from shared.ports.survey import Caller
+from shared.ports.survey import Caller, Silence
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -51,16 +51,17 @@ def look_at_caller() -> Caller:
     )
 
 
-def _trouble(credentials: Credentials) -> str:
+def _trouble(credentials: Credentials) -> Silence | None:
     """Have a token made: only that shows that the credentials hold, and tells an attached account's address."""
     from google.auth.transport.requests import Request  # noqa: PLC0415
 
     try:
         credentials.refresh(Request())
-    except (GoogleAuthError, OSError) as error:
-        # Never the whole of it: an answer may repeat what was sent.
-        return type(error).__name__
-    return ""
+    except (TransportError, OSError):
+        return Silence.UNREACHABLE
+    except GoogleAuthError as error:
+        return Silence.UNREACHABLE if error.retryable else Silence.DENIED
+    return None
 
 
 def _email(credentials: Credentials) -> str:
