@@ -10,9 +10,9 @@ from typing_extensions import override
 
 from cli.doctor_check import Check, Health
 from cli.doctor_cloud import judge
-from cli.doctor_gathering import Deployed
+from cli.doctor_gathering import TO_READ_FROM, Deployed
 from cli.doctor_model import ModelFacts
-from cli.doctor_rights import ROLES, wanted_rights
+from cli.doctor_rights import wanted_rights
 from shared.ports.survey import (
     BucketFacts,
     Caller,
@@ -108,7 +108,7 @@ def sound(given: Settings | None = None) -> Deployed:
         jobs={name: facts for name, facts in jobs.items() if name},
         rights={
             **{key: frozenset(permissions) for key, permissions in wanted_rights(given).items()},
-            (Part.SUBSCRIPTION, reader("celldrop-events").name): frozenset(ROLES),
+            (Part.SUBSCRIPTION, reader("celldrop-events").name): frozenset(TO_READ_FROM),
         },
     )
 

@@ -1,0 +1,124 @@
+"""Whose credentials these are is told with nothing that is secret, and whether a token can be had for them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from typing_extensions import override
+
+from shared.adapters.gcp.survey_caller import look_at_caller
+from shared.ports.survey import Caller, Silence
+from tests.cloud.local_cloud_programs import free_port
+
+ROBOT = "doctor@lab-7.iam.gserviceaccount.com"
+TOKEN: dict[str, object] = {"access_token": "ya29.very-secret", "expires_in": 3600, "token_type": "Bearer"}
+REFUSAL: dict[str, object] = {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}
+
+Answering = Callable[[int, dict[str, object]], str]
+
+
+class _Tokens(HTTPServer):
+    answer: tuple[int, dict[str, object]] = (500, {})
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Tokens
+
+    def do_POST(self) -> None:
+        status, body = self.server.answer
+        content = json.dumps(body).encode()
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    @override
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+@pytest.fixture
+def tokens() -> Iterator[Answering]:
+    """A token service that answers as told; gives its address."""
+    with _Tokens(("127.0.0.1", 0), _Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+
+        def answering(status: int, body: dict[str, object]) -> str:
+            server.answer = (status, body)
+            return f"http://127.0.0.1:{server.server_port}/token"
+
+        yield answering
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def private_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+@pytest.fixture
+def key_file(private_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    def write(token_uri: str) -> None:
+        key = {
+            "type": "service_account",
+            "project_id": "lab-7",
+            "private_key_id": "1",
+            "private_key": private_key,
+            "client_email": ROBOT,
+            "token_uri": token_uri,
+        }
+        (tmp_path / "key.json").write_text(json.dumps(key))
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+
+    return write
+
+
+def test_a_key_file_that_holds_is_told_by_its_address(tokens: Answering, key_file: Callable[[str], None]) -> None:
+    key_file(tokens(200, TOKEN))
+    assert look_at_caller() == Caller("a service account's key file", ROBOT, project="lab-7")
+
+
+def test_a_key_that_was_taken_away_is_told(tokens: Answering, key_file: Callable[[str], None]) -> None:
+    key_file(tokens(400, REFUSAL))
+    caller = look_at_caller()
+    assert (caller.email, caller.trouble) == (ROBOT, Silence.DENIED)
+
+
+def test_a_token_service_that_is_not_there_says_nothing_against_the_key(key_file: Callable[[str], None]) -> None:
+    key_file(f"http://127.0.0.1:{free_port()}/token")
+    assert look_at_caller().trouble is Silence.UNREACHABLE
+
+
+def test_nothing_secret_is_told(tokens: Answering, key_file: Callable[[str], None], private_key: str) -> None:
+    key_file(tokens(200, TOKEN))
+    told = repr(look_at_caller())
+    assert "ya29" not in told
+    assert private_key.splitlines()[1] not in told
+
+
+def test_a_person_is_told_as_one_with_what_is_billed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    login = {
+        "type": "authorized_user",
+        "client_id": "x",
+        "client_secret": "hunter2",
+        "refresh_token": "1//secret",
+        "quota_project_id": "lab-7",
+    }
+    (tmp_path / "login.json").write_text(json.dumps(login))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "login.json"))
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")  # Nobody out there is asked.
+    caller = look_at_caller()
+    assert (caller.is_user, caller.quota_project) == (True, "lab-7")
+    assert "secret" not in repr(caller)
