@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
-from shared.ports.survey import Caller, LackingIndex, Part, SubscriptionFacts, Untold
+from shared.ports.survey import Caller, JobFacts, LackingIndex, Part, SubscriptionFacts, Untold
 from shared.settings import Settings, listed
 
 ATTEMPTS = 5
 """Deliveries before a message is dead: the fewest that Pub/Sub takes."""
 ACK_DEADLINE_S = 60
 LEFTOVER_DAYS = 7
+NOT_IN_JOBS = frozenset({"home", "models_dir", "log_level", "log_format", "run_endpoint"})
+"""Settings that may well differ between here and a job."""
 _RETRIES = ("--min-retry-delay=10s", "--max-retry-delay=600s")
 _NEVER = "--expiration-period=never"
 _FOR_GCLOUD_ACCOUNT = "user:$(gcloud config get account)"
@@ -131,6 +133,17 @@ class Commands:
         """What jobs there are."""
         return _line("gcloud run jobs list", *self._there)
 
+    def create_job(self, name: str, like: JobFacts) -> str:
+        """A job without a GPU, of another's image: one made for a GPU computes without as well."""
+        given = self.settings.model_dump(mode="json", include=self.settings.model_fields_set - NOT_IN_JOBS)
+        values = {f"CELLDROP_{key.upper()}": str(value) for key, value in given.items()}
+        account = (f"--service-account={like.account}",) if like.account else ()
+        limits = [f"--{kind}={like.limits[kind]}" for kind in ("cpu", "memory") if kind in like.limits]
+        time = (f"--task-timeout={self.settings.task_timeout_s}s", "--max-retries=3")
+        told = f"--set-env-vars={_variables(values)}"
+        create = "gcloud run jobs create"
+        return _line(create, name, f"--image={like.image}", *account, *limits, *time, told, *self._there)
+
     def describe_job(self, name: str) -> str:
         """What is deployed."""
         return _line("gcloud run jobs describe", name, *self._there)
@@ -144,9 +157,8 @@ class Commands:
         return _line("gcloud beta run jobs update", name, "--gpu=1", "--gpu-type=nvidia-l4", *self._there)
 
     def set_job_variables(self, name: str, values: Mapping[str, str]) -> str:
-        """Variables of a job; commas are kept out of gcloud's way."""
-        told = "^|^" + "|".join(f"{key}={value}" for key, value in values.items())
-        return self.update_job(name, f"--update-env-vars={told}")
+        """Variables of a job."""
+        return self.update_job(name, f"--update-env-vars={_variables(values)}")
 
     # --- Rights and services ---
 
@@ -242,6 +254,11 @@ class Commands:
 def setting(name: str, value: str) -> str:
     """Set one of ours for this shell."""
     return f"export {name}={shlex.quote(value)}"
+
+
+def _variables(values: Mapping[str, str]) -> str:
+    """With another mark between them than the comma, which some values have in them."""
+    return "^|^" + "|".join(f"{key}={value}" for key, value in values.items())
 
 
 def _short(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cli.doctor_check import Check, CloudCheck, Fault, Health, summed
-from cli.doctor_commands import Commands
+from cli.doctor_commands import NOT_IN_JOBS, Commands, setting
 from cli.doctor_gathering import Deployed
 from cli.doctor_silence import Remedy, is_missing, silent
 from shared.ports.survey import DatabaseFacts, JobFacts, LackingIndex, Part, Silence, Untold
@@ -20,8 +20,6 @@ MAX_GPU_TIMEOUT_S = 3600
 """Cloud Run lends a GPU to a task for an hour at most."""
 PLACEHOLDER = "us-docker.pkg.dev/cloudrun/container/"
 """Google's samples, which many deploy first, to have something there."""
-_NOT_IN_JOBS = frozenset({"home", "models_dir", "log_level", "log_format", "run_endpoint"})
-"""Settings that may well differ between here and there."""
 
 
 def check_database(commands: Commands, found: Deployed) -> Iterator[Check]:
@@ -80,19 +78,20 @@ def check_jobs(commands: Commands, found: Deployed) -> Iterator[Check]:
         if isinstance(facts, JobFacts):
             yield summed(name, _described(facts), _job_faults(commands, job, facts, on_gpu=on_gpu))
         elif on_gpu and facts.why is Silence.MISSING:
-            yield _no_gpu_job(commands, name, found)
+            yield _no_gpu_job(name, found)
         else:
-            yield silent(name, facts, _job_remedy(commands, job))
+            yield silent(name, facts, _job_remedy(commands, job, found))
     if settings.cpu_job not in found.jobs:
         words = "CELLDROP_CPU_JOB is empty: nothing can be computed"
         yield Check(CloudCheck.JOB.of("cpu"), Health.WRONG, words, "Deploy the job and name it.")
 
 
-def _no_gpu_job(commands: Commands, name: str, found: Deployed) -> Check:
+def _no_gpu_job(name: str, found: Deployed) -> Check:
     needed = not isinstance(found.model, Untold) and found.model.needs_gpu
     words = "not there: " + ("the default model needs a GPU" if needed else "no model that needs a GPU can be used")
-    mend = "Deploy it, or set CELLDROP_GPU_JOB to nothing where none is wanted."
-    return Check(name, Health.WRONG if needed else Health.WARNING, words, mend, (commands.list_jobs(),))
+    mend = "Deploy it" + ("." if needed else ", or set CELLDROP_GPU_JOB to nothing where none is wanted.")
+    none = setting("CELLDROP_GPU_JOB", "")
+    return Check(name, Health.WRONG if needed else Health.WARNING, words, mend, () if needed else (none,))
 
 
 def _described(facts: JobFacts) -> str:
@@ -142,16 +141,19 @@ def _other_values(settings: Settings, facts: JobFacts) -> dict[str, str]:
     return {
         variable: str(value)
         for name, value in ours.items()
-        if name not in _NOT_IN_JOBS and value is not None
+        if name not in NOT_IN_JOBS and value is not None
         for variable in (f"CELLDROP_{name.upper()}",)
         if facts.variables.get(variable, str(value)) != str(value)
     }
 
 
-def _job_remedy(commands: Commands, job: str) -> Remedy:
+def _job_remedy(commands: Commands, job: str, found: Deployed) -> Remedy:
+    like = next((facts for facts in found.jobs.values() if isinstance(facts, JobFacts)), None)
+    # Without another to be like, nothing here says what image it is to be made of: show what there is.
+    create = commands.list_jobs() if like is None else commands.create_job(job, like)
     return Remedy(
-        create=(commands.list_jobs(),),
-        correct="Deploy it, or correct CELLDROP_CPU_JOB, CELLDROP_GPU_JOB or CELLDROP_REGION; those there are:",
+        create=(create,),
+        correct="Deploy it, or correct CELLDROP_CPU_JOB, CELLDROP_GPU_JOB or CELLDROP_REGION.",
         see=commands.let_caller(Part.JOB, job, SEE_JOB),
         enable=commands.enable(RUN_API),
     )

@@ -142,7 +142,7 @@ def cancel(
 
 @app.command()
 def doctor(*, out: HomeOption = None, as_json: JsonFlag = False) -> None:
-    """Check this installation, and say what to do about what is wrong."""
+    """Check this installation, or the deployed pipeline that the settings name, and say what mends it."""
     from cli.doctor import examine
 
     output = Output(as_json)

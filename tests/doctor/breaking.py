@@ -269,8 +269,13 @@ BROKEN: dict[str, tuple[Break, str, Health, str]] = {
         WRONG,
         "--field-config=field-path=owes,order=ascending --field-config=field-path=created_at,order=descending",
     ),
-    "no job": (with_fact("jobs", "celldrop-cpu", MISSING), "job celldrop-cpu", WRONG, "gcloud run jobs list"),
-    "no gpu job": (with_fact("jobs", "celldrop-gpu", MISSING), "job celldrop-gpu", WARNING, "gcloud run jobs list"),
+    "no job": (
+        with_fact("jobs", "celldrop-cpu", MISSING),
+        "job celldrop-cpu",
+        WRONG,
+        "gcloud run jobs create celldrop-cpu",
+    ),
+    "no gpu job": (with_fact("jobs", "celldrop-gpu", MISSING), "job celldrop-gpu", WARNING, "export CELLDROP_GPU_JOB="),
     "no gpu": (
         with_job("celldrop-gpu", accelerator=""),
         "job celldrop-gpu",

@@ -151,7 +151,7 @@ def test_a_job_is_told_as_deployed_and_only_read(cloud_run: CloudRun) -> None:
 def test_without_credentials_nobody_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for variable in (STORAGE_VARIABLE, FIRESTORE_VARIABLE, HOST_VARIABLE, "GOOGLE_APPLICATION_CREDENTIALS"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setattr("google.auth.compute_engine._metadata._NO_GCE_CHECK", True)  # Its variable was read long ago.
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
     looking = survey()
     answers = [
