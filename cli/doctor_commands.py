@@ -10,8 +10,8 @@ from typing import assert_never
 from shared.ports.survey import Caller, JobFacts, LackingIndex, Part, SubscriptionFacts, Untold
 from shared.settings import Settings, listed
 
-ATTEMPTS = 5
-"""Deliveries before a message is dead: the fewest that Pub/Sub takes."""
+ATTEMPTS = 20
+"""Deliveries before a message is dead: with the pauses between them, two hours."""
 ACK_DEADLINE_S = 60
 LEFTOVER_DAYS = 7
 NOT_IN_JOBS = frozenset({"home", "models_dir", "log_level", "log_format", "run_endpoint"})
@@ -52,9 +52,11 @@ class Commands:
         """Have ingest told of every new object."""
         filters = ("--event-filters=type=google.cloud.storage.object.v1.finalized", f"--event-filters=bucket={bucket}")
         where = (f"--location={self.settings.region}", f"--destination-run-region={self.settings.region}")
-        account = f"--service-account={self.push_account}"
-        service = "--destination-run-service=celldrop-ingest"
-        return _line("gcloud eventarc triggers create celldrop-drops", *where, service, *filters, account, *self._in)
+        account = f"--service-account={self._account('trigger')}"
+        service = f"--destination-run-service={self.service('ingest')}"
+        return _line(
+            "gcloud eventarc triggers create", self.service("inbox"), *where, service, *filters, account, *self._in
+        )
 
     def upload_model(self, bucket: str, name: str) -> str:
         """A bundle of this machine's, in all its versions."""
@@ -67,12 +69,12 @@ class Commands:
         """A topic."""
         return _line("gcloud pubsub topics create", *self._named(topic))
 
-    def create_push(self, topic: str, service: str) -> tuple[str, ...]:
+    def create_push(self, topic: str, function: str) -> tuple[str, ...]:
         """A subscription that pushes to a function, with all that one needs."""
         name = f"{_short(topic)}-push"
         dead = f"{_short(topic)}-dead"
         flags = (
-            *self._push_flags(self.address_of(service)),
+            *self._push_flags(self.address_of(function)),
             f"--ack-deadline={ACK_DEADLINE_S}",
             *_RETRIES,
             _NEVER,
@@ -82,10 +84,10 @@ class Commands:
         create = _line(command, name, f"--topic={topic}", *flags, *self._in)
         return (*self._dead_letters(dead), create, *self._forwarder(name, dead))
 
-    def update_push(self, subscription: SubscriptionFacts, service: str) -> str:
+    def update_push(self, subscription: SubscriptionFacts, function: str) -> str:
         """Where it pushes and as whom: all of it, as gcloud takes away what is not said again."""
         is_safe = subscription.endpoint.startswith("https://")
-        endpoint = subscription.endpoint if is_safe else self.address_of(service)
+        endpoint = subscription.endpoint if is_safe else self.address_of(function)
         account = subscription.token_account
         account = account if self.may_push(account) else self.push_account
         return self.update_subscription(subscription.name, *self._push_flags(endpoint, account))
@@ -194,17 +196,25 @@ class Commands:
     def push_account(self) -> str:
         """The account that pushes: the first that the settings let in."""
         named = [account for account in listed(self.settings.push_accounts) if not account.startswith("@")]
-        return named[0] if named else f"celldrop-push@{self.project}.iam.gserviceaccount.com"
+        return named[0] if named else self._account("push")
 
     def may_push(self, account: str) -> bool:
         """Whether the settings let an account push."""
         allowed = {one.lower() for one in listed(self.settings.push_accounts)}
         return bool({account.lower(), "@" + account.lower().rpartition("@")[2]} & allowed)
 
-    def address_of(self, service: str) -> str:
+    def service(self, part: str) -> str:
+        """The name of a part: all of them begin as the jobs' names do."""
+        prefix, hyphen, _ = self.settings.cpu_job.rpartition("-")
+        return f"{prefix if hyphen else 'celldrop'}-{part}"
+
+    def address_of(self, function: str) -> str:
         """Where a function answers, asked when the command is run: nothing in the settings says so."""
-        there = shlex.join(["gcloud", "run", "services", "describe", service, *self._there])
+        there = shlex.join(["gcloud", "run", "services", "describe", self.service(function), *self._there])
         return f"$({there} --format='value(status.url)')"
+
+    def _account(self, part: str) -> str:
+        return f"{self.service(part)}@{self.project}.iam.gserviceaccount.com"
 
     @property
     def _member(self) -> str:

@@ -28,11 +28,11 @@ def check_topics(commands: Commands, found: Deployed) -> Iterator[Check]:
 def check_pushes(commands: Commands, found: Deployed) -> Iterator[Check]:
     """What is pushed to a function: jobs to dispatch, requests to ingest."""
     settings = commands.settings
-    for topic, service in ((settings.jobs_topic, "celldrop-dispatch"), (settings.requests_topic, "celldrop-ingest")):
+    for topic, function in ((settings.jobs_topic, "dispatch"), (settings.requests_topic, "ingest")):
         if is_out(found.topics[topic]):
             continue
         told = found.subscriptions[topic]
-        create = commands.create_push(topic, service)
+        create = commands.create_push(topic, function)
         if isinstance(told, Untold):
             yield silent(CloudCheck.PUSH.of(topic), told, _remedy(commands, *create))
             continue
@@ -42,11 +42,11 @@ def check_pushes(commands: Commands, found: Deployed) -> Iterator[Check]:
             yield Check(CloudCheck.PUSH.of(topic), Health.WRONG, "no subscription pushes it anywhere", mend, create)
         for one in pushes:
             name = CloudCheck.PUSH.of(_short(one.name))
-            yield summed(name, f"{_short(topic)} to {one.endpoint}", _faults(commands, topic, service, one))
+            yield summed(name, f"{_short(topic)} to {one.endpoint}", _faults(commands, topic, function, one))
 
 
-def _faults(commands: Commands, topic: str, service: str, one: SubscriptionFacts) -> Iterator[Fault]:
-    update = (commands.update_push(one, service),)
+def _faults(commands: Commands, topic: str, function: str, one: SubscriptionFacts) -> Iterator[Fault]:
+    update = (commands.update_push(one, function),)
     if not one.is_healthy:
         yield Fault(Health.WRONG, "Pub/Sub cannot push", "Name the function's address and the account again.", update)
     if not one.endpoint.startswith("https://"):

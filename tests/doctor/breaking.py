@@ -142,7 +142,7 @@ BROKEN: dict[str, tuple[Break, str, Health, str]] = {
         with_answer(notifications=()),
         "drops lab-inbox",
         WRONG,
-        "gcloud eventarc triggers create celldrop-drops --location=europe-west4",
+        "gcloud eventarc triggers create celldrop-inbox --location=europe-west4",
     ),
     "told only of deletions": (
         with_answer(notifications=(NotificationFacts("t", ("OBJECT_DELETE",)),)),
@@ -218,7 +218,7 @@ BROKEN: dict[str, tuple[Break, str, Health, str]] = {
         with_push("celldrop-jobs", dead_letter_topic=""),
         "push celldrop-jobs-push",
         WARNING,
-        "--dead-letter-topic=projects/lab-7/topics/celldrop-jobs-dead --max-delivery-attempts=5",
+        "--dead-letter-topic=projects/lab-7/topics/celldrop-jobs-dead --max-delivery-attempts=20",
     ),
     "little time": (
         with_push("celldrop-jobs", ack_deadline_s=10),

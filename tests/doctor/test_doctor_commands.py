@@ -78,6 +78,13 @@ def test_credentials_that_were_never_told_leave_it_to_gcloud() -> None:
         assert shlex.split(line)[4] == "--member=user:$(gcloud config get account)"
 
 
+def test_parts_are_called_as_the_jobs_are() -> None:
+    commands = Commands(settings(cpu_job="lab-cells-cpu", push_accounts=""), "lab-7", CALLER)
+    create = commands.create_push("jobs", "dispatch")[2]
+    assert "gcloud run services describe lab-cells-dispatch " in create
+    assert "--push-auth-service-account=lab-cells-push@lab-7.iam.gserviceaccount.com" in create
+
+
 def test_every_topic_has_dead_letters_of_its_own() -> None:
     commands = Commands(settings(), "lab-7", CALLER)
     named = {commands.add_dead_letters(f"{topic}-push", topic)[0] for topic in TOPICS}
