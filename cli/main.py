@@ -143,7 +143,7 @@ def cancel(
 @app.command()
 def doctor(*, out: HomeOption = None, as_json: JsonFlag = False) -> None:
     """Check this installation, or the deployed pipeline that the settings name, and say what mends it."""
-    from cli.doctor import examine
+    from cli.doctor.examining import examine
 
     output = Output(as_json)
     finish(output, lambda: examine(settings_for(out), output))

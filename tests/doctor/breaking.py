@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from cli.doctor_check import Health
-from cli.doctor_gathering import Deployed
+from cli.doctor.check import Health
+from cli.doctor.gathering import Deployed
 from shared.ports.survey import (
     BucketFacts,
     DatabaseFacts,

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 from typing_extensions import override
 
-from cli.doctor_check import Check, Health
-from cli.doctor_cloud import judge
-from cli.doctor_gathering import TO_READ_FROM, Deployed
-from cli.doctor_model import ModelFacts
-from cli.doctor_rights import wanted_rights
+from cli.doctor.check import Check, Health
+from cli.doctor.cloud import judge
+from cli.doctor.gathering import TO_READ_FROM, Deployed
+from cli.doctor.model import ModelFacts
+from cli.doctor.rights import wanted_rights
 from shared.ports.survey import (
     BucketFacts,
     Caller,

@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.doctor_check import CloudCheck, Health
-from cli.doctor_cloud import judge
-from cli.doctor_gathering import Deployed
-from cli.doctor_model import ModelFacts
+from cli.doctor.check import CloudCheck, Health
+from cli.doctor.cloud import judge
+from cli.doctor.gathering import Deployed
+from cli.doctor.model import ModelFacts
 from shared.ports.survey import (
     BucketFacts,
     Caller,

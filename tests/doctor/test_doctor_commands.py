@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-from cli.doctor_commands import Commands
+from cli.doctor.commands import Commands
 from shared.ports.survey import Caller, Part, Silence, Untold
 from tests.doctor.breaking import BROKEN
 from tests.doctor.deployed import CALLER, MISSING, NOBODY, TOPICS, not_ok, settings, sound

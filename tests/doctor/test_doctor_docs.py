@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cli import doctor_buckets, doctor_services, doctor_topics
-from cli.doctor_check import CloudCheck
+from cli.doctor import buckets, services, topics
+from cli.doctor.check import CloudCheck
 from shared.settings import REPOSITORY
 from tests.doctor.gcloud import refusals
 
@@ -19,7 +19,7 @@ def test_every_check_is_documented_and_nothing_else() -> None:
 
 
 def test_every_role_that_looking_takes_is_documented() -> None:
-    roles = {doctor_buckets.SEE, doctor_topics.SEE, doctor_services.SEE_DATABASE, doctor_services.SEE_JOB}
+    roles = {buckets.SEE, topics.SEE, services.SEE_DATABASE, services.SEE_JOB}
     assert roles <= set(re.findall(r"^\| `(roles/[\w.]+)` \|", PAGE, re.MULTILINE))
 
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from typing_extensions import override
 
-from cli.doctor_gathering import MORE_PATIENCE_S, PATIENCE_S, Deployed, Patience, gather
-from cli.doctor_rights import wanted_rights
+from cli.doctor.gathering import MORE_PATIENCE_S, PATIENCE_S, Deployed, Patience, gather
+from cli.doctor.rights import wanted_rights
 from shared.adapters.local.blobs import DirectoryBlobStore
 from shared.ports.blobs import BlobStore
 from shared.ports.survey import BucketFacts, DatabaseFacts, JobFacts, Silence, Untold

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cli.doctor_check import Health
-from cli.doctor_cloud import judge
+from cli.doctor.check import Health
+from cli.doctor.cloud import judge
 from shared.ports.survey import (
     BucketFacts,
     Caller,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cli import doctor_model
-from cli.doctor_model import ModelFacts, look_at_model
+from cli.doctor import model
+from cli.doctor.model import ModelFacts, look_at_model
 from shared.adapters.local.blobs import DirectoryBlobStore
 from shared.ports.blobs import BlobStore
 from shared.ports.survey import Silence, Untold
@@ -41,7 +41,7 @@ def test_changed_weights_are_noticed(blobs: BlobStore, folder: Path) -> None:
 
 
 def test_large_weights_are_not_fetched(blobs: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_model, "MAX_WEIGHTS_BYTES", 10)
+    monkeypatch.setattr(model, "MAX_WEIGHTS_BYTES", 10)
     told = look_at_model(blobs, "models", NAME)
     assert isinstance(told, ModelFacts)
     assert told.is_whole is None

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from google.pubsub_v1 import PublisherClient, SubscriberClient
+from google.pubsub_v1 import PublisherClient, PushConfig, SubscriberClient
 
 from shared.settings import REPOSITORY
 from tests.cloud.cloud_run import CloudRun
@@ -127,7 +127,7 @@ def test_a_local_cloud_is_well_but_for_what_it_is_not(cloud: Cloud, at_first: To
         "job celldrop-gpu",
         "rights",
     }
-    assert "no dead-letter topic" in at_first["push celldrop-jobs"]["found"]
+    assert "no dead-letter topic" not in at_first["push celldrop-jobs"]["found"]
     assert "does not know the question" in at_first["database (default)"]["found"]
 
 
@@ -185,20 +185,32 @@ def test_a_subscription_that_is_gone_is_named(cloud: Cloud, at_first: Told) -> N
         cloud.local._subscribe("celldrop-requests", cloud.local.url("ingest"))
 
 
-def test_dead_letters_that_nobody_keeps_are_named_and_kept_by_the_command(
-    cloud: Cloud, at_first: Told, publisher: PublisherClient
-) -> None:
+def test_dead_letters_that_nobody_keeps_are_named_and_kept_by_the_command(cloud: Cloud, at_first: Told) -> None:
     gcloud_root()
     project = cloud.local.deployment.project
-    *_, update, _, _ = at_first["push celldrop-jobs"]["run"]
-    publisher.create_topic(name=PublisherClient.topic_path(project, "celldrop-jobs-dead"))
-    cloud.mend({"run": [update]})
+    with SubscriberClient() as subscriber:
+        subscriber.delete_subscription(subscription=subscriber.subscription_path(project, "celldrop-jobs-dead"))
     broken = _new(cloud, at_first)
     assert {name: check["health"] for name, check in broken.items()} == {"dead-letter celldrop-jobs-dead": "wrong"}
     cloud.mend(broken["dead-letter celldrop-jobs-dead"])
-    after = cloud.told()
-    assert set(after) == set(at_first)
-    assert "no dead-letter topic" not in after["push celldrop-jobs"]["found"]
+    assert not _new(cloud, at_first)
+
+
+def test_a_subscription_without_dead_letters_gets_them_by_the_command(cloud: Cloud) -> None:
+    gcloud_root()
+    endpoint = cloud.local.url("dispatch")
+    name = SubscriberClient.subscription_path(cloud.local.deployment.project, "celldrop-jobs")
+    with SubscriberClient() as subscriber:
+        topic = subscriber.get_subscription(subscription=name).topic
+        subscriber.delete_subscription(subscription=name)
+        subscriber.create_subscription(name=name, topic=topic, push_config=PushConfig(push_endpoint=endpoint))
+    try:
+        found = cloud.told()["push celldrop-jobs"]
+        assert "no dead-letter topic" in found["found"]
+        cloud.mend({"run": [line for line in found["run"] if "--dead-letter-topic=" in line]})
+        assert "no dead-letter topic" not in cloud.told()["push celldrop-jobs"]["found"]
+    finally:
+        cloud.local._subscribe("celldrop-jobs", endpoint)
 
 
 def test_a_job_that_is_not_there_is_named(cloud: Cloud, at_first: Told) -> None:
@@ -268,7 +280,8 @@ def test_with_nobody_answering_it_ends_and_says_so(
 
 
 def test_google_is_not_loaded_for_the_embedded_default() -> None:
-    code = "import sys, cli.doctor; print([name for name in sys.modules if name.startswith(('google.a', 'google.p'))])"
+    loaded = "[name for name in sys.modules if name.startswith(('google.a', 'google.p'))]"
+    code = f"import sys, cli.doctor.examining; print({loaded})"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

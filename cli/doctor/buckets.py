@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from cli.doctor_check import Check, CloudCheck, Fault, Health, summed
-from cli.doctor_commands import Commands
-from cli.doctor_gathering import Deployed
-from cli.doctor_silence import Remedy, is_missing, is_out, silent
+from cli.doctor.check import Check, CloudCheck, Fault, Health, summed
+from cli.doctor.commands import Commands
+from cli.doctor.gathering import Deployed
+from cli.doctor.silence import Remedy, is_missing, is_out, silent
 from shared.ports.survey import BucketFacts, NotificationFacts, Part, Silence, Untold
 from shared.settings import Settings
 

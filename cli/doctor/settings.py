@@ -6,10 +6,10 @@ import difflib
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
-from cli.doctor_check import Check, CloudCheck, Health
-from cli.doctor_commands import Commands, setting
-from cli.doctor_gathering import Deployed
-from cli.doctor_silence import UNREACHABLE
+from cli.doctor.check import Check, CloudCheck, Health
+from cli.doctor.commands import Commands, setting
+from cli.doctor.gathering import Deployed
+from cli.doctor.silence import UNREACHABLE
 from shared.ports.survey import Caller, Silence, SubscriptionFacts, Untold
 from shared.settings import PushAuth, Settings, StatusAuth, listed
 

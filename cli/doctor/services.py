@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cli.doctor_check import Check, CloudCheck, Fault, Health, summed
-from cli.doctor_commands import NOT_IN_JOBS, Commands, setting
-from cli.doctor_gathering import Deployed
-from cli.doctor_silence import Remedy, is_missing, silent
+from cli.doctor.check import Check, CloudCheck, Fault, Health, summed
+from cli.doctor.commands import NOT_IN_JOBS, Commands, setting
+from cli.doctor.gathering import Deployed
+from cli.doctor.silence import Remedy, is_missing, silent
 from shared.ports.survey import DatabaseFacts, JobFacts, LackingIndex, Part, Silence, Untold
 from shared.settings import Settings
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cli.doctor_check import Check, CloudCheck, Fault, Health, summed
-from cli.doctor_commands import ACK_DEADLINE_S, Commands
-from cli.doctor_gathering import Deployed, topic_names
-from cli.doctor_silence import Remedy, is_out, silent
+from cli.doctor.check import Check, CloudCheck, Fault, Health, summed
+from cli.doctor.commands import ACK_DEADLINE_S, Commands
+from cli.doctor.gathering import Deployed, topic_names
+from cli.doctor.silence import Remedy, is_out, silent
 from shared.ports.survey import SubscriptionFacts, Untold
 from shared.settings import PushAuth
 

@@ -15,7 +15,7 @@ from typing import assert_never
 from rich.markup import escape
 
 from cli.console import Exit, Output
-from cli.doctor_check import Check, Health
+from cli.doctor.check import Check, Health
 from cli.embedded import open_embedded
 from shared.domain.errors import CelldropError
 from shared.domain.plan import Accelerator
@@ -46,7 +46,7 @@ def _checks(settings: Settings) -> Iterator[Check]:
         case Backend.LOCAL:
             yield from _embedded(settings)
         case Backend.GCP:
-            from cli.doctor_cloud import examine_deployment  # its modules are of no use to the embedded default
+            from cli.doctor.cloud import examine_deployment  # its modules are of no use to the embedded default
 
             yield from examine_deployment(settings)
         case _:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cli.doctor_check import Check, Health
+from cli.doctor.check import Check, Health
 from shared.ports.survey import Silence, Untold
 
 

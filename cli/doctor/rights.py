@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cli.doctor_check import Check, CloudCheck, Health
-from cli.doctor_commands import Commands
-from cli.doctor_gathering import TO_READ_FROM, Deployed, bucket_names, job_names, topic_names
-from cli.doctor_silence import is_out
+from cli.doctor.check import Check, CloudCheck, Health
+from cli.doctor.commands import Commands
+from cli.doctor.gathering import TO_READ_FROM, Deployed, bucket_names, job_names, topic_names
+from cli.doctor.silence import is_out
 from shared.ports.survey import Part, Untold
 from shared.settings import Settings, listed
 

@@ -9,7 +9,7 @@ from functools import partial
 from threading import Thread
 from typing import Generic, TypeVar
 
-from cli.doctor_model import ModelFacts, look_at_model
+from cli.doctor.model import ModelFacts, look_at_model
 from shared.ports.blobs import BlobStore
 from shared.ports.survey import (
     BucketFacts,

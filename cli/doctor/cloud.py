@@ -6,13 +6,13 @@ import os
 from collections.abc import Collection, Iterator
 from importlib.util import find_spec
 
-from cli.doctor_buckets import check_buckets, check_drops, check_leftovers, check_model, check_region
-from cli.doctor_check import Check, CloudCheck, Health
-from cli.doctor_commands import Commands
-from cli.doctor_gathering import Deployed, Patience, gather
-from cli.doctor_rights import check_rights, wanted_rights
-from cli.doctor_services import check_database, check_jobs
-from cli.doctor_settings import (
+from cli.doctor.buckets import check_buckets, check_drops, check_leftovers, check_model, check_region
+from cli.doctor.check import Check, CloudCheck, Health
+from cli.doctor.commands import Commands
+from cli.doctor.gathering import Deployed, Patience, gather
+from cli.doctor.rights import check_rights, wanted_rights
+from cli.doctor.services import check_database, check_jobs
+from cli.doctor.settings import (
     check_apart,
     check_caller,
     check_endpoint,
@@ -21,7 +21,7 @@ from cli.doctor_settings import (
     check_push_auth,
     check_status_auth,
 )
-from cli.doctor_topics import check_dead_letters, check_pushes, check_readers, check_topics
+from cli.doctor.topics import check_dead_letters, check_pushes, check_readers, check_topics
 from shared.settings import Settings
 from shared.wiring import build_ports, build_survey
 
