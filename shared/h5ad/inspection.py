@@ -28,7 +28,7 @@ from shared.domain.errors import (
 )
 from shared.h5ad.facts import FileFacts
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
-from shared.h5ad.source import RangeSource
+from shared.h5ad.source import OpenedSource, RangeSource
 from shared.h5ad.superblock import check_superblock
 from shared.h5ad.wire import Kind, pack_blobs, receive, send, unpack_spans
 from shared.ports.blobs import ByteRange
@@ -55,6 +55,7 @@ def inspect(source: RangeSource, *, matrix: str | None = None, limits: Inspectio
         InputError: The file cannot be used; which leaf says why. A crash of the child is one too.
         UnavailableError: The child could not be had, or the machine is too busy.
     """
+    source = OpenedSource.of(source)
     check_superblock(source)
     with _SANDBOX.connect() as link:
         link.settimeout(limits.silence_s)

@@ -91,6 +91,60 @@ class BlobSource:
         )
 
 
+def opening_spans(size_bytes: int) -> list[ByteRange]:
+    """Head and tail of a file, in whole blocks: where HDF5 keeps most of what it needs to open an AnnData file."""
+    head = min(HEAD_BYTES, size_bytes)
+    tail = max(head, -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES - TAIL_BYTES)
+    if tail == head:
+        return [ByteRange(0, size_bytes)] if size_bytes else []
+    return [ByteRange(0, head), ByteRange(tail, size_bytes - tail)]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedSource:
+    """A source whose head and tail came with the first request: looking for the header, and then parsing, wait once.
+
+    Attributes:
+        kept: Spans, with their bytes.
+    """
+
+    inner: RangeSource
+    kept: Sequence[tuple[ByteRange, bytes]]
+
+    @classmethod
+    def of(cls, inner: RangeSource) -> OpenedSource:
+        """Ask for head and tail.
+
+        Raises:
+            InputChangedError: The pinned generation is gone.
+        """
+        spans = opening_spans(inner.size_bytes)
+        return cls(inner, list(zip(spans, inner.read_many(spans), strict=True)))
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the whole file."""
+        return self.inner.size_bytes
+
+    def read(self, span: ByteRange) -> bytes:
+        """The bytes of ``span``."""
+        return self.read_many([span])[0]
+
+    def read_many(self, spans: Sequence[ByteRange]) -> list[bytes]:
+        """Several ranges; only those are asked for that are not kept."""
+        found = [self._kept(span) for span in spans]
+        missing = [span for span, data in zip(spans, found, strict=True) if data is None]
+        asked = iter(self.inner.read_many(missing) if missing else ())
+        return [next(asked) if data is None else data for data in found]
+
+    def _kept(self, span: ByteRange) -> bytes | None:
+        for whole, data in self.kept:
+            start = span.offset - whole.offset
+            if start >= 0 and start + span.length <= len(data):
+                return data[start : start + span.length]
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class BytesSource:
     """A file held in memory."""
@@ -154,8 +208,8 @@ class CountingSource:
 class RangedFile(io.RawIOBase):
     """A read-only file object over a source, for ``h5py.File``; always close the h5py file with ``with``.
 
-    Blocks of 16 KiB are cached, at most ``cache_bytes`` of them. The head and the tail, where HDF5 keeps most of what
-    it needs to open an AnnData file, come in one request; misses bring 64 KiB, and those that follow one another more.
+    Blocks of 16 KiB are cached, at most ``cache_bytes`` of them. Head and tail come in one request. A miss brings
+    64 KiB, and one that follows another more.
     """
 
     def __init__(self, source: RangeSource, *, cache_bytes: int = CACHE_BYTES) -> None:
@@ -167,7 +221,7 @@ class RangedFile(io.RawIOBase):
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._next_miss = -1
         self._run = 1
-        self._prefetch()
+        self.load(opening_spans(self._size))
 
     def readable(self) -> bool:
         """Always."""
@@ -238,13 +292,6 @@ class RangedFile(io.RawIOBase):
         self._run = min(self._run * 2, READ_AHEAD_BYTES // MISS_BYTES) if first == self._next_miss else 1
         end = -(-(last + 1) // MISS_BLOCKS) + self._run - 1
         return min(end * MISS_BLOCKS, -(-self._size // BLOCK_BYTES))
-
-    def _prefetch(self) -> None:
-        count = -(-self._size // BLOCK_BYTES)
-        head = range(min(count, HEAD_BYTES // BLOCK_BYTES))
-        tail = range(max(len(head), count - TAIL_BYTES // BLOCK_BYTES), count)
-        self._fetch([*head, *tail])
-        self._next_miss = -1
 
     def _fetch(self, numbers: list[int]) -> None:
         runs = _runs(numbers)

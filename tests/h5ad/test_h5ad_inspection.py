@@ -37,11 +37,13 @@ from tests.h5ad.h5ad_files import random_counts, write_file
 
 ROOT = Path(__file__).resolve().parents[2]
 SOUND = write_file(random_counts(30, 40))
+LONG = write_file(random_counts(2_000, 3_000, density=0.3))
+"""Its child asks for more than the head and the tail, which are there before it is."""
 
 
 @dataclass(slots=True)
 class Meddling:
-    """A source that does something before the child gets its first bytes."""
+    """A source that does something before the child gets the first bytes that it asks for."""
 
     data: bytes
     meddle: Callable[[], None]
@@ -55,8 +57,9 @@ class Meddling:
         return BytesSource(self.data).read(span)
 
     def read_many(self, spans: Sequence[ByteRange]) -> list[bytes]:
-        self.reads += 1
-        self.meddle()
+        if spans[0].offset:
+            self.reads += 1
+            self.meddle()
         return BytesSource(self.data).read_many(spans)
 
 
@@ -89,7 +92,7 @@ def test_the_child_has_no_free_descriptor_and_no_variables_of_ours(monkeypatch: 
         environment = Path(f"/proc/{pid}/environ").read_bytes()
         seen.append((files, sorted(path.name for path in Path(f"/proc/{pid}/fd").iterdir()), environment))
 
-    inspect(Meddling(SOUND, look))
+    inspect(Meddling(LONG, look))
     files, descriptors, environment = seen[0]
     assert files.split()[3:5] == ["4", "4"]
     assert descriptors == ["0", "1", "2", "3"]
@@ -100,14 +103,14 @@ def test_the_child_has_no_free_descriptor_and_no_variables_of_ours(monkeypatch: 
 def test_a_child_that_is_killed_is_a_refusal() -> None:
     warm_up()
     with pytest.raises(TruncatedFileError, match="crashes"):
-        inspect(Meddling(SOUND, lambda: os.kill(children(server())[-1], signal.SIGKILL)))
+        inspect(Meddling(LONG, lambda: os.kill(children(server())[-1], signal.SIGKILL)))
     assert inspect(BytesSource(SOUND)).n_cells == 30
 
 
 def test_a_child_killed_after_its_time_is_unsafe() -> None:
     limits = InspectionLimits(cpu_s=0)
     with pytest.raises(UnsafeFileError, match=r"too long|processor time"):
-        inspect(Meddling(SOUND, lambda: os.kill(children(server())[-1], signal.SIGKILL)), limits=limits)
+        inspect(Meddling(LONG, lambda: os.kill(children(server())[-1], signal.SIGKILL)), limits=limits)
 
 
 def test_a_server_that_is_killed_is_started_again() -> None:
@@ -124,7 +127,7 @@ def test_silence_is_our_trouble_and_not_the_files() -> None:
         os.kill(children(server())[-1], signal.SIGSTOP)
 
     with pytest.raises(UnavailableError):
-        inspect(Meddling(SOUND, pause), limits=InspectionLimits(silence_s=0.2))
+        inspect(Meddling(LONG, pause), limits=InspectionLimits(silence_s=0.2))
     for pid in children(server()):
         os.kill(pid, signal.SIGKILL)
 
@@ -134,7 +137,7 @@ def test_an_input_that_changes_is_said_to_have_changed() -> None:
         raise InputChangedError("gone")
 
     with pytest.raises(InputChangedError):
-        inspect(Meddling(SOUND, fail))
+        inspect(Meddling(LONG, fail))
     assert inspect(BytesSource(SOUND)).n_cells == 30
 
 

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from shared.domain.errors import InputChangedError, TruncatedFileError
 from shared.h5ad.arrays import fetch
-from shared.h5ad.source import BLOCK_BYTES, BlobSource, BytesSource, CountingSource, RangedFile
+from shared.h5ad.source import (
+    BLOCK_BYTES,
+    HEAD_BYTES,
+    TAIL_BYTES,
+    BlobSource,
+    BytesSource,
+    CountingSource,
+    OpenedSource,
+    RangedFile,
+)
 from shared.ports.blobs import ByteRange
 from tests.fakes.blobs import MemoryBlobStore
 from tests.h5ad.h5ad_files import random_counts, write_file
@@ -122,3 +131,19 @@ def test_neighbouring_ranges_are_one_request() -> None:
     counting = CountingSource(BytesSource(LONG))
     fetch(counting, [ByteRange(offset, 5_000) for offset in range(0, 100_000, 10_000)])
     assert (counting.calls, counting.requests) == (1, 1)
+
+
+@given(st.integers(0, len(LONG)), st.lists(st.tuples(st.integers(0, len(LONG) + 10), st.integers(0, 3_000_000))))
+def test_an_opened_file_has_the_files_bytes(size: int, reads: list[tuple[int, int]]) -> None:
+    opened = OpenedSource.of(BytesSource(LONG[:size]))
+    spans = [ByteRange(offset, length) for offset, length in reads]
+    assert opened.read_many(spans) == BytesSource(LONG[:size]).read_many(spans)
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000, HEAD_BYTES, HEAD_BYTES + 1, HEAD_BYTES + TAIL_BYTES + 5, len(LONG)])
+def test_an_opened_file_is_opened_by_h5py_with_nothing_more_asked(size: int) -> None:
+    counting = CountingSource(BytesSource(LONG[:size]))
+    opened = OpenedSource.of(counting)
+    before = counting.calls
+    RangedFile(opened).close()
+    assert counting.calls == before
