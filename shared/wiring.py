@@ -114,6 +114,7 @@ def build_gcp(settings: Settings) -> Ports:
     from shared.adapters.gcp.bus import PubSubBus  # noqa: PLC0415
     from shared.adapters.gcp.bus import connect as connect_bus  # noqa: PLC0415
     from shared.adapters.gcp.clients import default_project, firestore_client, storage_client  # noqa: PLC0415
+    from shared.adapters.gcp.documents import expiry_after  # noqa: PLC0415
     from shared.adapters.gcp.jobs import CloudRunJobRunner  # noqa: PLC0415
     from shared.adapters.gcp.jobs import connect as connect_run  # noqa: PLC0415
     from shared.adapters.gcp.status import FirestoreStatusStore  # noqa: PLC0415
@@ -124,7 +125,9 @@ def build_gcp(settings: Settings) -> Ports:
     return Ports(
         CloudBlobStore(storage_client(project)),
         PubSubBus(connect_bus, topics, project),
-        FirestoreStatusStore(firestore_client(project, settings.firestore_database)),
+        FirestoreStatusStore(
+            firestore_client(project, settings.firestore_database), expiry=expiry_after(settings.record_days)
+        ),
         CloudRunJobRunner(lambda: connect_run(settings.run_endpoint), jobs, project, settings.region),
     )
 

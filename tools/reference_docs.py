@@ -60,7 +60,10 @@ def settings_page() -> str:
         f"| `CELLDROP_{name.upper()}` | `{_default(field.default)}` | {field.description} |"
         for name, field in Settings.model_fields.items()
     ]
-    head = "Read from the environment, then from an `.env` file in the working folder."
+    head = (
+        "Read from the environment, then from an `.env` file: the one that `CELLDROP_ENV_FILE` names, or else that of "
+        "the working folder."
+    )
     return _page("Settings", head, ["| variable | default | meaning |", "|---|---|---|", *rows])
 
 
