@@ -23,6 +23,7 @@ from shared.domain.submission import FINAL_STATES, State
 from shared.h5ad.cautions import WarningCode
 from shared.messages import Accepted, AcceptedEvent, AnnotationRequest, Event, Outcome, OutcomeEvent
 from shared.settings import Settings
+from tools import deployment_docs
 from tools.asyncapi_document import document
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -157,6 +158,11 @@ WHEN = {
 }
 
 
+def deployment_page() -> str:
+    """The Terraform module: variables, outputs, flavors, rights."""
+    return _page("Deployment", deployment_docs.page(), [])
+
+
 def _event_types() -> Iterator[tuple[str, str, str]]:
     for model in (AcceptedEvent, OutcomeEvent):
         for kind in get_args(model.model_fields["type"].annotation):
@@ -268,6 +274,7 @@ ALL: dict[str, Callable[[], str]] = {
     "states.md": states_page,
     "command-line.md": cli_page,
     "http.md": http_page,
+    "deployment.md": deployment_page,
     "events.md": events_page,
     "requests.md": requests_page,
     "asyncapi.json": lambda: _json(document()),

@@ -7,7 +7,7 @@ resource "google_project_iam_member" "storage_agent" {
   member  = data.google_storage_project_service_account.agent.member
 }
 
-# Pub/Sub makes the tokens of those that it pushes as. Status signs links to results as itself.
+# Pub/Sub makes the tokens of those that it pushes as. Status may sign links to results as itself.
 resource "google_service_account_iam_member" "signer" {
   for_each = toset(distinct([local.account_of.push, local.account_of.trigger]))
 
