@@ -30,6 +30,8 @@ are uploaded afterwards, as the output `models_command` says. Agents of Google's
 (Eventarc's, above all) take minutes to be known: where the first `apply` says so, run it again. `init` writes a lock
 file with the provider's checksums: keep it with your own configuration.
 
+Against what was made, `celldrop` works with the settings of `terraform output -raw env_file`.
+
 All of it has been checked against the provider's schema and by `terraform test` with made-up answers
 (`tests/deploy`). It has not been applied to a project yet.
 
@@ -45,7 +47,7 @@ reconcile's pass every minute.
 `ingest` has room for a file that asks for as much memory as the inspection allows any (1,536 MiB): such a file is
 then refused, where the platform would end the instance, and deliver the file again. The other sizes are chosen, not
 measured. A GPU goes with at least 4 vCPUs and 16 GiB, and its tasks may take an hour at most; GPUs have a quota of
-their own in each region."""
+their own in each region, and so have the 800 vCPUs that one execution of `large` may ask for at a time."""
 
 RIGHTS_NOTES = """\
 Each part has a service account of its own, or all have the one that `service_account_email` gives, with the sum of
@@ -56,7 +58,8 @@ key. A test keeps this table equal to the module."""
 PEOPLE_NOTES = """\
 `users` may drop files, read results and call `status`; `requesters` may publish requests and pull events. Nobody else
 is let in. Cloud Run itself checks who calls a function ([ADR 7](../adr/0007-cloud-run-checks-who-calls.md));
-`ingest`, `dispatch` and `reconcile` answer only Google's own services of the same project.
+`ingest`, `dispatch` and `reconcile` answer only Google's own services of the same project. The command line's own
+`status`, `watch` and `cancel` read the database: whoever uses them needs `roles/datastore.user` as well.
 
 Whoever applies the module needs `roles/owner`, or on the project: `artifactregistry.admin`, `cloudscheduler.admin`,
 `datastore.owner`, `eventarc.admin`, `iam.serviceAccountAdmin`, `iam.serviceAccountUser`, `monitoring.editor`,
