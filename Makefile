@@ -48,6 +48,7 @@ format: setup ## mend what can be mended
 
 docs: setup ## write the generated pages of docs/reference anew
 	$(BIN)/python tools/reference_docs.py
+	$(BIN)/python tools/firestore_indexes.py
 
 clean: ## remove what was made, but for results
 	rm -rf $(VENV) .venv-oracle .mypy_cache .ruff_cache .pytest_cache .hypothesis

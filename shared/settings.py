@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +15,9 @@ from shared.domain.machine import Limits
 from shared.domain.plan import Rates
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+ENV_FILE = "CELLDROP_ENV_FILE"
+"""The variable that names the .env file, where it is not that of the working folder."""
 
 
 class Backend(StrEnum):
@@ -80,6 +84,9 @@ class Settings(BaseSettings):
     project: str = Field("", description="GCP: the project; empty: the one that the credentials belong to.")
     region: str = Field("us-central1", description="GCP: the region of the jobs.")
     firestore_database: str = Field("(default)", description="GCP: the Firestore database.")
+    record_days: int = Field(
+        0, ge=0, description="GCP: days from a submission's last change to the removal of its record; 0: kept."
+    )
     allowed_buckets: str = Field("", description="Buckets, by comma, that requests may name; empty: the inbox alone.")
     jobs_topic: str = Field("celldrop-jobs", description="GCP: the Pub/Sub topic of job messages.")
     events_topic: str = Field("celldrop-events", description="GCP: the Pub/Sub topic of events.")
@@ -155,12 +162,20 @@ def load_settings(**overrides: object) -> Settings:
     """Read the settings once, at a composition root.
 
     Raises:
-        SettingsError: One that is malformed, by name.
+        SettingsError: One that is malformed, by name, or the .env file that was named is not there.
     """
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks every value
+        return Settings(**{"_env_file": _env_file(), **overrides})  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = "CELLDROP_" + "_".join(str(part) for part in first["loc"]).upper()
         hint = "Correct it in the environment or in the .env file; docs/reference/settings.md lists them all."
         raise SettingsError(f"{name}: {first['msg']}", hint=hint) from error
+
+
+def _env_file() -> str:
+    named = os.environ.get(ENV_FILE, "")
+    if named and not Path(named).is_file():
+        hint = "Mount it, or unset the variable; without it, the .env file of the working folder is read."
+        raise SettingsError(f"{ENV_FILE} names a file that is not there", where=named, hint=hint)
+    return named or ".env"

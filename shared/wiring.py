@@ -162,9 +162,11 @@ class CloudPorts:
     def store(self) -> StatusStore:
         """Firestore."""
         from shared.adapters.gcp.clients import firestore_client  # noqa: PLC0415
+        from shared.adapters.gcp.documents import expiry_after  # noqa: PLC0415
         from shared.adapters.gcp.status import FirestoreStatusStore  # noqa: PLC0415
 
-        return FirestoreStatusStore(firestore_client(self._project, self._settings.firestore_database))
+        client = firestore_client(self._project, self._settings.firestore_database)
+        return FirestoreStatusStore(client, expiry=expiry_after(self._settings.record_days))
 
     @cached_property
     def jobs(self) -> JobRunner:

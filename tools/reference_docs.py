@@ -23,6 +23,7 @@ from shared.domain.submission import FINAL_STATES, State
 from shared.h5ad.cautions import WarningCode
 from shared.messages import Accepted, AcceptedEvent, AnnotationRequest, Event, Outcome, OutcomeEvent
 from shared.settings import Settings
+from tools import deployment_docs
 from tools.asyncapi_document import document
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -60,7 +61,10 @@ def settings_page() -> str:
         f"| `CELLDROP_{name.upper()}` | `{_default(field.default)}` | {field.description} |"
         for name, field in Settings.model_fields.items()
     ]
-    head = "Read from the environment, then from an `.env` file in the working folder."
+    head = (
+        "Read from the environment, then from an `.env` file: the one that `CELLDROP_ENV_FILE` names, or else that of "
+        "the working folder."
+    )
     return _page("Settings", head, ["| variable | default | meaning |", "|---|---|---|", *rows])
 
 
@@ -152,6 +156,11 @@ WHEN = {
     "cancelled": "Somebody cancelled it.",
     "rejected": "It was never accepted; `code` and `hint` say why and what to do.",
 }
+
+
+def deployment_page() -> str:
+    """The Terraform module: variables, outputs, flavors, rights."""
+    return _page("Deployment", deployment_docs.page(), [])
 
 
 def _event_types() -> Iterator[tuple[str, str, str]]:
@@ -265,6 +274,7 @@ ALL: dict[str, Callable[[], str]] = {
     "states.md": states_page,
     "command-line.md": cli_page,
     "http.md": http_page,
+    "deployment.md": deployment_page,
     "events.md": events_page,
     "requests.md": requests_page,
     "asyncapi.json": lambda: _json(document()),

@@ -1,11 +1,12 @@
 """How records lie in Firestore: paths, fields, versions, times, and the indexes that finding them takes.
 
-    submissions/{id}                        state, owes, created_at: to find by; changes, written_by, record
-    submissions/{id}/tasks/{epoch-index}    written_by, record
-    submissions/{id}/history/{n}            record
+    submissions/{id}                        state, owes, created_at: to find by; changes, written_by, record, expires_at
+    submissions/{id}/tasks/{epoch-index}    written_by, record, expires_at
+    submissions/{id}/history/{n}            record, expires_at
 
 ``record`` is the JSON of ``shared.records``, as text: among the keys of a record are people's own words (options, cell
 labels), and Firestore keeps no map with an empty key or one like ``__unknown__``. What is searched for are fields.
+Firestore removes a document some time after its ``expires_at``, where the database has that policy; null: never.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any, TypeAlias, TypeVar
 
@@ -44,6 +45,8 @@ T = TypeVar("T")
 SUBMISSIONS = "submissions"
 TASKS = "tasks"
 HISTORY = "history"
+
+EXPIRES_AT = "expires_at"
 
 MAX_RECORD_BYTES = 1_000_000
 """Of JSON; Firestore keeps documents of 1 MiB, field names and indexed fields included."""
@@ -117,7 +120,12 @@ def indexes() -> Fields:
         {"collectionGroup": group, "fieldPath": field, "indexes": []}
         for group, field in product((SUBMISSIONS, TASKS, HISTORY), ("record", "written_by"))
     ]
-    return {"indexes": composites, "fieldOverrides": unsearched}
+    # An index of a time that only grows would bound how fast documents can be written.
+    expiring = [
+        {"collectionGroup": group, "fieldPath": EXPIRES_AT, "ttl": True, "indexes": []}
+        for group in (SUBMISSIONS, TASKS, HISTORY)
+    ]
+    return {"indexes": composites, "fieldOverrides": [*unsearched, *expiring]}
 
 
 def _ordered(field: str, way: str = Query.ASCENDING) -> Fields:
@@ -127,12 +135,13 @@ def _ordered(field: str, way: str = Query.ASCENDING) -> Fields:
 # --- Records to fields and back ---
 
 
-def submission_fields(record: Submission, *, n_changes: int, token: str) -> Fields:
+def submission_fields(record: Submission, *, n_changes: int, token: str, expires_at: datetime | None) -> Fields:
     """The fields of a submission, but for the time of its creation.
 
     Args:
         n_changes: How many history entries there are with this write.
         token: Says which call wrote it.
+        expires_at: When it may be removed; the other documents of a submission have a time of their own.
     """
     return {
         "state": str(record.state),
@@ -140,19 +149,33 @@ def submission_fields(record: Submission, *, n_changes: int, token: str) -> Fiel
         "changes": n_changes,
         "written_by": token,
         "record": _text(submission_document(record), f"submission {record.id}"),
+        EXPIRES_AT: expires_at,
     }
 
 
-def task_fields(task: TaskRecord, *, token: str) -> Fields:
+def task_fields(task: TaskRecord, *, token: str, expires_at: datetime | None) -> Fields:
     """The fields of a task."""
-    return {"written_by": token, "record": _text(task_document(task), f"task {task.epoch}-{task.index}")}
+    text = _text(task_document(task), f"task {task.epoch}-{task.index}")
+    return {"written_by": token, "record": text, EXPIRES_AT: expires_at}
 
 
-def history_fields(entry: HistoryEntry) -> Fields:
+def history_fields(entry: HistoryEntry, *, expires_at: datetime | None) -> Fields:
     """The fields of a history entry, but for its time: that of the write."""
     document = history_document(entry)
     del document["at"]
-    return {"record": _text(document, f"history entry {entry.n}")}
+    return {"record": _text(document, f"history entry {entry.n}"), EXPIRES_AT: expires_at}
+
+
+def expiry_after(days: int) -> Callable[[], datetime | None]:
+    """When a document that is written now may be removed; never, for 0 days.
+
+    By this machine's clock, as nothing is decided by it: a day comes a few minutes early or late.
+    """
+    return lambda: datetime.now(UTC) + timedelta(days=days) if days else None
+
+
+def never() -> None:
+    """No document is ever removed."""
 
 
 def created(fields: Fields) -> Fields:

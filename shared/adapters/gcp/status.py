@@ -33,6 +33,7 @@ from shared.adapters.gcp.documents import (
     history_fields,
     history_of,
     moment,
+    never,
     stored,
     submission_at,
     submission_fields,
@@ -91,6 +92,7 @@ class FirestoreStatusStore(StatusStore):
         client: Of one database. Not called before the first use.
         sleep: Between two tries of a transaction.
         patience_s: Seconds to go on repeating a request.
+        expiry: When a document that is written now may be removed by Firestore; None: never.
     """
 
     def __init__(
@@ -100,11 +102,13 @@ class FirestoreStatusStore(StatusStore):
         new_token: Callable[[], str] = secrets.token_hex,
         sleep: Callable[[float], None] = time.sleep,
         patience_s: float = PATIENCE_S,
+        expiry: Callable[[], datetime | None] = never,
     ) -> None:
         self._client = client
         self._submissions = client.collection(SUBMISSIONS)
         self._new_token = new_token
         self._sleep = sleep
+        self._expiry = expiry
         self._retry = Retry(
             predicate=if_exception_type(*TRANSIENT), initial=0.1, maximum=4.0, multiplier=2.0, timeout=patience_s
         )
@@ -113,13 +117,13 @@ class FirestoreStatusStore(StatusStore):
 
     @override
     def create(self, record: Submission) -> Stored[Submission]:
-        at, token = submission_at(self._submissions, record.id), self._new_token()
+        at, token, expires_at = submission_at(self._submissions, record.id), self._new_token(), self._expiry()
         batch = self._client.batch()
-        batch.create(at, created(submission_fields(record, n_changes=1, token=token)))
+        batch.create(at, created(submission_fields(record, n_changes=1, token=token, expires_at=expires_at)))
         entry = history_entry(None, record, n=1, at=_WRITTEN_THEN)
         assert entry is not None
         # Not "create": entries outlive a record that somebody removed by hand.
-        batch.set(change_at(at, 1), history_fields(entry))
+        batch.set(change_at(at, 1), history_fields(entry, expires_at=expires_at))
         return _written(record, self._commit(batch, at, token), None)
 
     @override
@@ -132,7 +136,7 @@ class FirestoreStatusStore(StatusStore):
         _check_version(before, if_version)
         token = self._new_token()
         batch = self._client.batch()
-        _write_over(batch, before, record, token)
+        _write_over(batch, before, record, token, self._expiry())
         return _written(record, self._commit(batch, before.reference, token), before)
 
     @override
@@ -173,7 +177,7 @@ class FirestoreStatusStore(StatusStore):
                 raise
             if after.id != record.value.id:
                 raise InternalError(f"a change of {record.value.id} made {after.id}")
-            _write_over(transaction, before, after, token)
+            _write_over(transaction, before, after, token, self._expiry())
             return after
 
         transaction = self._client.transaction(max_attempts=1)
@@ -221,12 +225,13 @@ class FirestoreStatusStore(StatusStore):
         at = task_at(submission_at(self._submissions, submission_id), task.epoch, task.index)
         before = None if if_version is None else self._read(at)
         token = self._new_token()
+        fields = task_fields(task, token=token, expires_at=self._expiry())
         batch = self._client.batch()
         if before is None:
-            batch.create(at, task_fields(task, token=token))
+            batch.create(at, fields)
         else:
             _check_version(before, if_version)
-            batch.update(at, task_fields(task, token=token), option=_over(before))
+            batch.update(at, fields, option=_over(before))
         return _written(task, self._commit(batch, at, token), before)
 
     @override
@@ -288,14 +293,16 @@ class FirestoreStatusStore(StatusStore):
         return SettingsError(f"there is no Firestore database {self._client.project}", hint=hint)
 
 
-def _write_over(batch: WriteBatch, before: Snapshot, record: Submission, token: str) -> None:
+def _write_over(
+    batch: WriteBatch, before: Snapshot, record: Submission, token: str, expires_at: datetime | None
+) -> None:
     """Put a record in the place of the one that was read, with what that adds to its history."""
     n: int = before.get("changes")
     entry = history_entry(submission_of(before).value, record, n=n + 1, at=_WRITTEN_THEN)
-    fields = submission_fields(record, n_changes=n + (entry is not None), token=token)
+    fields = submission_fields(record, n_changes=n + (entry is not None), token=token, expires_at=expires_at)
     batch.update(before.reference, fields, option=_over(before))
     if entry is not None:
-        batch.set(change_at(before.reference, entry.n), history_fields(entry))
+        batch.set(change_at(before.reference, entry.n), history_fields(entry, expires_at=expires_at))
 
 
 def _over(before: Snapshot) -> WriteOption:
