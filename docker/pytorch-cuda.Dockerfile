@@ -9,7 +9,8 @@ WORKDIR /app
 COPY docker/pytorch-cuda.lock docker/
 RUN python -m venv --without-pip /opt/venv \
  && pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --no-deps --only-binary :all: \
-    --require-hashes --requirement docker/pytorch-cuda.lock
+    --require-hashes --requirement docker/pytorch-cuda.lock \
+ && pip --python /opt/venv/bin/python check
 COPY . .
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --no-build-isolation --editable . \
  && pip --python /opt/venv/bin/python uninstall --yes setuptools \

@@ -13,7 +13,8 @@ RUN python -m venv --without-pip /opt/venv \
  && pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --no-deps --only-binary :all: \
     --require-hashes --index-url "${TORCH_INDEX}" --retries 2 --requirement docker/torch-cpu.lock
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --no-deps --only-binary :all: \
-    --require-hashes --requirement docker/pytorch.lock
+    --require-hashes --requirement docker/pytorch.lock \
+ && pip --python /opt/venv/bin/python check
 COPY . .
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --no-build-isolation --editable . \
  && pip --python /opt/venv/bin/python uninstall --yes setuptools \
