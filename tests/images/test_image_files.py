@@ -43,7 +43,7 @@ def test_nothing_comes_from_elsewhere_but_the_base_and_what_is_locked(path: Path
     found = instructions(path)
     assert "ADD" not in {name for name, _ in found}
     assert [rest.split()[0] for name, rest in found if name == "FROM"] == ["${BASE}", "${BASE}"]
-    runs = " ".join(rest for name, rest in found if name == "RUN")
+    runs = " && ".join(rest for name, rest in found if name == "RUN")
     assert "latest" not in path.read_text()
     assert not re.search(r"\b(curl|wget|git)\b|https?://", runs)
     for command in re.findall(r"\bpip [^&]* install [^&]*", runs):
