@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +19,7 @@ from tests.cloud.local_cloud import Function
 from tests.images.locks import ROOT
 
 TOOLS = ROOT.parent / "shared" / "tools" / "images-offline"
+SOURCES = Path(__file__).with_name("probe_sources.py")
 INSISTING = "CELLDROP_REQUIRE_IMAGES"
 FUNCTIONS = "celldrop-functions"
 INFERENCE = "celldrop-inference"
@@ -91,7 +95,7 @@ def podman(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def require_image(image: str) -> None:
-    """Skip the test where the image cannot be had; fail it where the environment insists."""
+    """Skip the test where the image cannot be had or is not of this tree; fail it where the environment insists."""
     problem = _problem(image)
     if problem and os.environ.get(INSISTING):
         pytest.fail(problem)
@@ -99,18 +103,27 @@ def require_image(image: str) -> None:
         pytest.skip(problem)
 
 
+@cache
 def _problem(image: str) -> str:
     if not (TOOLS / "run").is_file():
         return f"no tools at {TOOLS}"
     # The tools would install it; that is for who builds images, not for who tests.
     if shutil.which("podman") is None and not os.environ.get(INSISTING):
         return "no podman"
+    build = f"{TOOLS / 'build'} -f docker/{DOCKERFILES[image]}.Dockerfile -t {image} ."
     if podman("image", "exists", image).returncode != 0:
-        return f"no image {image}: {TOOLS / 'build'} -f docker/{DOCKERFILES[image]}.Dockerfile -t {image} ."
-    return ""
+        return f"no image {image}: {build}"
+    with containers() as engine:
+        held = engine.python(image, SOURCES).stdout
+    return "" if json.loads(held or "{}") == _sources_for(image) else f"{image} is not of this tree: {build}"
 
 
-def sources_of(image: str) -> list[Path]:
-    """The folders of this tree that an image holds."""
-    names = ("functions", "shared") if image == FUNCTIONS else ("cli", "functions", "jobs", "shared")
-    return [ROOT / name for name in names]
+def _sources_for(image: str) -> dict[str, str]:
+    """The digests of what this tree would put into it."""
+    folders = ("functions", "shared") if image == FUNCTIONS else ("cli", "functions", "jobs", "shared")
+    return {
+        str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for folder in folders
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -12,7 +11,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-APP = Path("/app")
 SITE = Path("/opt/venv/lib/python3.11/site-packages")
 TOOLS = ("gcc", "cc", "ld", "strip", "make", "git")
 BUILDERS = {"pip", "setuptools", "wheel", "pytest", "ruff"}
@@ -25,7 +23,6 @@ def main() -> None:
         "ids": [os.getuid(), os.getgid()],
         "writable": [str(path) for path in Path("/").iterdir() if os.access(path, os.W_OK)],
         "scratch": tempfile.mkdtemp(),
-        "sources": _sources(),
         "tools": [name for name in TOOLS if shutil.which(name)],
         "builders": sorted({path.name for path in SITE.iterdir()} & BUILDERS),
         "leftovers": _leftovers(),
@@ -33,11 +30,6 @@ def main() -> None:
         "uncompiled": _uncompiled(),
     }
     sys.stdout.write(json.dumps(facts))
-
-
-def _sources() -> dict[str, str]:
-    files = [path for path in APP.rglob("*") if path.is_file() and path.suffix != ".pyc" and path.parent != APP]
-    return {str(path.relative_to(APP)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def _leftovers() -> list[str]:

@@ -1,8 +1,7 @@
-"""What an image is: its user, its contents, its size, and whether it is of this tree."""
+"""What an image is: its user, its contents, its size."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from functools import cache
@@ -12,8 +11,8 @@ from typing import Any
 import pytest
 
 from shared.h5ad.filters import ALLOWED
-from tests.images.containers import CUDA, FUNCTIONS, INFERENCE, Containers, podman, require_image, sources_of
-from tests.images.locks import PROJECT, ROOT
+from tests.images.containers import CUDA, FUNCTIONS, INFERENCE, Containers, podman, require_image
+from tests.images.locks import PROJECT
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("images")]
 
@@ -46,16 +45,6 @@ def probe(engine: Containers) -> Callable[[str], Facts]:
 @pytest.fixture
 def facts(image: str, probe: Callable[[str], Facts]) -> Facts:
     return probe(image)
-
-
-def test_it_holds_this_tree(image: str, facts: Facts) -> None:
-    here = {
-        str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for folder in sources_of(image)
-        for path in folder.rglob("*")
-        if path.is_file() and path.suffix != ".pyc"
-    }
-    assert facts["sources"] == here, "build the images again"
 
 
 def test_its_user_is_not_root_and_can_write_nowhere_but_in_tmp(facts: Facts) -> None:
