@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help setup run test test-fast test-exhaustive test-system cloud-demo simulate check format oracle docs clean
+.PHONY: help setup run test test-fast test-exhaustive test-system cloud-demo simulate images locks check format oracle docs clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -35,6 +35,12 @@ cloud-demo: setup ## the deployed pipeline on this machine: emulators, functions
 
 simulate: setup ## one simulated history, printed (SEED=4), or many, counted (HISTORIES=100000)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--histories $(or $(HISTORIES),1000) --workers $(WORKERS))
+
+images: ## the container images, tagged with the commit (TYPES=standard|cuda|both TAG=… REPOSITORY=… to push)
+	@docker/build $(or $(TYPES),standard) $(or $(TAG),$(shell git rev-parse --short HEAD)) $(REPOSITORY)
+
+locks: ## what the images install, resolved anew with its hashes
+	@tools/lock-images
 
 check: setup ## format, lint, types, dependency rules
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.engine.annotator import Annotator
-from jobs.engine.device import choose_device
+from jobs.engine.device import choose_device, describe_device
 from jobs.inference.data_manager import InferenceData, Job
 from jobs.inference.merging import ordered
 from jobs.inference.parts import AnnotatedBlock, iter_part
@@ -24,6 +25,9 @@ from shared.domain.verdict import MatrixChoice
 from shared.h5ad.genes import features_of, map_genes
 from shared.h5ad.inspection import inspect
 from shared.h5ad.rows import CellIds, MatrixReader, open_cell_ids, open_matrix, read_genes
+from shared.telemetry import event
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Annotation(Computation):
         """As the protocol says; memory is bounded by the reader's window and one block's scores."""
         began_s = time.monotonic()
         device = choose_device(self.accelerator)
+        event(log, "device found", accelerator=self.accelerator, facts=describe_device(device))
         job = self.data.open_job(record)
         inspect(job.source)  # The file is scanned again: this process parses it, whoever looked at it before.
         beat(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,7 +23,10 @@ from shared.domain.geometry import Rows
 from shared.domain.submission import Failure, State, Submission, TaskRecord
 from shared.outbox import Outbox
 from shared.ports.status import StatusStore, Stored
+from shared.telemetry import event
 from shared.updates import update
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,8 @@ class Task:
                 raise StaleWorkerError(f"{record.id} is {record.state}", expected=f"epoch {me.epoch}, running")
             return machine.fail(record, Failure.of(error), now=now)
 
+        words = {"code": error.code, "problem": error.message, "hint": error.hint}
+        event(log, "submission cannot go on", level=logging.ERROR, submission=me.submission_id, **words)
         with suppress(StaleWorkerError, IllegalTransitionError):
             self.outbox.pay(update(self.store, me.submission_id, change))
         return Ended.FAILED

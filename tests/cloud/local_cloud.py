@@ -93,11 +93,18 @@ FUNCTIONS = (
 )
 
 
+def served(function: Function, port: int) -> Sequence[str]:
+    """The command that answers as a function at a port: functions-framework, in this environment."""
+    what = ["--target", function.name, "--source", str(function.source), "--signature-type", function.signature]
+    return [sys.executable, "-m", "functions_framework", *what, "--host", "127.0.0.1", "--port", str(port)]
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """What is deployed under which names, and how.
 
     Attributes:
+        serve: The command of a function that is to answer at a port.
         task: What a task of the job runs.
         variables: Further settings of functions and tasks.
         reconcile_every_s: A minute in Google's cloud.
@@ -116,6 +123,7 @@ class Deployment:
     requests_topic: str = "celldrop-requests"
     cpu_job: str = "celldrop-cpu"
     functions: Sequence[Function] = FUNCTIONS
+    serve: Callable[[Function, int], Sequence[str]] = served
     task: Sequence[str] = TASK
     variables: Sequence[tuple[str, str]] = ()
     mode: Mode = Mode.BINARY
@@ -284,7 +292,9 @@ class LocalCloud:
     def _start_functions(self, env: dict[str, str]) -> None:
         for function in self.deployment.functions:
             port = self._ports[function.name] = free_port()
-            program = Program(function.name, _served(function, port), self._logs / f"{function.name}.log", env)
+            program = Program(
+                function.name, self.deployment.serve(function, port), self._logs / f"{function.name}.log", env
+            )
             self.programs[function.name] = self._stack.enter_context(program)
         self._stack.callback(self._ask_all_to_end)
         for name, program in self.programs.items():
@@ -306,11 +316,6 @@ class LocalCloud:
                 urllib.request.urlopen(self.url("reconcile"), data=b"", timeout=PATIENCE_S).close()
             except OSError as error:
                 _log.warning("reconcile did not answer: %s", error)
-
-
-def _served(function: Function, port: int) -> list[str]:
-    what = ["--target", function.name, "--source", str(function.source), "--signature-type", function.signature]
-    return [sys.executable, "-m", "functions_framework", *what, "--host", "127.0.0.1", "--port", str(port)]
 
 
 def _put_back(name: str, value: str | None) -> None:

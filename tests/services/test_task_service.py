@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from jobs.inference.protocol import Ended, TaskIdentity
-from shared.domain.errors import BadValuesError, DuplicateCellsError, PreconditionFailedError, UnavailableError
+from shared.domain.errors import (
+    BadValuesError,
+    DeviceUnavailableError,
+    DuplicateCellsError,
+    PreconditionFailedError,
+    UnavailableError,
+)
 from shared.domain.submission import EntryKind, State
 from tests.fakes.calls import FailNext
 from tests.services.house import House
@@ -121,6 +129,23 @@ def test_a_file_that_turns_out_bad_fails_with_its_own_code(house: House) -> None
     failure = house.only().failure
     assert failure is not None
     assert (failure.code, failure.hint) == ("BAD_VALUES", "remove it")
+
+
+def test_an_absent_gpu_ends_the_submission_and_is_in_the_log(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    started(house)
+
+    def absent() -> None:
+        raise DeviceUnavailableError("no CUDA device", hint="give the job a GPU")
+
+    house.computation.before_part = absent
+    with caplog.at_level(logging.ERROR):
+        assert house.run_task(0) is Ended.FAILED
+    record = house.only()
+    assert record.failure is not None
+    assert (record.state, record.failure.code) == (State.FAILED, "GPU_UNAVAILABLE")
+    (entry,) = caplog.records
+    told = vars(entry)
+    assert (told["code"], told["hint"], told["submission"]) == ("GPU_UNAVAILABLE", "give the job a GPU", record.id)
 
 
 def test_duplicate_cells_found_by_the_merge_fail_with_their_own_code(house: House) -> None:

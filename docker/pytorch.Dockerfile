@@ -1,0 +1,48 @@
+# celldrop-inference: a task on CPUs, as a Cloud Run job or (by `celldrop run`) in a workflow engine.
+#   docker build -f docker/pytorch.Dockerfile -t celldrop-inference .
+ARG BASE=docker.io/library/python:3.11-slim
+
+FROM ${BASE} AS build
+# hadolint ignore=DL3008  # strip, whichever: it stays behind in this stage
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
+WORKDIR /app
+COPY docker/torch-cpu.lock docker/pytorch.lock docker/
+# Where the wheel comes from makes no difference to what is installed: its hash is in the lock.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN python -m venv --without-pip /opt/venv \
+ && pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --no-deps --only-binary :all: \
+    --require-hashes --index-url "${TORCH_INDEX}" --retries 2 --requirement docker/torch-cpu.lock
+RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --no-deps --only-binary :all: \
+    --require-hashes --requirement docker/pytorch.lock \
+ && pip --python /opt/venv/bin/python check
+COPY . .
+RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --no-build-isolation --editable . \
+ && pip --python /opt/venv/bin/python uninstall --yes setuptools \
+ && docker/prune /opt/venv/lib/python3.11/site-packages \
+ && /opt/venv/bin/python docker/compile_imported.py cli functions jobs shared
+
+FROM ${BASE}
+RUN rm -rf /usr/local/lib/python3.11/site-packages/* /usr/local/lib/python3.11/ensurepip /usr/local/bin/pip* \
+ && echo 'celldrop:x:10001:10001::/tmp:/usr/sbin/nologin' >>/etc/passwd
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /app/shared /app/shared
+COPY --from=build /app/functions /app/functions
+COPY --from=build /app/jobs /app/jobs
+COPY --from=build /app/cli /app/cli
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# An .env file of settings may be mounted here.
+WORKDIR /etc/celldrop
+USER 10001:10001
+# No entry point: workflow engines run a shell in it.
+CMD ["python", "-m", "jobs.inference.main"]
+ARG BASE
+ARG SOURCE=unknown
+ARG REVISION=unknown
+ARG VERSION=unknown
+LABEL org.opencontainers.image.title="celldrop-inference" \
+      org.opencontainers.image.description="Drop an AnnData file in a bucket, get its cells annotated: the tasks, on CPUs." \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.base.name="${BASE}"

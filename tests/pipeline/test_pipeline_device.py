@@ -1,0 +1,32 @@
+"""A model that needs a GPU, on a machine that has none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from jobs.modeling.bundles import write_bundle
+from shared.bundle import CARD_NAME, WEIGHTS_NAME, parse_card
+from tests.pipeline.conftest import ROOT, Celldrop
+
+pytestmark = pytest.mark.slow
+
+BUNDLE = ROOT / "models" / "pbmc-sorted-765" / "1.0.0"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_it_fails_with_a_code_and_is_not_computed_on_the_cpu(
+    celldrop: Celldrop, data_dir: Path, tmp_path: Path
+) -> None:
+    card = parse_card((BUNDLE / CARD_NAME).read_bytes(), where=str(BUNDLE))
+    hungry = write_bundle(tmp_path, card.model_copy(update={"needs_gpu": True}), load_file(BUNDLE / WEIGHTS_NAME))
+    model = tmp_path / hungry.name / hungry.version
+    ended = celldrop("run", data_dir / "h5ad/pbmc3k_raw_labelled.h5ad", "--model", model, "--json")
+    assert ended.status != 0
+    assert (ended.json["state"], ended.json["code"]) == ("FAILED", "GPU_UNAVAILABLE")
+    assert "no CUDA device" in ended.json["message"]
+    (log,) = (tmp_path / "home/.celldrop/logs").rglob("*.log")
+    assert "code=GPU_UNAVAILABLE" in log.read_text()
