@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def check(workflow: Path) -> subprocess.CompletedProcess[str]:
     return _miniwdl("check", "--strict", str(workflow))
 
 
-def run(folder: Path, **inputs: object) -> Ran:
+def run(folder: Path, inputs: Mapping[str, object]) -> Ran:
     """Run the workflow in a new folder, with the inference image's own user in the containers."""
     given = folder / "inputs.json"
     given.write_text(json.dumps({f"celldrop.{name}": value for name, value in inputs.items()}))

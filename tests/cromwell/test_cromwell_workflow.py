@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import anndata
+import h5py
+import numpy as np
 import pytest
 import WDL
+from scipy.sparse import csr_matrix
 from WDL.Tree import Workflow
 
 from shared.domain.options import parse_options
@@ -71,19 +75,40 @@ def test_an_example_gives_all_that_is_needed_and_nothing_else(path: Path) -> Non
 # --- As it runs ---
 
 
+def given(file: Path, **more: object) -> dict[str, object]:
+    """Inputs: a file and the bundle, on this machine's few cores."""
+    card, weights = (str(BUNDLE / name) for name in ("model.json", "weights.safetensors"))
+    return {"h5ad": str(file), "model_card": card, "model_weights": weights, "image": INFERENCE, "cpu": 1, **more}
+
+
+def ten_x(file: Path, *, of: Path) -> Path:
+    """The counts of a file as 10x writes them."""
+    cells = anndata.read_h5ad(of)
+    counts = csr_matrix(cells.X)
+    n_genes = counts.shape[1]
+    with h5py.File(file, "w") as made:
+        for name, values in {
+            "barcodes": np.array(cells.obs_names, dtype="S"),
+            "data": counts.data.astype(np.int32),
+            "indices": counts.indices.astype(np.int64),
+            "indptr": counts.indptr.astype(np.int64),
+            "shape": np.array([n_genes, counts.shape[0]], dtype=np.int32),
+            "features/id": np.array(cells.var_names, dtype="S"),
+            "features/name": np.array(cells.var_names, dtype="S"),
+            "features/feature_type": np.array(["Gene Expression"] * n_genes, dtype="S"),
+        }.items():
+            made[f"matrix/{name}"] = values
+    return file
+
+
+def stderr_of_the_failed(ended: Ran) -> str:
+    return Path(ended.answer["cause"]["stderr_file"]).read_text()
+
+
 @pytest.fixture(scope="module")
 def three_shards(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     require_image(INFERENCE)
-    return run(
-        tmp_path_factory.mktemp("three shards"),
-        h5ad=str(data_dir / FILE),
-        model_card=str(BUNDLE / "model.json"),
-        model_weights=str(BUNDLE / "weights.safetensors"),
-        image=INFERENCE,
-        options=["scores=full"],
-        shards=3,
-        cpu=1,
-    )
+    return run(tmp_path_factory.mktemp("shards"), given(data_dir / FILE, shards=3, options=["scores=full"]))
 
 
 @pytest.mark.slow
@@ -110,17 +135,42 @@ def test_report_and_manifest_come_with_them(three_shards: Ran) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.xdist_group("images")
-def test_a_refused_file_fails_the_task_with_code_and_hint_in_its_stderr(data_dir: Path, tmp_path: Path) -> None:
+def test_a_10x_file_with_nothing_asked_for_is_one_shard_and_has_no_annotated_copy(
+    data_dir: Path, pipelines_own: Path, tmp_path: Path
+) -> None:
     require_image(INFERENCE)
-    ended = run(
-        tmp_path,
-        h5ad=str(data_dir / "awkward" / "soma_x-none.h5ad"),
-        model_card=str(BUNDLE / "model.json"),
-        model_weights=str(BUNDLE / "weights.safetensors"),
-        image=INFERENCE,
-        cpu=1,
-    )
+    ended = run(tmp_path, given(ten_x(tmp_path / "cells.h5", of=data_dir / FILE)))
+    assert ended.status == 0, ended.log
+    assert "2,700 cells in 1 shards" in ended.log
+    assert (ended.output("annotated_h5ad"), ended.output("scores_parquet")) == (None, None)
+    tables = ended.output("annotations_csv")
+    assert tables is not None
+    assert tables.read_bytes() == (pipelines_own / "annotations.csv.gz").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("images")
+def test_a_refused_file_fails_the_task_with_code_and_hint_in_its_stderr_and_is_not_tried_again(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    require_image(INFERENCE)
+    ended = run(tmp_path, given(data_dir / "awkward" / "soma_x-none.h5ad", max_retries=2))
     cause = ended.answer["cause"]
     assert (cause["error"], cause["exit_status"], cause["run"]) == ("CommandFailed", 3, "call-plan")
-    assert "NO_USABLE_MATRIX: " in Path(cause["stderr_file"]).read_text()
+    (refusal,) = tmp_path.glob("ran/call-plan/work*/planned.json")
+    told = json.loads(refusal.read_text())
+    assert told["code"] == "NO_USABLE_MATRIX"
+    assert told["hint"]
+    assert stderr_of_the_failed(ended).strip() == f"{told['code']}: {told['message']} {told['hint']}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.xdist_group("images")
+def test_shards_that_were_promised_a_gpu_and_find_none_fail_with_the_code(data_dir: Path, tmp_path: Path) -> None:
+    require_image(INFERENCE)
+    ended = run(tmp_path, given(data_dir / FILE, gpu=True, max_retries=0))
+    assert ended.answer["cause"]["run"].startswith("call-annotate_on_gpu")
+    assert "GPU_UNAVAILABLE: " in stderr_of_the_failed(ended)
