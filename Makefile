@@ -43,11 +43,12 @@ images: ## the container images, tagged with the commit (TYPES=standard|cuda|bot
 locks: ## what the images install, resolved anew with its hashes
 	@tools/lock-images
 
-check: setup ## format, lint, types, dependency rules
+check: setup ## format, lint, types, dependency rules; workflows, scripts, images, flavors
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@VENV=$(VENV) tools/lint
 
 format: setup ## mend what can be mended
 	$(BIN)/ruff format .

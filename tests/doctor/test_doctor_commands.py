@@ -11,7 +11,7 @@ from cli.doctor.commands import Commands
 from shared.ports.survey import Caller, Part, Silence, Untold
 from tests.doctor.breaking import BROKEN
 from tests.doctor.deployed import CALLER, MISSING, NOBODY, TOPICS, not_ok, settings, sound
-from tests.doctor.gcloud import refusals
+from tests.gcloud.gcloud import refusals
 
 SILENT = [
     replace(

@@ -8,7 +8,7 @@ from pathlib import Path
 from cli.doctor import buckets, services, topics
 from cli.doctor.check import CloudCheck
 from shared.settings import REPOSITORY
-from tests.doctor.gcloud import refusals
+from tests.gcloud.gcloud import refusals
 
 PAGE = (REPOSITORY / "docs" / "how-to" / "check-a-deployment.md").read_text()
 

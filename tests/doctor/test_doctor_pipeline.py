@@ -24,7 +24,7 @@ from tests.cloud.emulators_storage import StorageStandIn
 from tests.cloud.local_cloud import Deployment, Emulators, Function, LocalCloud
 from tests.cloud.local_cloud_programs import free_port
 from tests.cloud.pubsub_session import pubsub_for_tests
-from tests.doctor.gcloud import gcloud_root, run_led_elsewhere
+from tests.gcloud.gcloud import gcloud_root, run_led_elsewhere
 from tests.pipeline.conftest import Ended
 
 pytest_plugins = ["tests.cloud.emulators_session"]

@@ -46,9 +46,11 @@ class Containers:
 
     def __init__(self, session: str) -> None:
         self._label = f"celldrop-tests={session}"
+        self._used = False
 
     def command(self, image: str, *command: str, options: Sequence[str] = ()) -> list[str]:
         """The command that runs an image, with those variables of its caller that the pipeline knows."""
+        self._used = True
         handed_on = [part for name in _HANDED_ON for part in ("--env", name)]
         fixed = ["--read-only", "--interactive", "--label", self._label, *handed_on]
         return [str(TOOLS / "run"), *fixed, *options, image, *command]
@@ -73,7 +75,9 @@ class Containers:
         return self.run(image, "-", options=["--entrypoint", "python"], program=program.read_text())
 
     def remove_all(self) -> None:
-        """Remove what is left of this session, running or not."""
+        """Remove what is left of this session, running or not; where nothing was run, no engine is needed."""
+        if not self._used:
+            return
         left = podman("ps", "--all", "--quiet", "--filter", f"label={self._label}").stdout.split()
         if left:
             podman("rm", "--force", "--time", "0", *left)
