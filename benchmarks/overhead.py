@@ -2,12 +2,14 @@
 
 Fifty drops of a real file (by default the demo's 700 cells), one after the other, through the local cloud with the
 functions as they are deployed. A drop is timed from the moment its event is sent to ingest until the call that starts
-the job reaches Cloud Run. In the same turn a message goes through the same emulator to a server that does nothing: its
-way is the emulator's own delay, and what stands still. The tasks that are started end at once.
+the job reaches Cloud Run. What stands still is the emulator's own delay, of the very same message: from its time of
+publication to its arrival at a door before dispatch, which notes the time and passes it on. The tasks that are started
+end at once.
 """
 
 from __future__ import annotations
 
+import json
 import queue
 import statistics
 import sys
@@ -18,11 +20,11 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from google.cloud.storage import Client  # type: ignore[import-untyped]  # ships no types
-from google.pubsub_v1 import PublisherClient, PubsubMessage, PushConfig, SubscriberClient, Subscription
 
 from cli.demo import demo_file
 from tests.cloud.emulators import firestore_emulator, storage_emulator
@@ -36,15 +38,33 @@ MODEL = "pbmc-sorted-765"
 DROPS = "benchmark-drops"
 """A bucket that the local cloud's notifier does not watch: the events are sent from here."""
 NEVER_S = 1e6
+PATIENCE_S = 60
+
+Seconds = queue.SimpleQueue[float]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Seconds.
+
+    Attributes:
+        whole: From event to job start.
+        ingest: From event to ingest's answer.
+        push: From the job message's publication to its arrival.
+    """
+
+    whole: float
+    ingest: float
+    push: float
 
 
 def main(file: Path) -> None:
     """Measure, and print medians and 95th percentiles in milliseconds."""
-    started: queue.SimpleQueue[float] = queue.SimpleQueue()
+    started, pushes = Seconds(), Seconds()
 
     def hook(call: str) -> None:
         if call == "jobs.run":
-            started.put(time.perf_counter())
+            started.put(time.time())
 
     deployment = Deployment(
         task=("true",),
@@ -59,89 +79,60 @@ def main(file: Path) -> None:
             stack.enter_context(storage_emulator(logs)),
         )
         cloud = stack.enter_context(LocalCloud(emulators, deployment, logs, hook))
+        cloud.subscribe(deployment.jobs_topic, stack.enter_context(_door(cloud.url("dispatch"), pushes)))
         storage = stack.enter_context(Client(project=deployment.project))
         _upload_model(storage, deployment.models)
         storage.create_bucket(DROPS)
-        push = stack.enter_context(_pushing(deployment.project))
-        turns = [_turn(cloud, storage, file, n, started, push) for n in range(WARM_UP + TURNS)][WARM_UP:]
+        drop = _Drop(cloud, storage, file)
+        turns = [drop.timed(n, started, pushes) for n in range(WARM_UP + TURNS)][WARM_UP:]
     _print("event to job start", [turn.whole for turn in turns])
     _print("  of it, ingest's answer", [turn.ingest for turn in turns])
-    _print("the emulator's own push", [turn.own for turn in turns])
-    _print("beyond it", [turn.whole - turn.own for turn in turns])
+    _print("the emulator's own push", [turn.push for turn in turns])
+    _print("beyond it", [turn.whole - turn.push for turn in turns])
 
 
 @dataclass(frozen=True)
-class Turn:
-    """Seconds.
+class _Drop:
+    cloud: LocalCloud
+    storage: Client
+    file: Path
 
-    Attributes:
-        whole: From event to job start.
-        ingest: From event to ingest's answer.
-        own: Of a push alone.
-    """
-
-    whole: float
-    ingest: float
-    own: float
-
-
-def _turn(
-    cloud: LocalCloud, storage: Client, file: Path, n: int, started: queue.SimpleQueue[float], push: Push
-) -> Turn:
-    own = push.once()
-    blob = storage.bucket(DROPS).blob(f"{n}.h5ad")
-    blob.upload_from_filename(file)
-    resource = {"bucket": DROPS, "name": blob.name, "generation": str(blob.generation), "timeCreated": "now"}
-    request = FinalizedEvent(resource).request(cloud.url("ingest"), Mode.BINARY)
-    sent = time.perf_counter()
-    urllib.request.urlopen(request, timeout=60).close()  # noqa: S310  # of the local cloud
-    answered = time.perf_counter()
-    return Turn(started.get(timeout=60) - sent, answered - sent, own)
-
-
-class Push:
-    """A topic whose messages are pushed to a server that does nothing but note when."""
-
-    def __init__(self, project: str) -> None:
-        self._arrived: queue.SimpleQueue[float] = queue.SimpleQueue()
-        arrived = self._arrived
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                arrived.put(time.perf_counter())
-                self.rfile.read(int(self.headers["content-length"]))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._publisher = PublisherClient()
-        self._topic = PublisherClient.topic_path(project, "benchmark-push")
-        self._publisher.create_topic(name=self._topic)
-        name = SubscriberClient.subscription_path(project, "benchmark-push")
-        config = PushConfig(push_endpoint=f"http://127.0.0.1:{self.server.server_port}/")
-        with SubscriberClient() as subscriber:
-            subscriber.create_subscription(Subscription(name=name, topic=self._topic, push_config=config))
-
-    def once(self) -> float:
-        """Seconds from the publication's answer to the push."""
-        self._publisher.publish(topic=self._topic, messages=[PubsubMessage(data=b"x")])
-        published = time.perf_counter()
-        return self._arrived.get(timeout=60) - published
+    def timed(self, n: int, started: Seconds, pushes: Seconds) -> Turn:
+        """Drop it under a name of its own, and tell ingest."""
+        blob = self.storage.bucket(DROPS).blob(f"{n}.h5ad")
+        blob.upload_from_filename(self.file)
+        resource = {"bucket": DROPS, "name": blob.name, "generation": str(blob.generation), "timeCreated": "now"}
+        request = FinalizedEvent(resource).request(self.cloud.url("ingest"), Mode.BINARY)
+        sent = time.time()
+        urllib.request.urlopen(request, timeout=PATIENCE_S).close()  # noqa: S310  # of the local cloud
+        answered = time.time()
+        whole = started.get(timeout=PATIENCE_S) - sent
+        return Turn(whole, answered - sent, pushes.get(timeout=PATIENCE_S))
 
 
 @contextmanager
-def _pushing(project: str) -> Iterator[Push]:
-    push = Push(project)
-    thread = threading.Thread(target=push.server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield push
-    finally:
-        push.server.shutdown()
-        push.server.server_close()
+def _door(function: str, pushes: Seconds) -> Iterator[str]:
+    """A server that notes how long a message was on its way, and passes it on."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            arrived = time.time()
+            body = self.rfile.read(int(self.headers["content-length"]))
+            published = datetime.fromisoformat(json.loads(body)["message"]["publishTime"])
+            pushes.put(arrived - published.timestamp())
+            request = urllib.request.Request(function, body, {"content-type": "application/json"})  # noqa: S310
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310  # of the local cloud
+                self.send_response(answer.status)
+                self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
         thread.join()
 
 

@@ -35,7 +35,7 @@ def gather(
     matrix: str | None = None,
     limits: InspectionLimits = DEFAULT_LIMITS,
 ) -> FileFacts:
-    """Collect the facts by ranged reads; no matrix of more than a million values is read whole.
+    """Collect the facts by ranged reads; no large matrix is read whole.
 
     Args:
         matrix: Sample only this one, where it exists.

@@ -13,7 +13,7 @@ from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.layouts import Shape
 from shared.h5ad.weighing import Floats, Ints, Sample
 
-SMALL_NNZ = 1_000_000
+SMALL_NNZ = 250_000
 """Matrices up to this many stored values are looked at whole."""
 PLACES = 16
 ROWS_A_PLACE = 4

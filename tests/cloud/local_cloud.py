@@ -227,8 +227,8 @@ class LocalCloud:
         env = {**os.environ, **self.deployment.settings, "PYTHONPATH": str(ROOT)}
         cloud_run = self._stack.enter_context(self._cloud_run(env))
         self._start_functions({**env, "CELLDROP_RUN_ENDPOINT": cloud_run.endpoint})
-        self._subscribe(self.deployment.jobs_topic, self.url("dispatch"))
-        self._subscribe(self.deployment.requests_topic, self.url("ingest"))
+        self.subscribe(self.deployment.jobs_topic, self.url("dispatch"))
+        self.subscribe(self.deployment.requests_topic, self.url("ingest"))
         notifier = Notifier(self._emulators.storage, self.deployment.inbox, self.url("ingest"), self.deployment.mode)
         self._in_background("notifier", notifier.run)
         self._in_background("scheduler", self._call_reconcile)
@@ -257,12 +257,12 @@ class LocalCloud:
                 with suppress(AlreadyExists):
                     self._publisher.create_topic(name=self._topic(name))
             self._make_subscription(Subscription(topic=self._topic(self.deployment.dead(topic))))
-        self._subscribe(self.deployment.events_topic)
+        self.subscribe(self.deployment.events_topic)
 
     def _topic(self, name: str) -> str:
         return PublisherClient.topic_path(self.deployment.project, name)
 
-    def _subscribe(self, topic: str, endpoint: str = "") -> None:
+    def subscribe(self, topic: str, endpoint: str = "") -> None:
         """Pushed where there is an endpoint."""
         subscription = Subscription(
             topic=self._topic(topic),

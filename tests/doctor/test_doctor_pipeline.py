@@ -182,7 +182,7 @@ def test_a_subscription_that_is_gone_is_named(cloud: Cloud, at_first: Told) -> N
         )
         assert set(cloud.told()) == set(at_first)
     finally:
-        cloud.local._subscribe("celldrop-requests", cloud.local.url("ingest"))
+        cloud.local.subscribe("celldrop-requests", cloud.local.url("ingest"))
 
 
 def test_dead_letters_that_nobody_keeps_are_named_and_kept_by_the_command(cloud: Cloud, at_first: Told) -> None:
@@ -210,7 +210,7 @@ def test_a_subscription_without_dead_letters_gets_them_by_the_command(cloud: Clo
         cloud.mend({"run": [line for line in found["run"] if "--dead-letter-topic=" in line]})
         assert "no dead-letter topic" not in cloud.told()["push celldrop-jobs"]["found"]
     finally:
-        cloud.local._subscribe("celldrop-jobs", endpoint)
+        cloud.local.subscribe("celldrop-jobs", endpoint)
 
 
 def test_a_job_that_is_not_there_is_named(cloud: Cloud, at_first: Told) -> None:
