@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help setup run test test-fast test-exhaustive test-system cloud-demo simulate images locks check format oracle
+.PHONY: help setup run test test-fast test-exhaustive test-system cloud-demo simulate images test-images locks check format oracle
 .PHONY: docs clean
 
 help: ## what can be made
@@ -39,6 +39,9 @@ simulate: setup ## one simulated history, printed (SEED=4), or many, counted (HI
 
 images: ## the container images, tagged with the commit (TYPES=standard|cuda|both TAG=… REPOSITORY=… to push)
 	@docker/build $(or $(TYPES),standard) $(or $(TAG),$(shell git rev-parse --short HEAD)) $(REPOSITORY)
+
+test-images: setup ## the images that were built of this tree, and the workflow engine on them
+	CELLDROP_REQUIRE_IMAGES=1 $(BIN)/python -m pytest tests/images tests/cromwell
 
 locks: ## what the images install, resolved anew with its hashes
 	@tools/lock-images

@@ -22,6 +22,7 @@ from shared.bundle import CARD_NAME, ModelCard, parse_card
 from shared.domain.admission import Request
 from shared.domain.errors import (
     BlobNotFoundError,
+    CorruptBlobError,
     InputChangedError,
     InputNotFoundError,
     InvalidMessageError,
@@ -30,7 +31,7 @@ from shared.domain.errors import (
 )
 from shared.domain.options import parse_options
 from shared.domain.plan import Accelerator
-from shared.domain.submission import Failure, ModelRef, ObjectRef, State, Submission
+from shared.domain.submission import Failure, ModelRef, ObjectRef, Receipt, State, Submission
 from shared.domain.verdict import Verdict
 from shared.ports.blobs import BlobStore
 from shared.records import receipt_document, receipt_from, submission_document, submission_from
@@ -81,7 +82,8 @@ def plan_shards(settings: Settings, given: Given, options: Mapping[str, str], ou
     assert record.plan is not None
     given.plan.write_text(json.dumps({"schema_version": SCHEMA_VERSION, "record": submission_document(record)}))
     output.result({"shards": record.plan.n_tasks, "cells": record.plan.n_cells, "plan": str(given.plan)})
-    output.say(f"{record.plan.n_cells:,} cells in {record.plan.n_tasks} shards: {given.plan}")
+    shards = "1 shard" if record.plan.n_tasks == 1 else f"{record.plan.n_tasks} shards"
+    output.say(f"{record.plan.n_cells:,} cells in {shards}: {given.plan}")
     return Exit.DONE
 
 
@@ -101,7 +103,8 @@ def annotate_shard(given: Given, index: int, part: Path, accelerator: Accelerato
             )
         receipt = _annotation(blobs, accelerator).annotate(record, record.plan.rows_of(index), part.name, _beat)
         (Path(work) / part.name).rename(part)
-    _receipt_of(part).write_text(json.dumps(receipt_document(receipt)))
+    vouched = {"plan": _identity(record), "receipt": receipt_document(receipt)}
+    _receipt_of(part).write_text(json.dumps(vouched))
     output.result({"part": str(part), "cells": len(receipt.rows)})
     output.say(f"{len(receipt.rows):,} cells: {part}")
     return Exit.DONE
@@ -111,13 +114,13 @@ def gather_shards(given: Given, parts: Sequence[Path], folder: Path, output: Out
     """Merge the parts of a plan, in whatever order they come, into a folder of results.
 
     Raises:
-        CorruptBlobError: A part is not what its receipt says.
+        CorruptBlobError: A part is not what its receipt says, or is of another plan.
         CelldropError: As above.
     """
     with tempfile.TemporaryDirectory() as work:
         blobs = build_desk(Path(work), folder.resolve())
         record = _at_hand(blobs, given)
-        receipts = [replace(receipt_from(_read(_receipt_of(part))), part=_ref(blobs, part)) for part in parts]
+        receipts = [_vouched(blobs, record, part) for part in parts]
         result = _annotation(blobs, Accelerator.CPU).merge(record, receipts, "", lambda: None)
     output.result({"results": str(folder), "summary": dict(result.summary)})
     output.say(f"{result.summary.get('n_cells', 0):,} cells: {folder / 'report.html'}")
@@ -181,6 +184,29 @@ def _model(folder: Path) -> tuple[ModelCard, ModelRef]:
     card = parse_card((found / CARD_NAME).read_bytes(), where=str(found))
     prefix = f"{str(found.resolve()).lstrip('/')}/"
     return card, ModelRef(card.name, card.version, card.digest, FILES_BUCKET, prefix, card.cost)
+
+
+def _identity(record: Submission) -> str:
+    """What tells one plan's parts from another's: the file, the options and the bundle."""
+    assert record.model is not None
+    return f"{record.id} {record.model.digest}"
+
+
+def _vouched(blobs: BlobStore, record: Submission, part: Path) -> Receipt:
+    """A part's receipt, for the part where it is now.
+
+    Raises:
+        CorruptBlobError: It is of another plan.
+    """
+    document = _read(_receipt_of(part))
+    if document.get("plan") != _identity(record):
+        raise CorruptBlobError(
+            "a part of another plan",
+            expected="one of the same file, options and model",
+            where=str(part),
+            hint="Annotate its shard again, by this plan.",
+        )
+    return replace(receipt_from(document["receipt"]), part=_ref(blobs, part))
 
 
 def _ref(blobs: BlobStore, file: Path) -> ObjectRef:

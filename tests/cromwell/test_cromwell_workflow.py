@@ -143,7 +143,7 @@ def test_a_10x_file_with_nothing_asked_for_is_one_shard_and_has_no_annotated_cop
     require_image(INFERENCE)
     ended = run(tmp_path, given(ten_x(tmp_path / "cells.h5", of=data_dir / FILE)))
     assert ended.status == 0, ended.log
-    assert "2,700 cells in 1 shards" in ended.log
+    assert "2,700 cells in 1 shard: " in ended.log
     assert (ended.output("annotated_h5ad"), ended.output("scores_parquet")) == (None, None)
     tables = ended.output("annotations_csv")
     assert tables is not None

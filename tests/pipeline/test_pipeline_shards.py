@@ -67,6 +67,24 @@ def test_a_part_that_was_cut_off_is_refused(
     assert (done.status, done.json["code"]) == (1, "BLOB_CORRUPT")
 
 
+@pytest.mark.slow
+def test_a_part_of_another_plan_is_refused(
+    plan: Path, celldrop: Celldrop, data_dir: Path, model: Path, celltypist_models: Path, tmp_path: Path
+) -> None:
+    other, part = celltypist_models / "adams-cov-f-0", tmp_path / "0.arrow"
+    options = ("--set", "tasks=3", "--set", "scores=full", "--set", "map=off")
+    planned = celldrop("shards", "plan", data_dir / PBMC, "--model", other, *options, "--plan", "other.json")
+    assert planned.status == 0, planned.stderr
+    of_other = ("--model", other, "--plan", "other.json")
+    annotated = celldrop("shards", "annotate", data_dir / PBMC, "--index", 0, "--part", part, *of_other)
+    assert annotated.status == 0, annotated.stderr
+    done = celldrop(
+        "shards", "gather", data_dir / PBMC, part, "--model", model, "--plan", plan, "--out", tmp_path / "x", "--json"
+    )
+    assert (done.status, done.json["code"]) == (1, "BLOB_CORRUPT")
+    assert "another plan" in done.json["message"]
+
+
 def test_a_shard_that_the_plan_has_not_is_refused(
     plan: Path, celldrop: Celldrop, data_dir: Path, model: Path, tmp_path: Path
 ) -> None:
