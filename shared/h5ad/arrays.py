@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
-import deflate
 import h5py
 import numpy as np
-import numpy.typing as npt
 
-from shared.domain.errors import TruncatedFileError
-from shared.h5ad.filters import DEFLATE, SHUFFLE
+from shared.h5ad.chunk_index import Foresight
+from shared.h5ad.chunked import PIPELINES, Values, open_chunked
 from shared.h5ad.safety import check_chunks, check_stored
 from shared.h5ad.source import RangeSource, whole
 from shared.ports.blobs import ByteRange
 
-Values = npt.NDArray[np.generic]
 GAP_BYTES = 64 * 1024
 READ_BYTES = 4 * 1024 * 1024
-_UNALLOCATED = -1
 
 
-class StoredArray(Protocol):
-    """Numbers in a file: first say which bytes are needed, then make values of them."""
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        """Type of the values as stored."""
-        ...
-
-    @property
-    def chunk_bytes(self) -> int:
-        """What is inflated at least, for a single value."""
-        ...
+class Window(Protocol):
+    """A stretch of numbers in a file: first say which bytes are needed, then make values of them."""
 
     def spans(self, start: int, stop: int) -> list[ByteRange]:
         """The bytes that ``decode`` needs for these values."""
@@ -49,16 +35,38 @@ class StoredArray(Protocol):
         ...
 
 
-def open_array(dataset: h5py.Dataset, size_bytes: int) -> StoredArray:
+class StoredArray(Protocol):
+    """Numbers in a file."""
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the values as stored."""
+        ...
+
+    @property
+    def chunk_bytes(self) -> int:
+        """What is inflated at least, for a single value."""
+        ...
+
+    def window(self, start: int, stop: int) -> Window:
+        """A stretch of them, once it is known where they lie; places count as in the whole.
+
+        Raises:
+            TruncatedFileError: They lie outside the file.
+        """
+        ...
+
+
+def open_array(dataset: h5py.Dataset, size_bytes: int, foresight: Foresight) -> StoredArray:
     """The fastest way to read a one-dimensional dataset: by ranges where its storage is understood, else by h5py."""
     if dataset.chunks is None and _plain_numbers(dataset):
         return _contiguous(dataset, size_bytes)
     plist = dataset.id.get_create_plist()
     pipeline = tuple(int(plist.get_filter(place)[0]) for place in range(plist.get_nfilters()))
-    if not _plain_numbers(dataset) or pipeline not in {(), (DEFLATE,), (SHUFFLE,), (SHUFFLE, DEFLATE)}:
+    if not _plain_numbers(dataset) or pipeline not in PIPELINES:
         check_stored(dataset, size_bytes)
         return SlicedArray(dataset)
-    return _chunked(dataset, size_bytes, pipeline)
+    return open_chunked(dataset, size_bytes, pipeline, foresight)
 
 
 def _plain_numbers(dataset: h5py.Dataset) -> bool:
@@ -74,23 +82,6 @@ def _contiguous(dataset: h5py.Dataset, size_bytes: int) -> StoredArray:
         return SlicedArray(dataset)
     check_chunks(dataset, size_bytes, iter([(int(offset), int(dataset.nbytes))]))
     return ContiguousArray(dataset.dtype, int(offset))
-
-
-def _chunked(dataset: h5py.Dataset, size_bytes: int, pipeline: tuple[int, ...]) -> StoredArray:
-    length = int(dataset.chunks[0])
-    count = -(-int(dataset.shape[0]) // length)
-    offsets = np.full(count, _UNALLOCATED, np.int64)
-    sizes, masks = np.zeros(count, np.int64), np.zeros(count, np.uint32)
-
-    def note(chunk: h5py.h5d.StoreInfo) -> None:
-        place = chunk.chunk_offset[0] // length
-        offsets[place], sizes[place], masks[place] = chunk.byte_offset, chunk.size, chunk.filter_mask
-
-    if count:
-        dataset.id.chunk_iter(note)
-    stored = offsets != _UNALLOCATED
-    check_chunks(dataset, size_bytes, zip(offsets[stored].tolist(), sizes[stored].tolist(), strict=True))
-    return ChunkedArray(dataset.dtype, length, offsets, sizes, masks, pipeline, dataset.fillvalue, str(dataset.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +100,11 @@ class SlicedArray:
     def chunk_bytes(self) -> int:
         """Raw size of a chunk."""
         return int(self.dataset.chunks[0]) * self.dtype.itemsize if self.dataset.chunks else 0
+
+    def window(self, start: int, stop: int) -> SlicedArray:
+        """Any stretch is sliced alike."""
+        del start, stop
+        return self
 
     def spans(self, start: int, stop: int) -> list[ByteRange]:
         """None: h5py does the reading."""
@@ -130,6 +126,11 @@ class ContiguousArray:
     offset: int
     chunk_bytes: int = 0
 
+    def window(self, start: int, stop: int) -> ContiguousArray:
+        """Any stretch lies where it is counted to lie."""
+        del start, stop
+        return self
+
     def spans(self, start: int, stop: int) -> list[ByteRange]:
         """Exactly these values' bytes, in pieces that can be fetched side by side."""
         first, last = (self.offset + place * self.dtype.itemsize for place in (start, stop))
@@ -139,94 +140,6 @@ class ContiguousArray:
         """The bytes as values."""
         del start, stop
         return np.frombuffer(parts[0] if len(parts) == 1 else b"".join(parts), dtype=self.dtype)
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkedArray:
-    """Values in chunks of equal length, deflated or not, shuffled or not.
-
-    Attributes:
-        offsets: Byte offset of each chunk; -1 where it was never written and holds the fill value.
-        masks: Bit i set: filter i was left out for this chunk.
-        kept: The chunk decoded last, where chunks are so large that doing it twice would hurt.
-    """
-
-    dtype: np.dtype[np.generic]
-    length: int
-    offsets: npt.NDArray[np.int64]
-    sizes: npt.NDArray[np.int64]
-    masks: npt.NDArray[np.uint32]
-    pipeline: tuple[int, ...]
-    fill: object
-    where: str
-    kept: dict[int, Values] = field(default_factory=dict)
-
-    @property
-    def chunk_bytes(self) -> int:
-        """Raw size of a chunk."""
-        return self.length * self.dtype.itemsize
-
-    def spans(self, start: int, stop: int) -> list[ByteRange]:
-        """The stored bytes of the chunks that these values lie in."""
-        return [ByteRange(int(self.offsets[place]), int(self.sizes[place])) for place in self._needed(start, stop)]
-
-    def decode(self, start: int, stop: int, parts: Sequence[memoryview]) -> Values:
-        """Inflate, unshuffle and join."""
-        stored = dict(zip(self._needed(start, stop), parts, strict=True))
-        known = dict(self.kept)
-        out = np.empty(stop - start, self.dtype)
-        for place in self._chunks(start, stop):
-            first = place * self.length
-            low, high = max(start, first), min(stop, first + self.length)
-            out[low - start : high - start] = self._values(place, stored, known)[low - first : high - first]
-        return out
-
-    def _chunks(self, start: int, stop: int) -> range:
-        return range(start // self.length, -(-stop // self.length)) if stop > start else range(0)
-
-    def _needed(self, start: int, stop: int) -> list[int]:
-        return [p for p in self._chunks(start, stop) if self.offsets[p] != _UNALLOCATED and p not in self.kept]
-
-    def _values(self, place: int, stored: dict[int, memoryview], known: dict[int, Values]) -> Values:
-        if place in known:
-            return known[place]
-        if place not in stored:
-            return np.full(self.length, self.fill, self.dtype)
-        values = self._decoded(stored[place], int(self.masks[place]))
-        if self.chunk_bytes > READ_BYTES:
-            self.kept.clear()
-            self.kept[place] = values
-        return values
-
-    def _decoded(self, data: memoryview, mask: int) -> Values:
-        raw: memoryview | bytearray = data
-        for number, kind in reversed(list(enumerate(self.pipeline))):
-            if mask >> number & 1:
-                continue
-            raw = self._inflated(raw) if kind == DEFLATE else self._unshuffled(raw)
-        if len(raw) != self.chunk_bytes:
-            raise self._damaged(f"a chunk of {len(raw):,} bytes")
-        return np.frombuffer(raw, dtype=self.dtype)
-
-    def _inflated(self, data: memoryview | bytearray) -> bytearray:
-        try:
-            return bytearray(0) if not data else deflate.zlib_decompress(data, self.chunk_bytes)
-        except deflate.DeflateError as error:
-            raise self._damaged("a chunk that does not inflate") from error
-
-    def _unshuffled(self, data: memoryview | bytearray) -> memoryview | bytearray:
-        width = self.dtype.itemsize
-        if len(data) != self.chunk_bytes:
-            raise self._damaged(f"a chunk of {len(data):,} bytes")
-        return memoryview(np.frombuffer(data, np.uint8).reshape(width, -1).T.tobytes())
-
-    def _damaged(self, found: str) -> TruncatedFileError:
-        return TruncatedFileError(
-            found,
-            expected=f"{self.chunk_bytes:,} bytes of values",
-            where=self.where,
-            hint="The file is damaged: write and send it again.",
-        )
 
 
 def fetch(source: RangeSource, spans: Sequence[ByteRange]) -> list[memoryview]:

@@ -48,8 +48,8 @@ def open_cell_ids(source: RangeSource) -> Iterator[CellIds]:
     Raises:
         InputError: There are none.
     """
-    with open_file(source) as file:
+    with open_file(source) as opened:
         with decoding("obs index"):
-            frame = open_frame(file, find_layout(file).obs)
+            frame = open_frame(opened.file, find_layout(opened.file).obs)
             check_stored(frame.index_node, source.size_bytes)
         yield CellIds(frame)

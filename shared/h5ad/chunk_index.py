@@ -1,10 +1,9 @@
-"""Fetches chunks before they are asked for: those that hold certain values, all side by side.
+"""Where the chunks of certain values lie, and those chunks at hand before they are read: all places side by side.
 
 HDF5 finds a chunk by a tree, and its library reads one node after the other, then the chunk, then starts anew for the
-next: of a file in a bucket, each is a request that waits for the one before. The tree of version 1, which is what the
-library writes by default, is walked here level by level instead, for all values that are wanted, so that the library
-then finds everything in the cache. What is read here tells where to read next and nothing else: an index of another
-kind, or one that makes no sense, costs time alone.
+next: of a file in a bucket, each is a request that waits for the one before. And to tell where all chunks lie it walks
+the whole tree. The tree of version 1, which is what the library writes by default, is walked here level by level, and
+only as far as the values that are wanted. An index of another kind, or one that makes no sense, is left to the library.
 
 Format: HDF5 File Format Specification 3.0, III.A.1 (version 1 B-trees), IV.A.1.a (object headers), IV.A.2.i (layout).
 """
@@ -24,9 +23,9 @@ from shared.h5ad.source import RangedFile
 from shared.ports.blobs import ByteRange
 
 MOST_BYTES = 24 * 2**20
-"""Of chunks at a time; more would push one another out of the cache."""
-MOST_NODES = 512
-"""On one level."""
+"""Of chunks at hand at a time; more would push one another out of the cache."""
+NODES_AT_ONCE = 512
+"""Fetched side by side; 8 MiB of the cache."""
 MOST_HEADER_BYTES = 64 * 1024
 
 _HEADER = struct.Struct("<BxHII4x")
@@ -40,11 +39,28 @@ _ENTRY = struct.Struct("<IIQQQ")
 _CHUNK_NODE = 1
 _USUAL_NODE_BYTES = _NODE.size + 64 * _ENTRY.size + _ENTRY.size
 _DEEPEST = 8
+_FARTHEST = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """A chunk of a one-dimensional dataset; in a node above the lowest, the first one below it.
+
+    Attributes:
+        first: The place of its first value.
+        offset: In the file; of the node below, where it is one.
+        mask: Bit i set: filter i was left out.
+    """
+
+    first: int
+    offset: int
+    size_bytes: int
+    mask: int
 
 
 @dataclass(frozen=True, slots=True)
 class Foresight:
-    """Has chunks of an open file at hand before they are read.
+    """Knows where to read in an open file before the library does.
 
     Attributes:
         base: Where the file's addresses count from: the size of its user block.
@@ -54,7 +70,7 @@ class Foresight:
     base: int
 
     def expect(self, dataset: h5py.Dataset, wanted: Sequence[range]) -> None:
-        """Fetch what reading these values of a one-dimensional dataset will ask for.
+        """Have at hand what reading these values of a one-dimensional dataset will ask for, where that is known.
 
         Args:
             wanted: Places of values.
@@ -62,26 +78,41 @@ class Foresight:
         Raises:
             InputChangedError: The pinned generation is gone.
         """
-        if dataset.chunks is None or len(dataset.shape) != 1 or not wanted:
-            return
-        try:
-            self._fetch(list(self._chunks(dataset, [span for span in wanted if span])))
-        except (struct.error, ValueError):
-            return  # Not a tree of version 1; the library knows the others.
+        chunks = self.chunks(dataset, wanted) or []
+        if sum(chunk.size_bytes for chunk in chunks) <= MOST_BYTES:
+            self.raw.load([ByteRange(chunk.offset, chunk.size_bytes) for chunk in chunks])
 
-    def _chunks(self, dataset: h5py.Dataset, wanted: Sequence[range]) -> Iterator[ByteRange]:
-        """The stored bytes of the chunks that hold these values."""
-        nodes = [self._root(h5g.get_objinfo(dataset.id).objno[0])]
+    def chunks(self, dataset: h5py.Dataset, wanted: Sequence[range]) -> list[StoredChunk] | None:
+        """The stored chunks that hold these values of a dataset, by place; None where the index is of another kind.
+
+        What the file says of itself is taken as it is, and may be nonsense.
+
+        Args:
+            wanted: Places of values.
+
+        Raises:
+            InputChangedError: The pinned generation is gone.
+        """
+        if dataset.chunks is None or len(dataset.shape) != 1:
+            return None
+        spans = [span for span in wanted if span]
+        most = sum((span.stop - 1) // dataset.chunks[0] - span.start // dataset.chunks[0] + 1 for span in spans)
+        try:
+            return self._descend(self._root(h5g.get_objinfo(dataset.id).objno[0]), spans, most) if spans else []
+        except (struct.error, ValueError):
+            return None
+
+    def _descend(self, root: int, wanted: Sequence[range], most: int) -> list[StoredChunk]:
+        nodes = [root]
         for _ in range(_DEEPEST):
-            self._fetch([ByteRange(node, _USUAL_NODE_BYTES) for node in nodes])
-            found = [self._entries(node) for node in nodes]
+            found = list(self._nodes(nodes))
             chosen = list(chain.from_iterable(_holding(entries, wanted) for _, entries in found))
             if not any(level for level, _ in found):
-                yield from (ByteRange(entry.child, entry.size_bytes) for entry in chosen)
-                return
-            nodes = sorted({entry.child for entry in chosen})
-            if len(nodes) > MOST_NODES:
+                return chosen
+            nodes = sorted({entry.offset for entry in chosen})
+            if len(nodes) > most:
                 raise ValueError(nodes)
+        raise ValueError(root)
 
     def _root(self, header: int) -> int:
         """The address of the tree's root, from the dataset's object header."""
@@ -104,40 +135,32 @@ class Foresight:
             raise ValueError(version, kind)
         return self.base + int(address)
 
-    def _entries(self, node: int) -> tuple[int, list[_Entry]]:
-        """A node's level, 0 above the chunks themselves, and its entries in order."""
+    def _nodes(self, nodes: Sequence[int]) -> Iterator[tuple[int, list[StoredChunk]]]:
+        """Each node's level, 0 above the chunks themselves, and its entries in order."""
+        for start in range(0, len(nodes), NODES_AT_ONCE):
+            together = nodes[start : start + NODES_AT_ONCE]
+            self.raw.load([ByteRange(node, _USUAL_NODE_BYTES) for node in together])
+            yield from map(self._entries, together)
+
+    def _entries(self, node: int) -> tuple[int, list[StoredChunk]]:
         mark, kind, level, count = _NODE.unpack(self._read(node, _NODE.size))
         if (mark, kind) != (b"TREE", _CHUNK_NODE):
             raise ValueError(mark, kind)
         body = self._read(node + _NODE.size, count * _ENTRY.size)
-        return level, [_Entry(size, first, self.base + child) for size, _, first, _, child in _ENTRY.iter_unpack(body)]
-
-    def _fetch(self, spans: Sequence[ByteRange]) -> None:
-        if sum(span.length for span in spans) > MOST_BYTES:
-            raise ValueError(len(spans))
-        self.raw.load(spans)
+        entries = [
+            StoredChunk(first, self.base + child, size, mask)
+            for size, mask, first, _, child in _ENTRY.iter_unpack(body)
+        ]
+        if any(max(entry.first, entry.offset) > _FARTHEST for entry in entries):
+            raise ValueError(node)
+        return level, entries
 
     def _read(self, offset: int, length: int) -> bytes:
         self.raw.seek(offset)
         return self.raw.read(length)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One child of a node.
-
-    Attributes:
-        size_bytes: Of the chunk as stored, where the child is one.
-        first: The place of its first value.
-        child: Its offset in the file.
-    """
-
-    size_bytes: int
-    first: int
-    child: int
-
-
-def _holding(entries: list[_Entry], wanted: Sequence[range]) -> Iterator[_Entry]:
+def _holding(entries: list[StoredChunk], wanted: Sequence[range]) -> Iterator[StoredChunk]:
     """The entries below which these values lie."""
 
     def place(value: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import h5py
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from shared.domain.geometry import Rows
 from shared.h5ad.ahead import in_order
-from shared.h5ad.arrays import StoredArray, fetch
+from shared.h5ad.arrays import StoredArray, Window, fetch
 from shared.h5ad.blocks import (
     Columns,
     Genes,
@@ -38,6 +39,14 @@ class _Stretch:
 
     start: int
     stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """Both arrays, all of them."""
+
+    indices: Window
+    data: Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +79,12 @@ class CscReader:
         if not len(rows):
             return
         pointers = self._pointers()
-        counts = self._count(rows)
+        with decoding(self.where):
+            whole = _Whole(self.indices.window(0, self.nnz), self.data.window(0, self.nnz))
+        counts = self._count(rows, whole)
         for band in self._bands(rows, counts):
             mine = counts[band.start - rows.start : band.stop - rows.start]
-            yield from self._transposed(band, mine, pointers)
+            yield from self._transposed(band, mine, pointers, whole)
 
     def _pointers(self) -> Pointers:
         with decoding(self.where):
@@ -86,10 +97,10 @@ class CscReader:
         for start in range(0, self.nnz, STRETCH_VALUES):
             yield _Stretch(start, min(start + STRETCH_VALUES, self.nnz))
 
-    def _count(self, rows: Rows) -> npt.NDArray[np.int64]:
+    def _count(self, rows: Rows, whole: _Whole) -> npt.NDArray[np.int64]:
         """Stored values of each row."""
         counts = np.zeros(len(rows), np.int64)
-        for cells in in_order(self._cells_of, self._stretches(), workers=1):
+        for cells in in_order(partial(self._cells_of, whole), self._stretches(), workers=1):
             mine = cells[(cells >= rows.start) & (cells < rows.stop)] - rows.start
             counts += np.bincount(mine, minlength=len(rows))
         return counts
@@ -105,11 +116,13 @@ class CscReader:
             held += size
         yield Rows(start, rows.stop)
 
-    def _transposed(self, band: Rows, counts: npt.NDArray[np.int64], pointers: Pointers) -> Iterator[RowBlock]:
+    def _transposed(
+        self, band: Rows, counts: npt.NDArray[np.int64], pointers: Pointers, whole: _Whole
+    ) -> Iterator[RowBlock]:
         starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         columns, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
         free = starts[:-1].copy()
-        for stretch, cells, data in in_order(self._values_of, self._stretches(), workers=1):
+        for stretch, cells, data in in_order(partial(self._values_of, whole), self._stretches(), workers=1):
             chosen = np.flatnonzero((cells >= band.start) & (cells < band.stop))
             genes = np.searchsorted(pointers, chosen + stretch.start, side="right") - 1
             _scatter(cells[chosen] - band.start, (genes.astype(np.int32), data[chosen]), (columns, values), free)
@@ -118,17 +131,17 @@ class CscReader:
             here = starts[rows.start - band.start : rows.stop - band.start + 1] - first
             yield finished(RowBlock(rows, here, columns[first:last], values[first:last]), self.genes, self.where)
 
-    def _cells_of(self, stretch: _Stretch) -> Columns:
-        parts = fetch(self.source, self.indices.spans(stretch.start, stretch.stop))
+    def _cells_of(self, whole: _Whole, stretch: _Stretch) -> Columns:
+        parts = fetch(self.source, whole.indices.spans(stretch.start, stretch.stop))
         with decoding(self.where):
-            cells = self.indices.decode(stretch.start, stretch.stop, parts)
+            cells = whole.indices.decode(stretch.start, stretch.stop, parts)
         return checked_columns(cells, self.n_cells, self.where)
 
-    def _values_of(self, stretch: _Stretch) -> tuple[_Stretch, Columns, Values]:
-        cells = self._cells_of(stretch)
-        parts = fetch(self.source, self.data.spans(stretch.start, stretch.stop))
+    def _values_of(self, whole: _Whole, stretch: _Stretch) -> tuple[_Stretch, Columns, Values]:
+        cells = self._cells_of(whole, stretch)
+        parts = fetch(self.source, whole.data.spans(stretch.start, stretch.stop))
         with decoding(self.where):
-            data = as_float32(self.data.decode(stretch.start, stretch.stop, parts))
+            data = as_float32(whole.data.decode(stretch.start, stretch.stop, parts))
         return stretch, cells, data
 
 

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import h5py
 import numpy as np
 
 from shared.domain.geometry import BLOCK_ROWS, Rows
 from shared.h5ad.ahead import in_order
-from shared.h5ad.arrays import SlicedArray, StoredArray, fetch
+from shared.h5ad.arrays import SlicedArray, StoredArray, Window, fetch
 from shared.h5ad.blocks import Genes, Pointers, RowBlock, as_float32, check_pointers, checked_columns, finished
 from shared.h5ad.decoding import decoding
 from shared.h5ad.source import RangeSource
 
 BATCH_BYTES = 12 * 2**20
-"""Raw bytes of one batch; with up to four workers, five batches and their stored bytes make about 100 MB."""
-MOST_WORKERS = 4
+"""Raw bytes of one batch; with four workers, five batches and their stored bytes make about 100 MB."""
+WORKERS = 3
+"""More than most machines here have cores: some wait for the store while others inflate."""
 _WINDOW = 256 * BLOCK_ROWS
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Whole blocks that are fetched together; ``pointers`` has those of all their rows."""
+    """Whole blocks that are fetched together, and the stretch of the file that has them.
+
+    Attributes:
+        pointers: Those of all their rows.
+    """
 
     rows: Rows
     pointers: Pointers
+    indices: Window
+    data: Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +73,27 @@ class CsrReader:
     def _workers(self) -> int:
         sliced = isinstance(self.data, SlicedArray) or isinstance(self.indices, SlicedArray)
         large = max(self.data.chunk_bytes, self.indices.chunk_bytes) > BATCH_BYTES // 4
-        return 1 if sliced or large else min(MOST_WORKERS, os.cpu_count() or 1)
+        return 1 if sliced or large else WORKERS
 
     def _batches(self, rows: Rows) -> Iterator[_Batch]:
         """Whole blocks, as many together as a batch may be large."""
         most = BATCH_BYTES // (self.data.dtype.itemsize + self.indices.dtype.itemsize)
         for window in _windows(rows):
-            pointers = self._pointers(window)
+            whole = self._opened(window)
+            pointers = whole.pointers
             start = window.start
             for block in window.blocks():
                 size = pointers[block.stop - window.start] - pointers[start - window.start]
                 if size > most and block.start > start:
-                    yield _batch(Rows(start, block.start), window, pointers)
+                    yield _part(whole, Rows(start, block.start))
                     start = block.start
-            yield _batch(Rows(start, window.stop), window, pointers)
+            yield _part(whole, Rows(start, window.stop))
+
+    def _opened(self, window: Rows) -> _Batch:
+        pointers = self._pointers(window)
+        first, last = int(pointers[0]), int(pointers[-1])
+        with decoding(self.where):
+            return _Batch(window, pointers, self.indices.window(first, last), self.data.window(first, last))
 
     def _pointers(self, window: Rows) -> Pointers:
         with decoding(self.where):
@@ -94,12 +107,12 @@ class CsrReader:
 
     def _load(self, batch: _Batch) -> list[RowBlock]:
         start, stop = int(batch.pointers[0]), int(batch.pointers[-1])
-        spans = self.indices.spans(start, stop)
+        spans = batch.indices.spans(start, stop)
         cut = len(spans)
-        parts = fetch(self.source, [*spans, *self.data.spans(start, stop)])
+        parts = fetch(self.source, [*spans, *batch.data.spans(start, stop)])
         with decoding(self.where):
-            indices = self.indices.decode(start, stop, parts[:cut])
-            data = as_float32(self.data.decode(start, stop, parts[cut:]))
+            indices = batch.indices.decode(start, stop, parts[:cut])
+            data = as_float32(batch.data.decode(start, stop, parts[cut:]))
         columns = checked_columns(indices, self.genes.n_columns, self.where)
         blocks = []
         for rows in batch.rows.blocks():
@@ -110,8 +123,9 @@ class CsrReader:
         return blocks
 
 
-def _batch(rows: Rows, window: Rows, pointers: Pointers) -> _Batch:
-    return _Batch(rows, pointers[rows.start - window.start : rows.stop - window.start + 1])
+def _part(whole: _Batch, rows: Rows) -> _Batch:
+    pointers = whole.pointers[rows.start - whole.rows.start : rows.stop - whole.rows.start + 1]
+    return replace(whole, rows=rows, pointers=pointers)
 
 
 def _windows(rows: Rows) -> Iterator[Rows]:

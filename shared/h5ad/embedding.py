@@ -35,8 +35,8 @@ def read_embedding(source: RangeSource, rows: Rows) -> Coordinates | None:
     Raises:
         TruncatedFileError: There is one that does not decode.
     """
-    with open_file(source) as file:
-        node = file.get("obsm")
+    with open_file(source) as opened:
+        node = opened.file.get("obsm")
         if node is None:
             return None
         with decoding("obsm"):

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import h5py
 
 from shared.h5ad import filters
+from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.decoding import decoding
 from shared.h5ad.source import RangedFile, RangeSource
 
 
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """An open file, and what knows where to read in it."""
+
+    file: h5py.File
+    foresight: Foresight
+
+
 @contextmanager
-def open_file(source: RangeSource) -> Iterator[h5py.File]:
+def open_file(source: RangeSource) -> Iterator[OpenFile]:
     """The file as h5py sees it; only for files that ``inspect`` has passed.
 
     Raises:
@@ -25,4 +35,4 @@ def open_file(source: RangeSource) -> Iterator[h5py.File]:
         with decoding("file"):
             file = h5py.File(raw, "r")
         with file:
-            yield file
+            yield OpenFile(file, Foresight(raw, file.userblock_size))

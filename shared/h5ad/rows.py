@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-import h5py
-
 from shared.domain.errors import InternalError, TruncatedFileError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import MatrixChoice, MatrixEncoding, Verdict
@@ -22,7 +20,7 @@ from shared.h5ad.dense import DenseReader, with_cache
 from shared.h5ad.embedding import Coordinates, read_embedding
 from shared.h5ad.genes import bare_ids
 from shared.h5ad.layouts import describe, find_layout, gene_mask
-from shared.h5ad.opening import open_file
+from shared.h5ad.opening import OpenFile, open_file
 from shared.h5ad.safety import check_stored
 from shared.h5ad.source import RangeSource
 
@@ -72,13 +70,14 @@ def open_matrix(source: RangeSource, choice: MatrixChoice) -> Iterator[MatrixRea
     Raises:
         InputError: The file is not the one that was inspected, or damaged.
     """
-    with open_file(source) as file:
+    with open_file(source) as opened:
         with decoding(choice.path):
-            reader = _reader(file, source, choice)
+            reader = _reader(opened, source, choice)
         yield reader
 
 
-def _reader(file: h5py.File, source: RangeSource, choice: MatrixChoice) -> MatrixReader:
+def _reader(opened: OpenFile, source: RangeSource, choice: MatrixChoice) -> MatrixReader:
+    file = opened.file
     layout = find_layout(file)
     shape = describe(file, choice.path, tenx=layout.tenx)
     mask, _ = gene_mask(open_frame(file, choice.genes_path))
@@ -89,11 +88,11 @@ def _reader(file: h5py.File, source: RangeSource, choice: MatrixChoice) -> Matri
             expected=f"{choice.encoding} of {choice.n_cells} x {choice.n_genes}, as it was when the file was accepted",
             where=choice.path,
         )
-    return _open(file, source, choice, genes)
+    return _open(opened, source, choice, genes)
 
 
-def _open(file: h5py.File, source: RangeSource, choice: MatrixChoice, genes: Genes) -> MatrixReader:
-    node = file[choice.path]
+def _open(opened: OpenFile, source: RangeSource, choice: MatrixChoice, genes: Genes) -> MatrixReader:
+    node = opened.file[choice.path]
     if choice.encoding is MatrixEncoding.DENSE:
         check_stored(node, source.size_bytes)
         return DenseReader(choice.path, choice.n_cells, genes, with_cache(node))
@@ -105,8 +104,8 @@ def _open(file: h5py.File, source: RangeSource, choice: MatrixChoice, genes: Gen
         n_cells=choice.n_cells,
         genes=genes,
         pointers=node["indptr"],
-        indices=open_array(node["indices"], source.size_bytes),
-        data=open_array(node["data"], source.size_bytes),
+        indices=open_array(node["indices"], source.size_bytes, opened.foresight),
+        data=open_array(node["data"], source.size_bytes, opened.foresight),
         nnz=int(node["data"].shape[0]),
     )
 
@@ -121,8 +120,8 @@ def read_genes(source: RangeSource, verdict: Verdict) -> list[str]:
     choice, space = verdict.matrix, verdict.genes
     if choice is None or space is None:
         raise InternalError("genes were asked of a verdict that has none", expected="an accepted verdict")
-    with open_file(source) as file, decoding(choice.genes_path):
-        frame = open_frame(file, choice.genes_path)
+    with open_file(source) as opened, decoding(choice.genes_path):
+        frame = open_frame(opened.file, choice.genes_path)
         name = frame.index if space.column == "_index" else space.column
         ids = frame.strings(name, 0, len(frame))
         mask, _ = gene_mask(frame)
