@@ -100,24 +100,28 @@ class Annotator:
         A cell without a single count is scored like any other, with no gene expressed.
         """
         _check(block)
-        indptr, value_z = self._tensor(block.indptr), self._tensor(block.data)
-        feature_z = self._feature_of_gene.index_select(0, self._tensor(block.indices))
-        total_n = row_sums(value_z, indptr).float() if self._preprocessing.state is MatrixState.COUNTS else None
-        decision_nl = self._decide(value_z, feature_z, indptr, total_n)
+        counts = self._preprocessing.state is MatrixState.COUNTS
+        total_n = row_sums(block.data, block.indptr).astype(np.float32) if counts else None
+        # Nearly no file stores zeros; where there are some, they are no expressed genes.
+        stored_n = row_sums(block.data != 0, block.indptr) if _has_zeros(block) else np.diff(block.indptr)
+        decision_nl = self._decide(block, total_n)
         return BlockScores(
             decision_nl=decision_nl.cpu().numpy(),
             probability_nl=activate(decision_nl, self._activation).cpu().numpy(),
-            n_counts_n=None if total_n is None else total_n.cpu().numpy(),
-            n_genes_n=row_sums(value_z != 0, indptr).int().cpu().numpy(),
+            n_counts_n=total_n,
+            n_genes_n=stored_n.astype(np.int32),
         )
 
-    def _decide(
-        self, value_z: torch.Tensor, feature_z: torch.Tensor, indptr: torch.Tensor, total_n: torch.Tensor | None
-    ) -> torch.Tensor:
-        # A stored zero is dropped with the unmatched genes: it says nothing, and an empty cell would make it 0 / 0.
-        kept_z = ((feature_z >= 0) & (value_z != 0)).nonzero().squeeze(1)
+    def _decide(self, block: CellBlock, total_n: Float32s | None) -> torch.Tensor:
+        indptr, value_z = self._tensor(block.indptr), self._tensor(block.data)
+        feature_z = self._feature_of_gene.index_select(0, self._tensor(block.indices))
+        kept = feature_z >= 0
+        if _has_zeros(block):
+            # A stored zero is dropped with the unmatched genes: it says nothing, and an empty cell would make it 0 / 0.
+            kept &= value_z != 0
+        kept_z = kept.nonzero().squeeze(1)
         kept_indptr = torch.searchsorted(kept_z, indptr, out_int32=True)
-        total_z = None if total_n is None else total_n.repeat_interleave(kept_indptr.diff())
+        total_z = None if total_n is None else self._tensor(total_n).repeat_interleave(kept_indptr.diff())
         expression_z = self._preprocessing.expression(value_z.index_select(0, kept_z), total_z)
         scores_nl: torch.Tensor = self._model(expression_z, feature_z.index_select(0, kept_z), kept_indptr)
         return (scores_nl / self._temperature).float()
@@ -125,6 +129,10 @@ class Annotator:
     def _tensor(self, array: Int64s | Int32s | Float32s) -> torch.Tensor:
         # torch warns of memory that it could write to and must not: bytes straight from a store are read-only.
         return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self._device)
+
+
+def _has_zeros(block: CellBlock) -> bool:
+    return bool(np.count_nonzero(block.data) < block.data.size)
 
 
 def _matched(card: ModelCard, gene_to_feature: Int32s) -> torch.Tensor:

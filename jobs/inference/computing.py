@@ -16,7 +16,6 @@ from jobs.inference.merging import ordered
 from jobs.inference.parts import AnnotatedBlock, iter_part
 from jobs.inference.peak import peak_rss_bytes
 from jobs.inference.protocol import Computation
-from jobs.inference.results import Results
 from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
 from shared.domain.plan import Accelerator
@@ -55,6 +54,8 @@ class Annotation(Computation):
 
     def merge(self, record: Submission, receipts: Sequence[Receipt], prefix: str, beat: Callable[[], None]) -> Result:
         """As the protocol says; streams, and never holds two parts."""
+        from jobs.inference.results import Results  # noqa: PLC0415  # two seconds that tasks which only compute are spared
+
         job = self.data.open_job(record)
         inspect(job.source)
         return Results(self.data, job, ordered(receipts, job.layout.n_cells), prefix, beat).write()
