@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cli.demo import demo_file
 from shared.settings import REPOSITORY
-from tests.pipeline.large_files import genes_of, write_large
+from tests.pipeline.large_files import kept_large
 
 LATENCY_S = 0.02
 TURNS = 5
@@ -24,7 +24,7 @@ SIZES = {"0.5 GB": 100_000, "5 GB": 1_000_000}
 
 def main(folder: Path) -> None:
     """Measure, and print a line a file."""
-    files = {"700 cells": demo_file(), **{name: _file(folder, cells) for name, cells in SIZES.items()}}
+    files = {"700 cells": demo_file(), **{name: kept_large(folder, cells) for name, cells in SIZES.items()}}
     turns = [{name: _once(file) for name, file in files.items()} for _ in range(TURNS)]
     told = {name: [turn[name] for turn in turns] for name in files}
     still = statistics.median(one["seconds"] for one in told["700 cells"])
@@ -33,13 +33,6 @@ def main(folder: Path) -> None:
         seconds = statistics.median(one["seconds"] for one in ones)
         megabytes = ones[0]["bytes_read"] / 1e6
         print(f"{name:<12}{ones[0]['requests']:>10}{megabytes:>10.2f}{seconds:>10.2f}{seconds / still:>8.2f}")
-
-
-def _file(folder: Path, n_cells: int) -> Path:
-    file = folder / f"{n_cells}.h5ad"
-    if not file.exists():
-        write_large(file, n_cells=n_cells, per_cell=2_240, genes=genes_of(REPOSITORY / "models/pbmc-sorted/1.0.0"))
-    return file
 
 
 def _once(file: Path) -> dict[str, float]:

@@ -20,9 +20,8 @@ from shared.h5ad.inspection import inspect
 from shared.h5ad.matrices import choose
 from shared.h5ad.rows import open_matrix
 from shared.h5ad.source import BlobSource
-from shared.settings import REPOSITORY
 from tests.fakes.counted import CountedBlobStore
-from tests.pipeline.large_files import genes_of, write_large
+from tests.pipeline.large_files import kept_large
 
 LATENCY_S = 0.02
 TURNS = 5
@@ -41,9 +40,7 @@ class Read:
 
 def main(folder: Path) -> None:
     """Measure, and print a line a case."""
-    file = folder / f"{N_CELLS}.h5ad"
-    if not file.exists():
-        write_large(file, n_cells=N_CELLS, per_cell=2_240, genes=genes_of(REPOSITORY / "models/pbmc-sorted/1.0.0"))
+    file = kept_large(folder, N_CELLS)
     cases = [(share, latency_s) for share in SHARES for latency_s in (0.0, LATENCY_S)]
     turns = [{case: _read(file, *case) for case in cases} for _ in range(TURNS)]
     still = statistics.median(turn[cases[0]].seconds for turn in turns)

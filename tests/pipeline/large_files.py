@@ -14,8 +14,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from shared.bundle import CARD_NAME, parse_card
+from shared.settings import REPOSITORY
 
 N_GENES = 30_000
+PER_CELL = 2_240
+"""Stored values of a cell, as in the files that the design was measured on."""
 LEVEL = 4
 """Of h5py's gzip, where none is asked for."""
 _KINDS = (("data", "f4"), ("indices", "i4"))
@@ -40,6 +43,14 @@ def write_large(path: Path, *, n_cells: int, per_cell: int, genes: Sequence[str]
         anndata.io.write_elem(file, "var", _var(names), **written)
         for name in ("layers", "obsm", "obsp", "uns", "varm", "varp"):
             anndata.io.write_elem(file, name, {}, **written)
+
+
+def kept_large(folder: Path, n_cells: int) -> Path:
+    """A file of so many cells with the genes of the default bundle, made in ``folder`` unless it is there."""
+    file = folder / f"{n_cells}.h5ad"
+    if not file.exists():
+        write_large(file, n_cells=n_cells, per_cell=PER_CELL, genes=genes_of(REPOSITORY / "models/pbmc-sorted/1.0.0"))
+    return file
 
 
 def genes_of(bundle: Path) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shared.settings import REPOSITORY
-from tests.pipeline.large_files import genes_of, write_large
+from tests.pipeline.large_files import kept_large
 from tests.pipeline.memory import Tree
 
 MEBIBYTE = 1 << 20
@@ -42,8 +42,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [HALF_A_GIGABYTE, FIVE_GIGABYTES], ids=["half a gigabyte", "five gigabytes"])
 def test_taking_a_large_file_in_reads_little_of_it(size: Size, folder: Path) -> None:
-    file = folder / "large.h5ad"
-    write_large(file, n_cells=size.n_cells, per_cell=2_240, genes=genes_of(REPOSITORY / "models/pbmc-sorted/1.0.0"))
+    file = kept_large(folder, size.n_cells)
     assert file.stat().st_size > size.least_bytes
     command = [sys.executable, "-m", "tests.pipeline.ingest_once", str(file)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
