@@ -8,7 +8,7 @@ from functools import cache
 from functions.dispatch.services import Dispatch
 from shared.identity import CheckCaller
 from shared.outbox import Outbox
-from shared.settings import Settings, load_settings
+from shared.settings import Settings
 from shared.wiring import Ports, build_ports, build_push_check, deployed_settings
 
 
@@ -26,13 +26,19 @@ def build_dispatch(settings: Settings, ports: Ports) -> Dispatch:
 
 
 @cache
+def _settings() -> Settings:
+    """Read at the first request, whatever becomes of it, and the logs set up with them."""
+    return deployed_settings()
+
+
+@cache
 def dispatch_service() -> Dispatch:
     """The deployed function's service."""
-    settings = deployed_settings()
+    settings = _settings()
     return build_dispatch(settings, build_ports(settings))
 
 
 @cache
 def caller_check() -> CheckCaller:
     """Who may push to the deployed function."""
-    return build_push_check(load_settings())
+    return build_push_check(_settings())

@@ -8,7 +8,7 @@ from functions.ingest.data_manager import IngestData, Validator
 from functions.ingest.services import Ingest
 from shared.identity import CheckCaller
 from shared.outbox import Outbox
-from shared.settings import Settings, load_settings
+from shared.settings import Settings
 from shared.wiring import Ports, build_ports, build_push_check, deployed_settings
 
 
@@ -20,13 +20,19 @@ def build_ingest(settings: Settings, ports: Ports) -> Ingest:
 
 
 @cache
+def _settings() -> Settings:
+    """Read at the first request, whatever becomes of it, and the logs set up with them."""
+    return deployed_settings()
+
+
+@cache
 def ingest_service() -> Ingest:
     """The deployed function's service."""
-    settings = deployed_settings()
+    settings = _settings()
     return build_ingest(settings, build_ports(settings))
 
 
 @cache
 def caller_check() -> CheckCaller:
     """Who may push to the deployed function."""
-    return build_push_check(load_settings())
+    return build_push_check(_settings())

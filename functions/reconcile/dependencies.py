@@ -7,7 +7,7 @@ from functools import cache
 from functions.reconcile.services import Reconcile
 from shared.identity import CheckCaller
 from shared.outbox import Outbox
-from shared.settings import Settings, load_settings
+from shared.settings import Settings
 from shared.wiring import Ports, build_ports, build_push_check, deployed_settings
 
 
@@ -19,13 +19,19 @@ def build_reconcile(settings: Settings, ports: Ports) -> Reconcile:
 
 
 @cache
+def _settings() -> Settings:
+    """Read at the first request, whatever becomes of it, and the logs set up with them."""
+    return deployed_settings()
+
+
+@cache
 def reconcile_service() -> Reconcile:
     """The deployed function's service."""
-    settings = deployed_settings()
+    settings = _settings()
     return build_reconcile(settings, build_ports(settings))
 
 
 @cache
 def caller_check() -> CheckCaller:
     """Who may push to the deployed function."""
-    return build_push_check(load_settings())
+    return build_push_check(_settings())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -225,3 +228,17 @@ def test_the_scheduler_s_call_is_one_pass(house: House, door: Door) -> None:
     house.later(minutes=11)
     answer = door("reconcile").post("/")
     assert (answer.status_code, answer.json) == (200, {"mended": 1, "faults": 0})
+
+
+@pytest.mark.parametrize("name", ["ingest", "dispatch"])
+def test_a_first_push_that_is_malformed_is_logged_with_its_fields(name: str) -> None:
+    source = str(FUNCTIONS / name / "main.py")
+    code = (
+        f"import functions_framework; app = functions_framework.create_app({name!r}, {source!r}); "
+        "print(app.test_client().post('/', data=b'no event').status_code)"
+    )
+    env = {**os.environ, "CELLDROP_BACKEND": "gcp", "CELLDROP_PUSH_AUTH": "platform"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(ACKNOWLEDGED)
+    logged = json.loads(done.stderr.strip().splitlines()[-1])
+    assert (logged["severity"], logged["code"]) == ("ERROR", "INVALID_MESSAGE")
