@@ -28,8 +28,9 @@ from google.cloud.storage import Client  # type: ignore[import-untyped]  # ships
 
 from cli.demo import demo_file
 from tests.cloud.emulators import firestore_emulator, storage_emulator
-from tests.cloud.local_cloud import ROOT, Deployment, Emulators, LocalCloud
+from tests.cloud.local_cloud import Deployment, Emulators, LocalCloud
 from tests.cloud.notifier import FinalizedEvent, Mode
+from tests.cloud.pipeline_local import upload_bundle
 from tests.cloud.pubsub_emulator import pubsub_emulator
 
 TURNS = 50
@@ -81,7 +82,7 @@ def main(file: Path) -> None:
         cloud = stack.enter_context(LocalCloud(emulators, deployment, logs, hook))
         cloud.subscribe(deployment.jobs_topic, stack.enter_context(_door(cloud.url("dispatch"), pushes)))
         storage = stack.enter_context(Client(project=deployment.project))
-        _upload_model(storage, deployment.models)
+        upload_bundle(storage, deployment.models, MODEL)
         storage.create_bucket(DROPS)
         drop = _Drop(cloud, storage, file)
         turns = [drop.timed(n, started, pushes) for n in range(WARM_UP + TURNS)][WARM_UP:]
@@ -134,11 +135,6 @@ def _door(function: str, pushes: Seconds) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
         thread.join()
-
-
-def _upload_model(storage: Client, bucket: str) -> None:
-    for path in sorted(path for path in (ROOT / "models" / MODEL).rglob("*") if path.is_file()):
-        storage.bucket(bucket).blob(path.relative_to(ROOT / "models").as_posix()).upload_from_filename(path)
 
 
 def _print(name: str, seconds: Sequence[float]) -> None:

@@ -31,7 +31,7 @@ from shared.domain.errors import (
 )
 from shared.domain.options import parse_options
 from shared.domain.plan import Accelerator
-from shared.domain.submission import Failure, ModelRef, ObjectRef, Receipt, State, Submission
+from shared.domain.submission import ModelRef, ObjectRef, Receipt, State, Submission
 from shared.domain.verdict import Verdict
 from shared.ports.blobs import BlobStore
 from shared.records import receipt_document, receipt_from, submission_document, submission_from
@@ -140,9 +140,8 @@ def _beat(_rows_done: int) -> None:
 
 def _refuse(verdict: Verdict, output: Output) -> Exit:
     reason = verdict.refusals[0]
-    failure = Failure(reason.code, reason.message, reason.hint)
-    output.result({"code": failure.code, "message": failure.message, "hint": failure.hint})
-    output.say(f"{failure.code}: {failure.message} {failure.hint}", style="bold red")
+    output.result({"code": reason.code, "message": reason.message, "hint": reason.hint})
+    output.say(f"{reason.code}: {reason.message} {reason.hint}", style="bold red")
     return Exit.REFUSED
 
 

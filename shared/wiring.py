@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, assert_never
 
@@ -111,8 +111,9 @@ class LocalLayout:
         return self.state / "models"
 
 
+@cache
 def deployed_settings() -> Settings:
-    """The settings of a deployed entry point, whose logs they set up.
+    """The settings of a deployed entry point, whose logs they set up; read when first asked for, and kept.
 
     Raises:
         SettingsError: One that is malformed.

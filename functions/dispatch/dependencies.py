@@ -26,19 +26,13 @@ def build_dispatch(settings: Settings, ports: Ports) -> Dispatch:
 
 
 @cache
-def _settings() -> Settings:
-    """Read at the first request, whatever becomes of it, and the logs set up with them."""
-    return deployed_settings()
-
-
-@cache
 def dispatch_service() -> Dispatch:
     """The deployed function's service."""
-    settings = _settings()
+    settings = deployed_settings()
     return build_dispatch(settings, build_ports(settings))
 
 
 @cache
 def caller_check() -> CheckCaller:
     """Who may push to the deployed function."""
-    return build_push_check(_settings())
+    return build_push_check(deployed_settings())

@@ -19,19 +19,13 @@ def build_reconcile(settings: Settings, ports: Ports) -> Reconcile:
 
 
 @cache
-def _settings() -> Settings:
-    """Read at the first request, whatever becomes of it, and the logs set up with them."""
-    return deployed_settings()
-
-
-@cache
 def reconcile_service() -> Reconcile:
     """The deployed function's service."""
-    settings = _settings()
+    settings = deployed_settings()
     return build_reconcile(settings, build_ports(settings))
 
 
 @cache
 def caller_check() -> CheckCaller:
     """Who may push to the deployed function."""
-    return build_push_check(_settings())
+    return build_push_check(deployed_settings())

@@ -9,14 +9,7 @@ from functions.status.data_manager import ResultData
 from functions.status.services import StatusService
 from shared.identity import CheckCaller
 from shared.outbox import Outbox
-from shared.settings import Settings
 from shared.wiring import Ports, build_ports, build_status_check, deployed_settings
-
-
-@cache
-def _settings() -> Settings:
-    """Read at the first request, whatever becomes of it, and the logs set up with them."""
-    return deployed_settings()
 
 
 @cache
@@ -26,13 +19,13 @@ def status_service() -> StatusService:
     Raises:
         SettingsError: A setting is malformed.
     """
-    return service_over(build_ports(_settings()))
+    return service_over(build_ports(deployed_settings()))
 
 
 @cache
 def caller_check() -> CheckCaller:
     """Who may ask the deployed function."""
-    return build_status_check(_settings())
+    return build_status_check(deployed_settings())
 
 
 def service_over(ports: Ports) -> StatusService:

@@ -103,8 +103,9 @@ class Annotator:
         counts = self._preprocessing.state is MatrixState.COUNTS
         total_n = row_sums(block.data, block.indptr).astype(np.float32) if counts else None
         # Nearly no file stores zeros; where there are some, they are no expressed genes.
-        stored_n = row_sums(block.data != 0, block.indptr) if _has_zeros(block) else np.diff(block.indptr)
-        decision_nl = self._decide(block, total_n)
+        has_zeros = bool(np.count_nonzero(block.data) < block.data.size)
+        stored_n = row_sums(block.data != 0, block.indptr) if has_zeros else np.diff(block.indptr)
+        decision_nl = self._decide(block, total_n, has_zeros=has_zeros)
         return BlockScores(
             decision_nl=decision_nl.cpu().numpy(),
             probability_nl=activate(decision_nl, self._activation).cpu().numpy(),
@@ -112,11 +113,11 @@ class Annotator:
             n_genes_n=stored_n.astype(np.int32),
         )
 
-    def _decide(self, block: CellBlock, total_n: Float32s | None) -> torch.Tensor:
+    def _decide(self, block: CellBlock, total_n: Float32s | None, *, has_zeros: bool) -> torch.Tensor:
         indptr, value_z = self._tensor(block.indptr), self._tensor(block.data)
         feature_z = self._feature_of_gene.index_select(0, self._tensor(block.indices))
         kept = feature_z >= 0
-        if _has_zeros(block):
+        if has_zeros:
             # A stored zero is dropped with the unmatched genes: it says nothing, and an empty cell would make it 0 / 0.
             kept &= value_z != 0
         kept_z = kept.nonzero().squeeze(1)
@@ -129,10 +130,6 @@ class Annotator:
     def _tensor(self, array: Int64s | Int32s | Float32s) -> torch.Tensor:
         # torch warns of memory that it could write to and must not: bytes straight from a store are read-only.
         return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self._device)
-
-
-def _has_zeros(block: CellBlock) -> bool:
-    return bool(np.count_nonzero(block.data) < block.data.size)
 
 
 def _matched(card: ModelCard, gene_to_feature: Int32s) -> torch.Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from google.cloud.storage import Client  # type: ignore[import-untyped]  # ships no types
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 from test_utils.prefixer import Prefixer
 
@@ -32,12 +33,16 @@ def local_pipeline(emulators: Emulators, deployment: Deployment, logs: Path) -> 
     with ExitStack() as stack:
         local = stack.enter_context(LocalCloud(emulators, deployment, logs))
         storage = stack.enter_context(StorageDoor(emulators.storage).client())
-        for path in sorted(path for path in (ROOT / "models" / MODEL).rglob("*") if path.is_file()):
-            name = path.relative_to(ROOT / "models").as_posix()
-            storage.bucket(deployment.models).blob(name).upload_from_filename(path)
+        upload_bundle(storage, deployment.models, MODEL)
         publisher = stack.enter_context(PublisherClient())
         subscriber = stack.enter_context(SubscriberClient())
         yield Cloud(_deployed(local, emulators, logs), storage, publisher, subscriber)
+
+
+def upload_bundle(storage: Client, bucket: str, name: str) -> None:
+    """Put a bundle of the repository into a models bucket, in all its versions."""
+    for path in sorted(path for path in (ROOT / "models" / name).rglob("*") if path.is_file()):
+        storage.bucket(bucket).blob(path.relative_to(ROOT / "models").as_posix()).upload_from_filename(path)
 
 
 def _deployed(local: LocalCloud, emulators: Emulators, logs: Path) -> Deployed:

@@ -11,6 +11,7 @@ import pytest
 
 from functions.status.dependencies import status_service
 from shared.identity import callers, google_verifier
+from shared.wiring import deployed_settings
 from tests.identity.tokens import AUDIENCE, Issuer
 from tests.status.world import World
 
@@ -39,6 +40,7 @@ def test_the_function_answers_from_settings_alone(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setitem(sys.modules, "main", sys)
     status_service.cache_clear()
+    deployed_settings.cache_clear()
     app = functions_framework.create_app(  # type: ignore[no-untyped-call]  # the framework has no types
         target="status", source=str(MAIN)
     )
@@ -46,6 +48,7 @@ def test_the_function_answers_from_settings_alone(tmp_path: Path, monkeypatch: p
         assert client.get("/v1/submissions").get_json() == {"schema_version": 1, "submissions": [], "more": False}
         assert client.get("/v1/submissions/" + "0" * 32).status_code == 404
     status_service.cache_clear()
+    deployed_settings.cache_clear()
 
 
 def test_the_door_is_thin() -> None:
