@@ -33,12 +33,14 @@ from shared.domain.options import parse_options
 from shared.domain.plan import Accelerator
 from shared.domain.submission import ModelRef, ObjectRef, Receipt, State, Submission
 from shared.domain.verdict import Verdict
+from shared.h5ad.inspection import prepare
 from shared.ports.blobs import BlobStore
 from shared.records import receipt_document, receipt_from, submission_document, submission_from
 from shared.settings import Settings
 from shared.wiring import FILES_BUCKET, RESULTS, WORK, build_desk
 
 if TYPE_CHECKING:
+    prepare()  # The inspecting process starts while torch loads here.
     from jobs.inference.computing import Annotation
 
 SCHEMA_VERSION = 1
@@ -128,6 +130,7 @@ def gather_shards(given: Given, parts: Sequence[Path], folder: Path, output: Out
 
 
 def _annotation(blobs: BlobStore, accelerator: Accelerator) -> Annotation:
+    prepare()  # The inspecting process starts while torch loads here.
     from jobs.inference.computing import Annotation
     from jobs.inference.data_manager import InferenceData
 

@@ -3,8 +3,8 @@
 ARG BASE=docker.io/library/python:3.11-slim
 
 FROM ${BASE} AS build
-# hadolint ignore=DL3008  # strip, whichever: it stays behind in this stage
-RUN apt-get update && apt-get install --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
+# hadolint ignore=DL3008  # compiler and strip, whichever: they stay behind in this stage
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY docker/pytorch-cuda.lock docker/
 RUN python -m venv --without-pip /opt/venv \
@@ -15,6 +15,7 @@ COPY . .
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --no-build-isolation --editable . \
  && pip --python /opt/venv/bin/python uninstall --yes setuptools \
  && docker/prune /opt/venv/lib/python3.11/site-packages \
+ && tools/build-native && test -f shared/h5ad/_native.so \
  && /opt/venv/bin/python docker/compile_imported.py cli functions jobs shared
 
 FROM ${BASE}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from jobs.engine.linear import LinearModel, activate
-from jobs.engine.preprocessing import Preprocessing, row_sums
+from jobs.engine.preprocessing import Preprocessing
 from jobs.engine.weights import linear_weights
 from shared.bundle import ModelCard
 from shared.domain.errors import InternalError, NoGeneOverlapError
@@ -19,28 +19,34 @@ from shared.domain.geometry import Rows
 from shared.domain.verdict import MatrixState
 
 Int32s = npt.NDArray[np.int32]
-Int64s = npt.NDArray[np.int64]
 Float32s = npt.NDArray[np.float32]
+Float64s = npt.NDArray[np.float64]
 
 
 class CellBlock(Protocol):
-    """A block of cells as compressed sparse rows; what ``shared.h5ad`` reads.
+    """A block of cells, reduced to the features of the model; what ``shared.h5ad`` projects.
 
     Attributes:
         rows: Which rows of the file these are, n of them.
         indptr: Where each row begins in the next two, and the end; n + 1 values from 0.
-        indices: The gene (column of the file's matrix) of each stored value; each at most once in a row.
-        data: The stored values, finite and at least 0.
+        feature: The feature of each stored value; each at most once in a row.
+        value: The stored values, finite and above 0.
+        total_n: The sum of each row, over all genes of the file.
+        n_genes_n: The genes of each row with a value other than 0, of all genes of the file.
     """
 
     @property
     def rows(self) -> Rows: ...  # noqa: D102  # described above
     @property
-    def indptr(self) -> Int64s: ...  # noqa: D102  # described above
+    def indptr(self) -> Int32s: ...  # noqa: D102  # described above
     @property
-    def indices(self) -> Int32s: ...  # noqa: D102  # described above
+    def feature(self) -> Int32s: ...  # noqa: D102  # described above
     @property
-    def data(self) -> Float32s: ...  # noqa: D102  # described above
+    def value(self) -> Float32s: ...  # noqa: D102  # described above
+    @property
+    def total_n(self) -> Float64s: ...  # noqa: D102  # described above
+    @property
+    def n_genes_n(self) -> Int32s: ...  # noqa: D102  # described above
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,8 @@ class Annotator:
     Args:
         card: The bundle's card.
         weights: Its tensors; see ``linear_weights``.
-        gene_to_feature: For each gene of the file the position of its feature in the model, or -1; int32.
+        gene_to_feature: For each gene of the file the position of its feature in the model, or -1; int32. The blocks
+            were projected by it.
         state: What the file's matrix holds.
         device: Where to compute.
 
@@ -88,7 +95,6 @@ class Annotator:
         checked = linear_weights(card, weights, where=card.reference)
         self._preprocessing = Preprocessing(state, checked.target_sum)
         self._model = LinearModel(checked, _matched(card, gene_to_feature)).to(device).eval()
-        self._feature_of_gene = torch.tensor(gene_to_feature, device=device)
         self._temperature = card.temperature
         self._activation = card.activation
         self._device = device
@@ -101,33 +107,23 @@ class Annotator:
         """
         _check(block)
         counts = self._preprocessing.state is MatrixState.COUNTS
-        total_n = row_sums(block.data, block.indptr).astype(np.float32) if counts else None
-        # Nearly no file stores zeros; where there are some, they are no expressed genes.
-        has_zeros = bool(np.count_nonzero(block.data) < block.data.size)
-        stored_n = row_sums(block.data != 0, block.indptr) if has_zeros else np.diff(block.indptr)
-        decision_nl = self._decide(block, total_n, has_zeros=has_zeros)
+        total_n = block.total_n.astype(np.float32) if counts else None
+        decision_nl = self._decide(block, total_n)
         return BlockScores(
             decision_nl=decision_nl.cpu().numpy(),
             probability_nl=activate(decision_nl, self._activation).cpu().numpy(),
             n_counts_n=total_n,
-            n_genes_n=stored_n.astype(np.int32),
+            n_genes_n=block.n_genes_n,
         )
 
-    def _decide(self, block: CellBlock, total_n: Float32s | None, *, has_zeros: bool) -> torch.Tensor:
-        indptr, value_z = self._tensor(block.indptr), self._tensor(block.data)
-        feature_z = self._feature_of_gene.index_select(0, self._tensor(block.indices))
-        kept = feature_z >= 0
-        if has_zeros:
-            # A stored zero is dropped with the unmatched genes: it says nothing, and an empty cell would make it 0 / 0.
-            kept &= value_z != 0
-        kept_z = kept.nonzero().squeeze(1)
-        kept_indptr = torch.searchsorted(kept_z, indptr, out_int32=True)
-        total_z = None if total_n is None else self._tensor(total_n).repeat_interleave(kept_indptr.diff())
-        expression_z = self._preprocessing.expression(value_z.index_select(0, kept_z), total_z)
-        scores_nl: torch.Tensor = self._model(expression_z, feature_z.index_select(0, kept_z), kept_indptr)
+    def _decide(self, block: CellBlock, total_n: Float32s | None) -> torch.Tensor:
+        feature_z, indptr = self._tensor(block.feature), self._tensor(block.indptr)
+        totals_n = None if total_n is None else self._tensor(total_n)
+        expression_z = self._preprocessing.expression(self._tensor(block.value), totals_n, indptr)
+        scores_nl: torch.Tensor = self._model(expression_z, feature_z, indptr)
         return (scores_nl / self._temperature).float()
 
-    def _tensor(self, array: Int64s | Int32s | Float32s) -> torch.Tensor:
+    def _tensor(self, array: Int32s | Float32s) -> torch.Tensor:
         # torch warns of memory that it could write to and must not: bytes straight from a store are read-only.
         return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self._device)
 
@@ -151,8 +147,9 @@ def _matched(card: ModelCard, gene_to_feature: Int32s) -> torch.Tensor:
 
 
 def _check(block: CellBlock) -> None:
-    assert block.indptr.dtype == np.int64
-    assert block.indices.dtype == np.int32
-    assert block.data.dtype == np.float32
-    assert block.indptr.shape == (len(block.rows) + 1,)
-    assert block.indices.shape == block.data.shape == (int(block.indptr[-1]),)
+    n_cells = len(block.rows)
+    assert block.indptr.dtype == block.feature.dtype == block.n_genes_n.dtype == np.int32
+    assert block.value.dtype == np.float32
+    assert block.indptr.shape == (n_cells + 1,)
+    assert block.total_n.shape == block.n_genes_n.shape == (n_cells,)
+    assert block.feature.shape == block.value.shape == (int(block.indptr[-1]),)

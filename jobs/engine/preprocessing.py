@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from shared.domain.errors import NoMatrixError
@@ -44,36 +42,21 @@ class Preprocessing:
                 hint="Name a matrix with counts, for example --matrix raw or --matrix layers/counts.",
             )
 
-    def expression(self, value_z: torch.Tensor, total_z: torch.Tensor | None) -> torch.Tensor:
+    def expression(self, value_z: torch.Tensor, total_n: torch.Tensor | None, indptr: torch.Tensor) -> torch.Tensor:
         """log1p expression, float32.
 
         Args:
-            value_z: Stored values, float32.
-            total_z: For counts, the total count of each value's cell, float32, above 0; else None.
+            value_z: Stored values of n cells, one after the other, float32.
+            total_n: For counts, the total count of each cell, float32, above 0 where it has a value; else None.
+            indptr: Where each cell begins in the values, and the end; n + 1 places.
         """
         match self.state:
             case MatrixState.COUNTS:
-                assert total_z is not None
-                return torch.log1p(value_z / (total_z / self.target_sum))
+                assert total_n is not None
+                return torch.log1p(value_z / (total_n / self.target_sum).repeat_interleave(indptr.diff()))
             case MatrixState.NORMALISED:
                 return torch.log1p(value_z)
             case MatrixState.LOG1P_CP10K if self.target_sum != _CP10K:
                 return torch.log1p(torch.expm1(value_z) * (self.target_sum / _CP10K))
             case _:
                 return value_z
-
-
-def row_sums(data: npt.NDArray[np.generic], indptr: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """The sum of each row, float64: exact for whole numbers up to 2**53, and the same whatever rows are beside it.
-
-    Measured on 573,000 values of 256 cells (2026-11): 0.2 ms, against 0.7 ms by torch's segment_reduce.
-
-    Args:
-        data: (nnz,) values, row after row.
-        indptr: (n + 1,) where each row begins, and the end.
-    """
-    sums_n = np.zeros(len(indptr) - 1)
-    filled = np.flatnonzero(np.diff(indptr))  # Of an empty row, reduceat would give the value of the next.
-    if filled.size:
-        sums_n[filled] = np.add.reduceat(data, indptr[filled], dtype=np.float64)
-    return sums_n

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.engine.annotator import Annotator
-from jobs.engine.device import choose_device, describe_device
+from jobs.engine.device import choose_device, describe_device, one_thread
 from jobs.inference.data_manager import InferenceData, Job
 from jobs.inference.merging import ordered
 from jobs.inference.parts import AnnotatedBlock, iter_part
@@ -23,7 +23,7 @@ from shared.domain.submission import Receipt, Result, Submission
 from shared.domain.verdict import MatrixChoice
 from shared.h5ad.genes import features_of, map_genes
 from shared.h5ad.inspection import inspect
-from shared.h5ad.rows import CellIds, MatrixReader, open_cell_ids, open_matrix, read_genes
+from shared.h5ad.rows import CellIds, ProjectedBlock, open_cell_ids, open_matrix, read_genes
 from shared.telemetry import event
 
 log = logging.getLogger(__name__)
@@ -44,9 +44,11 @@ class Annotation(Computation):
         job = self.data.open_job(record)
         inspect(job.source)  # The file is scanned again: this process parses it, whoever looked at it before.
         beat(0)
-        annotator = Annotator(job.card, job.weights, gene_to_feature(job), matrix_of(job).state, device)
-        with open_matrix(job.source, matrix_of(job)) as matrix, open_cell_ids(job.source) as cells:
-            blocks = _blocks(matrix, cells, annotator, rows, beat)
+        features = gene_to_feature(job)
+        annotator = Annotator(job.card, job.weights, features, matrix_of(job).state, device)
+        source = job.source
+        with one_thread(), open_matrix(source, matrix_of(job)) as matrix, open_cell_ids(source) as cells:
+            blocks = _blocks(matrix.projected(rows, features), cells, annotator, rows, beat)
             info = self.data.write_part(part_name, iter_part(blocks, job.layout))
         assert info.crc32c is not None
         seconds = round(time.monotonic() - began_s, 3)
@@ -66,9 +68,9 @@ class Annotation(Computation):
 
 
 def _blocks(
-    matrix: MatrixReader, cells: CellIds, annotator: Annotator, rows: Rows, beat: Callable[[int], None]
+    blocks: Iterator[ProjectedBlock], cells: CellIds, annotator: Annotator, rows: Rows, beat: Callable[[int], None]
 ) -> Iterator[AnnotatedBlock]:
-    for block in matrix.blocks(rows):
+    for block in blocks:
         scores = annotator.annotate(block)
         yield AnnotatedBlock(
             rows=block.rows,

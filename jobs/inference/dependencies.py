@@ -9,6 +9,7 @@ from jobs.inference.finalizing import Finalizer
 from jobs.inference.protocol import Computation
 from jobs.inference.schemas import TaskEnvironment
 from jobs.inference.services import Task
+from shared.h5ad.inspection import prepare
 from shared.outbox import Outbox
 from shared.settings import Settings
 from shared.wiring import Ports
@@ -16,6 +17,7 @@ from shared.wiring import Ports
 
 def build_task(settings: Settings, ports: Ports, environment: TaskEnvironment) -> Task:
     """The service over given ports, with the real computation."""
+    prepare()  # The inspecting process starts while torch loads here.
     from jobs.inference.computing import Annotation  # noqa: PLC0415  # torch loads only where it computes
     from jobs.inference.data_manager import InferenceData  # noqa: PLC0415  # likewise
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import os
 import sys
@@ -15,6 +17,7 @@ log = logging.getLogger(__name__)
 
 def main() -> int:
     """Run the task that the environment names."""
+    atexit.register(gc.freeze)  # Taking a process apart that loaded torch costs half a second; this leaves it be.
     os.environ["HDF5_PLUGIN_PRELOAD"] = "::"  # HDF5 loads no filter plugins but those registered by us.
     from jobs.inference.dependencies import build_task  # noqa: PLC0415  # torch loads after the parent's watch began
     from jobs.inference.schemas import task_environment  # noqa: PLC0415

@@ -25,6 +25,7 @@ _CHUNK_BYTES = 1 << 20
 _READ_BYTES = 4 << 20
 _MAGIC_BYTES = 8
 _START = b"start"
+_FEW = 10
 
 F32Array = npt.NDArray[np.float32]
 I32Array = npt.NDArray[np.int32]
@@ -146,20 +147,35 @@ def top_labels(block: AnnotatedBlock, kept: int) -> tuple[npt.NDArray[np.int64],
     Returns:
         Indices and scores, both cells x kept.
     """
-    order_nk = np.argsort(-block.decision_nl, axis=1, kind="stable")[:, :kept]
+    order_nk = best_first(block.decision_nl, kept)
     return order_nk, np.take_along_axis(block.probability_nl, order_nk, axis=1)
+
+
+def best_first(decision_nl: F32Array, kept: int) -> npt.NDArray[np.int64]:
+    """Indices of the ``kept`` largest of each row, largest first, ties in the order of the columns; n x kept.
+
+    One pass a place: of 256 rows of 98, two places take 0.05 ms where sorting all takes 1.1 (2026-11).
+    """
+    if kept > _FEW:
+        return np.argsort(-decision_nl, axis=1, kind="stable")[:, :kept]
+    left_nl = decision_nl.copy()
+    order_nk = np.empty((len(left_nl), kept), np.int64)
+    for place in range(kept):
+        order_nk[:, place] = left_nl.argmax(axis=1)
+        np.put_along_axis(left_nl, order_nk[:, place : place + 1], -np.inf, axis=1)
+    return order_nk
 
 
 def _batch(block: AnnotatedBlock, layout: PartLayout, schema: pa.Schema) -> pa.RecordBatch:
     order_nk, score_nk = top_labels(block, layout.kept)
     n_cells = len(block.rows)
-    counts = pa.nulls(n_cells, pa.float32()) if block.n_counts_n is None else pa.array(block.n_counts_n, pa.float32())
+    counts = pa.nulls(n_cells, pa.float32()) if block.n_counts_n is None else column_of(block.n_counts_n)
     columns = [
-        pa.array(block.cell_ids, pa.string()),
+        _texts(block.cell_ids),
         _fixed_lists(order_nk, schema.field("top_label").type),
         _fixed_lists(score_nk, schema.field("top_score").type),
         counts,
-        pa.array(block.n_genes_n, pa.int32()),
+        column_of(block.n_genes_n),
         _sampled(block, layout.map_stride),
     ]
     if layout.full:
@@ -167,17 +183,32 @@ def _batch(block: AnnotatedBlock, layout: PartLayout, schema: pa.Schema) -> pa.R
     return pa.record_batch(columns, schema=schema)
 
 
+def column_of(values: npt.NDArray[np.generic]) -> pa.Array:
+    """Numbers as a column without nulls, from their memory: ``pa.array`` loads pandas first, for 0.4 s and 50 MB."""
+    kept = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(kept.dtype), len(kept), [None, pa.py_buffer(kept)])
+
+
+def _texts(values: list[str]) -> pa.Array:
+    encoded = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(values), buffers)
+
+
 def _fixed_lists(values_nk: npt.NDArray[np.generic], kind: pa.FixedSizeListType) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(values_nk.reshape(-1), kind.value_type), type=kind)
+    flat = values_nk.reshape(-1).astype(kind.value_type.to_pandas_dtype(), copy=False)
+    return pa.FixedSizeListArray.from_arrays(column_of(flat), type=kind)
 
 
 def _sampled(block: AnnotatedBlock, stride: int) -> pa.Array:
     """Decision scores of the rows on the map's grid, null elsewhere: a null of a plain list takes no room."""
     chosen_n = np.arange(block.rows.start, block.rows.stop) % stride == 0
-    lengths_n = np.where(chosen_n, block.decision_nl.shape[1], 0)
-    offsets = pa.array(np.concatenate(([0], np.cumsum(lengths_n))), pa.int32())
-    values = pa.array(block.decision_nl[chosen_n].reshape(-1), pa.float32())
-    return pa.ListArray.from_arrays(offsets, values, mask=pa.array(~chosen_n))
+    ends = np.cumsum([0, *np.where(chosen_n, block.decision_nl.shape[1], 0)], dtype=np.int32)
+    values = column_of(block.decision_nl[chosen_n].reshape(-1))
+    present = np.packbits(chosen_n, bitorder="little")
+    buffers = [pa.py_buffer(present), pa.py_buffer(ends)]
+    return pa.Array.from_buffers(pa.list_(pa.float32()), len(chosen_n), buffers, children=[values])
 
 
 def _batches(stream: _CheckedStream, receipt: Receipt, layout: PartLayout) -> Iterator[pa.RecordBatch]:

@@ -16,10 +16,9 @@ TARGET_SUM = 1e4
 def log_normalise(count_ng: sp.csr_matrix) -> sp.csr_matrix:
     """log1p of counts per 10,000 of each cell, cells x genes, float32; a cell without counts stays empty."""
     total_n = np.asarray(count_ng.sum(axis=1, dtype=np.float64)).ravel().astype(np.float32)
-    total_z = np.repeat(total_n, np.diff(count_ng.indptr))
-    expression = Preprocessing(MatrixState.COUNTS, TARGET_SUM).expression
-    value_z = expression(torch.from_numpy(count_ng.data), torch.from_numpy(total_z)).numpy()
-    return sp.csr_matrix((value_z, count_ng.indices, count_ng.indptr), shape=count_ng.shape)
+    count_z, totals_n, indptr = map(torch.from_numpy, (count_ng.data, total_n, count_ng.indptr))
+    value_z = Preprocessing(MatrixState.COUNTS, TARGET_SUM).expression(count_z, totals_n, indptr)
+    return sp.csr_matrix((value_z.numpy(), count_ng.indices, count_ng.indptr), shape=count_ng.shape)
 
 
 def thin(count_ng: sp.csr_matrix, lowest: float, generator: np.random.Generator) -> sp.csr_matrix:

@@ -16,6 +16,7 @@ from shared.bundle import Features, ModelCard
 from shared.domain.geometry import Rows
 from shared.h5ad.blocks import RowBlock
 from shared.h5ad.genes import map_genes
+from shared.h5ad.projecting import project
 
 _BLOCK_ROWS = 4096
 
@@ -54,7 +55,7 @@ def score(card: ModelCard, weights: Mapping[str, torch.Tensor], cells: LabelledC
     gene_to_feature = feature_of_genes(cells.genes, card.features)
     annotator = Annotator(card, weights, gene_to_feature, cells.state, torch.device("cpu"))
     starts = range(0, max(cells.n_cells, 1), _BLOCK_ROWS)
-    blocks = [annotator.annotate(_block(cells.value_ng, start)) for start in starts]
+    blocks = [annotator.annotate(project(_block(cells.value_ng, start), gene_to_feature)) for start in starts]
     return Scores(
         decision_nl=np.concatenate([block.decision_nl for block in blocks]),
         probability_nl=np.concatenate([block.probability_nl for block in blocks]),

@@ -11,6 +11,7 @@ import numpy as np
 
 from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.chunked import PIPELINES, Values, open_chunked
+from shared.h5ad.native import StoredChunks
 from shared.h5ad.safety import check_chunks, check_stored
 from shared.h5ad.source import RangeSource, whole
 from shared.ports.blobs import ByteRange
@@ -32,6 +33,10 @@ class Window(Protocol):
         Raises:
             TruncatedFileError: They do not decode.
         """
+        ...
+
+    def stored(self, start: int, stop: int, parts: Sequence[memoryview]) -> StoredChunks | None:
+        """The same bytes, for whoever decodes them faster; None where they are not plainly there."""
         ...
 
 
@@ -117,6 +122,11 @@ class SlicedArray:
         values: Values = np.asarray(self.dataset[start:stop])
         return values.astype(np.int8) if values.dtype.kind == "b" else values
 
+    def stored(self, start: int, stop: int, parts: Sequence[memoryview]) -> StoredChunks | None:
+        """Never."""
+        del start, stop, parts
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class ContiguousArray:
@@ -140,6 +150,12 @@ class ContiguousArray:
         """The bytes as values."""
         del start, stop
         return np.frombuffer(parts[0] if len(parts) == 1 else b"".join(parts), dtype=self.dtype)
+
+    def stored(self, start: int, stop: int, parts: Sequence[memoryview]) -> StoredChunks | None:
+        """Each piece as it is."""
+        each = READ_BYTES // self.dtype.itemsize
+        starts = np.append(np.arange(start, stop, each, dtype=np.int64), stop)
+        return StoredChunks(self.dtype, starts, parts, np.zeros(len(parts), np.uint8))
 
 
 def fetch(source: RangeSource, spans: Sequence[ByteRange]) -> list[memoryview]:

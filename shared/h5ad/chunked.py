@@ -13,6 +13,7 @@ import numpy.typing as npt
 from shared.domain.errors import TruncatedFileError
 from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.filters import DEFLATE, SHUFFLE
+from shared.h5ad.native import DEFLATED, SHUFFLED, StoredChunks
 from shared.h5ad.safety import check_chunks
 from shared.ports.blobs import ByteRange
 
@@ -22,6 +23,8 @@ PIPELINES = frozenset({(), (DEFLATE,), (SHUFFLE,), (SHUFFLE, DEFLATE)})
 LARGE_BYTES = 4 * 1024 * 1024
 """Raw size above which a chunk is kept for the next values, as doing it twice would hurt."""
 _UNALLOCATED = -1
+_FARTHEST = np.iinfo(np.int64).max
+_STEPS = {DEFLATE: DEFLATED, SHUFFLE: SHUFFLED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ class Places:
         if not 0 <= number - self.first < len(self.offsets):
             raise IndexError(number)
         at = number - self.first
-        self.offsets[at], self.sizes[at], self.masks[at] = offset, size, mask
+        # A damaged file may say any number: what is out of bounds stays so, and is refused with the others.
+        self.offsets[at], self.sizes[at], self.masks[at] = min(offset, _FARTHEST), min(size, _FARTHEST), mask
 
 
 def open_chunked(
@@ -165,6 +169,19 @@ class ChunkWindow:
             low, high = max(start, first), min(stop, first + length)
             out[low - start : high - start] = self._values(number, stored, known)[low - first : high - first]
         return out
+
+    def stored(self, start: int, stop: int, parts: Sequence[memoryview]) -> StoredChunks | None:
+        """The chunks as they are, from the bytes of ``spans``; None where one was never written, or is kept."""
+        numbers = _chunks(start, stop, self.array.length)
+        if len(parts) != len(numbers) or self.array.chunk_bytes > LARGE_BYTES:
+            return None
+        starts = np.arange(numbers.start, numbers.stop + 1, dtype=np.int64) * self.array.length
+        first = numbers.start - self.places.first
+        masks = self.places.masks[first : first + len(numbers)]
+        steps = np.zeros(len(numbers), np.uint8)
+        for place, kind in enumerate(self.array.pipeline):
+            steps |= np.where(masks >> place & 1, 0, _STEPS[kind]).astype(np.uint8)
+        return StoredChunks(self.array.dtype, starts, parts, steps)
 
     def _needed(self, start: int, stop: int) -> list[int]:
         numbers = _chunks(start, stop, self.array.length)

@@ -25,6 +25,8 @@ from shared.h5ad.blocks import (
     finished,
 )
 from shared.h5ad.decoding import decoding
+from shared.h5ad.projecting import project
+from shared.h5ad.projection import ProjectedBlock
 from shared.h5ad.source import RangeSource
 
 BAND_VALUES = 24 * 2**20
@@ -85,6 +87,14 @@ class CscReader:
         for band in self._bands(rows, counts):
             mine = counts[band.start - rows.start : band.stop - rows.start]
             yield from self._transposed(band, mine, pointers, whole)
+
+    def projected(self, rows: Rows, feature_of_gene: Columns) -> Iterator[ProjectedBlock]:
+        """The same blocks as a model sees them.
+
+        Raises:
+            As ``blocks``.
+        """
+        return (project(block, feature_of_gene) for block in self.blocks(rows))
 
     def _pointers(self) -> Pointers:
         with decoding(self.where):

@@ -9,10 +9,13 @@ import h5py
 import numpy as np
 
 from shared.domain.geometry import BLOCK_ROWS, Rows
+from shared.h5ad import native
 from shared.h5ad.ahead import in_order
 from shared.h5ad.arrays import SlicedArray, StoredArray, Window, fetch
-from shared.h5ad.blocks import Genes, Pointers, RowBlock, as_float32, check_pointers, checked_columns, finished
+from shared.h5ad.blocks import Columns, Genes, Pointers, RowBlock, as_float32, check_pointers, checked_columns, finished
 from shared.h5ad.decoding import decoding
+from shared.h5ad.projecting import project
+from shared.h5ad.projection import ProjectedBlock, Room, features_of_columns
 from shared.h5ad.source import RangeSource
 
 BATCH_BYTES = 12 * 2**20
@@ -34,6 +37,14 @@ class _Batch:
     pointers: Pointers
     indices: Window
     data: Window
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """The stored bytes of a batch."""
+
+    indices: list[memoryview]
+    data: list[memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,24 @@ class CsrReader:
             InputChangedError: The pinned generation is gone.
         """
         for blocks in in_order(self._load, self._batches(rows), workers=self._workers()):
+            yield from blocks
+
+    def projected(self, rows: Rows, feature_of_gene: Columns) -> Iterator[ProjectedBlock]:
+        """The same blocks as a model sees them, without making the others.
+
+        Raises:
+            As ``blocks``.
+        """
+        features = features_of_columns(feature_of_gene, self.genes)
+
+        def load(batch: _Batch) -> list[ProjectedBlock]:
+            fetched = self._fetched(batch)
+            room = Room.of(batch.pointers, features, only_genes=self.genes.position is None)
+            if _filled(room, batch, fetched):
+                return room.blocks(batch.rows)
+            return [project(block, feature_of_gene) for block in self._decoded(batch, fetched)]
+
+        for blocks in in_order(load, self._batches(rows), workers=self._workers()):
             yield from blocks
 
     def _workers(self) -> int:
@@ -106,13 +135,20 @@ class CsrReader:
         return pointers
 
     def _load(self, batch: _Batch) -> list[RowBlock]:
+        return self._decoded(batch, self._fetched(batch))
+
+    def _fetched(self, batch: _Batch) -> _Fetched:
         start, stop = int(batch.pointers[0]), int(batch.pointers[-1])
         spans = batch.indices.spans(start, stop)
         cut = len(spans)
         parts = fetch(self.source, [*spans, *batch.data.spans(start, stop)])
+        return _Fetched(parts[:cut], parts[cut:])
+
+    def _decoded(self, batch: _Batch, fetched: _Fetched) -> list[RowBlock]:
+        start, stop = int(batch.pointers[0]), int(batch.pointers[-1])
         with decoding(self.where):
-            indices = batch.indices.decode(start, stop, parts[:cut])
-            data = as_float32(batch.data.decode(start, stop, parts[cut:]))
+            indices = batch.indices.decode(start, stop, fetched.indices)
+            data = as_float32(batch.data.decode(start, stop, fetched.data))
         columns = checked_columns(indices, self.genes.n_columns, self.where)
         blocks = []
         for rows in batch.rows.blocks():
@@ -121,6 +157,14 @@ class CsrReader:
             block = RowBlock(rows, pointers - pointers[0], columns[place], data[place])
             blocks.append(finished(block, self.genes, self.where))
         return blocks
+
+
+def _filled(room: Room, batch: _Batch, fetched: _Fetched) -> bool:
+    """Whether the compiled loops could take these bytes."""
+    start, stop = int(batch.pointers[0]), int(batch.pointers[-1])
+    data = batch.data.stored(start, stop, fetched.data)
+    indices = batch.indices.stored(start, stop, fetched.indices)
+    return data is not None and indices is not None and native.load(room, data, indices)
 
 
 def _part(whole: _Batch, rows: Rows) -> _Batch:

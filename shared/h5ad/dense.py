@@ -10,8 +10,10 @@ import numpy as np
 
 from shared.domain.geometry import Rows
 from shared.h5ad.ahead import in_order
-from shared.h5ad.blocks import Genes, RowBlock, as_float32, finished
+from shared.h5ad.blocks import Columns, Genes, RowBlock, as_float32, finished
 from shared.h5ad.decoding import decoding
+from shared.h5ad.projecting import project
+from shared.h5ad.projection import ProjectedBlock
 
 SLAB_BYTES = 16 * 2**20
 CACHE_BYTES = 96 * 2**20
@@ -40,6 +42,14 @@ class DenseReader:
             TruncatedFileError: The bytes do not decode.
         """
         return in_order(self._load, rows.blocks(), workers=1)
+
+    def projected(self, rows: Rows, feature_of_gene: Columns) -> Iterator[ProjectedBlock]:
+        """The same blocks as a model sees them.
+
+        Raises:
+            As ``blocks``.
+        """
+        return (project(block, feature_of_gene) for block in self.blocks(rows))
 
     def _load(self, rows: Rows) -> RowBlock:
         height = max(1, SLAB_BYTES // max(1, self.genes.n_columns * self.matrix.dtype.itemsize))

@@ -62,6 +62,11 @@ def inspect(source: RangeSource, *, matrix: str | None = None, limits: Inspectio
         return _Dialogue(link, source, limits).run(matrix)
 
 
+def prepare() -> None:
+    """Start the child's server and do not wait for it: for those who have something else to load meanwhile."""
+    _SANDBOX.start()
+
+
 def warm_up() -> None:
     """Start the child's server now, so that the first inspection does not wait half a second for it."""
     _SANDBOX.connect().close()
@@ -178,6 +183,11 @@ class _Sandbox:
                 ours.close()
                 self.stop()
         raise UnavailableError("the inspecting process cannot be started", hint="Look for its traceback in the log.")
+
+    def start(self) -> None:
+        """Have the server started, unless it was."""
+        with self._lock:
+            self._running()
 
     def _pass(self, theirs: socket.socket) -> None:
         with self._lock:

@@ -10,7 +10,7 @@ from shared.domain.errors import InternalError, TruncatedFileError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import MatrixChoice, MatrixEncoding, Verdict
 from shared.h5ad.arrays import open_array
-from shared.h5ad.blocks import Genes, RowBlock, genes_from
+from shared.h5ad.blocks import Columns, Genes, RowBlock, genes_from
 from shared.h5ad.cells import CellIds, open_cell_ids
 from shared.h5ad.columns import open_frame
 from shared.h5ad.csc import CscReader
@@ -21,6 +21,7 @@ from shared.h5ad.embedding import Coordinates, read_embedding
 from shared.h5ad.genes import bare_ids
 from shared.h5ad.layouts import describe, find_layout, gene_mask
 from shared.h5ad.opening import OpenFile, open_file
+from shared.h5ad.projection import ProjectedBlock
 from shared.h5ad.safety import check_stored
 from shared.h5ad.source import RangeSource
 
@@ -28,6 +29,7 @@ __all__ = [
     "CellIds",
     "Coordinates",
     "MatrixReader",
+    "ProjectedBlock",
     "RowBlock",
     "open_cell_ids",
     "open_matrix",
@@ -59,6 +61,17 @@ class MatrixReader(Protocol):
             BadValuesError: NaN, infinite or negative values.
             TruncatedFileError: The bytes do not decode, or make no matrix.
             InputChangedError: The pinned generation is gone.
+        """
+        ...
+
+    def projected(self, rows: Rows, feature_of_gene: Columns) -> Iterator[ProjectedBlock]:
+        """The same blocks as a model sees them, which may be had much faster.
+
+        Args:
+            feature_of_gene: For each gene the position of its feature in the model, or -1; int32.
+
+        Raises:
+            As ``blocks``.
         """
         ...
 

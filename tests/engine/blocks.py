@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+import torch
 
+from jobs.engine.annotator import Annotator, BlockScores
+from shared.bundle import ModelCard
 from shared.domain.geometry import Rows
+from shared.domain.verdict import MatrixState
+from shared.h5ad.blocks import RowBlock
+from shared.h5ad.projecting import project
+from shared.h5ad.projection import ProjectedBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +26,32 @@ class Block:
     indptr: npt.NDArray[np.int64]
     indices: npt.NDArray[np.int32]
     data: npt.NDArray[np.float32]
+
+    def on(self, gene_to_feature: npt.NDArray[np.int32]) -> ProjectedBlock:
+        """As the model sees it whose features these genes have."""
+        return project(RowBlock(self.rows, self.indptr, self.indices, self.data), gene_to_feature)
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """An annotator that takes blocks of whole rows."""
+
+    annotator: Annotator
+    gene_to_feature: npt.NDArray[np.int32]
+
+    @classmethod
+    def of(
+        cls,
+        card: ModelCard,
+        weights: Mapping[str, torch.Tensor],
+        genes: npt.NDArray[np.int32],
+        state: MatrixState,
+        device: torch.device,
+    ) -> Scorer:
+        return cls(Annotator(card, weights, genes, state, device), genes)
+
+    def annotate(self, block: Block) -> BlockScores:
+        return self.annotator.annotate(block.on(self.gene_to_feature))
 
 
 def block_of(values_ng: Any, start: int = 0) -> Block:

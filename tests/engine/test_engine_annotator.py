@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import anndata
 import numpy as np
@@ -9,11 +10,10 @@ import scanpy
 import scipy.sparse as sp
 import torch
 
-from jobs.engine.annotator import Annotator
 from shared.domain.errors import CelldropError, InternalError, InvalidBundleError, NoGeneOverlapError, NoMatrixError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import MatrixState
-from tests.engine.blocks import Block, block_of
+from tests.engine.blocks import Block, Scorer, block_of
 from tests.engine.cards import identity_model, make_card, make_tensors
 
 CPU = torch.device("cpu")
@@ -24,7 +24,7 @@ COUNTS_NG[4] = 0
 def expression(values_ng: np.ndarray, state: MatrixState, target_sum: float = 1e4) -> np.ndarray:
     card, tensors = identity_model(values_ng.shape[1], target_sum=target_sum)
     genes = np.arange(values_ng.shape[1], dtype=np.int32)
-    return Annotator(card, tensors, genes, state, CPU).annotate(block_of(values_ng)).decision_nl
+    return Scorer.of(card, tensors, genes, state, CPU).annotate(block_of(values_ng)).decision_nl
 
 
 @pytest.mark.filterwarnings("ignore:Some cells have zero counts")
@@ -42,7 +42,7 @@ def test_counts_become_what_scanpy_makes_of_them(target_sum: float) -> None:
 def test_totals_are_over_all_genes_of_the_file_matched_or_not() -> None:
     card, tensors = identity_model(2)
     genes = np.array([-1, 0, -1, 1], np.int32)
-    scores = Annotator(card, tensors, genes, MatrixState.COUNTS, CPU).annotate(block_of([[5, 1, 3, 1]]))
+    scores = Scorer.of(card, tensors, genes, MatrixState.COUNTS, CPU).annotate(block_of([[5, 1, 3, 1]]))
     np.testing.assert_allclose(scores.decision_nl, np.log1p([[1000, 1000]]), rtol=1e-6)
 
 
@@ -71,9 +71,9 @@ def test_values_that_hold_no_expression_are_refused(state: MatrixState) -> None:
         expression(COUNTS_NG, state)
 
 
-def annotator(state: MatrixState = MatrixState.COUNTS) -> Annotator:
+def annotator(state: MatrixState = MatrixState.COUNTS) -> Scorer:
     genes = np.array([3, -1, 0, 1, -1, 2, -1, -1, -1, -1, -1, -1], np.int32)
-    return Annotator(make_card(3, 5), make_tensors(3, 5), genes, state, CPU)
+    return Scorer.of(make_card(3, 5), make_tensors(3, 5), genes, state, CPU)
 
 
 def test_an_empty_cell_is_scored_as_one_that_expresses_nothing() -> None:
@@ -131,7 +131,7 @@ def test_read_only_memory_is_taken_without_a_warning() -> None:
 def test_large_counts_are_summed_without_loss() -> None:
     card, tensors = identity_model(3)
     block = block_of([[2**24, 1, 1]])
-    scores = Annotator(card, tensors, np.arange(3, dtype=np.int32), MatrixState.COUNTS, CPU).annotate(block)
+    scores = Scorer.of(card, tensors, np.arange(3, dtype=np.int32), MatrixState.COUNTS, CPU).annotate(block)
     assert scores.n_counts_n is not None
     assert scores.n_counts_n[0] == 2**24 + 2
 
@@ -142,18 +142,19 @@ def test_large_counts_are_summed_without_loss() -> None:
 )
 def test_a_gene_map_that_cannot_be_is_refused(genes: list[int], error: type[CelldropError]) -> None:
     with pytest.raises(error):
-        Annotator(make_card(3, 5), make_tensors(3, 5), np.array(genes, np.int32), MatrixState.COUNTS, CPU)
+        Scorer.of(make_card(3, 5), make_tensors(3, 5), np.array(genes, np.int32), MatrixState.COUNTS, CPU)
 
 
 def test_weights_of_another_model_are_refused() -> None:
     with pytest.raises(InvalidBundleError, match="coef"):
-        Annotator(make_card(3, 5), make_tensors(4, 5), np.arange(5, dtype=np.int32), MatrixState.COUNTS, CPU)
+        Scorer.of(make_card(3, 5), make_tensors(4, 5), np.arange(5, dtype=np.int32), MatrixState.COUNTS, CPU)
 
 
 def test_a_block_whose_arrays_disagree_is_a_fault_of_ours() -> None:
-    block = block_of(COUNTS_NG)
+    scorer = annotator()
+    block = block_of(COUNTS_NG).on(scorer.gene_to_feature)
     with pytest.raises(AssertionError):
-        annotator().annotate(Block(Rows(0, 3), block.indptr, block.indices, block.data))
+        scorer.annotator.annotate(replace(block, rows=Rows(0, 3)))
 
 
 @pytest.mark.gpu
@@ -164,7 +165,7 @@ def test_a_gpu_says_what_the_cpu_says(scale: float) -> None:
     block, genes = block_of(random.poisson(random.gamma(0.2, 2.0, (256, 3_000)))), np.arange(3_000, dtype=np.int32)
     card, tensors = make_card(40, 3_000), make_tensors(40, 3_000, scale=scale)
     one, other = (
-        Annotator(card, tensors, genes, MatrixState.COUNTS, torch.device(kind)).annotate(block)
+        Scorer.of(card, tensors, genes, MatrixState.COUNTS, torch.device(kind)).annotate(block)
         for kind in ("cpu", "cuda")
     )
     assert one.decision_nl.argmax(axis=1).tolist() == other.decision_nl.argmax(axis=1).tolist()

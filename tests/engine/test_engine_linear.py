@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.engine.annotator import Annotator, BlockScores
+from jobs.engine.annotator import BlockScores
 from jobs.engine.linear import arithmetic_of
 from jobs.engine.weights import linear_weights
 from shared.bundle import Activation
 from shared.domain.verdict import MatrixState
-from tests.engine.blocks import Block, block_of
+from tests.engine.blocks import Block, Scorer, block_of
 from tests.engine.cards import make_card, make_tensors
 
 CPU = torch.device("cpu")
@@ -75,7 +75,7 @@ def dense(case: Case, tensors: dict[str, torch.Tensor]) -> tuple[npt.NDArray[np.
 
 def annotate(case: Case, tensors: dict[str, torch.Tensor], **changes: object) -> BlockScores:
     card = make_card(case.n_labels, case.n_features, clip_max=case.clip_max, **changes)
-    annotator = Annotator(card, tensors, case.gene_to_feature, MatrixState.COUNTS, CPU)
+    annotator = Scorer.of(card, tensors, case.gene_to_feature, MatrixState.COUNTS, CPU)
     return annotator.annotate(block_of(case.counts_ng))
 
 
@@ -123,7 +123,7 @@ def test_the_same_block_gives_the_same_bytes_with_any_number_of_threads(scale: f
         for threads in (1, 2, 3, 7):
             torch.set_num_threads(threads)
             tensors = make_tensors(40, 3_000, scale=scale)
-            scores = Annotator(make_card(40, 3_000), tensors, mapped, MatrixState.COUNTS, CPU).annotate(block)
+            scores = Scorer.of(make_card(40, 3_000), tensors, mapped, MatrixState.COUNTS, CPU).annotate(block)
             found.add(scores.decision_nl.tobytes() + scores.probability_nl.tobytes())
     finally:
         torch.set_num_threads(before)
@@ -132,7 +132,7 @@ def test_the_same_block_gives_the_same_bytes_with_any_number_of_threads(scale: f
 
 def test_a_cell_scores_the_same_alone_as_among_others() -> None:
     block, mapped = wide_case()
-    annotator = Annotator(make_card(40, 3_000), make_tensors(40, 3_000), mapped, MatrixState.COUNTS, CPU)
+    annotator = Scorer.of(make_card(40, 3_000), make_tensors(40, 3_000), mapped, MatrixState.COUNTS, CPU)
     together = annotator.annotate(block)
     lone = slice(int(block.indptr[100]), int(block.indptr[101]))
     values = np.zeros((1, 3_000), np.float32)

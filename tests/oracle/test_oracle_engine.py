@@ -13,12 +13,11 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from jobs.engine.annotator import Annotator
 from jobs.modeling.celltypist import import_celltypist
 from shared.bundle import ModelCard
 from shared.domain.geometry import Rows
 from shared.domain.verdict import MatrixState
-from tests.engine.blocks import blocks_of, gene_map
+from tests.engine.blocks import Scorer, blocks_of, gene_map
 from tests.oracle.oracle import ask_celltypist
 
 pytestmark = pytest.mark.slow
@@ -53,7 +52,7 @@ def _ours(h5ad: Path, pkl: Path, matrix: str) -> tuple[ModelCard, npt.NDArray[np
     genes, counts_ng = _matrix(h5ad, matrix)
     state = MatrixState.LOG1P_CP10K if matrix.endswith(":lognorm") else MatrixState.COUNTS
     mapped = gene_map(genes, [symbol or "" for symbol in card.features.symbol])
-    annotator = Annotator(card, tensors, mapped, state, torch.device("cpu"))
+    annotator = Scorer.of(card, tensors, mapped, state, torch.device("cpu"))
     scores = [annotator.annotate(block) for block in blocks_of(counts_ng, Rows(0, counts_ng.shape[0]))]
     decision_nl = np.concatenate([score.decision_nl for score in scores])
     return card, decision_nl, np.concatenate([score.probability_nl for score in scores])

@@ -1,0 +1,235 @@
+/* The inner loops of reading: chunks inflated and projected onto a model's features, nothing else kept.
+ *
+ * Plain C11 without a library of its own: libdeflate's functions come as pointers from the Python package that carries
+ * them. Built by tools/build-native, called by shared/h5ad/native.py, which describes the structures. Whatever is odd
+ * about the input ends the call with a number other than 0; what was wrong is then found out by the Python code that
+ * does the same. No floating-point result depends on the compiler: sums are of eight lanes, in double precision, and
+ * exact for counts.
+ */
+#include <stdint.h>
+#include <string.h>
+
+#define VERSION 1
+enum { DEFLATED = 1, SHUFFLED = 2 };
+enum { UNMATCHED = -1, NOT_A_GENE = -2 };
+enum { OK = 0, ODD = 1 };
+
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
+#define FOR_EACH_CPU __attribute__((target_clones("avx2", "default")))
+#else
+#define FOR_EACH_CPU
+#endif
+
+struct rows {
+    int64_t n_rows;
+    const int64_t *indptr; /* n_rows + 1 places in the file's arrays */
+    const int32_t *feature_of_column;
+    int32_t n_columns;
+    int32_t only_genes; /* whether every column is a gene */
+    /* Found: */
+    int32_t *feature;
+    float *value;
+    int32_t *kept_indptr; /* n_rows + 1, the first 0 */
+    double *total_n;      /* zeros at first */
+    int32_t *n_genes_n;   /* zeros at first */
+    int64_t row;          /* The first that is not whole yet. */
+    int64_t kept;
+};
+
+struct stored {
+    int64_t n_chunks;
+    const int64_t *starts;  /* n_chunks + 1 places of values */
+    const uint8_t **bytes;  /* of each chunk, as they are in the file */
+    const int64_t *n_bytes; /* likewise */
+    const uint8_t *steps;   /* DEFLATED | SHUFFLED */
+    int32_t kind;           /* of the values: 'f', 'i' or 'u' */
+    int32_t width;          /* bytes of a value */
+    uint8_t *raw;           /* room for a chunk */
+    uint8_t *shuffled;      /* likewise */
+    void *converted;        /* room for a chunk of 4-byte values */
+};
+
+struct inflater {
+    void *(*alloc)(void);
+    int (*inflate)(void *, const void *, size_t, void *, size_t, size_t *);
+    void (*free)(void *);
+};
+
+int celldrop_version(void) { return VERSION; }
+
+struct checked {
+    double sum;
+    int32_t n_zeros;
+    int32_t odd;
+};
+
+FOR_EACH_CPU
+static struct checked check(const int32_t *index, const float *value, int64_t n, int32_t n_columns) {
+    double sum[8] = {0};
+    int32_t zeros[8] = {0}, odd[8] = {0};
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        for (int lane = 0; lane < 8; lane++) {
+            const float v = value[i + lane];
+            sum[lane] += (double)v;
+            zeros[lane] += v == 0.0f;
+            odd[lane] |= !(v >= 0.0f) | !(v <= 3.402823466e38f) | ((uint32_t)index[i + lane] >= (uint32_t)n_columns);
+        }
+    }
+    for (; i < n; i++) {
+        const float v = value[i];
+        sum[0] += (double)v;
+        zeros[0] += v == 0.0f;
+        odd[0] |= !(v >= 0.0f) | !(v <= 3.402823466e38f) | ((uint32_t)index[i] >= (uint32_t)n_columns);
+    }
+    struct checked found = {0, 0, 0};
+    for (int lane = 0; lane < 8; lane++) {
+        found.sum += sum[lane];
+        found.n_zeros += zeros[lane];
+        found.odd |= odd[lane];
+    }
+    return found;
+}
+
+/* What is kept of values at places `start` to `stop` of the file, which continue those of the call before. */
+int celldrop_project(struct rows *to, const int32_t *index, const float *value, int64_t start, int64_t stop) {
+    int64_t row = to->row, kept = to->kept;
+    for (; row < to->n_rows; row++) {
+        const int64_t first = to->indptr[row] > start ? to->indptr[row] : start;
+        const int64_t last = to->indptr[row + 1] < stop ? to->indptr[row + 1] : stop;
+        if (first < last) {
+            const int32_t *at = index + (first - start);
+            const float *of = value + (first - start);
+            const int64_t n = last - first;
+            struct checked found = check(at, of, n, to->n_columns);
+            if (found.odd) return ODD;
+            for (int64_t i = 0; i < n; i++) {
+                const int32_t feature = to->feature_of_column[at[i]];
+                to->feature[kept] = feature;
+                to->value[kept] = of[i];
+                kept += (feature >= 0) & (of[i] != 0.0f);
+            }
+            if (!to->only_genes) {
+                found.sum = 0;
+                found.n_zeros = (int32_t)n;
+                for (int64_t i = 0; i < n; i++) {
+                    const int gene = to->feature_of_column[at[i]] != NOT_A_GENE;
+                    found.sum += gene ? (double)of[i] : 0;
+                    found.n_zeros -= gene & (of[i] != 0.0f);
+                }
+            }
+            to->total_n[row] += found.sum;
+            to->n_genes_n[row] += (int32_t)n - found.n_zeros;
+        }
+        if (to->indptr[row + 1] > stop) break;
+        to->kept_indptr[row + 1] = (int32_t)kept;
+    }
+    to->row = row;
+    to->kept = kept;
+    return OK;
+}
+
+static void unshuffle(const uint8_t *from, uint8_t *to, int64_t n, int32_t width) {
+    for (int64_t i = 0; i < n; i++)
+        for (int32_t byte = 0; byte < width; byte++) to[i * width + byte] = from[byte * n + i];
+}
+
+/* The n values of a chunk, as bytes; NULL where they are not that many. */
+static const uint8_t *decoded(const struct stored *array, int64_t chunk, int64_t n, const struct inflater *by, void *state) {
+    const uint8_t *bytes = array->bytes[chunk];
+    size_t size = (size_t)array->n_bytes[chunk];
+    const size_t wanted = (size_t)n * (size_t)array->width;
+    if (array->steps[chunk] & DEFLATED) {
+        size_t found = 0;
+        if (by->inflate(state, bytes, size, array->raw, wanted, &found) != 0) return NULL;
+        bytes = array->raw;
+        size = found;
+    }
+    if (size != wanted) return NULL;
+    if (array->steps[chunk] & SHUFFLED) {
+        unshuffle(bytes, array->shuffled, n, array->width);
+        return array->shuffled;
+    }
+    if (bytes != array->raw) memcpy(array->raw, bytes, wanted); /* Where it lies in the file says nothing of alignment. */
+    return array->raw;
+}
+
+#define CODE(kind, width) ((kind) << 8 | (width))
+#define CONVERT(code, type, expression)                                  \
+    case code: {                                                         \
+        const type *from = (const type *)bytes;                          \
+        for (int64_t i = 0; i < n; i++) { const type x = from[i]; to[i] = expression; } \
+        return to;                                                       \
+    }
+
+static const float *as_floats(const struct stored *array, const uint8_t *bytes, int64_t n) {
+    float *to = array->converted;
+    switch (CODE(array->kind, array->width)) {
+        case CODE('f', 4): return (const float *)bytes;
+        CONVERT(CODE('f', 8), double, (float)x)
+        CONVERT(CODE('i', 1), int8_t, (float)x)
+        CONVERT(CODE('i', 2), int16_t, (float)x)
+        CONVERT(CODE('i', 4), int32_t, (float)x)
+        CONVERT(CODE('i', 8), int64_t, (float)x)
+        CONVERT(CODE('u', 1), uint8_t, (float)x)
+        CONVERT(CODE('u', 2), uint16_t, (float)x)
+        CONVERT(CODE('u', 4), uint32_t, (float)x)
+        CONVERT(CODE('u', 8), uint64_t, (float)x)
+        default: return NULL;
+    }
+}
+
+static const int32_t *as_columns(const struct stored *array, const uint8_t *bytes, int64_t n) {
+    int32_t *to = array->converted;
+    switch (CODE(array->kind, array->width)) {
+        case CODE('i', 4): return (const int32_t *)bytes;
+        CONVERT(CODE('i', 1), int8_t, x)
+        CONVERT(CODE('i', 2), int16_t, x)
+        CONVERT(CODE('i', 8), int64_t, x < 0 || x > INT32_MAX ? -1 : (int32_t)x)
+        CONVERT(CODE('u', 1), uint8_t, x)
+        CONVERT(CODE('u', 2), uint16_t, x)
+        CONVERT(CODE('u', 4), uint32_t, x > INT32_MAX ? -1 : (int32_t)x)
+        CONVERT(CODE('u', 8), uint64_t, x > INT32_MAX ? -1 : (int32_t)x)
+        default: return NULL;
+    }
+}
+
+static int project_all(struct rows *to, const struct stored *data, const struct stored *indices, const struct inflater *by,
+                       void *state) {
+    const int64_t stop = to->indptr[to->n_rows];
+    int64_t at = to->indptr[0], d = -1, c = -1;
+    const float *values = NULL;
+    const int32_t *columns = NULL;
+    while (at < stop) {
+        if (d < 0 || at >= data->starts[d + 1]) {
+            if (++d >= data->n_chunks || data->starts[d] > at) return ODD;
+            const int64_t n = data->starts[d + 1] - data->starts[d];
+            const uint8_t *bytes = decoded(data, d, n, by, state);
+            values = bytes ? as_floats(data, bytes, n) : NULL;
+        }
+        if (c < 0 || at >= indices->starts[c + 1]) {
+            if (++c >= indices->n_chunks || indices->starts[c] > at) return ODD;
+            const int64_t n = indices->starts[c + 1] - indices->starts[c];
+            const uint8_t *bytes = decoded(indices, c, n, by, state);
+            columns = bytes ? as_columns(indices, bytes, n) : NULL;
+        }
+        if (!values || !columns) return ODD;
+        int64_t end = data->starts[d + 1] < indices->starts[c + 1] ? data->starts[d + 1] : indices->starts[c + 1];
+        if (end > stop) end = stop;
+        if (end > at) {
+            if (celldrop_project(to, columns + (at - indices->starts[c]), values + (at - data->starts[d]), at, end) != OK)
+                return ODD;
+            at = end;
+        }
+    }
+    return OK;
+}
+
+/* All rows of `to`, from the chunks that hold them. */
+int celldrop_load(struct rows *to, const struct stored *data, const struct stored *indices, const struct inflater *by) {
+    void *state = by->alloc();
+    if (!state) return ODD;
+    const int ended = project_all(to, data, indices, by, state);
+    by->free(state);
+    return ended;
+}
