@@ -247,7 +247,13 @@ class Town:
         return self.version if self.world.random.random() < 0.5 else self.other_version
 
     def _ingest(self) -> Ingest:
-        return Ingest(self.store, Outbox(self.store, self.bus), IngestData(self.blobs, "models", "m"), self._validate)
+        return Ingest(
+            self.store,
+            Outbox(self.store, self.bus),
+            IngestData(self.blobs, "models", "m"),
+            self._validate,
+            self.version.fleet,
+        )
 
     def _dispatch(self) -> Dispatch:
         version = self._which()
