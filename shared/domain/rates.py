@@ -32,7 +32,7 @@ class Rates:
     # Not measured: no Cloud Run was at hand. Its documentation names 5 s for an instance with a GPU; taken twice.
     platform_start_s: float = 10.0
     # 2026-11-28, 2 cores, `celldrop run` of files of 10,000 and 100,000 cells, 22M and 224M stored values, model
-    # pbmc-sorted. Tasks took 1.43 s and 4.46 s by their receipts: 67M stored values a second, and 1.1 s for none. From the
+    # pbmc-sorted. Tasks took 1.43 s and 4.46 s by their receipts: 67M stored values a second, and 1.1 s for none. From
     # claim to the results were 1.5 s more than receipts and merge.
     import_s: float = 2.6
     nonzeros_per_vcpu_s: float = 33e6
