@@ -22,7 +22,7 @@ from shared.domain.admission import Request
 from shared.domain.errors import CelldropError, InternalError, NotHdf5Error
 from shared.domain.geometry import BLOCK_ROWS
 from shared.domain.machine import Limits
-from shared.domain.plan import Rates
+from shared.domain.plan import Fleet
 from shared.domain.submission import ObjectRef, Topic
 from shared.domain.verdict import Verdict
 from shared.messages import parse_job
@@ -49,7 +49,7 @@ class Version:
     """What differs from one deployment to the next."""
 
     limits: Limits
-    rates: Rates
+    fleet: Fleet
 
 
 FIRST = Version(
@@ -62,7 +62,7 @@ FIRST = Version(
         heartbeat=timedelta(minutes=1),
         capacity=timedelta(hours=1),
     ),
-    Rates(rows_per_task=2 * BLOCK_ROWS),
+    Fleet(rows_per_task=2 * BLOCK_ROWS),
 )
 SECOND = Version(
     Limits(
@@ -74,7 +74,7 @@ SECOND = Version(
         heartbeat=timedelta(minutes=2),
         capacity=timedelta(minutes=30),
     ),
-    Rates(rows_per_task=BLOCK_ROWS),
+    Fleet(rows_per_task=BLOCK_ROWS),
 )
 
 
@@ -247,12 +247,18 @@ class Town:
         return self.version if self.world.random.random() < 0.5 else self.other_version
 
     def _ingest(self) -> Ingest:
-        return Ingest(self.store, Outbox(self.store, self.bus), IngestData(self.blobs, "models", "m"), self._validate)
+        return Ingest(
+            self.store,
+            Outbox(self.store, self.bus),
+            IngestData(self.blobs, "models", "m"),
+            self._validate,
+            self.version.fleet,
+        )
 
     def _dispatch(self) -> Dispatch:
         version = self._which()
         outbox = Outbox(self.store, self.bus, jobs=self.jobs)
-        return Dispatch(self.store, outbox, self.jobs, version.limits, version.rates, self._token, TASK_TIMEOUT_S)
+        return Dispatch(self.store, outbox, self.jobs, version.limits, version.fleet, self._token, TASK_TIMEOUT_S)
 
     def _sweep(self) -> None:
         outbox = Outbox(self.store, self.bus, self.blobs, self.jobs)
