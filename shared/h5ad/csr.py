@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from shared.h5ad.arrays import SlicedArray, StoredArray, Window, fetch
 from shared.h5ad.blocks import Columns, Genes, Pointers, RowBlock, as_float32, check_pointers, checked_columns, finished
 from shared.h5ad.decoding import decoding
 from shared.h5ad.projecting import project
-from shared.h5ad.projection import ProjectedBlock, Room, features_of_columns
+from shared.h5ad.projection import Bench, ProjectedBlock, Room, features_of_columns
 from shared.h5ad.source import RangeSource
 
 BATCH_BYTES = 12 * 2**20
@@ -88,10 +89,12 @@ class CsrReader:
             As ``blocks``.
         """
         features = features_of_columns(feature_of_gene, self.genes)
+        mine = threading.local()
 
         def load(batch: _Batch) -> list[ProjectedBlock]:
             fetched = self._fetched(batch)
-            room = Room.of(batch.pointers, features, only_genes=self.genes.position is None)
+            bench = mine.__dict__.setdefault("bench", Bench())
+            room = Room.of(batch.pointers, features, bench, only_genes=self.genes.position is None)
             if _filled(room, batch, fetched):
                 return room.blocks(batch.rows)
             return [project(block, feature_of_gene) for block in self._decoded(batch, fetched)]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from shared.h5ad import native
 from shared.h5ad.blocks import Columns, Pointers, RowBlock
-from shared.h5ad.projection import ProjectedBlock, Room
+from shared.h5ad.projection import Bench, ProjectedBlock, Room
 
 
 def project(block: RowBlock, feature_of_gene: Columns) -> ProjectedBlock:
@@ -17,7 +17,7 @@ def project(block: RowBlock, feature_of_gene: Columns) -> ProjectedBlock:
         feature_of_gene: For each gene the position of its feature in the model, or UNMATCHED; int32.
     """
     assert block.indptr[-1] == len(block.indices) == len(block.data)
-    room = Room.of(block.indptr, feature_of_gene)
+    room = Room.of(block.indptr, feature_of_gene, Bench())
     columns, values = np.ascontiguousarray(block.indices), np.ascontiguousarray(block.data)
     if native.project(room, columns, values):
         return room.block(block.rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,24 @@ class ProjectedBlock:
     n_genes_n: npt.NDArray[np.int32]
 
 
+@dataclass(slots=True)
+class Bench:
+    """Memory that one thread uses again and again.
+
+    There is place for all values, and it is touched as far as some are kept. Taken anew each time, it would soon come
+    from the heap, where it counts in full.
+    """
+
+    _feature: Columns = field(default_factory=lambda: np.empty(0, np.int32))
+    _value: Values = field(default_factory=lambda: np.empty(0, np.float32))
+
+    def cleared(self, size: int) -> tuple[Columns, Values]:
+        """Place for so many features and values."""
+        if size > len(self._feature):
+            self._feature, self._value = np.empty(size, np.int32), np.empty(size, np.float32)
+        return self._feature[:size], self._value[:size]
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """Where the native code puts what it finds of some consecutive rows.
@@ -56,25 +74,26 @@ class Room:
     n_genes_n: npt.NDArray[np.int32]
 
     @classmethod
-    def of(cls, pointers: Pointers, feature_of_column: Columns, *, only_genes: bool = True) -> Room:
-        """Room for all of their values: memory that is not touched unless they are kept."""
-        n_rows, nnz = len(pointers) - 1, int(pointers[-1] - pointers[0])
-        found = np.empty(nnz, np.int32), np.empty(nnz, np.float32), np.zeros(n_rows + 1, np.int32)
-        return cls(pointers, feature_of_column, only_genes, *found, np.zeros(n_rows), np.zeros(n_rows, np.int32))
+    def of(cls, pointers: Pointers, feature_of_column: Columns, bench: Bench, *, only_genes: bool = True) -> Room:
+        """Room for all of their values, on a bench where nothing is needed any more."""
+        n_rows = len(pointers) - 1
+        feature, value = bench.cleared(int(pointers[-1] - pointers[0]))
+        indptr, totals_n, n_genes_n = np.zeros(n_rows + 1, np.int32), np.zeros(n_rows), np.zeros(n_rows, np.int32)
+        return cls(pointers, feature_of_column, only_genes, feature, value, indptr, totals_n, n_genes_n)
 
     def blocks(self, rows: Rows) -> list[ProjectedBlock]:
         """What was found of ``rows``, cut at the boundaries of ``rows.blocks()``."""
         return [self.block(block, block.start - rows.start) for block in rows.blocks()]
 
     def block(self, rows: Rows, first: int = 0) -> ProjectedBlock:
-        """What was found of the rows here from the ``first`` on, which are ``rows`` of the file."""
+        """A copy of what was found of the rows here from the ``first`` on, which are ``rows`` of the file."""
         last = first + len(rows)
         place = slice(self.indptr[first], self.indptr[last])
         return ProjectedBlock(
             rows,
             self.indptr[first : last + 1] - self.indptr[first],
-            self.feature[place],
-            self.value[place],
+            self.feature[place].copy(),
+            self.value[place].copy(),
             self.total_n[first:last],
             self.n_genes_n[first:last],
         )
