@@ -32,7 +32,9 @@ class CountedBus(EventBus):
     @override
     def publish(self, topic: Topic, message: Message) -> None:
         self.inner.publish(topic, message)
-        size_bytes = len(message.data) + sum(len(f"{name}{value}".encode()) for name, value in message.attributes.items())
+        size_bytes = len(message.data) + sum(
+            len(f"{name}{value}".encode()) for name, value in message.attributes.items()
+        )
         self.messages[topic] += 1
         self.bytes_published += max(LEAST_BYTES, size_bytes)
         self.largest_bytes = max(self.largest_bytes, size_bytes)
