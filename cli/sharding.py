@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from cli.catalogue import bundle_folder
 from cli.console import Exit, Output
 from cli.embedded import drop_of_file
-from functions.dispatch.services import plan_of
 from functions.ingest.data_manager import Validator
 from shared.bundle import CARD_NAME, ModelCard, parse_card
 from shared.domain.admission import Request
@@ -31,6 +30,7 @@ from shared.domain.errors import (
 )
 from shared.domain.options import parse_options
 from shared.domain.plan import Accelerator
+from shared.domain.planning import plan_of
 from shared.domain.submission import ModelRef, ObjectRef, Receipt, State, Submission
 from shared.domain.verdict import Verdict
 from shared.ports.blobs import BlobStore
@@ -78,7 +78,7 @@ def plan_shards(settings: Settings, given: Given, options: Mapping[str, str], ou
     # Of the same content in another folder, or on another day, the same plan is made.
     request = Request(ObjectRef("workflow", given.file.name, verdict.size_bytes), dict(options))
     record = Submission(request.id, request.source, dict(options), State.RUNNING, model=ref, verdict=verdict)
-    record = replace(record, plan=plan_of(record, settings.rates))
+    record = replace(record, plan=plan_of(record, settings.fleet))
     assert record.plan is not None
     given.plan.write_text(json.dumps({"schema_version": SCHEMA_VERSION, "record": submission_document(record)}))
     output.result({"shards": record.plan.n_tasks, "cells": record.plan.n_cells, "plan": str(given.plan)})

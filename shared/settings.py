@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +13,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.domain.errors import SettingsError
 from shared.domain.machine import Limits
-from shared.domain.plan import Rates
+from shared.domain.plan import Fleet, Pool
+from shared.domain.prices import TIER_1, Shape
+from shared.domain.rates import RATES
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -76,8 +79,17 @@ class Settings(BaseSettings):
         None, ge=0, description="Seconds before a submission's third start; doubles, to 20 times this. Local 2, gcp 30."
     )
     task_timeout_s: int = Field(3600, gt=0, description="Seconds one task may take.")
-    rows_per_task: int = Field(250_000, gt=0, description="Cells in one task, where no number of tasks is asked for.")
+    rows_per_task: int = Field(
+        250_000, gt=0, description="Most cells in one task, where no number of them is asked for."
+    )
     max_tasks: int = Field(100, ge=1, description="Most tasks in one execution.")
+    deadline_s: float = Field(600.0, gt=0, description="Seconds that a plan may take where no objective is asked for.")
+    cpu_vcpus: int = Field(4, ge=1, description="GCP: vCPUs of a task of the CPU job, for the planner.")
+    cpu_memory_mib: int = Field(8192, ge=512, description="GCP: memory of a task of the CPU job, for the planner.")
+    cpu_parallel: int = Field(20, ge=1, description="GCP: tasks at a time of the CPU job, for the planner.")
+    gpu_vcpus: int = Field(4, ge=1, description="GCP: vCPUs of a task of the GPU job, for the planner.")
+    gpu_memory_mib: int = Field(16384, ge=512, description="GCP: memory of a task of the GPU job, for the planner.")
+    gpu_parallel: int = Field(3, ge=1, description="GCP: tasks at a time of the GPU job, for the planner.")
     local_parallel: int = Field(2, ge=1, description="Embedded: task processes at a time.")
     local_retries: int = Field(3, ge=0, description="Embedded: retries of a failed task, as Cloud Run's.")
     port: int = Field(8080, ge=0, le=65535, description="Embedded: the port of `celldrop serve`, on loopback only.")
@@ -92,7 +104,9 @@ class Settings(BaseSettings):
     events_topic: str = Field("celldrop-events", description="GCP: the Pub/Sub topic of events.")
     requests_topic: str = Field("celldrop-requests", description="GCP: the Pub/Sub topic of other systems' requests.")
     cpu_job: str = Field("celldrop-cpu", description="GCP: the Cloud Run job that computes on CPUs.")
-    gpu_job: str = Field("celldrop-gpu", description="GCP: the Cloud Run job that computes on a GPU.")
+    gpu_job: str = Field(
+        "celldrop-gpu", description="GCP: the Cloud Run job that computes on a GPU; empty: there is none."
+    )
     run_endpoint: str = Field("", description="GCP: another address of the Cloud Run API, http://HOST:PORT, for tests.")
     push_auth: PushAuth = Field(
         PushAuth.OIDC, description="GCP: `oidc` checks who pushes; `platform` leaves it to IAM."
@@ -132,9 +146,25 @@ class Settings(BaseSettings):
         return frozenset({self.inbox_bucket, *listed(self.allowed_buckets)})
 
     @property
-    def rates(self) -> Rates:
-        """The planner's numbers."""
-        return Rates(max_tasks=self.max_tasks, rows_per_task=self.rows_per_task)
+    def fleet(self) -> Fleet:
+        """What plans are made for.
+
+        Embedded, nothing is billed, nobody starts a container, and tasks share the machine's cores: two at a time are
+        no faster than one after the other.
+        """
+        embedded = self.backend is Backend.LOCAL
+        cpu = Shape(os.cpu_count() or 1, 0) if embedded else Shape(self.cpu_vcpus, self.cpu_memory_mib)
+        gpu = Pool(Shape(self.gpu_vcpus, self.gpu_memory_mib, gpus=1), self.gpu_parallel)
+        return Fleet(
+            cpu=Pool(cpu, 1 if embedded else self.cpu_parallel),
+            gpu=gpu if self.gpu_job and not embedded else None,
+            prices=None if embedded else TIER_1,
+            rates=replace(RATES, platform_start_s=0.0) if embedded else RATES,
+            max_tasks=self.max_tasks,
+            rows_per_task=self.rows_per_task,
+            task_timeout_s=self.task_timeout_s,
+            deadline_s=self.deadline_s,
+        )
 
 
 def listed(text: str) -> list[str]:

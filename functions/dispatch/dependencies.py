@@ -19,7 +19,7 @@ def build_dispatch(settings: Settings, ports: Ports) -> Dispatch:
         outbox=Outbox(ports.store, ports.bus, jobs=ports.jobs),
         jobs=ports.jobs,
         limits=settings.limits,
-        rates=settings.rates,
+        fleet=settings.fleet,
         new_token=lambda: secrets.token_hex(6),
         task_timeout_s=settings.task_timeout_s,
     )

@@ -18,8 +18,8 @@ from shared.domain.errors import (
     SubmissionNotFoundError,
 )
 from shared.domain.machine import Limits
-from shared.domain.options import parse_options
-from shared.domain.plan import Accelerator, Plan, Rates, Workload, make_plan
+from shared.domain.plan import Accelerator, Fleet
+from shared.domain.planning import plan_of
 from shared.domain.submission import EntryKind, Failure, State, Submission
 from shared.messages import JobMessage
 from shared.outbox import Outbox
@@ -46,7 +46,7 @@ class Dispatch:
     outbox: Outbox
     jobs: JobRunner
     limits: Limits
-    rates: Rates
+    fleet: Fleet
     new_token: Callable[[], str]
     task_timeout_s: int
 
@@ -82,7 +82,7 @@ class Dispatch:
         def change(record: Submission, now: datetime) -> Submission:
             if record.epoch + 1 != message.epoch:
                 raise StaleWorkerError(f"{record.id} is in epoch {record.epoch}", expected=f"{message.epoch - 1}")
-            plan = plan_of(record, self.rates)
+            plan = plan_of(record, self.fleet)
             return machine.claim(record, now=now, token=token, plan=plan, limits=self.limits)
 
         return update(self.store, message.submission_id, change)
@@ -166,13 +166,3 @@ class Dispatch:
         except (StaleWorkerError, IllegalTransitionError):
             return Dispatched.STALE
         return outcome
-
-
-def plan_of(record: Submission, rates: Rates) -> Plan:
-    """The plan for an accepted submission: from its verdict, its model's cost hints and what was asked for."""
-    assert record.verdict is not None
-    assert record.verdict.matrix is not None
-    assert record.model is not None
-    matrix = record.verdict.matrix
-    work = Workload(matrix.n_cells, matrix.nnz, record.verdict.size_bytes)
-    return make_plan(work, record.model.cost, rates, tasks=parse_options(record.requested).tasks)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.domain.errors import InvalidOptionError
+from shared.domain.plan import Objective
 
 
 class Scores(StrEnum):
@@ -25,6 +26,7 @@ class Options:
         matrix: ``X``, ``raw`` or ``layers/NAME``; None lets the evidence choose.
         scores: ``top`` writes the best labels, ``full`` also the whole probability matrix.
         tasks: How many tasks share the work.
+        objective: ``deadline`` is the cheapest plan within the deployment's deadline, or the fastest where none is.
         top_k: Labels listed for each cell.
         min_score: A cell whose best score is below abstains; None takes the model's own threshold.
         map: Whether the report has a 2-D map of the cells.
@@ -37,6 +39,7 @@ class Options:
     top_k: int = 5
     min_score: float | None = None
     map: bool = True
+    objective: Objective = Objective.DEADLINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ PARSERS: Mapping[str, Parser] = {
     "tasks": _whole(1, 10_000),
     "top_k": _whole(1, 100),
     "min_score": Parser("a number from 0 to 1", _fraction),
+    "objective": Parser("cheapest, fastest or deadline", Objective),
     "map": Parser("on or off", lambda text: {"on": True, "off": False}[text]),
 }
 

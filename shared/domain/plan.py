@@ -1,11 +1,19 @@
-"""How a submission will be computed: accelerator, number of tasks, estimate."""
+"""How a submission will be computed: accelerator, number of tasks, and what it will take in seconds and dollars.
+
+One forecast is made for every sensible number of tasks on every accelerator that there is, and the objective picks one.
+All of it is arithmetic on figures from ``rates`` and ``prices``: the same workload and fleet give the same plan.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
-from shared.domain.geometry import Rows, block_count, task_rows
+from shared.domain.geometry import BLOCK_ROWS, Rows, block_count, task_rows
+from shared.domain.prices import Operations, Prices, Shape
+from shared.domain.rates import RATES, Rates
 
 
 class Accelerator(StrEnum):
@@ -13,6 +21,15 @@ class Accelerator(StrEnum):
 
     CPU = "cpu"
     GPU = "gpu"
+
+
+class Objective(StrEnum):
+    """What a plan is chosen for."""
+
+    CHEAPEST = "cheapest"
+    FASTEST = "fastest"
+    DEADLINE = "deadline"
+    """The cheapest that ends within the deployment's deadline; the fastest where none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,42 +56,248 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
-    """What one task gets through, measured; the speed issue keeps them true.
+class Pool:
+    """The machines of one kind that an execution may have.
 
     Attributes:
-        nonzeros_per_s: Stored values read, inflated and multiplied in a second.
-        start_s: Fixed seconds of a task before its first row.
+        parallel: Tasks of one execution at a time; the others wait for their turn.
     """
 
-    nonzeros_per_s: float = 2.0e7
-    start_s: float = 4.0
+    shape: Shape
+    parallel: int
+
+
+CPU_POOL = Pool(Shape(vcpus=4, memory_mib=8192), parallel=20)
+GPU_POOL = Pool(Shape(vcpus=4, memory_mib=16384, gpus=1), parallel=3)
+"""As in deploy/flavors, default and gpu; a test holds them together, and Terraform tells a deployment its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What a deployment can plan with.
+
+    Attributes:
+        gpu: None where there is no job with a GPU; a model that needs one is planned for GPU_POOL all the same.
+        prices: None where nothing is billed: embedded.
+        max_tasks: Most tasks of one execution.
+        rows_per_task: Most cells of one task, as long as ``max_tasks`` are enough.
+        task_timeout_s: What the platform gives one task. A plan fills half of it at most, before merging.
+        deadline_s: Seconds that Objective.DEADLINE asks for.
+    """
+
+    cpu: Pool = CPU_POOL
+    gpu: Pool | None = None
+    prices: Prices | None = None
+    rates: Rates = RATES
     max_tasks: int = 100
     rows_per_task: int = 250_000
+    task_timeout_s: float = 3600.0
+    deadline_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What one way of computing a submission will take.
+
+    Attributes:
+        seconds: From the start of the execution to the commit: start, computing and merging, one after another.
+        usd: Machines and requests together; None where nothing is billed.
+        start_s: Starting containers and programs, of every round where not all tasks run at a time.
+        compute_s: Of the longest task, in every round.
+        merge_s: Of the last task.
+        machine_s: Seconds of all tasks together, as they are billed.
+        compute_usd: The machines.
+        operations_usd: Firestore, Cloud Storage and Pub/Sub.
+    """
+
+    accelerator: Accelerator
+    n_tasks: int
+    seconds: float
+    usd: float | None
+    start_s: float
+    compute_s: float
+    merge_s: float
+    machine_s: float
+    compute_usd: float | None
+    operations_usd: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The decision, as recorded with the submission."""
+    """The decision, as recorded with the submission.
+
+    Attributes:
+        estimated_s: From the start of the execution to the commit.
+        estimated_usd: None where nothing is billed, and in records from before there were prices.
+        usd_per_task_s: What a second of one task costs, to set the actual cost beside the estimate.
+    """
 
     accelerator: Accelerator
     n_tasks: int
     n_cells: int
     estimated_s: float
+    estimated_usd: float | None = None
+    usd_per_task_s: float | None = None
 
     def rows_of(self, index: int) -> Rows:
         """The rows that task ``index`` owns."""
         return task_rows(self.n_cells, self.n_tasks, index)
 
 
-def make_plan(work: Workload, cost: CostHints, rates: Rates, *, tasks: int | None = None) -> Plan:
-    """Choose accelerator and number of tasks.
+def make_plan(
+    work: Workload,
+    cost: CostHints,
+    fleet: Fleet,
+    *,
+    objective: Objective = Objective.DEADLINE,
+    tasks: int | None = None,
+) -> Plan:
+    """Choose accelerator and number of tasks; arguments as ``forecast``."""
+    chosen = forecast(work, cost, fleet, objective=objective, tasks=tasks)
+    per_s = _pool(fleet, chosen.accelerator).shape.usd_per_s(fleet.prices) if fleet.prices else None
+    return Plan(chosen.accelerator, chosen.n_tasks, work.n_cells, chosen.seconds, chosen.usd, per_s)
+
+
+def forecast(
+    work: Workload,
+    cost: CostHints,
+    fleet: Fleet,
+    *,
+    objective: Objective = Objective.DEADLINE,
+    tasks: int | None = None,
+) -> Forecast:
+    """What the plan for a workload will take.
 
     Args:
-        tasks: As many as asked for, but never more than there are blocks of rows.
+        tasks: As many as asked for, but never more than there are blocks of rows or the fleet allows.
     """
-    wanted = tasks or -(-work.n_cells // rates.rows_per_task)
-    n_tasks = max(1, min(wanted, block_count(work.n_cells), rates.max_tasks))
-    seconds = rates.start_s + work.nnz / rates.nonzeros_per_s / n_tasks
-    accelerator = Accelerator.GPU if cost.needs_gpu else Accelerator.CPU
-    return Plan(accelerator, n_tasks, work.n_cells, round(seconds, 1))
+    found = candidates(work, cost, fleet, tasks=tasks)
+    match objective:
+        case Objective.CHEAPEST:
+            return _cheapest(found)
+        case Objective.FASTEST:
+            return _fastest(found)
+        case Objective.DEADLINE:
+            in_time = [one for one in found if one.seconds <= fleet.deadline_s]
+            return _cheapest(in_time) if in_time else _fastest(found)
+        case _:
+            assert_never(objective)
+
+
+def candidates(work: Workload, cost: CostHints, fleet: Fleet, *, tasks: int | None = None) -> tuple[Forecast, ...]:
+    """Every plan that there is to choose from, never none: CPU before GPU, fewer tasks before more."""
+    most = max(1, min(fleet.max_tasks, block_count(work.n_cells)))
+    if tasks is not None:
+        most = min(tasks, most)
+    fewest = most if tasks is not None else min(most, max(1, -(-work.n_cells // fleet.rows_per_task)))
+    ways = [_Way(work, cost, fleet, kind, n) for kind in _accelerators(cost, fleet) for n in range(fewest, most + 1)]
+    # Where even the most tasks are too long, or so many were asked for, they are the best that can be done.
+    wanted = [way for way in ways if way.fits] or [way for way in ways if way.n_tasks == most]
+    return tuple(way.forecast() for way in wanted)
+
+
+def operations(work: Workload, rates: Rates, *, n_tasks: int, task_s: float) -> Operations:
+    """The requests of a submission whose every task takes ``task_s``, undisturbed."""
+    beats = n_tasks * task_s / rates.beat_s
+    return Operations(
+        firestore_reads=rates.submission_reads + n_tasks * rates.task_reads + beats,
+        firestore_writes=rates.submission_writes + n_tasks * rates.task_writes + beats,
+        storage_a=rates.submission_objects + n_tasks * rates.task_objects,
+        # The tasks read the file between them, and whoever merges reads it twice: to copy it, and for its checksum.
+        storage_b=rates.submission_looks + n_tasks * rates.task_looks + 3 * work.size_bytes / rates.read_bytes,
+        pubsub_bytes=rates.submission_bytes,
+    )
+
+
+# --- Below: what one plan takes -----------------------------------------------------------------------------------
+
+
+def _cheapest(found: Sequence[Forecast]) -> Forecast:
+    """Where nothing is billed, the least machine time."""
+    return min(found, key=lambda one: (one.machine_s if one.usd is None else one.usd, one.n_tasks, one.seconds))
+
+
+def _fastest(found: Sequence[Forecast]) -> Forecast:
+    return min(found, key=lambda one: (one.seconds, one.n_tasks, one.machine_s))
+
+
+def _accelerators(cost: CostHints, fleet: Fleet) -> tuple[Accelerator, ...]:
+    if cost.needs_gpu:
+        return (Accelerator.GPU,)
+    return (Accelerator.CPU, Accelerator.GPU) if fleet.gpu else (Accelerator.CPU,)
+
+
+def _pool(fleet: Fleet, kind: Accelerator) -> Pool:
+    return (fleet.gpu or GPU_POOL) if kind is Accelerator.GPU else fleet.cpu
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One number of tasks on one accelerator."""
+
+    work: Workload
+    cost: CostHints
+    fleet: Fleet
+    kind: Accelerator
+    n_tasks: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether the longest task leaves half its time for merging, and for a machine slower than the measured one."""
+        return self._begin_s + self._compute_s(self._largest_share) <= self.fleet.task_timeout_s / 2
+
+    def forecast(self) -> Forecast:
+        rates, prices = self.fleet.rates, self.fleet.prices
+        pool = _pool(self.fleet, self.kind)
+        rounds = -(-self.n_tasks // pool.parallel)
+        start_s = rounds * (rates.platform_start_s + self._begin_s)
+        compute_s = rounds * self._compute_s(self._largest_share)
+        merge_s = rates.merge_start_s + self.work.n_cells / rates.merge_cells_per_s
+        task_s = self._begin_s + self._compute_s(1 / self.n_tasks)
+        machine_s = self._machine_s(task_s, merge_s)
+        machines = machine_s * pool.shape.usd_per_s(prices) if prices else None
+        asked = operations(self.work, rates, n_tasks=self.n_tasks, task_s=task_s).usd(prices) if prices else None
+        return Forecast(
+            accelerator=self.kind,
+            n_tasks=self.n_tasks,
+            seconds=round(start_s + compute_s + merge_s, 1),
+            usd=None if machines is None or asked is None else round(machines + asked, 6),
+            start_s=round(start_s, 1),
+            compute_s=round(compute_s, 1),
+            merge_s=round(merge_s, 1),
+            machine_s=round(machine_s, 1),
+            compute_usd=None if machines is None else round(machines, 6),
+            operations_usd=None if asked is None else round(asked, 6),
+        )
+
+    @property
+    def _largest_share(self) -> float:
+        """Of the rows, 0 to 1: tasks own whole blocks."""
+        if not self.work.n_cells:
+            return 0.0
+        blocks = -(-block_count(self.work.n_cells) // self.n_tasks)
+        return min(1.0, blocks * BLOCK_ROWS / self.work.n_cells)
+
+    @property
+    def _begin_s(self) -> float:
+        return self.fleet.rates.import_s + self.cost.weights_bytes / self.fleet.rates.load_bytes_per_s
+
+    def _compute_s(self, share: float) -> float:
+        """Seconds of a task that owns a share of the rows.
+
+        The same threads of a CPU inflate and multiply, so that the two add up; beside a GPU they only inflate while it
+        multiplies, and the slower of the two is waited for.
+        """
+        rates, vcpus = self.fleet.rates, _pool(self.fleet, self.kind).shape.vcpus
+        read_s = share * self.work.nnz / (rates.nonzeros_per_vcpu_s * vcpus)
+        flops = share * self.work.n_cells * self.cost.flops_per_cell
+        if self.kind is Accelerator.GPU:
+            return max(read_s, flops / rates.flops_per_gpu_s)
+        return read_s + flops / (rates.flops_per_vcpu_s * vcpus)
+
+    def _machine_s(self, task_s: float, merge_s: float) -> float:
+        """Seconds that are paid for: every task is an instance of its own, and the last one also merges."""
+        prices = self.fleet.prices
+        if prices is None:
+            return self.n_tasks * task_s + merge_s
+        return (self.n_tasks - 1) * prices.billed_s(task_s) + prices.billed_s(task_s + merge_s)

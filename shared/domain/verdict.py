@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from shared.domain.plan import Forecast
+
 
 class Severity(StrEnum):
     """How much a finding matters."""
@@ -141,6 +143,7 @@ class Verdict:
         layout: ``anndata 0.1.0``, ``anndata <0.7``, ``10x v3`` …, as found.
         considered: Every matrix looked at with its state, in order of preference.
         matrix: The choice; None when refused before one was made.
+        forecast: What computing it will take, before anything is spent; None when refused, and in old records.
     """
 
     n_cells: int = 0
@@ -152,6 +155,7 @@ class Verdict:
     genes: GeneSpace | None = None
     overlap: Overlap | None = None
     findings: tuple[Finding, ...] = ()
+    forecast: Forecast | None = None
 
     @property
     def refusals(self) -> tuple[Finding, ...]:

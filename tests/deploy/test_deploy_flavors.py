@@ -69,7 +69,7 @@ def test_the_planner_takes_the_sizes_of_tasks(name: str) -> None:
     settings = Settings.model_validate(
         {"rows_per_task": tasks["rows_per_task"], "max_tasks": tasks["max_tasks"], "task_timeout_s": tasks["timeout_s"]}
     )
-    assert settings.rates.max_tasks == tasks["max_tasks"]
+    assert settings.fleet.max_tasks == tasks["max_tasks"]
     assert flavor(name)["jobs"]["cpu"]["parallelism"] <= tasks["max_tasks"]
 
 

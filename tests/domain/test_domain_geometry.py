@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.geometry import BLOCK_ROWS, Rows, block_count, task_rows
-from shared.domain.plan import Accelerator, CostHints, Rates, Workload, make_plan
+from shared.domain.plan import Accelerator, CostHints, Fleet, Workload, make_plan
 
 CELLS = st.integers(0, 100_000)
 TASKS = st.integers(1, 150)
@@ -42,16 +42,16 @@ def test_a_task_that_is_not_one_of_them_is_refused() -> None:
 
 @given(st.integers(1, 10**8), st.none() | st.integers(1, 10_000))
 def test_a_plan_never_has_an_idle_task(n_cells: int, tasks: int | None) -> None:
-    plan = make_plan(Workload(n_cells, n_cells * 1000, 1), CostHints(1.0, 1), Rates(), tasks=tasks)
-    assert 1 <= plan.n_tasks <= Rates().max_tasks
+    plan = make_plan(Workload(n_cells, n_cells * 1000, 1), CostHints(1.0, 1), Fleet(), tasks=tasks)
+    assert 1 <= plan.n_tasks <= Fleet().max_tasks
     assert all(len(plan.rows_of(index)) > 0 for index in range(plan.n_tasks))
 
 
 def test_a_model_that_needs_a_gpu_gets_one() -> None:
-    plan = make_plan(Workload(10, 10, 10), CostHints(1.0, 1, needs_gpu=True), Rates())
+    plan = make_plan(Workload(10, 10, 10), CostHints(1.0, 1, needs_gpu=True), Fleet())
     assert plan.accelerator is Accelerator.GPU
 
 
 def test_asking_for_seven_tasks_gives_seven_where_there_are_blocks_for_them() -> None:
-    plan = make_plan(Workload(7 * BLOCK_ROWS, 1, 1), CostHints(1.0, 1), Rates(), tasks=7)
+    plan = make_plan(Workload(7 * BLOCK_ROWS, 1, 1), CostHints(1.0, 1), Fleet(), tasks=7)
     assert plan.n_tasks == 7

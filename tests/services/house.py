@@ -20,7 +20,7 @@ from shared.domain import machine
 from shared.domain.errors import CorruptBlobError
 from shared.domain.geometry import Rows
 from shared.domain.machine import Limits
-from shared.domain.plan import Rates
+from shared.domain.plan import Fleet
 from shared.domain.submission import ObjectRef, Receipt, Requester, Result, Submission, Topic
 from shared.domain.verdict import (
     Finding,
@@ -109,7 +109,7 @@ class House:
             self.store, Outbox(self.store, self.bus), IngestData(self.blobs, "models", "m"), self._validate
         )
         self.dispatch = Dispatch(
-            self.store, Outbox(self.store, self.bus, jobs=self.jobs), self.jobs, LIMITS, Rates(), self.new_token, 60
+            self.store, Outbox(self.store, self.bus, jobs=self.jobs), self.jobs, LIMITS, Fleet(), self.new_token, 60
         )
         outbox = Outbox(self.store, self.bus, self.blobs, self.jobs)
         self.reconcile = Reconcile(self.store, outbox, self.jobs, LIMITS)

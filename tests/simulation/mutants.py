@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
-from functions.dispatch import services as dispatching
 from functions.dispatch.services import Dispatch
 from functions.reconcile.services import Reconcile, _Mend
 from jobs.inference import services as computing
@@ -17,6 +16,7 @@ from jobs.inference.protocol import TaskIdentity
 from shared import outbox as paying
 from shared.domain import admission, machine, owed
 from shared.domain.errors import StaleWorkerError
+from shared.domain.planning import plan_of
 from shared.domain.submission import EntryKind, OutboxEntry, Receipt, Requester, State, Submission, TaskRecord
 from shared.messages import JobMessage, accepted_message
 from shared.outbox import Outbox
@@ -79,7 +79,7 @@ def _claim(patch: Patch) -> None:
         def change(record: Submission, now: datetime) -> Submission:
             if record.state is not State.QUEUED:
                 return record
-            plan = dispatching.plan_of(record, self.rates)
+            plan = plan_of(record, self.fleet)
             return machine.claim(record, now=now, token="", plan=plan, limits=self.limits)
 
         return update(self.store, message.submission_id, change)

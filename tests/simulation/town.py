@@ -22,7 +22,7 @@ from shared.domain.admission import Request
 from shared.domain.errors import CelldropError, InternalError, NotHdf5Error
 from shared.domain.geometry import BLOCK_ROWS
 from shared.domain.machine import Limits
-from shared.domain.plan import Rates
+from shared.domain.plan import Fleet
 from shared.domain.submission import ObjectRef, Topic
 from shared.domain.verdict import Verdict
 from shared.messages import parse_job
@@ -50,7 +50,7 @@ class Version:
     """What differs from one deployment to the next."""
 
     limits: Limits
-    rates: Rates
+    fleet: Fleet
 
 
 FIRST = Version(
@@ -63,7 +63,7 @@ FIRST = Version(
         heartbeat=timedelta(minutes=1),
         capacity=timedelta(hours=1),
     ),
-    Rates(rows_per_task=2 * BLOCK_ROWS),
+    Fleet(rows_per_task=2 * BLOCK_ROWS),
 )
 SECOND = Version(
     Limits(
@@ -75,7 +75,7 @@ SECOND = Version(
         heartbeat=timedelta(minutes=2),
         capacity=timedelta(minutes=30),
     ),
-    Rates(rows_per_task=BLOCK_ROWS),
+    Fleet(rows_per_task=BLOCK_ROWS),
 )
 
 
@@ -257,7 +257,7 @@ class Town:
     def _dispatch(self) -> Dispatch:
         version, ports = self._which(), self.ports
         outbox = Outbox(ports.store, ports.bus, jobs=ports.jobs)
-        return Dispatch(ports.store, outbox, ports.jobs, version.limits, version.rates, self._token, TASK_TIMEOUT_S)
+        return Dispatch(ports.store, outbox, ports.jobs, version.limits, version.fleet, self._token, TASK_TIMEOUT_S)
 
     def _sweep(self) -> None:
         ports = self.ports
