@@ -123,7 +123,7 @@ class Account:
         city = self._city
         prices, counted = city.tempo.prices, city.counted
         machines = {
-            f"{kind} tasks": math.fsum(map(prices.billed_s, pool.runs_s)) * city.tempo.shape(kind).usd_per_s(prices)
+            f"{kind} tasks": math.fsum(map(prices.billed_s, pool.runs_s)) * city.tempo.pool(kind).shape.usd_per_s(prices)
             for kind, pool in city.pools.items()
         }
         firestore = Operations(firestore_reads=counted.reads, firestore_writes=counted.writes)

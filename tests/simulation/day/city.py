@@ -48,7 +48,7 @@ class City(Town):
         self.scenario, self.tempo = scenario, tempo
         self.world.trace = _Forgetful()
         self.files = {file.name: file for file in files(scenario)}
-        self.version = self.other_version = Version(settings.limits, tempo.rates)
+        self.version = self.other_version = Version(settings.limits, tempo.fleet)
         self.ledger = self.judge = Ledger(self.world, settings.limits, self._dropped)
         self.records = self.store = DayStatusStore(self.world, self.ledger)
         self.blobs = DayBlobStore(self.world, self.ledger)
@@ -156,10 +156,10 @@ class _Forgetful(list[tuple[float, str, str]]):
 
 
 def _pools(scenario: Scenario, tempo: Tempo) -> dict[Accelerator, Pool]:
-    cpu, gpu = (tempo.shape(kind) for kind in (Accelerator.CPU, Accelerator.GPU))
+    cpu, gpu = tempo.pool(Accelerator.CPU), tempo.pool(Accelerator.GPU)
     return {
-        Accelerator.CPU: Pool(max(1, scenario.vcpus // cpu.vcpus), scenario.parallelism),
-        Accelerator.GPU: Pool(max(1, scenario.gpus // max(1, gpu.gpus)), scenario.parallelism),
+        Accelerator.CPU: Pool(max(1, scenario.vcpus // cpu.shape.vcpus), cpu.parallel),
+        Accelerator.GPU: Pool(scenario.gpus, gpu.parallel),
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shared.domain.plan import Accelerator
+from shared.domain.rates import RATES
 
 DAY_S = 86_400.0
 LEAST_CELLS = 200
@@ -28,7 +29,6 @@ class Scenario:
         bad_share: Of files that are refused.
         vcpus: What all CPU tasks together may have.
         gpus: What all GPU tasks together may have.
-        parallelism: Tasks of one execution at a time.
         start_median_s: From a task's turn to its program's first line; log-normal.
         start_sigma: Of the logarithm of that.
         lost_share: Of task attempts whose instance is taken away in their first minute.
@@ -48,8 +48,7 @@ class Scenario:
     bad_share: float = 0.03
     vcpus: int = 80
     gpus: int = 3
-    parallelism: int = 20
-    start_median_s: float = 15.0
+    start_median_s: float = RATES.platform_start_s
     start_sigma: float = 0.4
     lost_share: float = 0.002
     noise_sigma: float = 0.15

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from shared.domain.geometry import Rows
-from shared.domain.plan import GPU_POOL, Accelerator, Fleet, Forecast, Workload, forecast, operations
-from shared.domain.prices import TIER_1, Operations, Prices, Shape
+from shared.domain.plan import GPU_POOL, Accelerator, Fleet, Forecast, Pool, Workload, forecast, operations
+from shared.domain.prices import TIER_1, Operations, Prices
 from shared.domain.submission import Submission
+from shared.settings import Backend, load_settings
 
 MANY = 1_000
 """The planner rounds to tenths of a second: it is asked for so many times the work."""
@@ -20,9 +21,9 @@ class Tempo:
     fleet: Fleet
     prices: Prices
 
-    def shape(self, kind: Accelerator) -> Shape:
-        """The machine of one task."""
-        return (self.fleet.gpu or GPU_POOL).shape if kind is Accelerator.GPU else self.fleet.cpu.shape
+    def pool(self, kind: Accelerator) -> Pool:
+        """The machines that the planner reckons with."""
+        return (self.fleet.gpu or GPU_POOL) if kind is Accelerator.GPU else self.fleet.cpu
 
     def compute_s(self, record: Submission, rows: Rows) -> float:
         """From a task's first line to its last row."""
@@ -51,8 +52,8 @@ class Tempo:
 
 
 def deployed() -> Tempo:
-    """Of a deployment of flavor gpu: the default one, and a few GPUs beside it."""
-    return Tempo(Fleet(gpu=GPU_POOL, prices=TIER_1), TIER_1)
+    """Of a deployment with every setting at its default, a job with a GPU among them."""
+    return Tempo(load_settings(backend=Backend.GCP, _env_file=None).fleet, TIER_1)
 
 
 def _work(record: Submission, times: int) -> Workload:
