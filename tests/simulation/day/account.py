@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from shared.domain.plan import Accelerator
 from shared.domain.prices import Operations
 from shared.domain.submission import State, Submission
 from tests.simulation.day.city import City
@@ -123,7 +122,8 @@ class Account:
         city = self._city
         prices, counted = city.tempo.prices, city.counted
         machines = {
-            f"{kind} tasks": math.fsum(map(prices.billed_s, pool.runs_s)) * city.tempo.pool(kind).shape.usd_per_s(prices)
+            f"{kind} tasks": math.fsum(map(prices.billed_s, pool.runs_s))
+            * city.tempo.pool(kind).shape.usd_per_s(prices)
             for kind, pool in city.pools.items()
         }
         firestore = Operations(firestore_reads=counted.reads, firestore_writes=counted.writes)
@@ -150,8 +150,6 @@ class Account:
 def percentile(values: Sequence[float], share: float) -> float:
     """Of sorted values: the least that at least this share of them do not exceed; 0 of none."""
     return values[max(0, math.ceil(share * len(values)) - 1)] if values else 0.0
-
-
 
 
 def _latency_s(entry: Entry) -> float:

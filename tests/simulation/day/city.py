@@ -11,9 +11,7 @@ from typing_extensions import override
 
 from functions.ingest.schemas import StorageObject
 from shared.bundle import ModelCard, card_bytes
-from shared.domain.errors import InputChangedError
 from shared.domain.geometry import Rows
-from shared.domain.machine import Limits
 from shared.domain.plan import Accelerator
 from shared.domain.submission import ObjectRef, Receipt, Result, Submission
 from shared.domain.verdict import MatrixChoice, MatrixEncoding, MatrixState, Verdict

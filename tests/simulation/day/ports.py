@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
@@ -37,9 +38,7 @@ class DayStatusStore(SimulatedStatusStore):
         with call(self.hook, "status.find"):
             found = [self._now(self.records[one]) for one in self.open]
         kept = [
-            one
-            for one in found
-            if (not wanted or one.value.state in wanted) and (one.value.outbox or not with_outbox)
+            one for one in found if (not wanted or one.value.state in wanted) and (one.value.outbox or not with_outbox)
         ]
         return sorted(kept, key=lambda one: one.created_at, reverse=not oldest_first)[:limit]
 
@@ -68,7 +67,7 @@ class DayBlobStore(SimulatedBlobStore):
 
     def __init__(self, world: World, witness: Witness) -> None:
         super().__init__(world, witness)
-        self._names: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+        self._names: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
 
     @override
     def list(self, bucket: str, prefix: str = "") -> Iterator[BlobInfo]:
@@ -79,17 +78,16 @@ class DayBlobStore(SimulatedBlobStore):
     @override
     def _put(self, info: BlobInfo, data: bytes) -> None:
         bucket, name = info.ref.bucket, info.ref.name
-        self._names[bucket, name.partition("/")[0]][name] = None
+        self._names[bucket][name.partition("/")[0]].add(name)
         super()._put(info, data)
         self.ever.clear()
 
     @override
     def _remove(self, bucket: str, name: str) -> None:
-        del self._names[bucket, name.partition("/")[0]][name]
+        self._names[bucket][name.partition("/")[0]].remove(name)
         super()._remove(bucket, name)
 
-    def _folders(self, bucket: str, prefix: str) -> list[str]:
+    def _folders(self, bucket: str, prefix: str) -> builtins.list[str]:
         folder, slash, _ = prefix.partition("/")
-        if slash:
-            return [*self._names.get((bucket, folder), ())]
-        return [name for (place, _), names in self._names.items() if place == bucket for name in names]
+        folders = [folder] if slash else [*self._names[bucket]]
+        return [name for one in folders for name in self._names[bucket].get(one, ())]
