@@ -76,7 +76,7 @@ class Account:
         others = [
             Short("executions at once", peaks["executions at once"], RUNNING_EXECUTIONS),
             Short("Firestore writes a second", peaks["Firestore writes in a minute"] / 60, SEQUENTIAL_WRITES_PER_S),
-            Short("records in a pass of reconcile", peaks["records in a pass of reconcile"], 1_000),
+            Short("live records, of what a pass of reconcile takes", peaks["records in a pass of reconcile"], 1_000),
             Short("seconds of a pass of reconcile", peaks["seconds of a pass of reconcile"], 60),
         ]
         return sorted([*pools, *others], key=lambda short: (-short.share, short.first_s or math.inf))
