@@ -9,9 +9,10 @@ from typing import Any
 
 from cli.console import Bar, Exit, Output, status_of_code
 from cli.embedded import Embedded, link_result, result_folder
+from cli.estimating import comparison_words
 from shared.domain.submission import State, Submission
 from shared.ports.status import StatusStore, Stored
-from shared.records import verdict_document
+from shared.records import plan_document, verdict_document
 
 STEP_S = 0.05
 WORDS = {
@@ -113,6 +114,7 @@ def _say_success(record: Submission, place: Place, output: Output) -> None:
         output.table(["label", "cells", "share"], [[k, f"{v:,}", f"{v / n_cells:.1%}"] for k, v in ordered])
     for finding in record.verdict.warnings if record.verdict else ():
         output.say(f"Note ({finding.code}): {finding.message}", style="yellow")
+    output.say(f"Plan: {comparison_words(record)}")
     output.say()
     for file in sorted(place.files, key=lambda file: not file.endswith("/report.html")):
         output.say(f"{'Report' if file.endswith('/report.html') else '':<18}{file}")
@@ -144,4 +146,5 @@ def outcome_document(record: Submission, place: Place | None) -> dict[str, Any]:
         "files": list(place.files) if place else [],
         "summary": dict(result.summary) if result else {},
         "verdict": verdict_document(record.verdict) if record.verdict else None,
+        "plan": plan_document(record.plan) if record.plan else None,
     }

@@ -11,6 +11,7 @@ from typing import assert_never
 
 from cli.console import Exit, Output
 from cli.embedded import drop_of_file, open_embedded, queue_only, result_folder
+from cli.estimating import comparison_words, forecast_words
 from cli.following import Place, files_in, outcome_document, show, tell_end
 from cli.running import model_option, read_pairs
 from functions.ingest.schemas import METADATA_PREFIX
@@ -109,6 +110,10 @@ def show_status(settings: Settings, submission_id: str | None, output: Output) -
     lines = [{"at": entry.at, "state": entry.state, "epoch": entry.epoch, "note": entry.note} for entry in history]
     output.result({**outcome_document(record, _place(settings, ports, record)), "history": lines})
     output.say(f"{record.id}  {record.state}  {record.source.name}", style="bold")
+    if record.plan:
+        output.say(f"Plan: {comparison_words(record)}")
+    elif record.verdict and record.verdict.forecast:
+        output.say(f"Forecast: {forecast_words(record.verdict.forecast)}")
     rows = [[_clock(entry.at), entry.state, str(entry.epoch), entry.note] for entry in history]
     output.table(["time (UTC)", "state", "epoch", "note"], rows)
     if record.failure:

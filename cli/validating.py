@@ -8,9 +8,12 @@ from pathlib import Path
 from cli.catalogue import find_card
 from cli.console import Exit, Output
 from cli.embedded import drop_of_file
+from cli.estimating import forecast_words
 from cli.running import read_pairs
 from functions.ingest.data_manager import needs_of, pinned
 from shared.domain.options import parse_options
+from shared.domain.plan import CostHints
+from shared.domain.planning import with_forecast
 from shared.domain.verdict import Finding, Severity, Verdict
 from shared.h5ad.judging import validate
 from shared.h5ad.source import BlobSource
@@ -25,13 +28,18 @@ def validate_file(settings: Settings, file: Path, *, model: str | None, pairs: S
     Raises:
         CelldropError: The file or the request cannot be used.
     """
-    options = parse_options(read_pairs(pairs))
+    requested = read_pairs(pairs)
+    options = parse_options(requested)
     asked = model or options.model
-    needs = needs_of(find_card(settings, asked)) if asked else None
+    card = find_card(settings, asked) if asked else None
+    needs = needs_of(card) if card else None
     blobs = build_files(settings)
     source = drop_of_file(blobs, file, {}).source
     size_bytes = pinned(blobs, source).size_bytes
     verdict = validate(BlobSource(blobs, source, size_bytes), needs, matrix=options.matrix)
+    # Without a model there is the reading to reckon with, which is most of it.
+    cost = card.cost if card else CostHints(flops_per_cell=0.0, weights_bytes=0)
+    verdict = with_forecast(verdict, cost, settings.fleet, requested)
     refusal = verdict.refusals[0] if verdict.refusals else None
     summary = {"code": refusal.code, "message": refusal.message, "hint": refusal.hint} if refusal else {"code": None}
     output.result({"file": str(file), **summary, **verdict_document(verdict)})
@@ -53,6 +61,8 @@ def say_verdict(verdict: Verdict, file: Path, output: Output) -> None:
     if verdict.overlap:
         overlap = verdict.overlap
         output.say(f"  model   {overlap.n_matched:,} of {overlap.n_model:,} features found ({overlap.fraction:.0%})")
+    if verdict.forecast:
+        output.say(f"  plan    {forecast_words(verdict.forecast)}")
     for finding in verdict.findings:
         _say_finding(finding, output)
 

@@ -111,7 +111,10 @@ class Outcome(_Told):
     hint: str | None = Field(default=None, description="Otherwise: what to do about it, for people.")
     summary: dict[str, str | int | float | dict[str, int]] = Field(
         default={},
-        description="Succeeded: `n_cells`, `n_unassigned`, `model`, and in `labels` the cells of each label.",
+        description=(
+            "Succeeded: `n_cells`, `n_unassigned`, `model`, and in `labels` the cells of each label; where known, "
+            "`estimated_s` and `actual_s`, `estimated_usd` and `actual_usd`."
+        ),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from shared.domain.plan import Plan
 from shared.domain.submission import Receipt, Submission, TaskRecord
 from shared.domain.verdict import Verdict
 from shared.ports.status import HistoryEntry
@@ -14,6 +15,7 @@ _SUBMISSION: TypeAdapter[Submission] = TypeAdapter(Submission)
 _TASK: TypeAdapter[TaskRecord] = TypeAdapter(TaskRecord)
 _RECEIPT: TypeAdapter[Receipt] = TypeAdapter(Receipt)
 _HISTORY: TypeAdapter[HistoryEntry] = TypeAdapter(HistoryEntry)
+_PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
 _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 
 Document = dict[str, Any]
@@ -61,6 +63,12 @@ def history_document(entry: HistoryEntry) -> Document:
 def history_from(document: Document) -> HistoryEntry:
     """A history entry from its fields."""
     return _HISTORY.validate_python(document, strict=False)
+
+
+def plan_document(plan: Plan) -> Document:
+    """JSON-able fields of a plan."""
+    document: Document = _PLAN.dump_python(plan, mode="json")
+    return document
 
 
 def verdict_document(verdict: Verdict) -> Document:

@@ -60,6 +60,14 @@ locals {
       CELLDROP_PUSH_AUTH   = "platform"
       CELLDROP_STATUS_AUTH = "platform"
     },
+    # What the planner reckons with: the machines of the jobs as they are.
+    merge([
+      for kind, job in local.jobs : {
+        "CELLDROP_${upper(kind)}_VCPUS"      = tostring(job.cpu)
+        "CELLDROP_${upper(kind)}_MEMORY_MIB" = tostring(job.memory_mib)
+        "CELLDROP_${upper(kind)}_PARALLEL"   = tostring(job.parallelism)
+      }
+    ]...),
     var.config_secret == "" ? {} : { CELLDROP_ENV_FILE = "${local.config_folder}/.env" },
   )
   environment = merge(var.settings, local.own_environment)

@@ -16,7 +16,7 @@ def build_ingest(settings: Settings, ports: Ports) -> Ingest:
     """The service over given ports."""
     data = IngestData(ports.blobs, settings.models_bucket, settings.default_model, settings.drop_buckets)
     validator = Validator(ports.blobs, settings.max_input_bytes, settings.max_cells)
-    return Ingest(ports.store, Outbox(ports.store, ports.bus), data, validator)
+    return Ingest(ports.store, Outbox(ports.store, ports.bus), data, validator, settings.fleet)
 
 
 @cache

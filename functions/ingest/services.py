@@ -22,6 +22,8 @@ from shared.domain.errors import (
     SubmissionNotFoundError,
 )
 from shared.domain.options import parse_options
+from shared.domain.plan import Fleet
+from shared.domain.planning import with_forecast
 from shared.domain.submission import Failure, ObjectRef, Requester, Submission
 from shared.domain.verdict import Verdict
 from shared.messages import AnnotationRequest
@@ -34,12 +36,17 @@ Validate = Callable[[ObjectRef, ModelCard, str | None], Verdict]
 
 @dataclass(frozen=True, slots=True)
 class Ingest:
-    """The service: decides once, stores before it tells, and tells as often as it takes."""
+    """The service: decides once, stores before it tells, and tells as often as it takes.
+
+    Attributes:
+        fleet: What dispatch will plan with, so that a verdict can tell what its plan will take.
+    """
 
     store: StatusStore
     outbox: Outbox
     data: IngestData
     validate: Validate
+    fleet: Fleet
 
     def take(self, told: StorageObject | Asked) -> Stored[Submission] | None:
         """Take in what ingest was told; None for what is not a drop.
@@ -117,4 +124,4 @@ class Ingest:
         if not verdict.accepted:
             reason = verdict.refusals[0]
             return admission.rejected(request, Failure(reason.code, reason.message, reason.hint), verdict)
-        return admission.queued(request, verdict, model)
+        return admission.queued(request, with_forecast(verdict, model.cost, self.fleet, request.requested), model)

@@ -151,7 +151,16 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        count=_count, size=_size, percent=_percent, utc=_utc, duration=_duration, base=_base, words=_words, tone=_tone
+        count=_count,
+        usd=_usd,
+        seconds=_seconds,
+        size=_size,
+        percent=_percent,
+        utc=_utc,
+        duration=_duration,
+        base=_base,
+        words=_words,
+        tone=_tone,
     )
     made.globals.update(steps=STEPS, label_rows=label_rows, file_kinds=_FILES, in_order=_in_order)
     return made
@@ -176,6 +185,15 @@ def _tone(state: State) -> str:
 
 def _count(number: int) -> str:
     return f"{number:,}"
+
+
+def _usd(amount: float) -> str:
+    """Few submissions cost a cent; a tenth of one is still told."""
+    return f"${amount:.2f}" if amount >= 1 else f"${amount:.3f}"
+
+
+def _seconds(number: float) -> str:
+    return _duration(timedelta(seconds=number))
 
 
 def _percent(share: float) -> str:

@@ -81,6 +81,21 @@ class OverlapView(_View):
     weight_fraction: float | None
 
 
+class ForecastView(_View):
+    """What computing it was expected to take when it was taken in; dollars are null where nothing is billed."""
+
+    accelerator: Accelerator
+    n_tasks: int
+    seconds: float
+    usd: float | None
+    start_s: float
+    compute_s: float
+    merge_s: float
+    machine_s: float
+    compute_usd: float | None
+    operations_usd: float | None
+
+
 class VerdictView(_View):
     """What validation found."""
 
@@ -94,6 +109,7 @@ class VerdictView(_View):
     overlap: OverlapView | None
     warnings: tuple[FindingView, ...]
     refusals: tuple[FindingView, ...]
+    forecast: ForecastView | None
 
 
 class PlanView(_View):
@@ -103,6 +119,7 @@ class PlanView(_View):
     n_tasks: int
     n_cells: int
     estimated_s: float
+    estimated_usd: float | None
 
 
 class ProgressView(_View):

@@ -54,11 +54,12 @@ class Annotation(Computation):
 
     def merge(self, record: Submission, receipts: Sequence[Receipt], prefix: str, beat: Callable[[], None]) -> Result:
         """As the protocol says; streams, and never holds two parts."""
+        began_s = time.monotonic()
         from jobs.inference.results import Results  # noqa: PLC0415  # two seconds that tasks which only compute are spared
 
         job = self.data.open_job(record)
         inspect(job.source)
-        return Results(self.data, job, ordered(receipts, job.layout.n_cells), prefix, beat).write()
+        return Results(self.data, job, ordered(receipts, job.layout.n_cells), prefix, beat, began_s).write()
 
     def discard(self, prefix: str) -> None:
         """As the protocol says."""

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.bundle import ModelCard
+from shared.domain.actual import Actual
 from shared.domain.plan import Plan
 from shared.domain.submission import ModelRef, Receipt, Submission
 from shared.domain.verdict import Verdict
@@ -100,6 +101,9 @@ class Cost(_Part):
     finished_at: datetime
     seconds: dict[str, float] = Field(description="Wall-clock by stage.")
     peak_rss_bytes: dict[str, int] = Field(description="Largest resident memory by process.")
+    actual: Actual | None = Field(
+        default=None, description="All together, beside the forecast in `verdict` and the estimate in `plan`."
+    )
 
 
 class Manifest(_Part):
@@ -184,10 +188,22 @@ def file_facts(info: BlobInfo, prefix: str, what: str) -> FileFacts:
     )
 
 
-def summary_of(record: Submission, labels: Labels) -> Mapping[str, str | int | float | dict[str, int]]:
-    """The small facts that events and status carry."""
-    model = f"{record.model.name}@{record.model.version}" if record.model else ""
-    return {"n_cells": labels.n_cells, "n_unassigned": labels.n_unassigned, "model": model, "labels": labels.counts}
+def summary_of(record: Submission, labels: Labels, actual: Actual) -> Mapping[str, str | int | float | dict[str, int]]:
+    """The small facts that events and status carry; what is not known is left out."""
+    plan = record.plan
+    took = {
+        "estimated_s": plan.estimated_s if plan else None,
+        "actual_s": actual.seconds,
+        "estimated_usd": plan.estimated_usd if plan else None,
+        "actual_usd": actual.usd,
+    }
+    return {
+        "n_cells": labels.n_cells,
+        "n_unassigned": labels.n_unassigned,
+        "model": f"{record.model.name}@{record.model.version}" if record.model else "",
+        "labels": labels.counts,
+        **{name: value for name, value in took.items() if value is not None},
+    }
 
 
 def _hex(crc32c: int | None) -> str | None:

@@ -45,6 +45,7 @@ from jobs.inference.merging_survey import Findings, Survey
 from jobs.inference.peak import peak_rss_bytes
 from jobs.inference.report.gathering import Context, gather
 from jobs.inference.report.rendering import REPORT_TYPE, render
+from shared.domain.actual import Actual, actual_of
 from shared.domain.geometry import Rows
 from shared.domain.options import Scores
 from shared.domain.plan import Accelerator
@@ -74,6 +75,7 @@ class Results:
 
     Attributes:
         receipts: In row order, as ``ordered`` returns them.
+        began_s: When merging began, on the monotonic clock.
     """
 
     data: InferenceData
@@ -81,6 +83,7 @@ class Results:
     receipts: tuple[Receipt, ...]
     prefix: str
     beat: Callable[[], None]
+    began_s: float = field(default_factory=time.monotonic)
     files: list[FileFacts] = field(default_factory=list)
     missing: list[MissingFile] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -100,8 +103,11 @@ class Results:
         self._write_report(findings)
         tally = findings.tally
         labels = Labels(n_cells=tally.n_cells, n_unassigned=tally.n_abstained, counts=tally.label_counts)
-        manifest = self._put_unlisted("manifest.json", [manifest_bytes(self._manifest(labels))], "application/json")
-        return Result(self.data.results_bucket, self.prefix, manifest.ref, summary_of(self.job.record, labels))
+        made = self._manifest(labels)
+        manifest = self._put_unlisted("manifest.json", [manifest_bytes(made)], "application/json")
+        assert made.cost.actual is not None
+        summary = summary_of(self.job.record, labels, made.cost.actual)
+        return Result(self.data.results_bucket, self.prefix, manifest.ref, summary)
 
     def _merge(self) -> Merge:
         layout = self.job.layout
@@ -147,6 +153,8 @@ class Results:
             software=self.software,
             made_at=datetime.now(UTC),
             wants_map=self.job.options.map,
+            plan=record.plan,
+            actual=self._actual(),
         )
         with self._timed(name):
             self.beat()
@@ -189,7 +197,12 @@ class Results:
                 **{name: receipt.peak_rss_bytes for name, receipt in tasks.items()},
                 "finalizer": peak_rss_bytes(),
             },
+            actual=self._actual(),
         )
+
+    def _actual(self) -> Actual:
+        """Up to now, which for the manifest is all but the writing of its own bytes."""
+        return actual_of(self.job.record, self.receipts, time.monotonic() - self.began_s)
 
     def _about(self) -> dict[str, str]:
         """What a lone file says of itself: nothing that differs between two runs of one request."""

@@ -91,6 +91,7 @@ def claim(record: Submission, *, now: datetime, token: str, plan: Plan, limits: 
         finalize_attempts=0,
         finalize_started=0,
         plan=plan,
+        dispatched_at=now,
         lease=Lease(token, now + limits.dispatch_lease),
         owner=None,
         executions=(),

@@ -172,6 +172,7 @@ class Submission:
         owner: The execution that owns the epoch; None until its first task has recorded it.
         executions: Every execution known to have been started in this epoch, to look up and to stop.
         changed_at: Server time of the write that led to the present state.
+        dispatched_at: Server time of the claim that opened the present epoch; None before, and in old records.
         waiting_since: When capacity was first refused.
         last_problem: What went wrong in the latest lost attempt, for people.
     """
@@ -194,6 +195,7 @@ class Submission:
     owner: str | None = None
     executions: tuple[str, ...] = ()
     changed_at: datetime | None = None
+    dispatched_at: datetime | None = None
     waiting_since: datetime | None = None
     last_problem: str = ""
     result: Result | None = None

@@ -106,7 +106,7 @@ class House:
         self.blobs.write("models", "m/1/model.json", [card_bytes(card())])
         self.source = self.blobs.write("inbox", "sample.h5ad", [b"cells"]).ref
         self.ingest = Ingest(
-            self.store, Outbox(self.store, self.bus), IngestData(self.blobs, "models", "m"), self._validate
+            self.store, Outbox(self.store, self.bus), IngestData(self.blobs, "models", "m"), self._validate, Fleet()
         )
         self.dispatch = Dispatch(
             self.store, Outbox(self.store, self.bus, jobs=self.jobs), self.jobs, LIMITS, Fleet(), self.new_token, 60

@@ -9,6 +9,7 @@ import pytest
 
 from functions.ingest.schemas import parse_storage_event, requested_options
 from shared.domain.errors import InputChangedError, InvalidMessageError, UnavailableError
+from shared.domain.plan import Fleet
 from shared.domain.submission import EntryKind, State, Topic
 from shared.messages import AnnotationRequest
 from tests.fakes.calls import FailNext, nothing
@@ -68,7 +69,7 @@ def test_a_file_replaced_before_it_was_read_is_rejected(house: House, monkeypatc
         raise InputChangedError("the object was replaced")
 
     monkeypatch.setattr(house, "verdict", None)
-    ingest = house.ingest.__class__(house.store, house.ingest.outbox, house.ingest.data, changed)  # type: ignore[arg-type]
+    ingest = house.ingest.__class__(house.store, house.ingest.outbox, house.ingest.data, changed, Fleet())  # type: ignore[arg-type]
     stored = ingest.accept(house.drop())
     assert stored.value.failure is not None
     assert stored.value.failure.code == "INPUT_CHANGED"

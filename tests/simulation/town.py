@@ -252,7 +252,8 @@ class Town:
     def _ingest(self) -> Ingest:
         ports = self.ports
         data = IngestData(ports.blobs, "models", "m")
-        return Ingest(ports.store, Outbox(ports.store, ports.bus), data, self._validate)
+        outbox = Outbox(ports.store, ports.bus)
+        return Ingest(ports.store, outbox, data, self._validate, self.version.fleet)
 
     def _dispatch(self) -> Dispatch:
         version, ports = self._which(), self.ports

@@ -120,7 +120,10 @@ run "large" {
     condition = (
       output.environment.CELLDROP_MAX_TASKS == "400" &&
       output.environment.CELLDROP_ROWS_PER_TASK == "500000" &&
-      output.environment.CELLDROP_TASK_TIMEOUT_S == "10800"
+      output.environment.CELLDROP_TASK_TIMEOUT_S == "10800" &&
+      output.environment.CELLDROP_CPU_VCPUS == "8" &&
+      output.environment.CELLDROP_CPU_MEMORY_MIB == "16384" &&
+      output.environment.CELLDROP_CPU_PARALLEL == "100"
     )
     error_message = "Expected the planner to be told of the flavor."
   }
@@ -163,6 +166,15 @@ run "gpu" {
   assert {
     condition     = output.environment.CELLDROP_GPU_JOB == "cells-gpu" && output.jobs.gpu == "cells-gpu"
     error_message = "Expected the settings and outputs to name the job gpu."
+  }
+
+  assert {
+    condition = (
+      output.environment.CELLDROP_GPU_VCPUS == "4" &&
+      output.environment.CELLDROP_GPU_MEMORY_MIB == "16384" &&
+      output.environment.CELLDROP_GPU_PARALLEL == "3"
+    )
+    error_message = "Expected the planner to be told of the machines with a GPU."
   }
 
   assert {

@@ -18,6 +18,8 @@ from jobs.inference.report.data import Confusion, LabelRow, Notice, ReportData, 
 from jobs.inference.report.mapping import LEAST_CELLS, draw_map
 from jobs.inference.report.wording import size
 from shared.bundle import ModelCard
+from shared.domain.actual import Actual
+from shared.domain.plan import Plan
 from shared.domain.verdict import Verdict
 from shared.h5ad.embedding import Coordinates
 
@@ -37,6 +39,7 @@ class Context:
         min_score: In force; None never abstains.
         software: Versions and device, as the manifest has them.
         made_at: When the run ended.
+        actual: What had been taken by then; None leaves it out, as without a plan.
     """
 
     file_name: str
@@ -49,6 +52,8 @@ class Context:
     software: Mapping[str, str]
     made_at: datetime
     wants_map: bool = True
+    plan: Plan | None = None
+    actual: Actual | None = None
 
 
 def gather(findings: Findings, context: Context, own: Coordinates | None) -> ReportData:
@@ -86,7 +91,10 @@ def gather(findings: Findings, context: Context, own: Coordinates | None) -> Rep
         snippets=telling.snippets(rows, context.card, context.files),
         files=tuple(ResultFile(file.name, size(file.size_bytes), file.what) for file in context.files),
         missing=tuple(Notice(one.reason, code=one.name) for one in context.missing),
-        provenance=telling.provenance(context.submission_id, context.card, context.software),
+        provenance=(
+            *telling.provenance(context.submission_id, context.card, context.software),
+            *((telling.effort(context.plan, context.actual),) if context.plan and context.actual else ()),
+        ),
         made_at=context.made_at,
     )
 

@@ -9,6 +9,8 @@ from jobs.inference.manifest import FileFacts
 from jobs.inference.report.data import Fact, Figure, LabelRow, Notice, Snippet
 from jobs.inference.report.wording import listing, percent, plural, shortened, whole
 from shared.bundle import Activation, ModelCard
+from shared.domain.actual import Actual
+from shared.domain.plan import Plan
 from shared.domain.verdict import GeneIds, MatrixState, Verdict
 
 _MANY_UNASSIGNED = 0.2
@@ -176,6 +178,21 @@ def snippets(rows: Sequence[LabelRow], card: ModelCard, files: Sequence[FileFact
             f"celldrop models list\ncelldrop run FILE.h5ad --model {card.name} --set min_score=0.5",
         ),
     )
+
+
+def effort(plan: Plan, actual: Actual) -> Fact:
+    """What was expected of the plan, and what it had taken when the report was written."""
+    tasks = "1 task" if plan.n_tasks == 1 else f"{plan.n_tasks:,} tasks"
+    expected = _amount(plan.estimated_s, plan.estimated_usd)
+    if actual.seconds is None:
+        taken = f"{actual.machine_s:g} s of machines until this report"
+    else:
+        taken = f"{_amount(actual.seconds, actual.usd)} until this report"
+    return Fact("Effort", f"{tasks} on {plan.accelerator.upper()}: {expected} expected, {taken}")
+
+
+def _amount(seconds: float, usd: float | None) -> str:
+    return f"{seconds:g} s" if usd is None else f"{seconds:g} s and ${usd:.4f}"
 
 
 def provenance(submission_id: str, card: ModelCard, software: Mapping[str, str]) -> tuple[Fact, ...]:

@@ -6,11 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 
+from functions.reconcile.services import Reconcile
 from shared.domain.prices import Operations
 from shared.domain.submission import State, Submission
 from tests.simulation.day.city import City
 from tests.simulation.day.ledger import Entry
+from tests.simulation.day.platform import Pool
 
 SHARES = (0.5, 0.9, 0.95, 0.99, 1.0)
 SIZES = ((0, 10_000), (10_000, 100_000), (100_000, 1_000_000), (1_000_000, math.inf))
@@ -18,6 +21,8 @@ RUNNING_EXECUTIONS = 1_000
 """Cloud Run's own limit, of one project in one region."""
 SEQUENTIAL_WRITES_PER_S = 500
 """Firestore's own limit (a soft one), to documents found by a time that only grows."""
+A_PASS: int = signature(Reconcile).parameters["batch"].default
+"""Records that reconcile looks at in one pass, by its own default."""
 QUEUEING = (State.QUEUED, State.WAITING_CAPACITY)
 DELIVERIES = 2
 """Each message is paid for when it is published and when it is delivered."""
@@ -76,7 +81,7 @@ class Account:
         others = [
             Short("executions at once", peaks["executions at once"], RUNNING_EXECUTIONS),
             Short("Firestore writes a second", peaks["Firestore writes in a minute"] / 60, SEQUENTIAL_WRITES_PER_S),
-            Short("live records, of what a pass of reconcile takes", peaks["records in a pass of reconcile"], 1_000),
+            Short("live records, of those that a pass of reconcile takes", peaks["live records"], A_PASS),
             Short("seconds of a pass of reconcile", peaks["seconds of a pass of reconcile"], 60),
         ]
         return sorted([*pools, *others], key=lambda short: (-short.share, short.first_s or math.inf))
@@ -114,7 +119,14 @@ class Account:
         return [*lines, f"${self.total_usd:>12,.4f}  together, ${each:.6f} a submission"]
 
     def _limits(self) -> list[str]:
-        return [_limit(short) for short in self.shortages()]
+        rooms = [
+            f"{kind} tasks: room for {pool.held_s / 3600:,.1f} task-hours was taken, of {self._offered_h(pool):,.0f}"
+            for kind, pool in self._city.pools.items()
+        ]
+        return [*map(_limit, self.shortages()), "", *rooms]
+
+    def _offered_h(self, pool: Pool) -> float:
+        return pool.size * self._city.scenario.hours
 
     # --- Below: the sums ---
 

@@ -79,7 +79,7 @@ class City(Town):
         began_s, live = self.world.now_s, len(self.records.open)
         super()._sweep()
         self.ledger.peak("seconds of a pass of reconcile", self.world.now_s - began_s)
-        self.ledger.peak("live records, of what a pass of reconcile takes", live)
+        self.ledger.peak("live records", live)
 
     @override
     def _validate(self, source: ObjectRef, _card: ModelCard, _matrix: str | None) -> Verdict:

@@ -38,6 +38,7 @@ class Pool:
         size: How many at a time.
         parallelism: Of one execution.
         full_s: When it was full for the first time.
+        held_s: Task-seconds for which room was taken.
         runs_s: Seconds from each task's first line to its end.
     """
 
@@ -47,6 +48,7 @@ class Pool:
     taken: int = 0
     peak: int = 0
     full_s: float | None = None
+    held_s: float = 0.0
     runs_s: list[float] = field(default_factory=list)
 
     @property
@@ -93,7 +95,7 @@ class QuotaJobs(SimulatedJobs):
         self.live: dict[str, Line] = {}
         self._chances = chances
         self.n_tasks = 0
-        self._held: set[tuple[str, int]] = set()
+        self._held_s: dict[tuple[str, int], float] = {}
         self._began_s: dict[tuple[str, int], float] = {}
 
     @property
@@ -158,7 +160,7 @@ class QuotaJobs(SimulatedJobs):
             pool.peak = max(pool.peak, pool.taken)
             if pool.full and pool.full_s is None:
                 pool.full_s = self._world.now_s
-            self._held.add((line.execution.name, index))
+            self._held_s[line.execution.name, index] = self._world.now_s
             self._world.after(
                 self._chances.start_s(),
                 lambda execution=line.execution, index=index: self._attempt(execution, index),  # type: ignore[misc]
@@ -166,11 +168,12 @@ class QuotaJobs(SimulatedJobs):
 
     def _release(self, execution: Execution, index: int) -> None:
         key = (execution.name, index)
-        if key not in self._held:
+        since_s = self._held_s.pop(key, None)
+        if since_s is None:
             return
-        self._held.remove(key)
         pool = self._pool(execution.request)
         pool.taken -= 1
+        pool.held_s += self._world.now_s - since_s
         began_s = self._began_s.pop(key, None)
         if began_s is not None:
             pool.runs_s.append(self._world.now_s - began_s)
