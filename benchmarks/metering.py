@@ -9,6 +9,9 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
 
+import google_crc32c
+from typing_extensions import override
+
 from functions.dispatch.dependencies import build_dispatch
 from functions.ingest.dependencies import build_ingest
 from functions.ingest.schemas import Drop
@@ -23,6 +26,7 @@ from shared.domain.errors import NoCapacityError
 from shared.domain.geometry import Rows
 from shared.domain.submission import Receipt, Requester, Result, Submission, Topic
 from shared.messages import parse_job
+from shared.ports.blobs import BlobInfo
 from shared.settings import load_settings
 from shared.wiring import MadePorts
 from tests.fakes.bus import MemoryBus
@@ -79,7 +83,7 @@ class Pipeline:
         settings = load_settings(inbox_bucket="inbox", default_model=model, max_tasks=MAX_TASKS)
         roots = {"inbox": file.parent.resolve(), "models": settings.models_dir.resolve()}
         ours = {"work": home / "work", "results": home / "results"}
-        self.blobs = CountedBlobStore(DirectoryBlobStore(roots | ours, frozenset(roots)))
+        self.blobs = _Summed(DirectoryBlobStore(roots | ours, frozenset(roots)))
         self.clock = SettableClock(tick=timedelta(milliseconds=1))
         self.store = CountedStatusStore(MemoryStatusStore(self.clock))
         self._delivered = MemoryBus()
@@ -191,6 +195,17 @@ class Pipeline:
         self._calls += not moment.endswith(".done")
         if self._refusing and moment == "jobs.start":
             raise NoCapacityError("no room")
+
+
+class _Summed(CountedBlobStore):
+    """Knows the checksum of every object, as Cloud Storage does; a folder would have the merge read the file for it."""
+
+    @override
+    def stat(self, bucket: str, name: str) -> BlobInfo:
+        info = super().stat(bucket, name)
+        if info.crc32c is None:
+            info = replace(info, crc32c=google_crc32c.value(self.inner.read(info.ref)))
+        return info
 
 
 class _Gate:
