@@ -7,13 +7,14 @@ table stands in docs/explanation/scale.md, and is to be printed anew when one of
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from shared.domain.plan import CostHints, Fleet, Forecast, Objective, Workload, forecast
-from shared.settings import Backend, load_settings
+from shared.settings import Backend, Settings, load_settings
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
+TASKS = (1, 4, 20, 100)
 BYTES_PER_VALUE = 2.35
 """Of a file of anndata's own writing: 526 MB for 224M stored values."""
 LINEAR = CostHints(flops_per_cell=2 * 6_639 * 98, weights_bytes=4 * 6_639 * 98)
@@ -35,25 +36,56 @@ HEAD = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table in Markdown."""
+    """Print the tables in Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     parser.add_argument("--per-cell", type=int, default=2_240, help="stored values a cell")
     parser.add_argument("--max-tasks", type=int, help="other than the setting's default")
     asked = parser.parse_args(arguments)
-    fleet = load_settings(backend=Backend.GCP, gpu_job="", _env_file=None).fleet
-    print(table(asked.per_cell, replace(fleet, max_tasks=asked.max_tasks or fleet.max_tasks)))
+    settings = load_settings(backend=Backend.GCP, gpu_job="", _env_file=None)
+    fleet = replace(settings.fleet, max_tasks=asked.max_tasks or settings.max_tasks)
+    print(table(asked.per_cell, fleet), shares(asked.per_cell, fleet), ends(asked.per_cell, settings), sep="\n\n")
 
 
 def table(per_cell: int, fleet: Fleet) -> str:
     """A row for each size and objective."""
-    lines = [HEAD, ["---:"] * len(HEAD), *_rows(per_cell, fleet)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return _table(HEAD, _rows(per_cell, fleet))
+
+
+def shares(per_cell: int, fleet: Fleet) -> str:
+    """Seconds from the start to the commit with more and more tasks: what is not shared remains."""
+    head = ["cells", *(f"{n} task{'s' * (n > 1)}" for n in TASKS), "of it merging"]
+    return _table(head, [_shared(n_cells, per_cell, fleet) for n_cells in SIZES])
+
+
+def ends(per_cell: int, settings: Settings) -> str:
+    """How many cells a file may have, by each of the limits that it meets."""
+    fleet, per_bytes = settings.fleet, work_of(1_000_000, per_cell).size_bytes / 1e6
+    rates = fleet.rates
+    merging_s = fleet.task_timeout_s - rates.import_s - rates.merge_start_s
+    return _table(
+        ["limit", "cells"],
+        [
+            [f"a merge within {fleet.task_timeout_s:,.0f} s", f"{merging_s * rates.merge_cells_per_s:,.0f}"],
+            [f"a file of {settings.max_input_bytes:,} bytes", f"{settings.max_input_bytes / per_bytes:,.0f}"],
+            ["`CELLDROP_MAX_CELLS`", f"{settings.max_cells:,}"],
+        ],
+    )
 
 
 def work_of(n_cells: int, per_cell: int) -> Workload:
     """A file as users have them."""
     nnz = n_cells * per_cell
     return Workload(n_cells, nnz, round(nnz * BYTES_PER_VALUE))
+
+
+def _shared(n_cells: int, per_cell: int, fleet: Fleet) -> list[str]:
+    found = [forecast(work_of(n_cells, per_cell), LINEAR, fleet, tasks=n) for n in TASKS]
+    return [f"{n_cells:,}", *(_time(one.seconds) for one in found), _time(found[0].merge_s)]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---:"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _rows(per_cell: int, fleet: Fleet) -> Iterator[list[str]]:
