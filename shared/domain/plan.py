@@ -197,10 +197,13 @@ def candidates(work: Workload, cost: CostHints, fleet: Fleet, *, tasks: int | No
 
 
 def operations(work: Workload, rates: Rates, *, n_tasks: int, task_s: float) -> Operations:
-    """The requests of a submission whose every task takes ``task_s``, undisturbed."""
+    """The requests of a submission whose every task takes ``task_s``, undisturbed.
+
+    Every task that ends looks at all tasks, to see whether it is the last: their square is read.
+    """
     beats = n_tasks * task_s / rates.beat_s
     return Operations(
-        firestore_reads=rates.submission_reads + n_tasks * rates.task_reads + beats,
+        firestore_reads=rates.submission_reads + n_tasks * rates.task_reads + n_tasks**2 + 2 * beats,
         firestore_writes=rates.submission_writes + n_tasks * rates.task_writes + beats,
         storage_a=rates.submission_objects + n_tasks * rates.task_objects,
         # The tasks read the file between them, and whoever merges reads it twice: to copy it, and for its checksum.

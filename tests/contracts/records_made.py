@@ -42,7 +42,7 @@ def full() -> Submission:
         requesters=(Requester("their-id", "pubsub"), Requester("other")),
         rerun_token="again",
         model=ModelRef("pbmc", "1.0", "d" * 64, "models", "pbmc/1.0/", CostHints(1e6, 12_345, needs_gpu=True)),
-        plan=Plan(Accelerator.GPU, 3, 700, 12.5),
+        plan=Plan(Accelerator.GPU, 3, 700, 12.5, 0.0123, 0.00029),
         epoch=4,
         attempts=2,
         finalize_attempts=1,
@@ -50,6 +50,7 @@ def full() -> Submission:
         owner="execution-1",
         executions=("execution-1", "execution-2"),
         changed_at=THEN,
+        dispatched_at=THEN,
         waiting_since=THEN,
         last_problem="it was killed",
         result=Result(

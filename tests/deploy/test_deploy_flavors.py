@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # its types are in another package
 
+from shared.domain.plan import CPU_POOL, GPU_POOL, Pool
+from shared.domain.prices import TIER_1, Shape
 from shared.h5ad.limits import DEFAULT_LIMITS
 from shared.settings import Settings
 
@@ -71,6 +73,38 @@ def test_the_planner_takes_the_sizes_of_tasks(name: str) -> None:
     )
     assert settings.fleet.max_tasks == tasks["max_tasks"]
     assert flavor(name)["jobs"]["cpu"]["parallelism"] <= tasks["max_tasks"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_planner_reckons_with_the_machines_of_the_flavor(name: str) -> None:
+    jobs = flavor(name)["jobs"]
+    fleet = Settings.model_validate({"backend": "gcp", **told(jobs)}).fleet
+    assert fleet.cpu == pool(jobs["cpu"])
+    assert fleet.gpu == (pool(jobs["gpu"]) if "gpu" in jobs else None)
+    assert fleet.prices is not None
+
+
+def test_what_the_planner_takes_for_granted_is_the_default_flavor_and_the_one_with_a_gpu() -> None:
+    assert pool(flavor("default")["jobs"]["cpu"]) == CPU_POOL == Settings.model_validate({"backend": "gcp"}).fleet.cpu
+    assert pool(flavor("gpu")["jobs"]["gpu"]) == GPU_POOL == Settings.model_validate({"backend": "gcp"}).fleet.gpu
+
+
+def test_there_is_a_price_for_the_one_gpu_that_a_flavor_can_have() -> None:
+    assert SCHEMA["$defs"]["job"]["properties"]["accelerator"]["enum"] == ["nvidia-l4"]
+    assert TIER_1.l4_s > 0
+
+
+def told(jobs: Flavor) -> dict[str, Any]:
+    """The settings that main.tf makes of a flavor's jobs; the module's own tests hold it to these names."""
+    named = {"gpu_job": "celldrop-gpu" if "gpu" in jobs else ""}
+    for kind, job in jobs.items():
+        named |= {f"{kind}_vcpus": job["cpu"], f"{kind}_memory_mib": job["memory_mib"]}
+        named |= {f"{kind}_parallel": job["parallelism"]}
+    return named
+
+
+def pool(job: Flavor) -> Pool:
+    return Pool(Shape(job["cpu"], job["memory_mib"], 1 if "accelerator" in job else 0), job["parallelism"])
 
 
 @pytest.mark.parametrize("name", NAMES)

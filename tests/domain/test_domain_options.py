@@ -8,6 +8,7 @@ import pytest
 
 from shared.domain.errors import InvalidOptionError
 from shared.domain.options import PARSERS, Options, Scores, parse_options
+from shared.domain.plan import Objective
 
 
 def test_every_option_has_a_parser_and_every_parser_an_option() -> None:
@@ -21,8 +22,9 @@ def test_nothing_asked_for_gives_the_defaults() -> None:
 def test_every_option_is_read() -> None:
     asked = {
         "model": "m@1", "matrix": "raw", "scores": "full", "tasks": "7", "top_k": "3", "min_score": "0.5", "map": "off",
+        "objective": "fastest",
     }  # fmt: skip
-    assert parse_options(asked) == Options("m@1", "raw", Scores.FULL, 7, 3, 0.5, map=False)
+    assert parse_options(asked) == Options("m@1", "raw", Scores.FULL, 7, 3, 0.5, map=False, objective=Objective.FASTEST)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +37,7 @@ def test_every_option_is_read() -> None:
         ("min_score", "nan"),
         ("top_k", "101"),
         ("map", "maybe"),
+        ("objective", "best"),
         ("model", ""),
         ("modle", "x"),
     ],

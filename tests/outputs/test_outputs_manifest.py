@@ -64,6 +64,13 @@ def test_a_manifest_survives_its_own_bytes(manifest: Manifest) -> None:
     assert parse_manifest(manifest_bytes(manifest)) == manifest
 
 
+def test_a_manifest_from_before_there_were_forecasts_is_read(manifest: Manifest) -> None:
+    document = json.loads(manifest_bytes(manifest))
+    del document["cost"]["actual"], document["verdict"]["forecast"]
+    del document["plan"]["estimated_usd"], document["plan"]["usd_per_task_s"]
+    assert parse_manifest(json.dumps(document).encode()) == manifest
+
+
 def test_a_manifest_keeps_to_its_schema(manifest: Manifest) -> None:
     schema = Manifest.model_json_schema(mode="serialization")
     jsonschema.validate(json.loads(manifest_bytes(manifest)), schema)

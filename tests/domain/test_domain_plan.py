@@ -1,0 +1,176 @@
+"""The planner: of all plans that there are, the one that was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.geometry import BLOCK_ROWS, block_count
+from shared.domain.plan import (
+    GPU_POOL,
+    Accelerator,
+    CostHints,
+    Fleet,
+    Forecast,
+    Objective,
+    Workload,
+    candidates,
+    forecast,
+    make_plan,
+)
+from shared.domain.prices import TIER_1, Prices
+from shared.domain.rates import RATES
+
+PER_CELL = 2240
+"""Stored values of a cell, as in the file that the rates were measured on."""
+LINEAR = CostHints(flops_per_cell=48_000, weights_bytes=120_312)
+LARGE = CostHints(flops_per_cell=5e9, weights_bytes=2 * 10**9)
+
+CELLS = st.integers(1, 20_000_000)
+COSTS = st.builds(CostHints, st.floats(0, 1e10), st.integers(0, 10**10), st.booleans())
+FLEETS = st.builds(
+    Fleet,
+    gpu=st.none() | st.just(GPU_POOL),
+    prices=st.none() | st.just(TIER_1),
+    max_tasks=st.integers(1, 60),
+    rows_per_task=st.integers(256, 1_000_000),
+    task_timeout_s=st.floats(60, 20_000),
+    deadline_s=st.floats(1, 5_000),
+)
+
+
+def work(n_cells: int) -> Workload:
+    return Workload(n_cells, PER_CELL * n_cells, 5280 * n_cells)
+
+
+def price(one: Forecast) -> float:
+    return one.machine_s if one.usd is None else one.usd
+
+
+@given(CELLS, COSTS, FLEETS)
+def test_no_other_plan_is_cheaper_than_the_cheapest(n_cells: int, cost: CostHints, fleet: Fleet) -> None:
+    chosen = forecast(work(n_cells), cost, fleet, objective=Objective.CHEAPEST)
+    others = candidates(work(n_cells), cost, fleet)
+    assert price(chosen) == min(map(price, others))
+    assert chosen.n_tasks == min(one.n_tasks for one in others if price(one) == price(chosen))
+
+
+@given(CELLS, COSTS, FLEETS)
+def test_no_other_plan_is_faster_than_the_fastest(n_cells: int, cost: CostHints, fleet: Fleet) -> None:
+    chosen = forecast(work(n_cells), cost, fleet, objective=Objective.FASTEST)
+    others = candidates(work(n_cells), cost, fleet)
+    assert chosen.seconds == min(one.seconds for one in others)
+    assert chosen.n_tasks == min(one.n_tasks for one in others if one.seconds == chosen.seconds)
+
+
+@given(CELLS, COSTS, FLEETS)
+def test_a_deadline_is_met_at_the_least_cost_wherever_it_can_be(n_cells: int, cost: CostHints, fleet: Fleet) -> None:
+    chosen = forecast(work(n_cells), cost, fleet)
+    in_time = [one for one in candidates(work(n_cells), cost, fleet) if one.seconds <= fleet.deadline_s]
+    if in_time:
+        assert chosen.seconds <= fleet.deadline_s
+        assert price(chosen) == min(map(price, in_time))
+    else:
+        assert chosen == forecast(work(n_cells), cost, fleet, objective=Objective.FASTEST)
+
+
+@given(CELLS, st.integers(0, 1_000_000), COSTS, FLEETS)
+def test_more_cells_never_cost_less(n_cells: int, more: int, cost: CostHints, fleet: Fleet) -> None:
+    few = forecast(work(n_cells), cost, fleet, objective=Objective.CHEAPEST)
+    many = forecast(work(n_cells + more), cost, fleet, objective=Objective.CHEAPEST)
+    assert price(few) <= price(many)
+
+
+@given(CELLS, st.integers(0, 1_000_000), COSTS, FLEETS, st.integers(1, 60))
+def test_more_cells_on_as_many_tasks_never_take_less_time(
+    n_cells: int, more: int, cost: CostHints, fleet: Fleet, tasks: int
+) -> None:
+    tasks = min(tasks, block_count(n_cells))
+    few, many = (
+        forecast(work(n), cost, fleet, tasks=tasks, objective=Objective.FASTEST) for n in (n_cells, n_cells + more)
+    )
+    assert few.n_tasks == many.n_tasks
+    assert few.seconds <= many.seconds
+
+
+@given(CELLS, COSTS, FLEETS, st.sampled_from(Objective), st.none() | st.integers(1, 10_000))
+def test_a_plan_is_its_forecast(
+    n_cells: int, cost: CostHints, fleet: Fleet, objective: Objective, tasks: int | None
+) -> None:
+    plan = make_plan(work(n_cells), cost, fleet, objective=objective, tasks=tasks)
+    told = forecast(work(n_cells), cost, fleet, objective=objective, tasks=tasks)
+    expected = (told.accelerator, told.n_tasks, told.seconds, told.usd)
+    assert (plan.accelerator, plan.n_tasks, plan.estimated_s, plan.estimated_usd) == expected
+
+
+@given(CELLS, COSTS, FLEETS, st.none() | st.integers(1, 10_000))
+def test_a_forecast_adds_up(n_cells: int, cost: CostHints, fleet: Fleet, tasks: int | None) -> None:
+    for one in candidates(work(n_cells), cost, fleet, tasks=tasks):
+        assert one.seconds == pytest.approx(one.start_s + one.compute_s + one.merge_s, abs=0.2)
+        if fleet.prices is None:
+            assert (one.usd, one.compute_usd, one.operations_usd) == (None, None, None)
+        else:
+            assert one.compute_usd is not None
+            assert one.operations_usd is not None
+            assert one.usd == pytest.approx(one.compute_usd + one.operations_usd, abs=2e-6)
+
+
+@given(CELLS, COSTS, FLEETS)
+def test_every_candidate_leaves_half_of_the_tasks_time_unless_none_can(
+    n_cells: int, cost: CostHints, fleet: Fleet
+) -> None:
+    found = candidates(work(n_cells), cost, fleet)
+    most = min(fleet.max_tasks, block_count(n_cells))
+    began_s = RATES.import_s + cost.weights_bytes / RATES.load_bytes_per_s
+    for one in found:
+        rounds = -(-one.n_tasks // (GPU_POOL if one.accelerator is Accelerator.GPU else fleet.cpu).parallel)
+        fits = began_s + one.compute_s / rounds <= fleet.task_timeout_s / 2 + 0.1
+        assert fits or one.n_tasks == most
+
+
+@given(st.integers(1, 10**8), FLEETS)
+def test_no_task_has_more_cells_than_allowed_as_long_as_there_are_tasks(n_cells: int, fleet: Fleet) -> None:
+    chosen = forecast(work(n_cells), LINEAR, fleet)
+    assert chosen.n_tasks >= min(fleet.max_tasks, block_count(n_cells), -(-n_cells // fleet.rows_per_task))
+
+
+def test_a_gpu_is_taken_only_where_it_pays() -> None:
+    fleet = Fleet(prices=TIER_1, gpu=GPU_POOL)
+    assert forecast(work(100_000), LINEAR, fleet).accelerator is Accelerator.CPU
+    assert forecast(work(100_000), LARGE, fleet).accelerator is Accelerator.GPU
+    assert forecast(work(100_000), LARGE, replace(fleet, gpu=None)).accelerator is Accelerator.CPU
+
+
+def test_a_short_task_is_billed_for_a_minute_so_that_splitting_it_costs() -> None:
+    one, two = (forecast(work(10_000), LINEAR, Fleet(prices=TIER_1), tasks=n) for n in (1, 2))
+    assert (one.machine_s, two.machine_s) == (60.0, 120.0)
+
+
+def test_where_nothing_is_billed_the_least_machine_time_is_the_cheapest() -> None:
+    assert forecast(work(100_000), LINEAR, Fleet(), objective=Objective.CHEAPEST).n_tasks == 1
+
+
+def test_tasks_that_wait_for_their_turn_gain_nothing() -> None:
+    fleet = replace(Fleet(), cpu=replace(Fleet().cpu, parallel=1))
+    assert forecast(work(100_000), LINEAR, fleet, objective=Objective.FASTEST).n_tasks == 1
+
+
+def test_a_number_of_tasks_that_is_asked_for_stands_above_every_objective() -> None:
+    for objective in Objective:
+        assert forecast(work(100 * BLOCK_ROWS), LINEAR, Fleet(), objective=objective, tasks=7).n_tasks == 7
+
+
+@pytest.mark.parametrize(
+    ("lived_s", "billed_s"), [(0.0, 60.0), (60.0, 60.0), (60.01, 60.1), (61.3, 61.3), (61.31, 61.4)]
+)
+def test_an_instance_is_billed_by_the_tenth_of_a_second_from_a_minute_on(lived_s: float, billed_s: float) -> None:
+    assert TIER_1.billed_s(lived_s) == pytest.approx(billed_s)
+
+
+def test_a_second_of_a_task_costs_its_processors_its_memory_and_its_gpu() -> None:
+    prices = Prices("test", "2026-11-28", 2.0, 3.0, 50.0, 60.0, 0.1, 0, 0, 0, 0, 0)
+    assert Fleet().cpu.shape.usd_per_s(prices) == 4 * 2 + 8 * 3
+    assert GPU_POOL.shape.usd_per_s(prices) == 4 * 2 + 16 * 3 + 50
