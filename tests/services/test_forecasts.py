@@ -18,7 +18,12 @@ FLEETS = {
     "with a GPU": Fleet(prices=TIER_1, gpu=GPU_POOL),
     "small tasks": Fleet(prices=TIER_1, rows_per_task=2 * BLOCK_ROWS),
 }
-OPTIONS: tuple[dict[str, str], ...] = ({}, {"objective": "cheapest"}, {"objective": "fastest"}, {"objective": "deadline", "tasks": "3"})
+OPTIONS: tuple[dict[str, str], ...] = (
+    {},
+    {"objective": "cheapest"},
+    {"objective": "fastest"},
+    {"objective": "deadline", "tasks": "3"},
+)
 
 
 def planning_with(house: House, fleet: Fleet) -> House:

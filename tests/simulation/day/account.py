@@ -80,7 +80,7 @@ class Account:
         pools = [Short(f"{kind} tasks at once", pool.peak, pool.size, pool.full_s) for kind, pool in city.pools.items()]
         others = [
             Short("executions at once", peaks["executions at once"], RUNNING_EXECUTIONS),
-            Short("Firestore writes a second", peaks["Firestore writes in a minute"] / 60, SEQUENTIAL_WRITES_PER_S),
+            Short("records written a second", peaks["record writes in a minute"] / 60, SEQUENTIAL_WRITES_PER_S),
             Short("live records, of those that a pass of reconcile takes", peaks["live records"], A_PASS),
             Short("seconds of a pass of reconcile", peaks["seconds of a pass of reconcile"], 60),
         ]
@@ -107,6 +107,7 @@ class Account:
         return [
             *(f"{n:>10,}  {end}" for end, n in sorted(self.ends.items(), key=lambda end: (-end[1], end[0]))),
             f"{self.waited:>10,}  waited for capacity; {refused:,} starts were refused",
+            f"{city.ledger.peaks['starts asked for in a minute']:>10,}  starts were asked for in the busiest minute",
             f"{len(city.quota.executions):>10,}  executions, {city.quota.n_tasks:,} tasks, {tries:,} epochs",
             f"{city.quota.lost:>10,}  instances were taken away",
             f"{city.counted.reads:>10,}  documents read, {city.counted.writes:,} written",

@@ -99,9 +99,8 @@ class City(Town):
 
     def _minute(self, before: Counts) -> None:
         """Look at what the platforms were asked in the last minute."""
-        now = Counts(self.counted.reads, self.counted.writes, self.quota.starts)
-        self.ledger.peak("Firestore reads in a minute", now.reads - before.reads)
-        self.ledger.peak("Firestore writes in a minute", now.writes - before.writes)
+        now = Counts(self.counted.record_writes, self.quota.starts)
+        self.ledger.peak("record writes in a minute", now.record_writes - before.record_writes)
         self.ledger.peak("starts asked for in a minute", now.starts - before.starts)
         self.ledger.peak("executions at once", len(self.quota.live))
         if self.world.now_s < self.scenario.hours * 3600.0 or self.unsettled:
@@ -112,8 +111,7 @@ class City(Town):
 class Counts:
     """What was asked so far."""
 
-    reads: int = 0
-    writes: int = 0
+    record_writes: int = 0
     starts: int = 0
 
 
