@@ -15,6 +15,7 @@ from shared.settings import Backend, Settings, load_settings
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
 TASKS = (1, 4, 20, 100)
+PER_CELL = 2_240
 BYTES_PER_VALUE = 2.35
 """Of a file of anndata's own writing: 526 MB for 224M stored values."""
 LINEAR = CostHints(flops_per_cell=2 * 6_639 * 98, weights_bytes=4 * 6_639 * 98)
@@ -38,12 +39,17 @@ HEAD = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables in Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
-    parser.add_argument("--per-cell", type=int, default=2_240, help="stored values a cell")
+    parser.add_argument("--per-cell", type=int, default=PER_CELL, help="stored values a cell")
     parser.add_argument("--max-tasks", type=int, help="other than the setting's default")
     asked = parser.parse_args(arguments)
+    print(tables(asked.per_cell, asked.max_tasks))
+
+
+def tables(per_cell: int = PER_CELL, max_tasks: int | None = None) -> str:
+    """All three, for a deployment with every setting at its default and no GPU."""
     settings = load_settings(backend=Backend.GCP, gpu_job="", _env_file=None)
-    fleet = replace(settings.fleet, max_tasks=asked.max_tasks or settings.max_tasks)
-    print(table(asked.per_cell, fleet), shares(asked.per_cell, fleet), ends(asked.per_cell, settings), sep="\n\n")
+    fleet = replace(settings.fleet, max_tasks=max_tasks or settings.max_tasks)
+    return "\n\n".join([table(per_cell, fleet), shares(per_cell, fleet), ends(per_cell, settings)])
 
 
 def table(per_cell: int, fleet: Fleet) -> str:
