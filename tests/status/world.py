@@ -12,7 +12,8 @@ from functions.status.services import StatusService
 from shared.domain import admission, machine
 from shared.domain.admission import Request
 from shared.domain.machine import Limits
-from shared.domain.plan import Accelerator, CostHints, Plan
+from shared.domain.plan import Accelerator, CostHints, Fleet, Plan
+from shared.domain.planning import with_forecast
 from shared.domain.submission import (
     Failure,
     ModelRef,
@@ -115,18 +116,26 @@ class World:
         options: Mapping[str, str] | None = None,
         requester: Requester | None = None,
         findings: tuple[Finding, ...] = (WARNING,),
+        fleet: Fleet | None = None,
     ) -> str:
+        """A queued submission.
+
+        Args:
+            fleet: What its forecast is made for; None: a record from before there were forecasts.
+        """
         request = Request(ObjectRef("inbox", name, 7), options or {}, None, requester)
-        return self.store.create(admission.queued(request, verdict(*findings), MODEL)).value.id
+        found = verdict(*findings)
+        judged = with_forecast(found, MODEL.cost, fleet, request.requested) if fleet else found
+        return self.store.create(admission.queued(request, judged, MODEL)).value.id
 
     def rejected(self, name: str = "bad.h5ad", message: str = "X is scaled.") -> str:
         request = Request(ObjectRef("inbox", name, 7), {})
         failure = Failure("NO_USABLE_MATRIX", message, "Keep the counts in a layer.")
         return self.store.create(admission.rejected(request, failure, verdict(REFUSAL))).value.id
 
-    def running(self, name: str = "sample.h5ad", *, n_tasks: int = 1) -> str:
+    def running(self, name: str = "sample.h5ad", *, n_tasks: int = 1, usd: float | None = None) -> str:
         found = self.queued(name)
-        plan = Plan(Accelerator.CPU, n_tasks, N_CELLS, 4.1)
+        plan = Plan(Accelerator.CPU, n_tasks, N_CELLS, 4.1, usd)
         update(self.store, found, lambda was, at: machine.claim(was, now=at, token="t", plan=plan, limits=LIMITS))
         execution = f"execution-of-{found}"
         update(self.store, found, lambda was, _: machine.note_execution(was, epoch=1, execution=execution))
@@ -149,6 +158,7 @@ class World:
         *,
         files: Mapping[str, bytes] = FILES,
         label_counts: Mapping[str, int] = LABEL_COUNTS,
+        taken: Mapping[str, float] | None = None,
     ) -> str:
         found = self.running(name)
         self.progress(found, N_CELLS, whole=True)
@@ -159,6 +169,7 @@ class World:
             lambda was, at: machine.begin_finalizing(was, tasks, epoch=1, token="f", now=at, limits=LIMITS),
         )
         result = self.write_result(found, f"{found}/1-f/", files, label_counts)
+        result = replace(result, summary={**result.summary, **(taken or {})})
         update(
             self.store,
             found,
