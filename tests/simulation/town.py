@@ -115,6 +115,7 @@ class Town:
         self.computation = Tracer(self.world, self.blobs)
         self.version = self.other_version = FIRST
         self.post = Post(lambda: 1, lambda: self.world.between(0.02, 0.5))
+        self.task_timeout_s = TASK_TIMEOUT_S
         self.reconciles = True
         self.done = Done()
         self.drops: dict[ObjectRef, Drop] = {}
@@ -256,9 +257,9 @@ class Town:
         return Ingest(ports.store, outbox, data, self._validate, self.version.fleet)
 
     def _dispatch(self) -> Dispatch:
-        version, ports = self._which(), self.ports
+        version, ports, timeout_s = self._which(), self.ports, self.task_timeout_s
         outbox = Outbox(ports.store, ports.bus, jobs=ports.jobs)
-        return Dispatch(ports.store, outbox, ports.jobs, version.limits, version.fleet, self._token, TASK_TIMEOUT_S)
+        return Dispatch(ports.store, outbox, ports.jobs, version.limits, version.fleet, self._token, timeout_s)
 
     def _sweep(self) -> None:
         ports = self.ports

@@ -121,7 +121,8 @@ class Account:
 
     def _limits(self) -> list[str]:
         rooms = [
-            f"{len(pool.runs_s):,} {kind} tasks took room for {pool.held_s / 3600:,.1f} hours, of {self._offered_h(pool):,.0f}"
+            f"{len(pool.runs_s):,} {kind} tasks took room for {pool.held_s / 3600:,.1f} hours"
+            f", of {self._offered_h(pool):,.0f}"
             for kind, pool in self._city.pools.items()
         ]
         return [*map(_limit, self.shortages()), "", *rooms]

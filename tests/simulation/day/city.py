@@ -43,7 +43,7 @@ class City(Town):
     def __init__(self, scenario: Scenario, tempo: Tempo) -> None:
         super().__init__(scenario.seed)
         settings = load_settings(backend=Backend.GCP, _env_file=None)
-        self.scenario, self.tempo = scenario, tempo
+        self.scenario, self.tempo, self.task_timeout_s = scenario, tempo, settings.task_timeout_s
         self.world.trace = _Forgetful()
         self.files = {file.name: file for file in files(scenario)}
         self.version = self.other_version = Version(settings.limits, tempo.fleet)
