@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import fields
 
 import pytest
 
+from jobs.inference.services import Task
 from shared.domain.geometry import BLOCK_ROWS
 from shared.domain.plan import Workload, operations
 from shared.domain.rates import RATES
 from shared.domain.submission import State, Topic
+from shared.h5ad.arrays import READ_BYTES
 from tests.services.house import House
 
 EACH_BEATS_ONCE_S = RATES.beat_s
@@ -44,3 +47,8 @@ def test_messages_are_no_larger_than_the_planner_takes_them_for() -> None:
     house, _, _ = played(1)
     sent = sum(len(message.data) for topic in Topic for message in house.bus.messages(topic))
     assert 0 < 2 * sent <= RATES.submission_bytes
+
+
+def test_beats_and_reads_are_as_the_task_makes_them() -> None:
+    (interval_s,) = (one.default for one in fields(Task) if one.name == "beat_interval_s")
+    assert (RATES.beat_s, RATES.read_bytes) == (interval_s, READ_BYTES)

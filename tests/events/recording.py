@@ -16,8 +16,7 @@ from jobs.inference.protocol import Ended
 from shared.bundle import card_bytes
 from shared.domain.actual import actual_of
 from shared.domain.errors import DuplicateCellsError, NoMatrixError, UnavailableError
-from shared.domain.plan import Fleet
-from shared.domain.prices import TIER_1
+from shared.domain.plan import Accelerator, Plan
 from shared.domain.submission import Receipt, Result, Submission, Topic
 from shared.domain.verdict import Finding, MatrixState, Severity, Verdict
 from shared.doors import MESSAGE_PUBLISHED, parse_pushed
@@ -51,8 +50,9 @@ MINIMAL: Mapping[str, Any] = {
 }
 LABELS = {"CD4 T cell": 1143, "B cell": 344, "CD14 monocyte": 480, "NK cell": 155, "Unassigned": 516}
 
-BILLED = Fleet(prices=TIER_1)
 COMPUTED_S, MERGED_S = 1.4, 4.3
+PLAN = Plan(Accelerator.CPU, 1, sum(LABELS.values()), 16.6, estimated_usd=0.0054, usd_per_task_s=0.000088)
+"""Of rates and prices as they once were: what is measured anew changes no example."""
 
 
 class Counting(StandIn):
@@ -61,7 +61,8 @@ class Counting(StandIn):
     def merge(self, record: Submission, receipts: Sequence[Receipt], prefix: str, beat: Callable[[], None]) -> Result:
         counted = Labels(n_cells=sum(LABELS.values()), n_unassigned=LABELS["Unassigned"], counts=LABELS)
         timed = [replace(receipt, seconds=COMPUTED_S) for receipt in receipts]
-        summary = summary_of(record, counted, actual_of(record, timed, MERGED_S))
+        planned = replace(record, plan=PLAN)
+        summary = summary_of(planned, counted, actual_of(planned, timed, MERGED_S))
         return replace(super().merge(record, receipts, prefix, beat), summary=summary)
 
 
@@ -75,7 +76,6 @@ class Lab(House):
         self.blobs._generation = GENERATION - 1
         self.source = self.blobs.write("inbox", REQUEST["name"], [b"cells"]).ref
         self.computation = Counting(self.blobs)
-        self.ingest, self.dispatch = replace(self.ingest, fleet=BILLED), replace(self.dispatch, fleet=BILLED)
         self.verdict = good_verdict(sum(LABELS.values()))
         dice = random.Random(7)
         self._tokens = (dice.randbytes(6).hex() for _ in iter(int, 1))
