@@ -283,7 +283,9 @@ class _Way:
 
     @property
     def _begin_s(self) -> float:
-        return self.fleet.rates.import_s + self.cost.weights_bytes / self.fleet.rates.load_bytes_per_s
+        rates = self.fleet.rates
+        device_s = rates.gpu_start_s if self.kind is Accelerator.GPU else 0.0
+        return rates.import_s + device_s + self.cost.weights_bytes / rates.load_bytes_per_s
 
     def _compute_s(self, share: float) -> float:
         """Seconds of a task that owns a share of the rows.

@@ -14,6 +14,7 @@ class Rates:
     Attributes:
         platform_start_s: From the call that starts an execution to the container's first instruction; not billed.
         import_s: From there to the first row: interpreter, libraries, the model's card, a look at the file.
+        gpu_start_s: What a task with a GPU takes longer to get there: its larger libraries, the device's context.
         load_bytes_per_s: The weights' way into memory.
         nonzeros_per_vcpu_s: Stored values read, inflated and brought to the model's features by one vCPU in a second.
         flops_per_vcpu_s: Of the card's ``flops_per_cell``, by one vCPU in a second.
@@ -36,6 +37,8 @@ class Rates:
     # claim to the results were 1.5 s more than receipts and merge.
     import_s: float = 2.6
     nonzeros_per_vcpu_s: float = 33e6
+    # Not measured: a guess at what torch with CUDA takes to load beside torch without.
+    gpu_start_s: float = 5.0
     # Not measured: read once from Cloud Storage, one request after another.
     load_bytes_per_s: float = 100e6
     # Not measured by itself. ``flops_per_cell`` counts a dense product, and the linear engine skips the zeros: 70e9 a

@@ -126,8 +126,9 @@ def test_every_candidate_leaves_half_of_the_tasks_time_unless_none_can(
     most = min(fleet.max_tasks, block_count(n_cells))
     began_s = RATES.import_s + cost.weights_bytes / RATES.load_bytes_per_s
     for one in found:
-        rounds = -(-one.n_tasks // (GPU_POOL if one.accelerator is Accelerator.GPU else fleet.cpu).parallel)
-        fits = began_s + one.compute_s / rounds <= fleet.task_timeout_s / 2 + 0.1
+        on_gpu = one.accelerator is Accelerator.GPU
+        rounds = -(-one.n_tasks // (GPU_POOL if on_gpu else fleet.cpu).parallel)
+        fits = began_s + RATES.gpu_start_s * on_gpu + one.compute_s / rounds <= fleet.task_timeout_s / 2 + 0.1
         assert fits or one.n_tasks == most
 
 
@@ -142,6 +143,11 @@ def test_a_gpu_is_taken_only_where_it_pays() -> None:
     assert forecast(work(100_000), LINEAR, fleet).accelerator is Accelerator.CPU
     assert forecast(work(100_000), LARGE, fleet).accelerator is Accelerator.GPU
     assert forecast(work(100_000), LARGE, replace(fleet, gpu=None)).accelerator is Accelerator.CPU
+
+
+def test_a_gpu_that_has_nothing_to_do_is_not_the_fastest() -> None:
+    fleet = Fleet(prices=TIER_1, gpu=GPU_POOL)
+    assert forecast(work(100_000), LINEAR, fleet, objective=Objective.FASTEST).accelerator is Accelerator.CPU
 
 
 def test_a_short_task_is_billed_for_a_minute_so_that_splitting_it_costs() -> None:
