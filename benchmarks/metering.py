@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
 
-import google_crc32c
-from typing_extensions import override
-
+from benchmarks.metering_tasks import Always, Gate, SummedBlobStore, Together
 from functions.dispatch.dependencies import build_dispatch
 from functions.ingest.dependencies import build_ingest
 from functions.ingest.schemas import Drop
 from functions.reconcile.dependencies import build_reconcile
 from functions.status.dependencies import service_over
 from jobs.inference.dependencies import build_task
-from jobs.inference.protocol import Computation, Ended
+from jobs.inference.protocol import Ended
 from jobs.inference.schemas import TaskEnvironment
 from jobs.inference.services import Task
 from shared.adapters.local.blobs import DirectoryBlobStore
 from shared.domain.errors import NoCapacityError
-from shared.domain.geometry import Rows
-from shared.domain.submission import Receipt, Requester, Result, Submission, Topic
+from shared.domain.submission import Requester, Submission, Topic
 from shared.messages import parse_job
-from shared.ports.blobs import BlobInfo
 from shared.settings import load_settings
 from shared.wiring import MadePorts
 from tests.fakes.bus import MemoryBus
 from tests.fakes.clock import SettableClock
-from tests.fakes.counted import CountedBlobStore
 from tests.fakes.counted_bus import CountedBus
 from tests.fakes.counted_status import CountedStatusStore
 from tests.fakes.jobs import RecordedJobRunner
@@ -83,7 +78,7 @@ class Pipeline:
         settings = load_settings(inbox_bucket="inbox", default_model=model, max_tasks=MAX_TASKS)
         roots = {"inbox": file.parent.resolve(), "models": settings.models_dir.resolve()}
         ours = {"work": home / "work", "results": home / "results"}
-        self.blobs = _Summed(DirectoryBlobStore(roots | ours, frozenset(roots)))
+        self.blobs = SummedBlobStore(DirectoryBlobStore(roots | ours, frozenset(roots)))
         self.clock = SettableClock(tick=timedelta(milliseconds=1))
         self.store = CountedStatusStore(MemoryStatusStore(self.clock))
         self._delivered = MemoryBus()
@@ -146,14 +141,16 @@ class Pipeline:
             meanwhile: Done when all have begun.
         """
         request = self.jobs.requests[self.jobs.latest]
-        gate = _Gate(request.n_tasks)
+        gate = Gate(request.n_tasks)
         with ThreadPoolExecutor(request.n_tasks) as pool:
             running = []
-            for index in range(request.n_tasks):
-                running.append(pool.submit(self._run, index, request.n_tasks, gate))
-                gate.wait_for(index + 1)
-            meanwhile()
-            gate.let_go()
+            try:
+                for index in range(request.n_tasks):
+                    running.append(pool.submit(self._run, index, request.n_tasks, gate))
+                    gate.wait_for(index + 1)
+                meanwhile()
+            finally:
+                gate.let_go()
             return [one.result() for one in running]
 
     def sweep(self) -> None:
@@ -176,15 +173,15 @@ class Pipeline:
 
     # --- Below ---
 
-    def _run(self, index: int, n_tasks: int, gate: _Gate) -> Ended:
+    def _run(self, index: int, n_tasks: int, gate: Gate) -> Ended:
         record, execution = self.record, self.jobs.latest
         environment = TaskEnvironment.model_construct(
             index=index, count=n_tasks, attempt=0, execution=execution, submission_id=record.id, epoch=record.epoch
         )
         task = build_task(self._settings, self._ports, environment)
-        seconds = _Always(100.0 if self.beating else 0.0)
+        seconds = Always(100.0 if self.beating else 0.0)
         finalizer = replace(task.finalizer, seconds=seconds)
-        computation = _Together(task.computation, gate, self._lock)
+        computation = Together(task.computation, gate, self._lock)
         gated: Task = replace(task, computation=computation, finalizer=finalizer, seconds=seconds)
         try:
             return gated.run(environment.identity)
@@ -195,76 +192,3 @@ class Pipeline:
         self._calls += not moment.endswith(".done")
         if self._refusing and moment == "jobs.start":
             raise NoCapacityError("no room")
-
-
-class _Summed(CountedBlobStore):
-    """Knows the checksum of every object, as Cloud Storage does; a folder would have the merge read the file for it."""
-
-    @override
-    def stat(self, bucket: str, name: str) -> BlobInfo:
-        info = super().stat(bucket, name)
-        if info.crc32c is None:
-            info = replace(info, crc32c=google_crc32c.value(self.inner.read(info.ref)))
-        return info
-
-
-class _Gate:
-    """Where tasks wait for the last to have begun."""
-
-    def __init__(self, n: int) -> None:
-        self._arrived = 0
-        self._n = n
-        self._changed = threading.Condition()
-        self._open = threading.Event()
-
-    def arrive(self) -> None:
-        with self._changed:
-            self._arrived += 1
-            self._changed.notify_all()
-
-    def wait_for(self, n: int) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._arrived >= n)
-
-    def let_go(self) -> None:
-        self._open.set()
-
-    def pass_through(self) -> None:
-        self.arrive()
-        self._open.wait()
-
-
-@dataclass(frozen=True)
-class _Together(Computation):
-    """The real computation, begun together and done one at a time: memory is this machine's, not a cloud's."""
-
-    inner: Computation
-    gate: _Gate
-    lock: threading.Lock
-
-    def annotate(self, record: Submission, rows: Rows, part_name: str, beat: Callable[[int], None]) -> Receipt:
-        """As the protocol says."""
-        self.gate.pass_through()
-        with self.lock:
-            return self.inner.annotate(record, rows, part_name, beat)
-
-    def merge(self, record: Submission, receipts: Sequence[Receipt], prefix: str, beat: Callable[[], None]) -> Result:
-        """As the protocol says."""
-        with self.lock:
-            return self.inner.merge(record, receipts, prefix, beat)
-
-    def discard(self, prefix: str) -> None:
-        """As the protocol says."""
-        self.inner.discard(prefix)
-
-
-class _Always:
-    """A clock that moves by the same step at every reading."""
-
-    def __init__(self, step_s: float) -> None:
-        self._now_s = 0.0
-        self._step_s = step_s
-
-    def __call__(self) -> float:
-        self._now_s += self._step_s
-        return self._now_s
