@@ -103,3 +103,13 @@ def _all_agree(cloud: Cloud, outcome: dict[str, Any]) -> None:
     assert files >= {"annotations.parquet", "annotated.h5ad", "report.html", "manifest.json"}
     assert [entry["state"] for entry in told["history"]] == [entry["state"] for entry in seen["history"]]
     assert [entry["state"] for entry in told["history"]][-1] == "SUCCEEDED"
+    _cost_is_told(seen, outcome)
+
+
+def _cost_is_told(seen: dict[str, Any], outcome: dict[str, Any]) -> None:
+    """What was forecast is what was planned and what the event tells, and what it took stands beside it."""
+    forecast, plan, told = seen["verdict"]["forecast"], seen["plan"], outcome["summary"]
+    assert (plan["estimated_s"], plan["estimated_usd"]) == (forecast["seconds"], forecast["usd"])
+    assert (told["estimated_s"], told["estimated_usd"]) == (forecast["seconds"], forecast["usd"])
+    assert told["actual_s"] > 0
+    assert told["actual_usd"] > 0
