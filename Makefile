@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help setup run test test-fast test-exhaustive test-system cloud-demo simulate images test-images locks check format oracle
+.PHONY: help setup run test test-fast test-exhaustive test-system cloud-demo simulate simulate-day images test-images locks check format oracle
 .PHONY: docs clean
 
 help: ## what can be made
@@ -36,6 +36,9 @@ cloud-demo: setup ## the deployed pipeline on this machine: emulators, functions
 
 simulate: setup ## one simulated history, printed (SEED=4), or many, counted (HISTORIES=100000)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--histories $(or $(HISTORIES),1000) --workers $(WORKERS))
+
+simulate-day: setup ## a simulated day of submissions: waits, cost, what was short (DAY="--seed 7 --vcpus 80 --gpus 3 …")
+	@$(BIN)/python -m tests.simulation.day $(DAY)
 
 images: ## the container images, tagged with the commit (TYPES=standard|cuda|both TAG=… REPOSITORY=… to push)
 	@docker/build $(or $(TYPES),standard) $(or $(TAG),$(shell git rev-parse --short HEAD)) $(REPOSITORY)

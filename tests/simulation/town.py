@@ -28,6 +28,7 @@ from shared.domain.verdict import Verdict
 from shared.messages import parse_job
 from shared.outbox import Outbox
 from shared.ports.events import Message
+from shared.wiring import MadePorts
 from tests.services.house import card, good_verdict, refusing_verdict
 from tests.simulation import judge as judging
 from tests.simulation.computation import Tracer
@@ -110,9 +111,11 @@ class Town:
         self.jobs = SimulatedJobs(self.world, self._run_task, self.judge.started)
         self.bus = SimulatedBus(self.world, self.judge, self._carry)
         self.judge.store, self.judge.blobs, self.judge.jobs = self.store, self.blobs, self.jobs
+        self.ports = MadePorts(self.blobs, self.bus, self.store, self.jobs)
         self.computation = Tracer(self.world, self.blobs)
         self.version = self.other_version = FIRST
         self.post = Post(lambda: 1, lambda: self.world.between(0.02, 0.5))
+        self.task_timeout_s = TASK_TIMEOUT_S
         self.reconciles = True
         self.done = Done()
         self.drops: dict[ObjectRef, Drop] = {}
@@ -150,10 +153,11 @@ class Town:
     def cancel(self, submission_id: str) -> None:
         """Somebody cancels over HTTP, once."""
         self.done.cancelled.add(submission_id)
+        ports = self.ports
         service = StatusService(
-            self.store,
-            Outbox(self.store, self.bus, jobs=self.jobs),
-            ResultData(self.blobs),
+            ports.store,
+            Outbox(ports.store, ports.bus, jobs=ports.jobs),
+            ResultData(ports.blobs),
             self.world.sleep,
             lambda: self.world.now_s,
         )
@@ -247,22 +251,20 @@ class Town:
         return self.version if self.world.random.random() < 0.5 else self.other_version
 
     def _ingest(self) -> Ingest:
-        return Ingest(
-            self.store,
-            Outbox(self.store, self.bus),
-            IngestData(self.blobs, "models", "m"),
-            self._validate,
-            self.version.fleet,
-        )
+        ports = self.ports
+        data = IngestData(ports.blobs, "models", "m")
+        outbox = Outbox(ports.store, ports.bus)
+        return Ingest(ports.store, outbox, data, self._validate, self.version.fleet)
 
     def _dispatch(self) -> Dispatch:
-        version = self._which()
-        outbox = Outbox(self.store, self.bus, jobs=self.jobs)
-        return Dispatch(self.store, outbox, self.jobs, version.limits, version.fleet, self._token, TASK_TIMEOUT_S)
+        version, ports, timeout_s = self._which(), self.ports, self.task_timeout_s
+        outbox = Outbox(ports.store, ports.bus, jobs=ports.jobs)
+        return Dispatch(ports.store, outbox, ports.jobs, version.limits, version.fleet, self._token, timeout_s)
 
     def _sweep(self) -> None:
-        outbox = Outbox(self.store, self.bus, self.blobs, self.jobs)
-        Reconcile(self.store, outbox, self.jobs, self._which().limits).sweep()
+        ports = self.ports
+        outbox = Outbox(ports.store, ports.bus, ports.blobs, ports.jobs)
+        Reconcile(ports.store, outbox, ports.jobs, self._which().limits).sweep()
 
     def _run_task(self, me: TaskIdentity) -> Ended:
         process = self.world.current
@@ -271,11 +273,12 @@ class Town:
         def seconds() -> float:
             return self.world.now_s + process.skew_s
 
-        outbox = Outbox(self.store, self.bus, self.blobs)
+        store = self.ports.store
+        outbox = Outbox(store, self.ports.bus, self.ports.blobs)
         finalizer = Finalizer(
-            self.store, outbox, self.computation, self._which().limits, self._token, seconds, renewal_s=10.0
+            store, outbox, self.computation, self._which().limits, self._token, seconds, renewal_s=10.0
         )
-        return Task(self.store, outbox, self.computation, finalizer, seconds).run(me)
+        return Task(store, outbox, self.computation, finalizer, seconds).run(me)
 
     def _token(self) -> str:
         return next(self._tokens)
