@@ -6,6 +6,7 @@ dispatch's plan and the task's own computation; only the protocol around them is
 
 from __future__ import annotations
 
+import gc
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -134,6 +135,7 @@ def _annotation(blobs: BlobStore, accelerator: Accelerator) -> Annotation:
     from jobs.inference.computing import Annotation
     from jobs.inference.data_manager import InferenceData
 
+    gc.freeze()  # As in jobs/inference/dependencies.py.
     return Annotation(InferenceData(blobs, WORK, RESULTS), accelerator)
 
 

@@ -46,7 +46,7 @@ class LinearModel(torch.nn.Module):
         clip = float("inf") if weights.clip_max is None else weights.clip_max
         zero_f = (-weights.mean_f / weights.std_f).clamp(max=clip)
         dtype = arithmetic_of(weights)
-        self.register_buffer("coef_fl", (weights.coef_lf / weights.std_f).T.contiguous().to(dtype))
+        self.register_buffer("coef_fl", (weights.coef_lf / weights.std_f).to(dtype).T.contiguous())
         self.register_buffer("base_l", _base(weights, zero_f, matched_f))
         self.register_buffer("ceiling_f", ((clip - zero_f) * weights.std_f).to(dtype))
 
@@ -98,5 +98,5 @@ def activate(decision_nl: torch.Tensor, activation: Activation) -> torch.Tensor:
 
 def _base(weights: LinearWeights, zero_f: torch.Tensor, matched_f: torch.Tensor) -> torch.Tensor:
     # numpy sums on one thread, pairwise: a matrix product would leave the order to the number of threads.
-    terms_lf = (weights.coef_lf * zero_f)[:, matched_f].numpy()
-    return weights.intercept_l + torch.from_numpy(terms_lf.sum(axis=1))
+    sums = [(coef_f * zero_f)[matched_f].numpy().sum() for coef_f in weights.coef_lf]
+    return weights.intercept_l + torch.tensor(sums, dtype=torch.float64)

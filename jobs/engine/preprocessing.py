@@ -53,7 +53,8 @@ class Preprocessing:
         match self.state:
             case MatrixState.COUNTS:
                 assert total_n is not None
-                return torch.log1p(value_z / (total_n / self.target_sum).repeat_interleave(indptr.diff()))
+                scale_z = (total_n / self.target_sum).repeat_interleave(indptr.diff())
+                return torch.div(value_z, scale_z, out=scale_z).log1p_()
             case MatrixState.NORMALISED:
                 return torch.log1p(value_z)
             case MatrixState.LOG1P_CP10K if self.target_sum != _CP10K:

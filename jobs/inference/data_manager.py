@@ -14,7 +14,7 @@ from shared.bundle import ModelCard
 from shared.domain.errors import BlobNotFoundError, InputChangedError
 from shared.domain.options import Options, Scores, parse_options
 from shared.domain.submission import Submission
-from shared.h5ad.source import BlobSource, RangeSource
+from shared.h5ad.source import BlobSource, OpenedSource, RangeSource
 from shared.ports.blobs import BlobInfo, BlobStore, ByteRange
 
 _CRC_BYTES = 8 << 20
@@ -67,7 +67,8 @@ class InferenceData:
         model = record.model
         card, weights = load_model(self.blobs, model.bucket, model.prefix, model.digest)
         info = self._pinned(record)
-        source = BlobSource(self.blobs, record.source, info.size_bytes)
+        # Opened four times: to be looked through, for genes, matrix and cell ids.
+        source = OpenedSource.of(BlobSource(self.blobs, record.source, info.size_bytes))
         return Job(record, parse_options(record.requested), card, weights, info, source)
 
     def _pinned(self, record: Submission) -> BlobInfo:

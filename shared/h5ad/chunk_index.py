@@ -24,8 +24,8 @@ from shared.ports.blobs import ByteRange
 
 MOST_BYTES = 24 * 2**20
 """Of chunks at hand at a time; more would push one another out of the cache."""
-NODES_AT_ONCE = 512
-"""Fetched side by side; 8 MiB of the cache."""
+NODES_AT_ONCE = 256
+"""Fetched side by side; 4 MiB of the cache."""
 MOST_HEADER_BYTES = 64 * 1024
 
 _HEADER = struct.Struct("<BxHII4x")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import h5py
 import numpy as np
 
 from shared.domain.geometry import BLOCK_ROWS, Rows
 from shared.h5ad import native
-from shared.h5ad.ahead import in_order
+from shared.h5ad.ahead import cores, in_order
 from shared.h5ad.arrays import SlicedArray, StoredArray, Window, fetch
 from shared.h5ad.blocks import Columns, Genes, Pointers, RowBlock, as_float32, check_pointers, checked_columns, finished
 from shared.h5ad.decoding import decoding
@@ -19,11 +20,14 @@ from shared.h5ad.projecting import project
 from shared.h5ad.projection import Bench, ProjectedBlock, Room, features_of_columns
 from shared.h5ad.source import RangeSource
 
-BATCH_BYTES = 12 * 2**20
-"""Raw bytes of one batch; with four workers, five batches and their stored bytes make about 100 MB."""
-WORKERS = 3
-"""More than most machines here have cores: some wait for the store while others inflate."""
-_WINDOW = 256 * BLOCK_ROWS
+Found = TypeVar("Found")
+
+BATCH_BYTES = 8 * 2**20
+"""Raw bytes of one batch. Their stored bytes are a quarter of it, what a model keeps of them mostly less."""
+FETCHED_AHEAD = 8
+"""Batches on their way from the store: a request to a bucket takes as long as inflating one."""
+MOST_WORKERS = 8
+_WINDOW = 64 * BLOCK_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class _Batch:
 class _Fetched:
     """The stored bytes of a batch."""
 
+    batch: _Batch
     indices: list[memoryview]
     data: list[memoryview]
 
@@ -79,7 +84,7 @@ class CsrReader:
             TruncatedFileError: The bytes do not decode, or make no matrix.
             InputChangedError: The pinned generation is gone.
         """
-        for blocks in in_order(self._load, self._batches(rows), workers=self._workers()):
+        for blocks in self._through(self._decoded, rows):
             yield from blocks
 
     def projected(self, rows: Rows, feature_of_gene: Columns) -> Iterator[ProjectedBlock]:
@@ -91,27 +96,30 @@ class CsrReader:
         features = features_of_columns(feature_of_gene, self.genes)
         mine = threading.local()
 
-        def load(batch: _Batch) -> list[ProjectedBlock]:
-            fetched = self._fetched(batch)
+        def found(fetched: _Fetched) -> list[ProjectedBlock]:
             bench = mine.__dict__.setdefault("bench", Bench())
-            room = Room.of(batch.pointers, features, bench, only_genes=self.genes.position is None)
-            if _filled(room, batch, fetched):
-                return room.blocks(batch.rows)
-            return [project(block, feature_of_gene) for block in self._decoded(batch, fetched)]
+            room = Room.of(fetched.batch.pointers, features, bench, only_genes=self.genes.position is None)
+            if _filled(room, fetched):
+                return room.blocks(fetched.batch.rows)
+            return [project(block, feature_of_gene) for block in self._decoded(fetched)]
 
-        for blocks in in_order(load, self._batches(rows), workers=self._workers()):
+        for blocks in self._through(found, rows):
             yield from blocks
 
-    def _workers(self) -> int:
+    def _through(self, decode: Callable[[_Fetched], Found], rows: Rows) -> Iterator[Found]:
+        """Batches fetched ahead, and decoded ahead by as many threads as there are cores."""
         sliced = isinstance(self.data, SlicedArray) or isinstance(self.indices, SlicedArray)
         large = max(self.data.chunk_bytes, self.indices.chunk_bytes) > BATCH_BYTES // 4
-        return 1 if sliced or large else WORKERS
+        if sliced or large:  # What one batch leaves inflated is of use to the next.
+            return in_order(lambda batch: decode(self._fetched(batch)), self._batches(rows), workers=1)
+        fetched = in_order(self._fetched, self._batches(rows), workers=FETCHED_AHEAD)
+        return in_order(decode, fetched, workers=min(cores(), MOST_WORKERS))
 
     def _batches(self, rows: Rows) -> Iterator[_Batch]:
         """Whole blocks, as many together as a batch may be large."""
         most = BATCH_BYTES // (self.data.dtype.itemsize + self.indices.dtype.itemsize)
-        for window in _windows(rows):
-            whole = self._opened(window)
+        for whole in in_order(self._opened, _windows(rows), workers=1):
+            window = whole.rows
             pointers = whole.pointers
             start = window.start
             for block in window.blocks():
@@ -137,17 +145,15 @@ class CsrReader:
             check_pointers(np.array([pointers[0], 0]), self.nnz, self.where)
         return pointers
 
-    def _load(self, batch: _Batch) -> list[RowBlock]:
-        return self._decoded(batch, self._fetched(batch))
-
     def _fetched(self, batch: _Batch) -> _Fetched:
         start, stop = int(batch.pointers[0]), int(batch.pointers[-1])
         spans = batch.indices.spans(start, stop)
         cut = len(spans)
         parts = fetch(self.source, [*spans, *batch.data.spans(start, stop)])
-        return _Fetched(parts[:cut], parts[cut:])
+        return _Fetched(batch, parts[:cut], parts[cut:])
 
-    def _decoded(self, batch: _Batch, fetched: _Fetched) -> list[RowBlock]:
+    def _decoded(self, fetched: _Fetched) -> list[RowBlock]:
+        batch = fetched.batch
         start, stop = int(batch.pointers[0]), int(batch.pointers[-1])
         with decoding(self.where):
             indices = batch.indices.decode(start, stop, fetched.indices)
@@ -162,8 +168,9 @@ class CsrReader:
         return blocks
 
 
-def _filled(room: Room, batch: _Batch, fetched: _Fetched) -> bool:
+def _filled(room: Room, fetched: _Fetched) -> bool:
     """Whether the compiled loops could take these bytes."""
+    batch = fetched.batch
     start, stop = int(batch.pointers[0]), int(batch.pointers[-1])
     data = batch.data.stored(start, stop, fetched.data)
     indices = batch.indices.stored(start, stop, fetched.indices)

