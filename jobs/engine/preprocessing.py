@@ -53,7 +53,9 @@ class Preprocessing:
         match self.state:
             case MatrixState.COUNTS:
                 assert total_n is not None
-                return torch.log1p(value_z / (total_n / self.target_sum).repeat_interleave(indptr.diff()))
+                # Without its size, a GPU would be waited for to learn how long the repeated totals are.
+                per_n = total_n / self.target_sum
+                return torch.log1p(value_z / per_n.repeat_interleave(indptr.diff(), output_size=len(value_z)))
             case MatrixState.NORMALISED:
                 return torch.log1p(value_z)
             case MatrixState.LOG1P_CP10K if self.target_sum != _CP10K:

@@ -11,6 +11,7 @@ import numpy as np
 
 from jobs.engine.annotator import Annotator
 from jobs.engine.device import choose_device, describe_device, one_thread
+from jobs.engine.streaming import scored
 from jobs.inference.data_manager import InferenceData, Job
 from jobs.inference.merging import ordered
 from jobs.inference.parts import AnnotatedBlock, iter_part
@@ -37,7 +38,7 @@ class Annotation(Computation):
     accelerator: Accelerator
 
     def annotate(self, record: Submission, rows: Rows, part_name: str, beat: Callable[[int], None]) -> Receipt:
-        """As the protocol says; memory is bounded by the reader's window and one block's scores."""
+        """As the protocol says; memory is bounded by the reader's window and a block's scores (a GPU's: a few batches)."""
         began_s = time.monotonic()
         device = choose_device(self.accelerator)
         event(log, "device found", accelerator=self.accelerator, facts=describe_device(device))
@@ -70,17 +71,24 @@ class Annotation(Computation):
 def _blocks(
     blocks: Iterator[ProjectedBlock], cells: CellIds, annotator: Annotator, rows: Rows, beat: Callable[[int], None]
 ) -> Iterator[AnnotatedBlock]:
-    for block in blocks:
-        scores = annotator.annotate(block)
+    done = 0
+
+    def read() -> Iterator[ProjectedBlock]:
+        for block in blocks:
+            beat(done)  # A GPU is given several batches before the first scores are handed out.
+            yield block
+
+    for scores in scored(read(), annotator):
         yield AnnotatedBlock(
-            rows=block.rows,
-            cell_ids=cells.ids(block.rows),
+            rows=scores.rows,
+            cell_ids=cells.ids(scores.rows),
             probability_nl=scores.probability_nl,
             decision_nl=scores.decision_nl,
             n_counts_n=scores.n_counts_n,
             n_genes_n=scores.n_genes_n,
         )
-        beat(block.rows.stop - rows.start)
+        done = scores.rows.stop - rows.start
+        beat(done)
 
 
 def gene_to_feature(job: Job) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
