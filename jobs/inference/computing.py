@@ -38,10 +38,11 @@ class Annotation(Computation):
     accelerator: Accelerator
 
     def annotate(self, record: Submission, rows: Rows, part_name: str, beat: Callable[[int], None]) -> Receipt:
-        """As the protocol says; memory is bounded by the reader's window and a block's scores (a GPU's: a few batches)."""
+        """As the protocol says; memory is bounded by the reader's window and one block's scores, or a GPU's batches."""
         began_s = time.monotonic()
         device = choose_device(self.accelerator)
-        event(log, "device found", accelerator=self.accelerator, facts=describe_device(device))
+        facts = describe_device(device)
+        event(log, "device found", accelerator=self.accelerator, facts=facts)
         job = self.data.open_job(record)
         inspect(job.source)  # The file is scanned again: this process parses it, whoever looked at it before.
         beat(0)
@@ -53,7 +54,7 @@ class Annotation(Computation):
             info = self.data.write_part(part_name, iter_part(blocks, job.layout))
         assert info.crc32c is not None
         seconds = round(time.monotonic() - began_s, 3)
-        return Receipt(info.ref, info.size_bytes, info.crc32c, rows, seconds, peak_rss_bytes())
+        return Receipt(info.ref, info.size_bytes, info.crc32c, rows, seconds, peak_rss_bytes(), facts)
 
     def merge(self, record: Submission, receipts: Sequence[Receipt], prefix: str, beat: Callable[[], None]) -> Result:
         """As the protocol says; streams, and never holds two parts."""

@@ -15,7 +15,6 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from jobs.engine.device import choose_device, describe_device
 from jobs.inference.annotated_h5ad import NewColumns, NotAnnotated, categories_of, write_annotated_h5ad
 from jobs.inference.annotations import Vocabulary
 from jobs.inference.annotations_files import (
@@ -33,6 +32,7 @@ from jobs.inference.manifest import (
     Labels,
     Manifest,
     MissingFile,
+    devices_of,
     file_facts,
     input_facts,
     manifest_bytes,
@@ -47,7 +47,6 @@ from jobs.inference.report.gathering import Context, gather
 from jobs.inference.report.rendering import REPORT_TYPE, render
 from shared.domain.geometry import Rows
 from shared.domain.options import Scores
-from shared.domain.plan import Accelerator
 from shared.domain.submission import Receipt, Result
 from shared.h5ad.rows import read_embedding
 from shared.ports.blobs import BlobInfo
@@ -62,10 +61,9 @@ WHAT = {
 
 
 def software_used() -> dict[str, str]:
-    """Versions of what computed this, and the device that it finished on."""
-    device = describe_device(choose_device(Accelerator.CPU))
+    """Versions of what merged this; what computed it is in the receipts."""
     own = {"celldrop": version("celldrop"), "python": platform.python_version(), "numpy": np.__version__}
-    return {**own, "h5py": h5py.__version__, "pyarrow": pa.__version__, **device}
+    return {**own, "h5py": h5py.__version__, "pyarrow": pa.__version__}
 
 
 @dataclass(slots=True)
@@ -144,7 +142,7 @@ class Results:
             min_score=self.job.min_score,
             files=tuple(self.files),
             missing=tuple(self.missing),
-            software=self.software,
+            software={**self.software, **self._computed_with()},
             made_at=datetime.now(UTC),
             wants_map=self.job.options.map,
         )
@@ -171,6 +169,7 @@ class Results:
                 min_score=self.job.min_score,
             ),
             software=self.software,
+            devices=devices_of(self.receipts),
             verdict=record.verdict,
             plan=record.plan,
             parts=tuple(part_facts(receipt) for receipt in self.receipts),
@@ -190,6 +189,14 @@ class Results:
                 "finalizer": peak_rss_bytes(),
             },
         )
+
+    def _computed_with(self) -> dict[str, str]:
+        """What the report says of the devices, beside the software."""
+        devices = devices_of(self.receipts)
+        told = {"torch": "torch", "on": "name"}  # word and fact
+        return {
+            word: " and ".join({device[fact]: None for device in devices}) for word, fact in told.items() if devices
+        }
 
     def _about(self) -> dict[str, str]:
         """What a lone file says of itself: nothing that differs between two runs of one request."""
