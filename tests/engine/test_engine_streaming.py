@@ -20,6 +20,7 @@ from shared.h5ad.projection import ProjectedBlock
 from tests.engine.blocks import block_of
 from tests.engine.cards import make_card, make_tensors
 from tests.engine.lanes import LateLanes, PlainLanes
+from tests.engine.streams import simulated
 
 CPU = torch.device("cpu")
 N_LABELS, N_FEATURES = 5, 30
@@ -94,6 +95,15 @@ def test_a_batch_changes_no_byte(
     blocks = cells_in_blocks(sizes, seed)
     expected = bytes_of(map(annotator(state).annotate, blocks))
     assert bytes_of(Stream(annotator(state), kind(), limit).scores(blocks)) == expected
+
+
+@settings(deadline=None, max_examples=60)
+@given(SIZES, LIMITS, st.integers(0, 2**32))
+def test_the_streams_of_a_gpu_wait_for_one_another_where_they_must(sizes: list[int], limit: int, seed: int) -> None:
+    blocks = cells_in_blocks(sizes, seed % 10)
+    expected = bytes_of(map(annotator().annotate, blocks))
+    with simulated(seed) as lanes:
+        assert bytes_of(Stream(annotator(), lanes, limit).scores(blocks)) == expected
 
 
 @settings(deadline=None, max_examples=60)
