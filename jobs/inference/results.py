@@ -190,6 +190,11 @@ class Results:
             },
         )
 
+    def _about(self) -> dict[str, str]:
+        """What a lone file says of itself: nothing that differs between two runs of one request."""
+        card = self.job.card
+        return {"model": card.reference, "model_digest": card.digest, "version": version("celldrop")}
+
     def _computed_with(self) -> dict[str, str]:
         """What the report says of the devices, beside the software."""
         devices = devices_of(self.receipts)
@@ -197,11 +202,6 @@ class Results:
         return {
             word: " and ".join({device[fact]: None for device in devices}) for word, fact in told.items() if devices
         }
-
-    def _about(self) -> dict[str, str]:
-        """What a lone file says of itself: nothing that differs between two runs of one request."""
-        card = self.job.card
-        return {"model": card.reference, "model_digest": card.digest, "version": version("celldrop")}
 
     def _put(self, name: str, chunks: Iterable[bytes], content_type: str) -> None:
         self.files.append(file_facts(self._put_unlisted(name, chunks, content_type), self.prefix, WHAT[name]))
