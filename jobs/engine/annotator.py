@@ -54,6 +54,7 @@ class BlockScores:
     """What was computed for n cells.
 
     Attributes:
+        rows: Which rows of the file these are.
         decision_nl: Scores, n x labels, after temperature and before the activation. The best label is the largest
             of these: where probabilities round to 1 they no longer tell labels apart.
         probability_nl: n x labels, from 0 to 1.
@@ -61,10 +62,25 @@ class BlockScores:
         n_genes_n: Genes of the file with a value other than 0.
     """
 
+    rows: Rows
     decision_nl: Float32s
     probability_nl: Float32s
     n_counts_n: Float32s | None
     n_genes_n: Int32s
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """n cells where they are computed, each array as in ``CellBlock``.
+
+    Attributes:
+        total_n: float32, where the matrix holds counts; else None.
+    """
+
+    value: torch.Tensor
+    feature: torch.Tensor
+    indptr: torch.Tensor
+    total_n: torch.Tensor | None
 
 
 class Annotator:
@@ -97,7 +113,17 @@ class Annotator:
         self._model = LinearModel(checked, _matched(card, gene_to_feature)).to(device).eval()
         self._temperature = card.temperature
         self._activation = card.activation
-        self._device = device
+        self.n_labels = len(card.labels)
+        self.device = device
+
+    @property
+    def arithmetic(self) -> torch.dtype:
+        """What the model multiplies and sums in."""
+        return self._model.coef_fl.dtype
+
+    def totals(self, block: CellBlock) -> Float32s | None:
+        """The cells' total counts; None where the matrix does not hold counts."""
+        return block.total_n.astype(np.float32) if self._preprocessing.state is MatrixState.COUNTS else None
 
     @torch.inference_mode()
     def annotate(self, block: CellBlock) -> BlockScores:
@@ -105,27 +131,30 @@ class Annotator:
 
         A cell without a single count is scored like any other, with no gene expressed.
         """
-        _check(block)
-        counts = self._preprocessing.state is MatrixState.COUNTS
-        total_n = block.total_n.astype(np.float32) if counts else None
-        decision_nl = self._decide(block, total_n)
+        check(block)
+        total_n = self.totals(block)
+        totals_n = None if total_n is None else self._tensor(total_n)
+        cells = Cells(self._tensor(block.value), self._tensor(block.feature), self._tensor(block.indptr), totals_n)
+        decision_nl, probability_nl = self.score(cells)
         return BlockScores(
+            rows=block.rows,
             decision_nl=decision_nl.cpu().numpy(),
-            probability_nl=activate(decision_nl, self._activation).cpu().numpy(),
+            probability_nl=probability_nl.cpu().numpy(),
             n_counts_n=total_n,
             n_genes_n=block.n_genes_n,
         )
 
-    def _decide(self, block: CellBlock, total_n: Float32s | None) -> torch.Tensor:
-        feature_z, indptr = self._tensor(block.feature), self._tensor(block.indptr)
-        totals_n = None if total_n is None else self._tensor(total_n)
-        expression_z = self._preprocessing.expression(self._tensor(block.value), totals_n, indptr)
-        scores_nl: torch.Tensor = self._model(expression_z, feature_z, indptr)
-        return (scores_nl / self._temperature).float()
+    @torch.inference_mode()
+    def score(self, cells: Cells) -> tuple[torch.Tensor, torch.Tensor]:
+        """Decisions and probabilities, n x labels, float32, on the device: it is given its work and not waited for."""
+        expression_z = self._preprocessing.expression(cells.value, cells.total_n, cells.indptr)
+        scores_nl: torch.Tensor = self._model(expression_z, cells.feature, cells.indptr)
+        decision_nl = (scores_nl / self._temperature).float()
+        return decision_nl, activate(decision_nl, self._activation)
 
     def _tensor(self, array: Int32s | Float32s) -> torch.Tensor:
         # torch warns of memory that it could write to and must not: bytes straight from a store are read-only.
-        return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self._device)
+        return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self.device)
 
 
 def _matched(card: ModelCard, gene_to_feature: Int32s) -> torch.Tensor:
@@ -146,7 +175,8 @@ def _matched(card: ModelCard, gene_to_feature: Int32s) -> torch.Tensor:
     return matched_f
 
 
-def _check(block: CellBlock) -> None:
+def check(block: CellBlock) -> None:
+    """Assert that the arrays of a block agree with one another."""
     n_cells = len(block.rows)
     assert block.indptr.dtype == block.feature.dtype == block.n_genes_n.dtype == np.int32
     assert block.value.dtype == np.float32

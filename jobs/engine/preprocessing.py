@@ -53,7 +53,9 @@ class Preprocessing:
         match self.state:
             case MatrixState.COUNTS:
                 assert total_n is not None
-                scale_z = (total_n / self.target_sum).repeat_interleave(indptr.diff())
+                # Without its size, a GPU would be waited for to learn how long the repeated totals are.
+                lengths_n = indptr.diff()
+                scale_z = (total_n / self.target_sum).repeat_interleave(lengths_n, output_size=len(value_z))
                 return torch.div(value_z, scale_z, out=scale_z).log1p_()
             case MatrixState.NORMALISED:
                 return torch.log1p(value_z)

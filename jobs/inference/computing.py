@@ -11,6 +11,7 @@ import numpy as np
 
 from jobs.engine.annotator import Annotator
 from jobs.engine.device import choose_device, describe_device, one_thread
+from jobs.engine.streaming import scored
 from jobs.inference.data_manager import InferenceData, Job
 from jobs.inference.merging import ordered
 from jobs.inference.parts import AnnotatedBlock, iter_part
@@ -37,10 +38,11 @@ class Annotation(Computation):
     accelerator: Accelerator
 
     def annotate(self, record: Submission, rows: Rows, part_name: str, beat: Callable[[int], None]) -> Receipt:
-        """As the protocol says; memory is bounded by the reader's window and one block's scores."""
+        """As the protocol says; memory is bounded by the reader's window and one block's scores, or a GPU's batches."""
         began_s = time.monotonic()
         device = choose_device(self.accelerator)
-        event(log, "device found", accelerator=self.accelerator, facts=describe_device(device))
+        facts = describe_device(device)
+        event(log, "device found", accelerator=self.accelerator, facts=facts)
         job = self.data.open_job(record)
         inspect(job.source)  # The file is scanned again: this process parses it, whoever looked at it before.
         beat(0)
@@ -52,7 +54,7 @@ class Annotation(Computation):
             info = self.data.write_part(part_name, iter_part(blocks, job.layout))
         assert info.crc32c is not None
         seconds = round(time.monotonic() - began_s, 3)
-        return Receipt(info.ref, info.size_bytes, info.crc32c, rows, seconds, peak_rss_bytes())
+        return Receipt(info.ref, info.size_bytes, info.crc32c, rows, seconds, peak_rss_bytes(), facts)
 
     def merge(self, record: Submission, receipts: Sequence[Receipt], prefix: str, beat: Callable[[], None]) -> Result:
         """As the protocol says; streams, and never holds two parts."""
@@ -71,17 +73,24 @@ class Annotation(Computation):
 def _blocks(
     blocks: Iterator[ProjectedBlock], cells: CellIds, annotator: Annotator, rows: Rows, beat: Callable[[int], None]
 ) -> Iterator[AnnotatedBlock]:
-    for block in blocks:
-        scores = annotator.annotate(block)
+    done = 0
+
+    def read() -> Iterator[ProjectedBlock]:
+        for block in blocks:
+            beat(done)  # A GPU is given several batches before the first scores are handed out.
+            yield block
+
+    for scores in scored(read(), annotator):
         yield AnnotatedBlock(
-            rows=block.rows,
-            cell_ids=cells.ids(block.rows),
+            rows=scores.rows,
+            cell_ids=cells.ids(scores.rows),
             probability_nl=scores.probability_nl,
             decision_nl=scores.decision_nl,
             n_counts_n=scores.n_counts_n,
             n_genes_n=scores.n_genes_n,
         )
-        beat(block.rows.stop - rows.start)
+        done = scores.rows.stop - rows.start
+        beat(done)
 
 
 def gene_to_feature(job: Job) -> np.ndarray[tuple[int], np.dtype[np.int32]]:

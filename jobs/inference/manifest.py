@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -115,7 +115,12 @@ class Manifest(_Part):
     input: InputFacts
     model: ModelFacts
     options: Choices
-    software: dict[str, str] = Field(description="Versions of celldrop, Python and its libraries, and the device.")
+    software: dict[str, str] = Field(
+        description="Versions of celldrop, Python and the libraries that merged the parts."
+    )
+    devices: tuple[dict[str, str], ...] = Field(
+        default=(), description="What the parts were computed on, with torch's version; each once."
+    )
     verdict: Verdict
     plan: Plan
     parts: tuple[PartFacts, ...]
@@ -175,6 +180,12 @@ def part_facts(receipt: Receipt) -> PartFacts:
         first_row=receipt.rows.start,
         stop_row=receipt.rows.stop,
     )
+
+
+def devices_of(receipts: Iterable[Receipt]) -> tuple[dict[str, str], ...]:
+    """The devices that receipts tell of, each once, in the order of the parts."""
+    found = {tuple(sorted(receipt.device.items())): dict(receipt.device) for receipt in receipts if receipt.device}
+    return tuple(found.values())
 
 
 def file_facts(info: BlobInfo, prefix: str, what: str) -> FileFacts:

@@ -15,7 +15,6 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from jobs.engine.device import choose_device, describe_device
 from jobs.inference.annotated_h5ad import NewColumns, NotAnnotated, categories_of, write_annotated_h5ad
 from jobs.inference.annotations import Vocabulary
 from jobs.inference.annotations_files import (
@@ -33,6 +32,7 @@ from jobs.inference.manifest import (
     Labels,
     Manifest,
     MissingFile,
+    devices_of,
     file_facts,
     input_facts,
     manifest_bytes,
@@ -48,7 +48,6 @@ from jobs.inference.report.rendering import REPORT_TYPE, render
 from shared.domain.actual import Actual, actual_of
 from shared.domain.geometry import Rows
 from shared.domain.options import Scores
-from shared.domain.plan import Accelerator
 from shared.domain.submission import Receipt, Result
 from shared.h5ad.rows import read_embedding
 from shared.ports.blobs import BlobInfo
@@ -63,10 +62,9 @@ WHAT = {
 
 
 def software_used() -> dict[str, str]:
-    """Versions of what computed this, and the device that it finished on."""
-    device = describe_device(choose_device(Accelerator.CPU))
+    """Versions of what merged this; what computed it is in the receipts."""
     own = {"celldrop": version("celldrop"), "python": platform.python_version(), "numpy": np.__version__}
-    return {**own, "h5py": h5py.__version__, "pyarrow": pa.__version__, **device}
+    return {**own, "h5py": h5py.__version__, "pyarrow": pa.__version__}
 
 
 @dataclass(slots=True)
@@ -150,7 +148,7 @@ class Results:
             min_score=self.job.min_score,
             files=tuple(self.files),
             missing=tuple(self.missing),
-            software=self.software,
+            software={**self.software, **self._computed_with()},
             made_at=datetime.now(UTC),
             wants_map=self.job.options.map,
             plan=record.plan,
@@ -179,6 +177,7 @@ class Results:
                 min_score=self.job.min_score,
             ),
             software=self.software,
+            devices=devices_of(self.receipts),
             verdict=record.verdict,
             plan=record.plan,
             parts=tuple(part_facts(receipt) for receipt in self.receipts),
@@ -208,6 +207,14 @@ class Results:
         """What a lone file says of itself: nothing that differs between two runs of one request."""
         card = self.job.card
         return {"model": card.reference, "model_digest": card.digest, "version": version("celldrop")}
+
+    def _computed_with(self) -> dict[str, str]:
+        """What the report says of the devices, beside the software."""
+        devices = devices_of(self.receipts)
+        told = {"torch": "torch", "on": "name"}  # word and fact
+        return {
+            word: " and ".join({device[fact]: None for device in devices}) for word, fact in told.items() if devices
+        }
 
     def _put(self, name: str, chunks: Iterable[bytes], content_type: str) -> None:
         self.files.append(file_facts(self._put_unlisted(name, chunks, content_type), self.prefix, WHAT[name]))

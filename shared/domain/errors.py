@@ -247,7 +247,7 @@ class AttemptsExhaustedError(CelldropError):
 
 
 class DeviceUnavailableError(CelldropError):
-    """A GPU was promised by the plan and is not there."""
+    """A GPU was promised by the plan and is not there, or has no room for a single block of cells."""
 
     code = "GPU_UNAVAILABLE"
 

@@ -211,6 +211,7 @@ class Receipt:
         crc32c: Of the part's bytes, as Cloud Storage counts it.
         seconds: What computing it took, for the manifest.
         peak_rss_bytes: The largest resident memory of its task's process, for the manifest.
+        device: What it was computed on, in words, for the manifest; empty in old records.
     """
 
     part: ObjectRef
@@ -219,6 +220,7 @@ class Receipt:
     rows: Rows
     seconds: float = 0.0
     peak_rss_bytes: int = 0
+    device: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

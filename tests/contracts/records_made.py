@@ -68,4 +68,5 @@ def task(index: int = 0, epoch: int = 1, rows_done: int = 0) -> TaskRecord:
 def finished_task(index: int = 0, epoch: int = 1) -> TaskRecord:
     part = ObjectRef("work", f"s1/{epoch}/execution-1/{index}-0", 7)
     rows = Rows(index * 256, index * 256 + 256)
-    return replace(task(index, epoch, 256), receipt=Receipt(part, 1234, 0xFFFFFFFF, rows), failure=Failure("A", "b"))
+    receipt = Receipt(part, 1234, 0xFFFFFFFF, rows, device={"device": "cuda", "name": "NVIDIA L4"})
+    return replace(task(index, epoch, 256), receipt=receipt, failure=Failure("A", "b"))

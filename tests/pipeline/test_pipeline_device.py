@@ -1,7 +1,8 @@
-"""A model that needs a GPU, on a machine that has none."""
+"""What a submission is computed on: told where there is one, and refused where it needs a GPU that is not there."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,15 @@ def test_it_fails_with_a_code_and_is_not_computed_on_the_cpu(
     assert "no CUDA device" in ended.json["message"]
     (log,) = (tmp_path / "home/.celldrop/logs").rglob("*.log")
     assert "code=GPU_UNAVAILABLE" in log.read_text()
+
+
+def test_the_manifest_and_the_report_tell_what_computed(celldrop: Celldrop, data_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ended = celldrop("run", data_dir / "h5ad/pbmc3k_raw_labelled.h5ad", "--model", BUNDLE, "--out", out)
+    assert ended.status == 0
+    (report,) = out.rglob("report.html")
+    manifest = json.loads(report.with_name("manifest.json").read_text())
+    (device,) = manifest["devices"]
+    assert (device["device"], device["torch"]) == ("cpu", torch.__version__)
+    assert "torch" not in manifest["software"]
+    assert f"torch {torch.__version__}, on {device['name']}" in report.read_text()

@@ -1,0 +1,122 @@
+"""The memory of one batch in flight, on the host and on the device, which is used again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from jobs.engine.annotator import Annotator, BlockScores, CellBlock, Cells, Float32s, Int32s, check
+from jobs.engine.lanes import Lanes
+from shared.domain.geometry import Rows
+
+
+@dataclass(slots=True)
+class Memory:
+    """Room for one array; where it is too small it becomes the next power of two."""
+
+    make: Callable[[int], torch.Tensor]
+    held: torch.Tensor | None = None
+
+    def of(self, size: int) -> torch.Tensor:
+        """The first ``size`` values, with whatever is in them."""
+        if self.held is None or len(self.held) < size:
+            self.held = None  # Given back first: the old and the new never stand side by side.
+            self.held = self.make(1 << max(size - 1, 0).bit_length())
+        return self.held[:size]
+
+
+class Twin:
+    """An array of the host and its copy on the device."""
+
+    def __init__(self, lanes: Lanes, dtype: torch.dtype) -> None:
+        self._host = Memory(lambda size: lanes.host(size, dtype))
+        self._device = Memory(lambda size: torch.empty(size, dtype=dtype, device=lanes.device))
+        self._size = 0
+
+    def put(self, arrays: Sequence[Float32s] | Sequence[Int32s]) -> None:
+        """Put arrays one after the other into the host's memory."""
+        self._size = sum(map(len, arrays))
+        np.concatenate(arrays, out=self._host.of(self._size).numpy())
+
+    def send(self) -> torch.Tensor:
+        """Have the device copy it."""
+        return self._device.of(self._size).copy_(self._host.of(self._size), non_blocking=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """What is known of a block without computing."""
+
+    rows: Rows
+    n_counts_n: Float32s | None
+    n_genes_n: Int32s
+
+
+class BufferSet:
+    """A batch's buffers and its three steps (``Work``); not to be filled again before its scores were handed out."""
+
+    def __init__(self, annotator: Annotator, lanes: Lanes) -> None:
+        self._annotator = annotator
+        self._value, self._total = Twin(lanes, torch.float32), Twin(lanes, torch.float32)
+        self._feature, self._indptr = Twin(lanes, torch.int32), Twin(lanes, torch.int32)
+        self._scores = [Memory(lambda size: lanes.host(size, torch.float32)) for _ in range(2)]
+        self._blocks: list[_Block] = []
+        self._counted = False
+        self._cells: Cells | None = None
+        self._computed: tuple[torch.Tensor, ...] = ()
+
+    def fill(self, blocks: Sequence[CellBlock]) -> None:
+        """Take the cells of blocks, of which nothing large is needed afterwards."""
+        for block in blocks:
+            check(block)
+        self._blocks = [_Block(block.rows, self._annotator.totals(block), block.n_genes_n) for block in blocks]
+        self._value.put([block.value for block in blocks])
+        self._feature.put([block.feature for block in blocks])
+        self._indptr.put(_joined([block.indptr for block in blocks]))
+        totals = [block.n_counts_n for block in self._blocks if block.n_counts_n is not None]
+        self._counted = bool(totals)
+        if totals:
+            self._total.put(totals)
+
+    def copy_in(self) -> None:
+        """The cells to the device."""
+        totals_n = self._total.send() if self._counted else None
+        self._cells = Cells(self._value.send(), self._feature.send(), self._indptr.send(), totals_n)
+
+    def compute(self) -> None:
+        """Their scores, which stay on the device until ``scores`` was read to its end."""
+        assert self._cells is not None
+        self._computed = self._annotator.score(self._cells)
+
+    def copy_out(self) -> None:
+        """The scores to the host."""
+        for memory, scores_nl in zip(self._scores, self._computed, strict=True):
+            memory.of(scores_nl.numel()).view(scores_nl.shape).copy_(scores_nl, non_blocking=True)
+
+    def scores(self) -> Iterator[BlockScores]:
+        """The scores of each block, once all three steps are over; copies, which outlive the buffers."""
+        shape = self._computed[0].shape
+        decision_nl, probability_nl = (memory.of(shape.numel()).view(shape).numpy() for memory in self._scores)
+        first = 0
+        for block in self._blocks:
+            cut = slice(first, first + len(block.rows))
+            first = cut.stop
+            yield BlockScores(
+                rows=block.rows,
+                decision_nl=decision_nl[cut].copy(),
+                probability_nl=probability_nl[cut].copy(),
+                n_counts_n=block.n_counts_n,
+                n_genes_n=block.n_genes_n,
+            )
+        self._computed = ()
+
+
+def _joined(pointers: Sequence[Int32s]) -> list[Int32s]:
+    """Pointers of blocks as those of one block: each begins where the one before ends."""
+    starts = np.cumsum([0, *(int(indptr[-1]) for indptr in pointers)])
+    assert starts[-1] <= np.iinfo(np.int32).max
+    moved = (indptr[1:] + np.int32(start) for indptr, start in zip(pointers, starts[:-1], strict=True))
+    return [np.zeros(1, np.int32), *moved]

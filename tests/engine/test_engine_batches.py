@@ -1,0 +1,102 @@
+"""What a batch weighs, against the memory that is really asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from jobs.engine.annotator import Annotator
+from jobs.engine.batches import N_SETS, PINNED_BYTES, batch_limit, device_bytes, weight
+from jobs.engine.buffers import BufferSet
+from shared.domain.verdict import MatrixState
+from shared.h5ad.projection import ProjectedBlock
+from tests.engine.blocks import block_of
+from tests.engine.cards import make_card, make_tensors
+from tests.engine.lanes import CPU, PlainLanes
+
+N_FEATURES = 200
+SHAPES = pytest.mark.parametrize(("n_labels", "mean"), [(2, 5.0), (2, 0.01), (98, 5.0), (98, 0.01), (98, 0.0)], ids=str)
+"""Few and many labels, full and empty cells."""
+
+
+def block(mean: float) -> ProjectedBlock:
+    values = np.random.default_rng(1).poisson(mean, (256, N_FEATURES))
+    return block_of(values).on(np.arange(N_FEATURES, dtype=np.int32))
+
+
+def annotator(n_labels: int, scale: float = 0.001) -> Annotator:
+    card, tensors = make_card(n_labels, N_FEATURES), make_tensors(n_labels, N_FEATURES, scale=scale)
+    return Annotator(card, tensors, np.arange(N_FEATURES, dtype=np.int32), MatrixState.COUNTS, CPU)
+
+
+@dataclass
+class Counted(PlainLanes):
+    """Counts the host's memory that is asked for."""
+
+    taken_bytes: int = 0
+
+    def host(self, size: int, dtype: torch.dtype) -> torch.Tensor:
+        self.taken_bytes += size * dtype.itemsize
+        return super().host(size, dtype)
+
+
+class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    """Adds up the memory of all that torch makes, as if nothing were ever freed."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # likewise
+        self.seen: dict[int, torch.UntypedStorage] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, tuple) else (made,):
+            storage = tensor.untyped_storage()
+            self.seen[storage.data_ptr()] = storage  # kept, so that no address comes twice
+        return made
+
+    @property
+    def made_bytes(self) -> int:
+        return sum(storage.nbytes() for storage in self.seen.values())
+
+
+@SHAPES
+def test_a_unit_is_eight_bytes_of_pinned_memory_doubled_at_most(n_labels: int, mean: float) -> None:
+    lanes, cells = Counted(), block(mean)
+    buffers = BufferSet(annotator(n_labels), lanes)
+    buffers.fill([cells])
+    lanes.queue(buffers)
+    assert lanes.taken_bytes <= 2 * 8 * weight(cells, n_labels)
+
+
+@SHAPES
+@pytest.mark.parametrize("scale", [0.001, 20.0], ids=["float32", "float64"])
+def test_computing_takes_no_more_than_is_reckoned(n_labels: int, mean: float, scale: float) -> None:
+    # On a CPU; what a GPU takes is measured in test_engine_gpu.
+    cells, on = block(mean), annotator(n_labels, scale)
+    buffers = BufferSet(on, PlainLanes())
+    buffers.fill([cells])
+    buffers.copy_in()
+    with Allocations() as allocations:
+        buffers.compute()
+    inputs = 2 * N_SETS * 8 * (len(cells.value) + len(cells.indptr))
+    scores_of_others = (N_SETS - 1) * 8 * n_labels * len(cells.rows)
+    reckoned = device_bytes(on.arithmetic) * weight(cells, n_labels)
+    assert reckoned / 4 < allocations.made_bytes + inputs + scores_of_others <= reckoned
+
+
+def test_half_of_the_free_memory_is_used() -> None:
+    assert batch_limit(10_000_000, torch.float32) == 5_000_000 // device_bytes(torch.float32)
+    assert batch_limit(10_000_000, torch.float64) < batch_limit(10_000_000, torch.float32)
+
+
+def test_no_more_is_pinned_than_is_good() -> None:
+    assert batch_limit(10**12, torch.float64) * 8 == PINNED_BYTES
+
+
+def test_without_memory_a_batch_is_one_block() -> None:
+    assert batch_limit(0, torch.float32) == 1
