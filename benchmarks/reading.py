@@ -29,7 +29,7 @@ from safetensors.torch import load_file
 
 from benchmarks.annotation import model_for
 from benchmarks.processes import machine
-from jobs.engine.annotator import Annotator
+from jobs.engine.annotator import Annotator, CellBlock
 from jobs.engine.device import one_thread
 from shared.adapters.local.blobs import DirectoryBlobStore
 from shared.bundle import CARD_NAME, WEIGHTS_NAME, parse_card
@@ -73,10 +73,10 @@ class Loop:
         self.store.requests, self.store.latency_s = 0, latency_s
         self.store.log.clear()
         rows = task_rows(self.choice.n_cells, tasks, index)
+        then = self.annotator.annotate if score else _none
         with one_thread(), open_matrix(self.source, self.choice) as matrix:
-            for block in matrix.projected(rows, self.features):
-                if score:
-                    self.annotator.annotate(block)
+            for _ in matrix.projected(rows, self.features, then):
+                pass
 
 
 def main(folder: Path) -> None:
@@ -101,6 +101,10 @@ def main(folder: Path) -> None:
         seconds, cpu_s = (statistics.median(getattr(turn[name], of) for turn in turns) for of in ("seconds", "cpu_s"))
         one = turns[0][name]
         print(f"{name:<27}{one.requests:>9}{one.megabytes:>8.1f}{seconds:>10.2f}{cpu_s:>8.2f}{seconds / still:>8.2f}")
+
+
+def _none(_block: CellBlock) -> None:
+    """Nothing is made of it."""
 
 
 def _taken(loop: Loop, case: Callable[[], None]) -> Taken:

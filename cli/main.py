@@ -21,6 +21,7 @@ from cli.options import (
     settings_for,
 )
 from cli.shards import shards
+from jobs.inference.memory import share_heap
 
 app = typer.Typer(
     help="Drop an AnnData file, get its cells annotated.",
@@ -162,6 +163,7 @@ def demo(*, out: HomeOption = None, as_json: JsonFlag = False) -> None:
 
 def main() -> None:
     """The `celldrop` command: statuses 0 done, 1 internal fault, 2 usage, 3 input refused, 130 interrupted."""
+    share_heap()
     atexit.register(gc.freeze)  # Taking a process apart that loaded torch costs half a second; this leaves it be.
     app()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
 
 import torch
 
@@ -17,23 +18,33 @@ from shared.telemetry import event
 
 log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
 
-def scored(blocks: Iterable[CellBlock], annotator: Annotator) -> Iterator[BlockScores]:
+
+class Reading(Protocol):
+    """Blocks as they are read, each handed to a function, by one of the reader's threads where it has several."""
+
+    def __call__(self, then: Callable[[CellBlock], Result], /) -> Iterator[Result]:
+        """What the function makes of each, in order."""
+        ...
+
+
+def scored(read: Reading, annotator: Annotator) -> Iterator[BlockScores]:
     """The scores of each block, in order and each once; lazy.
 
-    On a CPU block by block, on the calling thread. On a GPU in batches, see ``Stream``; the scores of a cell do not
-    depend on the batch that it is in.
+    On a CPU block by block, by the thread that read it. On a GPU in batches, see ``Stream``; the scores of a cell do
+    not depend on the batch that it is in.
 
     Raises:
         DeviceUnavailableError: The GPU has no room for a single block.
     """
     if annotator.device.type != "cuda":
-        return map(annotator.annotate, blocks)
+        return read(annotator.annotate)
     lanes = CudaLanes(annotator.device)
     free_bytes = lanes.free_bytes()
     limit = batch_limit(free_bytes, annotator.arithmetic)
     event(log, "batch found", limit=limit, free_bytes=free_bytes)
-    return Stream(annotator, lanes, limit).scores(blocks)
+    return Stream(annotator, lanes, limit).scores(read(lambda block: block))
 
 
 class Stream:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
-from jobs.engine.annotator import Annotator
+from jobs.engine.annotator import Annotator, CellBlock
 from jobs.engine.device import choose_device, describe_device, one_thread
 from jobs.engine.streaming import scored
 from jobs.inference.data_manager import InferenceData, Job
+from jobs.inference.memory import give_back, peak_rss_bytes
 from jobs.inference.merging import ordered
 from jobs.inference.parts import AnnotatedBlock, iter_part
-from jobs.inference.peak import peak_rss_bytes
 from jobs.inference.protocol import Computation
 from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
@@ -24,10 +25,12 @@ from shared.domain.submission import Receipt, Result, Submission
 from shared.domain.verdict import MatrixChoice
 from shared.h5ad.genes import features_of, map_genes
 from shared.h5ad.inspection import inspect
-from shared.h5ad.rows import CellIds, ProjectedBlock, open_cell_ids, open_matrix, read_genes
+from shared.h5ad.rows import CellIds, MatrixReader, open_cell_ids, open_matrix, read_genes
 from shared.telemetry import event
 
 log = logging.getLogger(__name__)
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,10 @@ class Annotation(Computation):
         beat(0)
         features = gene_to_feature(job)
         annotator = Annotator(job.card, job.weights, features, matrix_of(job).state, device)
-        source = job.source
+        source, job = job.source, replace(job, weights={})  # The annotator has them in its own form.
+        give_back()
         with one_thread(), open_matrix(source, matrix_of(job)) as matrix, open_cell_ids(source) as cells:
-            blocks = _blocks(matrix.projected(rows, features), cells, annotator, rows, beat)
+            blocks = _blocks(_Reading(matrix, rows, features, beat), cells, annotator)
             info = self.data.write_part(part_name, iter_part(blocks, job.layout))
         assert info.crc32c is not None
         seconds = round(time.monotonic() - began_s, 3)
@@ -70,17 +74,29 @@ class Annotation(Computation):
         self.data.discard(prefix)
 
 
-def _blocks(
-    blocks: Iterator[ProjectedBlock], cells: CellIds, annotator: Annotator, rows: Rows, beat: Callable[[int], None]
-) -> Iterator[AnnotatedBlock]:
-    done = 0
+@dataclass(slots=True)
+class _Reading:
+    """A task's blocks, with a sign of life for each: a GPU is given several before the first scores come out."""
 
-    def read() -> Iterator[ProjectedBlock]:
-        for block in blocks:
-            beat(done)  # A GPU is given several batches before the first scores are handed out.
-            yield block
+    matrix: MatrixReader
+    rows: Rows
+    features: np.ndarray[tuple[int], np.dtype[np.int32]]
+    beat: Callable[[int], None]
+    done: int = 0
 
-    for scores in scored(read(), annotator):
+    def __call__(self, then: Callable[[CellBlock], Made], /) -> Iterator[Made]:
+        for result in self.matrix.projected(self.rows, self.features, then):
+            self.beat(self.done)
+            yield result
+
+    def scored(self, rows: Rows) -> None:
+        """These are done."""
+        self.done = rows.stop - self.rows.start
+        self.beat(self.done)
+
+
+def _blocks(reading: _Reading, cells: CellIds, annotator: Annotator) -> Iterator[AnnotatedBlock]:
+    for scores in scored(reading, annotator):
         yield AnnotatedBlock(
             rows=scores.rows,
             cell_ids=cells.ids(scores.rows),
@@ -89,8 +105,7 @@ def _blocks(
             n_counts_n=scores.n_counts_n,
             n_genes_n=scores.n_genes_n,
         )
-        done = scores.rows.stop - rows.start
-        beat(done)
+        reading.scored(scores.rows)
 
 
 def gene_to_feature(job: Job) -> np.ndarray[tuple[int], np.dtype[np.int32]]:

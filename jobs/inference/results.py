@@ -40,9 +40,9 @@ from jobs.inference.manifest import (
     part_facts,
     summary_of,
 )
+from jobs.inference.memory import peak_rss_bytes
 from jobs.inference.merging import Merge
 from jobs.inference.merging_survey import Findings, Survey
-from jobs.inference.peak import peak_rss_bytes
 from jobs.inference.report.gathering import Context, gather
 from jobs.inference.report.rendering import REPORT_TYPE, render
 from shared.domain.actual import Actual, actual_of

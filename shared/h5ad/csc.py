@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -28,6 +29,8 @@ from shared.h5ad.decoding import decoding
 from shared.h5ad.projecting import project
 from shared.h5ad.projection import ProjectedBlock
 from shared.h5ad.source import RangeSource
+
+Result = TypeVar("Result")
 
 BAND_VALUES = 24 * 2**20
 """Values of one band: 8 bytes each, 192 MiB. Each band reads the whole matrix once, so that fewer are faster."""
@@ -88,13 +91,15 @@ class CscReader:
             mine = counts[band.start - rows.start : band.stop - rows.start]
             yield from self._transposed(band, mine, pointers, whole)
 
-    def projected(self, rows: Rows, feature_of_gene: Columns) -> Iterator[ProjectedBlock]:
-        """The same blocks as a model sees them.
+    def projected(
+        self, rows: Rows, feature_of_gene: Columns, then: Callable[[ProjectedBlock], Result]
+    ) -> Iterator[Result]:
+        """As in ``MatrixReader``; one block after the other.
 
         Raises:
             As ``blocks``.
         """
-        return (project(block, feature_of_gene) for block in self.blocks(rows))
+        return (then(project(block, feature_of_gene)) for block in self.blocks(rows))
 
     def _pointers(self) -> Pointers:
         with decoding(self.where):

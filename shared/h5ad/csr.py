@@ -21,10 +21,11 @@ from shared.h5ad.projection import Bench, ProjectedBlock, Room, features_of_colu
 from shared.h5ad.source import RangeSource
 
 Found = TypeVar("Found")
+Result = TypeVar("Result")
 
-BATCH_BYTES = 8 * 2**20
+BATCH_BYTES = 12 * 2**20
 """Raw bytes of one batch. Their stored bytes are a quarter of it, what a model keeps of them mostly less."""
-FETCHED_AHEAD = 8
+FETCHED_AHEAD = 5
 """Batches on their way from the store: a request to a bucket takes as long as inflating one."""
 MOST_WORKERS = 8
 _WINDOW = 64 * BLOCK_ROWS
@@ -87,8 +88,10 @@ class CsrReader:
         for blocks in self._through(self._decoded, rows):
             yield from blocks
 
-    def projected(self, rows: Rows, feature_of_gene: Columns) -> Iterator[ProjectedBlock]:
-        """The same blocks as a model sees them, without making the others.
+    def projected(
+        self, rows: Rows, feature_of_gene: Columns, then: Callable[[ProjectedBlock], Result]
+    ) -> Iterator[Result]:
+        """As in ``MatrixReader``; other genes' values are never kept.
 
         Raises:
             As ``blocks``.
@@ -96,15 +99,15 @@ class CsrReader:
         features = features_of_columns(feature_of_gene, self.genes)
         mine = threading.local()
 
-        def found(fetched: _Fetched) -> list[ProjectedBlock]:
+        def found(fetched: _Fetched) -> list[Result]:
             bench = mine.__dict__.setdefault("bench", Bench())
             room = Room.of(fetched.batch.pointers, features, bench, only_genes=self.genes.position is None)
             if _filled(room, fetched):
-                return room.blocks(fetched.batch.rows)
-            return [project(block, feature_of_gene) for block in self._decoded(fetched)]
+                return [then(block) for block in room.blocks(fetched.batch.rows)]
+            return [then(project(block, feature_of_gene)) for block in self._decoded(fetched)]
 
-        for blocks in self._through(found, rows):
-            yield from blocks
+        for results in self._through(found, rows):
+            yield from results
 
     def _through(self, decode: Callable[[_Fetched], Found], rows: Rows) -> Iterator[Found]:
         """Batches fetched ahead, and decoded ahead by as many threads as there are cores."""

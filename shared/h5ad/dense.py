@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -14,6 +15,8 @@ from shared.h5ad.blocks import Columns, Genes, RowBlock, as_float32, finished
 from shared.h5ad.decoding import decoding
 from shared.h5ad.projecting import project
 from shared.h5ad.projection import ProjectedBlock
+
+Result = TypeVar("Result")
 
 SLAB_BYTES = 16 * 2**20
 CACHE_BYTES = 96 * 2**20
@@ -43,13 +46,15 @@ class DenseReader:
         """
         return in_order(self._load, rows.blocks(), workers=1)
 
-    def projected(self, rows: Rows, feature_of_gene: Columns) -> Iterator[ProjectedBlock]:
-        """The same blocks as a model sees them.
+    def projected(
+        self, rows: Rows, feature_of_gene: Columns, then: Callable[[ProjectedBlock], Result]
+    ) -> Iterator[Result]:
+        """As in ``MatrixReader``; one block after the other.
 
         Raises:
             As ``blocks``.
         """
-        return (project(block, feature_of_gene) for block in self.blocks(rows))
+        return (then(project(block, feature_of_gene)) for block in self.blocks(rows))
 
     def _load(self, rows: Rows) -> RowBlock:
         height = max(1, SLAB_BYTES // max(1, self.genes.n_columns * self.matrix.dtype.itemsize))

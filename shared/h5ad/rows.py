@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from shared.domain.errors import InternalError, TruncatedFileError
 from shared.domain.geometry import Rows
@@ -38,6 +38,9 @@ __all__ = [
 ]
 
 
+Result = TypeVar("Result")
+
+
 class MatrixReader(Protocol):
     """A matrix whose rows come in blocks; one iteration at a time."""
 
@@ -64,11 +67,15 @@ class MatrixReader(Protocol):
         """
         ...
 
-    def projected(self, rows: Rows, feature_of_gene: Columns) -> Iterator[ProjectedBlock]:
-        """The same blocks as a model sees them, which may be had much faster.
+    def projected(
+        self, rows: Rows, feature_of_gene: Columns, then: Callable[[ProjectedBlock], Result]
+    ) -> Iterator[Result]:
+        """What becomes of the same blocks as a model sees them, in order; they may be had much faster.
 
         Args:
             feature_of_gene: For each gene the position of its feature in the model, or -1; int32.
+            then: What is done with each block, where the reader has threads in one of those: what a thread has just
+                made lies in its core's cache, and the rest of it need not be kept.
 
         Raises:
             As ``blocks``.

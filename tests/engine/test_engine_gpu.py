@@ -51,7 +51,7 @@ def streamed(blocks: Iterable[CellBlock], on: Annotator, limit: int) -> Iterator
 @SCALES
 def test_a_gpu_says_of_batches_what_the_cpu_says_of_blocks(blocks: list[ProjectedBlock], scale: float) -> None:
     alone = map(annotator("cpu", scale).annotate, blocks)
-    for one, other in zip(alone, scored(blocks, annotator("cuda", scale)), strict=True):
+    for one, other in zip(alone, scored(lambda then: map(then, blocks), annotator("cuda", scale)), strict=True):
         assert one.rows == other.rows
         assert one.decision_nl.argmax(axis=1).tolist() == other.decision_nl.argmax(axis=1).tolist()
         np.testing.assert_allclose(one.probability_nl, other.probability_nl, rtol=0, atol=1e-5)

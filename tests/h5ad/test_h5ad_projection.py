@@ -62,7 +62,7 @@ def some_features(n_genes: int, seed: int = 1) -> Map:
 
 def read(source: BytesSource, choice: MatrixChoice, features: Map, rows: Rows | None = None) -> list[ProjectedBlock]:
     with open_matrix(source, choice) as reader:
-        return list(reader.projected(Rows(0, choice.n_cells) if rows is None else rows, features))
+        return list(reader.projected(Rows(0, choice.n_cells) if rows is None else rows, features, lambda block: block))
 
 
 def check(blocks: list[ProjectedBlock], matrix: sp.csr_matrix, features: Map) -> None:
@@ -164,7 +164,7 @@ def test_totals_are_of_genes_alone_where_other_things_were_measured(way: str) ->
     source = BytesSource(write_file(matrix))
     with open_matrix(source, only_matrix(source)) as reader:
         assert isinstance(reader, csr.CsrReader)
-        (block,) = replace(reader, genes=genes).projected(Rows(0, 2), features)
+        (block,) = replace(reader, genes=genes).projected(Rows(0, 2), features, lambda block: block)
     assert block.total_n.tolist() == [8, 3]
     assert block.n_genes_n.tolist() == [3, 1]
     assert block.feature.tolist() == [1, 0]
