@@ -6,7 +6,6 @@ dispatch's plan and the task's own computation; only the protocol around them is
 
 from __future__ import annotations
 
-import gc
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from cli.catalogue import bundle_folder
 from cli.console import Exit, Output
 from cli.embedded import drop_of_file
 from functions.ingest.data_manager import Validator
+from jobs.inference.memory import loading
 from shared.bundle import CARD_NAME, ModelCard, parse_card
 from shared.domain.admission import Request
 from shared.domain.errors import (
@@ -41,7 +41,6 @@ from shared.settings import Settings
 from shared.wiring import FILES_BUCKET, RESULTS, WORK, build_desk
 
 if TYPE_CHECKING:
-    prepare()  # The inspecting process starts while torch loads here.
     from jobs.inference.computing import Annotation
 
 SCHEMA_VERSION = 1
@@ -132,10 +131,10 @@ def gather_shards(given: Given, parts: Sequence[Path], folder: Path, output: Out
 
 def _annotation(blobs: BlobStore, accelerator: Accelerator) -> Annotation:
     prepare()  # The inspecting process starts while torch loads here.
-    from jobs.inference.computing import Annotation
-    from jobs.inference.data_manager import InferenceData
+    with loading():
+        from jobs.inference.computing import Annotation
+        from jobs.inference.data_manager import InferenceData
 
-    gc.freeze()  # As in jobs/inference/dependencies.py.
     return Annotation(InferenceData(blobs, WORK, RESULTS), accelerator)
 
 

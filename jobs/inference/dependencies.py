@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import secrets
 import time
 
 from jobs.inference.finalizing import Finalizer
+from jobs.inference.memory import loading
 from jobs.inference.protocol import Computation
 from jobs.inference.schemas import TaskEnvironment
 from jobs.inference.services import Task
@@ -19,10 +19,10 @@ from shared.wiring import Ports
 def build_task(settings: Settings, ports: Ports, environment: TaskEnvironment) -> Task:
     """The service over given ports, with the real computation."""
     prepare()  # The inspecting process starts while torch loads here.
-    from jobs.inference.computing import Annotation  # noqa: PLC0415  # torch loads only where it computes
-    from jobs.inference.data_manager import InferenceData  # noqa: PLC0415  # likewise
+    with loading():
+        from jobs.inference.computing import Annotation  # noqa: PLC0415  # torch loads only where it computes
+        from jobs.inference.data_manager import InferenceData  # noqa: PLC0415  # likewise
 
-    gc.freeze()  # What was loaded stays: looking through it for garbage, again and again, took a thirtieth of a task.
     data = InferenceData(ports.blobs, settings.work_bucket, settings.results_bucket)
     computation = Annotation(data, environment.accelerator)
     return build_protocol(settings, ports, computation)
