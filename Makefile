@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help setup run test test-fast test-exhaustive test-system cloud-demo simulate simulate-day images test-images locks check format oracle
+.PHONY: help setup run test test-fast test-exhaustive test-system cloud-demo simulate simulate-day bench images test-images locks check format oracle
 .PHONY: docs clean
 
 help: ## what can be made
@@ -39,6 +39,10 @@ simulate: setup ## one simulated history, printed (SEED=4), or many, counted (HI
 
 simulate-day: setup ## a simulated day of submissions: waits, cost, what was short (DAY="--seed 7 --vcpus 80 --gpus 3 …")
 	@$(BIN)/python -m tests.simulation.day $(DAY)
+
+bench: setup oracle ## against CellTypist, scanpy and h5py, whole processes in turns: half an hour, quiet machine (BENCH="--turns 1")
+	@$(BIN)/python -m benchmarks.annotation $(BENCH)
+	@$(BIN)/python -m benchmarks.reading celldrop-out/bench
 
 images: ## the container images, tagged with the commit (TYPES=standard|cuda|both TAG=… REPOSITORY=… to push)
 	@docker/build $(or $(TYPES),standard) $(or $(TAG),$(shell git rev-parse --short HEAD)) $(REPOSITORY)

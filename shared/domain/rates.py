@@ -33,22 +33,23 @@ class Rates:
     # Not measured: no Cloud Run was at hand. Its documentation names 5 s for an instance with a GPU; taken twice.
     platform_start_s: float = 10.0
     # 2026-11-28, 2 cores, `celldrop run` of files of 10,000 and 100,000 cells, 22M and 224M stored values, model
-    # pbmc-sorted. Tasks took 1.43 s and 4.46 s by their receipts: 67M stored values a second, and 1.1 s for none. From
-    # claim to the results were 1.5 s more than receipts and merge.
-    import_s: float = 2.6
-    nonzeros_per_vcpu_s: float = 33e6
+    # pbmc-sorted, each twice. Tasks took 0.43 s and 2.12 s by their receipts: 120M stored values a second, and 0.24 s
+    # for none. From claim to the results were 1.4 s more than receipts and merge.
+    import_s: float = 1.6
+    nonzeros_per_vcpu_s: float = 60e6
     # Not measured: a guess at what torch with CUDA takes to load beside torch without.
     gpu_start_s: float = 5.0
     # Not measured: read once from Cloud Storage, one request after another.
     load_bytes_per_s: float = 100e6
-    # Not measured by itself. ``flops_per_cell`` counts a dense product, and the linear engine skips the zeros: 70e9 a
-    # second is a dense fp32 product of torch on one core (2026-11-28); taken to be half of that.
-    flops_per_vcpu_s: float = 35e9
+    # The same day, benchmarks/reading.py: scoring 100,000 cells by 98 labels x 6,639 genes took 0.7 core-seconds, for
+    # which the card reckons 130e9. It counts a dense product, and the linear engine skips the zeros: a denser matrix
+    # takes longer.
+    flops_per_vcpu_s: float = 180e9
     # Not measured: a tenth of the L4's 30e12 fp32 operations a second, as its maker states them.
     flops_per_gpu_s: float = 3e12
-    # The same runs: merging took 4.3 s and 7.6 s, so 37 microseconds a cell, and 3.9 s for none.
-    merge_start_s: float = 3.9
-    merge_cells_per_s: float = 27_000.0
+    # The same runs: merging took 4.2 s and 7.7 s, so 39 microseconds a cell, and 3.8 s for none.
+    merge_start_s: float = 3.8
+    merge_cells_per_s: float = 25_500.0
     # As the task is built (jobs.inference.services); each reads two documents and writes one.
     beat_s: float = 1.5
     # As shared.h5ad.arrays coalesces them.
