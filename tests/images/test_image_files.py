@@ -101,10 +101,11 @@ def _fits(path: str, pattern: str) -> bool:
 def test_only_code_goes_into_a_build() -> None:
     sent = set(sent_to_a_build())
     assert {name.partition("/")[0] for name in sent} == {
-        *("pyproject.toml", "README.md", "docker", "cli", "functions", "jobs", "shared"),
+        *("pyproject.toml", "README.md", "docker", "cli", "functions", "jobs", "shared", "tools"),
     }
+    assert [name for name in sent if name.startswith("tools/")] == ["tools/build-native"]
     assert {"docker/functions.lock", "shared/h5ad/filters.py", "functions/status/assets/page.css"} <= sent
-    assert [name for name in sent if name.endswith((".env", ".h5ad", ".pyc"))] == []
+    assert [name for name in sent if name.endswith((".env", ".h5ad", ".pyc", ".so"))] == []
 
 
 def test_the_filters_that_are_kept_are_those_that_a_file_may_use() -> None:
