@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 from typing import Annotated, Optional
 
 import typer
@@ -21,7 +19,7 @@ from cli.options import (
     settings_for,
 )
 from cli.shards import shards
-from jobs.inference.memory import share_heap
+from jobs.inference.memory import begin_process
 
 app = typer.Typer(
     help="Drop an AnnData file, get its cells annotated.",
@@ -163,8 +161,7 @@ def demo(*, out: HomeOption = None, as_json: JsonFlag = False) -> None:
 
 def main() -> None:
     """The `celldrop` command: statuses 0 done, 1 internal fault, 2 usage, 3 input refused, 130 interrupted."""
-    share_heap()
-    atexit.register(gc.freeze)  # Taking a process apart that loaded torch costs half a second; this leaves it be.
+    begin_process()
     app()
 
 

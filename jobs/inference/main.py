@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import logging
 import os
 import sys
 from typing import Any
 
-from jobs.inference.memory import share_heap
+from jobs.inference.memory import begin_process
 from shared.domain.errors import CelldropError
 from shared.telemetry import event
 
@@ -18,8 +16,7 @@ log = logging.getLogger(__name__)
 
 def main() -> int:
     """Run the task that the environment names."""
-    share_heap()
-    atexit.register(gc.freeze)  # Taking a process apart that loaded torch costs half a second; this leaves it be.
+    begin_process()
     os.environ["HDF5_PLUGIN_PRELOAD"] = "::"  # HDF5 loads no filter plugins but those registered by us.
     from jobs.inference.dependencies import build_task  # noqa: PLC0415  # torch loads after the parent's watch began
     from jobs.inference.schemas import task_environment  # noqa: PLC0415

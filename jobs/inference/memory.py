@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import resource
@@ -19,22 +20,21 @@ def peak_rss_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB, macOS in bytes.
 
 
-def share_heap() -> None:
-    """Have all threads to come share one heap; for the first line of a program, and glibc alone knows how.
+def begin_process() -> None:
+    """Settle how a program that loads torch uses memory; for the first line of its entry point.
 
-    What one thread fetches another frees: with a heap for each, as is usual, the same work held 20 MB more after some
-    seconds, at no gain in time (2026-11).
+    - Threads to come share one heap, which glibc alone knows how to do: what one thread fetches another frees, and with
+      a heap for each, as is usual, the same work held 20 MB more after some seconds, at no gain in time (2026-11).
+    - Its end is not spent on looking for garbage: taking a process apart that loaded torch costs half a second.
     """
+    atexit.register(gc.freeze)
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Load libraries that stay: without looking for garbage among them, then or ever after.
-
-    That took a thirtieth of a task, and half a second when its process ended.
-    """
+    """Load libraries that stay, without looking for garbage among them then or later: a thirtieth of a task."""
     gc.disable()
     try:
         yield
