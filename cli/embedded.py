@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from functions.dispatch.dependencies import build_dispatch
@@ -15,6 +16,7 @@ from functions.ingest.schemas import Drop
 from functions.ingest.services import Ingest
 from functions.reconcile.dependencies import build_reconcile
 from functions.reconcile.services import Reconcile
+from shared.domain import machine, owed
 from shared.domain.admission import Request
 from shared.domain.errors import (
     BlobNotFoundError,
@@ -22,12 +24,13 @@ from shared.domain.errors import (
     ResultFileNotFoundError,
     SubmissionNotFoundError,
 )
-from shared.domain.submission import Submission, Topic
+from shared.domain.submission import EntryKind, State, Submission, Topic
 from shared.messages import parse_job
 from shared.ports.blobs import BlobStore
 from shared.ports.events import Message
 from shared.ports.status import Stored
 from shared.settings import Settings
+from shared.updates import update
 from shared.wiring import FILES_BUCKET, LocalLayout, LocalPorts, build_local
 
 RECONCILE_EVERY_S = 1.0
@@ -66,6 +69,18 @@ class Embedded:
     def submit(self, drop: Drop) -> Stored[Submission]:
         """Take a drop in, through the same door as an event."""
         return self.ingest.accept(drop)
+
+    def take_over(self, submission_id: str) -> None:
+        """Go on with what another process of this home began: its messages died in its memory, if it died.
+
+        Idempotent: where it lives after all, the second message is stale to dispatch.
+        """
+
+        def change(record: Submission, now: datetime) -> Submission:
+            lost = record.state is State.QUEUED and not owed.owes(record, EntryKind.JOB)
+            return machine.remind(record, now=now) if lost else record
+
+        update(self.local.ports.store, submission_id, change)
 
     def step(self, only: str | None = None) -> list[str]:
         """Deliver what is queued, and every second mend what was lost; returns what could not be mended this time.

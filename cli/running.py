@@ -53,6 +53,8 @@ def _submit(embedded: Embedded, file: Path, asked: Mapping[str, str], *, rerun: 
     drop = drop_of_file(embedded.blobs, file, asked)
     before = embedded.find(drop)
     again = rerun or (before is not None and before.state.final and before.state is not State.SUCCEEDED)
+    if before is not None and not again:
+        embedded.take_over(before.id)
     return embedded.submit(replace(drop, rerun_token=secrets.token_hex(4)) if again else drop)
 
 

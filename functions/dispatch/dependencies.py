@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from functools import cache
 
 from functions.dispatch.services import Dispatch
@@ -20,7 +19,7 @@ def build_dispatch(settings: Settings, ports: Ports) -> Dispatch:
         jobs=ports.jobs,
         limits=settings.limits,
         fleet=settings.fleet,
-        new_token=lambda: secrets.token_hex(6),
+        new_token=ports.jobs.claimant,
         task_timeout_s=settings.task_timeout_s,
     )
 

@@ -40,7 +40,11 @@ class Dispatched(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """The service: claims before it starts anything, so that a second delivery starts nothing."""
+    """The service: claims before it starts anything, so that a second delivery starts nothing.
+
+    Args:
+        new_token: Names who claims; reconcile asks the job runner whether that one is gone.
+    """
 
     store: StatusStore
     outbox: Outbox

@@ -11,7 +11,7 @@ from typing import assert_never
 from shared.domain import machine, owed
 from shared.domain.errors import CelldropError, IllegalTransitionError, StaleWorkerError, UnavailableError
 from shared.domain.machine import Limits
-from shared.domain.submission import FINAL_STATES, EntryKind, Failure, State, Submission, TaskRecord
+from shared.domain.submission import FINAL_STATES, EntryKind, Failure, Lease, State, Submission, TaskRecord
 from shared.outbox import Outbox
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRunner
 from shared.ports.status import StatusStore, Stored, TransactedChange
@@ -115,7 +115,7 @@ class Reconcile:
 
     def _lost_dispatch(self, record: Submission, now: datetime) -> machine.Change | None:
         report = self._report(record)
-        expired = record.lease is None or now >= record.lease.expires_at
+        expired = record.lease is None or now >= record.lease.expires_at or self._is_orphan(record, record.lease)
         if report.no_room:
             return lambda newest, at: machine.await_capacity(newest, now=at)
         if report.state in OVER:
@@ -167,6 +167,10 @@ class Reconcile:
             return machine.requeue(newest, problem=problem, now=now, limits=self.limits, interrupted=interrupted)
 
         return change
+
+    def _is_orphan(self, record: Submission, lease: Lease) -> bool:
+        """Whether whoever claimed it died before noting an execution; one that is noted speaks for itself."""
+        return not record.executions and self.jobs.is_gone(lease.token)
 
     def _report(self, record: Submission) -> ExecutionReport:
         """Of all executions started for the epoch: running if any may still do something, else the latest news."""

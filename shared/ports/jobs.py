@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -53,6 +54,15 @@ class JobRequest:
 
 class JobRunner(Protocol):
     """Cloud Run Jobs' promises: no idempotency key, so a start whose answer was lost may have happened."""
+
+    def claimant(self) -> str:
+        """A name, unlike every other, for whoever here is about to claim a dispatch."""
+        return secrets.token_hex(6)
+
+    def is_gone(self, claimant: str) -> bool:
+        """Whether whoever claimed under a name is known to be gone; where nobody can know, the lease decides."""
+        del claimant
+        return False
 
     def start(self, request: JobRequest) -> str:
         """Start an execution and return its name.

@@ -54,6 +54,12 @@ class JobRunnerContract:
             Told("s1", 3, finalize_only=False, execution=name, index=index, count=2, attempt=0) for index in range(2)
         ]
 
+    def test_whoever_claims_has_a_name_like_no_other_and_is_not_gone(self, world: JobWorld) -> None:
+        first, second = world.runner.claimant(), world.runner.claimant()
+        assert first != second
+        assert not world.runner.is_gone(first)
+        assert not world.runner.is_gone("a name from somewhere else")
+
     def test_a_finalizing_execution_has_one_task_whatever_the_plan(self, world: JobWorld) -> None:
         name = world.runner.start(replace(REQUEST, finalize_only=True))
         assert world.tasks(name) == [

@@ -226,7 +226,9 @@ def test_an_execution_of_another_process_runs_as_long_as_that_process(
     name = callers[0].told.execution
     mine = SubprocessJobRunner(["false"], {}, scratch / "logs", 1)
     assert mine.describe(name).state is ExecutionState.RUNNING
+    assert not mine.is_gone(name)
     parent.kill()
     parent.wait()
     report = mine.describe(name)
     assert (report.state, report.problem) == (ExecutionState.CANCELLED, "the process that supervised it is gone")
+    assert mine.is_gone(name)

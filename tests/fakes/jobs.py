@@ -15,7 +15,12 @@ class RecordedJobRunner(JobRunner):
         self.hook = hook
         self.requests: dict[str, JobRequest] = {}
         self.cancelled: list[str] = []
+        self.gone: set[str] = set()
         self._reports: dict[str, ExecutionReport] = {}
+
+    @override
+    def is_gone(self, claimant: str) -> bool:
+        return claimant in self.gone
 
     @override
     def start(self, request: JobRequest) -> str:

@@ -247,6 +247,19 @@ def test_a_killed_run_leaves_nothing_final_and_running_again_finishes(
     assert states(home) == ["SUCCEEDED"]
 
 
+@pytest.mark.parametrize("act", ["delivered", "claimed", "started"])
+def test_what_a_killed_run_had_taken_on_is_not_waited_for(
+    environment: dict[str, str], small: Path, celldrop: Celldrop, act: str
+) -> None:
+    for_a_day = {"CELLDROP_DISPATCH_LEASE_S": "86400"}
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.pipeline.killed_run", act, small], env={**environment, **for_a_day}, check=False
+    )
+    assert killed.returncode == 9
+    done = celldrop("run", small, "--json", **for_a_day)
+    assert done.status == 0, done.stderr
+
+
 def _wait_until_gone(pid: int) -> None:
     deadline = time.monotonic() + 30
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:

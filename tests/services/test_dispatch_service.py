@@ -66,6 +66,28 @@ def test_a_start_that_was_lost_is_tried_again_when_the_lease_has_run_out(house: 
     assert house.only().epoch == 2
 
 
+def test_a_claim_whose_holder_is_known_to_be_gone_is_not_waited_for(house: House) -> None:
+    house.accept()
+    house.jobs.hook = FailNext("jobs.start", UnavailableError("no answer"))
+    house.deliver()
+    lease = house.only().lease
+    assert lease is not None
+    house.jobs.gone.add(lease.token)
+    house.reconcile.sweep()
+    assert house.deliver() == ["started"]
+    assert (house.only().epoch, house.only().attempts) == (2, 1)
+
+
+def test_the_execution_that_a_claim_led_to_outlives_its_holder(house: House) -> None:
+    house.accept()
+    house.deliver()
+    lease = house.only().lease
+    assert lease is not None
+    house.jobs.gone.add(lease.token)
+    house.reconcile.sweep()
+    assert (house.only().state, house.only().epoch) == (State.DISPATCHING, 1)
+
+
 def test_a_start_that_can_never_work_fails_with_its_reason(house: House) -> None:
     house.accept()
     house.jobs.hook = FailNext("jobs.start", SettingsError("no such job", hint="deploy it"))

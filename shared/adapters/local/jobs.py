@@ -76,6 +76,15 @@ class SubprocessJobRunner(JobRunner):
         self._closed = False
 
     @override
+    def claimant(self) -> str:
+        with self._changed:
+            return self._vigil.new_name()
+
+    @override
+    def is_gone(self, claimant: str) -> bool:
+        return self._vigil.other_lives(claimant) is False
+
+    @override
     def start(self, request: JobRequest) -> str:
         n_tasks = 1 if request.finalize_only else request.n_tasks
         with self._changed:

@@ -11,7 +11,7 @@ from shared.adapters.local.locks import try_lock
 
 
 class Vigil:
-    """A supervisor's sign of life, from its first execution to its death; others look it up by the execution's name."""
+    """A supervisor's sign of life, from the first name it gives to its death; others look it up by any of its names."""
 
     def __init__(self, folder: Path, prefix: str) -> None:
         self._folder = folder
@@ -20,7 +20,7 @@ class Vigil:
         self._descriptor: int | None = None
 
     def new_name(self) -> str:
-        """A name for an execution that this process supervises from now on."""
+        """A name for what this process answers for from now on: an execution, or the claim before it."""
         if self._descriptor is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self._path(self._own), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -28,7 +28,7 @@ class Vigil:
         return f"{self._prefix}-{self._own}-{secrets.token_hex(4)}"
 
     def other_lives(self, name: str) -> bool | None:
-        """Whether the other process that supervises an execution lives; None when it is nobody's, or our own."""
+        """Whether the other process that gave a name lives; None when nobody did, or we ourselves."""
         supervisor = name.removeprefix(f"{self._prefix}-").partition("-")[0]
         if supervisor == self._own or not supervisor.isalnum():
             return None
