@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from cli.console import Output
+from cli.files import bundle_folder
 from shared.bundle import CARD_NAME, ModelCard, parse_card
-from shared.domain.errors import ModelNotFoundError
-from shared.models import find_model, list_models, version_key
+from shared.models import find_model, list_models
 from shared.settings import Settings
 from shared.wiring import build_files
 
@@ -28,29 +26,6 @@ def find_card(settings: Settings, model: str) -> ModelCard:
     if folder is not None:
         return parse_card((folder / CARD_NAME).read_bytes(), where=str(folder))
     return find_model(build_files(settings), settings.models_bucket, model)[0]
-
-
-def bundle_folder(model: str) -> Path | None:
-    """The folder of the bundle that a path names, or None when it is no path but a name.
-
-    A folder of bundles stands for the newest version of its only model.
-
-    Raises:
-        ModelNotFoundError: A path that holds no bundle, or several models.
-    """
-    folder = Path(model).expanduser()
-    if not folder.is_dir() and "/" not in model:
-        return None
-    if (folder / CARD_NAME).is_file():
-        return folder
-    found = [path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{CARD_NAME}")]
-    if not found:
-        hint = "Give the folder that holds model.json, or a name from `celldrop models list`."
-        raise ModelNotFoundError(f"no {CARD_NAME} in {folder}", expected="the folder of a bundle", hint=hint)
-    if len({path.parent for path in found}) > 1:
-        names = ", ".join(sorted(str(path) for path in found))
-        raise ModelNotFoundError(f"several models in {folder}", expected=f"one of {names}", hint="Name one of them.")
-    return max(found, key=lambda path: version_key(path.name))
 
 
 def say_card(card: ModelCard, output: Output) -> None:

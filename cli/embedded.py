@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from cli.files import find_file
 from functions.dispatch.dependencies import build_dispatch
 from functions.dispatch.services import Dispatch
 from functions.ingest.dependencies import build_ingest
@@ -18,12 +19,7 @@ from functions.reconcile.dependencies import build_reconcile
 from functions.reconcile.services import Reconcile
 from shared.domain import machine, owed
 from shared.domain.admission import Request
-from shared.domain.errors import (
-    BlobNotFoundError,
-    InputNotFoundError,
-    ResultFileNotFoundError,
-    SubmissionNotFoundError,
-)
+from shared.domain.errors import ResultFileNotFoundError, SubmissionNotFoundError
 from shared.domain.submission import EntryKind, State, Submission, Topic
 from shared.messages import parse_job
 from shared.ports.blobs import BlobStore
@@ -31,7 +27,7 @@ from shared.ports.events import Message
 from shared.ports.status import Stored
 from shared.settings import Settings
 from shared.updates import update
-from shared.wiring import FILES_BUCKET, LocalLayout, LocalPorts, build_local
+from shared.wiring import LocalLayout, LocalPorts, build_local
 
 RECONCILE_EVERY_S = 1.0
 RESERVED = frozenset({"inbox", "results"})
@@ -133,13 +129,7 @@ def drop_of_file(blobs: BlobStore, file: Path, options: Mapping[str, str]) -> Dr
     Raises:
         InputNotFoundError: No such file.
     """
-    name = str(file.resolve()).lstrip("/")
-    try:
-        info = blobs.stat(FILES_BUCKET, name)
-    except BlobNotFoundError as error:
-        hint = "Check the path; it must be a file that you may read."
-        raise InputNotFoundError("no such file", where=str(file), hint=hint) from error
-    return Drop(info.ref, options)
+    return Drop(find_file(blobs, file).ref, options)
 
 
 def result_folder(layout: LocalLayout, record: Submission) -> Path | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from cli.console import Exit, Output
 from cli.options import JsonFlag, finish
 from shared.bundle import ModelCard
-from shared.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
 
 models = typer.Typer(help="Model bundles: import, train, list, show, evaluate.", no_args_is_help=True)
 
@@ -41,6 +43,8 @@ BALANCED = ClassWeights.BALANCED
 
 def settings_for(folder: Path | None) -> Settings:
     """The settings, with the folder of bundles that was given."""
+    from shared.settings import load_settings
+
     return load_settings(models_dir=folder) if folder else load_settings()
 
 

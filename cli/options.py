@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from cli.console import Exit, Output
 from shared.domain.errors import CelldropError, InternalError, InterruptedRunError
-from shared.settings import Settings, load_settings
 from shared.telemetry import configure
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,8 @@ SetOption = Annotated[
 
 def settings_for(home: Path | None) -> Settings:
     """The settings, with the folder that was given on the command line."""
+    from shared.settings import load_settings
+
     return load_settings(home=home) if home else load_settings()
 
 

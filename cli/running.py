@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from cli.catalogue import bundle_folder
 from cli.console import Exit, Output
 from cli.embedded import Embedded, drop_of_file, open_embedded
+from cli.files import bundle_folder
 from cli.following import report_end, see_through
 from functions.ingest.data_manager import DIGEST_PREFIX
 from shared.bundle import CARD_NAME, WEIGHTS_NAME, parse_card

@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.catalogue import bundle_folder
 from cli.console import Exit, Output
-from cli.embedded import drop_of_file
-from functions.ingest.data_manager import Validator
+from cli.files import bundle_folder, find_file
 from jobs.inference.memory import loading
 from shared.bundle import CARD_NAME, ModelCard, parse_card
+from shared.desk import FILES_BUCKET, RESULTS, WORK, build_desk
 from shared.domain.admission import Request
 from shared.domain.errors import (
     BlobNotFoundError,
@@ -37,11 +36,10 @@ from shared.domain.verdict import Verdict
 from shared.h5ad.inspection import prepare
 from shared.ports.blobs import BlobStore
 from shared.records import receipt_document, receipt_from, submission_document, submission_from
-from shared.settings import Settings
-from shared.wiring import FILES_BUCKET, RESULTS, WORK, build_desk
 
 if TYPE_CHECKING:
     from jobs.inference.computing import Annotation
+    from shared.settings import Settings
 
 SCHEMA_VERSION = 1
 RECEIPT_SUFFIX = ".receipt.json"
@@ -68,11 +66,13 @@ def plan_shards(settings: Settings, given: Given, options: Mapping[str, str], ou
     Raises:
         CelldropError: The file or the request cannot be used.
     """
+    from functions.ingest.data_manager import Validator
+
     asked = parse_options(options)
     card, ref = _model(given.model)
     with tempfile.TemporaryDirectory() as nothing:
         blobs = build_desk(Path(nothing), Path(nothing))
-        source = drop_of_file(blobs, given.file, {}).source
+        source = find_file(blobs, given.file).ref
         validator = Validator(blobs, settings.max_input_bytes, settings.max_cells)
         verdict = validator(source, card, asked.matrix)
     if not verdict.accepted:
@@ -166,18 +166,17 @@ def _at_hand(blobs: BlobStore, given: Given) -> Submission:
     planned = _planned(given.plan)
     assert planned.verdict is not None
     assert planned.model is not None
-    source = drop_of_file(blobs, given.file, {}).source
-    size_bytes = blobs.stat(source.bucket, source.name).size_bytes
-    if size_bytes != planned.verdict.size_bytes:
+    file = find_file(blobs, given.file)
+    if file.size_bytes != planned.verdict.size_bytes:
         raise InputChangedError(
-            f"{size_bytes:,} bytes",
+            f"{file.size_bytes:,} bytes",
             expected=f"the {planned.verdict.size_bytes:,} bytes of the file that was planned for",
             where=str(given.file),
             hint="Give every step the same file.",
         )
     _, ref = _model(given.model)
     # The digest stays the plan's own: another bundle is refused when it is loaded.
-    return replace(planned, source=source, model=replace(ref, digest=planned.model.digest))
+    return replace(planned, source=file.ref, model=replace(ref, digest=planned.model.digest))
 
 
 def _model(folder: Path) -> tuple[ModelCard, ModelRef]:

@@ -10,7 +10,6 @@ import typer
 from cli.console import Output
 from cli.options import FileArgument, JsonFlag, SetOption, finish
 from shared.domain.plan import Accelerator
-from shared.settings import load_settings
 
 shards = typer.Typer(help="One file in three steps, for workflow engines.", no_args_is_help=True)
 
@@ -31,6 +30,7 @@ def plan(
     """Judge a file and cut it into shards, as many as `--set tasks=N` asks for."""
     from cli.running import read_pairs
     from cli.sharding import Given, plan_shards
+    from shared.settings import load_settings
 
     output = Output(as_json)
     finish(output, lambda: plan_shards(load_settings(), Given(plan_file, file, model), read_pairs(set_ or []), output))

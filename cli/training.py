@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cli.catalogue import bundle_folder
 from cli.console import Exit, Output
+from cli.files import bundle_folder
 from jobs.inference.bundles import load_model
 from jobs.modeling.bundles import write_bundle
 from jobs.modeling.celltypist_genes import feature_table

@@ -10,6 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, assert_never
 
+from shared.desk import FILES_BUCKET, directories
 from shared.domain.errors import SettingsError
 from shared.domain.plan import Accelerator
 from shared.domain.submission import Topic
@@ -26,14 +27,8 @@ if TYPE_CHECKING:
     from shared.adapters.local.bus import InProcessBus
     from shared.adapters.local.jobs import SubprocessJobRunner
 
-FILES_BUCKET = "files"
-"""Embedded: the bucket that is this machine's own file system, for files annotated where they lie."""
-
 ADHOC_MODELS_BUCKET = "adhoc-models"
 """Embedded: bundles given as a folder, kept by digest."""
-
-WORK, RESULTS = "work", "results"
-"""The buckets of ``build_desk`` that are written."""
 
 
 class Ports(Protocol):
@@ -225,12 +220,7 @@ def _token_check(audience: str, accounts: str, whose: str) -> CheckCaller:
 
 def build_files(settings: Settings) -> BlobStore:
     """This machine's files and bundles, to be read where they lie; nothing is written or made."""
-    return _directories({FILES_BUCKET: Path("/"), settings.models_bucket: settings.models_dir.resolve()})
-
-
-def build_desk(work: Path, results: Path) -> BlobStore:
-    """This machine's files, read where they lie, and two folders as the buckets WORK and RESULTS."""
-    return _directories({FILES_BUCKET: Path("/"), WORK: work, RESULTS: results}, WORK, RESULTS)
+    return directories({FILES_BUCKET: Path("/"), settings.models_bucket: settings.models_dir.resolve()})
 
 
 def build_local(settings: Settings) -> LocalPorts:
@@ -249,7 +239,7 @@ def build_local(settings: Settings) -> LocalPorts:
         settings.work_bucket: layout.state / "work",
         settings.results_bucket: layout.results,
     }
-    blobs = _directories(roots, settings.work_bucket, settings.results_bucket)
+    blobs = directories(roots, settings.work_bucket, settings.results_bucket)
     store = SqliteStatusStore(layout.state / "status.sqlite", lambda: datetime.now(UTC))
     bus = EmbeddedBus(layout.events)
     runner = SubprocessJobRunner(
@@ -287,10 +277,3 @@ def _make_home(layout: LocalLayout) -> None:
     except OSError as error:
         hint = "Give a folder that you may write to, with --out or CELLDROP_HOME."
         raise SettingsError(f"the home cannot be made: {error.strerror}", where=str(layout.home), hint=hint) from error
-
-
-def _directories(roots: dict[str, Path], *ours: str) -> BlobStore:
-    """Folders as buckets; but for ours, they are other people's files, read where they lie."""
-    from shared.adapters.local.blobs import DirectoryBlobStore  # noqa: PLC0415
-
-    return DirectoryBlobStore(roots, frozenset(roots) - set(ours))

@@ -1,0 +1,48 @@
+"""What people name on the command line, found on this machine; loads nothing heavy: every workflow step begins here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shared.bundle import CARD_NAME
+from shared.desk import FILES_BUCKET
+from shared.domain.errors import BlobNotFoundError, InputNotFoundError, ModelNotFoundError
+from shared.models import version_key
+from shared.ports.blobs import BlobInfo, BlobStore
+
+
+def find_file(blobs: BlobStore, file: Path) -> BlobInfo:
+    """A file that is annotated where it lies, at its present generation.
+
+    Raises:
+        InputNotFoundError: No such file.
+    """
+    name = str(file.resolve()).lstrip("/")
+    try:
+        return blobs.stat(FILES_BUCKET, name)
+    except BlobNotFoundError as error:
+        hint = "Check the path; it must be a file that you may read."
+        raise InputNotFoundError("no such file", where=str(file), hint=hint) from error
+
+
+def bundle_folder(model: str) -> Path | None:
+    """The folder of the bundle that a path names, or None when it is no path but a name.
+
+    A folder of bundles stands for the newest version of its only model.
+
+    Raises:
+        ModelNotFoundError: A path that holds no bundle, or several models.
+    """
+    folder = Path(model).expanduser()
+    if not folder.is_dir() and "/" not in model:
+        return None
+    if (folder / CARD_NAME).is_file():
+        return folder
+    found = [path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{CARD_NAME}")]
+    if not found:
+        hint = "Give the folder that holds model.json, or a name from `celldrop models list`."
+        raise ModelNotFoundError(f"no {CARD_NAME} in {folder}", expected="the folder of a bundle", hint=hint)
+    if len({path.parent for path in found}) > 1:
+        names = ", ".join(sorted(str(path) for path in found))
+        raise ModelNotFoundError(f"several models in {folder}", expected=f"one of {names}", hint="Name one of them.")
+    return max(found, key=lambda path: version_key(path.name))
