@@ -16,6 +16,8 @@ from shared.h5ad.source import RangeSource
 
 WINDOW_ROWS = 16 * BLOCK_ROWS
 """Ids read together: a slice costs the HDF5 library a millisecond or two, however short."""
+_CACHE_BYTES = 3 * 2**20
+"""Ids are read from first to last: beyond the file's head and tail little is asked for twice."""
 
 
 @dataclass(slots=True)
@@ -58,7 +60,7 @@ def open_cell_ids(source: RangeSource) -> Iterator[CellIds]:
     Raises:
         InputError: There are none.
     """
-    with open_file(source) as opened:
+    with open_file(source, cache_bytes=_CACHE_BYTES) as opened:
         with decoding("obs index"):
             frame = open_frame(opened.file, find_layout(opened.file).obs)
             check_stored(frame.index_node, source.size_bytes)

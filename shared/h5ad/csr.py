@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 BATCH_BYTES = 12 * 2**20
 """Raw bytes of one batch. Their stored bytes are a quarter of it, what a model keeps of them mostly less."""
-FETCHED_AHEAD = 4
+FETCHED_AHEAD = 3
 """Batches on their way from the store: a request to a bucket takes as long as inflating one."""
 MOST_WORKERS = 8
 _WINDOW = 64 * BLOCK_ROWS

@@ -11,7 +11,7 @@ import h5py
 from shared.h5ad import filters
 from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.decoding import decoding
-from shared.h5ad.source import RangedFile, RangeSource
+from shared.h5ad.source import CACHE_BYTES, RangedFile, RangeSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class OpenFile:
 
 
 @contextmanager
-def open_file(source: RangeSource) -> Iterator[OpenFile]:
+def open_file(source: RangeSource, *, cache_bytes: int = CACHE_BYTES) -> Iterator[OpenFile]:
     """The file as h5py sees it; only for files that ``inspect`` has passed.
 
     Raises:
@@ -31,7 +31,7 @@ def open_file(source: RangeSource) -> Iterator[OpenFile]:
         InputChangedError: The pinned generation is gone.
     """
     filters.register()
-    with RangedFile(source) as raw:
+    with RangedFile(source, cache_bytes=cache_bytes) as raw:
         with decoding("file"):
             file = h5py.File(raw, "r")
         with file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -81,9 +82,9 @@ class Room:
         indptr, totals_n, n_genes_n = np.zeros(n_rows + 1, np.int32), np.zeros(n_rows), np.zeros(n_rows, np.int32)
         return cls(pointers, feature_of_column, only_genes, feature, value, indptr, totals_n, n_genes_n)
 
-    def blocks(self, rows: Rows) -> list[ProjectedBlock]:
-        """What was found of ``rows``, cut at the boundaries of ``rows.blocks()``."""
-        return [self.block(block, block.start - rows.start) for block in rows.blocks()]
+    def blocks(self, rows: Rows) -> Iterator[ProjectedBlock]:
+        """What was found of ``rows``, cut at the boundaries of ``rows.blocks()``; copied as they are asked for."""
+        return (self.block(block, block.start - rows.start) for block in rows.blocks())
 
     def block(self, rows: Rows, first: int = 0) -> ProjectedBlock:
         """A copy of what was found of the rows here from the ``first`` on, which are ``rows`` of the file."""

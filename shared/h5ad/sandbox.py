@@ -33,7 +33,6 @@ _LARGEST_CACHE = 64 * 2**20
 
 def serve(control_fd: int) -> None:
     """Fork a child for every connection that comes over the control socket, until that is closed."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _move_descriptor(control_fd)
     control = socket.socket(fileno=_CONTROL_FD)
@@ -41,6 +40,7 @@ def serve(control_fd: int) -> None:
     _rehearse()
     while True:
         greeting, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        _bury()
         if not greeting:
             os._exit(0)
         if os.fork() == 0:
@@ -84,6 +84,13 @@ def _child(descriptor: int) -> NoReturn:
     with suppress(BaseException):
         _answer(socket.socket(fileno=_CONTROL_FD))
     os._exit(0)
+
+
+def _bury() -> None:
+    """Collect children that have ended, and with them what they took, for whoever asks what this process took."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _move_descriptor(descriptor: int) -> None:
