@@ -42,7 +42,7 @@ def main() -> None:
     bundle = model_for(file, asked.folder)
     commands = _commands(file, bundle, asked.folder, asked.peers)
     found = in_turns(commands, asked.turns)
-    _compare(asked.folder, asked.peers)
+    _compare(asked.folder, file, asked.peers)
     if AGAINST in found:
         print(table(found, AGAINST))
     print(written(asked.folder, f"annotation-{asked.cells}", found, cells=asked.cells))
@@ -60,11 +60,15 @@ def model_for(file: Path, folder: Path) -> Path:
 
 def task_command(file: Path, bundle: Path, folder: Path, tasks: int = 1, index: int = 0) -> list[str]:
     """One task of several, by itself; its plan is made here."""
-    plan, part = folder / f"plan-{file.stem}-{tasks}.json", folder / f"part-{file.stem}-{tasks}-{index}"
+    plan, part = folder / f"plan-{file.stem}-{tasks}.json", _part(folder, file, tasks, index)
     given = ["--model", str(bundle), "--plan", str(plan)]
     timed([str(CELLDROP), "shards", "plan", str(file), *given, "--set", f"tasks={tasks}"])
     again = f"rm -f {part} {part}.receipt.json && exec {CELLDROP} shards annotate {file} --index {index} --part {part} "
     return ["/bin/sh", "-c", again + " ".join(given)]
+
+
+def _part(folder: Path, file: Path, tasks: int, index: int) -> Path:
+    return folder / f"part-{file.stem}-{tasks}-{index}"
 
 
 def _commands(file: Path, bundle: Path, folder: Path, peers: Sequence[str]) -> dict[str, list[str]]:
@@ -74,12 +78,11 @@ def _commands(file: Path, bundle: Path, folder: Path, peers: Sequence[str]) -> d
     return {"celldrop: the task": task_command(file, bundle, folder), "celldrop: run, with report": run, **ways}
 
 
-def _compare(folder: Path, peers: Sequence[str]) -> None:
+def _compare(folder: Path, file: Path, peers: Sequence[str]) -> None:
     """How far labels and scores are from CellTypist's own."""
     if AGAINST not in peers:
         return
-    (part,) = (path for path in folder.glob("part-*-1-0"))
-    with pyarrow.ipc.open_file(part) as reader:
+    with pyarrow.ipc.open_file(_part(folder, file, 1, 0)) as reader:
         answer = reader.read_all()
     best, score = (_first(answer.column(name).combine_chunks()) for name in ("top_label", "top_score"))
     card = json.loads((folder / "models" / MODEL / "1/model.json").read_text())

@@ -19,7 +19,7 @@ from cli.options import (
     settings_for,
 )
 from cli.shards import shards
-from jobs.inference.memory import begin_process
+from jobs.inference.memory import begin_process, leave
 
 app = typer.Typer(
     help="Drop an AnnData file, get its cells annotated.",
@@ -162,7 +162,12 @@ def demo(*, out: HomeOption = None, as_json: JsonFlag = False) -> None:
 def main() -> None:
     """The `celldrop` command: statuses 0 done, 1 internal fault, 2 usage, 3 input refused, 130 interrupted."""
     begin_process()
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            raise
+        leave(end.code or 0)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import google_crc32c
-import torch
 
-from jobs.inference.bundles import load_model
 from jobs.inference.parts import CONTENT_TYPE, PartLayout
 from shared.bundle import ModelCard
 from shared.domain.errors import BlobNotFoundError, InputChangedError
@@ -17,7 +16,18 @@ from shared.domain.submission import Submission
 from shared.h5ad.source import BlobSource, OpenedSource, RangeSource
 from shared.ports.blobs import BlobInfo, BlobStore, ByteRange
 
+if TYPE_CHECKING:
+    import torch
+
 _CRC_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedInput:
+    """A submission's file at the generation that was pinned, and what is read of it."""
+
+    info: BlobInfo
+    source: RangeSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +66,28 @@ class InferenceData:
     work_bucket: str
     results_bucket: str
 
-    def open_job(self, record: Submission) -> Job:
-        """The input at its pinned generation, and the model at its pinned digest.
+    def open_input(self, record: Submission) -> OpenedInput:
+        """The input at its pinned generation.
 
         Raises:
             InputChangedError: The pinned generation is gone.
+        """
+        info = self._pinned(record)
+        # Opened four times: to be looked through, for genes, matrix and cell ids.
+        return OpenedInput(info, OpenedSource.of(BlobSource(self.blobs, record.source, info.size_bytes)))
+
+    def open_job(self, record: Submission, opened: OpenedInput) -> Job:
+        """An opened input, and the model at its pinned digest; loads torch.
+
+        Raises:
             InvalidBundleError: The bundle is not the one that was pinned.
         """
+        from jobs.inference.bundles import load_model  # noqa: PLC0415  # it imports torch
+
         assert record.model is not None
         model = record.model
         card, weights = load_model(self.blobs, model.bucket, model.prefix, model.digest)
-        info = self._pinned(record)
-        # Opened four times: to be looked through, for genes, matrix and cell ids.
-        source = OpenedSource.of(BlobSource(self.blobs, record.source, info.size_bytes))
-        return Job(record, parse_options(record.requested), card, weights, info, source)
+        return Job(record, parse_options(record.requested), card, weights, opened.info, opened.source)
 
     def _pinned(self, record: Submission) -> BlobInfo:
         ref = record.source

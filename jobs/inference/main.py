@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from typing import Any
 
-from jobs.inference.memory import begin_process
+from jobs.inference.memory import begin_process, leave
 from shared.domain.errors import CelldropError
 from shared.telemetry import event
 
@@ -43,4 +42,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

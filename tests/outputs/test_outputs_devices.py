@@ -27,7 +27,7 @@ RECEIPT = Receipt(ObjectRef("work", "p", 3), 99, 0xFF, Rows(0, 300))
 class Untouchable(InferenceData):
     """Nothing may be read."""
 
-    def open_job(self, record: Submission) -> NoReturn:
+    def open_input(self, record: Submission) -> NoReturn:
         raise AssertionError(f"{record.id} was opened")
 
 

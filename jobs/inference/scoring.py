@@ -1,0 +1,95 @@
+"""Rows of a file through the engine into a part; importing it loads torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from jobs.engine.annotator import Annotator, CellBlock
+from jobs.engine.device import one_thread
+from jobs.engine.streaming import scored
+from jobs.inference.data_manager import InferenceData, Job
+from jobs.inference.memory import give_back
+from jobs.inference.parts import AnnotatedBlock, iter_part
+from shared.domain.errors import InternalError
+from shared.domain.geometry import Rows
+from shared.domain.verdict import MatrixChoice
+from shared.h5ad.genes import features_of, map_genes
+from shared.h5ad.rows import CellIds, MatrixReader, open_cell_ids, open_matrix, read_genes
+from shared.ports.blobs import BlobInfo
+
+Made = TypeVar("Made")
+
+
+def write_scores(
+    data: InferenceData, job: Job, rows: Rows, part_name: str, device: torch.device, beat: Callable[[int], None]
+) -> BlobInfo:
+    """Score the cells of ``rows`` into a part.
+
+    Memory is bounded by the reader's window and one block's scores, or a GPU's batches.
+
+    Args:
+        beat: Called with the number of rows done, often.
+    """
+    features = gene_to_feature(job)
+    annotator = Annotator(job.card, job.weights, features, matrix_of(job).state, device)
+    source, job = job.source, replace(job, weights={})  # The annotator has them in its own form.
+    give_back()
+    with one_thread(), open_matrix(source, matrix_of(job)) as matrix, open_cell_ids(source) as cells:
+        blocks = _blocks(_Reading(matrix, rows, features, beat), cells, annotator)
+        return data.write_part(part_name, iter_part(blocks, job.layout))
+
+
+@dataclass(slots=True)
+class _Reading:
+    """A task's blocks, with a sign of life for each: a GPU is given several before the first scores come out."""
+
+    matrix: MatrixReader
+    rows: Rows
+    features: np.ndarray[tuple[int], np.dtype[np.int32]]
+    beat: Callable[[int], None]
+    done: int = 0
+
+    def __call__(self, then: Callable[[CellBlock], Made], /) -> Iterator[Made]:
+        for result in self.matrix.projected(self.rows, self.features, then):
+            self.beat(self.done)
+            yield result
+
+    def scored(self, rows: Rows) -> None:
+        """These are done."""
+        self.done = rows.stop - self.rows.start
+        self.beat(self.done)
+
+
+def _blocks(reading: _Reading, cells: CellIds, annotator: Annotator) -> Iterator[AnnotatedBlock]:
+    for scores in scored(reading, annotator):
+        yield AnnotatedBlock(
+            rows=scores.rows,
+            cell_ids=cells.ids(scores.rows),
+            probability_nl=scores.probability_nl,
+            decision_nl=scores.decision_nl,
+            n_counts_n=scores.n_counts_n,
+            n_genes_n=scores.n_genes_n,
+        )
+        reading.scored(scores.rows)
+
+
+def gene_to_feature(job: Job) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    """For each gene of the chosen matrix the position of its feature in the model, or -1; int32."""
+    verdict = job.record.verdict
+    if verdict is None or verdict.genes is None:
+        raise InternalError("a submission without a gene space was dispatched", expected="an accepted verdict")
+    ids = read_genes(job.source, verdict)
+    return np.array(map_genes(ids, features_of(job.card.features, verdict.genes.kind)), dtype=np.int32)
+
+
+def matrix_of(job: Job) -> MatrixChoice:
+    """The matrix that the verdict chose."""
+    verdict = job.record.verdict
+    if verdict is None or verdict.matrix is None:
+        raise InternalError("a submission without a matrix was dispatched", expected="an accepted verdict")
+    return verdict.matrix
