@@ -130,7 +130,7 @@ def gather_shards(given: Given, parts: Sequence[Path], folder: Path, output: Out
 
 
 def _annotation(blobs: BlobStore, accelerator: Accelerator) -> Annotation:
-    prepare()  # The inspecting process starts while torch loads here.
+    prepare()  # The inspecting process starts while libraries load here.
     with loading():
         from jobs.inference.computing import Annotation
         from jobs.inference.data_manager import InferenceData

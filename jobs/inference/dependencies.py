@@ -18,9 +18,9 @@ from shared.wiring import Ports
 
 def build_task(settings: Settings, ports: Ports, environment: TaskEnvironment) -> Task:
     """The service over given ports, with the real computation."""
-    prepare()  # The inspecting process starts while torch loads here.
+    prepare()  # The inspecting process starts while libraries load here.
     with loading():
-        from jobs.inference.computing import Annotation  # noqa: PLC0415  # torch loads only where it computes
+        from jobs.inference.computing import Annotation  # noqa: PLC0415  # HDF5 and Arrow load only where they are used
         from jobs.inference.data_manager import InferenceData  # noqa: PLC0415  # likewise
 
     data = InferenceData(ports.blobs, settings.work_bucket, settings.results_bucket)

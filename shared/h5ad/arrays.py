@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,12 +10,16 @@ from typing import Protocol
 import h5py
 import numpy as np
 
+from shared.h5ad import filters
 from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.chunked import PIPELINES, Values, open_chunked
 from shared.h5ad.native import StoredChunks
 from shared.h5ad.safety import check_chunks, check_stored
 from shared.h5ad.source import RangeSource, whole
 from shared.ports.blobs import ByteRange
+from shared.telemetry import event
+
+log = logging.getLogger(__name__)
 
 GAP_BYTES = 64 * 1024
 READ_BYTES = 4 * 1024 * 1024
@@ -63,13 +68,23 @@ class StoredArray(Protocol):
 
 
 def open_array(dataset: h5py.Dataset, size_bytes: int, foresight: Foresight) -> StoredArray:
-    """The fastest way to read a one-dimensional dataset: by ranges where its storage is understood, else by h5py."""
+    """The fastest way to read a one-dimensional dataset: by ranges where its storage is understood, else by h5py.
+
+    That the slower way is taken is said in the log.
+    """
     if dataset.chunks is None and _plain_numbers(dataset):
         return _contiguous(dataset, size_bytes)
     plist = dataset.id.get_create_plist()
     pipeline = tuple(int(plist.get_filter(place)[0]) for place in range(plist.get_nfilters()))
     if not _plain_numbers(dataset) or pipeline not in PIPELINES:
         check_stored(dataset, size_bytes)
+        names = "+".join(filters.ALLOWED.get(number, str(number)) for number in pipeline) or "no filter"
+        event(
+            log,
+            "read by the HDF5 library, one chunk at a time",
+            dataset=dataset.name,
+            found=f"{dataset.dtype}, {names}",
+        )
         return SlicedArray(dataset)
     return open_chunked(dataset, size_bytes, pipeline, foresight)
 

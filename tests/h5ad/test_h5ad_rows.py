@@ -83,6 +83,17 @@ def test_blocks_equal_the_matrix_that_was_written(recipe: Recipe) -> None:
     assert same(read_all(source, only_matrix(source)), matrix)
 
 
+@pytest.mark.parametrize(("name", "said"), [("zstd", "float32, zstd"), ("lzf", "float32, lzf"), ("shuffle", "")])
+def test_the_slower_way_of_reading_is_said_and_the_fast_one_is_not(
+    name: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = BytesSource(write_file(random_counts(300, 40), RECIPES[name]))
+    choice = only_matrix(source)
+    with caplog.at_level("INFO"), open_matrix(source, choice):
+        found = {getattr(record, "dataset", ""): getattr(record, "found", "") for record in caplog.records}
+    assert found.get("/X/data", "") == said
+
+
 @pytest.mark.parametrize("recipe", [RECIPES["gzip"], RECIPES["csc"], RECIPES["dense"]], ids=["csr", "csc", "dense"])
 def test_any_cut_into_tasks_gives_the_same_blocks(recipe: Recipe) -> None:
     matrix = random_counts(1100, 50)
