@@ -30,13 +30,13 @@ class Annotation(Computation):
 
     def annotate(self, record: Submission, rows: Rows, part_name: str, beat: Callable[[int], None]) -> Receipt:
         """As the protocol says; torch loads here, and on a CPU the file is looked through meanwhile."""
-        began_s = time.monotonic()
         with ThreadPoolExecutor(1, thread_name_prefix="celldrop-look") as beside:
             looked = beside.submit(self._looked_through, record) if self.accelerator is Accelerator.CPU else None
             with loading():
                 from jobs.engine.device import choose_device, describe_device  # noqa: PLC0415  # it imports torch
                 from jobs.inference.scoring import write_scores  # noqa: PLC0415  # likewise
 
+            began_s = time.monotonic()  # Loading libraries is part of the start, as the planner reckons it.
             device = choose_device(self.accelerator)
             facts = describe_device(device)
             event(log, "device found", accelerator=self.accelerator, facts=facts)

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from typing_extensions import override
 
-from tests.cloud.cloud_run_api import CloudRunApi, route
+from tests.cloud.cloud_run_api import ApiCall, CloudRunApi, route
 from tests.cloud.cloud_run_executions import JobSpec, RunningExecution
 from tests.cloud.cloud_run_requests import RefusedError
 from tests.fakes.calls import Hook, call, nothing
@@ -45,6 +45,7 @@ class CloudRun:
     def __init__(self, jobs: Sequence[JobSpec], log_dir: Path, hook: Hook = nothing, port: int = 0) -> None:
         self.hook = hook
         self.calls: list[str] = []
+        self._closing = False
         self._api = CloudRunApi(jobs, log_dir)
         self._loop = asyncio.new_event_loop()
         self._server = _Server(self, port)
@@ -75,7 +76,7 @@ class CloudRun:
         request = route(verb, url.path, parse_qs(url.query), body)
         self.calls.append(request.method)
         with call(self.hook, request.method):
-            return self._in_loop(lambda: self._api.answer(request))
+            return self._in_loop(lambda: self._answer(request))
 
     def close(self) -> None:
         """Stop every task, wait until nothing of them is left, and answer no more; twice is fine."""
@@ -83,7 +84,7 @@ class CloudRun:
             return
         self._server.shutdown()
         self._server.server_close()
-        executions = self._in_loop(lambda: list(self._api.executions.values()))
+        executions = self._in_loop(self._last)
         for execution in executions:
             self._in_loop(execution.cancel)
         for execution in executions:
@@ -92,6 +93,16 @@ class CloudRun:
         for thread in self._threads:
             thread.join()
         self._loop.close()
+
+    def _answer(self, request: ApiCall) -> dict[str, object]:
+        if self._closing:  # Whoever asked may be long gone: what starts now would be stopped by nobody.
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "The stand-in is closing.")
+        return self._api.answer(request)
+
+    def _last(self) -> list[RunningExecution]:
+        """Every execution there is, and none after them."""
+        self._closing = True
+        return list(self._api.executions.values())
 
     def __enter__(self) -> Self:
         return self
