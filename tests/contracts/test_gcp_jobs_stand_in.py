@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
@@ -291,6 +294,43 @@ def test_closing_leaves_nothing_running(scratch: Path) -> None:
         world.cloud_run.close()
         for caller in world.desk.callers:
             caller.wait_until_gone()
+
+
+def test_what_is_asked_for_while_it_closes_is_not_left_running(scratch: Path) -> None:
+    started, late = scratch / "started", threading.Event()
+    answers: list[Any] = []
+
+    def dawdle(method: str) -> None:
+        if method == "jobs.run" and late.is_set():
+            _until(lambda: not _listens(cloud_run.endpoint))
+
+    def ask() -> None:
+        with suppress(RefusedError):
+            answers.append(cloud_run.answer("POST", f"{JOB}:run", b"{}"))
+
+    deaf = JobSpec(CPU_JOB, ["/bin/sh", "-c", f"trap '' TERM; touch {started}; sleep 60"], grace_s=2.0)
+    with CloudRun([deaf], scratch, dawdle) as cloud_run:
+        ask()
+        _until(started.exists)
+        late.set()
+        asking = threading.Thread(target=ask)
+        asking.start()
+    asking.join()
+    names = [answer["metadata"]["name"].rpartition("/")[2] for answer in answers]
+    assert all(cloud_run.execution(name).is_over for name in names)
+
+
+def _until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert done()
+
+
+def _listens(endpoint: str) -> bool:
+    host, _, port = endpoint.removeprefix("http://").partition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
 
 
 def _completed(execution: Execution) -> Condition:
