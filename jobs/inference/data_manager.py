@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import google_crc32c
 
+from jobs.inference.memory import loading
 from jobs.inference.parts import CONTENT_TYPE, PartLayout
 from shared.bundle import ModelCard
 from shared.domain.errors import BlobNotFoundError, InputChangedError
@@ -82,7 +83,8 @@ class InferenceData:
         Raises:
             InvalidBundleError: The bundle is not the one that was pinned.
         """
-        from jobs.inference.bundles import load_model  # noqa: PLC0415  # it imports torch
+        with loading():
+            from jobs.inference.bundles import load_model  # noqa: PLC0415  # it imports torch
 
         assert record.model is not None
         model = record.model
