@@ -11,7 +11,7 @@ from typing import Any
 
 from cli.console import Exit, Output
 from cli.files import bundle_folder
-from jobs.inference.bundles import load_model
+from jobs.inference.models import load_model
 from jobs.modeling.bundles import write_bundle
 from jobs.modeling.celltypist_genes import feature_table
 from jobs.modeling.evaluation import EvaluationReport, evaluate

@@ -104,7 +104,7 @@ def _home(home: Path) -> Check:
 
 
 def _models(settings: Settings) -> Iterator[Check]:
-    from jobs.inference.bundles import load_model
+    from jobs.inference.models import load_model
 
     embedded = open_embedded(settings)
     blobs = embedded.local.ports.blobs

@@ -109,8 +109,8 @@ class Annotator:
         device: torch.device,
     ) -> None:
         checked = linear_weights(card, weights, where=card.reference)
-        self._preprocessing = Preprocessing(state, checked.target_sum)
         self._model = LinearModel(checked, _matched(card, gene_to_feature)).to(device).eval()
+        self._preprocessing = Preprocessing(state, checked.target_sum, exact=self.arithmetic is torch.float64)
         self._temperature = card.temperature
         self._activation = card.activation
         self.n_labels = len(card.labels)

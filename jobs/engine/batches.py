@@ -44,15 +44,15 @@ def device_bytes(arithmetic: torch.dtype) -> int:
 
     - 48 in the buffers: value and feature (8) in each of 3 sets, and twice as much as buffers double when they grow;
     - 16 for its expression: int32 row, float32 scale, quotient and logarithm;
-    - ``2·a + 4`` for the model: ceiling, excess and the int32 row of ``embedding_bag``; and ``a`` for a copy of the
-      expression where ``a`` is 8.
+    - ``2·a + 4`` for the model: ceiling, excess and the int32 row of ``embedding_bag``; and ``2·a`` for copies in which
+      the logarithm is taken and the expression weighed, where ``a`` is 8.
 
-    That is 76 or 92. A cell takes less for each of its ``1 + L`` units: 48 in the buffers, 20 for its length, scale and
-    ``embedding_bag``, and for each of L labels ``a + 24`` for the sum and its three steps in float64, and 24 for scores
-    in 3 sets: ``68 + (48 + a)·L``, at most ``76·(1 + L)`` or ``92·(1 + L)``.
+    That is 76 or 100. A cell takes less for each of its ``1 + L`` units: 48 in the buffers, 20 for its length, scale
+    and ``embedding_bag``, and for each of L labels ``a + 24`` for the sum and its three steps in float64,
+    and 24 for scores in 3 sets: ``68 + (48 + a)·L``, at most ``76·(1 + L)`` or ``100·(1 + L)``.
     """
     a = arithmetic.itemsize
-    copied = a if arithmetic is torch.float64 else 0
+    copied = 2 * a if arithmetic is torch.float64 else 0
     return 2 * N_SETS * 8 + 16 + 2 * a + 4 + copied
 
 

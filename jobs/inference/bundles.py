@@ -1,52 +1,29 @@
-"""A bundle out of the blob store, proved to be the one that was asked for."""
+"""A bundle out of the blob store, proved to be the one that was asked for; of the weights, the bytes: without torch."""
 
 from __future__ import annotations
 
 import hashlib
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
-
-from jobs.engine.weights import linear_weights
 from shared.bundle import CARD_NAME, WEIGHTS_NAME, ModelCard, digest_of, parse_card
 from shared.domain.errors import BlobNotFoundError, InvalidBundleError
 from shared.ports.blobs import BlobStore
 
 
-def load_model(
-    store: BlobStore, bucket: str, prefix: str, expected_digest: str | None
-) -> tuple[ModelCard, dict[str, torch.Tensor]]:
-    """Read card and weights; nothing in either can run code.
+def read_bundle(store: BlobStore, bucket: str, prefix: str, expected_digest: str | None) -> tuple[ModelCard, bytes]:
+    """Card and weights, these as the bytes of a safetensors file for ``jobs.inference.models``.
 
     Args:
         prefix: ``NAME/VERSION/``.
         expected_digest: The digest that was pinned when the submission was accepted; None takes the card's own.
 
     Raises:
-        InvalidBundleError: A file is missing, the bytes are not those that the digest names, or the weights do not
-            fit the card.
+        InvalidBundleError: A file is missing, or the bytes are not those that the digest names.
     """
     where = f"{bucket}/{prefix.rstrip('/')}"
     card = parse_card(_read(store, bucket, f"{prefix.rstrip('/')}/{CARD_NAME}"), where=where)
     data = _read(store, bucket, f"{prefix.rstrip('/')}/{WEIGHTS_NAME}")
     _check_digest(card, hashlib.sha256(data).hexdigest(), expected_digest, where)
-    tensors = parse_weights(data, where=where)
-    linear_weights(card, tensors, where=where)
-    return card, tensors
-
-
-def parse_weights(data: bytes, *, where: str) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file.
-
-    Raises:
-        InvalidBundleError: The bytes are not one.
-    """
-    try:
-        return load(data)
-    except (SafetensorError, KeyError) as error:
-        found = f"{WEIGHTS_NAME} cannot be read: {error}"
-        raise InvalidBundleError(found, expected="safetensors", where=where, hint="Upload the bundle again.") from error
+    return card, data
 
 
 def _check_digest(card: ModelCard, weights_sha256: str, expected: str | None, where: str) -> None:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobs.inference.data_manager import InferenceData, OpenedInput
 from jobs.inference.memory import loading, peak_rss_bytes
@@ -52,7 +52,7 @@ class Annotation(Computation):
         began_s = time.monotonic()
         from jobs.inference.results import Results  # noqa: PLC0415  # two seconds that tasks which only compute are spared
 
-        job = self.data.open_job(record, self._looked_through(record))
+        job = replace(self.data.open_job(record, self._looked_through(record)), weights=b"")
         return Results(self.data, job, ordered(receipts, job.layout.n_cells), prefix, beat, began_s).write()
 
     def discard(self, prefix: str) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import google_crc32c
 
-from jobs.inference.memory import loading
+from jobs.inference.bundles import read_bundle
 from jobs.inference.parts import CONTENT_TYPE, PartLayout
 from shared.bundle import ModelCard
 from shared.domain.errors import BlobNotFoundError, InputChangedError
@@ -16,9 +15,6 @@ from shared.domain.options import Options, Scores, parse_options
 from shared.domain.submission import Submission
 from shared.h5ad.source import BlobSource, OpenedSource, RangeSource
 from shared.ports.blobs import BlobInfo, BlobStore, ByteRange
-
-if TYPE_CHECKING:
-    import torch
 
 _CRC_BYTES = 8 << 20
 
@@ -36,13 +32,14 @@ class Job:
     """A submission's inputs, opened: everything that one task needs to know.
 
     Attributes:
+        weights: The model's, as they lie in the bundle; who does not compute lets go of them.
         min_score: The threshold in force: asked for, or the model's own.
     """
 
     record: Submission
     options: Options
     card: ModelCard
-    weights: dict[str, torch.Tensor]
+    weights: bytes
     input: BlobInfo
     source: RangeSource
 
@@ -78,17 +75,14 @@ class InferenceData:
         return OpenedInput(info, OpenedSource.of(BlobSource(self.blobs, record.source, info.size_bytes)))
 
     def open_job(self, record: Submission, opened: OpenedInput) -> Job:
-        """An opened input, and the model at its pinned digest; loads torch.
+        """An opened input, and the model at its pinned digest.
 
         Raises:
             InvalidBundleError: The bundle is not the one that was pinned.
         """
-        with loading():
-            from jobs.inference.bundles import load_model  # noqa: PLC0415  # it imports torch
-
         assert record.model is not None
         model = record.model
-        card, weights = load_model(self.blobs, model.bucket, model.prefix, model.digest)
+        card, weights = read_bundle(self.blobs, model.bucket, model.prefix, model.digest)
         return Job(record, parse_options(record.requested), card, weights, opened.info, opened.source)
 
     def _pinned(self, record: Submission) -> BlobInfo:

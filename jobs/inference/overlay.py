@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from shared.domain.errors import CelldropError
+from shared.h5ad.ahead import in_order
 from shared.h5ad.source import RangedFile, RangeSource, whole
 from shared.ports.blobs import ByteRange
 
@@ -15,6 +16,8 @@ PAGE_BYTES = 4096
 SPOOL_BYTES = 64 << 20
 """Overlay pages are held in memory up to here, and in a temporary file beyond."""
 _CHUNK_BYTES = 8 << 20
+_AHEAD = 1
+"""Chunks on their way from the source while one is written."""
 
 
 class Overlay(io.RawIOBase):
@@ -48,12 +51,15 @@ class Overlay(io.RawIOBase):
 
     def chunks(self) -> Iterator[bytes]:
         """The file from its first byte to its last: the source's bytes, the patches and the tail."""
-        for offset in range(0, self._size, _CHUNK_BYTES):
+        starts = range(0, self._size, _CHUNK_BYTES)
+        for offset, beneath in zip(starts, in_order(self._chunk_beneath, starts, workers=_AHEAD), strict=True):
             length = min(_CHUNK_BYTES, self._size - offset)
-            beneath = min(length, max(0, self._source.size_bytes - offset))
-            span = ByteRange(offset, beneath)
-            data = whole(self._source.read(span), span) if beneath else b""
-            yield bytes(self._patched(offset, length, data))
+            untouched = len(beneath) == length and not any(page in self._slots for page in _pages(offset, length))
+            yield beneath if untouched else bytes(self._patched(offset, length, beneath))
+
+    def _chunk_beneath(self, offset: int) -> bytes:
+        span = ByteRange(offset, min(_CHUNK_BYTES, max(0, min(self._size, self._source.size_bytes) - offset)))
+        return whole(self._source.read(span), span) if span.length else b""
 
     # --- What h5py asks of a file ---------------------------------------------------------------------------------
 
@@ -130,7 +136,7 @@ class Overlay(io.RawIOBase):
         """``length`` bytes from ``offset``: what lies beneath, zeros past its end, and the pages on top."""
         data = bytearray(length)
         data[: len(beneath)] = beneath
-        for page in range(offset // PAGE_BYTES, (offset + length - 1) // PAGE_BYTES + 1):
+        for page in _pages(offset, length):
             if page in self._slots:
                 at = page * PAGE_BYTES - offset
                 first, last = max(0, -at), min(PAGE_BYTES, length - at)
@@ -154,3 +160,8 @@ class Overlay(io.RawIOBase):
     def _page(self, page: int) -> bytes:
         self._spool.seek(self._slots[page] * PAGE_BYTES)
         return self._spool.read(PAGE_BYTES)
+
+
+def _pages(offset: int, length: int) -> range:
+    """The pages that a stretch touches."""
+    return range(offset // PAGE_BYTES, (offset + length - 1) // PAGE_BYTES + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -44,6 +45,7 @@ from jobs.inference.memory import peak_rss_bytes
 from jobs.inference.merging import Merge
 from jobs.inference.merging_survey import Findings, Survey
 from jobs.inference.report.gathering import Context, gather
+from jobs.inference.report.mapping import Layout, lay_out
 from jobs.inference.report.rendering import REPORT_TYPE, render
 from shared.domain.actual import Actual, actual_of
 from shared.domain.geometry import Rows
@@ -96,9 +98,11 @@ class Results:
             InputChangedError: The pinned generation went away before the last read.
         """
         merge = self._merge()
-        findings = self._write_tables(merge)
-        self._write_annotated(merge, findings)
-        self._write_report(findings)
+        findings = self._write_annotations(merge)
+        with self._laid_out(findings) as layout:
+            self._write_other_tables(merge)
+            self._write_annotated(merge, findings)
+            self._write_report(findings, layout)
         tally = findings.tally
         labels = Labels(n_cells=tally.n_cells, n_unassigned=tally.n_abstained, counts=tally.label_counts)
         made = self._manifest(labels)
@@ -112,16 +116,28 @@ class Results:
         vocabulary = Vocabulary(self.job.card.labels)
         return Merge(self.data.blobs, self.receipts, layout, vocabulary, self.job.min_score)
 
-    def _write_tables(self, merge: Merge) -> Findings:
+    def _write_annotations(self, merge: Merge) -> Findings:
         survey = Survey(merge)
         with self._timed("annotations.parquet"):
             self._put("annotations.parquet", annotations_parquet(survey.tables(), self._about()), PARQUET_TYPE)
+        return survey.findings()
+
+    @contextmanager
+    def _laid_out(self, findings: Findings) -> Iterator[Callable[[], Layout | None]]:
+        """The map, laid out while other files are written: seconds of one core, without Python's lock."""
+        if not self.job.options.map:
+            yield lambda: None
+            return
+        own = read_embedding(self.job.source, Rows(0, findings.tally.n_cells))
+        with ThreadPoolExecutor(1, thread_name_prefix="celldrop-map") as beside:
+            yield beside.submit(lay_out, findings.sample, own).result
+
+    def _write_other_tables(self, merge: Merge) -> None:
         with self._timed("annotations.csv.gz"):
             self._put("annotations.csv.gz", annotations_csv(merge.tables()), CSV_TYPE)
         if self.job.options.scores is Scores.FULL:
             with self._timed("scores.parquet"):
                 self._put("scores.parquet", scores_parquet(merge, self._about()), PARQUET_TYPE)
-        return survey.findings()
 
     def _write_annotated(self, merge: Merge, findings: Findings) -> None:
         name = "annotated.h5ad"
@@ -137,7 +153,7 @@ class Results:
         else:
             self.files.append(file_facts(written, self.prefix, WHAT[name]))
 
-    def _write_report(self, findings: Findings) -> None:
+    def _write_report(self, findings: Findings, layout: Callable[[], Layout | None]) -> None:
         record, name = self.job.record, "report.html"
         assert record.verdict is not None
         context = Context(
@@ -156,8 +172,7 @@ class Results:
         )
         with self._timed(name):
             self.beat()
-            own = read_embedding(self.job.source, Rows(0, findings.tally.n_cells)) if context.wants_map else None
-            self._put(name, [render(gather(findings, context, own))], REPORT_TYPE)
+            self._put(name, [render(gather(findings, context, layout()))], REPORT_TYPE)
 
     def _manifest(self, labels: Labels) -> Manifest:
         record, options = self.job.record, self.job.options

@@ -14,6 +14,7 @@ from jobs.engine.device import one_thread
 from jobs.engine.streaming import scored
 from jobs.inference.data_manager import InferenceData, Job
 from jobs.inference.memory import give_back
+from jobs.inference.models import parse_weights
 from jobs.inference.parts import AnnotatedBlock, iter_part
 from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
@@ -36,8 +37,10 @@ def write_scores(
         beat: Called with the number of rows done, often.
     """
     features = gene_to_feature(job)
-    annotator = Annotator(job.card, job.weights, features, matrix_of(job).state, device)
-    source, job = job.source, replace(job, weights={})  # The annotator has them in its own form.
+    weights = parse_weights(job.weights, where=job.card.reference)
+    annotator = Annotator(job.card, weights, features, matrix_of(job).state, device)
+    source, job = job.source, replace(job, weights=b"")  # The annotator has them in its own form.
+    del weights
     give_back()
     with one_thread(), open_matrix(source, matrix_of(job)) as matrix, open_cell_ids(source) as cells:
         blocks = _blocks(_Reading(matrix, rows, features, beat), cells, annotator)

@@ -34,3 +34,9 @@ def test_who_keeps_no_objects_loads_no_client_of_cloud_storage() -> None:
         [sys.executable, "-c", code], env={**os.environ, **emulator}, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "True False"
+
+
+def test_who_only_merges_is_spared_torch_and_scikit_learn() -> None:
+    code = "import sys, jobs.inference.main, jobs.inference.results; print(*{'torch', 'sklearn'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -39,6 +39,17 @@ def test_counts_become_what_scanpy_makes_of_them(target_sum: float) -> None:
     )
 
 
+def test_a_model_that_needs_float64_is_given_logarithms_that_were_rounded_once() -> None:
+    # So that they are the same on every device; the identity is such a model, as nothing is known of its genes.
+    total_n = COUNTS_NG.sum(axis=1, keepdims=True)
+    quotient_ng = COUNTS_NG / np.maximum(total_n / np.float32(1e4), np.float32(1e-9))
+    wanted = np.log1p(quotient_ng.astype(np.float64)).astype(np.float32)
+    assert expression(COUNTS_NG, MatrixState.COUNTS).tobytes() == wanted.tobytes()
+    assert expression(quotient_ng, MatrixState.NORMALISED).tobytes() == wanted.tobytes()
+    rescaled = np.log1p(np.expm1(wanted.astype(np.float64)) * 100).astype(np.float32)
+    assert expression(wanted, MatrixState.LOG1P_CP10K, 1e6).tobytes() == rescaled.tobytes()
+
+
 def test_totals_are_over_all_genes_of_the_file_matched_or_not() -> None:
     card, tensors = identity_model(2)
     genes = np.array([-1, 0, -1, 1], np.int32)

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.inference.bundles import load_model
+from jobs.inference.models import load_model
 from jobs.modeling.bundles import write_bundle
 from shared.bundle import CARD_NAME, WEIGHTS_NAME, ModelCard, card_bytes, digest_of
 from shared.domain.errors import InvalidBundleError, ModelExistsError, ModelNotFoundError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -71,7 +72,8 @@ class Watched(CudaLanes):
     """Does not let the host wait for the device while a batch is queued."""
 
     def queue(self, work: Work) -> Over:
-        torch.cuda.set_sync_debug_mode("error")
+        with warnings.catch_warnings(category=UserWarning, action="ignore"):  # Setting it warns of what it cannot see.
+            torch.cuda.set_sync_debug_mode("error")
         try:
             return super().queue(work)
         finally:

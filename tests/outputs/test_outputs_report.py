@@ -19,8 +19,9 @@ from jobs.inference.manifest import FileFacts, MissingFile
 from jobs.inference.merging import Merge, ordered
 from jobs.inference.merging_survey import Findings, Survey
 from jobs.inference.parts import AnnotatedBlock, PartLayout
+from jobs.inference.report.data import ReportData
 from jobs.inference.report.gathering import COLOURS, Context, confusions, gather, label_rows
-from jobs.inference.report.mapping import HEIGHT, WIDTH, embed
+from jobs.inference.report.mapping import HEIGHT, WIDTH, embed, lay_out
 from jobs.inference.report.rendering import render
 from jobs.inference.report.wording import listing, percent, shortened, size
 from shared.bundle import Activation, Features, Label, ModelCard, Normalise, Training
@@ -64,6 +65,11 @@ def card_of(labels: tuple[Label, ...], activation: Activation = Activation.SIGMO
         activation=activation,
         training=Training(method="celldrop models train", metrics={"macro_f1": 0.9}),
     )
+
+
+def mapped(findings: Findings, context: Context, own: Coordinates | None = None) -> ReportData:
+    """Gathered, with the map."""
+    return gather(findings, context, lay_out(findings.sample, own))
 
 
 def context_of(labels: tuple[Label, ...], min_score: float | None = None) -> Context:
@@ -144,7 +150,7 @@ class Parsed(HTMLParser):
 def evil_page() -> str:
     merge = clustered(300, {EVIL: 6, "B cell": 3, f"{EVIL} too": 1}, prefix=EVIL)
     context = context_of(merge.vocabulary.labels)
-    return render(gather(findings_of(merge), context, None)).decode()
+    return render(mapped(findings_of(merge), context)).decode()
 
 
 def test_hostile_names_are_text_and_nothing_else(evil_page: str) -> None:
@@ -196,7 +202,7 @@ def test_the_report_says_what_was_counted() -> None:
 def test_the_same_findings_give_the_same_bytes() -> None:
     merge = clustered(120, {"a": 2, "b": 1})
     context = context_of(merge.vocabulary.labels)
-    assert render(gather(findings_of(merge), context, None)) == render(gather(findings_of(merge), context, None))
+    assert render(mapped(findings_of(merge), context)) == render(mapped(findings_of(merge), context))
 
 
 def test_unassigned_cells_come_last_and_without_a_colour_of_their_own() -> None:
@@ -224,7 +230,7 @@ def test_a_full_map_is_small_and_soon_drawn() -> None:
     merge = clustered(9000, {f"label {i}": 1 for i in range(45)})
     findings = findings_of(merge)
     began_s = time.process_time()
-    data = gather(findings, context_of(merge.vocabulary.labels), None)
+    data = mapped(findings, context_of(merge.vocabulary.labels))
     taken_s = time.process_time() - began_s
     assert data.cell_map is not None
     assert data.cell_map.n_points == 3000
@@ -249,7 +255,7 @@ def test_the_files_own_embedding_is_used_and_holes_in_it_are_left_out() -> None:
     xy = np.random.default_rng(1).normal(size=(100, 2)).astype(np.float32) * 1000
     xy[3] = np.nan
     own = Coordinates("X_umap", xy)
-    data = gather(findings_of(merge), context_of(merge.vocabulary.labels), own)
+    data = mapped(findings_of(merge), context_of(merge.vocabulary.labels), own)
     assert data.cell_map is not None
     assert data.cell_map.n_points == 99
     assert "X_umap" in data.cell_map.caption
@@ -259,7 +265,7 @@ def test_the_files_own_embedding_is_used_and_holes_in_it_are_left_out() -> None:
 @pytest.mark.parametrize("n_cells", [1, 5, 19])
 def test_a_few_cells_get_a_report_without_a_map(n_cells: int) -> None:
     merge = clustered(n_cells, {"a": 1, "b": 1})
-    data = gather(findings_of(merge), context_of(merge.vocabulary.labels), None)
+    data = mapped(findings_of(merge), context_of(merge.vocabulary.labels))
     assert data.cell_map is None
     assert "20 cells" in render(data).decode()
 
@@ -270,7 +276,7 @@ def test_cells_that_all_look_alike_get_no_map() -> None:
 
 def test_all_cells_unassigned_is_said_plainly() -> None:
     merge = replace(clustered(60, {"a": 1, "b": 1}), min_score=1.0)
-    data = gather(findings_of(merge), context_of(merge.vocabulary.labels, min_score=1.0), None)
+    data = mapped(findings_of(merge), context_of(merge.vocabulary.labels, min_score=1.0))
     assert "none could be assigned" in data.headline
     assert "Unassigned" in render(data).decode()
 

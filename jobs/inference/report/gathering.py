@@ -15,13 +15,12 @@ from jobs.inference.merging_survey import Findings
 from jobs.inference.report import telling
 from jobs.inference.report.charts import log_chart, ridge, score_chart
 from jobs.inference.report.data import Confusion, LabelRow, Notice, ReportData, ResultFile, Tail
-from jobs.inference.report.mapping import LEAST_CELLS, draw_map
+from jobs.inference.report.mapping import LEAST_CELLS, Layout, draw_map
 from jobs.inference.report.wording import size
 from shared.bundle import ModelCard
 from shared.domain.actual import Actual
 from shared.domain.plan import Plan
 from shared.domain.verdict import Verdict
-from shared.h5ad.embedding import Coordinates
 
 COLOURS = 9
 """How many labels get a colour of their own: more cannot be told apart, least of all by the colour-blind."""
@@ -56,18 +55,18 @@ class Context:
     actual: Actual | None = None
 
 
-def gather(findings: Findings, context: Context, own: Coordinates | None) -> ReportData:
+def gather(findings: Findings, context: Context, layout: Layout | None) -> ReportData:
     """Everything the report says; the same findings and context give the same report.
 
     Args:
-        own: The file's own embedding, of all its cells; None lays the map out by the scores.
+        layout: Of the sample, for the map; None leaves the map out.
     """
     tally = findings.tally
     rows = label_rows(tally)
     named = [row for row in rows if row.colour != "none"]
     tail = named[_SHOWN:] if len(named) > _SHOWN + 4 else []
     names = tally.vocabulary.names
-    cell_map = draw_map(findings.sample, rows, names, own, tally.n_cells) if context.wants_map else None
+    cell_map = draw_map(findings.sample, rows, names, layout, tally.n_cells) if layout else None
     total_b = tally.score_cb.sum(axis=0)
     return ReportData(
         file_name=context.file_name,

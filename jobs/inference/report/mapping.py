@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
 
 from jobs.inference.annotations import BoolArray
 from jobs.inference.annotations_sample import MapSample
@@ -33,11 +31,36 @@ _LINE_HEIGHT = 13
 F64Array = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the sampled cells lie.
+
+    Attributes:
+        xy_m2: NaN where the file's embedding has none.
+        own: The file's embedding that they were taken from; None: they were laid out by their scores.
+    """
+
+    xy_m2: F64Array
+    own: Coordinates | None = None
+
+
+def lay_out(sample: MapSample, own: Coordinates | None) -> Layout | None:
+    """Places for the sampled cells: the file's own embedding of all its cells, else by the scores.
+
+    Returns:
+        None where there are too few cells, or all are alike.
+    """
+    if own is not None:
+        return Layout(own.xy_n2[sample.row_n].astype(np.float64), own)
+    xy_m2 = embed(sample.decision_nl)
+    return None if xy_m2 is None else Layout(xy_m2)
+
+
 def embed(decision_nl: F32Array) -> F64Array | None:
     """Lay cells out by their decision scores: PCA, then t-SNE, the same for the same scores.
 
     Cells close together got similar scores for all labels. One thread, as the order of sums decides the last digits:
-    3,000 cells take 3 to 5 s.
+    3,000 cells take 3 to 5 s, of which the first is scikit-learn's loading.
 
     Returns:
         Cells x 2; None where there are too few cells, or all are alike.
@@ -46,6 +69,10 @@ def embed(decision_nl: F32Array) -> F64Array | None:
     centred_nl = decision_nl.astype(np.float64) - decision_nl.mean(axis=0)
     if n_cells < LEAST_CELLS or not np.isfinite(centred_nl).all() or np.ptp(centred_nl) < 1e-6:
         return None
+    from sklearn.decomposition import PCA  # noqa: PLC0415  # a second, which whoever brings an embedding is spared
+    from sklearn.manifold import TSNE  # noqa: PLC0415  # likewise
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415  # has no types
+
     with threadpool_limits(1):
         components = min(_COMPONENTS, n_labels, n_cells)
         reduced = PCA(components, svd_solver="full").fit_transform(centred_nl)
@@ -56,25 +83,23 @@ def embed(decision_nl: F32Array) -> F64Array | None:
 
 
 def draw_map(
-    sample: MapSample, rows: Sequence[LabelRow], names: Sequence[str], own: Coordinates | None, n_cells: int
+    sample: MapSample, rows: Sequence[LabelRow], names: Sequence[str], layout: Layout, n_cells: int
 ) -> CellMap | None:
     """The map of the sampled cells.
 
     Args:
         rows: Every label that occurs; colours and keys come from here.
         names: The vocabulary that ``sample.name_n`` points into.
-        own: The file's embedding, of all its cells; None computes one.
+        layout: Of the sample.
     """
-    xy_m2 = own.xy_n2[sample.row_n].astype(np.float64) if own else embed(sample.decision_nl)
-    if xy_m2 is None:
-        return None
+    xy_m2 = layout.xy_m2
     kept_m: BoolArray = np.asarray(np.isfinite(xy_m2).all(axis=1))
     if kept_m.sum() < LEAST_CELLS:
         return None
     at_m2 = _fitted(xy_m2, kept_m)
     groups = _groups(sample, at_m2, kept_m, rows, names)
     n_points = int(kept_m.sum())
-    return CellMap(WIDTH, HEIGHT, groups, _texts(groups, n_points), n_points, _caption(own, n_points, n_cells))
+    return CellMap(WIDTH, HEIGHT, groups, _texts(groups, n_points), n_points, _caption(layout.own, n_points, n_cells))
 
 
 def _fitted(xy_m2: F64Array, kept_m: BoolArray) -> F64Array:
