@@ -29,7 +29,7 @@ class Preprocessing:
 
     ``exact`` takes the logarithm in float64 and rounds it once, which gives the same float32 on every device. By itself
     a float32 logarithm errs in its last bit, on a GPU elsewhere than on a CPU, and a model that needs float64 makes
-    much of that: with scores in the thousands, probabilities were 2e-5 apart (an H200, 2026-11-28).
+    much of that: with scores in the thousands, it moved a probability by 1e-6 (an H200, 2026-11-28).
 
     Raises:
         NoMatrixError: The state is one from which expression cannot be had.
@@ -60,7 +60,9 @@ class Preprocessing:
                 assert total_n is not None
                 # Without its size, a GPU would be waited for to learn how long the repeated totals are.
                 lengths_n = indptr.diff()
-                scale_z = (total_n / self.target_sum).repeat_interleave(lengths_n, output_size=len(value_z))
+                # By a number, a GPU multiplies with its reciprocal, which errs in the last bit; by a tensor it divides.
+                scale_n = total_n / total_n.new_full((), self.target_sum)
+                scale_z = scale_n.repeat_interleave(lengths_n, output_size=len(value_z))
                 quotient_z = torch.div(value_z, scale_z, out=scale_z)
                 return quotient_z.copy_(self._precise(quotient_z).log1p_())
             case MatrixState.NORMALISED:

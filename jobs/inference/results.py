@@ -51,8 +51,11 @@ from shared.domain.actual import Actual, actual_of
 from shared.domain.geometry import Rows
 from shared.domain.options import Scores
 from shared.domain.submission import Receipt, Result
+from shared.h5ad.ahead import cores
 from shared.h5ad.rows import read_embedding
 from shared.ports.blobs import BlobInfo
+
+_SOON_COPIED_BYTES = 128 * 2**20
 
 WHAT = {
     "annotations.parquet": "One row a cell: label, score, runner-up, counts, top labels; for any Parquet reader.",
@@ -124,13 +127,17 @@ class Results:
 
     @contextmanager
     def _laid_out(self, findings: Findings) -> Iterator[Callable[[], Layout | None]]:
-        """The map, laid out while other files are written: seconds of one core, without Python's lock."""
+        """The map, laid out while other files are written: seconds, without Python's lock.
+
+        A large input is copied as long as that takes, and wants a core to itself; a small one is soon done.
+        """
         if not self.job.options.map:
             yield lambda: None
             return
         own = read_embedding(self.job.source, Rows(0, findings.tally.n_cells))
         with ThreadPoolExecutor(1, thread_name_prefix="celldrop-map") as beside:
-            yield beside.submit(lay_out, findings.sample, own).result
+            threads = min(2, cores()) if self.job.input.size_bytes < _SOON_COPIED_BYTES else 1
+            yield beside.submit(lay_out, findings.sample, own, threads).result
 
     def _write_other_tables(self, merge: Merge) -> None:
         with self._timed("annotations.csv.gz"):

@@ -44,23 +44,30 @@ class Layout:
     own: Coordinates | None = None
 
 
-def lay_out(sample: MapSample, own: Coordinates | None) -> Layout | None:
+def lay_out(sample: MapSample, own: Coordinates | None, threads: int = 1) -> Layout | None:
     """Places for the sampled cells: the file's own embedding of all its cells, else by the scores.
+
+    Args:
+        threads: As in ``embed``.
 
     Returns:
         None where there are too few cells, or all are alike.
     """
     if own is not None:
         return Layout(own.xy_n2[sample.row_n].astype(np.float64), own)
-    xy_m2 = embed(sample.decision_nl)
+    xy_m2 = embed(sample.decision_nl, threads)
     return None if xy_m2 is None else Layout(xy_m2)
 
 
-def embed(decision_nl: F32Array) -> F64Array | None:
+def embed(decision_nl: F32Array, threads: int = 1) -> F64Array | None:
     """Lay cells out by their decision scores: PCA, then t-SNE, the same for the same scores.
 
-    Cells close together got similar scores for all labels. One thread, as the order of sums decides the last digits:
-    3,000 cells take 3 to 5 s, of which the first is scikit-learn's loading.
+    Cells close together got similar scores for all labels. 3,000 cells take 3 s on one thread, after one that
+    scikit-learn takes to load.
+
+    Args:
+        threads: One or two. With more the order of sums would be left to chance, and it decides the last digits; and
+            they wait for each other by spinning: two on two cores take half the time, but twice if a core is busy.
 
     Returns:
         Cells x 2; None where there are too few cells, or all are alike.
@@ -73,7 +80,8 @@ def embed(decision_nl: F32Array) -> F64Array | None:
     from sklearn.manifold import TSNE  # noqa: PLC0415  # likewise
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415  # has no types
 
-    with threadpool_limits(1):
+    assert threads in {1, 2}
+    with threadpool_limits(threads, user_api="openmp"), threadpool_limits(1, user_api="blas"):
         components = min(_COMPONENTS, n_labels, n_cells)
         reduced = PCA(components, svd_solver="full").fit_transform(centred_nl)
         perplexity = min(_PERPLEXITY, (n_cells - 1) / 3)
