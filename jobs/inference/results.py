@@ -5,12 +5,13 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import PurePosixPath
+from threading import Lock
 
 import h5py
 import numpy as np
@@ -91,6 +92,7 @@ class Results:
     missing: list[MissingFile] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=software_used)
+    _one_beats: Lock = field(default_factory=Lock)
 
     def write(self) -> Result:
         """Write every file, the manifest last.
@@ -102,9 +104,12 @@ class Results:
         """
         merge = self._merge()
         findings = self._write_annotations(merge)
-        with self._laid_out(findings) as layout:
-            self._write_other_tables(merge)
-            self._write_annotated(merge, findings)
+        # Beside the copy of the input, by threads that want Python's lock for little of their time.
+        with ThreadPoolExecutor(2, thread_name_prefix="celldrop-merge") as beside:
+            layout = self._laid_out(beside, findings)
+            tables = beside.submit(self._other_tables, merge)
+            annotated = self._annotated(merge, findings)
+            self.files += [*tables.result(), *annotated]
             self._write_report(findings, layout)
         tally = findings.tally
         labels = Labels(n_cells=tally.n_cells, n_unassigned=tally.n_abstained, counts=tally.label_counts)
@@ -122,34 +127,33 @@ class Results:
     def _write_annotations(self, merge: Merge) -> Findings:
         survey = Survey(merge)
         with self._timed("annotations.parquet"):
-            self._put("annotations.parquet", annotations_parquet(survey.tables(), self._about()), PARQUET_TYPE)
+            chunks = annotations_parquet(survey.tables(), self._about())
+            self.files.append(self._put("annotations.parquet", chunks, PARQUET_TYPE))
         return survey.findings()
 
-    @contextmanager
-    def _laid_out(self, findings: Findings) -> Iterator[Callable[[], Layout | None]]:
-        """The map, laid out while other files are written: seconds, without Python's lock.
+    def _laid_out(self, beside: Executor, findings: Findings) -> Callable[[], Layout | None]:
+        """Begin to lay out the map; what is returned waits for it.
 
         A large input is copied as long as that takes, and wants a core to itself; a small one is soon done.
         """
         if not self.job.options.map:
-            yield lambda: None
-            return
+            return lambda: None
         own = read_embedding(self.job.source, Rows(0, findings.tally.n_cells))
-        with ThreadPoolExecutor(1, thread_name_prefix="celldrop-map") as beside:
-            threads = min(2, cores()) if self.job.input.size_bytes < _SOON_COPIED_BYTES else 1
-            yield beside.submit(lay_out, findings.sample, own, threads).result
+        threads = min(2, cores()) if self.job.input.size_bytes < _SOON_COPIED_BYTES else 1
+        return beside.submit(lay_out, findings.sample, own, threads).result
 
-    def _write_other_tables(self, merge: Merge) -> None:
+    def _other_tables(self, merge: Merge) -> list[FileFacts]:
         with self._timed("annotations.csv.gz"):
-            self._put("annotations.csv.gz", annotations_csv(merge.tables()), CSV_TYPE)
+            files = [self._put("annotations.csv.gz", annotations_csv(merge.tables()), CSV_TYPE)]
         if self.job.options.scores is Scores.FULL:
             with self._timed("scores.parquet"):
-                self._put("scores.parquet", scores_parquet(merge, self._about()), PARQUET_TYPE)
+                files.append(self._put("scores.parquet", scores_parquet(merge, self._about()), PARQUET_TYPE))
+        return files
 
-    def _write_annotated(self, merge: Merge, findings: Findings) -> None:
+    def _annotated(self, merge: Merge, findings: Findings) -> list[FileFacts]:
         name = "annotated.h5ad"
         columns = NewColumns(
-            merge.layout.n_cells, merge.tables(), categories_of(findings.tally), self._about(), self.beat
+            merge.layout.n_cells, merge.tables(), categories_of(findings.tally), self._about(), self._beat
         )
         with self._timed(name):
             written = write_annotated_h5ad(
@@ -157,8 +161,8 @@ class Results:
             )
         if isinstance(written, NotAnnotated):
             self.missing.append(MissingFile(name=name, reason=written.reason))
-        else:
-            self.files.append(file_facts(written, self.prefix, WHAT[name]))
+            return []
+        return [file_facts(written, self.prefix, WHAT[name])]
 
     def _write_report(self, findings: Findings, layout: Callable[[], Layout | None]) -> None:
         record, name = self.job.record, "report.html"
@@ -178,8 +182,8 @@ class Results:
             actual=self._actual(),
         )
         with self._timed(name):
-            self.beat()
-            self._put(name, [render(gather(findings, context, layout()))], REPORT_TYPE)
+            self._beat()
+            self.files.append(self._put(name, [render(gather(findings, context, layout()))], REPORT_TYPE))
 
     def _manifest(self, labels: Labels) -> Manifest:
         record, options = self.job.record, self.job.options
@@ -189,7 +193,7 @@ class Results:
         return Manifest(
             submission_id=record.id,
             epoch=record.epoch,
-            input=input_facts(replace(self.job.input, crc32c=input_crc32c(self.job, self.beat))),
+            input=input_facts(replace(self.job.input, crc32c=input_crc32c(self.job, self._beat))),
             model=model_facts(self.job.card, record.model),
             options=Choices(
                 requested=dict(record.requested),
@@ -213,7 +217,10 @@ class Results:
         tasks = {f"task {index}": receipt for index, receipt in enumerate(self.receipts)}
         return Cost(
             finished_at=datetime.now(UTC),
-            seconds={**{name: receipt.seconds for name, receipt in tasks.items()}, **self.seconds},
+            seconds={
+                **{name: receipt.seconds for name, receipt in tasks.items()},
+                **{name: self.seconds[name] for name in WHAT if name in self.seconds},
+            },
             peak_rss_bytes={
                 **{name: receipt.peak_rss_bytes for name, receipt in tasks.items()},
                 "finalizer": peak_rss_bytes(),
@@ -238,16 +245,20 @@ class Results:
             word: " and ".join({device[fact]: None for device in devices}) for word, fact in told.items() if devices
         }
 
-    def _put(self, name: str, chunks: Iterable[bytes], content_type: str) -> None:
-        self.files.append(file_facts(self._put_unlisted(name, chunks, content_type), self.prefix, WHAT[name]))
+    def _put(self, name: str, chunks: Iterable[bytes], content_type: str) -> FileFacts:
+        return file_facts(self._put_unlisted(name, chunks, content_type), self.prefix, WHAT[name])
 
     def _put_unlisted(self, name: str, chunks: Iterable[bytes], content_type: str) -> BlobInfo:
         return self.data.write_result(self.prefix + name, self._beating(chunks), content_type)
 
     def _beating(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
-            self.beat()
+            self._beat()
             yield chunk
+
+    def _beat(self) -> None:
+        with self._one_beats:
+            self.beat()
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

@@ -20,7 +20,7 @@ class Rates:
         flops_per_vcpu_s: Of the card's ``flops_per_cell``, by one vCPU in a second.
         flops_per_gpu_s: The same, by one L4.
         merge_start_s: What a merge takes however few the cells: libraries, the report and its map.
-        merge_cells_per_s: Cells merged in a second, by one thread whatever the machine.
+        merge_cells_per_s: Cells merged in a second, whatever the machine's cores: one copies, one writes tables.
         beat_s: Between two heartbeats of a task.
         read_bytes: Of one ranged read, most of the time.
         submission_reads, submission_writes: Firestore documents of a submission, beside its tasks.
@@ -37,7 +37,8 @@ class Rates:
     # for none. From claim to the results were 1.4 s more than receipts and merge.
     import_s: float = 1.6
     nonzeros_per_vcpu_s: float = 60e6
-    # Not measured: a guess at what torch with CUDA takes to load beside torch without.
+    # Measured where all files lay in memory already (an H200's machine, 2026-11-28): 1.8 s more to load torch with CUDA
+    # than without, 0.4 s to the first kernel's end. The rest is a guess at reading libraries that are gigabytes larger.
     gpu_start_s: float = 5.0
     # Not measured: read once from Cloud Storage, one request after another.
     load_bytes_per_s: float = 100e6
@@ -45,11 +46,13 @@ class Rates:
     # which the card reckons 130e9. It counts a dense product, and the linear engine skips the zeros: a denser matrix
     # takes longer.
     flops_per_vcpu_s: float = 180e9
-    # Not measured: a tenth of the L4's 30e12 fp32 operations a second, as its maker states them.
+    # Not measured: a tenth of the L4's 30e12 fp32 operations a second, as its maker states them. An H200, stated at
+    # 67e12, did 10e12 of what the card counts (2026-11-28, benchmarks/gpu.py: 102,400 cells in 13 ms).
     flops_per_gpu_s: float = 3e12
-    # The same runs: merging took 4.2 s and 7.7 s, so 39 microseconds a cell, and 3.8 s for none.
-    merge_start_s: float = 3.8
-    merge_cells_per_s: float = 25_500.0
+    # 2026-11-28, later, on 2 cores: merging took 3.9 s for 10,000 cells and 7.3 s for 100,000 (`celldrop run`, medians
+    # of four), 24.6 s for a million (`celldrop shards gather`, of three): 20 microseconds a cell, and 4 s for none.
+    merge_start_s: float = 4.0
+    merge_cells_per_s: float = 49_000.0
     # As the task is built (jobs.inference.services); each reads two documents and writes one.
     beat_s: float = 1.5
     # As shared.h5ad.arrays coalesces them.
