@@ -22,14 +22,16 @@ class Preprocessing:
     """How values of a state become what a model was trained on: log1p of counts per ``target_sum``.
 
     - counts: scaled to ``target_sum`` over all genes of the file, then log1p; rounded to float32 exactly where
-      ``scanpy.pp.normalize_total`` and ``scanpy.pp.log1p`` round, so that both give the same numbers;
+      ``scanpy.pp.normalize_total`` and ``scanpy.pp.log1p`` round, so that both give the same numbers but for the last
+      bit of a logarithm;
     - log1p of counts per 10,000: as they are, or rescaled where ``target_sum`` is another;
     - log-normalised with a target sum that is not known: as they are, for want of anything better;
     - normalised and not yet logarithmised: log1p.
 
-    ``exact`` takes the logarithm in float64 and rounds it once, which gives the same float32 on every device. By itself
-    a float32 logarithm errs in its last bit, on a GPU elsewhere than on a CPU, and a model that needs float64 makes
-    much of that: with scores in the thousands, it moved a probability by 1e-6 (an H200, 2026-11-28).
+    ``exact`` takes the logarithm in float64 and rounds it once, so that all but one in a thousand million values are
+    the same float32 on every device. By itself a float32 logarithm errs in its last bit, and not in the same places on
+    each device; a model that needs float64 magnifies that: with scores in the thousands, a probability by 1e-6 (an
+    H200, 2026-11-28).
 
     Raises:
         NoMatrixError: The state is one from which expression cannot be had.

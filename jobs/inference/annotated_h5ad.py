@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -81,9 +81,8 @@ def write_annotated_h5ad(
             if overlay.failure is not None:
                 raise overlay.failure from error
             return NotAnnotated(f"HDF5 could not add columns to this file: {error}")
-        return store.write(
-            bucket, name, _beating(overlay.chunks(), columns.beat), if_generation=0, content_type=H5AD_TYPE
-        )
+        with closing(overlay.chunks()) as chunks:  # Nothing is read any more once the write is over.
+            return store.write(bucket, name, _beating(chunks, columns.beat), if_generation=0, content_type=H5AD_TYPE)
 
 
 def categories_of(tally: Tally) -> dict[str, list[str]]:

@@ -50,7 +50,8 @@ class Annotation(Computation):
     def merge(self, record: Submission, receipts: Sequence[Receipt], prefix: str, beat: Callable[[], None]) -> Result:
         """As the protocol says; streams, and never holds two parts."""
         began_s = time.monotonic()
-        from jobs.inference.results import Results  # noqa: PLC0415  # two seconds that tasks which only compute are spared
+        with loading():
+            from jobs.inference.results import Results  # noqa: PLC0415  # what tasks that only compute are spared
 
         job = replace(self.data.open_job(record, self._looked_through(record)), weights=b"")
         return Results(self.data, job, ordered(receipts, job.layout.n_cells), prefix, beat, began_s).write()

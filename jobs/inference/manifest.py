@@ -99,7 +99,7 @@ class Cost(_Part):
     """What the run took; the only part of a manifest that differs between two runs of one request."""
 
     finished_at: datetime
-    seconds: dict[str, float] = Field(description="Wall-clock by stage.")
+    seconds: dict[str, float] = Field(description="Wall-clock by stage; some run side by side.")
     peak_rss_bytes: dict[str, int] = Field(description="Largest resident memory by process.")
     actual: Actual | None = Field(
         default=None, description="All together, beside the forecast in `verdict` and the estimate in `plan`."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from types import TracebackType
 
 from shared.domain.errors import CelldropError
@@ -15,7 +15,7 @@ from shared.ports.blobs import ByteRange
 PAGE_BYTES = 4096
 SPOOL_BYTES = 64 << 20
 """Overlay pages are held in memory up to here, and in a temporary file beyond."""
-_CHUNK_BYTES = 8 << 20
+CHUNK_BYTES = 8 << 20
 _AHEAD = 1
 """Chunks on their way from the source while one is written."""
 
@@ -49,17 +49,22 @@ class Overlay(io.RawIOBase):
         """Of the pages that lie, wholly or in part, over the input."""
         return PAGE_BYTES * sum(page * PAGE_BYTES < self._source.size_bytes for page in self._slots)
 
-    def chunks(self) -> Iterator[bytes]:
-        """The file from its first byte to its last: the source's bytes, the patches and the tail."""
-        starts = range(0, self._size, _CHUNK_BYTES)
-        for offset, beneath in zip(starts, in_order(self._chunk_beneath, starts, workers=_AHEAD), strict=True):
-            length = min(_CHUNK_BYTES, self._size - offset)
+    def chunks(self, chunk_bytes: int = CHUNK_BYTES) -> Generator[bytes, None, None]:
+        """The file from its first byte to its last: the source's bytes, the patches and the tail.
+
+        The source is read ahead, by one chunk: whoever stops early closes this, and waits for that.
+        """
+
+        def beneath_of(offset: int) -> bytes:
+            end = min(offset + chunk_bytes, self._size, self._source.size_bytes)
+            span = ByteRange(offset, max(0, end - offset))
+            return whole(self._source.read(span), span) if span.length else b""
+
+        starts = range(0, self._size, chunk_bytes)
+        for offset, beneath in zip(starts, in_order(beneath_of, starts, workers=_AHEAD), strict=True):
+            length = min(chunk_bytes, self._size - offset)
             untouched = len(beneath) == length and not any(page in self._slots for page in _pages(offset, length))
             yield beneath if untouched else bytes(self._patched(offset, length, beneath))
-
-    def _chunk_beneath(self, offset: int) -> bytes:
-        span = ByteRange(offset, min(_CHUNK_BYTES, max(0, min(self._size, self._source.size_bytes) - offset)))
-        return whole(self._source.read(span), span) if span.length else b""
 
     # --- What h5py asks of a file ---------------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import PurePosixPath
-from threading import Lock
 
 import h5py
 import numpy as np
@@ -48,6 +47,7 @@ from jobs.inference.merging_survey import Findings, Survey
 from jobs.inference.report.gathering import Context, gather
 from jobs.inference.report.mapping import Layout, lay_out
 from jobs.inference.report.rendering import REPORT_TYPE, render
+from jobs.inference.together import Together
 from shared.domain.actual import Actual, actual_of
 from shared.domain.geometry import Rows
 from shared.domain.options import Scores
@@ -57,6 +57,7 @@ from shared.h5ad.rows import read_embedding
 from shared.ports.blobs import BlobInfo
 
 _SOON_COPIED_BYTES = 128 * 2**20
+"""A second's work: shorter than the map's, which then has the cores for most of its time."""
 
 WHAT = {
     "annotations.parquet": "One row a cell: label, score, runner-up, counts, top labels; for any Parquet reader.",
@@ -92,7 +93,10 @@ class Results:
     missing: list[MissingFile] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=software_used)
-    _one_beats: Lock = field(default_factory=Lock)
+    _together: Together = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._together = Together(self.beat)
 
     def write(self) -> Result:
         """Write every file, the manifest last.
@@ -107,9 +111,10 @@ class Results:
         # Beside the copy of the input, by threads that want Python's lock for little of their time.
         with ThreadPoolExecutor(2, thread_name_prefix="celldrop-merge") as beside:
             layout = self._laid_out(beside, findings)
-            tables = beside.submit(self._other_tables, merge)
-            annotated = self._annotated(merge, findings)
-            self.files += [*tables.result(), *annotated]
+            tables, annotated = self._together.both(
+                beside, lambda: self._other_tables(merge), lambda: self._annotated(merge, findings)
+            )
+            self.files += [*tables, *annotated]
             self._write_report(findings, layout)
         tally = findings.tally
         labels = Labels(n_cells=tally.n_cells, n_unassigned=tally.n_abstained, counts=tally.label_counts)
@@ -153,7 +158,7 @@ class Results:
     def _annotated(self, merge: Merge, findings: Findings) -> list[FileFacts]:
         name = "annotated.h5ad"
         columns = NewColumns(
-            merge.layout.n_cells, merge.tables(), categories_of(findings.tally), self._about(), self._beat
+            merge.layout.n_cells, merge.tables(), categories_of(findings.tally), self._about(), self._together.beat
         )
         with self._timed(name):
             written = write_annotated_h5ad(
@@ -182,7 +187,7 @@ class Results:
             actual=self._actual(),
         )
         with self._timed(name):
-            self._beat()
+            self._together.beat()
             self.files.append(self._put(name, [render(gather(findings, context, layout()))], REPORT_TYPE))
 
     def _manifest(self, labels: Labels) -> Manifest:
@@ -193,7 +198,7 @@ class Results:
         return Manifest(
             submission_id=record.id,
             epoch=record.epoch,
-            input=input_facts(replace(self.job.input, crc32c=input_crc32c(self.job, self._beat))),
+            input=input_facts(replace(self.job.input, crc32c=input_crc32c(self.job, self._together.beat))),
             model=model_facts(self.job.card, record.model),
             options=Choices(
                 requested=dict(record.requested),
@@ -253,12 +258,8 @@ class Results:
 
     def _beating(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
-            self._beat()
+            self._together.beat()
             yield chunk
-
-    def _beat(self) -> None:
-        with self._one_beats:
-            self.beat()
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

@@ -38,9 +38,9 @@ def write_scores(
     """
     features = gene_to_feature(job)
     weights = parse_weights(job.weights, where=job.card.reference)
+    source, job = job.source, replace(job, weights=b"")
     annotator = Annotator(job.card, weights, features, matrix_of(job).state, device)
-    source, job = job.source, replace(job, weights=b"")  # The annotator has them in its own form.
-    del weights
+    del weights  # The annotator has them in its own form.
     give_back()
     with one_thread(), open_matrix(source, matrix_of(job)) as matrix, open_cell_ids(source) as cells:
         blocks = _blocks(_Reading(matrix, rows, features, beat), cells, annotator)

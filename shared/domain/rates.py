@@ -20,7 +20,7 @@ class Rates:
         flops_per_vcpu_s: Of the card's ``flops_per_cell``, by one vCPU in a second.
         flops_per_gpu_s: The same, by one L4.
         merge_start_s: What a merge takes however few the cells: libraries, the report and its map.
-        merge_cells_per_s: Cells merged in a second, whatever the machine's cores: one copies, one writes tables.
+        merge_cells_per_s: Cells merged in a second, on two cores or more: one copies, one writes tables.
         beat_s: Between two heartbeats of a task.
         read_bytes: Of one ranged read, most of the time.
         submission_reads, submission_writes: Firestore documents of a submission, beside its tasks.
@@ -50,7 +50,8 @@ class Rates:
     # 67e12, did 10e12 of what the card counts (2026-11-28, benchmarks/gpu.py: 102,400 cells in 13 ms).
     flops_per_gpu_s: float = 3e12
     # 2026-11-28, later, on 2 cores: merging took 3.9 s for 10,000 cells and 7.3 s for 100,000 (`celldrop run`, medians
-    # of four), 24.6 s for a million (`celldrop shards gather`, of three): 20 microseconds a cell, and 4 s for none.
+    # of four), 24.6 s for a million (`celldrop shards gather`, of three): 20 microseconds a cell, and 4 s for none. Of
+    # 100,000 it makes 6 s: on two cores the map and the copy still want the same one there.
     merge_start_s: float = 4.0
     merge_cells_per_s: float = 49_000.0
     # As the task is built (jobs.inference.services); each reads two documents and writes one.

@@ -36,6 +36,20 @@ def test_who_keeps_no_objects_loads_no_client_of_cloud_storage() -> None:
     assert done.stdout.strip() == "True False"
 
 
+def test_a_map_of_a_files_own_embedding_needs_no_scikit_learn() -> None:
+    code = """
+import sys, numpy as np
+from jobs.inference.annotations_sample import MapSample
+from jobs.inference.report.mapping import lay_out
+from shared.h5ad.embedding import Coordinates
+row_n = np.arange(3)
+sample = MapSample(row_n, ["a", "b", "c"], row_n, np.ones(3, np.float32), np.ones((3, 2), np.float32))
+print(lay_out(sample, Coordinates("X_umap", np.ones((3, 2), np.float32))).own, "sklearn" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["X_umap", "False"]
+
+
 def test_who_only_merges_is_spared_torch_and_scikit_learn() -> None:
     code = "import sys, jobs.inference.main, jobs.inference.results; print(*{'torch', 'sklearn'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ import scanpy as sc
 import scipy.sparse as sp
 from anndata.io import write_elem
 from anndata.tests.helpers import assert_equal
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobs.inference.annotated_h5ad import NewColumns, NotAnnotated, categories_of, write_annotated_h5ad
 from jobs.inference.merging import Merge
@@ -301,6 +304,34 @@ def test_an_overlay_grows_past_the_input(overlay: Overlay) -> None:
     overlay.write(b"tail")
     whole = b"".join(overlay.chunks())
     assert whole == bytes(range(256)) * 100 + bytes(4400) + b"tail"
+
+
+@given(
+    size=st.integers(0, 9 * PAGE_BYTES),
+    writes=st.lists(
+        st.tuples(st.integers(0, 10 * PAGE_BYTES), st.binary(min_size=1, max_size=PAGE_BYTES + 1)), max_size=4
+    ),
+    pages=st.integers(1, 4),
+)
+def test_an_overlays_chunks_are_the_file_with_what_was_written(
+    size: int, writes: list[tuple[int, bytes]], pages: int
+) -> None:
+    wanted = bytearray(np.random.default_rng(size).bytes(size))
+    with Overlay(BytesSource(bytes(wanted))) as opened:
+        for at, data in writes:
+            opened.seek(at)
+            opened.write(data)
+            wanted.extend(bytes(max(0, at + len(data) - len(wanted))))
+            wanted[at : at + len(data)] = data
+        assert b"".join(opened.chunks(pages * PAGE_BYTES)) == wanted
+
+
+def test_who_stops_early_leaves_no_read_behind() -> None:
+    with Overlay(BytesSource(bytes(20 * PAGE_BYTES))) as opened:
+        chunks = opened.chunks(PAGE_BYTES)
+        next(chunks)
+        chunks.close()
+        assert not [one for one in threading.enumerate() if one.name.startswith("celldrop-read")]
 
 
 def test_an_overlay_can_be_cut_and_grown_again(overlay: Overlay) -> None:

@@ -245,10 +245,16 @@ def test_the_map_keeps_like_cells_together() -> None:
     assert placed is not None
     apart = np.linalg.norm(placed[:, None] - placed[None], axis=2) + np.diag(np.full(250, np.inf))
     assert (sample.name_n[apart.argmin(axis=1)] == sample.name_n).mean() > 0.95
-    for threads in (1, 2, 2):
-        again = embed(sample.decision_nl, threads)
-        assert again is not None
-        assert np.array_equal(placed, again)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_scores_and_threads_give_the_same_map(threads: int) -> None:
+    decision_nl = findings_of(clustered(3000, {f"label {i}": 1 for i in range(12)})).sample.decision_nl
+    placed, again = (embed(decision_nl, threads) for _ in range(2))
+    assert placed is not None
+    assert again is not None
+    assert np.array_equal(placed, again)
 
 
 def test_the_files_own_embedding_is_used_and_holes_in_it_are_left_out() -> None:

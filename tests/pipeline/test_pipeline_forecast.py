@@ -49,7 +49,8 @@ def test_a_run_s_manifest_has_the_forecast_the_plan_and_what_it_took(celldrop: C
     assert (plan["estimated_usd"], actual["usd"]) == (None, None)
     stages = manifest["cost"]["seconds"]
     assert actual["seconds"] > actual["machine_s"] > stages["task 0"]
-    assert actual["machine_s"] >= sum(stages.values()) - 0.1
+    task_s = stages.pop("task 0")
+    assert actual["machine_s"] >= task_s + max(stages.values()) - 0.1  # The merge's go on side by side.
     summary = done.json["summary"]
     assert (summary["estimated_s"], summary["actual_s"]) == (
         plan["estimated_s"],

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.pipeline.conftest import Celldrop
+from shared.bundle import CARD_NAME, WEIGHTS_NAME, card_bytes, digest_of, parse_card
+from tests.pipeline.conftest import ROOT, Celldrop
 
 PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
 SAME_BYTES = ("annotations.parquet", "annotations.csv.gz", "scores.parquet", "annotated.h5ad")
@@ -43,8 +46,14 @@ def test_three_shards_gathered_are_the_bytes_of_one_run(
         )
         assert done.status == 0, done.stderr
     out = tmp_path / "gathered"
+    # Whoever only gathers needs no torch.
+    no_torch = tmp_path / "no-torch"
+    no_torch.mkdir()
+    (no_torch / "torch.py").write_text("raise ImportError('torch is not here')")
     gathered = celldrop(
-        "shards", "gather", data_dir / PBMC, *reversed(parts), "--model", model, "--out", out, "--json", "--plan", plan
+        *("shards", "gather", data_dir / PBMC, *reversed(parts), "--model", model, "--out", out, "--json"),
+        *("--plan", plan),
+        PYTHONPATH=f"{no_torch}{os.pathsep}{ROOT}",
     )
     assert (gathered.status, gathered.json["summary"]["n_cells"]) == (0, 2700), gathered.stderr
     ran = celldrop("run", data_dir / PBMC, "--model", model, "--json", "--set", "scores=full", "--set", "map=off")
@@ -83,6 +92,23 @@ def test_a_part_of_another_plan_is_refused(
     )
     assert (done.status, done.json["code"]) == (1, "BLOB_CORRUPT")
     assert "another plan" in done.json["message"]
+
+
+def test_a_model_whose_weights_cannot_be_read_is_refused(
+    celldrop: Celldrop, data_dir: Path, model: Path, tmp_path: Path
+) -> None:
+    broken, part = tmp_path / "broken" / "1", tmp_path / "0.arrow"
+    shutil.copytree(model / "1" if (model / "1").is_dir() else model, broken)
+    (broken / WEIGHTS_NAME).write_bytes(b"no weights")
+    card = parse_card((broken / CARD_NAME).read_bytes(), where="broken")
+    digest = digest_of(card, hashlib.sha256(b"no weights").hexdigest())
+    (broken / CARD_NAME).write_bytes(card_bytes(card.model_copy(update={"digest": digest})))
+    planned = celldrop("shards", "plan", data_dir / PBMC, "--model", broken)
+    assert planned.status == 0, planned.stderr
+    done = celldrop("shards", "annotate", data_dir / PBMC, "--index", 0, "--model", broken, "--part", part, "--json")
+    assert (done.status, done.json["code"]) == (3, "INVALID_BUNDLE")
+    assert "cannot be read" in done.json["message"]
+    assert not part.exists()
 
 
 def test_a_shard_that_the_plan_has_not_is_refused(

@@ -37,11 +37,11 @@ class Layout:
 
     Attributes:
         xy_m2: NaN where the file's embedding has none.
-        own: The file's embedding that they were taken from; None: they were laid out by their scores.
+        own: Name of the file's embedding that they were taken from; None: they were laid out by their scores.
     """
 
     xy_m2: F64Array
-    own: Coordinates | None = None
+    own: str | None = None
 
 
 def lay_out(sample: MapSample, own: Coordinates | None, threads: int = 1) -> Layout | None:
@@ -54,16 +54,16 @@ def lay_out(sample: MapSample, own: Coordinates | None, threads: int = 1) -> Lay
         None where there are too few cells, or all are alike.
     """
     if own is not None:
-        return Layout(own.xy_n2[sample.row_n].astype(np.float64), own)
+        return Layout(own.xy_n2[sample.row_n].astype(np.float64), own.name)
     xy_m2 = embed(sample.decision_nl, threads)
     return None if xy_m2 is None else Layout(xy_m2)
 
 
 def embed(decision_nl: F32Array, threads: int = 1) -> F64Array | None:
-    """Lay cells out by their decision scores: PCA, then t-SNE, the same for the same scores.
+    """Lay cells out by their decision scores: PCA, then t-SNE.
 
-    Cells close together got similar scores for all labels. 3,000 cells take 3 s on one thread, after one that
-    scikit-learn takes to load.
+    Cells close together got similar scores for all labels. The same scores and threads give the same layout; by one
+    and by two it was not seen to differ. 3,000 cells take 3 s on one thread, after one that scikit-learn takes to load.
 
     Args:
         threads: One or two. With more the order of sums would be left to chance, and it decides the last digits; and
@@ -173,14 +173,14 @@ def _overlap(one: MapText, other: MapText) -> bool:
     return top < bottom and abs(one.x - other.x) < apart
 
 
-def _caption(own: Coordinates | None, n_points: int, n_cells: int) -> str:
+def _caption(own: str | None, n_points: int, n_cells: int) -> str:
     which = (
         f"All {plural(n_points, 'cell')}"
         if n_points == n_cells
         else f"{whole(n_points)} of {plural(n_cells, 'cell')}, evenly spaced through the file"
     )
     if own:
-        return f"{which}, placed by {own.name} as it came with the file."
+        return f"{which}, placed by {own} as it came with the file."
     return (
         f"{which}, placed by how the model scores them (t-SNE of the scores of all labels): cells close together look "
         "alike to the model. It is not a UMAP of gene expression; how far groups lie apart and how wide they are means "
