@@ -39,8 +39,8 @@ class Together:
         """What both make: the one by a thread of the pool, the other by this one.
 
         Raises:
-            What either raised, the first of them where both did. Who leaves the pool waits for what is still running,
-            to its next beat.
+            What either raised; where both did by themselves, what this thread's did. Who leaves the pool waits for
+            what is still running, to its next beat.
         """
         beside = pool.submit(self._or_stop, one)
         try:

@@ -245,6 +245,9 @@ def test_the_map_keeps_like_cells_together() -> None:
     assert placed is not None
     apart = np.linalg.norm(placed[:, None] - placed[None], axis=2) + np.diag(np.full(250, np.inf))
     assert (sample.name_n[apart.argmin(axis=1)] == sample.name_n).mean() > 0.95
+    again = embed(sample.decision_nl)
+    assert again is not None
+    assert np.array_equal(placed, again)
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ def test_a_model_whose_weights_cannot_be_read_is_refused(
     celldrop: Celldrop, data_dir: Path, model: Path, tmp_path: Path
 ) -> None:
     broken, part = tmp_path / "broken" / "1", tmp_path / "0.arrow"
-    shutil.copytree(model / "1" if (model / "1").is_dir() else model, broken)
+    shutil.copytree(model / "1", broken)
     (broken / WEIGHTS_NAME).write_bytes(b"no weights")
     card = parse_card((broken / CARD_NAME).read_bytes(), where="broken")
     digest = digest_of(card, hashlib.sha256(b"no weights").hexdigest())

@@ -81,7 +81,7 @@ def embed(decision_nl: F32Array, threads: int = 1) -> F64Array | None:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415  # has no types
 
     assert threads in {1, 2}
-    with threadpool_limits(threads, user_api="openmp"), threadpool_limits(1, user_api="blas"):
+    with threadpool_limits({"openmp": threads, "blas": 1}):
         components = min(_COMPONENTS, n_labels, n_cells)
         reduced = PCA(components, svd_solver="full").fit_transform(centred_nl)
         perplexity = min(_PERPLEXITY, (n_cells - 1) / 3)
