@@ -36,7 +36,6 @@ from shared.bundle import Activation, Features, Label, Log1p, ModelCard, Normali
 from shared.domain.errors import DeviceUnavailableError
 from shared.domain.geometry import BLOCK_ROWS, Rows
 from shared.domain.plan import Accelerator
-from shared.domain.verdict import MatrixState
 
 TURNS = 5
 N_BLOCKS = 400
@@ -55,6 +54,7 @@ class Block:
     value: npt.NDArray[np.float32]
     total_n: npt.NDArray[np.float64]
     n_genes_n: npt.NDArray[np.int32]
+    note_n: npt.NDArray[np.uint8]
 
 
 def main(pinned_bytes: int) -> None:
@@ -172,7 +172,7 @@ def _annotator(device: torch.device) -> Annotator:
         "std": random.uniform(0.5, 1.5, N_FEATURES),
     }
     weights = {name: torch.tensor(array, dtype=torch.float32) for name, array in arrays.items()}
-    return Annotator(card, weights, np.arange(N_FEATURES, dtype=np.int32), MatrixState.COUNTS, device)
+    return Annotator(card, weights, np.arange(N_FEATURES, dtype=np.int32), device)
 
 
 def _blocks() -> list[Block]:
@@ -180,7 +180,7 @@ def _blocks() -> list[Block]:
     made = [_block(random) for _ in range(N_MADE)]
     rows = Rows(0, N_BLOCKS * BLOCK_ROWS).blocks()
     return [
-        Block(block, one.indptr, one.feature, one.value, one.total_n, one.n_genes_n)
+        Block(block, one.indptr, one.feature, one.value, one.total_n, one.n_genes_n, one.note_n)
         for block, one in ((block, made[number % N_MADE]) for number, block in enumerate(rows))
     ]
 
@@ -191,7 +191,9 @@ def _block(random: np.random.Generator) -> Block:
     feature = np.concatenate([np.sort(random.choice(N_FEATURES, size, replace=False)) for size in lengths])
     value = random.geometric(0.5, int(indptr[-1])).astype(np.float32)
     total_n = 4 * np.add.reduceat(value, indptr[:-1]).astype(np.float64)  # a quarter of a cell's counts is the model's
-    return Block(Rows(0, BLOCK_ROWS), indptr, feature.astype(np.int32), value, total_n, lengths.astype(np.int32))
+    notes_n = np.zeros(BLOCK_ROWS, np.uint8)
+    rows, counted = Rows(0, BLOCK_ROWS), lengths.astype(np.int32)
+    return Block(rows, indptr, feature.astype(np.int32), value, total_n, counted, notes_n)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from jobs.engine.device import one_thread
 from shared.adapters.local.blobs import DirectoryBlobStore
 from shared.bundle import CARD_NAME, WEIGHTS_NAME, parse_card
 from shared.domain.geometry import task_rows
-from shared.domain.verdict import MatrixChoice, MatrixState
+from shared.domain.verdict import MatrixChoice
 from shared.h5ad.genes import map_genes
 from shared.h5ad.inspection import inspect
 from shared.h5ad.matrices import choose
@@ -126,9 +126,7 @@ def _loop(file: Path, bundle: Path) -> Loop:
     with h5py.File(file) as opened:
         features = np.array(map_genes(list(opened["var/_index"].asstr()[:]), card.features.symbol), np.int32)
     weights = load_file(bundle / WEIGHTS_NAME)
-    return Loop(
-        store, source, choice, Annotator(card, weights, features, MatrixState.COUNTS, torch.device("cpu")), features
-    )
+    return Loop(store, source, choice, Annotator(card, weights, features, torch.device("cpu")), features)
 
 
 def _chunks(file: Path) -> list[tuple[bytes, int]]:

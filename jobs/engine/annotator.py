@@ -16,11 +16,11 @@ from jobs.engine.weights import linear_weights
 from shared.bundle import ModelCard
 from shared.domain.errors import InternalError, NoGeneOverlapError
 from shared.domain.geometry import Rows
-from shared.domain.verdict import MatrixState
 
 Int32s = npt.NDArray[np.int32]
 Float32s = npt.NDArray[np.float32]
 Float64s = npt.NDArray[np.float64]
+UInt8s = npt.NDArray[np.uint8]
 
 
 class CellBlock(Protocol):
@@ -31,8 +31,9 @@ class CellBlock(Protocol):
         indptr: Where each row begins in the next two, and the end; n + 1 values from 0.
         feature: The feature of each stored value; each at most once in a row.
         value: The stored values, finite and above 0.
-        total_n: The sum of each row, over all genes of the file.
+        total_n: What each row's values are to be divided by: its sum over all genes of the file.
         n_genes_n: The genes of each row with a value other than 0, of all genes of the file.
+        note_n: What became of a row that is not like the others; passed on.
     """
 
     @property
@@ -47,6 +48,8 @@ class CellBlock(Protocol):
     def total_n(self) -> Float64s: ...  # noqa: D102  # described above
     @property
     def n_genes_n(self) -> Int32s: ...  # noqa: D102  # described above
+    @property
+    def note_n(self) -> UInt8s: ...  # noqa: D102  # described above
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +61,17 @@ class BlockScores:
         decision_nl: Scores, n x labels, after temperature and before the activation. The best label is the largest
             of these: where probabilities round to 1 they no longer tell labels apart.
         probability_nl: n x labels, from 0 to 1.
-        n_counts_n: Total count over all genes of the file; None where the matrix does not hold counts.
+        total_n: Total over all genes of the file; None where the values were used as they are.
         n_genes_n: Genes of the file with a value other than 0.
+        note_n: As in the block.
     """
 
     rows: Rows
     decision_nl: Float32s
     probability_nl: Float32s
-    n_counts_n: Float32s | None
+    total_n: Float32s | None
     n_genes_n: Int32s
+    note_n: UInt8s
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ class Cells:
     """n cells where they are computed, each array as in ``CellBlock``.
 
     Attributes:
-        total_n: float32, where the matrix holds counts; else None.
+        total_n: float32; None where the values are used as they are.
     """
 
     value: torch.Tensor
@@ -91,13 +96,12 @@ class Annotator:
         weights: Its tensors; see ``linear_weights``.
         gene_to_feature: For each gene of the file the position of its feature in the model, or -1; int32. The blocks
             were projected by it.
-        state: What the file's matrix holds.
+        as_it_is: Whether the blocks hold log1p of counts per 10,000 already; else values in proportion to counts.
         device: Where to compute.
 
     Raises:
         InvalidBundleError: The weights do not belong to the card.
         NoGeneOverlapError: No gene of the file is in the model.
-        NoMatrixError: The state is one that cannot be used.
     """
 
     def __init__(
@@ -105,12 +109,13 @@ class Annotator:
         card: ModelCard,
         weights: Mapping[str, torch.Tensor],
         gene_to_feature: Int32s,
-        state: MatrixState,
         device: torch.device,
+        *,
+        as_it_is: bool = False,
     ) -> None:
         checked = linear_weights(card, weights, where=card.reference)
         self._model = LinearModel(checked, _matched(card, gene_to_feature)).to(device).eval()
-        self._preprocessing = Preprocessing(state, checked.target_sum, exact=self.arithmetic is torch.float64)
+        self._preprocessing = Preprocessing(checked.target_sum, as_it_is, exact=self.arithmetic is torch.float64)
         self._temperature = card.temperature
         self._activation = card.activation
         self.n_labels = len(card.labels)
@@ -122,8 +127,8 @@ class Annotator:
         return self._model.coef_fl.dtype
 
     def totals(self, block: CellBlock) -> Float32s | None:
-        """The cells' total counts; None where the matrix does not hold counts."""
-        return block.total_n.astype(np.float32) if self._preprocessing.state is MatrixState.COUNTS else None
+        """The cells' totals; None where the values are used as they are."""
+        return None if self._preprocessing.as_it_is else block.total_n.astype(np.float32)
 
     @torch.inference_mode()
     def annotate(self, block: CellBlock) -> BlockScores:
@@ -140,8 +145,9 @@ class Annotator:
             rows=block.rows,
             decision_nl=decision_nl.cpu().numpy(),
             probability_nl=probability_nl.cpu().numpy(),
-            n_counts_n=total_n,
+            total_n=total_n,
             n_genes_n=block.n_genes_n,
+            note_n=block.note_n,
         )
 
     @torch.inference_mode()
@@ -168,8 +174,8 @@ def _matched(card: ModelCard, gene_to_feature: Int32s) -> torch.Tensor:
             expected="gene symbols or Ensembl ids of the model's species",
             hint="Choose a model of the file's species, or check the column that holds the gene ids.",
         )
-    if found.max() >= n_features or np.unique(found).size != found.size:
-        raise InternalError("a gene map that names a feature twice or beyond the last", where=card.reference)
+    if found.max() >= n_features:
+        raise InternalError("a gene map that names a feature beyond the last", where=card.reference)
     matched_f = torch.zeros(n_features, dtype=torch.bool)
     matched_f[torch.from_numpy(found.astype(np.int64))] = True
     return matched_f

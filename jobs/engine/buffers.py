@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from jobs.engine.annotator import Annotator, BlockScores, CellBlock, Cells, Float32s, Int32s, check
+from jobs.engine.annotator import Annotator, BlockScores, CellBlock, Cells, Float32s, Int32s, UInt8s, check
 from jobs.engine.lanes import Lanes
 from shared.domain.geometry import Rows
 
@@ -51,8 +51,9 @@ class _Block:
     """What is known of a block without computing."""
 
     rows: Rows
-    n_counts_n: Float32s | None
+    total_n: Float32s | None
     n_genes_n: Int32s
+    note_n: UInt8s
 
 
 class BufferSet:
@@ -72,11 +73,13 @@ class BufferSet:
         """Take the cells of blocks, of which nothing large is needed afterwards."""
         for block in blocks:
             check(block)
-        self._blocks = [_Block(block.rows, self._annotator.totals(block), block.n_genes_n) for block in blocks]
+        self._blocks = [
+            _Block(block.rows, self._annotator.totals(block), block.n_genes_n, block.note_n) for block in blocks
+        ]
         self._value.put([block.value for block in blocks])
         self._feature.put([block.feature for block in blocks])
         self._indptr.put(_joined([block.indptr for block in blocks]))
-        totals = [block.n_counts_n for block in self._blocks if block.n_counts_n is not None]
+        totals = [block.total_n for block in self._blocks if block.total_n is not None]
         self._counted = bool(totals)
         if totals:
             self._total.put(totals)
@@ -108,8 +111,9 @@ class BufferSet:
                 rows=block.rows,
                 decision_nl=decision_nl[cut].copy(),
                 probability_nl=probability_nl[cut].copy(),
-                n_counts_n=block.n_counts_n,
+                total_n=block.total_n,
                 n_genes_n=block.n_genes_n,
+                note_n=block.note_n,
             )
         self._computed = ()
 

@@ -32,11 +32,13 @@ class Column:
     Attributes:
         source: The annotation table's column that it holds.
         dtype: Of plain values; None for a categorical.
+        rare: Whether it is left out where no cell has a value.
     """
 
     name: str
     source: str
     dtype: npt.DTypeLike | None = None
+    rare: bool = False
 
 
 COLUMNS = (
@@ -46,6 +48,7 @@ COLUMNS = (
     Column("celldrop_second_label", "second_label"),
     Column("celldrop_second_score", "second_score", np.float32),
     Column("celldrop_abstained", "abstained", np.bool_),
+    Column("celldrop_note", "note", rare=True),
 )
 """What is added to obs. Columns of these names that are there already are ours of an earlier run, and replaced."""
 
@@ -69,7 +72,8 @@ def add_columns(
         categories: For each categorical source column, the values that occur.
     """
     encoding = Encoding(_text(obs.attrs["encoding-version"]))
-    targets = {column: _create(obs, column, n_cells, categories.get(column.source, ()), encoding) for column in COLUMNS}
+    columns = [column for column in COLUMNS if categories.get(column.source) or not column.rare]
+    targets = {column: _create(obs, column, n_cells, categories.get(column.source, ()), encoding) for column in columns}
     start = 0
     for table in tables:
         for column, target in targets.items():
@@ -78,7 +82,7 @@ def add_columns(
                 _codes(values, categories[column.source]) if column.dtype is None else values
             )
         start += len(table)
-    set_column_order(obs, [*column_order(obs), *(column.name for column in COLUMNS)])
+    set_column_order(obs, [*column_order(obs), *(column.name for column in columns)])
 
 
 def column_order(obs: h5py.Group) -> list[str]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from jobs.inference.parts import F32Array
 from shared.bundle import Label
+from shared.domain.verdict import CellNote
 
 UNASSIGNED = "Unassigned"
 """The label of a cell that abstains, as CellTypist's; its best guess stays in ``top_labels``."""
@@ -26,7 +27,11 @@ CSV_COLUMNS = (
     "abstained",
     "n_counts",
     "n_genes",
+    "note",
 )
+
+NOTES = {CellNote.CONVERTED: "converted", CellNote.UNCLEAR: "unclear values"}
+"""Words of the column ``note``, which is empty for nearly every cell of nearly every file."""
 
 BoolArray = npt.NDArray[np.bool_]
 I64Array = npt.NDArray[np.int64]
@@ -43,6 +48,7 @@ SCHEMA = pa.schema(
         pa.field("abstained", pa.bool_(), nullable=False),
         pa.field("n_counts", pa.float32()),
         pa.field("n_genes", pa.int32(), nullable=False),
+        pa.field("note", _CODES),
         pa.field("top_labels", pa.list_(pa.string()), nullable=False),
         pa.field("top_scores", pa.list_(pa.float32()), nullable=False),
     ]
@@ -94,6 +100,7 @@ class Calls:
         top_score_nk: Their probabilities.
         abstained_n: Whether the best score lies below the threshold.
         n_counts_n: NaN where unknown.
+        note_n: ``CellNote`` of each cell.
     """
 
     cell_ids: pa.StringArray
@@ -102,6 +109,7 @@ class Calls:
     abstained_n: BoolArray
     n_counts_n: F32Array
     n_genes_n: npt.NDArray[np.int32]
+    note_n: npt.NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.cell_ids)
@@ -124,6 +132,7 @@ def calls_from(batches: Sequence[pa.RecordBatch], min_score: float | None) -> Ca
         abstained_n=np.less(score_nk[:, 0], threshold),
         n_counts_n=counts.to_numpy(zero_copy_only=False).astype(np.float32),
         n_genes_n=table["n_genes"].to_numpy(),
+        note_n=table["note"].to_numpy(),
     )
 
 
@@ -142,6 +151,7 @@ def annotation_table(calls: Calls, vocabulary: Vocabulary, top_k: int) -> pa.Tab
         pa.array(calls.abstained_n),
         pa.array(calls.n_counts_n, pa.float32(), mask=np.isnan(calls.n_counts_n)),
         pa.array(calls.n_genes_n, pa.int32()),
+        _categories(calls.note_n.astype(np.int64) - 1, tuple(NOTES.values())),
         _lists(_names_of(calls.top_label_nk[:, :top_k], vocabulary), len(calls)),
         _lists(pa.array(calls.top_score_nk[:, :top_k].reshape(-1)), len(calls)),
     ]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from jobs.inference.annotations import Calls, I64Array, Vocabulary
+from jobs.inference.annotations import NOTES, Calls, I64Array, Vocabulary
+from shared.domain.verdict import CellNote
 
 SCORE_BINS = 200
 LOG_STEP = 0.02
@@ -30,6 +31,7 @@ class Tally:
         genes_cb: Histogram of ``log_bins`` of genes seen, by label.
         counts_cb: The same of total counts, where known.
         close_cc: Cells by best guess and runner-up, where the runner-up has at least half of the best score.
+        note_t: Cells by ``CellNote``.
     """
 
     vocabulary: Vocabulary
@@ -46,6 +48,7 @@ class Tally:
     genes_cb: I64Array = field(init=False)
     counts_cb: I64Array = field(init=False)
     close_cc: I64Array = field(init=False)
+    note_t: I64Array = field(default_factory=lambda: np.zeros(len(CellNote), np.int64))
 
     def __post_init__(self) -> None:
         n_names = len(self.vocabulary.names)
@@ -82,6 +85,11 @@ class Tally:
         """Cells by Cell Ontology id, likewise; cells without one are not counted."""
         return _counts(self.vocabulary.ontology_ids, self.ids_i)
 
+    @property
+    def notes(self) -> list[str]:
+        """The notes that occur."""
+        return [words for note, words in NOTES.items() if self.note_t[note]]
+
     def _add_labels(self, calls: Calls, name_n: I64Array, second_n: I64Array) -> None:
         self.n_cells += len(calls)
         self.n_abstained += int(calls.abstained_n.sum())
@@ -96,6 +104,7 @@ class Tally:
         self.genes_cb += _histogram(name_n, log_bins(calls.n_genes_n), self.genes_cb.shape)
         counted_n = ~np.isnan(calls.n_counts_n)
         self.n_counted += int(counted_n.sum())
+        self.note_t += np.bincount(calls.note_n, minlength=len(self.note_t))
         counts_n = log_bins(calls.n_counts_n[counted_n])
         self.counts_cb += _histogram(name_n[counted_n], counts_n, self.counts_cb.shape)
 

@@ -42,10 +42,20 @@ class Annotation(Computation):
             event(log, "device found", accelerator=self.accelerator, facts=facts)
             opened = looked.result() if looked else self._looked_through(record)
         beat(0)
-        info = write_scores(self.data, self.data.open_job(record, opened), rows, part_name, device, beat)
+        scored = write_scores(self.data, self.data.open_job(record, opened), rows, part_name, device, beat)
+        info = scored.info
         assert info.crc32c is not None
-        seconds = round(time.monotonic() - began_s, 3)
-        return Receipt(info.ref, info.size_bytes, info.crc32c, rows, seconds, peak_rss_bytes(), facts)
+        return Receipt(
+            part=info.ref,
+            size_bytes=info.size_bytes,
+            crc32c=info.crc32c,
+            rows=rows,
+            seconds=round(time.monotonic() - began_s, 3),
+            peak_rss_bytes=peak_rss_bytes(),
+            device=facts,
+            n_converted=scored.n_converted,
+            n_unclear=scored.n_unclear,
+        )
 
     def merge(self, record: Submission, receipts: Sequence[Receipt], prefix: str, beat: Callable[[], None]) -> Result:
         """As the protocol says; streams, and never holds two parts."""

@@ -20,7 +20,7 @@ from shared.ports.blobs import BlobStore, ByteRange
 
 CONTENT_TYPE = "application/vnd.apache.arrow.file"
 MAP_CELLS = 3000
-FORMAT = b"1"
+FORMAT = b"2"
 _CHUNK_BYTES = 1 << 20
 _READ_BYTES = 4 << 20
 _MAGIC_BYTES = 8
@@ -66,6 +66,7 @@ class PartLayout:
             pa.field("top_score", pa.list_(pa.float32(), self.kept), nullable=False),
             pa.field("n_counts", pa.float32()),
             pa.field("n_genes", pa.int32(), nullable=False),
+            pa.field("note", pa.uint8(), nullable=False),
             pa.field("decision", pa.list_(pa.float32())),
         ]
         if self.full:
@@ -82,6 +83,7 @@ class AnnotatedBlock:
         decision_nl: Cells x labels, float32: what the probabilities come from, and what ranks the labels.
         n_counts_n: Sum of each cell's counts; None where the matrix holds none.
         n_genes_n: Genes seen in each cell.
+        note_n: ``CellNote`` of each cell.
     """
 
     rows: Rows
@@ -90,6 +92,7 @@ class AnnotatedBlock:
     decision_nl: F32Array
     n_counts_n: F32Array | None
     n_genes_n: I32Array
+    note_n: npt.NDArray[np.uint8]
 
     def __post_init__(self) -> None:
         n_cells = len(self.rows)
@@ -176,6 +179,7 @@ def _batch(block: AnnotatedBlock, layout: PartLayout, schema: pa.Schema) -> pa.R
         _fixed_lists(score_nk, schema.field("top_score").type),
         counts,
         column_of(block.n_genes_n),
+        column_of(block.note_n),
         _sampled(block, layout.map_stride),
     ]
     if layout.full:

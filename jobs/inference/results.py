@@ -44,6 +44,7 @@ from jobs.inference.manifest import (
 from jobs.inference.memory import peak_rss_bytes
 from jobs.inference.merging import Merge
 from jobs.inference.merging_survey import Findings, Survey
+from jobs.inference.reading_findings import LOOKED_FOR, findings_of
 from jobs.inference.report.gathering import Context, gather
 from jobs.inference.report.mapping import Layout, lay_out
 from jobs.inference.report.rendering import REPORT_TYPE, render
@@ -122,7 +123,8 @@ class Results:
         manifest = self._put_unlisted("manifest.json", [manifest_bytes(made)], "application/json")
         assert made.cost.actual is not None
         summary = summary_of(self.job.record, labels, made.cost.actual)
-        return Result(self.data.results_bucket, self.prefix, manifest.ref, summary)
+        found = findings_of(self.receipts)
+        return Result(self.data.results_bucket, self.prefix, manifest.ref, summary, found, LOOKED_FOR)
 
     def _merge(self) -> Merge:
         layout = self.job.layout
@@ -175,7 +177,7 @@ class Results:
         context = Context(
             file_name=PurePosixPath(record.source.name).name,
             submission_id=record.id,
-            verdict=record.verdict,
+            verdict=record.verdict.amended(findings_of(self.receipts), LOOKED_FOR),
             card=self.job.card,
             min_score=self.job.min_score,
             files=tuple(self.files),
@@ -209,7 +211,7 @@ class Results:
             ),
             software=self.software,
             devices=devices_of(self.receipts),
-            verdict=record.verdict,
+            verdict=record.verdict.amended(findings_of(self.receipts), LOOKED_FOR),
             plan=record.plan,
             parts=tuple(part_facts(receipt) for receipt in self.receipts),
             files=tuple(self.files),

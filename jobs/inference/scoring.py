@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -18,7 +19,7 @@ from jobs.inference.models import parse_weights
 from jobs.inference.parts import AnnotatedBlock, iter_part
 from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
-from shared.domain.verdict import MatrixChoice
+from shared.domain.verdict import CellNote, MatrixChoice, MatrixState
 from shared.h5ad.genes import features_of, map_genes
 from shared.h5ad.rows import CellIds, MatrixReader, open_cell_ids, open_matrix, read_genes
 from shared.ports.blobs import BlobInfo
@@ -26,9 +27,23 @@ from shared.ports.blobs import BlobInfo
 Made = TypeVar("Made")
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A part that was written.
+
+    Attributes:
+        n_converted: Cells whose values were of another kind than the rest, and were converted.
+        n_unclear: Cells whose values were of another kind, and prove nothing.
+    """
+
+    info: BlobInfo
+    n_converted: int
+    n_unclear: int
+
+
 def write_scores(
     data: InferenceData, job: Job, rows: Rows, part_name: str, device: torch.device, beat: Callable[[int], None]
-) -> BlobInfo:
+) -> Scored:
     """Score the cells of ``rows`` into a part.
 
     Memory is bounded by the reader's window and one block's scores, or a GPU's batches.
@@ -39,12 +54,15 @@ def write_scores(
     features = gene_to_feature(job)
     weights = parse_weights(job.weights, where=job.card.reference)
     source, job = job.source, replace(job, weights=b"")
-    annotator = Annotator(job.card, weights, features, matrix_of(job).state, device)
+    choice = matrix_of(job)
+    annotator = Annotator(job.card, weights, features, device, as_it_is=choice.as_it_is)
     del weights  # The annotator has them in its own form.
     give_back()
-    with one_thread(), open_matrix(source, matrix_of(job)) as matrix, open_cell_ids(source) as cells:
-        blocks = _blocks(_Reading(matrix, rows, features, beat), cells, annotator)
-        return data.write_part(part_name, iter_part(blocks, job.layout))
+    counted, tally = choice.state is MatrixState.COUNTS, Counter[int]()
+    with one_thread(), open_matrix(source, choice) as matrix, open_cell_ids(source) as cells:
+        blocks = _blocks(_Reading(matrix, rows, features, beat), cells, annotator, counted=counted)
+        info = data.write_part(part_name, iter_part(_tallied(blocks, tally), job.layout))
+    return Scored(info, tally[CellNote.CONVERTED], tally[CellNote.UNCLEAR])
 
 
 @dataclass(slots=True)
@@ -68,17 +86,26 @@ class _Reading:
         self.beat(self.done)
 
 
-def _blocks(reading: _Reading, cells: CellIds, annotator: Annotator) -> Iterator[AnnotatedBlock]:
+def _blocks(reading: _Reading, cells: CellIds, annotator: Annotator, *, counted: bool) -> Iterator[AnnotatedBlock]:
     for scores in scored(reading, annotator):
         yield AnnotatedBlock(
             rows=scores.rows,
             cell_ids=cells.ids(scores.rows),
             probability_nl=scores.probability_nl,
             decision_nl=scores.decision_nl,
-            n_counts_n=scores.n_counts_n,
+            n_counts_n=scores.total_n if counted else None,
             n_genes_n=scores.n_genes_n,
+            note_n=scores.note_n,
         )
         reading.scored(scores.rows)
+
+
+def _tallied(blocks: Iterator[AnnotatedBlock], tally: Counter[int]) -> Iterator[AnnotatedBlock]:
+    """The same blocks; their cells' notes are counted."""
+    for block in blocks:
+        if block.note_n.any():
+            tally.update(block.note_n.tolist())
+        yield block
 
 
 def gene_to_feature(job: Job) -> np.ndarray[tuple[int], np.dtype[np.int32]]:

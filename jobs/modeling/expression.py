@@ -8,7 +8,6 @@ import scipy.sparse as sp
 import torch
 
 from jobs.engine.preprocessing import Preprocessing
-from shared.domain.verdict import MatrixState
 
 TARGET_SUM = 1e4
 
@@ -17,7 +16,7 @@ def log_normalise(count_ng: sp.csr_matrix) -> sp.csr_matrix:
     """log1p of counts per 10,000 of each cell, cells x genes, float32; a cell without counts stays empty."""
     total_n = np.asarray(count_ng.sum(axis=1, dtype=np.float64)).ravel().astype(np.float32)
     count_z, totals_n, indptr = map(torch.from_numpy, (count_ng.data, total_n, count_ng.indptr))
-    value_z = Preprocessing(MatrixState.COUNTS, TARGET_SUM).expression(count_z, totals_n, indptr)
+    value_z = Preprocessing(TARGET_SUM).expression(count_z, totals_n, indptr)
     return sp.csr_matrix((value_z.numpy(), count_ng.indices, count_ng.indptr), shape=count_ng.shape)
 
 

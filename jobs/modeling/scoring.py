@@ -14,9 +14,11 @@ from jobs.engine.annotator import Annotator
 from jobs.modeling.labelled import LabelledCells
 from shared.bundle import Features, ModelCard
 from shared.domain.geometry import Rows
+from shared.domain.verdict import MatrixState
 from shared.h5ad.blocks import RowBlock
 from shared.h5ad.genes import map_genes
 from shared.h5ad.projecting import project
+from shared.h5ad.settling import Stored
 
 _BLOCK_ROWS = 4096
 
@@ -53,9 +55,10 @@ def score(card: ModelCard, weights: Mapping[str, torch.Tensor], cells: LabelledC
         NoMatrixError: The matrix is one that cannot be used.
     """
     gene_to_feature = feature_of_genes(cells.genes, card.features)
-    annotator = Annotator(card, weights, gene_to_feature, cells.state, torch.device("cpu"))
+    stored = Stored(as_it_is=cells.state is MatrixState.LOG1P_CP10K)
+    annotator = Annotator(card, weights, gene_to_feature, torch.device("cpu"), as_it_is=stored.as_it_is)
     starts = range(0, max(cells.n_cells, 1), _BLOCK_ROWS)
-    blocks = [annotator.annotate(project(_block(cells.value_ng, start), gene_to_feature)) for start in starts]
+    blocks = [annotator.annotate(project(_block(cells.value_ng, start), gene_to_feature, stored)) for start in starts]
     return Scores(
         decision_nl=np.concatenate([block.decision_nl for block in blocks]),
         probability_nl=np.concatenate([block.probability_nl for block in blocks]),

@@ -198,7 +198,11 @@ def commit(
     if not receipts_complete(record, tasks):
         raise StaleWorkerError(f"receipts of {record.id} epoch {epoch} are not complete", expected="one for every task")
     done = replace(
-        _move(record, State.SUCCEEDED, now), lease=None, result=result, outbox=owed.without(record, *owed.WORK)
+        _move(record, State.SUCCEEDED, now),
+        lease=None,
+        verdict=record.verdict and record.verdict.amended(result.findings, result.looked_for),
+        result=result,
+        outbox=owed.without(record, *owed.WORK),
     )
     undisturbed = record.epoch == 1 and record.finalize_attempts == 0
     sweep = owed.sweep(record, None if undisturbed else now + owed.SWEEP_DELAY)

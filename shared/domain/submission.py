@@ -12,7 +12,7 @@ from enum import StrEnum
 from shared.domain.errors import CelldropError
 from shared.domain.geometry import Rows
 from shared.domain.plan import CostHints, Plan
-from shared.domain.verdict import Verdict
+from shared.domain.verdict import Finding, Verdict
 
 ID_LENGTH = 32
 
@@ -101,12 +101,16 @@ class Result:
         prefix: ``SUBMISSION_ID/EPOCH-TOKEN/`` in the results bucket.
         manifest: The object with the manifest's bytes under that prefix.
         summary: Small facts for events and status: label counts, abstained, seconds.
+        findings: What was found while every cell was read; the commit puts it into the verdict, in place of what a
+            sample said under the codes ``looked_for``.
     """
 
     bucket: str
     prefix: str
     manifest: ObjectRef
     summary: Mapping[str, str | int | float | dict[str, int]] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    looked_for: tuple[str, ...] = ()
 
 
 class Topic(StrEnum):
@@ -212,6 +216,8 @@ class Receipt:
         seconds: What computing it took, for the manifest.
         peak_rss_bytes: The largest resident memory of its task's process, for the manifest.
         device: What it was computed on, in words, for the manifest; empty in old records.
+        n_converted: Cells whose values were of another kind than the rest, and were converted.
+        n_unclear: Cells whose values were of another kind, and prove nothing.
     """
 
     part: ObjectRef
@@ -221,6 +227,8 @@ class Receipt:
     seconds: float = 0.0
     peak_rss_bytes: int = 0
     device: Mapping[str, str] = field(default_factory=dict)
+    n_converted: int = 0
+    n_unclear: int = 0
 
 
 @dataclass(frozen=True, slots=True)

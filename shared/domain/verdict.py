@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
+from enum import IntEnum, StrEnum
 
 from shared.domain.plan import Forecast
 
@@ -24,13 +24,43 @@ class MatrixState(StrEnum):
     LOG1P_CP10K = "log1p_cp10k"
     """log1p of counts scaled to 10,000 a cell: expm1 of each full row sums to 10,000."""
     LOG_NORMALISED = "log_normalised"
-    """Non-negative, fractional, small: a logarithm with another target sum, or of a subset of the genes."""
+    """A logarithm or a root of counts, whatever they were scaled to before: it is undone."""
     NORMALISED = "normalised"
-    """Non-negative, fractional, large: scaled to a total, and not yet logarithmised."""
+    """Non-negative fractions that are proportional to counts in each cell: scaled, estimated or corrected counts."""
+    RANKED = "ranked"
+    """Whole numbers that are ranks, bins or yes and no: how much was expressed cannot be had back."""
     SCALED = "scaled"
     """Negative values: centred or z-scored; the zeros are gone and cannot be had back."""
     UNKNOWN = "unknown"
     """None of these by evidence."""
+
+
+class Transform(StrEnum):
+    """What was done to values that were proportional to counts in each cell, before they were stored."""
+
+    NONE = "none"
+    LOG1P = "log1p"
+    """log(x + 1), the natural logarithm."""
+    LOG2 = "log2"
+    """log2(x + 1)."""
+    LOG10 = "log10"
+    """log10(x + 1)."""
+    SQRT = "sqrt"
+    """The square root."""
+    ARCSINH = "arcsinh"
+    """The inverse hyperbolic sine."""
+    LOG1P_TWICE = "log1p_twice"
+    """log1p of log1p: a logarithm that was taken twice by mistake."""
+
+
+class CellNote(IntEnum):
+    """What became of a cell whose values are of another kind than the rest of its matrix."""
+
+    NONE = 0
+    CONVERTED = 1
+    """Its own values prove what they are: they were converted."""
+    UNCLEAR = 2
+    """They prove nothing: they were read like the rest, and its label means little."""
 
 
 class MatrixEncoding(StrEnum):
@@ -84,6 +114,9 @@ class MatrixChoice:
         why: One sentence a biologist understands.
         nnz: Stored values; for a dense matrix, cells x genes.
         genes_path: The group with the genes of this matrix: ``var`` or ``raw/var`` (old layouts: a compound dataset).
+        transform: What is undone while reading; None in records of before it was known.
+        target_sum: The total that a cell was scaled to, where genes were left out afterwards, so that its values no
+            longer have it; None: each cell's own total is divided by.
     """
 
     path: str
@@ -95,6 +128,21 @@ class MatrixChoice:
     n_genes: int
     nnz: int
     genes_path: str
+    transform: Transform | None = None
+    target_sum: float | None = None
+
+    @property
+    def undone(self) -> Transform:
+        """What is undone while reading."""
+        if self.transform is not None:
+            return self.transform
+        logarithms = {MatrixState.LOG1P_CP10K, MatrixState.LOG_NORMALISED}
+        return Transform.LOG1P if self.state in logarithms else Transform.NONE
+
+    @property
+    def as_it_is(self) -> bool:
+        """Whether the values are log1p of counts per 10,000 already, which is what models are made for."""
+        return self.state is MatrixState.LOG1P_CP10K
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +204,10 @@ class Verdict:
     overlap: Overlap | None = None
     findings: tuple[Finding, ...] = ()
     forecast: Forecast | None = None
+
+    def amended(self, findings: tuple[Finding, ...], looked_for: tuple[str, ...]) -> Verdict:
+        """With what was found while every cell was read in place of what a sample said under the codes looked for."""
+        return replace(self, findings=(*(one for one in self.findings if one.code not in looked_for), *findings))
 
     @property
     def refusals(self) -> tuple[Finding, ...]:

@@ -23,7 +23,7 @@ class RowBlock:
     Attributes:
         rows: Which cells of the file.
         indptr: (n + 1,) from 0.
-        indices: (nnz,) gene columns of the chosen matrix, in the order stored.
+        indices: (nnz,) gene columns of the chosen matrix, in the order stored; each once in a cell.
         data: (nnz,) values, finite and not negative; zeros may be among them.
     """
 
@@ -99,17 +99,40 @@ def check_pointers(pointers: Pointers, nnz: int, where: str) -> None:
 
 
 def finished(block: RowBlock, genes: Genes, where: str) -> RowBlock:
-    """A block with its values checked and other features taken out.
+    """A block with several entries of one gene summed, other features taken out and its values checked.
 
     Raises:
         BadValuesError: NaN, infinite or negative, with the first cell that has it.
     """
+    block = _summed(block, genes.n_columns)
     if genes.position is not None:
         block = _only_genes(block, genes.position)
     # NaN fails both comparisons.
     if block.nnz and not (block.data.min() >= 0 and block.data.max() < np.inf):
         raise _bad_value(block, where)
     return block
+
+
+def _summed(block: RowBlock, n_columns: int) -> RowBlock:
+    """Every gene once in each cell: scipy sums several entries of one place, and so does anndata's user.
+
+    Rows without any stay as they are, in the order stored.
+    """
+    falls = np.flatnonzero(np.diff(block.indices) <= 0) + 1
+    if np.isin(falls, block.indptr).all():
+        return block
+    row_z = np.repeat(np.arange(len(block.indptr) - 1), np.diff(block.indptr))
+    key_z = row_z * n_columns + block.indices
+    order = np.argsort(key_z, kind="stable")
+    key_z = key_z[order]
+    new_z = np.concatenate([[True], key_z[1:] != key_z[:-1]])
+    if new_z.all():
+        return block
+    starts = np.flatnonzero(new_z)
+    sums = as_float32(np.add.reduceat(block.data[order], starts, dtype=np.float64))
+    rows_of, columns = np.divmod(key_z[starts], n_columns)
+    indptr = np.searchsorted(rows_of, np.arange(len(block.indptr))).astype(np.int64)
+    return RowBlock(block.rows, indptr, columns.astype(np.int32), sums)
 
 
 def _only_genes(block: RowBlock, position: Columns) -> RowBlock:

@@ -26,8 +26,9 @@ from shared.h5ad.blocks import (
     finished,
 )
 from shared.h5ad.decoding import decoding
-from shared.h5ad.projecting import project
+from shared.h5ad.projecting import Projector
 from shared.h5ad.projection import ProjectedBlock
+from shared.h5ad.settling import COUNTS, Stored
 from shared.h5ad.source import RangeSource
 
 Result = TypeVar("Result")
@@ -40,7 +41,7 @@ _MOST_COLUMNS = 2**20
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """Consecutive stored values; ``columns`` is None where only rows are counted."""
+    """Consecutive stored values."""
 
     start: int
     stop: int
@@ -48,8 +49,13 @@ class _Stretch:
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
-    """Both arrays, all of them."""
+    """Both arrays, as far as the pointers go: a writer may have left room behind.
 
+    Attributes:
+        used: Values.
+    """
+
+    used: int
     indices: Window
     data: Window
 
@@ -66,6 +72,7 @@ class CscReader:
     indices: StoredArray
     data: StoredArray
     nnz: int
+    stored: Stored = COUNTS
     band_values: int = BAND_VALUES
 
     @property
@@ -85,7 +92,8 @@ class CscReader:
             return
         pointers = self._pointers()
         with decoding(self.where):
-            whole = _Whole(self.indices.window(0, self.nnz), self.data.window(0, self.nnz))
+            used = int(pointers[-1])
+            whole = _Whole(used, self.indices.window(0, used), self.data.window(0, used))
         counts = self._count(rows, whole)
         for band in self._bands(rows, counts):
             mine = counts[band.start - rows.start : band.stop - rows.start]
@@ -99,23 +107,20 @@ class CscReader:
         Raises:
             As ``blocks``.
         """
-        return (then(project(block, feature_of_gene)) for block in self.blocks(rows))
+        projector = Projector.of(feature_of_gene, self.stored)
+        return (then(projector.project(block)) for block in self.blocks(rows))
 
     def _pointers(self) -> Pointers:
         with decoding(self.where):
             pointers = np.asarray(self.pointers[()]).astype(np.int64, copy=False)
         check_pointers(pointers, self.nnz, self.where)
-        check_pointers(np.array([pointers[0], 0, self.nnz, pointers[-1]]), self.nnz, self.where)
+        check_pointers(np.array([pointers[0], 0]), self.nnz, self.where)
         return pointers
-
-    def _stretches(self) -> Iterator[_Stretch]:
-        for start in range(0, self.nnz, STRETCH_VALUES):
-            yield _Stretch(start, min(start + STRETCH_VALUES, self.nnz))
 
     def _count(self, rows: Rows, whole: _Whole) -> npt.NDArray[np.int64]:
         """Stored values of each row."""
         counts = np.zeros(len(rows), np.int64)
-        for cells in in_order(partial(self._cells_of, whole), self._stretches(), workers=1):
+        for cells in in_order(partial(self._cells_of, whole), _stretches(whole.used), workers=1):
             mine = cells[(cells >= rows.start) & (cells < rows.stop)] - rows.start
             counts += np.bincount(mine, minlength=len(rows))
         return counts
@@ -137,7 +142,7 @@ class CscReader:
         starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         columns, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
         free = starts[:-1].copy()
-        for stretch, cells, data in in_order(partial(self._values_of, whole), self._stretches(), workers=1):
+        for stretch, cells, data in in_order(partial(self._values_of, whole), _stretches(whole.used), workers=1):
             chosen = np.flatnonzero((cells >= band.start) & (cells < band.stop))
             genes = np.searchsorted(pointers, chosen + stretch.start, side="right") - 1
             _scatter(cells[chosen] - band.start, (genes.astype(np.int32), data[chosen]), (columns, values), free)
@@ -158,6 +163,11 @@ class CscReader:
         with decoding(self.where):
             data = as_float32(whole.data.decode(stretch.start, stretch.stop, parts))
         return stretch, cells, data
+
+
+def _stretches(used: int) -> Iterator[_Stretch]:
+    for start in range(0, used, STRETCH_VALUES):
+        yield _Stretch(start, min(start + STRETCH_VALUES, used))
 
 
 def _scatter(

@@ -16,8 +16,9 @@ from shared.h5ad.ahead import cores, in_order
 from shared.h5ad.arrays import SlicedArray, StoredArray, Window, fetch
 from shared.h5ad.blocks import Columns, Genes, Pointers, RowBlock, as_float32, check_pointers, checked_columns, finished
 from shared.h5ad.decoding import decoding
-from shared.h5ad.projecting import project
+from shared.h5ad.projecting import Projector
 from shared.h5ad.projection import Bench, ProjectedBlock, Room, features_of_columns
+from shared.h5ad.settling import COUNTS, Stored
 from shared.h5ad.source import RangeSource
 
 Found = TypeVar("Found")
@@ -71,6 +72,7 @@ class CsrReader:
     indices: StoredArray
     data: StoredArray
     nnz: int
+    stored: Stored = COUNTS
 
     @property
     def n_genes(self) -> int:
@@ -97,14 +99,17 @@ class CsrReader:
             As ``blocks``.
         """
         features = features_of_columns(feature_of_gene, self.genes)
+        projector = Projector.of(feature_of_gene, self.stored)
+        expected, all_genes = projector.expected, self.genes.position is None
         mine = threading.local()
 
         def found(fetched: _Fetched) -> list[Result]:
-            bench = mine.__dict__.setdefault("bench", Bench())
-            room = Room.of(fetched.batch.pointers, features, bench, only_genes=self.genes.position is None)
-            if _filled(room, fetched):
-                return [then(block) for block in room.blocks(fetched.batch.rows)]
-            return [then(project(block, feature_of_gene)) for block in self._decoded(fetched)]
+            if expected is not None:
+                bench = mine.__dict__.setdefault("bench", Bench())
+                room = Room.of(fetched.batch.pointers, features, bench, only_genes=all_genes, expected=expected)
+                if _filled(room, fetched):
+                    return [then(projector.completed(block)) for block in room.blocks(fetched.batch.rows)]
+            return [then(projector.project(block)) for block in self._decoded(fetched)]
 
         for results in self._through(found, rows):
             yield from results
@@ -142,8 +147,6 @@ class CsrReader:
         with decoding(self.where):
             pointers = np.asarray(self.pointers[window.start : window.stop + 1]).astype(np.int64, copy=False)
         check_pointers(pointers, self.nnz, self.where)
-        if window.stop == self.n_cells:
-            check_pointers(np.array([self.nnz, pointers[-1]]), self.nnz, self.where)
         if window.start == 0:
             check_pointers(np.array([pointers[0], 0]), self.nnz, self.where)
         return pointers

@@ -13,8 +13,9 @@ from shared.domain.geometry import Rows
 from shared.h5ad.ahead import in_order
 from shared.h5ad.blocks import Columns, Genes, RowBlock, as_float32, finished
 from shared.h5ad.decoding import decoding
-from shared.h5ad.projecting import project
+from shared.h5ad.projecting import Projector
 from shared.h5ad.projection import ProjectedBlock
+from shared.h5ad.settling import COUNTS, Stored
 
 Result = TypeVar("Result")
 
@@ -31,6 +32,7 @@ class DenseReader:
     n_cells: int
     genes: Genes
     matrix: h5py.Dataset
+    stored: Stored = COUNTS
 
     @property
     def n_genes(self) -> int:
@@ -54,7 +56,8 @@ class DenseReader:
         Raises:
             As ``blocks``.
         """
-        return (then(project(block, feature_of_gene)) for block in self.blocks(rows))
+        projector = Projector.of(feature_of_gene, self.stored)
+        return (then(projector.project(block)) for block in self.blocks(rows))
 
     def _load(self, rows: Rows) -> RowBlock:
         height = max(1, SLAB_BYTES // max(1, self.genes.n_columns * self.matrix.dtype.itemsize))

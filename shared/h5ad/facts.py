@@ -2,46 +2,88 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 
-from shared.domain.verdict import MatrixEncoding
+from shared.domain.verdict import MatrixEncoding, Transform
+
+
+class RowKind(StrEnum):
+    """What a cell's values look like at first sight."""
+
+    WHOLE = "whole"
+    """Whole numbers, nearly all of them."""
+    LARGE = "large"
+    """Fractions, and values too large for a logarithm."""
+    SMALL = "small"
+    """Fractions no larger than a logarithm could be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What the sampled rows look like with one transformation undone.
+
+    Attributes:
+        sums: Sum of each of ``Evidence.rows``.
+        units: Smallest value of each of them: what one count became, where any gene has one.
+        multiples: Share of all sampled rows' values that are whole multiples of their row's smallest.
+        whole_fraction: Share of values that are whole numbers, but for rounding.
+    """
+
+    transform: Transform
+    sums: tuple[float, ...] = ()
+    units: tuple[float, ...] = ()
+    multiples: float = 0.0
+    whole_fraction: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Numbers of a sample of one matrix; stored values only, since zeros say nothing.
+    """Numbers of a sample of one matrix; stored values other than 0 only, since zeros say nothing.
 
     Attributes:
-        n_values: Stored values sampled.
+        n_values: Values sampled.
         n_rows: Whole rows among the sample; 0 where only loose values could be had.
         minimum: Of the finite values; 0 when there are none. ``maximum`` likewise.
-        whole_fraction: Share of the finite values that are whole numbers.
-        row_sums: Sum of each sampled row.
-        expm1_row_sums: Sum of exp(value) - 1 over each sampled row.
-        log_multiples: Share of rows' values whose exp(value) - 1 is a whole multiple of the row's smallest.
-        log2_multiples: The same with 2^value - 1.
-        linear_multiples: The same with the values themselves.
-        totals_column: The obs column of total counts that the next two were computed with.
-        totals_whole_fraction: Share of values whose (exp(value) - 1) x total / 10,000 is a whole number.
-        totals_ratio: Median of row sum over the cell's total; below 1 where genes were cut away.
+        kinds: How many sampled rows are of each kind; what follows is of those of the most frequent kind alone.
+        whole_fraction: Share of values that are whole numbers, but for rounding.
+        rows: Up to 64 of these rows, the same ones for every matrix where they can be.
+        undone: What they look like with each transformation undone.
+        ones: Share of values that are 1: half and more of counts, few of bins.
+        ranked: Share of these rows whose values are ranks: 1, 2, 3 … without a gap, up to 12 at least.
+        same_most: Share of these rows with one and the same largest value.
+        near_whole: Share of values within 0.15 of a whole number from 1 on; of logarithms it is a third.
+        totals_column: The obs column of total counts, if there is one.
+        totals: What it says of each of ``rows``; 0 where nothing.
     """
 
     n_values: int = 0
     n_rows: int = 0
     minimum: float = 0.0
     maximum: float = 0.0
-    whole_fraction: float = 0.0
     n_nan: int = 0
     n_infinite: int = 0
     n_negative: int = 0
-    row_sums: tuple[float, ...] = ()
-    expm1_row_sums: tuple[float, ...] = ()
-    log_multiples: float = 0.0
-    log2_multiples: float = 0.0
-    linear_multiples: float = 0.0
+    kinds: Mapping[RowKind, int] = field(default_factory=dict)
+    whole_fraction: float = 0.0
+    rows: tuple[int, ...] = ()
+    undone: tuple[Undone, ...] = ()
+    ones: float = 0.0
+    ranked: float = 0.0
+    same_most: float = 0.0
+    near_whole: float = 0.0
     totals_column: str | None = None
-    totals_whole_fraction: float | None = None
-    totals_ratio: float | None = None
+    totals: tuple[float, ...] = ()
+
+    @property
+    def main(self) -> RowKind | None:
+        """The kind of most rows; None where there are none."""
+        return max(self.kinds, key=lambda kind: self.kinds[kind], default=None)
+
+    def of(self, transform: Transform) -> Undone:
+        """The rows with a transformation undone; empty where the values cannot come from it."""
+        return next((found for found in self.undone if found.transform is transform), Undone(transform))
 
 
 @dataclass(frozen=True, slots=True)

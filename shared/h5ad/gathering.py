@@ -17,7 +17,7 @@ from shared.h5ad.facts import Candidate, CellFacts, Embedding, FileFacts, GeneCo
 from shared.h5ad.layouts import Layout, describe, find_layout, gene_mask
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.matrices import wanted_path
-from shared.h5ad.sampling import sample_rows, take_sample
+from shared.h5ad.sampling import Mask, sample_rows, take_sample
 from shared.h5ad.weighing import Totals, weigh
 
 TOTALS_COLUMNS = ("n_counts", "total_counts", "nCount_RNA", "n_umi", "nUMI", "num_UMIs", "n_umis")
@@ -53,7 +53,7 @@ def gather(
         size_bytes=size_bytes,
         cells=_cell_facts(cells, layout),
         candidates=tuple(candidates),
-        genes=tuple(table for table, _ in tables.values()),
+        genes=tuple(table for table, _, _ in tables.values()),
         embeddings=tuple(_embeddings(file)),
         old_layout=layout.old,
         tenx=layout.tenx,
@@ -69,13 +69,13 @@ class _Matrices:
     """The matrices of a file.
 
     Attributes:
-        tables: Each gene table, with how many features it lists.
+        tables: Each gene table, with how many features it lists, and which of them are genes.
     """
 
     file: h5py.File
     layout: Layout
     foresight: Foresight
-    tables: Mapping[str, tuple[GeneTable, int]]
+    tables: Mapping[str, tuple[GeneTable, int, Mask | None]]
     n_cells: int
 
     def candidates(self, only: str | None) -> tuple[list[Candidate], list[tuple[str, str]]]:
@@ -96,10 +96,11 @@ class _Matrices:
 
     def _candidate(self, path: str, genes_path: str, totals: Totals | None) -> Candidate:
         shape = describe(self.file, path, tenx=self.layout.tenx)
-        table, n_features = self.tables[genes_path]
+        table, n_features, mask = self.tables[genes_path]
         if (shape.n_cells, shape.n_columns) != (self.n_cells, n_features):
             found = f"{shape.n_cells} x {shape.n_columns} values"
             raise ValueError(f"{found} for {self.n_cells} cells in obs and {n_features} genes in var")
+        sample = take_sample(self.file, path, shape, self.foresight, mask)
         return Candidate(
             path=path,
             encoding=shape.encoding,
@@ -108,7 +109,7 @@ class _Matrices:
             n_genes=n_features - table.n_other,
             nnz=shape.nnz,
             genes_path=genes_path,
-            evidence=weigh(take_sample(self.file, path, shape, self.foresight), totals),
+            evidence=weigh(sample, totals, sample_rows(self.n_cells)),
             chunk_bytes=shape.chunk_bytes,
         )
 
@@ -130,14 +131,16 @@ def _totals(frame: Frame, n_cells: int) -> Totals | None:
 # --- Genes --------------------------------------------------------------------------------------------------------
 
 
-def _gene_tables(file: h5py.File, layout: Layout, limits: InspectionLimits) -> dict[str, tuple[GeneTable, int]]:
-    """Each gene table once, with how many features it lists."""
+def _gene_tables(
+    file: h5py.File, layout: Layout, limits: InspectionLimits
+) -> dict[str, tuple[GeneTable, int, Mask | None]]:
+    """Each gene table once, with how many features it lists, and which of them are genes."""
     paths = dict.fromkeys(genes for _, genes in layout.matrices)
     paths = paths or dict.fromkeys(["var"])
     return {path: _gene_table(open_frame(file, path), path, limits) for path in paths}
 
 
-def _gene_table(frame: Frame, path: str, limits: InspectionLimits) -> tuple[GeneTable, int]:
+def _gene_table(frame: Frame, path: str, limits: InspectionLimits) -> tuple[GeneTable, int, Mask | None]:
     if len(frame) > limits.genes:
         raise UnsafeFileError(
             f"{len(frame):,} genes", expected=f"at most {limits.genes:,}", where=path, hint="Is the matrix transposed?"
@@ -149,7 +152,7 @@ def _gene_table(frame: Frame, path: str, limits: InspectionLimits) -> tuple[Gene
         kept = ids if mask is None else np.array(ids, dtype=object)[mask].tolist()
         columns.append(GeneColumn("_index" if name == frame.index else name, tuple(kept)))
     n_other = 0 if mask is None else int((~mask).sum())
-    return GeneTable(path, tuple(columns), n_other, other), len(frame)
+    return GeneTable(path, tuple(columns), n_other, other), len(frame), mask
 
 
 def _identifier_columns(frame: Frame) -> list[str]:

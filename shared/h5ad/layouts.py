@@ -118,11 +118,11 @@ def describe(file: h5py.File, path: str, *, tenx: bool) -> Shape:
     node = file[path]
     if isinstance(node, h5py.Dataset):
         return _dense(node)
-    if not {"data", "indices", "indptr"} <= set(node):
+    if not isinstance(node, h5py.Group) or not {"data", "indices", "indptr"} <= set(node):
         raise ValueError("not a matrix")
     encoding, shape = _sparse_form(node, tenx=tenx)
     major = shape[0] if encoding is MatrixEncoding.CSR else shape[1]
-    data, indices, indptr = (node[name] for name in ("data", "indices", "indptr"))
+    data, indices, indptr = _arrays(node)
     if data.shape != indices.shape or len(data.shape) != 1 or indptr.shape != (major + 1,):
         raise ValueError(f"data {data.shape}, indices {indices.shape} and indptr {indptr.shape} do not fit {shape}")
     if data.dtype.kind not in "iufb" or {indices.dtype.kind, indptr.dtype.kind} - set("iu"):
@@ -131,7 +131,16 @@ def describe(file: h5py.File, path: str, *, tenx: bool) -> Shape:
     return Shape(encoding, str(data.dtype), *shape, int(data.shape[0]), chunk_bytes)
 
 
+def _arrays(node: h5py.Group) -> list[h5py.Dataset]:
+    arrays = [node.get(name) for name in ("data", "indices", "indptr")]
+    if any(not isinstance(array, h5py.Dataset) or array.shape is None for array in arrays):
+        raise ValueError("a sparse matrix without data, indices or indptr")
+    return arrays
+
+
 def _dense(node: h5py.Dataset) -> Shape:
+    if node.shape is None:
+        raise ValueError("it is empty (null)")
     if node.dtype.kind not in "iufb" or len(node.shape) != 2:
         raise ValueError(f"an array of shape {node.shape} and type {node.dtype}")
     n_cells, n_columns = map(int, node.shape)

@@ -1,44 +1,73 @@
-"""What the numbers of a matrix are, and which matrix of a file to use."""
+"""Which matrix of a file to use: all candidates are weighed together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
-from shared.domain.verdict import MatrixChoice, MatrixState
-from shared.h5ad.facts import Candidate, Evidence
+from shared.domain.verdict import MatrixChoice, MatrixState, Transform
+from shared.h5ad.facts import Candidate
+from shared.h5ad.states import Recognition, recognise
 
-TARGET = 10_000.0
 USABLE = (MatrixState.COUNTS, MatrixState.LOG1P_CP10K, MatrixState.LOG_NORMALISED, MatrixState.NORMALISED)
-"""In order of preference."""
+"""States from which expression can be had."""
 
-_LARGEST_LOG = 20.0
-"""exp(20) is half a billion: no cell has as many counts of one gene, so that larger values are no logarithms."""
-_SMALLEST_LOG = 1.0
-"""A logarithm of scaled counts exceeds this somewhere; values that never do are shares, scores or imputed."""
 _COUNT_LAYERS = ("counts", "raw_counts", "count", "counts_raw", "raw", "umi", "umis", "umi_counts", "raw_count")
-_PART_LAYERS = ("spliced", "unspliced", "ambiguous", "matrix_spliced", "mature", "nascent")
+_PART = re.compile(
+    r"(matrix_)?((un)?spliced|ambiguous|spanning|mature|nascent|ex(on|onic)s?|intr(on|onic)s?)(_counts?)?",
+    re.IGNORECASE,
+)
+"""Layers that hold some of a cell's molecules, as velocity tools write them."""
 _WIDE = 0.75
 """A matrix with less than this share of the widest one's genes is a selection, and stands back."""
-
-_NEARLY_ALL = 0.95
+_WHOLE_CELL = 0.9
+"""Share of a cell's counts from which a matrix passes for all of them: filters of genes take a few percent."""
+_OTHER_NUMBERS = 3.0
+"""Whole numbers that sum to more than this many times the cell's counts are no counts."""
 
 _WORDS = {
     MatrixState.COUNTS: "whole, non-negative numbers: counts",
     MatrixState.LOG1P_CP10K: "log1p of counts scaled to 10,000 a cell",
-    MatrixState.LOG_NORMALISED: "a logarithm of normalised counts whose scale is not 10,000 a cell",
-    MatrixState.NORMALISED: "non-negative numbers with fractions, not logarithmised",
+    MatrixState.LOG_NORMALISED: "a logarithm or root of counts, which is undone",
+    MatrixState.NORMALISED: "non-negative fractions in proportion to counts, which are scaled by each cell's total",
+    MatrixState.RANKED: "ranks, bins or yes and no, which do not tell how much was expressed",
     MatrixState.SCALED: "negative values: centred or z-scored, so that the zeros are gone",
     MatrixState.UNKNOWN: "values that are neither counts nor recognisably normalised",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Recognition:
-    """A state with what proves it."""
+class Weighed:
+    """A candidate with what its numbers are.
 
-    state: MatrixState
-    proof: str
+    Attributes:
+        share_of_counts: How many of a cell's counts it has, as a share of those that the other matrices or obs prove;
+            None where nothing else tells.
+    """
+
+    candidate: Candidate
+    found: Recognition
+    share_of_counts: float | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether expression can be had from it."""
+        return self.found.state in USABLE
+
+    @property
+    def part_by_name(self) -> bool:
+        """Whether its name says that it holds some of a cell's molecules."""
+        return _PART.fullmatch(self.candidate.path.removeprefix("layers/")) is not None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it lacks counts of every cell, or holds other numbers altogether."""
+        if self.found.target_sum is not None or self.found.state is MatrixState.LOG1P_CP10K:
+            return False  # It keeps the scale of the whole cell.
+        share = self.share_of_counts
+        return self.part_by_name or (share is not None and not _WHOLE_CELL <= share <= _OTHER_NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,87 +78,9 @@ class Selection:
         chosen: None when none can be used, or the wanted one is not there.
     """
 
-    considered: tuple[tuple[str, MatrixState], ...]
+    considered: tuple[Weighed, ...]
     choice: MatrixChoice | None
-    chosen: Candidate | None
-
-
-def recognise(evidence: Evidence) -> MatrixState:
-    """Judge a matrix by its numbers alone; its name says nothing."""
-    return explain(evidence).state
-
-
-def explain(evidence: Evidence) -> Recognition:
-    """The state, with the evidence for it in words."""
-    if evidence.n_values == evidence.n_nan + evidence.n_infinite:
-        return Recognition(MatrixState.UNKNOWN, "no values were found in the sample")
-    if evidence.n_negative:
-        return Recognition(MatrixState.SCALED, f"{evidence.n_negative:,} of {evidence.n_values:,} values are negative")
-    if evidence.whole_fraction == 1.0:
-        return Recognition(MatrixState.COUNTS, f"all of {evidence.n_values:,} sampled values are whole numbers")
-    if evidence.maximum > _LARGEST_LOG:
-        return Recognition(MatrixState.NORMALISED, f"fractions, and values up to {evidence.maximum:,.4g}")
-    return _explain_small(evidence)
-
-
-def _explain_small(evidence: Evidence) -> Recognition:
-    """Fractions no larger than a logarithm could be: the first rule that fits."""
-    return next(found for rule in (_ten_thousand, _linear, _logarithm, _by_range) if (found := rule(evidence)))
-
-
-def _ten_thousand(evidence: Evidence) -> Recognition | None:
-    if _mostly(evidence.expm1_row_sums, TARGET):
-        return Recognition(MatrixState.LOG1P_CP10K, f"exp(x)-1 sums to 10,000 in {evidence.n_rows} sampled cells")
-    if (evidence.totals_whole_fraction or 0.0) >= _NEARLY_ALL:
-        words = f"(exp(x)-1) x {evidence.totals_column} / 10,000 gives whole numbers, though some genes were cut away"
-        return Recognition(MatrixState.LOG1P_CP10K, words)
-    return None
-
-
-def _linear(evidence: Evidence) -> Recognition | None:
-    if same_sum(evidence.row_sums) is not None:
-        return Recognition(MatrixState.NORMALISED, "every sampled cell has the same total")
-    if evidence.linear_multiples >= _NEARLY_ALL:
-        return Recognition(MatrixState.NORMALISED, "the values of a cell are whole multiples of its smallest")
-    return None
-
-
-def _logarithm(evidence: Evidence) -> Recognition | None:
-    target = same_sum(evidence.expm1_row_sums)
-    if target is not None:
-        return Recognition(MatrixState.LOG_NORMALISED, f"exp(x)-1 sums to {target:,.6g} in every sampled cell")
-    if evidence.log_multiples >= _NEARLY_ALL:
-        return Recognition(MatrixState.LOG_NORMALISED, "exp(x)-1 gives whole multiples of each cell's smallest value")
-    if evidence.log2_multiples >= _NEARLY_ALL:
-        return Recognition(MatrixState.LOG_NORMALISED, "2^x-1 gives whole multiples of each cell's smallest value")
-    return None
-
-
-def _by_range(evidence: Evidence) -> Recognition:
-    words = f"fractions from {evidence.minimum:.3g} to {evidence.maximum:.3g}"
-    if evidence.maximum > _SMALLEST_LOG:
-        return Recognition(MatrixState.LOG_NORMALISED, f"{words}, the range of logarithms")
-    return Recognition(MatrixState.UNKNOWN, words)
-
-
-def _mostly(sums: Sequence[float], target: float) -> bool:
-    """Whether nineteen in twenty cells have this total, to 1 %: rounding and float16 shift it by less."""
-    if len(sums) < 1:
-        return False
-    return sum(abs(value - target) <= 0.01 * target for value in sums) >= _NEARLY_ALL * len(sums)
-
-
-def same_sum(sums: Sequence[float]) -> float | None:
-    """The total that nineteen in twenty cells share to 1 %; None where there is none, or fewer than 5 cells."""
-    if len(sums) < 5:
-        return None
-    middle = sorted(sums)[len(sums) // 2]
-    return middle if middle > 0 and _mostly(sums, middle) else None
-
-
-def log_base_two(evidence: Evidence) -> bool:
-    """Whether the logarithm is provably of base 2."""
-    return evidence.log2_multiples >= _NEARLY_ALL > evidence.log_multiples and same_sum(evidence.expm1_row_sums) is None
+    chosen: Weighed | None
 
 
 def wanted_path(wanted: str, paths: Sequence[str]) -> str | None:
@@ -141,56 +92,141 @@ def wanted_path(wanted: str, paths: Sequence[str]) -> str | None:
     return found
 
 
-def choose(candidates: Sequence[Candidate], wanted: str | None = None) -> Selection:
+def choose(
+    candidates: Sequence[Candidate], wanted: str | None = None, unfit: frozenset[str] = frozenset()
+) -> Selection:
     """Choose the best matrix, or the wanted one if its numbers can be used.
 
-    Counts come first, then log1p of 10,000 a cell, then other logarithms, then unlogged values; a matrix cut down to a
-    selection of genes stands behind one with all of them, since totals and overlap suffer. Among equals: a layer named
-    for counts, raw, X, other layers, and last what holds only a part of the counts (spliced, unspliced).
+    Behind everything else stand matrices whose genes are unfit, then those cut down to a selection of genes, then
+    those that lack counts of every cell, which totals in obs or another matrix prove. Counts come first, then log1p of
+    10,000 a cell, then what is provably made of counts, then the rest. Among equals: a layer named for counts, raw, X,
+    other layers, and last what is named for a part of the counts (spliced, unspliced).
+
+    Args:
+        unfit: Paths of gene tables in which a model finds too few of its genes.
     """
-    known = [(candidate, explain(candidate.evidence)) for candidate in candidates]
-    widest = max((c.n_genes for c, r in known if r.state in USABLE[:2]), default=0)
-    ordered = sorted(known, key=lambda pair: _rank(pair[0], pair[1].state, widest))
-    considered = tuple((candidate.path, recognition.state) for candidate, recognition in ordered)
+    known = _with_shares([Weighed(one, recognise(one.evidence, one.n_genes)) for one in candidates], unfit)
+    fit = [one for one in known if one.candidate.genes_path not in unfit]
+    widest = max((one.candidate.n_genes for one in fit if one.found.state in USABLE[:2]), default=0)
+    ordered = sorted(known, key=lambda one: _rank(one, widest, unfit))
+    considered = tuple(ordered)
     if wanted is not None:
         path = wanted_path(wanted, [candidate.path for candidate in candidates])
-        ordered = [pair for pair in ordered if pair[0].path == path]
-    best = next(((c, r) for c, r in ordered if r.state in USABLE), None)
+        ordered = [one for one in ordered if one.candidate.path == path]
+    best = next((one for one in ordered if one.usable), None)
     if best is None:
         return Selection(considered, None, None)
-    return Selection(considered, _choice(*best, asked_for=wanted is not None), best[0])
+    return Selection(considered, _choice(best, asked_for=wanted is not None), best)
 
 
-def _rank(candidate: Candidate, state: MatrixState, widest: int) -> tuple[int, int, int, str]:
-    usable = USABLE.index(state) if state in USABLE else len(USABLE)
-    narrow = int(candidate.n_genes < _WIDE * widest) if usable < 2 else usable
-    return narrow, usable, _place(candidate.path), candidate.path
+def _rank(one: Weighed, widest: int, unfit: frozenset[str]) -> tuple[bool, bool, bool, bool, float, int, int, str]:
+    candidate = one.candidate
+    narrow = one.found.state in USABLE[:2] and candidate.n_genes < _WIDE * widest
+    lacking = 1.0 - (one.share_of_counts or 0.0) if one.is_part else 0.0
+    unusable, last = candidate.genes_path in unfit, (_place(one), candidate.path)
+    return unusable, not one.usable, narrow, one.is_part, lacking, _tier(one), *last
 
 
-def _place(path: str) -> int:
-    name = path.removeprefix("layers/").lower()
+def _tier(one: Weighed) -> int:
+    match one.found.state:
+        case MatrixState.COUNTS:
+            return 0
+        case MatrixState.LOG1P_CP10K:
+            return 1
+        case _:
+            return 2 if one.found.proven else 3
+
+
+def _place(one: Weighed) -> int:
+    path = one.candidate.path
     if not path.startswith("layers/"):
         return 1 if path.startswith("raw") else 2
-    if name in _COUNT_LAYERS:
+    if path.removeprefix("layers/").lower() in _COUNT_LAYERS:
         return 0
-    return 4 if name in _PART_LAYERS else 3
+    return 4 if one.part_by_name else 3
 
 
-def _choice(candidate: Candidate, recognition: Recognition, *, asked_for: bool) -> MatrixChoice:
+# --- The counts of a cell -----------------------------------------------------------------------------------------
+
+
+def _with_shares(known: Sequence[Weighed], unfit: frozenset[str]) -> list[Weighed]:
+    """Each with the share of a cell's counts that it has, beside the best proof there is of how many those are.
+
+    That is, in this order: what a logarithm's scale proves (one count became target / total), the sum of the parts
+    that velocity tools write, and the largest of the counts.
+    """
+    fit = [one for one in known if one.usable and one.candidate.genes_path not in unfit]
+    proofs = [_proven_totals(one) for one in fit]
+    proven = max((proof for proof in proofs if proof), key=_typical, default=None)
+    if proven is None:
+        proven = _sum_of_parts(fit) or max((_counts(one) for one in fit), key=_typical, default={})
+    return [Weighed(one.candidate, one.found, _share(one, proven)) for one in known]
+
+
+def _proven_totals(one: Weighed) -> Mapping[int, float] | None:
+    """Counts of the sampled cells, of a matrix whose values are provably multiples of one count; None of any other."""
+    found, evidence = one.found, one.candidate.evidence
+    undone = evidence.of(found.transform)
+    if found.state is MatrixState.COUNTS or undone.multiples < 0.95 or one.part_by_name:
+        return None
+    known = found.target_sum or found.was_scaled_to
+    sums = undone.sums if known is None else (known,) * len(undone.units)
+    units = undone.units
+    return {row: total / unit for row, total, unit in zip(evidence.rows, sums, units, strict=False) if unit > 0}
+
+
+def _counts(one: Weighed) -> Mapping[int, float]:
+    if one.found.state is not MatrixState.COUNTS:
+        return {}
+    evidence = one.candidate.evidence
+    return dict(zip(evidence.rows, evidence.of(Transform.NONE).sums, strict=False))
+
+
+def _sum_of_parts(fit: Sequence[Weighed]) -> Mapping[int, float] | None:
+    parts = [_counts(one) for one in fit if one.part_by_name]
+    parts = [part for part in parts if part]
+    if len(parts) < 2:
+        return None
+    rows = set.intersection(*(set(part) for part in parts))
+    return {row: sum(part[row] for part in parts) for row in rows}
+
+
+def _share(one: Weighed, proven: Mapping[int, float]) -> float | None:
+    mine = _counts(one)
+    ratios = [mine[row] / total for row, total in proven.items() if row in mine and total > 0]
+    return median(ratios) if len(ratios) >= 3 else None
+
+
+def _typical(totals: Mapping[int, float]) -> float:
+    return median(totals.values()) if totals else 0.0
+
+
+# --- In words -----------------------------------------------------------------------------------------------------
+
+
+def _choice(one: Weighed, *, asked_for: bool) -> MatrixChoice:
+    candidate, found = one.candidate, one.found
     start = "Asked for; it holds" if asked_for else "It holds"
     return MatrixChoice(
         path=candidate.path,
-        state=recognition.state,
-        why=f"{start} {_WORDS[recognition.state]} ({recognition.proof}).",
+        state=found.state,
+        why=f"{start} {_WORDS[found.state]} ({found.proof}).",
         encoding=candidate.encoding,
         dtype=candidate.dtype,
         n_cells=candidate.n_cells,
         n_genes=candidate.n_genes,
         nnz=candidate.nnz,
         genes_path=candidate.genes_path,
+        transform=found.transform,
+        target_sum=found.target_sum,
     )
 
 
 def in_words(state: MatrixState) -> str:
     """What a state means."""
     return _WORDS[state]
+
+
+def described(one: Weighed) -> str:
+    """What a matrix holds, and what proves it."""
+    return f"{_WORDS[one.found.state]} ({one.found.proof})"

@@ -22,7 +22,7 @@ from shared.telemetry import event
 log = logging.getLogger(__name__)
 
 LIBRARY = Path(__file__).with_name("_native.so")
-VERSION = 1
+VERSION = 2
 """As in native.c: a library left by another version is not used."""
 DEFLATED, SHUFFLED = 1, 2
 """Steps that a chunk went through when it was written."""
@@ -54,6 +54,9 @@ class _Rows(ctypes.Structure):
         ("feature_of_column", ctypes.c_void_p),
         ("n_columns", ctypes.c_int32),
         ("only_genes", ctypes.c_int32),
+        ("values", ctypes.c_int32),
+        ("least_sum", ctypes.c_float),
+        ("most_sum", ctypes.c_float),
         ("feature", ctypes.c_void_p),
         ("value", ctypes.c_void_p),
         ("indptr", ctypes.c_void_p),
@@ -61,6 +64,11 @@ class _Rows(ctypes.Structure):
         ("n_genes_n", ctypes.c_void_p),
         ("row", ctypes.c_int64),
         ("kept", ctypes.c_int64),
+        ("sum", ctypes.c_double * 4),
+        ("powers", ctypes.c_double),
+        ("largest", ctypes.c_float),
+        ("fractions", ctypes.c_int32),
+        ("last_column", ctypes.c_int32),
     )
 
 
@@ -112,7 +120,8 @@ def load(room: Room, data: StoredChunks, indices: StoredChunks) -> bool:
     """Fill a room from the stored chunks of all its rows; False where that cannot be done here.
 
     That is so for chunks that do not inflate to what they should, values that are negative or not finite, columns
-    outside the matrix: read them by the other way, which tells what is wrong. Python's lock is not held meanwhile.
+    outside the matrix or not ascending in a row, rows that do not hold what is expected: read them by the other way,
+    which tells what is wrong or mends it. Python's lock is not held meanwhile.
     """
     library = _library()
     if library is None or not (_taken("data", data) and _taken("indices", indices)):
@@ -144,9 +153,10 @@ def _rows(room: Room) -> _Rows:
         room.feature_of_column.ctypes.data,
         len(room.feature_of_column),
         room.only_genes,
+        room.expected.values,
+        room.expected.least_sum,
+        room.expected.most_sum,
         *(array.ctypes.data for array in found),
-        0,
-        0,
     )
 
 

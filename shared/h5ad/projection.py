@@ -28,6 +28,7 @@ class ProjectedBlock:
         value: The stored value, float32, above 0 and finite.
         total_n: Sum of all of a cell's genes, float64: exact for counts, whatever is beside them.
         n_genes_n: Genes of a cell with a value other than 0, int32.
+        note_n: ``CellNote`` of each cell, uint8.
     """
 
     rows: Rows
@@ -36,6 +37,24 @@ class ProjectedBlock:
     value: Values
     total_n: npt.NDArray[np.float64]
     n_genes_n: npt.NDArray[np.int32]
+    note_n: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What every row should hold, for the compiled loops, which leave any other to be looked at.
+
+    Attributes:
+        values: ANY, LINEAR, LOGARITHMS or WHOLE, as in native.c.
+        least_sum: Of exp(x) - 1 over a row of logarithms; ``most_sum`` likewise.
+    """
+
+    values: int = 0
+    least_sum: float = 0.0
+    most_sum: float = 0.0
+
+
+ANY = Expected()
 
 
 @dataclass(slots=True)
@@ -73,14 +92,24 @@ class Room:
     indptr: npt.NDArray[np.int32]
     total_n: npt.NDArray[np.float64]
     n_genes_n: npt.NDArray[np.int32]
+    expected: Expected = ANY
 
     @classmethod
-    def of(cls, pointers: Pointers, feature_of_column: Columns, bench: Bench, *, only_genes: bool = True) -> Room:
+    def of(
+        cls,
+        pointers: Pointers,
+        feature_of_column: Columns,
+        bench: Bench,
+        *,
+        only_genes: bool = True,
+        expected: Expected = ANY,
+    ) -> Room:
         """Room for all of their values, on a bench where nothing is needed any more."""
         n_rows = len(pointers) - 1
         feature, value = bench.cleared(int(pointers[-1] - pointers[0]))
         indptr, totals_n, n_genes_n = np.zeros(n_rows + 1, np.int32), np.zeros(n_rows), np.zeros(n_rows, np.int32)
-        return cls(pointers, feature_of_column, only_genes, feature, value, indptr, totals_n, n_genes_n)
+        found = (feature, value, indptr, totals_n, n_genes_n)
+        return cls(pointers, feature_of_column, only_genes, *found, expected)
 
     def blocks(self, rows: Rows) -> Iterator[ProjectedBlock]:
         """What was found of ``rows``, cut at the boundaries of ``rows.blocks()``; copied as they are asked for."""
@@ -97,6 +126,7 @@ class Room:
             self.value[place].copy(),
             self.total_n[first:last],
             self.n_genes_n[first:last],
+            np.zeros(len(rows), np.uint8),
         )
 
 

@@ -23,6 +23,7 @@ from shared.h5ad.layouts import describe, find_layout, gene_mask
 from shared.h5ad.opening import OpenFile, open_file
 from shared.h5ad.projection import ProjectedBlock
 from shared.h5ad.safety import check_stored
+from shared.h5ad.settling import Stored
 from shared.h5ad.source import RangeSource
 
 __all__ = [
@@ -72,6 +73,9 @@ class MatrixReader(Protocol):
     ) -> Iterator[Result]:
         """What becomes of the same blocks as a model sees them, in order; they may be had much faster.
 
+        Each row is looked at: what was done to the counts before they were stored is undone, and a row of another
+        kind than the matrix is converted where its own values prove what they are, and noted.
+
         Args:
             feature_of_gene: For each gene the position of its feature in the model, or -1; int32.
             then: What is done with each block, where the reader has threads in one of those: what a thread has just
@@ -115,7 +119,7 @@ def _open(opened: OpenFile, source: RangeSource, choice: MatrixChoice, genes: Ge
     node = opened.file[choice.path]
     if choice.encoding is MatrixEncoding.DENSE:
         check_stored(node, source.size_bytes)
-        return DenseReader(choice.path, choice.n_cells, genes, with_cache(node))
+        return DenseReader(choice.path, choice.n_cells, genes, with_cache(node), Stored.of(choice))
     check_stored(node["indptr"], source.size_bytes)
     kind = CsrReader if choice.encoding is MatrixEncoding.CSR else CscReader
     return kind(
@@ -127,6 +131,7 @@ def _open(opened: OpenFile, source: RangeSource, choice: MatrixChoice, genes: Ge
         indices=open_array(node["indices"], source.size_bytes, opened.foresight),
         data=open_array(node["data"], source.size_bytes, opened.foresight),
         nnz=int(node["data"].shape[0]),
+        stored=Stored.of(choice),
     )
 
 

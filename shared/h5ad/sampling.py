@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from shared.domain.errors import TruncatedFileError
 from shared.domain.verdict import MatrixEncoding
 from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.layouts import Shape
-from shared.h5ad.weighing import Floats, Ints, Sample
+from shared.h5ad.transforms import Floats, Ints
+from shared.h5ad.weighing import Sample
+
+Mask = npt.NDArray[np.bool_]
 
 SMALL_NNZ = 250_000
 """Matrices up to this many stored values are looked at whole."""
 PLACES = 16
 ROWS_A_PLACE = 4
+_MOST_SAMPLED = 16 * 2**20
+"""Values of the sampled rows together: a row has at most as many as there are genes, but for duplicate entries."""
 DENSE_BYTES = 32 * 2**20
 """Raw bytes of chunks that a dense sample may inflate."""
 
@@ -29,8 +36,14 @@ def sample_rows(n_cells: int) -> list[int]:
     return sorted({start + step for start in starts for step in range(ROWS_A_PLACE)})
 
 
-def take_sample(file: h5py.File, path: str, shape: Shape, foresight: Foresight) -> Sample:
+def take_sample(file: h5py.File, path: str, shape: Shape, foresight: Foresight, mask: Mask | None = None) -> Sample:
     """Read a sample of the matrix at ``path``.
+
+    Several entries of one gene in a cell are summed only where some value is negative, since their parts may be so
+    where the sums are counts; else they change nothing that a sample tells, and their places are not read.
+
+    Args:
+        mask: Which columns are genes; None where all are.
 
     Raises:
         TruncatedFileError: The row pointers make no sense.
@@ -39,23 +52,68 @@ def take_sample(file: h5py.File, path: str, shape: Shape, foresight: Foresight) 
     small = shape.nnz <= SMALL_NNZ
     match shape.encoding:
         case MatrixEncoding.DENSE:
-            return _dense(node, shape, small=small)
-        case MatrixEncoding.CSR if small:
-            return _whole_csr(node, path)
+            return _dense(node, shape, mask, small=small)
         case MatrixEncoding.CSR:
-            return _csr(node, shape, path, foresight)
+            return _csr(_Sparse(node, shape, path, foresight, mask), small=small)
         case MatrixEncoding.CSC:
-            return _csc(node, shape, path, foresight)
+            return _csc(_Sparse(node, shape, path, foresight, mask), small=small)
 
 
-def _dense(node: h5py.Dataset, shape: Shape, *, small: bool) -> Sample:
+@dataclass(frozen=True, slots=True)
+class _Sparse:
+    """A sparse matrix that is sampled."""
+
+    node: h5py.Group
+    shape: Shape
+    path: str
+    foresight: Foresight
+    mask: Mask | None
+
+    def values(self, spans: Sequence[range]) -> Floats:
+        return _values(self.node["data"], spans, self.foresight)
+
+    def places(self, spans: Sequence[range], bound: int) -> Ints:
+        """Of the smaller dimension, checked."""
+        found = _values(self.node["indices"], spans, self.foresight).astype(np.int64)
+        if found.size and not 0 <= found.min() <= found.max() < bound:
+            raise TruncatedFileError(
+                f"{found.max():.0f} of {bound} rows or columns",
+                where=self.path,
+                hint="Write the file anew with adata.write_h5ad().",
+            )
+        return found
+
+    def must_know_columns(self, values: Floats) -> bool:
+        return self.mask is not None or bool(values.size and values.min() < 0)
+
+    def sample(self, values: Floats, rows: Ints, columns: Ints | None, *, whole_rows: bool) -> Sample:
+        if columns is not None and self.mask is not None:
+            kept = self.mask[columns]
+            values, rows, columns = values[kept], rows[kept], columns[kept]
+        if columns is not None:
+            values, rows = _summed(values, rows, columns, self.shape.n_columns)
+        return _nonzero(values, rows, whole_rows=whole_rows)
+
+
+def _summed(values: Floats, rows: Ints, columns: Ints, n_columns: int) -> tuple[Floats, Ints]:
+    """Entries of one gene in one cell as one."""
+    keys, owner = np.unique(rows * n_columns + columns, return_inverse=True)
+    if keys.size == values.size:
+        return values, rows
+    sums = np.zeros(keys.size)
+    np.add.at(sums, owner, values)
+    return sums, keys // n_columns
+
+
+def _dense(node: h5py.Dataset, shape: Shape, mask: Mask | None, *, small: bool) -> Sample:
     rows = list(range(shape.n_cells)) if small else sample_rows(shape.n_cells)[: _affordable_rows(node, shape)]
     values, owners = [np.empty(0)], [np.empty(0, np.int64)]
     for run in _runs(rows):
         block = np.asarray(node[run.start : run.stop], dtype=np.float64)
+        block = block if mask is None else block[:, mask]
         places = np.flatnonzero(block)
         values.append(block.ravel()[places])
-        owners.append(places // shape.n_columns + run.start)
+        owners.append(places // max(1, block.shape[1]) + run.start)
     return Sample(np.concatenate(values), np.concatenate(owners), whole_rows=True)
 
 
@@ -66,43 +124,45 @@ def _affordable_rows(node: h5py.Dataset, shape: Shape) -> int:
     return max(1, DENSE_BYTES // max(1, row_of_chunks)) * ROWS_A_PLACE
 
 
-def _whole_csr(node: h5py.Group, path: str) -> Sample:
-    pointers = _pointers(node, path, slice(None))
-    if pointers[0] != 0 or pointers[-1] != node["data"].shape[0]:
+def _csr(matrix: _Sparse, *, small: bool) -> Sample:
+    shape, path = matrix.shape, matrix.path
+    runs = [range(shape.n_cells)] if small else list(_runs(sample_rows(shape.n_cells)))
+    if not small:
+        matrix.foresight.expect(matrix.node["indptr"], [range(run.start, run.stop + 1) for run in runs])
+    pointers = [_pointers(matrix.node, path, slice(run.start, run.stop + 1)) for run in runs]
+    if any(p[0] < 0 or p[-1] > shape.nnz for p in pointers) or (small and pointers[0][0] != 0):
         raise _bad_pointers(path)
-    rows = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers))
-    return _nonzero(np.asarray(node["data"][()], dtype=np.float64), rows, whole_rows=True)
-
-
-def _csr(node: h5py.Group, shape: Shape, path: str, foresight: Foresight) -> Sample:
-    runs = list(_runs(sample_rows(shape.n_cells)))
-    foresight.expect(node["indptr"], [range(run.start, run.stop + 1) for run in runs])
-    pointers = [_pointers(node, path, slice(run.start, run.stop + 1)) for run in runs]
-    if any(p[0] < 0 or p[-1] > shape.nnz or np.diff(p).max() > shape.n_columns for p in pointers):
+    spans = [range(p[0], p[-1]) for p in pointers]
+    if not small and sum(map(len, spans)) > _MOST_SAMPLED:
         raise _bad_pointers(path)
-    stored = _values(node["data"], [range(p[0], p[-1]) for p in pointers], foresight)
-    owners = [np.repeat(run, np.diff(p)) for run, p in zip(runs, pointers, strict=True)]
-    found = _nonzero(stored, np.concatenate(owners), whole_rows=True)
-    return found if found.values.size else _loose(node, shape, foresight)
+    values = matrix.values(spans)
+    rows = np.concatenate([np.repeat(run, np.diff(p)) for run, p in zip(runs, pointers, strict=True)])
+    columns = matrix.places(spans, shape.n_columns) if matrix.must_know_columns(values) else None
+    found = matrix.sample(values, rows, columns, whole_rows=True)
+    return found if found.values.size or small else _loose(matrix)
 
 
-def _loose(node: h5py.Group, shape: Shape, foresight: Foresight) -> Sample:
+def _loose(matrix: _Sparse) -> Sample:
     """Values from anywhere, where the sampled rows happen to be empty."""
-    values = _values(node["data"], _spread(shape.nnz, 4096), foresight)
+    values = matrix.values(_spread(matrix.shape.nnz, 4096))
     return _nonzero(values, np.zeros(len(values), np.int64), whole_rows=False)
 
 
-def _csc(node: h5py.Group, shape: Shape, path: str, foresight: Foresight) -> Sample:
-    small = shape.nnz <= SMALL_NNZ
-    spans = [range(shape.nnz)] if small else _spread(shape.nnz, 32_768)
-    values, owners = (_values(node[name], spans, foresight) for name in ("data", "indices"))
-    if owners.size and not 0 <= owners.min() <= owners.max() < shape.n_cells:
-        raise TruncatedFileError(
-            f"row {owners.max():.0f} of {shape.n_cells}",
-            where=path,
-            hint="Write the file anew with adata.write_h5ad().",
-        )
-    return _nonzero(values, owners.astype(np.int64), whole_rows=small)
+def _csc(matrix: _Sparse, *, small: bool) -> Sample:
+    used = matrix.shape.nnz
+    if small:
+        used = int(_pointers(matrix.node, matrix.path, slice(None))[-1])
+    if not 0 <= used <= matrix.shape.nnz:
+        raise _bad_pointers(matrix.path)
+    spans = [range(used)] if small else _spread(used, 32_768)
+    values = matrix.values(spans)
+    rows = matrix.places(spans, matrix.shape.n_cells)
+    columns = None
+    if matrix.must_know_columns(values):
+        pointers = _pointers(matrix.node, matrix.path, slice(None))
+        stored = np.concatenate([np.empty(0, np.int64), *(np.arange(span.start, span.stop) for span in spans)])
+        columns = np.searchsorted(pointers, stored, side="right") - 1
+    return matrix.sample(values, rows, columns, whole_rows=small)
 
 
 def _spread(size: int, length: int) -> list[range]:

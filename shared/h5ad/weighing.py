@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.h5ad.facts import Evidence
+from shared.domain.verdict import Transform
+from shared.h5ad.facts import Evidence, RowKind, Undone
+from shared.h5ad.transforms import Floats, Ints, RowIndex, largest, multiples, undo
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-TARGET = 1e4
+MOST_ROWS = 64
+LARGEST_SMALL = 20.0
+"""Fractions above this are no logarithms; see ``transforms.LARGEST_LOG``."""
+ROUNDING = 1e-4
+_ENOUGH = 5
+_LEAST_RANKS = 12
+"""Counts of a shallow cell may be 1, 2 … 8 without a gap; up to 12 none are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,115 +44,131 @@ class Sample:
     whole_rows: bool
 
 
-def weigh(sample: Sample, totals: Totals | None) -> Evidence:
-    """Turn a sample into evidence; the formulas are those in the fields' descriptions."""
+def weigh(sample: Sample, totals: Totals | None, preferred: Sequence[int] = ()) -> Evidence:
+    """Turn a sample into evidence; the formulas are those in the fields' descriptions.
+
+    Args:
+        preferred: Rows to note the sums of, where they are in the sample.
+    """
     finite = np.isfinite(sample.values)
     whole = bool(finite.all())
     values = sample.values if whole else sample.values[finite]
-    rows = _Rows.of(sample.rows if whole else sample.rows[finite])
-    powers = _power(values, 1.0)
-    sums = _row_numbers(values, powers, rows) if sample.whole_rows else _RowNumbers()
-    return Evidence(
+    rows = _by_row(values, sample.rows if whole else sample.rows[finite])
+    evidence = Evidence(
         n_values=int(sample.values.size),
-        n_rows=len(sums.sums),
+        n_rows=len(rows.names) if sample.whole_rows else 0,
         minimum=float(values.min()) if values.size else 0.0,
         maximum=float(values.max()) if values.size else 0.0,
-        whole_fraction=float((values == np.rint(values)).mean()) if values.size else 0.0,
         n_nan=0 if whole else int(np.isnan(sample.values).sum()),
         n_infinite=0 if whole else int(np.isinf(sample.values).sum()),
         n_negative=int(np.count_nonzero(values < 0)),
-        row_sums=sums.sums,
-        expm1_row_sums=sums.expm1_sums,
-        log_multiples=_multiples(powers, rows),
-        log2_multiples=_multiples(_power(values, np.log(2.0)), rows) if _positive(values) else 0.0,
-        linear_multiples=_multiples(values, rows),
         totals_column=totals.column if totals else None,
-        totals_whole_fraction=_whole_with(powers, rows, totals),
-        totals_ratio=_ratio(sums, totals),
     )
+    if not values.size or evidence.n_negative:
+        return evidence
+    return _of_main_rows(evidence, rows.telling(), sample, totals, preferred)
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The rows of values.
-
-    Attributes:
-        names: Each row once.
-        places: For each value, where its row is among them.
-    """
+    """Rows with their values, none empty, all values above 0."""
 
     names: Ints
-    places: Ints
+    values: Floats
+    index: RowIndex
 
-    @staticmethod
-    def of(rows: Ints) -> _Rows:
-        if (steps := np.diff(rows)).size and steps.min() >= 0:  # Nearly always; sorting would take far longer.
-            first = np.concatenate([[True], steps > 0])
-            return _Rows(rows[first], np.cumsum(first) - 1)
-        names, places = np.unique(rows, return_inverse=True)
-        return _Rows(names, places)
+    def telling(self) -> _Rows:
+        """Without rows of a few values, which could be anything, where others are there."""
+        enough = self.index.sizes >= _ENOUGH
+        return self.only(enough) if enough.any() else self
 
-
-@dataclass(frozen=True, slots=True)
-class _RowNumbers:
-    rows: tuple[int, ...] = ()
-    sums: tuple[float, ...] = ()
-    expm1_sums: tuple[float, ...] = ()
+    def only(self, chosen: npt.NDArray[np.bool_]) -> _Rows:
+        kept = np.repeat(chosen, self.index.sizes)
+        return _Rows(self.names[chosen], self.values[kept], RowIndex.of(self.index.sizes[chosen]))
 
 
-def _row_numbers(values: Floats, powers: Floats, rows: _Rows) -> _RowNumbers:
-    """Sums of at most 64 rows, spread over those in the sample."""
-    n_rows = len(rows.names)
-    chosen = np.unique(np.linspace(0, n_rows - 1, 64).astype(np.int64)) if n_rows else np.empty(0, np.int64)
-    sums = np.bincount(rows.places, values, minlength=n_rows)[chosen]
-    powered = np.bincount(rows.places, powers, minlength=n_rows)[chosen]
-    return _RowNumbers(tuple(rows.names[chosen].tolist()), tuple(sums.tolist()), tuple(powered.tolist()))
+def _by_row(values: Floats, rows: Ints) -> _Rows:
+    """Each row once, its values side by side."""
+    steps = np.diff(rows)
+    if steps.size and steps.min() < 0:  # Hardly ever but in CSC; sorting takes longer than all the rest.
+        order = np.argsort(rows, kind="stable")
+        values, rows = values[order], rows[order]
+        steps = np.diff(rows)
+    first = np.flatnonzero(np.concatenate([[True], steps > 0])) if rows.size else np.empty(0, np.int64)
+    sizes = np.diff(np.concatenate([first, [rows.size]])).astype(np.int64)
+    return _Rows(rows[first], values, RowIndex(first.astype(np.int64), sizes))
 
 
-def _power(values: Floats, factor: float) -> Floats:
-    """exp(factor x value) - 1, without overflow: what is that large is no logarithm anyway."""
-    return np.expm1(np.minimum(values * factor, 300.0))
+def whole_numbers(values: Floats) -> npt.NDArray[np.bool_]:
+    """Which values are whole numbers, but for rounding: counts recovered from logarithms are 2.0000002."""
+    return np.abs(values - np.rint(values)) <= ROUNDING * np.maximum(values, 1.0)
 
 
-def _positive(values: Floats) -> bool:
-    return bool(values.size) and bool(values.min() > 0)
+def kinds_of(values: Floats, index: RowIndex) -> npt.NDArray[np.object_]:
+    """The ``RowKind`` of each row."""
+    whole = index.sums(whole_numbers(values)) >= 0.5 * index.sizes
+    large = index.most(values) > LARGEST_SMALL
+    return np.where(whole, RowKind.WHOLE, np.where(large, RowKind.LARGE, RowKind.SMALL)).astype(object)
 
 
-def _multiples(linear: Floats, rows: _Rows) -> float:
-    """Share of values, 1.5 to 20 times the smallest of their row, that are whole multiples of it.
-
-    Rounding to three decimals, as old example files have it, shifts a ratio of 20 by about 0.02 to 0.05.
-    """
-    if not _positive(linear):
-        return 0.0
-    smallest = np.full(len(rows.names), np.inf)
-    np.minimum.at(smallest, rows.places, linear)
-    ratio = linear / smallest[rows.places]
-    ratio = ratio[(ratio > 1.5) & (ratio < 20.5)]
-    if ratio.size < 20:
-        return 0.0
-    return float((np.abs(ratio - np.rint(ratio)) <= 0.03).mean())
-
-
-def _whole_with(powers: Floats, rows: _Rows, totals: Totals | None) -> float | None:
-    """Share of values that stand for 1 to 20 counts and give a whole number of them.
-
-    Args:
-        powers: exp(value) - 1.
-    """
-    if totals is None:
-        return None
-    total = np.array([totals.of_row.get(row, np.nan) for row in rows.names.tolist()])
-    counts = powers * total[rows.places] / TARGET
-    counts = counts[np.isfinite(counts) & (counts < 20.5) & (powers > 0)]
-    if counts.size < 20:
-        return None
-    return float(((np.abs(counts - np.rint(counts)) <= 0.05) & (counts > 0.5)).mean())
+def _of_main_rows(
+    evidence: Evidence, rows: _Rows, sample: Sample, totals: Totals | None, preferred: Sequence[int]
+) -> Evidence:
+    kinds = kinds_of(rows.values, rows.index)
+    numbers = {kind: int((kinds == kind).sum()) for kind in RowKind}
+    main = max(numbers, key=lambda kind: numbers[kind])
+    rows = rows.only(kinds == main)
+    noted = _noted(rows.names, preferred) if sample.whole_rows else np.arange(min(MOST_ROWS, len(rows.names)))
+    values, index = rows.values, rows.index
+    near = np.abs(values - np.maximum(np.rint(values), 1.0)) <= 0.15
+    most = index.most(values)
+    return replace(
+        evidence,
+        whole_fraction=float(whole_numbers(values).mean()),
+        kinds={kind: number for kind, number in numbers.items() if number},
+        rows=tuple(rows.names[noted].tolist()),
+        undone=tuple(_undone(rows, noted, whole_rows=sample.whole_rows)),
+        ones=float((values == 1).mean()),
+        ranked=_ranked(rows) if sample.whole_rows and main is RowKind.WHOLE else 0.0,
+        same_most=float((most == np.median(most)).mean()),
+        near_whole=float(near.mean()),
+        totals=tuple(totals.of_row.get(row, 0.0) for row in rows.names[noted].tolist()) if totals else (),
+    )
 
 
-def _ratio(sums: _RowNumbers, totals: Totals | None) -> float | None:
-    if totals is None:
-        return None
-    pairs = zip(sums.rows, sums.sums, strict=True)
-    ratios = [total / totals.of_row[row] for row, total in pairs if totals.of_row.get(row, 0.0) > 0]
-    return float(np.median(ratios)) if ratios else None
+def _noted(names: Ints, preferred: Sequence[int]) -> Ints:
+    """Places of up to 64 rows: those preferred, else spread over all."""
+    places = np.flatnonzero(np.isin(names, np.asarray(preferred, np.int64)))
+    if places.size >= min(16, len(names)):
+        return places[:MOST_ROWS]
+    return np.unique(np.linspace(0, len(names) - 1, MOST_ROWS).astype(np.int64))
+
+
+def _undone(rows: _Rows, noted: Ints, *, whole_rows: bool) -> Iterator[Undone]:
+    most = float(rows.values.max())
+    for transform in Transform:
+        if most > largest(transform):
+            continue
+        linear = undo(rows.values, transform)
+        found = multiples(linear, rows.index)
+        sums = rows.index.sums(linear)[noted] if whole_rows else np.empty(0)
+        yield Undone(
+            transform,
+            tuple(sums.tolist()),
+            tuple(found.unit[noted].tolist()),
+            found.share(),
+            float((whole_numbers(linear) & (linear > 0.5)).mean()),
+        )
+
+
+def _ranked(rows: _Rows) -> float:
+    """Share of rows that are 1, 2, 3 … without a gap, of those with twelve different values; 0 where few are."""
+    index = rows.index
+    order = np.lexsort((rows.values, index.spread(np.arange(len(index)))))
+    ordered = rows.values[order]
+    new = np.concatenate([[True], np.diff(ordered) != 0])
+    new[index.starts] = True
+    different = index.sums(new)
+    tell = different >= _LEAST_RANKS
+    gapless = (index.most(rows.values) == different) & (index.least(rows.values) == 1)
+    return float(gapless[tell].mean()) if tell.sum() >= 10 else 0.0

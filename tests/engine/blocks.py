@@ -14,9 +14,8 @@ import torch
 from jobs.engine.annotator import Annotator, BlockScores
 from shared.bundle import ModelCard
 from shared.domain.geometry import Rows
-from shared.domain.verdict import MatrixState
 from shared.h5ad.blocks import RowBlock
-from shared.h5ad.projecting import project
+from shared.h5ad.projecting import projected_by_numpy
 from shared.h5ad.projection import ProjectedBlock
 
 
@@ -29,7 +28,7 @@ class Block:
 
     def on(self, gene_to_feature: npt.NDArray[np.int32]) -> ProjectedBlock:
         """As the model sees it whose features these genes have."""
-        return project(RowBlock(self.rows, self.indptr, self.indices, self.data), gene_to_feature)
+        return projected_by_numpy(RowBlock(self.rows, self.indptr, self.indices, self.data), gene_to_feature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +44,11 @@ class Scorer:
         card: ModelCard,
         weights: Mapping[str, torch.Tensor],
         genes: npt.NDArray[np.int32],
-        state: MatrixState,
         device: torch.device,
+        *,
+        as_it_is: bool = False,
     ) -> Scorer:
-        return cls(Annotator(card, weights, genes, state, device), genes)
+        return cls(Annotator(card, weights, genes, device, as_it_is=as_it_is), genes)
 
     def annotate(self, block: Block) -> BlockScores:
         return self.annotator.annotate(block.on(self.gene_to_feature))

@@ -13,7 +13,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from jobs.engine.annotator import Annotator
 from jobs.engine.batches import N_SETS, PINNED_BYTES, batch_limit, device_bytes, weight
 from jobs.engine.buffers import BufferSet
-from shared.domain.verdict import MatrixState
 from shared.h5ad.projection import ProjectedBlock
 from tests.engine.blocks import block_of
 from tests.engine.cards import make_card, make_tensors
@@ -31,7 +30,7 @@ def block(mean: float) -> ProjectedBlock:
 
 def annotator(n_labels: int, scale: float = 0.001) -> Annotator:
     card, tensors = make_card(n_labels, N_FEATURES), make_tensors(n_labels, N_FEATURES, scale=scale)
-    return Annotator(card, tensors, np.arange(N_FEATURES, dtype=np.int32), MatrixState.COUNTS, CPU)
+    return Annotator(card, tensors, np.arange(N_FEATURES, dtype=np.int32), CPU)
 
 
 @dataclass

@@ -15,7 +15,6 @@ from jobs.engine.batches import device_bytes, weight
 from jobs.engine.lanes import CudaLanes, Over, Work
 from jobs.engine.streaming import Stream, scored
 from shared.domain.geometry import Rows
-from shared.domain.verdict import MatrixState
 from shared.h5ad.projection import ProjectedBlock
 from tests.engine.blocks import block_of
 from tests.engine.cards import make_card, make_tensors
@@ -31,7 +30,7 @@ SCALES = pytest.mark.parametrize("scale", [0.001, 20.0], ids=["float32", "float6
 
 def annotator(kind: str, scale: float) -> Annotator:
     card, tensors = make_card(N_LABELS, N_FEATURES), make_tensors(N_LABELS, N_FEATURES, scale=scale)
-    return Annotator(card, tensors, GENES, MatrixState.COUNTS, torch.device(kind))
+    return Annotator(card, tensors, GENES, torch.device(kind))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from jobs.engine.annotator import BlockScores
 from jobs.engine.linear import arithmetic_of
 from jobs.engine.weights import linear_weights
 from shared.bundle import Activation
-from shared.domain.verdict import MatrixState
 from tests.engine.blocks import Block, Scorer, block_of
 from tests.engine.cards import make_card, make_tensors
 
@@ -75,7 +74,7 @@ def dense(case: Case, tensors: dict[str, torch.Tensor]) -> tuple[npt.NDArray[np.
 
 def annotate(case: Case, tensors: dict[str, torch.Tensor], **changes: object) -> BlockScores:
     card = make_card(case.n_labels, case.n_features, clip_max=case.clip_max, **changes)
-    annotator = Scorer.of(card, tensors, case.gene_to_feature, MatrixState.COUNTS, CPU)
+    annotator = Scorer.of(card, tensors, case.gene_to_feature, CPU)
     return annotator.annotate(block_of(case.counts_ng))
 
 
@@ -123,7 +122,7 @@ def test_the_same_block_gives_the_same_bytes_with_any_number_of_threads(scale: f
         for threads in (1, 2, 3, 7):
             torch.set_num_threads(threads)
             tensors = make_tensors(40, 3_000, scale=scale)
-            scores = Scorer.of(make_card(40, 3_000), tensors, mapped, MatrixState.COUNTS, CPU).annotate(block)
+            scores = Scorer.of(make_card(40, 3_000), tensors, mapped, CPU).annotate(block)
             found.add(scores.decision_nl.tobytes() + scores.probability_nl.tobytes())
     finally:
         torch.set_num_threads(before)
@@ -132,7 +131,7 @@ def test_the_same_block_gives_the_same_bytes_with_any_number_of_threads(scale: f
 
 def test_a_cell_scores_the_same_alone_as_among_others() -> None:
     block, mapped = wide_case()
-    annotator = Scorer.of(make_card(40, 3_000), make_tensors(40, 3_000), mapped, MatrixState.COUNTS, CPU)
+    annotator = Scorer.of(make_card(40, 3_000), make_tensors(40, 3_000), mapped, CPU)
     together = annotator.annotate(block)
     lone = slice(int(block.indptr[100]), int(block.indptr[101]))
     values = np.zeros((1, 3_000), np.float32)

@@ -15,7 +15,6 @@ from jobs.engine.annotator import Annotator, BlockScores, CellBlock, Cells
 from jobs.engine.batches import N_SETS, weight
 from jobs.engine.streaming import Stream, scored
 from shared.domain.errors import DeviceUnavailableError
-from shared.domain.verdict import MatrixState
 from shared.h5ad.projection import ProjectedBlock
 from tests.engine.blocks import block_of
 from tests.engine.cards import make_card, make_tensors
@@ -51,8 +50,9 @@ class Exact(Annotator):
         return decision_nl, decision_nl / 2**20
 
 
-def annotator(state: MatrixState = MatrixState.COUNTS, ration: int = 2**31) -> Exact:
-    made = Exact(make_card(N_LABELS, N_FEATURES), make_tensors(N_LABELS, N_FEATURES), GENES, state, CPU)
+def annotator(ration: int = 2**31, *, as_it_is: bool = False) -> Exact:
+    card, tensors = make_card(N_LABELS, N_FEATURES), make_tensors(N_LABELS, N_FEATURES)
+    made = Exact(card, tensors, GENES, CPU, as_it_is=as_it_is)
     made.ration = ration
     return made
 
@@ -75,7 +75,7 @@ def bytes_of(scores: Iterable[BlockScores]) -> list[tuple[object, ...]]:
             block.decision_nl.shape,
             block.decision_nl.tobytes(),
             block.probability_nl.tobytes(),
-            None if block.n_counts_n is None else block.n_counts_n.tobytes(),
+            None if block.total_n is None else block.total_n.tobytes(),
             block.n_genes_n.tobytes(),
         )
         for block in scores
@@ -84,17 +84,16 @@ def bytes_of(scores: Iterable[BlockScores]) -> list[tuple[object, ...]]:
 
 SIZES = st.lists(st.integers(0, 7), max_size=25)
 LIMITS = st.integers(1, 800)
-STATES = st.sampled_from([MatrixState.COUNTS, MatrixState.LOG1P_CP10K])
 
 
 @settings(deadline=None, max_examples=60)
-@given(SIZES, LIMITS, st.integers(0, 9), STATES, st.sampled_from([PlainLanes, LateLanes]))
+@given(SIZES, LIMITS, st.integers(0, 9), st.booleans(), st.sampled_from([PlainLanes, LateLanes]))
 def test_a_batch_changes_no_byte(
-    sizes: list[int], limit: int, seed: int, state: MatrixState, kind: type[PlainLanes]
+    sizes: list[int], limit: int, seed: int, as_it_is: bool, kind: type[PlainLanes]
 ) -> None:
     blocks = cells_in_blocks(sizes, seed)
-    expected = bytes_of(map(annotator(state).annotate, blocks))
-    assert bytes_of(Stream(annotator(state), kind(), limit).scores(blocks)) == expected
+    expected = bytes_of(map(annotator(as_it_is=as_it_is).annotate, blocks))
+    assert bytes_of(Stream(annotator(as_it_is=as_it_is), kind(), limit).scores(blocks)) == expected
 
 
 @settings(deadline=None, max_examples=60)
@@ -217,20 +216,21 @@ def test_any_other_fault_is_not_taken_for_a_lack_of_memory(make: Callable[[], Ba
             raise make()
 
     card, tensors = make_card(N_LABELS, N_FEATURES), make_tensors(N_LABELS, N_FEATURES)
-    faulty = Faulty(card, tensors, GENES, MatrixState.COUNTS, CPU)
+    faulty = Faulty(card, tensors, GENES, CPU)
     with pytest.raises(type(make())):
         list(Stream(faulty, PlainLanes(), 100).scores(dense([2, 2])))
 
 
-def real(state: MatrixState) -> Annotator:
-    return Annotator(make_card(N_LABELS, N_FEATURES), make_tensors(N_LABELS, N_FEATURES), GENES, state, CPU)
+def real(*, as_it_is: bool) -> Annotator:
+    card, tensors = make_card(N_LABELS, N_FEATURES), make_tensors(N_LABELS, N_FEATURES)
+    return Annotator(card, tensors, GENES, CPU, as_it_is=as_it_is)
 
 
-@pytest.mark.parametrize("state", [MatrixState.COUNTS, MatrixState.LOG1P_CP10K])
-def test_a_real_model_says_the_same_of_a_batch_and_of_its_blocks(state: MatrixState) -> None:
+@pytest.mark.parametrize("as_it_is", [False, True])
+def test_a_real_model_says_the_same_of_a_batch_and_of_its_blocks(*, as_it_is: bool) -> None:
     blocks = cells_in_blocks([5, 0, 3, 7, 7, 1])
-    alone = map(real(state).annotate, blocks)
-    together = Stream(real(state), PlainLanes(), 300).scores(blocks)
+    alone = map(real(as_it_is=as_it_is).annotate, blocks)
+    together = Stream(real(as_it_is=as_it_is), PlainLanes(), 300).scores(blocks)
     for one, other in zip(alone, together, strict=True):
         # A few units in the last place: see ``Exact``.
         np.testing.assert_allclose(one.decision_nl, other.decision_nl, rtol=1e-6, atol=1e-6)

@@ -10,15 +10,25 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.verdict import MatrixEncoding, MatrixState
-from shared.h5ad.facts import Candidate, Evidence
+from shared.domain.verdict import MatrixEncoding, MatrixState, Transform
+from shared.h5ad.facts import Candidate, Evidence, RowKind, Undone
 from shared.h5ad.inspection import inspect
-from shared.h5ad.matrices import choose, log_base_two, recognise, wanted_path
+from shared.h5ad.matrices import choose, wanted_path
 from shared.h5ad.source import BytesSource
+from shared.h5ad.states import recognise
 from tests.h5ad.h5ad_files import Recipe, random_counts, write_file
 
-COUNTS = Evidence(n_values=1000, n_rows=64, minimum=1.0, maximum=90.0, whole_fraction=1.0)
-LOG = replace(COUNTS, minimum=0.2, maximum=6.0, whole_fraction=0.0, expm1_row_sums=(10_000.0,) * 64)
+COUNTS = Evidence(
+    n_values=1000, n_rows=64, minimum=1.0, maximum=90.0, whole_fraction=1.0, kinds={RowKind.WHOLE: 64}, ones=0.7
+)
+LOG = replace(
+    COUNTS,
+    minimum=0.2,
+    maximum=6.0,
+    whole_fraction=0.0,
+    kinds={RowKind.SMALL: 64},
+    undone=(Undone(Transform.LOG1P, sums=(10_000.0,) * 64),),
+)
 SCALED = replace(COUNTS, minimum=-2.0, maximum=10.0, whole_fraction=0.0, n_negative=500)
 
 
@@ -34,7 +44,7 @@ def cp(counts: sp.csr_matrix, target: float = 1e4) -> sp.csr_matrix:
 
 def state_of(matrix: sp.csr_matrix, recipe: Recipe | None = None) -> MatrixState:
     (found,) = inspect(BytesSource(write_file(matrix, recipe))).candidates
-    return recognise(found.evidence)
+    return recognise(found.evidence, found.n_genes).state
 
 
 BASE = random_counts(200, 300, density=0.3)
@@ -76,13 +86,14 @@ def test_a_base_two_logarithm_is_told_apart() -> None:
         1 + matrix.data * (0.5 + np.repeat(np.random.default_rng(0).random(200), np.diff(matrix.indptr)))
     )
     (found,) = inspect(BytesSource(write_file(matrix))).candidates
-    assert recognise(found.evidence) is MatrixState.LOG_NORMALISED
-    assert log_base_two(found.evidence)
+    recognised = recognise(found.evidence)
+    assert recognised.state is MatrixState.LOG_NORMALISED
+    assert recognised.transform is Transform.LOG2
 
 
 def test_no_values_are_no_evidence() -> None:
-    assert recognise(Evidence()) is MatrixState.UNKNOWN
-    assert recognise(Evidence(n_values=3, n_nan=3)) is MatrixState.UNKNOWN
+    assert recognise(Evidence()).state is MatrixState.UNKNOWN
+    assert recognise(Evidence(n_values=3, n_nan=3)).state is MatrixState.UNKNOWN
 
 
 finite = st.floats(-1e6, 1e6)
@@ -96,13 +107,27 @@ finite = st.floats(-1e6, 1e6)
         maximum=finite,
         whole_fraction=st.floats(0, 1),
         n_negative=st.integers(0, 3),
-        row_sums=st.lists(finite, max_size=8).map(tuple),
-        expm1_row_sums=st.lists(finite, max_size=8).map(tuple),
-        log_multiples=st.floats(0, 1),
-    )
+        kinds=st.dictionaries(st.sampled_from(RowKind), st.integers(1, 9)),
+        undone=st.lists(
+            st.builds(
+                Undone,
+                transform=st.sampled_from(Transform),
+                sums=st.lists(finite, max_size=8).map(tuple),
+                units=st.lists(st.floats(1e-3, 1e3), max_size=8).map(tuple),
+                multiples=st.floats(0, 1),
+                whole_fraction=st.floats(0, 1),
+            ),
+            max_size=3,
+        ).map(tuple),
+        totals=st.lists(finite, max_size=8).map(tuple),
+        ranked=st.floats(0, 1),
+        same_most=st.floats(0, 1),
+        near_whole=st.floats(0, 1),
+    ),
+    st.integers(0, 40_000),
 )
-def test_any_evidence_has_a_state_and_negative_values_are_never_usable(evidence: Evidence) -> None:
-    state = recognise(evidence)
+def test_any_evidence_has_a_state_and_negative_values_are_never_usable(evidence: Evidence, n_genes: int) -> None:
+    state = recognise(evidence, n_genes).state
     if evidence.n_values and evidence.n_negative:
         assert state is MatrixState.SCALED
 
@@ -124,7 +149,7 @@ def test_the_best_matrix_is_chosen(paths: dict[str, Evidence], best: str) -> Non
     selection = choose([candidate(path, evidence) for path, evidence in paths.items()])
     assert selection.choice is not None
     assert selection.choice.path == best
-    assert {path for path, _ in selection.considered} == set(paths)
+    assert {one.candidate.path for one in selection.considered} == set(paths)
     assert selection.choice.why
 
 
@@ -138,7 +163,7 @@ def test_all_genes_come_before_counts_of_a_selection() -> None:
 def test_only_scaled_values_are_no_choice() -> None:
     selection = choose([candidate("X", SCALED)])
     assert selection.choice is None
-    assert selection.considered == (("X", MatrixState.SCALED),)
+    assert [one.found.state for one in selection.considered] == [MatrixState.SCALED]
 
 
 @pytest.mark.parametrize(

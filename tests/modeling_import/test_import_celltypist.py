@@ -14,7 +14,7 @@ from jobs.engine.weights import linear_weights
 from jobs.modeling.celltypist import import_celltypist
 from shared.bundle import ModelCard, Standardise
 from shared.domain.errors import InvalidOptionError, UnsupportedModelError
-from shared.domain.verdict import MatrixState, Species
+from shared.domain.verdict import Species
 from tests.engine.blocks import Scorer, block_of
 from tests.modeling_import.pickles import model_parts
 
@@ -82,7 +82,7 @@ def test_scores_are_those_of_the_classifier_itself(classes: list[str], sgd: bool
     card, tensors = imported(parts, tmp_path)
     expression = np.random.default_rng(5).gamma(0.5, 1.0, (30, 5)).astype(np.float32)
     genes = np.arange(5, dtype=np.int32)
-    annotator = Scorer.of(card, tensors, genes, MatrixState.LOG_NORMALISED, torch.device("cpu"))
+    annotator = Scorer.of(card, tensors, genes, torch.device("cpu"), as_it_is=True)
     found = annotator.annotate(block_of(expression))
 
     scaled = np.minimum(parts["Scaler_"].transform(expression.astype(np.float64)), 10)

@@ -16,7 +16,6 @@ import torch
 from jobs.modeling.celltypist import import_celltypist
 from shared.bundle import ModelCard
 from shared.domain.geometry import Rows
-from shared.domain.verdict import MatrixState
 from tests.engine.blocks import Scorer, blocks_of, gene_map
 from tests.oracle.oracle import ask_celltypist
 
@@ -50,9 +49,8 @@ def test_every_cell_gets_the_label_and_the_probabilities_of_celltypist(
 def _ours(h5ad: Path, pkl: Path, matrix: str) -> tuple[ModelCard, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     card, tensors = import_celltypist(pkl, name="imported", version="1")
     genes, counts_ng = _matrix(h5ad, matrix)
-    state = MatrixState.LOG1P_CP10K if matrix.endswith(":lognorm") else MatrixState.COUNTS
     mapped = gene_map(genes, [symbol or "" for symbol in card.features.symbol])
-    annotator = Scorer.of(card, tensors, mapped, state, torch.device("cpu"))
+    annotator = Scorer.of(card, tensors, mapped, torch.device("cpu"), as_it_is=matrix.endswith(":lognorm"))
     scores = [annotator.annotate(block) for block in blocks_of(counts_ng, Rows(0, counts_ng.shape[0]))]
     decision_nl = np.concatenate([score.decision_nl for score in scores])
     return card, decision_nl, np.concatenate([score.probability_nl for score in scores])

@@ -80,12 +80,13 @@ class Shelf(BlobStore):
 
 @dataclass(frozen=True)
 class Draws:
-    """Cells with made-up scores, from a seed, that can be cut into any parts."""
+    """Cells with made-up scores, from a seed, that can be cut into any parts; every ``noted``-th one was converted."""
 
     layout: PartLayout
     seed: int = 0
     counted: bool = True
     prefix: str = "cell-"
+    noted: int = 0
 
     def block(self, rows: Rows) -> AnnotatedBlock:
         """The block of these rows: a row's draw depends on its number alone."""
@@ -100,6 +101,7 @@ class Draws:
             decision_nl=decision_nl,
             n_counts_n=(row_n * 7 % 9000).astype(np.float32) if self.counted else None,
             n_genes_n=(row_n * 3 % 4000).astype(np.int32),
+            note_n=(row_n % self.noted == 0).astype(np.uint8) if self.noted else np.zeros(len(rows), np.uint8),
         )
 
     def blocks(self, rows: Rows) -> Iterator[AnnotatedBlock]:

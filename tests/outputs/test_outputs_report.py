@@ -112,6 +112,7 @@ def clustered(n_cells: int, sizes: Mapping[str, float], prefix: str = "cell-") -
             decision_nl[rows.start : rows.stop],
             None,
             genes_n[rows.start : rows.stop],
+            np.zeros(len(rows), np.uint8),
         )
         for rows in Rows(0, n_cells).blocks()
     ]

@@ -13,10 +13,10 @@ import pytest
 from cli.embedded import Embedded, drop_of_file, open_embedded
 from shared.domain.submission import State, Submission
 from shared.settings import load_settings
+from tests.values.page import section, write_section
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "reference" / "files.md"
-HEAD = """# What becomes of real files
+HEADING = "What becomes of real files"
+HEAD = f"""# {HEADING}
 
 Made by `CELLDROP_WRITE_DOCS=1 make test` from the run of every file in the shared data, with the default model; a test
 fails where this page lags behind.
@@ -77,8 +77,8 @@ def test_every_annotated_file_opens_in_anndata(ended: dict[str, tuple[Submission
 def test_the_table_in_the_docs_is_what_happens(ended: dict[str, tuple[Submission, Path]]) -> None:
     page = HEAD + "".join(_row(name, record) for name, (record, _) in ended.items())
     if os.environ.get("CELLDROP_WRITE_DOCS"):
-        PAGE.write_text(page)
-    assert PAGE.read_text() == page
+        write_section(HEADING, page)
+    assert section(HEADING) == page
 
 
 def _row(name: str, record: Submission) -> str:

@@ -24,8 +24,9 @@ _NAME_LIMIT = 60
 STATES: Mapping[MatrixState, str] = {
     MatrixState.COUNTS: "raw counts",
     MatrixState.LOG1P_CP10K: "log-normalised values (log1p of counts per 10,000)",
-    MatrixState.LOG_NORMALISED: "log-normalised values whose target sum is not known",
-    MatrixState.NORMALISED: "normalised values before the logarithm",
+    MatrixState.LOG_NORMALISED: "logarithms or roots of counts, which were undone",
+    MatrixState.NORMALISED: "fractions in proportion to counts, before the logarithm",
+    MatrixState.RANKED: "ranks or bins",
     MatrixState.SCALED: "scaled values",
     MatrixState.UNKNOWN: "values of unknown kind",
 }

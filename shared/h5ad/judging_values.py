@@ -1,0 +1,140 @@
+"""What a verdict says of the chosen matrix: what its values are, and what is done about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+
+from shared.domain.errors import BadValuesError
+from shared.domain.verdict import Finding, MatrixState, Transform
+from shared.h5ad.cautions import WarningCode, refusal, warning
+from shared.h5ad.facts import Evidence, RowKind
+from shared.h5ad.matrices import Weighed
+from shared.h5ad.states import LOGARITHMS, NAMES, TARGET, Recognition
+
+FEW_GENES = 200
+_KEEP = 'Keep counts in adata.layers["counts"] to have them used.'
+_KINDS = {
+    RowKind.WHOLE: "whole numbers",
+    RowKind.LARGE: "fractions too large for logarithms",
+    RowKind.SMALL: "fractions in the range of logarithms",
+}
+_TRANSFORMS = {
+    Transform.LOG2: "logarithms of base 2",
+    Transform.LOG10: "logarithms of base 10",
+    Transform.SQRT: "square roots",
+    Transform.ARCSINH: "inverse hyperbolic sines (arcsinh)",
+    Transform.LOG1P_TWICE: "logarithms of logarithms (log1p was applied twice)",
+}
+
+
+def on_values(chosen: Weighed) -> Iterator[Finding]:
+    """Every warning and refusal that the values of the chosen matrix give cause for."""
+    path, evidence = chosen.candidate.path, chosen.candidate.evidence
+    bad = evidence.n_nan + evidence.n_infinite
+    if bad:
+        error = BadValuesError(
+            f"{evidence.n_nan:,} NaN and {evidence.n_infinite:,} infinite of {evidence.n_values:,} sampled values",
+            expected="finite numbers",
+            where=path,
+            hint="Find where they come from (often a division by an empty cell's total), and write the file again.",
+        )
+        yield refusal(error, {"n_nan": evidence.n_nan, "n_infinite": evidence.n_infinite})
+    yield from _on_state(path, evidence, chosen.found)
+    yield from _on_mixture(path, evidence, chosen.found)
+    yield from _on_parts(chosen)
+    yield from _on_selection(chosen)
+
+
+def _on_state(path: str, evidence: Evidence, found: Recognition) -> Iterator[Finding]:
+    match found.state:
+        case MatrixState.COUNTS if evidence.whole_fraction < 1 and evidence.main is RowKind.WHOLE:
+            share = f"{1 - evidence.whole_fraction:.4%} of the sampled values in {path} are not whole numbers"
+            words = f"{share}; they are used as estimated counts: each cell is scaled by its own total"
+            yield warning(WarningCode.NOT_WHOLE_COUNTS, words, "Nothing to do if the counts were estimated.")
+        case MatrixState.NORMALISED:
+            words = f"{path} holds fractions that are not logarithms; each cell is {_scaled(found)} and logarithmised"
+            yield warning(WarningCode.NORMALISED_INPUT, words, _KEEP)
+        case MatrixState.LOG1P_CP10K:
+            yield warning(
+                WarningCode.LOG_NORMALISED_INPUT, f"{path} is already log-normalised and used as it is", _KEEP
+            )
+        case MatrixState.LOG_NORMALISED:
+            yield from _on_logarithms(path, found)
+        case _:
+            pass
+    if not found.proven:
+        words = f"what {path} was scaled to cannot be proved ({found.proof})"
+        hint = "Labels may differ from those of the counts: send counts if you have them."
+        yield warning(WarningCode.UNKNOWN_TARGET_SUM, words, hint)
+
+
+def _on_logarithms(path: str, found: Recognition) -> Iterator[Finding]:
+    undone = f"({NAMES[found.transform]}), and each cell is {_scaled(found)}"
+    words = f"{path} is already log-normalised; that is undone {undone}"
+    yield warning(WarningCode.LOG_NORMALISED_INPUT, words, _KEEP)
+    if found.transform in {Transform.LOG2, Transform.LOG10}:
+        words = f"{path} holds {_TRANSFORMS[found.transform]}; they are converted exactly"
+        yield warning(WarningCode.OTHER_LOG_BASE, words, "Nothing to do.")
+    elif found.transform is not Transform.LOG1P:
+        words = f"{path} holds {_TRANSFORMS[found.transform]}; they are converted exactly"
+        yield warning(WarningCode.OTHER_TRANSFORM, words, "Nothing to do.")
+    total = found.was_scaled_to or found.target_sum
+    if found.proven and not (total and abs(total - TARGET) <= 0.01 * TARGET):
+        words = f"{path} was scaled to a total of {total:,.6g}" if total else f"{path} has a scale of its own a cell"
+        words = f"{words}; each cell is scaled to what the model expects instead"
+        yield warning(WarningCode.OTHER_TARGET_SUM, words, "Nothing to do.", {"target_sum": total} if total else {})
+
+
+def _scaled(found: Recognition) -> str:
+    if found.target_sum is not None:
+        return f"scaled from the total of {found.target_sum:,.6g} that it had before genes were left out"
+    return "scaled by its own total"
+
+
+def _on_mixture(path: str, evidence: Evidence, found: Recognition) -> Iterator[Finding]:
+    """Logarithms among counts, or the reverse; counts and other numbers in proportion to them are read alike."""
+    n_rows, n_small = sum(evidence.kinds.values()), evidence.kinds.get(RowKind.SMALL, 0)
+    if found.state is MatrixState.COUNTS:
+        n_other = n_small
+    else:
+        n_other = n_rows - n_small if found.transform in LOGARITHMS and evidence.main is RowKind.SMALL else 0
+    if not n_other:
+        return
+    seen = ", ".join(f"{number:,} with {_KINDS[kind]}" for kind, number in evidence.kinds.items())
+    words = f"{path} holds cells of different kinds: of {n_rows:,} looked at, {seen}"
+    hint = "Each cell is converted by its own values where that is provable; the results mark the cells."
+    yield warning(WarningCode.MIXED_VALUES, words, hint, {"n_looked_at": n_rows, "n_other": n_other})
+
+
+def _on_parts(chosen: Weighed) -> Iterator[Finding]:
+    if not chosen.is_part:
+        return
+    path, share = chosen.candidate.path, chosen.share_of_counts
+    amount = f" ({share:.0%} of the counts that the file proves)" if share is not None and share < 1 else ""
+    words = f"{path} holds a part of each cell's molecules only{amount}, and no other matrix has them all"
+    hint = 'Labels may change. If you can, put all counts into adata.layers["counts"].'
+    yield warning(WarningCode.PART_OF_COUNTS, words, hint)
+
+
+def _on_selection(chosen: Weighed) -> Iterator[Finding]:
+    candidate = chosen.candidate
+    if _cut_down(candidate.evidence, chosen.found):
+        words = f"{candidate.path} lacks genes that {candidate.evidence.totals_column or 'the normalisation'} counted"
+        hint = "Send the file with all genes if you have it: totals and overlap are better."
+        yield warning(WarningCode.SUBSET_OF_GENES, words, hint)
+    if 0 < candidate.n_genes < FEW_GENES:
+        words = f"{candidate.path} has {candidate.n_genes} genes"
+        yield warning(WarningCode.FEW_GENES, words, "Models are made for whole transcriptomes: judge with care.")
+
+
+def _cut_down(evidence: Evidence, found: Recognition) -> bool:
+    """Whether genes were left out after totals were taken: by the totals in obs, or by what one count became."""
+    if found.state is MatrixState.COUNTS:
+        sums = evidence.of(Transform.NONE).sums
+        pairs = [(mine, told) for mine, told in zip(sums, evidence.totals, strict=False) if told > 0]
+        return bool(pairs) and median(mine / told for mine, told in pairs) < 0.99
+    if found.target_sum is None:
+        return False
+    sums = evidence.of(found.transform).sums
+    return bool(sums) and median(sums) < 0.99 * found.target_sum

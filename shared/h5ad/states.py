@@ -1,0 +1,217 @@
+"""What the numbers of a matrix are: counts, what was made of counts and can be undone, or neither."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from shared.domain.verdict import MatrixState, Transform
+from shared.h5ad.facts import Evidence, RowKind, Undone
+
+TARGET = 10_000.0
+STANDARD_SUMS = (1e3, 1e4, 1e5, 1e6)
+"""Totals that cells are scaled to by convention."""
+NEARLY_ALL = 0.95
+LOGARITHMS = (Transform.LOG1P, Transform.LOG2, Transform.LOG10)
+FIRST_TRANSFORMS = (Transform.NONE, Transform.LOG1P, Transform.LOG2, Transform.LOG10)
+"""What is more likely stands first, where several could be."""
+
+_SMALLEST_LOG = 1.0
+"""A logarithm of scaled counts exceeds this somewhere; values that never do are shares, scores or imputed."""
+_FEW_VALUES = 200
+_MANY_ONES = 0.3
+_SATURATED = frozenset({127.0, 255.0, 32_767.0, 65_535.0})
+"""Largest numbers of integer types: counts that were cut off there are all alike, and still counts."""
+_WHOLE_TRANSCRIPTOME = 5_000
+"""Genes of a file that was not cut to a selection; whole files have 8,000 and more, selections up to 4,000."""
+
+NAMES = {
+    Transform.NONE: "x",
+    Transform.LOG1P: "exp(x)-1",
+    Transform.LOG2: "2^x-1",
+    Transform.LOG10: "10^x-1",
+    Transform.SQRT: "x squared",
+    Transform.ARCSINH: "sinh(x)",
+    Transform.LOG1P_TWICE: "exp(exp(x)-1)-1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """A state with what proves it.
+
+    Attributes:
+        proof: In words.
+        transform: What has to be undone.
+        target_sum: As in ``MatrixChoice``: only where a cell's own values no longer have it.
+        was_scaled_to: The total that every sampled cell has, for the reader; None where they differ.
+        proven: Whether the numbers leave no other explanation.
+    """
+
+    state: MatrixState
+    proof: str
+    transform: Transform = Transform.NONE
+    target_sum: float | None = None
+    was_scaled_to: float | None = None
+    proven: bool = True
+
+
+def recognise(evidence: Evidence, n_genes: int = _WHOLE_TRANSCRIPTOME) -> Recognition:
+    """Judge a matrix by its numbers alone; its name says nothing.
+
+    Args:
+        n_genes: Columns of the matrix, which decide where the numbers cannot whether genes were left out.
+    """
+    if not evidence.n_values:
+        return Recognition(MatrixState.UNKNOWN, "all values are 0")
+    if evidence.n_values == evidence.n_nan + evidence.n_infinite:
+        return Recognition(MatrixState.UNKNOWN, "no finite values were found in the sample")
+    if evidence.n_negative:
+        return Recognition(MatrixState.SCALED, f"{evidence.n_negative:,} of {evidence.n_values:,} values are negative")
+    if evidence.main is RowKind.WHOLE:
+        return _whole(evidence)
+    rules = (_one_total, _whole_multiples, _near_counts, _by_range)
+    return next(found for rule in rules if (found := rule(evidence, n_genes)))
+
+
+# --- Whole numbers ------------------------------------------------------------------------------------------------
+
+
+def _whole(evidence: Evidence) -> Recognition:
+    largest = evidence.maximum
+    if largest == 1 and evidence.n_values >= _FEW_VALUES:
+        return Recognition(MatrixState.RANKED, "every value is 0 or 1: expressed or not, but not how much")
+    if evidence.ranked >= NEARLY_ALL:
+        return Recognition(MatrixState.RANKED, "the values of each cell are 1, 2, 3 … without a gap: ranks, not counts")
+    alike = evidence.same_most >= NEARLY_ALL and 3 < largest <= 1_000 and largest not in _SATURATED
+    if alike and evidence.ones < _MANY_ONES and evidence.n_rows >= 10 and evidence.n_values >= 20 * evidence.n_rows:
+        words = f"the largest value is {largest:.0f} in every sampled cell: bins, not counts"
+        return Recognition(MatrixState.RANKED, words)
+    if evidence.whole_fraction < 0.99:  # The root of 1 is 1, and so is the base 2 logarithm of 1 + 1.
+        for transform in (Transform.LOG2, Transform.SQRT):
+            if evidence.of(transform).whole_fraction >= 0.99:
+                words = f"{NAMES[transform]} gives whole numbers: counts"
+                return Recognition(MatrixState.LOG_NORMALISED, words, transform)
+    if evidence.whole_fraction == 1.0:
+        return Recognition(MatrixState.COUNTS, f"all of {evidence.n_values:,} sampled values are whole numbers")
+    words = f"all but {1 - evidence.whole_fraction:.2g} of the sampled values are whole numbers"
+    return Recognition(MatrixState.COUNTS, words)
+
+
+# --- Fractions ----------------------------------------------------------------------------------------------------
+
+
+def _one_total(evidence: Evidence, n_genes: int) -> Recognition | None:
+    """Every cell has the same total, with some transformation undone.
+
+    Of several that fit to 1 % the closest is meant: the total of sinh(x) is constant to 2 % in a logarithm, too.
+    """
+    del n_genes
+    fits = [(spread(found.sums), place) for place, found in enumerate(evidence.undone) if _agree(found.sums)]
+    if not fits:
+        return None
+    undone = evidence.undone[min(fits)[1]]
+    total = median(undone.sums)
+    proof = f"{NAMES[undone.transform]} sums to {total:,.6g} in {len(undone.sums)} sampled cells"
+    if undone.transform is Transform.NONE:
+        return Recognition(MatrixState.NORMALISED, proof, was_scaled_to=total)
+    if undone.transform is Transform.LOG1P and abs(total - TARGET) <= 0.01 * TARGET:
+        return Recognition(MatrixState.LOG1P_CP10K, proof, Transform.LOG1P, was_scaled_to=TARGET)
+    return Recognition(MatrixState.LOG_NORMALISED, proof, undone.transform, was_scaled_to=total)
+
+
+def _whole_multiples(evidence: Evidence, n_genes: int) -> Recognition | None:
+    """The values of each cell are whole multiples of its smallest, as only counts are, however they were scaled."""
+    ordered = sorted(evidence.undone, key=lambda found: (-round(found.multiples, 2), _likely(found.transform)))
+    undone = next((found for found in ordered if found.multiples >= NEARLY_ALL), None)
+    if undone is None:
+        return None
+    transform = undone.transform
+    proof = f"{NAMES[transform]} gives whole multiples of each cell's smallest value"
+    if undone.whole_fraction >= 0.99 and transform is not Transform.NONE:
+        return Recognition(MatrixState.LOG_NORMALISED, f"{NAMES[transform]} gives whole numbers: counts", transform)
+    target, by = _target(evidence, undone)
+    if target is not None and not _has_all(undone.sums, target):
+        words = f"{proof}; one count became {target:,.6g} / {by}, though genes were left out later"
+        ten_thousand = transform is Transform.LOG1P and abs(target - TARGET) <= 0.01 * TARGET
+        state = MatrixState.LOG1P_CP10K if ten_thousand else _fractions(transform)
+        return Recognition(state, words, transform, target_sum=TARGET if ten_thousand else target)
+    del n_genes
+    return Recognition(_fractions(transform), proof, transform)
+
+
+def _near_counts(evidence: Evidence, n_genes: int) -> Recognition | None:
+    """Fractions that crowd below or around whole numbers, as corrected counts do; or the totals that obs tells."""
+    del n_genes
+    undone = evidence.of(Transform.NONE)
+    pairs = [(found, told) for found, told in zip(undone.sums, evidence.totals, strict=False) if told > 0]
+    if len(pairs) >= 10 and sum(abs(found - told) <= 0.02 * told for found, told in pairs) >= NEARLY_ALL * len(pairs):
+        return Recognition(MatrixState.NORMALISED, f"a cell's values sum to its {evidence.totals_column}")
+    if evidence.main is RowKind.LARGE:
+        words = f"fractions, and values up to {evidence.maximum:,.4g}"
+        return Recognition(MatrixState.NORMALISED, words, proven=False)
+    if evidence.near_whole >= 0.55:
+        return Recognition(MatrixState.NORMALISED, "most values lie close to whole numbers: corrected counts")
+    return None
+
+
+def _by_range(evidence: Evidence, n_genes: int) -> Recognition:
+    words = f"fractions from {evidence.minimum:.3g} to {evidence.maximum:.3g}"
+    if evidence.maximum <= _SMALLEST_LOG:
+        return Recognition(MatrixState.UNKNOWN, words)
+    words = f"{words}, the range of logarithms"
+    sums = evidence.of(Transform.LOG1P).sums
+    if n_genes < _WHOLE_TRANSCRIPTOME and (not sums or max(sums) <= 1.05 * TARGET):
+        state = MatrixState.LOG_NORMALISED
+        return Recognition(state, words, Transform.LOG1P, target_sum=TARGET, proven=False)
+    return Recognition(MatrixState.LOG_NORMALISED, words, Transform.LOG1P, proven=False)
+
+
+def _fractions(transform: Transform) -> MatrixState:
+    return MatrixState.NORMALISED if transform is Transform.NONE else MatrixState.LOG_NORMALISED
+
+
+def _likely(transform: Transform) -> int:
+    return FIRST_TRANSFORMS.index(transform) if transform in FIRST_TRANSFORMS else len(FIRST_TRANSFORMS)
+
+
+def _target(evidence: Evidence, undone: Undone) -> tuple[float | None, str]:
+    """The total that cells were scaled to before genes were left out, and by what it is known.
+
+    With u = what one count became, target / u is the cell's total count: the one that obs tells, or at least a whole
+    number, which it is in every cell for the true target alone.
+    """
+    pairs = [(unit * told, unit) for unit, told in zip(undone.units, evidence.totals, strict=False) if told > 0]
+    if len(pairs) >= 5 and spread([target for target, _ in pairs]) <= 0.01:
+        return median(target for target, _ in pairs), str(evidence.totals_column)
+    units = undone.units
+    for target in STANDARD_SUMS:
+        totals = [target / unit for unit in units]
+        whole = sum(abs(total - round(total)) <= min(0.05, 1e-4 * total) for total in totals)
+        inside = not undone.sums or max(undone.sums) <= 1.01 * target
+        if len(units) >= 10 and inside and whole >= NEARLY_ALL * len(units):
+            return target, "a whole number, the cell's total"
+    return None, ""
+
+
+def _agree(sums: Sequence[float]) -> bool:
+    """Whether the cells have one total; of fewer than five cells only a customary one says so."""
+    if not sums or spread(sums) > 0.01:
+        return False
+    middle = median(sums)
+    return len(sums) >= 5 or any(abs(middle - total) <= 0.01 * total for total in STANDARD_SUMS)
+
+
+def _has_all(sums: Sequence[float], target: float) -> bool:
+    return len(sums) > 0 and abs(median(sums) - target) <= 0.01 * target
+
+
+def spread(sums: Sequence[float]) -> float:
+    """How far nineteen in twenty of the sums lie from their median, as a share of it."""
+    middle = median(sums) if sums else 0.0
+    if middle <= 0:
+        return math.inf
+    off = sorted(abs(value - middle) / middle for value in sums)
+    return off[math.ceil(NEARLY_ALL * len(off)) - 1]

@@ -1,0 +1,121 @@
+"""Transformations of counts, undone: what was proportional to a cell's counts before it was stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.domain.verdict import Transform
+from shared.h5ad.states import NEARLY_ALL
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Number = TypeVar("Number", bound=np.generic)
+
+LARGEST_LOG = 20.0
+"""exp(20) is half a billion: no cell has as many counts of one gene, so that larger values are no logarithms."""
+_MOST = 300.0
+
+_INVERSE: Mapping[Transform, Callable[[Floats], Floats]] = {
+    Transform.NONE: lambda values: values,
+    Transform.LOG1P: lambda values: np.expm1(np.minimum(values, _MOST)),
+    Transform.LOG2: lambda values: np.expm1(np.minimum(values * np.log(2.0), _MOST)),
+    Transform.LOG10: lambda values: np.expm1(np.minimum(values * np.log(10.0), _MOST)),
+    Transform.SQRT: np.square,
+    Transform.ARCSINH: lambda values: np.sinh(np.minimum(values, _MOST)),
+    Transform.LOG1P_TWICE: lambda values: np.expm1(np.minimum(np.expm1(np.minimum(values, _MOST)), _MOST)),
+}
+_LARGEST = {
+    Transform.LOG1P: LARGEST_LOG,
+    Transform.LOG2: LARGEST_LOG / math.log(2.0),
+    Transform.LOG10: LARGEST_LOG / math.log(10.0),
+    Transform.ARCSINH: LARGEST_LOG,
+    Transform.LOG1P_TWICE: math.log1p(LARGEST_LOG),
+}
+"""Above these the values cannot be what the transformation gives; without overflow up to here."""
+
+
+def undo(values: Floats, transform: Transform) -> Floats:
+    """Values proportional to counts; no overflow, whatever comes in."""
+    return _INVERSE[transform](values)
+
+
+def largest(transform: Transform) -> float:
+    """The largest value that the transformation can give of any count there is."""
+    return _LARGEST.get(transform, math.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class RowIndex:
+    """Where each row's values lie among those of several rows, of which none is empty.
+
+    Attributes:
+        starts: First place of each row.
+        sizes: Values of each row.
+    """
+
+    starts: Ints
+    sizes: Ints
+
+    @classmethod
+    def of(cls, sizes: Ints) -> RowIndex:
+        """Rows one after the other."""
+        return cls(np.cumsum(sizes) - sizes, sizes)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def spread(self, per_row: npt.NDArray[Number]) -> npt.NDArray[Number]:
+        """A row's number for each of its values."""
+        return np.repeat(per_row, self.sizes)
+
+    def sums(self, values: npt.NDArray[np.generic]) -> Floats:
+        """Sum of each row."""
+        return np.add.reduceat(values, self.starts, dtype=np.float64) if len(self) else np.empty(0)
+
+    def least(self, values: Floats) -> Floats:
+        """Smallest value of each row."""
+        return np.minimum.reduceat(values, self.starts) if len(self) else np.empty(0)
+
+    def most(self, values: Floats) -> Floats:
+        """Largest value of each row."""
+        return np.maximum.reduceat(values, self.starts) if len(self) else np.empty(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Multiples:
+    """How far a row's values are whole multiples of its smallest, as counts are where one of them is 1.
+
+    Attributes:
+        hits: Values of each row that are.
+        looked_at: Values of each row from 1.5 to 20 times the smallest: larger multiples prove nothing, since
+            rounding to three decimals, as old example files have it, shifts a ratio of 20 by 0.02 to 0.05.
+        unit: The smallest value of each row.
+    """
+
+    hits: Floats
+    looked_at: Floats
+    unit: Floats
+
+    def share(self) -> float:
+        """Of all rows together; 0 where too few values tell."""
+        total = float(self.looked_at.sum())
+        return float(self.hits.sum()) / total if total >= 20 else 0.0
+
+    def proven(self) -> npt.NDArray[np.bool_]:
+        """For each row, whether its own values prove it."""
+        return (self.looked_at >= 20) & (self.hits >= NEARLY_ALL * self.looked_at)
+
+
+def multiples(linear: Floats, rows: RowIndex) -> Multiples:
+    """Compare the values of each row with its smallest; all above 0."""
+    unit = rows.least(linear)
+    ratio = linear / rows.spread(np.maximum(unit, np.finfo(np.float64).tiny))
+    looked_at = (ratio > 1.5) & (ratio < 20.5)
+    hits = looked_at & (np.abs(ratio - np.rint(ratio)) <= 0.03)
+    return Multiples(rows.sums(hits), rows.sums(looked_at), unit)
