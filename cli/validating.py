@@ -36,7 +36,7 @@ def validate_file(settings: Settings, file: Path, *, model: str | None, pairs: S
     blobs = build_files(settings)
     source = drop_of_file(blobs, file, {}).source
     size_bytes = pinned(blobs, source).size_bytes
-    verdict = validate(BlobSource(blobs, source, size_bytes), needs, matrix=options.matrix)
+    verdict = validate(BlobSource(blobs, source, size_bytes), needs, matrix=options.matrix, name=source.name)
     # Without a model there is the reading to reckon with, which is most of it.
     cost = card.cost if card else CostHints(flops_per_cell=0.0, weights_bytes=0)
     verdict = with_forecast(verdict, cost, settings.fleet, requested)

@@ -46,7 +46,9 @@ class Validator:
             raise InputTooLargeError(
                 f"{info.size_bytes:,} bytes", expected=f"at most {self.max_bytes:,}", where=str(source), hint=_SMALLER
             )
-        verdict = validate(BlobSource(self.blobs, source, info.size_bytes), needs_of(card), matrix=matrix)
+        verdict = validate(
+            BlobSource(self.blobs, source, info.size_bytes), needs_of(card), matrix=matrix, name=source.name
+        )
         if verdict.n_cells > self.max_cells:
             raise InputTooLargeError(
                 f"{verdict.n_cells:,} cells", expected=f"at most {self.max_cells:,}", where=str(source), hint=_SMALLER

@@ -67,7 +67,7 @@ class InputChangedError(InputError):
 
 
 class NotHdf5Error(InputError):
-    """The bytes are not an HDF5 file."""
+    """Not an HDF5 file but something else (R, CSV, zarr, an archive, a web page), or a folder."""
 
     code = "NOT_HDF5"
 

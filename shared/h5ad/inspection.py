@@ -45,18 +45,21 @@ _BOOT = (
 )
 
 
-def inspect(source: RangeSource, *, matrix: str | None = None, limits: InspectionLimits = DEFAULT_LIMITS) -> FileFacts:
+def inspect(
+    source: RangeSource, *, matrix: str | None = None, limits: InspectionLimits = DEFAULT_LIMITS, name: str = ""
+) -> FileFacts:
     """Look a file through, safety first, in a child process that has only the bytes it asks for.
 
     Args:
         matrix: Sample only this matrix, as in the option of that name; None samples all.
+        name: What the file is called; only what is no HDF5 file is told by it.
 
     Raises:
         InputError: The file cannot be used; which leaf says why. A crash of the child is one too.
         UnavailableError: The child could not be had, or the machine is too busy.
     """
     source = OpenedSource.of(source)
-    check_superblock(source)
+    check_superblock(source, name)
     with _SANDBOX.connect() as link:
         link.settimeout(limits.silence_s)
         return _Dialogue(link, source, limits).run(matrix)

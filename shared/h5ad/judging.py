@@ -57,17 +57,19 @@ def validate(
     *,
     matrix: str | None = None,
     limits: InspectionLimits = DEFAULT_LIMITS,
+    name: str = "",
 ) -> Verdict:
     """Inspect a file and judge it; whatever is wrong with the file is in the verdict.
 
     Args:
         matrix: The option of that name: ``X``, ``raw`` or ``layers/NAME``.
+        name: What the file is called.
 
     Raises:
         CelldropError: Only what is not the file's fault, such as UnavailableError.
     """
     try:
-        return judge(inspect(source, limits=limits), model, matrix=matrix)
+        return judge(inspect(source, limits=limits, name=name), model, matrix=matrix)
     except InputError as error:
         return Verdict(size_bytes=source.size_bytes, findings=(_refusal(error),))
 
