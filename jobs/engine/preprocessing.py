@@ -46,7 +46,7 @@ class Preprocessing:
             raise NoMatrixError(
                 f"a matrix whose values are {self.state}",
                 expected="counts or log-normalised values",
-                hint="Name a matrix with counts, for example --matrix raw or --matrix layers/counts.",
+                hint="Name a matrix with counts, for example --set matrix=raw or --set matrix=layers/counts.",
             )
 
     def expression(self, value_z: torch.Tensor, total_n: torch.Tensor | None, indptr: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from shared.domain.verdict import MatrixEncoding
 
+TRANSPOSED = "genes x cells: transposed"
+"""In the reason of a matrix that cannot be used since its rows are the genes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -32,8 +33,11 @@ from shared.h5ad.source import OpenedSource, RangeSource
 from shared.h5ad.superblock import check_superblock
 from shared.h5ad.wire import Kind, pack_blobs, receive, send, unpack_spans
 from shared.ports.blobs import ByteRange
+from shared.telemetry import event
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")
 _STARTS = 3
@@ -156,6 +160,8 @@ def _error(payload: bytes) -> CelldropError:
     words = {key: str(value) for key, value in json.loads(payload).items()}
     kinds = [kind for kind in all_errors() if issubclass(kind, InputError) and kind.code == words["code"]]
     kind = kinds[0] if kinds else InternalError
+    if words["cause"]:
+        event(log, "a file cannot be decoded", code=kind.code, cause=words["cause"])
     return kind(words["found"], expected=words["expected"], where=words["where"], hint=words["hint"])
 
 

@@ -17,9 +17,11 @@ from typing import NoReturn
 
 import h5py
 
-from shared.domain.errors import CelldropError, TruncatedFileError, UnsafeFileError
+from shared.domain.errors import CelldropError, UnsafeFileError
+from shared.domain.words import cut
 from shared.h5ad import filters
 from shared.h5ad.chunk_index import Foresight
+from shared.h5ad.decoding import undecodable
 from shared.h5ad.gathering import gather
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.safety import scan
@@ -115,7 +117,7 @@ def _answer(link: socket.socket) -> None:
     except MemoryError:
         send(link, Kind.ERROR, pack_error(_too_hungry(limits)))
     except Exception as error:  # noqa: BLE001  # a hostile file can make HDF5 fail in any way there is
-        send(link, Kind.ERROR, pack_error(_undecodable(error)))
+        send(link, Kind.ERROR, pack_error(undecodable(), cut(f"{type(error).__name__}: {error}", 300)))
     else:
         send(link, Kind.FACTS, facts)
 
@@ -157,15 +159,6 @@ def _too_hungry(limits: InspectionLimits) -> UnsafeFileError:
         f"reading its structure needs more than {limits.memory_bytes // 2**20} MiB of memory",
         expected="chunks and strings of ordinary size",
         hint="Write the file anew with adata.write_h5ad().",
-    )
-
-
-def _undecodable(error: Exception) -> TruncatedFileError:
-    words = str(error).split("\n")[0][:200]
-    return TruncatedFileError(
-        f"the HDF5 library cannot read the file: {type(error).__name__}: {words}",
-        expected="a whole, undamaged file",
-        hint="Check that adata = anndata.read_h5ad(FILE) works, then write and send it again.",
     )
 
 
