@@ -125,7 +125,7 @@ _KINDS: tuple[tuple[Callable[[Names], bool], Foreign], ...] = (
     ),
     (
         _having(r"cells_x_(genes|features)\.mtx(\.gz)?"),
-        Foreign("a folder of kallisto bustools counts", f"Run kb count with its option --h5ad, or {kinds.CSV.hint}"),
+        Foreign("a folder of kallisto bustools counts", "Run kb count again and have it write an .h5ad itself."),
     ),
     (
         _having(r"assays\.h5", r"se\.rds"),

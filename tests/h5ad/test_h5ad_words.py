@@ -157,7 +157,7 @@ def test_a_file_that_cannot_be_decoded_is_refused_without_the_librarys_words(
 
 @pytest.mark.parametrize("kind", ["csr", "csc", "dense"])
 def test_a_matrix_of_zeros_is_said_to_be_all_zero(kind: str) -> None:
-    empty = sp.csr_matrix((20, 30), dtype=np.float32)
+    empty = sp.csr_matrix(np.zeros((20, 30), np.float32))
     code, message, hint = one_refusal(validate(BytesSource(write_file(empty, Recipe(kind=kind)))))
     assert code == "NO_USABLE_MATRIX"
     assert "zero" in message
@@ -184,7 +184,7 @@ def test_a_file_without_any_matrix_says_so() -> None:
 
 
 def test_a_file_without_genes_says_what_it_may_be() -> None:
-    metadata = write_file(sp.csr_matrix((20, 0), dtype=np.float32), Recipe(kind="dense"))
+    metadata = write_file(sp.csr_matrix(np.zeros((20, 0), np.float32)), Recipe(kind="dense"))
     code, message, hint = one_refusal(validate(BytesSource(metadata)))
     assert (code, message.startswith("20 cells and 0 genes")) == ("EMPTY_MATRIX", True)
     assert "metadata" in hint
