@@ -35,8 +35,8 @@ class Validator:
     max_bytes: int
     max_cells: int
 
-    def __call__(self, source: ObjectRef, card: ModelCard, matrix: str | None) -> Verdict:
-        """The verdict on one object generation.
+    def __call__(self, source: ObjectRef, card: ModelCard | None, matrix: str | None) -> Verdict:
+        """The verdict on one object generation, for a model or for none.
 
         Raises:
             InputError: The object is gone, replaced, or past a limit of this deployment.
@@ -49,9 +49,8 @@ class Validator:
                 where=str(source),
                 hint=f"{_SMALLER} CELLDROP_MAX_INPUT_BYTES.",
             )
-        verdict = validate(
-            BlobSource(self.blobs, source, info.size_bytes), needs_of(card), matrix=matrix, name=source.name
-        )
+        opened = BlobSource(self.blobs, source, info.size_bytes)
+        verdict = validate(opened, needs_of(card) if card else None, matrix=matrix, name=source.name)
         if verdict.n_cells > self.max_cells:
             raise InputTooLargeError(
                 f"{verdict.n_cells:,} cells",

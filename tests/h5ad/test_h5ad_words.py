@@ -101,6 +101,7 @@ def test_so_many_matrices_are_looked_at_and_the_others_told(n_layers: int, told:
 
     verdict = validate(spoiled(layered))
     assert skipped(verdict) == told
+    assert len(verdict.considered) == MOST_MATRICES
     assert "layers/z_counts" in [path for path, _ in verdict.considered]
     asked = validate(spoiled(layered), matrix="layers/a0")
     assert asked.matrix is not None
