@@ -156,7 +156,10 @@ def _gene_tables(file: h5py.File, layout: Layout, limits: InspectionLimits) -> d
 def _gene_table(frame: Frame, path: str, limits: InspectionLimits) -> tuple[GeneTable, int]:
     if len(frame) > limits.genes:
         raise UnsafeFileError(
-            f"{len(frame):,} genes", expected=f"at most {limits.genes:,}", where=path, hint="Is the matrix transposed?"
+            f"{len(frame):,} genes",
+            expected=f"at most {limits.genes:,}",
+            where=path,
+            hint="If these are cells, turn the file: adata = adata.T.",
         )
     mask, other = gene_mask(frame)
     columns = []

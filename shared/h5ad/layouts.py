@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 
@@ -9,7 +11,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from shared.domain.errors import InputError, NotAnnDataError
+from shared.domain.errors import InputError, NotAnnDataError, UnsafeFileError
 from shared.domain.verdict import MatrixEncoding
 from shared.domain.words import cut, listed
 from shared.h5ad.columns import Frame, names_in, text
@@ -74,6 +76,22 @@ def find_layout(file: h5py.File) -> Layout:
     if len(genomes) == 1:
         return Layout("10x v2", f"{genomes[0]}/barcodes", ((genomes[0], genomes[0]),), tenx=True)
     raise _several(genomes) if genomes else _foreign(file)
+
+
+@contextmanager
+def calling_it_by_name(file: h5py.File) -> Iterator[None]:
+    """While a file is scanned: one of another kind is called that, since what is unsafe in an AnnData is usual there.
+
+    Raises:
+        NotAnnDataError: In place of UnsafeFileError, for what the names at the root tell.
+    """
+    try:
+        yield
+    except UnsafeFileError as error:
+        kind = recognise_hdf5(names_in(file))
+        if kind is None or {"obs", "var"} <= set(file):
+            raise
+        raise refusal(kind) from error
 
 
 def _is_mudata(file: h5py.File) -> bool:

@@ -23,6 +23,7 @@ from shared.h5ad import filters
 from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.decoding import undecodable
 from shared.h5ad.gathering import gather
+from shared.h5ad.layouts import calling_it_by_name
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.safety import scan
 from shared.h5ad.source import BytesSource, RangedFile, RangeSource
@@ -57,7 +58,8 @@ def read_facts(source: RangeSource, *, matrix: str | None, limits: InspectionLim
         InputError: The file cannot be used; which leaf says why.
     """
     with RangedFile(source, cache_bytes=_LARGEST_CACHE) as raw, h5py.File(raw, "r") as file:
-        scan(file, source.size_bytes, limits)
+        with calling_it_by_name(file):
+            scan(file, source.size_bytes, limits)
         foresight = Foresight(raw, file.userblock_size)
         return pack_facts(gather(file, source.size_bytes, foresight, matrix=matrix, limits=limits))
 

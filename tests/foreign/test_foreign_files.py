@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import re
+import time
 import tracemalloc
 
+import h5py
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shared.domain.verdict import Finding
 from shared.h5ad.foreign.recognising import recognise
 from shared.h5ad.judging import validate
 from shared.h5ad.source import BytesSource, CountingSource
 from tests.foreign.foreign_files import CSV, MTX, MTX_FOLDER, RDS, hdf5, npy, npz, pickled, tarred, zipped
+from tests.h5ad.h5ad_files import random_counts
 
 GOOD = hdf5("obs", "var", "X")
 
@@ -158,6 +165,59 @@ def test_hdf5_spoiled_by_a_text_mode_transfer_is_damaged(data: bytes) -> None:
 def test_a_piece_of_a_zarr_store_is_told_by_its_name() -> None:
     (found,) = validate(BytesSource(b"\x02\x01\x91\x04" * 9), name="drops/pbmc.zarr/X/data/0").refusals
     assert "a piece of the zarr store pbmc.zarr" in found.message
+
+
+def test_a_foreign_file_is_called_so_even_where_an_anndata_would_be_unsafe() -> None:
+    with h5py.File(buffer := io.BytesIO(), "w") as file:
+        file.create_group("#refs#")
+        file["counts"] = np.array([file.ref], dtype=h5py.ref_dtype)
+    found = refusal(buffer.getvalue())
+    assert found.code == "NOT_ANNDATA"
+    assert "MATLAB" in found.message
+
+
+def test_what_other_programs_add_to_cell_rangers_file_is_no_matter() -> None:
+    counts = random_counts(30, 300)
+    with h5py.File(buffer := io.BytesIO(), "w") as file:
+        group = file.create_group("matrix")
+        group["data"], group["indices"], group["indptr"] = counts.data.astype("i4"), counts.indices, counts.indptr
+        group["shape"], group["barcodes"] = [300, 30], np.array([f"B{i}-1".encode() for i in range(30)])
+        group["features/id"] = np.array([f"ENSG{i:011d}".encode() for i in range(300)])
+        group["features/feature_type"] = np.array([b"Gene Expression"] * 300)
+        for name in ("droplet_latents/cell_probability", "global_latents/ambient_expression", "metadata/estimator"):
+            file[name] = np.ones(3)  # As CellBender does.
+    assert validate(BytesSource(buffer.getvalue())).accepted
+
+
+MAGIC = st.sampled_from(
+    [
+        b"",
+        b"\x1f\x8b\x08\x00",
+        b"BZh9",
+        b"\xfd7zXZ\x00",
+        b"PK\x03\x04",
+        b"\x80\x04",
+        b"<html>",
+        b"<!---->",
+        b"{",
+        b"@r\n",
+    ]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(MAGIC, st.binary(max_size=300), st.integers(1, 300))
+def test_any_bytes_are_called_something_in_a_few_plain_words(magic: bytes, data: bytes, times: int) -> None:
+    found = recognise(BytesSource((magic + data) * times)).refusal()
+    assert len(found.message) <= 1_000
+    assert found.message.isprintable()
+    assert found.hint
+
+
+def test_a_page_of_endless_comments_is_soon_read() -> None:
+    started = time.monotonic()
+    assert "XML" in recognise(BytesSource(b"<!---->" * 1_000 + b"<x")).what
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("words", ["\x1b[31m red", "a" * 5000, "[/bold]", "x\x00"])

@@ -28,7 +28,8 @@ _STARTS = (
     (r"RD[AX]\d\r?\nA\r?\n", kinds.RDATA),
     (r"c[\w.]+\n\w+\n|\([dl]p\d+\n", kinds.PICKLE),
 )
-_HTML = re.compile(r"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+_COMMENT = re.compile(r"\s*<!--.*?-->", re.DOTALL)
+_HTML = re.compile(r"\s*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _UNSEEN = re.compile(r"<(script|style|head)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _XML_ERROR = re.compile(r"<Code>([^<]{1,200})</Code>(?:\s*<Message>([^<]{1,500}))?", re.IGNORECASE)
@@ -65,7 +66,8 @@ def recognise_text(text: str) -> Foreign:
 
 
 def _page(text: str) -> Foreign | None:
-    if not _HTML.match(text):
+    comment = _COMMENT.match(text)
+    if not _HTML.match(text, comment.end() if comment else 0):
         return None
     title = _TITLE.search(text)
     says = _said(title.group(1) if title else _UNSEEN.sub(" ", text))
