@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.foreign.foreign_files import MTX
+from tests.h5ad.h5ad_files import random_counts, write_file
 from tests.pipeline.conftest import Celldrop
 
 
@@ -124,3 +125,13 @@ def test_a_foreign_model_given_as_a_file_is_told_how_it_is_imported(celldrop: Ce
     done = celldrop("run", "sample.h5ad", "--model", "./immune.pkl", "--json")
     assert (done.status, done.json["code"]) == (2, "MODEL_NOT_FOUND")
     assert "celldrop models import" in done.json["hint"]
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 240 + ".h5ad", "Дані ü 细胞 'q\" & $x %20#? [bold] é.h5ad"], ids=["long", "odd"]
+)
+def test_a_file_of_an_odd_name_is_judged_like_any_other(celldrop: Celldrop, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(write_file(random_counts(20, 300)))
+    done = celldrop("validate", tmp_path / name, "--json")
+    assert (done.status, done.json["code"]) == (0, None)
+    assert done.json["file"].endswith(name)
