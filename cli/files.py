@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cli.folders import missing
 from shared.bundle import CARD_NAME
 from shared.desk import FILES_BUCKET
-from shared.domain.errors import BlobNotFoundError, InputNotFoundError, ModelNotFoundError
+from shared.domain.errors import BlobNotFoundError, ModelNotFoundError
+from shared.domain.words import listed
 from shared.models import version_key
 from shared.ports.blobs import BlobInfo, BlobStore
 
@@ -15,14 +17,13 @@ def find_file(blobs: BlobStore, file: Path) -> BlobInfo:
     """A file that is annotated where it lies, at its present generation.
 
     Raises:
-        InputNotFoundError: No such file.
+        InputError: No such file, or something else of that name, which the error names.
     """
     name = str(file.resolve()).lstrip("/")
     try:
         return blobs.stat(FILES_BUCKET, name)
     except BlobNotFoundError as error:
-        hint = "Check the path; it must be a file that you may read."
-        raise InputNotFoundError("no such file", where=str(file), hint=hint) from error
+        raise missing(file) from error
 
 
 def bundle_folder(model: str) -> Path | None:
@@ -38,11 +39,14 @@ def bundle_folder(model: str) -> Path | None:
         return None
     if (folder / CARD_NAME).is_file():
         return folder
+    if folder.is_file():
+        hint = "Make a bundle of a CellTypist .pkl with `celldrop models import FILE --name NAME --version 1`."
+        raise ModelNotFoundError(f"{folder.name} is a file", expected="the folder of a bundle", hint=hint)
     found = [path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{CARD_NAME}")]
     if not found:
         hint = "Give the folder that holds model.json, or a name from `celldrop models list`."
         raise ModelNotFoundError(f"no {CARD_NAME} in {folder}", expected="the folder of a bundle", hint=hint)
     if len({path.parent for path in found}) > 1:
-        names = ", ".join(sorted(str(path) for path in found))
+        names = listed(sorted(str(path) for path in found), length=200)
         raise ModelNotFoundError(f"several models in {folder}", expected=f"one of {names}", hint="Name one of them.")
     return max(found, key=lambda path: version_key(path.name))

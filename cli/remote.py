@@ -12,12 +12,13 @@ from typing import assert_never
 from cli.console import Exit, Output
 from cli.embedded import drop_of_file, open_embedded, queue_only, result_folder
 from cli.estimating import comparison_words, forecast_words
+from cli.folders import missing
 from cli.following import Place, files_in, outcome_document, show, tell_end
 from cli.running import model_option, read_pairs
 from functions.ingest.schemas import METADATA_PREFIX
 from shared.domain import machine
 from shared.domain.admission import Request
-from shared.domain.errors import InputNotFoundError, InvalidOptionError, SubmissionNotFoundError
+from shared.domain.errors import InvalidOptionError, SubmissionNotFoundError
 from shared.domain.options import parse_options
 from shared.domain.submission import Submission
 from shared.ports.status import StatusStore, Stored
@@ -93,7 +94,7 @@ def _chunks(file: Path) -> Iterator[bytes]:
             while chunk := opened.read(CHUNK_BYTES):
                 yield chunk
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise InputNotFoundError("no such file", where=str(file), hint="Check the path.") from error
+        raise missing(file) from error
 
 
 def show_status(settings: Settings, submission_id: str | None, output: Output) -> Exit:

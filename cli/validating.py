@@ -10,13 +10,11 @@ from cli.console import Exit, Output
 from cli.embedded import drop_of_file
 from cli.estimating import forecast_words
 from cli.running import read_pairs
-from functions.ingest.data_manager import needs_of, pinned
+from functions.ingest.data_manager import Validator
 from shared.domain.options import parse_options
 from shared.domain.plan import CostHints
 from shared.domain.planning import with_forecast
 from shared.domain.verdict import Finding, Severity, Verdict
-from shared.h5ad.judging import validate
-from shared.h5ad.source import BlobSource
 from shared.records import verdict_document
 from shared.settings import Settings
 from shared.wiring import build_files
@@ -32,11 +30,9 @@ def validate_file(settings: Settings, file: Path, *, model: str | None, pairs: S
     options = parse_options(requested)
     asked = model or options.model
     card = find_card(settings, asked) if asked else None
-    needs = needs_of(card) if card else None
     blobs = build_files(settings)
     source = drop_of_file(blobs, file, {}).source
-    size_bytes = pinned(blobs, source).size_bytes
-    verdict = validate(BlobSource(blobs, source, size_bytes), needs, matrix=options.matrix)
+    verdict = Validator(blobs, settings.max_input_bytes, settings.max_cells)(source, card, options.matrix)
     # Without a model there is the reading to reckon with, which is most of it.
     cost = card.cost if card else CostHints(flops_per_cell=0.0, weights_bytes=0)
     verdict = with_forecast(verdict, cost, settings.fleet, requested)

@@ -24,7 +24,7 @@ from shared.ports.blobs import BlobInfo, BlobStore
 from shared.wiring import ADHOC_MODELS_BUCKET
 
 DIGEST_PREFIX = "sha256:"
-_SMALLER = "Split the file, or raise CELLDROP_MAX_INPUT_BYTES or CELLDROP_MAX_CELLS."
+_SMALLER = "Split the file, or have whoever runs this pipeline raise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Validator:
     max_bytes: int
     max_cells: int
 
-    def __call__(self, source: ObjectRef, card: ModelCard, matrix: str | None) -> Verdict:
-        """The verdict on one object generation.
+    def __call__(self, source: ObjectRef, card: ModelCard | None, matrix: str | None) -> Verdict:
+        """The verdict on one object generation, for a model or for none.
 
         Raises:
             InputError: The object is gone, replaced, or past a limit of this deployment.
@@ -44,12 +44,19 @@ class Validator:
         info = pinned(self.blobs, source)
         if info.size_bytes > self.max_bytes:
             raise InputTooLargeError(
-                f"{info.size_bytes:,} bytes", expected=f"at most {self.max_bytes:,}", where=str(source), hint=_SMALLER
+                f"{info.size_bytes:,} bytes",
+                expected=f"at most {self.max_bytes:,}",
+                where=str(source),
+                hint=f"{_SMALLER} CELLDROP_MAX_INPUT_BYTES.",
             )
-        verdict = validate(BlobSource(self.blobs, source, info.size_bytes), needs_of(card), matrix=matrix)
+        opened = BlobSource(self.blobs, source, info.size_bytes)
+        verdict = validate(opened, needs_of(card) if card else None, matrix=matrix, name=source.name)
         if verdict.n_cells > self.max_cells:
             raise InputTooLargeError(
-                f"{verdict.n_cells:,} cells", expected=f"at most {self.max_cells:,}", where=str(source), hint=_SMALLER
+                f"{verdict.n_cells:,} cells",
+                expected=f"at most {self.max_cells:,}",
+                where=str(source),
+                hint=f"{_SMALLER} CELLDROP_MAX_CELLS.",
             )
         return verdict
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from shared.domain.errors import DuplicateCellsError
+from shared.domain.words import cut
 
 _NAMED = 3
 
@@ -47,10 +48,10 @@ def confirm(suspects: frozenset[int], cell_ids: Iterable[pa.StringArray]) -> Non
     counts = Counter(one for ids in cell_ids for one in ids.to_pylist() if hash(one) in suspects)
     repeated = [one for one, n in counts.items() if n > 1]
     if repeated:
-        named = ", ".join(repr(one) for one in repeated[:_NAMED])
+        named = ", ".join(repr(cut(one, 100)) for one in repeated[:_NAMED])
         raise DuplicateCellsError(
             f"{len(repeated):,} cell ids occur more than once, such as {named}",
             expected="every cell id once",
             where="the index of obs",
-            hint="Make them unique with adata.obs_names_make_unique(), save the file and drop it again.",
+            hint="Make them unique: adata.obs_names_make_unique() (of a 10x .h5, after scanpy.read_10x_h5).",
         )

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from shared.domain.words import shortened
+
+MOST_FOUND, MOST_ELSE = 500, 300
+"""Characters of what was found, and of what was expected, where and what to do: a file's own words may be megabytes."""
+
 
 class CelldropError(Exception):
     """Base of all our errors: what was found, what was expected, where, and what to do.
@@ -17,10 +22,10 @@ class CelldropError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, found: str, *, expected: str = "", where: str = "", hint: str = "") -> None:
-        self.found = found
-        self.expected = expected
-        self.where = where
-        self.hint = hint
+        self.found = shortened(found, MOST_FOUND)
+        self.expected = shortened(expected, MOST_ELSE)
+        self.where = shortened(where, MOST_ELSE)
+        self.hint = shortened(hint, MOST_FOUND)
         super().__init__(self.message)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -67,7 +72,7 @@ class InputChangedError(InputError):
 
 
 class NotHdf5Error(InputError):
-    """The bytes are not an HDF5 file."""
+    """Not an HDF5 file but something else (R, CSV, zarr, an archive, a web page), or a folder."""
 
     code = "NOT_HDF5"
 

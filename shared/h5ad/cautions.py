@@ -7,7 +7,9 @@ from enum import StrEnum
 
 from shared.domain.errors import CelldropError
 from shared.domain.verdict import Finding, Severity
+from shared.domain.words import shortened
 
+_MOST_WORDS = 600
 Details = Mapping[str, str | int | float | bool | list[str]]
 
 
@@ -60,7 +62,7 @@ class WarningCode(StrEnum):
 
 def warning(code: WarningCode, message: str, hint: str, details: Details | None = None) -> Finding:
     """A warning as a finding; the message without its full stop."""
-    return Finding(str(code), Severity.WARNING, f"{message}.", hint, details or {})
+    return Finding(str(code), Severity.WARNING, f"{shortened(message, _MOST_WORDS)}.", hint, details or {})
 
 
 def refusal(error: CelldropError, details: Details | None = None) -> Finding:

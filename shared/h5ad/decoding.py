@@ -18,10 +18,14 @@ def decoding(where: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        words = str(error).split("\n")[0][:200]
-        raise TruncatedFileError(
-            f"the HDF5 library cannot read the file: {type(error).__name__}: {words}",
-            expected="a whole, undamaged file",
-            where=where,
-            hint="Check that adata = anndata.read_h5ad(FILE) works, then write and send it again.",
-        ) from error
+        raise undecodable(where) from error
+
+
+def undecodable(where: str = "") -> TruncatedFileError:
+    """What the library's own words, which are for the log, come down to."""
+    return TruncatedFileError(
+        "a part of the file cannot be decoded: it is damaged, or not as AnnData writes it",
+        expected="a whole, undamaged file",
+        where=where,
+        hint="Check that adata = anndata.read_h5ad(FILE) works, then write and send it again.",
+    )

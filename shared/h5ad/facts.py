@@ -38,6 +38,10 @@ class Undone:
     whole_fraction: float = 0.0
 
 
+TRANSPOSED = "genes x cells: transposed"
+"""In the reason of a matrix that cannot be used since its rows are the genes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Numbers of a sample of one matrix; stored values other than 0 only, since zeros say nothing.

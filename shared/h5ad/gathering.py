@@ -11,9 +11,10 @@ import h5py
 import numpy as np
 
 from shared.domain.errors import InputError, NotAnnDataError, UnsafeFileError
+from shared.domain.words import cut, listed
 from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.columns import Frame, names_in, open_frame
-from shared.h5ad.facts import Candidate, CellFacts, Embedding, FileFacts, GeneColumn, GeneTable
+from shared.h5ad.facts import TRANSPOSED, Candidate, CellFacts, Embedding, FileFacts, GeneColumn, GeneTable
 from shared.h5ad.layouts import Layout, describe, find_layout, gene_mask
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.matrices import wanted_path
@@ -24,6 +25,10 @@ TOTALS_COLUMNS = ("n_counts", "total_counts", "nCount_RNA", "n_umi", "nUMI", "nu
 ALL_IDS = 50_000
 """Up to this many cells, all ids are compared; beyond, the first thousand."""
 MOST_COLUMNS = 6
+MOST_MATRICES = 64
+"""Matrices that are looked at where none is asked for; those named for counts come first."""
+LONGEST_NAME = 200
+"""A longer name of a column or layer is nobody's, and would have to be kept in records."""
 _GENE_NAME = re.compile(r"gene|symbol|ensembl|ensg|feature|hgnc|mgi|(^|_)ids?($|_)|name|accession", re.IGNORECASE)
 
 
@@ -85,21 +90,25 @@ class _Matrices:
         totals: Totals | None = None
         if self.layout.matrices and not self.layout.tenx:
             totals = _totals(open_frame(self.file, self.layout.obs), self.n_cells)
-        for path, genes_path in self.layout.matrices:
-            if only not in {None, path}:
-                continue
+        wanted = [pair for pair in self.layout.matrices if only in {None, pair[0]}]
+        wanted.sort(key=lambda pair: pair[0].startswith("layers/") and "count" not in pair[0].lower())
+        for path, genes_path in wanted[:MOST_MATRICES]:
             try:
                 found.append(self._candidate(path, genes_path, totals))
             except ValueError as reason:
-                unusable.append((path, str(reason)))
+                unusable.append((cut(path, 100), cut(str(reason), 300)))
+        if more := wanted[MOST_MATRICES:]:
+            names = listed([path for path, _ in more])
+            unusable.append((f"{len(more):,} more matrices ({names})", f"at most {MOST_MATRICES} are looked at"))
         return found, unusable
 
     def _candidate(self, path: str, genes_path: str, totals: Totals | None) -> Candidate:
+        if len(path) > LONGEST_NAME:
+            raise ValueError(f"its name has {len(path):,} characters")
         shape = describe(self.file, path, tenx=self.layout.tenx)
         table, n_features, mask = self.tables[genes_path]
         if (shape.n_cells, shape.n_columns) != (self.n_cells, n_features):
-            found = f"{shape.n_cells} x {shape.n_columns} values"
-            raise ValueError(f"{found} for {self.n_cells} cells in obs and {n_features} genes in var")
+            raise ValueError(_misfit((shape.n_cells, shape.n_columns), (self.n_cells, n_features)))
         sample = take_sample(self.file, path, shape, self.foresight, mask)
         return Candidate(
             path=path,
@@ -112,6 +121,13 @@ class _Matrices:
             evidence=weigh(sample, totals, sample_rows(self.n_cells)),
             chunk_bytes=shape.chunk_bytes,
         )
+
+
+def _misfit(stored: tuple[int, int], wanted: tuple[int, int]) -> str:
+    n_rows, n_columns = stored
+    n_cells, n_genes = wanted
+    turned = f"; it lies {TRANSPOSED}" if stored == wanted[::-1] else ""
+    return f"{n_rows:,} x {n_columns:,} values for {n_cells:,} cells in obs and {n_genes:,} genes in var{turned}"
 
 
 def _totals(frame: Frame, n_cells: int) -> Totals | None:
@@ -143,7 +159,10 @@ def _gene_tables(
 def _gene_table(frame: Frame, path: str, limits: InspectionLimits) -> tuple[GeneTable, int, Mask | None]:
     if len(frame) > limits.genes:
         raise UnsafeFileError(
-            f"{len(frame):,} genes", expected=f"at most {limits.genes:,}", where=path, hint="Is the matrix transposed?"
+            f"{len(frame):,} genes",
+            expected=f"at most {limits.genes:,}",
+            where=path,
+            hint="If these are cells, turn the file: adata = adata.T.",
         )
     mask, other = gene_mask(frame)
     columns = []
@@ -157,7 +176,8 @@ def _gene_table(frame: Frame, path: str, limits: InspectionLimits) -> tuple[Gene
 
 def _identifier_columns(frame: Frame) -> list[str]:
     """The index, then columns that look like identifiers, likely names first."""
-    named = sorted(frame.names, key=lambda name: _GENE_NAME.search(name) is None)
+    short = (name for name in frame.names if len(name) <= LONGEST_NAME)
+    named = sorted(short, key=lambda name: _GENE_NAME.search(name) is None)
     found = (name for name in named if _looks_like_ids(frame, name))
     return [frame.index, *(name for name, _ in zip(found, range(MOST_COLUMNS), strict=False))]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -32,8 +33,11 @@ from shared.h5ad.source import OpenedSource, RangeSource
 from shared.h5ad.superblock import check_superblock
 from shared.h5ad.wire import Kind, pack_blobs, receive, send, unpack_spans
 from shared.ports.blobs import ByteRange
+from shared.telemetry import event
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")
 _STARTS = 3
@@ -45,18 +49,21 @@ _BOOT = (
 )
 
 
-def inspect(source: RangeSource, *, matrix: str | None = None, limits: InspectionLimits = DEFAULT_LIMITS) -> FileFacts:
+def inspect(
+    source: RangeSource, *, matrix: str | None = None, limits: InspectionLimits = DEFAULT_LIMITS, name: str = ""
+) -> FileFacts:
     """Look a file through, safety first, in a child process that has only the bytes it asks for.
 
     Args:
         matrix: Sample only this matrix, as in the option of that name; None samples all.
+        name: What the file is called; only what is no HDF5 file is told by it.
 
     Raises:
         InputError: The file cannot be used; which leaf says why. A crash of the child is one too.
         UnavailableError: The child could not be had, or the machine is too busy.
     """
     source = OpenedSource.of(source)
-    check_superblock(source)
+    check_superblock(source, name)
     with _SANDBOX.connect() as link:
         link.settimeout(limits.silence_s)
         return _Dialogue(link, source, limits).run(matrix)
@@ -153,6 +160,8 @@ def _error(payload: bytes) -> CelldropError:
     words = {key: str(value) for key, value in json.loads(payload).items()}
     kinds = [kind for kind in all_errors() if issubclass(kind, InputError) and kind.code == words["code"]]
     kind = kinds[0] if kinds else InternalError
+    if words["cause"]:
+        event(log, "a file cannot be decoded", code=kind.code, cause=words["cause"])
     return kind(words["found"], expected=words["expected"], where=words["where"], hint=words["hint"])
 
 

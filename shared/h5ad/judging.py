@@ -14,16 +14,24 @@ from shared.domain.errors import (
     WrongSpeciesError,
 )
 from shared.domain.verdict import Finding, GeneIds, Overlap, Species, Verdict
+from shared.domain.words import cut, listed
 from shared.h5ad.cautions import WarningCode, refusal, warning
-from shared.h5ad.facts import Candidate, FileFacts, GeneTable
+from shared.h5ad.facts import TRANSPOSED, Candidate, FileFacts, GeneTable
+from shared.h5ad.foreign.kinds import WRITE
 from shared.h5ad.genes import FeatureTable, Found, find_gene_space, mixed_species
 from shared.h5ad.inspection import inspect
 from shared.h5ad.judging_values import on_values
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
-from shared.h5ad.matrices import Selection, choose, described, wanted_path
+from shared.h5ad.matrices import Selection, Weighed, choose, described, wanted_path
 from shared.h5ad.source import RangeSource
 
 LOW_OVERLAP = 0.5
+MOST_TOLD = 5
+"""Matrices that are told one by one where they cannot be used; the others are counted."""
+_VALUES = "counts or log-normalised values"
+_EMPTY = "Send the file that the counts are in: this one is metadata alone, or a filter took everything out."
+_UNIQUE = f"Make them unique: adata.obs_names_make_unique(), then {WRITE}."
+_UNIQUE_TENX = f"Convert it: adata = scanpy.read_10x_h5(FILE), adata.obs_names_make_unique(), then {WRITE}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +62,19 @@ def validate(
     *,
     matrix: str | None = None,
     limits: InspectionLimits = DEFAULT_LIMITS,
+    name: str = "",
 ) -> Verdict:
     """Inspect a file and judge it; whatever is wrong with the file is in the verdict.
 
     Args:
         matrix: The option of that name: ``X``, ``raw`` or ``layers/NAME``.
+        name: What the file is called.
 
     Raises:
         CelldropError: Only what is not the file's fault, such as UnavailableError.
     """
     try:
-        return judge(inspect(source, limits=limits), model, matrix=matrix)
+        return judge(inspect(source, limits=limits, name=name), model, matrix=matrix)
     except InputError as error:
         return Verdict(size_bytes=source.size_bytes, findings=(refusal(error),))
 
@@ -81,7 +91,8 @@ def judge(facts: FileFacts, model: ModelNeeds | None = None, *, matrix: str | No
     )
     findings = [*_on_layout(facts), *_on_cells(facts)]
     if selection.chosen is None:
-        findings.append(refusal(_no_matrix(facts, selection, matrix)))
+        if facts.n_cells and facts.n_genes:
+            findings.append(refusal(_no_matrix(facts, selection, matrix)))
         return replace(verdict, findings=tuple(findings))
     chosen = selection.chosen.candidate
     verdict = replace(verdict, n_genes=chosen.n_genes, matrix=selection.choice)
@@ -118,27 +129,26 @@ def _on_layout(facts: FileFacts) -> Iterator[Finding]:
     if facts.tenx:
         hint = "Join annotations.csv.gz by barcode; for an annotated.h5ad, convert with scanpy.read_10x_h5(FILE)."
         yield warning(WarningCode.TENX_LAYOUT, f"the layout is {facts.layout}, which has no obs", hint)
-    for path, reason in facts.unusable:
-        hint = "Nothing to do if it is not the matrix you mean."
+    hint = "Nothing to do if it is not the matrix you mean."
+    for path, reason in facts.unusable[:MOST_TOLD]:
         yield warning(WarningCode.MATRIX_SKIPPED, f"{path} is left out: {reason}", hint, {"path": path})
+    more = len(facts.unusable) - MOST_TOLD
+    if more > 0:
+        yield warning(WarningCode.MATRIX_SKIPPED, f"{more:,} more matrices are left out", hint, {"n_more": more})
 
 
 def _on_cells(facts: FileFacts) -> Iterator[Finding]:
     cells = facts.cells
     if not cells.n_cells or not facts.n_genes:
-        yield refusal(
-            EmptyMatrixError(
-                f"{cells.n_cells} cells and {facts.n_genes} genes",
-                expected="at least one of each",
-                hint="Check the file.",
-            )
-        )
+        found = f"{cells.n_cells:,} cells and {facts.n_genes:,} genes"
+        yield refusal(EmptyMatrixError(found, expected="at least one of each", hint=_EMPTY))
     if cells.n_duplicates:
+        ids = "id occurs" if cells.n_duplicates == 1 else "ids occur"
         error = DuplicateCellsError(
-            f"{cells.n_duplicates:,} cell ids occur more than once, such as {', '.join(cells.duplicates)}",
+            f"{cells.n_duplicates:,} cell {ids} more than once, such as {listed(cells.duplicates, 5)}",
             expected="unique ids, so that results can be joined back",
-            where="obs index",
-            hint="adata.obs_names_make_unique(), then write and send the file again.",
+            where="the barcodes" if facts.tenx else "the index of obs",
+            hint=_UNIQUE_TENX if facts.tenx else _UNIQUE,
         )
         yield refusal(error, {"n_duplicates": cells.n_duplicates, "examples": list(cells.duplicates)})
     elif cells.ids_checked < cells.n_cells:
@@ -150,18 +160,37 @@ def _on_cells(facts: FileFacts) -> Iterator[Finding]:
 
 
 def _no_matrix(facts: FileFacts, selection: Selection, matrix: str | None) -> NoMatrixError:
-    seen = "; ".join(f"{one.candidate.path}: {described(one)}" for one in selection.considered)
-    seen = seen or "; ".join(f"{path}: {reason}" for path, reason in facts.unusable) or "the file holds no matrix"
+    if not facts.candidates and not facts.unusable:
+        hint = f"Put the counts into adata.X, then {WRITE}."
+        return NoMatrixError("the file holds no matrix: no X, raw or layers", expected=_VALUES, hint=hint)
+    seen = [*(_seen(one) for one in selection.considered), *(f"{path}: {reason}" for path, reason in facts.unusable)]
     paths = [one.candidate.path for one in selection.considered]
     if matrix is not None and wanted_path(matrix, paths) is None:
         choices = ", ".join(paths) or "none"
         hint = "Name one of those, or leave the option out."
         return NoMatrixError(f"there is no usable matrix {matrix}", expected=f"one of: {choices}", hint=hint)
-    return NoMatrixError(
-        f"the {matrix} asked for cannot be used: {seen}" if matrix else f"no matrix can be used: {seen}",
-        expected="counts or log-normalised values",
-        hint='Keep the counts: adata.layers["counts"] = adata.X.copy() before you normalise.',
-    )
+    whose = f"the {cut(matrix, 60)} asked for" if matrix else "no matrix"
+    found = f"{whose} can{'not' if matrix else ''} be used: {listed(seen, length=200)}"
+    return NoMatrixError(found, expected=_VALUES, hint=_no_matrix_hint(facts))
+
+
+def _seen(one: Weighed) -> str:
+    candidate, evidence = one.candidate, one.candidate.evidence
+    if not evidence.n_values:
+        return f"{candidate.path}: all {'of it is' if not candidate.nnz else 'sampled values are'} zero"
+    if evidence.n_values == evidence.n_nan + evidence.n_infinite:
+        return f"{candidate.path}: no value is a finite number"
+    return f"{candidate.path}: {described(one)}"
+
+
+def _no_matrix_hint(facts: FileFacts) -> str:
+    if any(TRANSPOSED in reason for _, reason in facts.unusable):
+        return "Write it anew with the matrix transposed, so that cells are rows; programs in R keep them as columns."
+    if not facts.candidates:
+        return f"Write the file anew, with the counts in adata.X as an array or a CSR matrix: {WRITE}."
+    if not any(candidate.evidence.n_values for candidate in facts.candidates):
+        return "Send the file that the counts are in: a filter or an export emptied this one."
+    return 'Keep the counts: adata.layers["counts"] = adata.X.copy() before you normalise.'
 
 
 # --- The genes ----------------------------------------------------------------------------------------------------
@@ -174,11 +203,11 @@ def _on_genes(found: Found, table: GeneTable, chosen: Candidate) -> Iterator[Fin
         hint = "The first of each is used. To decide yourself: adata.var_names_make_unique(), or sum them up."
         yield warning(WarningCode.DUPLICATE_GENES, words, hint, {"n_duplicates": space.n_duplicates})
     if table.n_other:
-        kinds = ", ".join(table.other_types)
+        kinds = listed(table.other_types, most=5)
         words = f"{table.n_other:,} features of {chosen.path} that are not genes ({kinds}) are left out"
         yield warning(WarningCode.OTHER_FEATURES, words, "Nothing to do.", {"n_other": table.n_other})
     if space.kind is GeneIds.UNKNOWN:
-        examples = [identifier for identifier in table.columns[0].ids[:3] if identifier]
+        examples = [cut(identifier, 60) for identifier in table.columns[0].ids[:3] if identifier]
         words = f"the genes are named {', '.join(examples) or 'not at all'}"
         hint = "Put Ensembl ids or gene symbols into adata.var_names."
         yield warning(WarningCode.GENE_IDS_UNKNOWN, words, hint, {"examples": examples})

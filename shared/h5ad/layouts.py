@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 
@@ -9,18 +11,17 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from shared.domain.errors import InputError, NotAnnDataError
+from shared.domain.errors import InputError, NotAnnDataError, UnsafeFileError
 from shared.domain.verdict import MatrixEncoding
+from shared.domain.words import cut, listed
 from shared.h5ad.columns import Frame, names_in, text
+from shared.h5ad.foreign.hdf5 import mudata, recognise_hdf5, refusal, unknown
+from shared.h5ad.foreign.kinds import Foreign
 
 GENE_EXPRESSION = "Gene Expression"
 TYPE_COLUMNS = ("feature_types", "feature_type")
-_FOREIGN = {
-    "row_attrs": ("a loom file", "Read it with scanpy.read_loom() and write it with adata.write_h5ad()."),
-    "mod": ("a MuData file", 'Write the RNA alone: mdata.mod["rna"].write_h5ad().'),
-    "assays": ("an h5Seurat file", "Convert it with SeuratDisk::Convert(FILE, dest = 'h5ad')."),
-    "shape": ("a bare sparse matrix", "Write an AnnData with obs and var: adata.write_h5ad()."),
-}
+_WORDS = 60
+"""What a file calls its encodings, in our messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ def find_layout(file: h5py.File) -> Layout:
     Raises:
         NotAnnDataError: None of those known.
     """
+    if _is_mudata(file):
+        raise mudata(names_in(file["mod"]))
     if "obs" in file and "var" in file:
         return _anndata(file)
     if isinstance(file.get("matrix"), h5py.Group) and "features" in file["matrix"]:
@@ -72,22 +75,48 @@ def find_layout(file: h5py.File) -> Layout:
     ]
     if len(genomes) == 1:
         return Layout("10x v2", f"{genomes[0]}/barcodes", ((genomes[0], genomes[0]),), tenx=True)
-    raise _foreign(file, genomes)
+    raise _several(genomes) if genomes else _foreign(file)
 
 
-def _foreign(file: h5py.File, genomes: list[str]) -> NotAnnDataError:
-    expected = "obs, var and X as AnnData writes them, or Cell Ranger's .h5"
-    if genomes:
-        hint = "Write one genome with AnnData and send that."
-        return NotAnnDataError(
-            f"{len(genomes)} genomes in one file: {', '.join(genomes)}", expected=expected, hint=hint
-        )
-    for key, (what, hint) in _FOREIGN.items():
-        if key in file:
-            return NotAnnDataError(what, expected=expected, hint=hint)
-    inside = ", ".join(sorted(names_in(file))[:8]) or "nothing"
-    hint = "Save the data with adata.write_h5ad() and send that file."
-    return NotAnnDataError(f"an HDF5 file with {inside} inside", expected=expected, hint=hint)
+@contextmanager
+def calling_it_by_name(file: h5py.File) -> Iterator[None]:
+    """While a file is scanned: one of another kind is called that, since what is unsafe in an AnnData is usual there.
+
+    Raises:
+        NotAnnDataError: In place of UnsafeFileError, for what the names at the root tell.
+    """
+    try:
+        yield
+    except UnsafeFileError as error:
+        kind = recognise_hdf5(names_in(file))
+        if kind is None or {"obs", "var"} <= set(file):
+            raise
+        raise refusal(kind) from error
+
+
+def _is_mudata(file: h5py.File) -> bool:
+    """Whether there are several AnnData inside; MuData has obs and var at its root too, and no X."""
+    if not isinstance(file.get("mod"), h5py.Group):
+        return False
+    kind = file.attrs.get("encoding-type")
+    return "X" not in file or (kind is not None and text(kind) == "MuData")
+
+
+def _several(genomes: list[str]) -> NotAnnDataError:
+    return NotAnnDataError(
+        f"{len(genomes)} genomes in one file: {listed(genomes)}",
+        expected="Cell Ranger's .h5 of one genome",
+        hint=f'Write one of them: scanpy.read_10x_h5(FILE, genome="{cut(genomes[0], _WORDS)}").write_h5ad("NEW.h5ad").',
+    )
+
+
+def _foreign(file: h5py.File) -> NotAnnDataError:
+    names = names_in(file)
+    kind = recognise_hdf5(names, list(file.attrs))
+    if kind is None and {"X", "obs", "var"} & set(names):
+        lacking = " and ".join(name for name in ("obs", "var") if name not in names)
+        kind = Foreign(f"an AnnData file without {lacking}")
+    return refusal(kind or unknown(names))
 
 
 def _anndata(file: h5py.File) -> Layout:
@@ -105,7 +134,7 @@ def _anndata(file: h5py.File) -> Layout:
 def _version(file: h5py.File, *, old: bool) -> str:
     version = file.attrs.get("encoding-version")
     if version is not None:
-        return f"anndata {text(version)}"
+        return f"anndata {cut(text(version), 20)}"
     return "anndata <0.7" if old else "anndata 0.7"
 
 
@@ -154,7 +183,7 @@ def _sparse_form(node: h5py.Group, *, tenx: bool) -> tuple[MatrixEncoding, tuple
     kind = text(node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", "")))
     stored = node.attrs.get("shape", node.attrs.get("h5sparse_shape"))
     if kind[:3] not in {"csr", "csc"} or stored is None or len(stored) != 2:
-        raise ValueError(f"a group of encoding {kind!r}")
+        raise ValueError(f"a group of encoding {cut(kind, _WORDS)!r}")
     return MatrixEncoding(kind[:3]), (int(stored[0]), int(stored[1]))
 
 

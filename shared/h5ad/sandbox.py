@@ -17,10 +17,13 @@ from typing import NoReturn
 
 import h5py
 
-from shared.domain.errors import CelldropError, TruncatedFileError, UnsafeFileError
+from shared.domain.errors import CelldropError, UnsafeFileError
+from shared.domain.words import cut
 from shared.h5ad import filters
 from shared.h5ad.chunk_index import Foresight
+from shared.h5ad.decoding import undecodable
 from shared.h5ad.gathering import gather
+from shared.h5ad.layouts import calling_it_by_name
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.safety import scan
 from shared.h5ad.source import BytesSource, RangedFile, RangeSource
@@ -55,7 +58,8 @@ def read_facts(source: RangeSource, *, matrix: str | None, limits: InspectionLim
         InputError: The file cannot be used; which leaf says why.
     """
     with RangedFile(source, cache_bytes=_LARGEST_CACHE) as raw, h5py.File(raw, "r") as file:
-        scan(file, source.size_bytes, limits)
+        with calling_it_by_name(file):
+            scan(file, source.size_bytes, limits)
         foresight = Foresight(raw, file.userblock_size)
         return pack_facts(gather(file, source.size_bytes, foresight, matrix=matrix, limits=limits))
 
@@ -115,7 +119,7 @@ def _answer(link: socket.socket) -> None:
     except MemoryError:
         send(link, Kind.ERROR, pack_error(_too_hungry(limits)))
     except Exception as error:  # noqa: BLE001  # a hostile file can make HDF5 fail in any way there is
-        send(link, Kind.ERROR, pack_error(_undecodable(error)))
+        send(link, Kind.ERROR, pack_error(undecodable(), cut(f"{type(error).__name__}: {error}", 300)))
     else:
         send(link, Kind.FACTS, facts)
 
@@ -157,15 +161,6 @@ def _too_hungry(limits: InspectionLimits) -> UnsafeFileError:
         f"reading its structure needs more than {limits.memory_bytes // 2**20} MiB of memory",
         expected="chunks and strings of ordinary size",
         hint="Write the file anew with adata.write_h5ad().",
-    )
-
-
-def _undecodable(error: Exception) -> TruncatedFileError:
-    words = str(error).split("\n")[0][:200]
-    return TruncatedFileError(
-        f"the HDF5 library cannot read the file: {type(error).__name__}: {words}",
-        expected="a whole, undamaged file",
-        hint="Check that adata = anndata.read_h5ad(FILE) works, then write and send it again.",
     )
 
 

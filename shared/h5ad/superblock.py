@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.domain.errors import NotHdf5Error, TruncatedFileError
+from shared.domain.errors import TruncatedFileError
+from shared.h5ad.foreign.recognising import SIGNATURE, recognise
 from shared.h5ad.source import RangeSource
 from shared.ports.blobs import ByteRange
 
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
 WRITE_ACCESS = 0x01
 SWMR_WRITE = 0x04
 _LONGEST = 96
@@ -31,18 +31,21 @@ class Superblock:
     flags: int
 
 
-def check_superblock(source: RangeSource) -> Superblock:
+def check_superblock(source: RangeSource, name: str = "") -> Superblock:
     """Find and check the superblock.
 
+    Args:
+        name: The object's name, where there is one, for what is no HDF5 file.
+
     Raises:
-        NotHdf5Error: There is none.
+        NotHdf5Error: There is none; the error says what the file is instead.
         TruncatedFileError: It promises more bytes than there are, or a writer never closed the file.
     """
-    start, data = _find(source)
+    start, data = _find(source, name)
     block = _parse(start, data)
     if block.end > source.size_bytes:
         raise TruncatedFileError(
-            f"the file has {source.size_bytes:,} bytes",
+            f"the file is cut short: it has {source.size_bytes:,} bytes",
             expected=f"the {block.end:,} that its header promises",
             hint="The upload or copy stopped early: send the file again and compare sizes.",
         )
@@ -50,32 +53,19 @@ def check_superblock(source: RangeSource) -> Superblock:
         raise TruncatedFileError(
             "the file is still marked as open for writing",
             expected="a file that its writer closed",
-            hint="Close the program that writes it and copy again; if none does: h5clear -s FILE.",
+            hint="Close the program that writes it and send it again; if none does: h5clear -s FILE (HDF5's own tool).",
         )
     return block
 
 
-def _find(source: RangeSource) -> tuple[int, bytes]:
+def _find(source: RangeSource, name: str) -> tuple[int, bytes]:
     for start in _USER_BLOCKS:
         if start >= source.size_bytes:
             break
         data = source.read(ByteRange(start, _LONGEST))
         if data.startswith(SIGNATURE):
             return start, data
-    head = source.read(ByteRange(0, 8))
-    raise NotHdf5Error(
-        f"the file starts with {head!r}" if head else "the file is empty",
-        expected="an HDF5 file, as every .h5ad is",
-        hint=_guess(head),
-    )
-
-
-def _guess(head: bytes) -> str:
-    if head.startswith(b"\x1f\x8b"):
-        return "It is gzip-compressed: decompress it first (gunzip FILE), the .h5ad inside is what is wanted."
-    if head.startswith(b"PK"):
-        return "It is a zip archive: unpack it, or write a zarr store again with adata.write_h5ad()."
-    return "Save the data with adata.write_h5ad() and send that file."
+    raise recognise(source, name).refusal()
 
 
 def _parse(start: int, data: bytes) -> Superblock:

@@ -99,7 +99,7 @@ def _fields(value: object) -> dict[str, object]:
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
-def pack_error(error: CelldropError) -> bytes:
-    """An error's code and words."""
+def pack_error(error: CelldropError, cause: str = "") -> bytes:
+    """An error's code and words, and the library's own words for the log."""
     words: dict[str, Any] = {"code": error.code, "found": error.found, "expected": error.expected}
-    return json.dumps({**words, "where": error.where, "hint": error.hint}).encode()
+    return json.dumps({**words, "where": error.where, "hint": error.hint, "cause": cause}).encode()

@@ -30,7 +30,26 @@ def test_every_option_is_read() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        *(("tasks", number) for number in ("1", "10000")),
+        *(("top_k", number) for number in ("1", "100")),
+        *(("min_score", number) for number in ("0", "1")),
+        *((name, "m" * length) for name in ("model", "matrix") for length in (1, 200)),
+    ],
+)
+def test_an_option_at_its_limit_is_taken(name: str, value: str) -> None:
+    assert str(getattr(parse_options({name: value}), name)) in {value, f"{value}.0"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
         ("tasks", "0"),
+        ("tasks", "10001"),
+        ("top_k", "0"),
+        ("min_score", "-0.01"),
+        ("min_score", "1.01"),
+        ("model", "m" * 201),
+        ("matrix", "m" * 201),
         ("tasks", "many"),
         ("scores", "some"),
         ("min_score", "1.5"),

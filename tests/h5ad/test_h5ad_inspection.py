@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
-import numpy as np
 import pytest
 
 from shared.domain.errors import (
@@ -143,10 +142,10 @@ def test_an_input_that_changes_is_said_to_have_changed() -> None:
 
 def test_a_childs_refusal_keeps_its_words() -> None:
     with h5py.File(buffer := io.BytesIO(), "w") as file:
-        file["mod"] = np.zeros(3)
+        file.create_group("mod")
     with pytest.raises(NotAnnDataError, match="MuData") as refusal:
         inspect(BytesSource(buffer.getvalue()))
-    assert "mdata.mod" in refusal.value.hint
+    assert ".mod[" in refusal.value.hint
 
 
 def test_many_threads_inspect_at_once() -> None:

@@ -217,7 +217,7 @@ def test_a_foreign_scale_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("inside", "hint"),
-    [({"mod": 1}, "mdata.mod"), ({"row_attrs": 1, "matrix": 1}, "read_loom"), ({"something": 1}, "write_h5ad")],
+    [({"mod": 1}, ".mod["), ({"row_attrs": 1, "matrix": 1}, "read_loom"), ({"something": 1}, "write_h5ad")],
 )
 def test_other_formats_are_named_with_the_way_out(inside: dict[str, int], hint: str) -> None:
     buffer = io.BytesIO()
@@ -226,7 +226,7 @@ def test_other_formats_are_named_with_the_way_out(inside: dict[str, int], hint: 
             file.create_group(name)
     verdict = validate(BytesSource(buffer.getvalue()))
     assert refusals(verdict) == ["NOT_ANNDATA"]
-    assert hint.replace("mdata.mod", 'mdata.mod["rna"]') in verdict.refusals[0].hint
+    assert hint in verdict.refusals[0].hint
 
 
 def test_cell_ranger_two_is_read() -> None:
