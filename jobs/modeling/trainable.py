@@ -1,29 +1,87 @@
-"""Whether labelled cells are enough to train on, before any time is spent."""
+"""Whether labelled cells are enough to train on, and what can be made of them, before any time is spent."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from jobs.modeling.features import genes_also_in
 from jobs.modeling.labelled import LabelledCells
 from jobs.modeling.settings import TrainingSettings
+from jobs.modeling.unlogged import unlogged
+from shared.bundle import Features
 from shared.domain.errors import TrainingDataError
-from shared.domain.verdict import MatrixState
+from shared.domain.verdict import Finding, MatrixState, Severity
+from shared.h5ad.cautions import WarningCode
 from shared.h5ad.matrices import in_words
+
+_MOSTLY = 0.95
+"""Of so many values that are whole numbers, the others are an accident."""
+_OF_INFERENCE = frozenset(
+    {
+        WarningCode.LOG_NORMALISED_INPUT,
+        WarningCode.NORMALISED_INPUT,
+        WarningCode.UNKNOWN_TARGET_SUM,
+        WarningCode.OTHER_LOG_BASE,
+    }
+)
+"""What is done with such values where labels are given, which is not what is done here."""
+
+
+def as_trained(cells: LabelledCells, settings: TrainingSettings) -> tuple[LabelledCells, TrainingSettings]:
+    """The cells and settings as a model can be trained with them.
+
+    Counts are scaled, and thinned. Values with fractions that are no logarithms keep a cell's proportions, whatever
+    scaled them, so that dividing by the cell's own total gives what counts would have given; so do logarithms whose
+    base is proved. log1p of 10,000 a cell is what a model is trained on. None of these can be thinned: the draw is of
+    whole molecules.
+
+    Raises:
+        TrainingDataError: Values that expression cannot be had from.
+    """
+    if counted(cells):
+        return replace(cells, state=MatrixState.COUNTS), settings
+    unthinned = replace(settings, thinned_to=None)
+    match cells.state:
+        case MatrixState.NORMALISED:
+            return replace(cells, state=MatrixState.COUNTS), unthinned
+        case MatrixState.LOG1P_CP10K:
+            return cells, unthinned
+        case MatrixState.LOG_NORMALISED if (linear_ng := unlogged(cells.value_ng)) is not None:
+            return replace(cells, value_ng=linear_ng, state=MatrixState.COUNTS), unthinned
+        case _:
+            raise _no_expression(cells)
+
+
+def counted(cells: LabelledCells) -> bool:
+    """Whether the values are counts, but for an odd one."""
+    if cells.state is MatrixState.NORMALISED:
+        values = cells.value_ng.data
+        return bool((values == np.floor(values)).mean() >= _MOSTLY) if values.size else False
+    return cells.state is MatrixState.COUNTS
+
+
+def training_warnings(cells: LabelledCells) -> list[Finding]:
+    """What the reader of the model's figures should know of the cells."""
+    if counted(cells):
+        return list(cells.warnings)
+    own = Finding(
+        WarningCode.TRAINED_WITHOUT_COUNTS,
+        Severity.WARNING,
+        f"the model is trained on {cells.matrix}, which holds {in_words(cells.state)}.",
+        "It is not made ready for cells that are sequenced less deeply, since that takes counts: keep them when you "
+        'write the file, adata.layers["counts"] = counts.',
+    )
+    return [*(warning for warning in cells.warnings if warning.code not in _OF_INFERENCE), own]
 
 
 def check_trainable(cells: LabelledCells, settings: TrainingSettings) -> None:
     """Refuse what no honest model could come of.
 
     Raises:
-        TrainingDataError: No counts, fewer than two labels, or labels with too few cells.
+        TrainingDataError: Fewer than two labels, labels with too few cells, or none of the genes that were asked for.
     """
-    if cells.state is not MatrixState.COUNTS:
-        raise TrainingDataError(
-            f"{cells.matrix} holds {in_words(cells.state)}, and no better matrix was found",
-            expected="raw counts in X, raw or a layer",
-            where=cells.source,
-            hint='Keep the counts when you write the file: adata.layers["counts"] = counts.',
-        )
     if len(cells.labels) < 2:
         found = f"only the label {cells.labels[0].name!r}" if cells.labels else "no labelled cell"
         raise TrainingDataError(
@@ -33,6 +91,17 @@ def check_trainable(cells: LabelledCells, settings: TrainingSettings) -> None:
             hint="Name the column that tells cell types apart with --labels.",
         )
     _check_sizes(cells, settings.min_cells_per_label)
+    if settings.features_from is not None and not genes_also_in(cells.genes, settings.features_from).any():
+        raise _other_genes(cells, settings.features_from, settings.features_source)
+
+
+def _no_expression(cells: LabelledCells) -> TrainingDataError:
+    return TrainingDataError(
+        f"{cells.matrix} holds {in_words(cells.state)}, and no better matrix was found",
+        expected="raw counts in X, raw or a layer, or log1p of counts scaled to one total",
+        where=cells.source,
+        hint='Keep the counts when you write the file: adata.layers["counts"] = counts.',
+    )
 
 
 def _check_sizes(cells: LabelledCells, least: int) -> None:
@@ -45,3 +114,17 @@ def _check_sizes(cells: LabelledCells, least: int) -> None:
             where=cells.source,
             hint="Merge rare labels, or leave their cells unlabelled so that they are not trained on.",
         )
+
+
+def _other_genes(cells: LabelledCells, wanted: Features, source: str) -> TrainingDataError:
+    return TrainingDataError(
+        f"no gene to learn from: the genes of {source or 'the list'} are {_examples(wanted)}, those of "
+        f"{cells.source or 'the file'} {_examples(cells.genes)}",
+        expected="the same identifiers in both",
+        hint="Give a list of symbols or Ensembl ids of the file's species with --features-from.",
+    )
+
+
+def _examples(genes: Features) -> str:
+    names = [name for column in (genes.symbol, genes.ensembl) for name in [name for name in column if name][:3]]
+    return ", ".join(names)
