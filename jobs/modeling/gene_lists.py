@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import csv
-import io
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from jobs.modeling.celltypist_genes import feature_table
 from jobs.modeling.file_genes import read_file_genes
+from jobs.modeling.plain_text import lines_of, read_text
 from shared.bundle import Features
 from shared.domain.errors import InputNotFoundError, InvalidOptionError
 from shared.domain.verdict import GeneIds
 from shared.h5ad.facts import GeneColumn
 from shared.h5ad.genes import describe_column
 
-MAX_BYTES = 64 * 2**20
-"""Of text; a table of all genes of a species has 2 MB."""
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HDF5_ENDINGS = frozenset({".h5ad", ".h5", ".hdf5"})
-_GZIP = b"\x1f\x8b"
-_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _DELIMITERS = "\t,;"
 _LOOKED_AT = 200
 
@@ -40,8 +35,10 @@ def read_gene_list(path: Path) -> Features:
     head = _head(path)
     if path.suffix.lower() in _HDF5_ENDINGS or head.startswith(_HDF5):
         return read_file_genes(path)
-    rows = _rows(_text(_content(path), path))
-    columns = _columns(rows)
+    try:
+        columns = _columns(_rows(read_text(path)))
+    except (OSError, ValueError, csv.Error) as error:
+        raise _no_list(path, str(error)) from error
     if not columns:
         raise _no_list(path, "it is empty")
     return _features(columns)
@@ -60,72 +57,15 @@ def _head(path: Path) -> bytes:
         ) from error
 
 
-# --- Text ---------------------------------------------------------------------------------------------------------
-
-
-def _content(path: Path) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if data.startswith(_GZIP):
-        data = _inflated(data, path)
-    if len(data) > MAX_BYTES:
-        raise _no_list(path, f"it has more than {MAX_BYTES:,} bytes")
-    return data
-
-
-def _inflated(data: bytes, path: Path) -> bytes:
-    """All members of a gzip file, up to one byte more than the limit."""
-    parts: list[bytes] = []
-    left = MAX_BYTES + 1
-    while data.startswith(_GZIP) and left > 0:
-        inflater = zlib.decompressobj(wbits=31)
-        try:
-            parts.append(inflater.decompress(data, left))
-        except zlib.error as error:
-            raise _no_list(path, f"it does not decompress: {error}") from error
-        left -= len(parts[-1])
-        if left > 0 and not inflater.eof:
-            raise _no_list(path, "it ends before its last compressed byte")
-        data = inflater.unused_data
-    return b"".join(parts)
-
-
-def _text(data: bytes, path: Path) -> str:
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None) or _utf_16(data)
-    if encoding is None and b"\0" in data:
-        raise _no_list(path, "it is no text")
-    for name in [encoding] if encoding else ["utf-8", "cp1252", "latin-1"]:
-        try:
-            return data.decode(name)
-        except UnicodeDecodeError:
-            continue
-    raise _no_list(path, f"it is not whole {encoding}")
-
-
-def _utf_16(data: bytes) -> str | None:
-    """UTF-16 without its mark: of ASCII characters every second byte is 0."""
-    head = data[:_LOOKED_AT]
-    half = len(head) // 2
-    if half and head[1::2].count(0) > 0.8 * half and not head[::2].count(0):
-        return "utf-16-le"
-    return "utf-16-be" if half and head[::2].count(0) > 0.8 * half and not head[1::2].count(0) else None
-
-
 # --- Columns ------------------------------------------------------------------------------------------------------
 
 
 def _rows(text: str) -> list[list[str]]:
-    lines = [line for line in _lines(text) if line.strip() and not line.startswith("#")]
+    lines = [line for line in lines_of(text) if line.strip() and not line.startswith("#")]
     delimiter = _delimiter(lines[:_LOOKED_AT])
     if delimiter is None:
         return [[_bare(line)] for line in lines]
     return [[_bare(cell) for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
-
-
-def _lines(text: str) -> Iterator[str]:
-    with io.StringIO(text, newline=None) as file:  # \n, \r\n and \r end a line, and nothing else does
-        for line in file:
-            yield line.rstrip("\n")
 
 
 def _delimiter(lines: Sequence[str]) -> str | None:
