@@ -26,6 +26,9 @@ VersionOption = Annotated[str, typer.Option("--version", help="Any version that 
 OptionalPath = Optional[Path]  # noqa: UP045
 OptionalText = Optional[str]  # noqa: UP045
 LabelsOption = Annotated[str, typer.Option("--labels", metavar="COLUMN", help="The obs column of labels.")]
+MatrixOption = Annotated[
+    OptionalText, typer.Option(help="The matrix to use: X, raw or layers/NAME.", show_default="chosen by its values")
+]
 LineagesOption = Annotated[
     OptionalText, typer.Option(help="`blood`, or a .tsv, .csv or .json file that gives each label its lineage.")
 ]
@@ -79,15 +82,17 @@ def import_model(  # noqa: PLR0913  # one parameter an option
 
 @models.command("train")
 def train_bundle(  # noqa: PLR0913  # one parameter an option
-    file: Annotated[Path, typer.Argument(help="An .h5ad with raw counts and labels.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="An .h5ad with counts and labels.", show_default=False)],
     *,
     labels: LabelsOption,
     name: NameOption,
     version: VersionOption,
     out: OutOption = None,
     features_from: Annotated[
-        OptionalPath, typer.Option(help="Use only genes that this .h5ad, or list of one a line, has too.")
+        OptionalPath,
+        typer.Option(help="Use only genes that this file has too: an .h5ad, or a list or table of genes as text."),
     ] = None,
+    matrix: MatrixOption = None,
     ids_from: Annotated[OptionalText, typer.Option(help="The obs column of Cell Ontology ids.")] = None,
     lineages: LineagesOption = None,
     n_genes: Annotated[int, typer.Option(min=2, help="At most so many genes.")] = 3_000,
@@ -106,7 +111,8 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     output = Output(as_json)
 
     def action() -> Exit:
-        from cli.training import Origin, train_model
+        from cli.labelled import Origin
+        from cli.training import train_model
 
         about = {"title": title, "licence": licence, "citation": citation}
         how = {
@@ -116,19 +122,20 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
             "class_weights": class_weights.value,
             "max_abstained": max_abstained,
         }
-        origin = Origin(file, labels, ids_from, lineages, features_from)
+        origin = Origin(file, labels, ids_from, lineages, features_from, matrix)
         return train_model(origin, {"name": name, "version": version, **about, **how}, settings_for(out), output)
 
     finish(output, action)
 
 
 @models.command("evaluate")
-def evaluate_bundle(  # one parameter an option
+def evaluate_bundle(  # noqa: PLR0913  # one parameter an option
     model: Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or a bundle's folder.", show_default=False)],
     file: Annotated[Path, typer.Argument(help="An .h5ad with labels.", show_default=False)],
     *,
     labels: LabelsOption,
     lineages: LineagesOption = None,
+    matrix: MatrixOption = None,
     out: OutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -136,9 +143,10 @@ def evaluate_bundle(  # one parameter an option
     output = Output(as_json)
 
     def action() -> Exit:
-        from cli.training import evaluate_model
+        from cli.evaluating import evaluate_model
+        from cli.labelled import Origin
 
-        return evaluate_model(settings_for(out), model, file, labels, lineages, output)
+        return evaluate_model(settings_for(out), model, Origin(file, labels, None, lineages, None, matrix), output)
 
     finish(output, action)
 

@@ -60,10 +60,11 @@ def say_verdict(verdict: Verdict, file: Path, output: Output) -> None:
     if verdict.forecast:
         output.say(f"  plan    {forecast_words(verdict.forecast)}")
     for finding in verdict.findings:
-        _say_finding(finding, output)
+        say_finding(finding, output)
 
 
-def _say_finding(finding: Finding, output: Output) -> None:
+def say_finding(finding: Finding, output: Output) -> None:
+    """A warning or refusal, and what to do about it."""
     style = "red" if finding.severity is Severity.REFUSAL else "yellow"
     output.say(f"  {finding.severity} {finding.code}: {finding.message}", style=style)
     if finding.hint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -63,7 +64,7 @@ class Normalise(_Frozen):
     """Scale each cell's counts, over all genes of the file, to ``target_sum``."""
 
     step: Literal["normalise"] = "normalise"
-    target_sum: float = Field(default=1e4, gt=0)
+    target_sum: float = Field(default=1e4, ge=1, le=1e9)
 
 
 class Log1p(_Frozen):
@@ -76,7 +77,7 @@ class Standardise(_Frozen):
     """(x - mean) / std with the weights' ``mean`` and ``std``, then at most ``clip_max``; None does not clip."""
 
     step: Literal["standardise"] = "standardise"
-    clip_max: float | None = 10.0
+    clip_max: float | None = Field(default=10.0, ge=1e-3, le=1e6)
 
 
 Step = Annotated[Normalise | Log1p | Standardise, Field(discriminator="step")]
@@ -139,13 +140,21 @@ class ModelCard(_Frozen):
     preprocessing: tuple[Step, ...]
     labels: tuple[Label, ...] = Field(min_length=2)
     activation: Activation = Activation.SIGMOID
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, ge=1e-3, le=1e6)
     min_score: float | None = Field(default=None, ge=0, le=1)
     default_overlap: float = Field(default=0.1, ge=0, le=1)
     training: Training
-    flops_per_cell: float = Field(default=0.0, ge=0)
-    weights_bytes: int = Field(default=0, ge=0)
+    flops_per_cell: float = Field(default=0.0, ge=0, le=1e15)
+    weights_bytes: int = Field(default=0, ge=0, le=10**12)
     needs_gpu: bool = False
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> ModelCard:
+        repeated = [name for name, count in Counter(label.name for label in self.labels).items() if count > 1]
+        if repeated:
+            msg = f"each label must occur once, found {repeated[0]!r} again"
+            raise ValueError(msg)
+        return self
 
     @property
     def cost(self) -> CostHints:
@@ -169,8 +178,9 @@ def parse_card(data: bytes, *, where: str) -> ModelCard:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
+        found = f"{str(first['input'])[:80]}: " if isinstance(first["input"], str | int | float) and place else ""
         raise InvalidBundleError(
-            f"{CARD_NAME} breaks the format at {place or 'its top'}: {first['msg']}",
+            f"{CARD_NAME} breaks the format at {place or 'its top'}: {found}{first['msg']}",
             expected=f"a model card of format {FORMAT}",
             where=where,
             hint="Make the bundle again with `celldrop models import` or `celldrop models train`.",

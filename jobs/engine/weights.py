@@ -11,6 +11,8 @@ from shared.bundle import Log1p, ModelCard, Normalise, Standardise
 from shared.domain.errors import InvalidBundleError
 
 _FLOATS = (torch.float32, torch.float64)
+_LARGEST = 1e15
+"""Beyond this, and for standard deviations below its inverse, a score could leave float32; real ones come to 1e5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,9 @@ def linear_weights(card: ModelCard, tensors: Mapping[str, torch.Tensor], *, wher
         _check_tensor(name, tensors[name], shape, where)
     if bool((tensors["std"] <= 0).any()):
         raise _invalid("a standard deviation of 0 or less in 'std'", "values above 0 (1 for a constant gene)", where)
+    if bool((tensors["std"] < 1 / _LARGEST).any()):
+        least = float(tensors["std"].min())
+        raise _invalid(f"a standard deviation of {least:g} in 'std'", f"at least {1 / _LARGEST:g}", where)
     coef, intercept, mean, std = (tensors[name].to("cpu", torch.float64) for name in shapes)
     return LinearWeights(coef, intercept, mean, std, target_sum, clip_max)
 
@@ -73,6 +78,9 @@ def _check_tensor(name: str, tensor: torch.Tensor, shape: tuple[int, ...], where
         raise _invalid(f"tensor {name!r} of type {tensor.dtype}", "float32 or float64", where)
     if not bool(torch.isfinite(tensor).all()):
         raise _invalid(f"NaN or infinite values in tensor {name!r}", "finite numbers", where)
+    largest = float(tensor.abs().max()) if tensor.numel() else 0.0
+    if largest > _LARGEST:
+        raise _invalid(f"values up to {largest:g} in tensor {name!r}", f"at most {_LARGEST:g}", where)
 
 
 def _invalid(found: str, expected: str, where: str) -> InvalidBundleError:

@@ -44,6 +44,17 @@ def write_bundle(directory: Path, card: ModelCard, tensors: Mapping[str, torch.T
     return complete
 
 
+def check_free(directory: Path, name: str, version: str) -> None:
+    """Refuse a version that is taken, before a bundle is made.
+
+    Raises:
+        ModelExistsError: It is there already.
+    """
+    final = directory / name / version
+    if final.exists():
+        raise _taken(f"{name}@{version}", final)
+
+
 def seal(card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> tuple[ModelCard, bytes]:
     """The card with everything that follows from the weights, and the weights' bytes.
 
@@ -67,9 +78,13 @@ def _move(incoming: Path, final: Path, card: ModelCard) -> None:
     except OSError as error:
         if not final.exists():
             raise
-        raise ModelExistsError(
-            f"{card.reference} exists already",
-            expected="a version that is not taken",
-            where=str(final),
-            hint="Choose the next version: results name the version they were made with, so it may not change.",
-        ) from error
+        raise _taken(card.reference, final) from error
+
+
+def _taken(reference: str, final: Path) -> ModelExistsError:
+    return ModelExistsError(
+        f"{reference} exists already",
+        expected="a version that is not taken",
+        where=str(final),
+        hint="Choose the next version: results name the version they were made with, so it may not change.",
+    )

@@ -114,7 +114,8 @@ class _Model:
     scaler: PickledObject
 
     def described(self, key: str) -> str:
-        return str(self.description.get(key) or "")
+        found = self.description.get(key)
+        return str(found) if isinstance(found, str | int | float | np.generic) and found else ""
 
 
 def _open(data: bytes, where: str) -> _Model:

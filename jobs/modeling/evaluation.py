@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from jobs.modeling.calibration import calibration_error
-from jobs.modeling.labelled import LabelledCells, read_labelled
+from jobs.modeling.judged import judged
+from jobs.modeling.labels import read_labels
 from jobs.modeling.metrics import Agreement, agreement
-from jobs.modeling.scoring import Scores, score
-from shared.bundle import ModelCard
+from jobs.modeling.scoring import BestScores, score_file
+from jobs.modeling.sources import open_source
+from shared.bundle import Label, ModelCard
 from shared.domain.errors import TrainingDataError
+from shared.domain.verdict import Finding
+from shared.h5ad.judging import ModelNeeds
 
 Int64s = npt.NDArray[np.int64]
 _NO_LINEAGE = ""
+
+
+class Truth(Protocol):
+    """Cells with the labels that a file gives them."""
+
+    @property
+    def class_n(self) -> Int64s:
+        """Position of each cell's label in ``labels``."""
+        ...
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """Every label that occurs."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Labelled:
+    class_n: Int64s
+    labels: tuple[Label, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +54,25 @@ class EvaluationReport:
         n_cells: Cells with a label in the file.
         labels: Over cells whose label the model has; None when there are none.
         lineages: Over cells whose lineage the model has; None when there are none.
-        n_left_out: Cells, by their label in the file, that neither compares.
+        n_unknown: Cells, by their label in the file, whose label the model does not have, under any name.
+        n_left_out: Those of them whose lineage it does not have either: nothing compares them.
         calibration_error: Expected calibration error of the best score, over the cells of ``labels``.
         abstained_share: Share of all cells that score below the model's threshold; 0 without a threshold.
         kept_accuracy: As ``labels.accuracy``, over the cells that do not abstain.
+        warnings: What the verdict says of the file and the model.
+        missing: Cells without a label, by the text that stands there.
     """
 
     n_cells: int
     labels: Agreement | None
     lineages: Agreement | None
+    n_unknown: Mapping[str, int]
     n_left_out: Mapping[str, int]
     calibration_error: float | None
     abstained_share: float
     kept_accuracy: float | None
+    warnings: tuple[Finding, ...] = ()
+    missing: Mapping[str, int] = field(default_factory=dict)
 
 
 def evaluate(
@@ -50,32 +81,52 @@ def evaluate(
     path: Path,
     labels_column: str,
     mapping: Mapping[str, str] | None = None,
+    *,
+    matrix: str | None = None,
 ) -> EvaluationReport:
-    """Annotate a labelled file and compare.
+    """Annotate a labelled file and compare; about 100 bytes a cell are held, beside the reader's windows.
 
     Args:
         labels_column: The obs column of labels; cells without one are left out.
         mapping: For labels of the file that the model calls otherwise: one of the model's labels, or a lineage.
+        matrix: The option of that name; None lets the evidence choose.
 
     Raises:
-        InputError: The file cannot be used; the leaf says why.
+        InputError: The file cannot be used, with the code that ``celldrop run`` gives it: WRONG_SPECIES and the like.
         TrainingDataError: No such column, or nothing in it that the model could be compared with.
         InvalidBundleError: The weights do not belong to the card.
     """
-    cells = read_labelled(path, labels_column)
-    report = compare(card, score(card, weights, cells), cells, mapping)
-    if report.labels is None and report.lineages is None:
-        raise TrainingDataError(
-            f"no label of {labels_column!r} is one that {card.reference} knows: {', '.join(report.n_left_out)[:200]}",
-            expected=f"labels such as {', '.join(label.name for label in card.labels[:5])}, or a mapping to them",
-            where=str(path),
-            hint="Give a mapping from the file's labels to the model's labels or lineages with --lineages FILE.",
-        )
-    return report
+    mapping = mapping or {}
+    needs = ModelNeeds(card.features, card.species, card.default_overlap, reference=card.reference)
+    with open_source(path) as source:
+        file = judged(source, path, needs, matrix=matrix)
+        labelling = read_labels(source, labels_column, known={*(label.name for label in card.labels), *mapping})
+        labelled_n = labelling.labelled_n
+        cells = _Labelled(labelling.class_n[labelled_n], labelling.labels)
+        if all((position_n < 0).all() for position_n in _truth(card, cells, mapping)):
+            raise _nothing_in_common(card, cells, labels_column, path)
+        scores = score_file(card, weights, source, file.verdict).take(labelled_n)
+    report = compare(card, scores, cells, mapping)
+    return replace(report, warnings=file.warnings, missing=labelling.missing)
+
+
+def _nothing_in_common(card: ModelCard, cells: Truth, column: str, path: Path) -> TrainingDataError:
+    theirs = ", ".join(repr(label.name) for label in cells.labels[:5])
+    lineages = sorted({label.lineage for label in card.labels if label.lineage})
+    known = f"lineages such as {', '.join(lineages[:3])}" if lineages else "no lineages"
+    return TrainingDataError(
+        f"no label of {column!r} is one that {card.reference} knows: {theirs}"
+        if theirs
+        else f"no cell has a label in {column!r}",
+        expected=f"labels such as {', '.join(label.name for label in card.labels[:5])}, or a mapping to them or to its "
+        f"lineages ({card.reference} has {known})",
+        where=str(path),
+        hint="Give a mapping from the file's labels to the model's labels or lineages with --lineages FILE.",
+    )
 
 
 def compare(
-    card: ModelCard, scores: Scores, cells: LabelledCells, mapping: Mapping[str, str] | None = None
+    card: ModelCard, scores: BestScores, cells: Truth, mapping: Mapping[str, str] | None = None
 ) -> EvaluationReport:
     """Compare scores that were computed with the labels of the same cells."""
     true_n, lineage_n = _truth(card, cells, mapping or {})
@@ -85,17 +136,18 @@ def compare(
     # A label without a lineage is a wrong answer where a lineage was asked for.
     of_label = np.array([lineages.index(label.lineage or _NO_LINEAGE) for label in card.labels], np.int64)
     return EvaluationReport(
-        n_cells=cells.n_cells,
+        n_cells=len(cells.class_n),
         labels=_agreement(true_n, scores.best_n, [label.name for label in card.labels]),
         lineages=_agreement(lineage_n, of_label[scores.best_n], lineages),
-        n_left_out=_left_out(cells, (true_n < 0) & (lineage_n < 0)),
+        n_unknown=_by_label(cells, true_n < 0),
+        n_left_out=_by_label(cells, (true_n < 0) & (lineage_n < 0)),
         calibration_error=calibration_error(score_n[labelled_n], right_n[labelled_n]) if labelled_n.any() else None,
-        abstained_share=float((~kept_n).mean()) if cells.n_cells else 0.0,
+        abstained_share=float((~kept_n).mean()) if len(cells.class_n) else 0.0,
         kept_accuracy=float(right_n[labelled_n & kept_n].mean()) if (labelled_n & kept_n).any() else None,
     )
 
 
-def _truth(card: ModelCard, cells: LabelledCells, mapping: Mapping[str, str]) -> tuple[Int64s, Int64s]:
+def _truth(card: ModelCard, cells: Truth, mapping: Mapping[str, str]) -> tuple[Int64s, Int64s]:
     """Position of each cell's label among the model's, and of its lineage; -1 where the model has none such."""
     names, lineages = [label.name for label in card.labels], _lineages(card)
     labels, coarse = [], []
@@ -117,6 +169,6 @@ def _agreement(true_n: Int64s, predicted_n: Int64s, names: list[str]) -> Agreeme
     return agreement(true_n[known_n], predicted_n[known_n], names) if known_n.any() else None
 
 
-def _left_out(cells: LabelledCells, out_n: npt.NDArray[np.bool_]) -> dict[str, int]:
-    counts = np.bincount(cells.class_n[out_n], minlength=len(cells.labels)).tolist()
+def _by_label(cells: Truth, chosen_n: npt.NDArray[np.bool_]) -> dict[str, int]:
+    counts = np.bincount(cells.class_n[chosen_n], minlength=len(cells.labels)).tolist()
     return {label.name: count for label, count in zip(cells.labels, counts, strict=True) if count}

@@ -1,4 +1,4 @@
-"""Counts made into what a model is trained on, by the arithmetic of inference."""
+"""Values made into what a model is trained on, by the arithmetic of inference."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from jobs.engine.preprocessing import Preprocessing
 TARGET_SUM = 1e4
 
 
-def log_normalise(count_ng: sp.csr_matrix) -> sp.csr_matrix:
-    """log1p of counts per 10,000 of each cell, cells x genes, float32; a cell without counts stays empty."""
-    total_n = np.asarray(count_ng.sum(axis=1, dtype=np.float64)).ravel().astype(np.float32)
-    count_z, totals_n, indptr = map(torch.from_numpy, (count_ng.data, total_n, count_ng.indptr))
-    value_z = Preprocessing(TARGET_SUM).expression(count_z, totals_n, indptr)
-    return sp.csr_matrix((value_z.numpy(), count_ng.indices, count_ng.indptr), shape=count_ng.shape)
+def log_normalise(value_ng: sp.csr_matrix, *, as_it_is: bool = False) -> sp.csr_matrix:
+    """log1p of counts per 10,000 of each cell, cells x genes, float32; a cell without counts stays empty.
+
+    Args:
+        value_ng: Values in proportion to counts in each cell.
+        as_it_is: Whether they are log1p of counts per 10,000 already.
+    """
+    total_n = np.asarray(value_ng.sum(axis=1, dtype=np.float64)).ravel().astype(np.float32)
+    value_z, totals_n, indptr = map(torch.from_numpy, (value_ng.data, total_n, value_ng.indptr))
+    totals = None if as_it_is else totals_n
+    expression_z = Preprocessing(TARGET_SUM, as_it_is).expression(value_z, totals, indptr)
+    return sp.csr_matrix((expression_z.numpy(), value_ng.indices, value_ng.indptr), shape=value_ng.shape)
 
 
 def thin(count_ng: sp.csr_matrix, lowest: float, generator: np.random.Generator) -> sp.csr_matrix:

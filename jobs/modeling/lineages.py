@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from jobs.modeling.plain_text import lines_of, read_text
 from shared.domain.errors import InvalidOptionError
 
 BLOOD = "blood"
@@ -69,8 +70,8 @@ def read_mapping(text: str) -> Mapping[str, str]:
         return BLOOD_LINEAGES
     path = Path(text)
     try:
-        pairs = _from_json(path) if path.suffix == ".json" else _from_table(path)
-    except (OSError, ValueError) as error:
+        pairs = _from_json(path) if path.suffix.lower() == ".json" else _from_table(path)
+    except (OSError, ValueError, csv.Error) as error:
         raise _unusable(text, str(error)) from error
     if not pairs:
         raise _unusable(text, "it is empty")
@@ -78,7 +79,7 @@ def read_mapping(text: str) -> Mapping[str, str]:
 
 
 def _from_json(path: Path) -> dict[str, str]:
-    loaded = json.loads(path.read_text(encoding="utf-8"))
+    loaded = json.loads(read_text(path))
     if not isinstance(loaded, dict) or not all(isinstance(value, str) for value in loaded.values()):
         msg = "not one object of texts"
         raise ValueError(msg)
@@ -86,9 +87,8 @@ def _from_json(path: Path) -> dict[str, str]:
 
 
 def _from_table(path: Path) -> dict[str, str]:
-    delimiter = "," if path.suffix == ".csv" else "\t"
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+    delimiter = "," if ".csv" in map(str.lower, path.suffixes) else "\t"
+    rows = [row for row in csv.reader(lines_of(read_text(path)), delimiter=delimiter) if row]
     if any(len(row) != 2 for row in rows):
         msg = "a row without exactly two columns"
         raise ValueError(msg)

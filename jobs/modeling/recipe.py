@@ -51,7 +51,7 @@ def learn(
     Raises:
         TrainingDataError: No gene is left to learn from.
     """
-    expression_ng = log_normalise(cells.value_ng)
+    expression_ng = log_normalise(cells.value_ng, as_it_is=cells.state is MatrixState.LOG1P_CP10K)
     design = _design(cells, expression_ng, settings)
     problem = _problem(cells, expression_ng, design, settings)
     fit = no_fit(len(cells.labels), len(design.chosen_f))

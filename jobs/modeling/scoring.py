@@ -1,26 +1,48 @@
-"""Scores of labelled cells by the very code that serves a bundle."""
+"""Scores of cells by the very code that serves a bundle: of cells in memory, and of a file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 
-from jobs.engine.annotator import Annotator
+from jobs.engine.annotator import Annotator, BlockScores, CellBlock
+from jobs.engine.streaming import scored
 from jobs.modeling.labelled import LabelledCells
 from shared.bundle import Features, ModelCard
+from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
-from shared.domain.verdict import MatrixState
+from shared.domain.verdict import MatrixState, Verdict
 from shared.h5ad.blocks import RowBlock
-from shared.h5ad.genes import map_genes
-from shared.h5ad.projecting import project
-from shared.h5ad.settling import Stored
+from shared.h5ad.genes import features_of, map_genes
+from shared.h5ad.projecting import projected_by_numpy
+from shared.h5ad.rows import open_matrix, read_genes
+from shared.h5ad.source import RangeSource
 
 _BLOCK_ROWS = 4096
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class BestScores:
+    """The best label of n cells.
+
+    Attributes:
+        best_n: Its position among the model's labels.
+        score_n: Its probability.
+    """
+
+    best_n: npt.NDArray[np.int64]
+    score_n: npt.NDArray[np.float64]
+
+    def take(self, cells: npt.NDArray[np.bool_]) -> BestScores:
+        """Those of some of the cells."""
+        return BestScores(self.best_n[cells], self.score_n[cells])
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +58,45 @@ class Scores:
     probability_nl: npt.NDArray[np.float32]
 
     @property
-    def best_n(self) -> npt.NDArray[np.int64]:
-        """Position of each cell's best label."""
-        return np.asarray(self.decision_nl.argmax(axis=1), dtype=np.int64)
+    def best(self) -> BestScores:
+        """The best label of each cell: where probabilities round to 1, decisions still tell labels apart."""
+        return _best(self.decision_nl, self.probability_nl)
 
-    @property
-    def score_n(self) -> npt.NDArray[np.float64]:
-        """Probability of each cell's best label."""
-        return np.asarray(self.probability_nl.max(axis=1), dtype=np.float64)
+
+def score_file(
+    card: ModelCard, weights: Mapping[str, torch.Tensor], source: RangeSource, verdict: Verdict
+) -> BestScores:
+    """Annotate every cell of a file as ``celldrop run`` does, on the CPU; 16 bytes a cell are held.
+
+    Raises:
+        InvalidBundleError: The weights do not belong to the card.
+        InputError: The file cannot be read; the leaf says why.
+    """
+    choice, space = verdict.matrix, verdict.genes
+    if choice is None or space is None:
+        raise InternalError("a file without a matrix or genes was to be scored", expected="an accepted verdict")
+    ids = read_genes(source, verdict)
+    gene_to_feature = np.array(map_genes(ids, features_of(card.features, space.kind)), dtype=np.int32)
+    annotator = Annotator(card, weights, gene_to_feature, torch.device("cpu"), as_it_is=choice.as_it_is)
+    with open_matrix(source, choice) as matrix:
+
+        def read(then: Callable[[CellBlock], Made], /) -> Iterator[Made]:
+            return matrix.projected(Rows(0, choice.n_cells), gene_to_feature, then)
+
+        return _joined([_best_of(block) for block in scored(read, annotator)])
+
+
+def _best_of(block: BlockScores) -> BestScores:
+    return _best(block.decision_nl, block.probability_nl)
+
+
+def _best(decision_nl: npt.NDArray[np.float32], probability_nl: npt.NDArray[np.float32]) -> BestScores:
+    return BestScores(decision_nl.argmax(axis=1).astype(np.int64), probability_nl.max(axis=1).astype(np.float64))
+
+
+def _joined(blocks: list[BestScores]) -> BestScores:
+    best_n = np.concatenate([np.zeros(0, np.int64), *(block.best_n for block in blocks)])
+    return BestScores(best_n, np.concatenate([np.zeros(0), *(block.score_n for block in blocks)]))
 
 
 def score(card: ModelCard, weights: Mapping[str, torch.Tensor], cells: LabelledCells) -> Scores:
@@ -55,10 +108,11 @@ def score(card: ModelCard, weights: Mapping[str, torch.Tensor], cells: LabelledC
         NoMatrixError: The matrix is one that cannot be used.
     """
     gene_to_feature = feature_of_genes(cells.genes, card.features)
-    stored = Stored(as_it_is=cells.state is MatrixState.LOG1P_CP10K)
-    annotator = Annotator(card, weights, gene_to_feature, torch.device("cpu"), as_it_is=stored.as_it_is)
+    as_it_is = cells.state is MatrixState.LOG1P_CP10K
+    annotator = Annotator(card, weights, gene_to_feature, torch.device("cpu"), as_it_is=as_it_is)
     starts = range(0, max(cells.n_cells, 1), _BLOCK_ROWS)
-    blocks = [annotator.annotate(project(_block(cells.value_ng, start), gene_to_feature, stored)) for start in starts]
+    projected = (projected_by_numpy(_block(cells.value_ng, start), gene_to_feature) for start in starts)
+    blocks = [annotator.annotate(block) for block in projected]
     return Scores(
         decision_nl=np.concatenate([block.decision_nl for block in blocks]),
         probability_nl=np.concatenate([block.probability_nl for block in blocks]),

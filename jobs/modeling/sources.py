@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.domain.errors import InputNotFoundError
+from shared.domain.errors import InputChangedError, InputNotFoundError
 from shared.ports.blobs import ByteRange
 
 
@@ -35,6 +35,7 @@ def open_source(path: Path) -> Iterator[FileSource]:
 
     Raises:
         InputNotFoundError: There is no such file, or it may not be read.
+        InputChangedError: It was written to meanwhile.
     """
     try:
         file = path.open("rb")
@@ -46,7 +47,13 @@ def open_source(path: Path) -> Iterator[FileSource]:
             hint="Check the path and that the file may be read.",
         ) from error
     with file:
-        yield FileSource(file.fileno(), os.fstat(file.fileno()).st_size)
+        before = os.fstat(file.fileno())
+        yield FileSource(file.fileno(), before.st_size)
+        after = os.fstat(file.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise InputChangedError(
+            "the file was written to while it was read", where=str(path), hint="Wait until it is whole, and try again."
+        )
 
 
 def sha256_of(path: Path) -> str:

@@ -1,29 +1,51 @@
-"""Whether labelled cells are enough to train on, before any time is spent."""
+"""Whether labelled cells are enough to train on, and what can be made of them, before any time is spent."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from jobs.modeling.features import genes_also_in
 from jobs.modeling.labelled import LabelledCells
 from jobs.modeling.settings import TrainingSettings
+from shared.bundle import Features
 from shared.domain.errors import TrainingDataError
-from shared.domain.verdict import MatrixState
+from shared.domain.verdict import Finding, MatrixState, Severity
+from shared.h5ad.cautions import WarningCode
 from shared.h5ad.matrices import in_words
+
+
+def settings_for(cells: LabelledCells, settings: TrainingSettings) -> TrainingSettings:
+    """The settings as a model can be trained with these cells: only counts can be thinned, by whole molecules."""
+    return settings if counted(cells) else replace(settings, thinned_to=None)
+
+
+def counted(cells: LabelledCells) -> bool:
+    """Whether the values are counts."""
+    return cells.state is MatrixState.COUNTS
+
+
+def training_warnings(cells: LabelledCells) -> list[Finding]:
+    """What the reader of the model's figures should know of the cells."""
+    if counted(cells):
+        return list(cells.warnings)
+    own = Finding(
+        WarningCode.TRAINED_WITHOUT_COUNTS,
+        Severity.WARNING,
+        f"the model is trained on {cells.matrix}, which holds {in_words(cells.state)}.",
+        "It is not made ready for cells that are sequenced less deeply, since that takes counts: keep them when you "
+        'write the file, adata.layers["counts"] = counts.',
+    )
+    return [*cells.warnings, own]
 
 
 def check_trainable(cells: LabelledCells, settings: TrainingSettings) -> None:
     """Refuse what no honest model could come of.
 
     Raises:
-        TrainingDataError: No counts, fewer than two labels, or labels with too few cells.
+        TrainingDataError: Fewer than two labels, labels with too few cells, or none of the genes that were asked for.
     """
-    if cells.state is not MatrixState.COUNTS:
-        raise TrainingDataError(
-            f"{cells.matrix} holds {in_words(cells.state)}, and no better matrix was found",
-            expected="raw counts in X, raw or a layer",
-            where=cells.source,
-            hint='Keep the counts when you write the file: adata.layers["counts"] = counts.',
-        )
     if len(cells.labels) < 2:
         found = f"only the label {cells.labels[0].name!r}" if cells.labels else "no labelled cell"
         raise TrainingDataError(
@@ -33,6 +55,8 @@ def check_trainable(cells: LabelledCells, settings: TrainingSettings) -> None:
             hint="Name the column that tells cell types apart with --labels.",
         )
     _check_sizes(cells, settings.min_cells_per_label)
+    if settings.features_from is not None and not genes_also_in(cells.genes, settings.features_from).any():
+        raise _other_genes(cells, settings.features_from, settings.features_source)
 
 
 def _check_sizes(cells: LabelledCells, least: int) -> None:
@@ -45,3 +69,17 @@ def _check_sizes(cells: LabelledCells, least: int) -> None:
             where=cells.source,
             hint="Merge rare labels, or leave their cells unlabelled so that they are not trained on.",
         )
+
+
+def _other_genes(cells: LabelledCells, wanted: Features, source: str) -> TrainingDataError:
+    return TrainingDataError(
+        f"no gene to learn from: the genes of {source or 'the list'} are {_examples(wanted)}, those of "
+        f"{cells.source or 'the file'} {_examples(cells.genes)}",
+        expected="the same identifiers in both",
+        hint="Give a list of symbols or Ensembl ids of the file's species with --features-from.",
+    )
+
+
+def _examples(genes: Features) -> str:
+    names = [name for column in (genes.symbol, genes.ensembl) for name in [name for name in column if name][:3]]
+    return ", ".join(names)

@@ -18,7 +18,7 @@ from jobs.modeling.reporting import Choice, Progress, Reporter, StrengthResult, 
 from jobs.modeling.scoring import score
 from jobs.modeling.settings import TrainingSettings
 from jobs.modeling.splits import at_most, folds, hold_out
-from jobs.modeling.trainable import check_trainable
+from jobs.modeling.trainable import check_trainable, settings_for
 from shared.bundle import ModelCard
 
 Int64s = npt.NDArray[np.int64]
@@ -40,18 +40,19 @@ class TrainedModel:
 
 
 def train(cells: LabelledCells, settings: TrainingSettings, progress: Callable[[Progress], None]) -> TrainedModel:
-    """Train a linear model on raw counts.
+    """Train a linear model on counts, or on what comes nearest to them (see ``LabelledCells.state``).
 
     A share of each label's cells is held out. Cross-validation over the others chooses the penalty, the temperature
     and the threshold for abstaining. Weights fitted to those others give the metrics on the held-out cells; the final
     weights are those, or, as ``settings.refit_on_all`` says, a fit of the same settings to all cells.
 
     Raises:
-        TrainingDataError: The data are not counts, or too few cells or labels, or no gene tells them apart.
+        TrainingDataError: Values that cannot be used, or too few cells or labels, or no gene tells them apart.
         InvalidOptionError: A name or version that no card may have.
     """
     check_identity(settings)
     check_trainable(cells, settings)
+    settings = settings_for(cells, settings)
     generator = np.random.default_rng(settings.seed)
     cells = cells.take(at_most(cells.class_n, settings.max_cells, generator))
     held_n = hold_out(cells.class_n, settings.held_out_share, generator)
@@ -139,4 +140,4 @@ def _measure(
     card = draft_card(unseen, weights, settings, temperature=choice.temperature, min_score=choice.min_score)
     scores = score(card, weights.tensors, unseen)
     raw_n = softmax(scores.decision_nl * card.temperature).max(axis=1)
-    return compare(card, scores, unseen), calibration_error(raw_n, scores.best_n == unseen.class_n)
+    return compare(card, scores.best, unseen), calibration_error(raw_n, scores.best.best_n == unseen.class_n)

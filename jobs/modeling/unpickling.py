@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,25 +15,20 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from jobs.modeling.unpickling_names import NUMPY
 from shared.domain.errors import UnsafeModelError, UnsupportedModelError
 
 MAX_BYTES = 2**30
 """A larger pickle is refused; CellTypist's largest model is 0.1 GB."""
 TIMEOUT_S = 120
-_MEMORY_BYTES = 2**29
+_MEMORY_BYTES = 2**27
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from jobs.modeling.unpickling_child import main; main()"
 
 Array: TypeAlias = npt.NDArray[Any]
 Value: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | Array | PickledObject | None"
 
-NUMPY_GLOBALS: tuple[tuple[str, str], ...] = (
-    ("_codecs", "encode"),
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
-    *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
-)
+NUMPY_GLOBALS = NUMPY
 """What arrays are made of; understood by name, never imported."""
 
 
@@ -63,8 +59,9 @@ def open_pickle(data: bytes, globals_allowed: Sequence[tuple[str, str]], *, wher
     """The values in a pickle, read as data in a throw-away process with limits.
 
     Args:
-        globals_allowed: Module and name of classes that may occur, beside numpy's arrays. They become
-            ``PickledObject``; nothing is imported, so the library they come from need not be installed.
+        globals_allowed: Module and name of classes that may occur, beside numpy's arrays and what is harmless
+            (``unpickling_names``). They become ``PickledObject``; nothing is imported, so the library they come from
+            need not be installed.
         where: The file's name, for messages.
 
     Raises:
@@ -77,7 +74,7 @@ def open_pickle(data: bytes, globals_allowed: Sequence[tuple[str, str]], *, wher
     if "foreign" in header:
         raise _unsupported(f"a file that {header['foreign']}", where)
     try:
-        return _Decoder(blobs).decode(header["value"])
+        return _Decoder(_cut(blobs, header["sizes"])).decode(header["value"])
     except (ValueError, TypeError) as error:
         raise _unsupported(f"a pickle with an array that is damaged: {error}", where) from error
 
@@ -103,12 +100,16 @@ def _ask_child(
     return json.loads(done.stdout[8 : 8 + length]), memoryview(done.stdout)[8 + length :]
 
 
-@dataclass(slots=True)
-class _Decoder:
-    """The child's answer as values; arrays come in the order of their bytes."""
+def _cut(blobs: memoryview, sizes: Sequence[int]) -> list[memoryview]:
+    ends = list(accumulate(sizes))
+    return [blobs[end - size : end] for end, size in zip(ends, sizes, strict=True)]
 
-    blobs: memoryview
-    offset: int = 0
+
+@dataclass(frozen=True, slots=True)
+class _Decoder:
+    """The child's answer as values."""
+
+    blobs: Sequence[memoryview]
 
     def decode(self, value: Any) -> Value:  # noqa: ANN401  # JSON
         match value:
@@ -117,8 +118,8 @@ class _Decoder:
                 return PickledObject(kind, attributes if isinstance(attributes, dict) else {})
             case {"array": list(items), "shape": shape}:
                 return _object_array([self.decode(item) for item in items], shape)
-            case {"array": int(), "dtype": dtype, "shape": shape, "fortran": fortran, "size": size}:
-                return self._array(str(dtype), shape, fortran=fortran, size_bytes=size)
+            case {"array": int(number), "dtype": dtype, "shape": shape, "fortran": fortran}:
+                return self._array(number, str(dtype), shape, fortran=fortran)
             case {"dict": pairs}:
                 return {key: self.decode(item) for key, item in pairs}
             case list():
@@ -126,11 +127,9 @@ class _Decoder:
             case _:
                 return value  # type: ignore[no-any-return]  # a plain value of JSON
 
-    def _array(self, dtype: str, shape: list[int], *, fortran: bool, size_bytes: int) -> Array:
-        content = self.blobs[self.offset : self.offset + size_bytes]
-        self.offset += size_bytes
-        array = np.frombuffer(content, dtype=np.dtype(dtype)).copy()
-        return array.reshape(shape, order="F" if fortran else "C")
+    def _array(self, number: int, dtype: str, shape: list[int], *, fortran: bool) -> Array:
+        array = np.frombuffer(self.blobs[number], dtype=np.dtype(dtype)).copy()
+        return array.reshape(shape, order="F" if fortran else "C")[()]  # of no dimension: a number or a text
 
 
 def _object_array(items: list[Value], shape: list[int]) -> Array:

@@ -15,52 +15,99 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.modeling.unpickling_machine import ForeignPickleError, Global, HostilePickleError, Made, read_pickle
+from jobs.modeling.unpickling_names import INDEX, OPAQUE
 
 MAX_VALUES = 1_000_000
 """A model with 60,000 genes needs 60,200."""
+MAX_CHARACTERS = 2**25
+"""Of the answer's JSON, about; a model with 60,000 genes needs 2 million."""
+_MOST_REPEATS = 4
+"""Old classifiers keep their weights twice, as one array."""
+_SLACK_BYTES = 2**20
 _SIZES = "1248"
 
 
 @dataclass(slots=True)
 class Encoder:
-    """Turns a tree of values into JSON, with the bytes of arrays beside it."""
+    """Turns a tree of values into JSON, with the bytes of arrays beside it.
 
+    Attributes:
+        size_bytes: Of the pickle. What it refers to many times over is told from what it holds.
+        numbers: Place of each array's bytes among the blobs, by what they were read from; that lives as long as this.
+    """
+
+    size_bytes: int
     blobs: list[bytes] = field(default_factory=list)
+    numbers: dict[int, int] = field(default_factory=dict)
     n_values: int = 0
+    n_characters: int = 0
+    n_bytes: int = 0
 
     def encode(self, value: Any) -> Any:  # noqa: ANN401  # a pickle holds anything
         """JSON of a value; objects become ``{"class": …, "state": …}``, arrays ``{"array": …}``."""
-        self.n_values += 1
-        if self.n_values > MAX_VALUES:
-            raise HostilePickleError(f"more than {MAX_VALUES:,} values")
+        self._charge(value)
         match value:
             case None | bool() | int() | float() | str():
                 return value
             case list() | tuple():
                 return [self.encode(item) for item in value]
             case dict():
-                return {"dict": [[str(key), self.encode(item)] for key, item in value.items()]}
+                return {"dict": [[self._key(key), self.encode(item)] for key, item in value.items()]}
             case Global():
-                return {"class": str(value), "state": None}
+                return _opaque(value)
             case Made():
                 return self._made(value)
+            case bytes() | bytearray():
+                return {"class": "builtins.bytes", "state": None}
             case _:
                 raise ForeignPickleError(f"holds a {type(value).__name__}")
 
+    def _charge(self, value: object) -> None:
+        self.n_values += 1
+        self.n_characters += 16
+        if isinstance(value, str):
+            self.n_characters += len(value)
+        elif isinstance(value, int):
+            self.n_characters += value.bit_length() // 3
+        elif isinstance(value, Global | Made):
+            self.n_characters += 60  # its name
+        if self.n_values > MAX_VALUES or self.n_characters > MAX_CHARACTERS:
+            raise HostilePickleError(f"more than {MAX_VALUES:,} values or {MAX_CHARACTERS:,} characters")
+
+    def _key(self, key: object) -> str:
+        text = str(key.by) if isinstance(key, Made) else str(key)
+        self.n_characters += len(text)
+        return text
+
     def _made(self, made: Made) -> Any:  # noqa: ANN401  # as encode
+        if (made.by.module, made.by.name) in OPAQUE:
+            return self._harmless(made)
         match made.by.name:
             case "_reconstruct":
                 return self._reconstructed(made.state)
             case "scalar":
-                dtype, data = _expect(made.args, 2)
-                return self._array((), dtype, data, fortran=False)
+                return self._scalar(*_expect(made.args, 2))
             case "_frombuffer":
                 data, dtype, shape, order = _expect(made.args, 4)
                 return self._array(shape, dtype, data, fortran=order == "F")
             case "encode":
-                return self.encode(_bytes(made))
+                return _opaque(made.by)
             case _:
                 return {"class": str(made.by), "state": self.encode(made.state)}
+
+    def _harmless(self, made: Made) -> Any:  # noqa: ANN401  # as encode
+        """A class whose content changes nothing; of an Index, the array that it holds."""
+        match made.args:
+            case (Global(), {"data": Made() as data}) if (made.by.module, made.by.name) in INDEX:
+                return self.encode(data)
+            case _:
+                return _opaque(made.by)
+
+    def _scalar(self, dtype: object, data: object) -> Any:  # noqa: ANN401  # as encode
+        try:
+            return self._array((), dtype, data, fortran=False)
+        except ForeignPickleError:  # A date, say: in an attribute that is not needed.
+            return {"class": "numpy.generic", "state": None}
 
     def _reconstructed(self, state: object) -> Any:  # noqa: ANN401  # as encode
         _, shape, dtype, fortran, data = _expect(state, 5)
@@ -73,9 +120,23 @@ class Encoder:
             if not isinstance(data, list) or fortran:
                 raise ForeignPickleError("holds an array of objects without a list of them")
             return {"array": [self.encode(item) for item in data], "shape": sizes}
+        return {"array": self._blob(data), "dtype": kind, "shape": sizes, "fortran": fortran}
+
+    def _blob(self, data: object) -> int:
+        """The place of an array's bytes; those of an array that is referred to again are not written again."""
         content = _bytes(data)
-        self.blobs.append(content)
-        return {"array": len(self.blobs) - 1, "dtype": kind, "shape": sizes, "fortran": fortran, "size": len(content)}
+        self.n_bytes += len(content)
+        if self.n_bytes > _MOST_REPEATS * self.size_bytes + _SLACK_BYTES:
+            raise HostilePickleError(f"{self.n_bytes:,} bytes of arrays and more, from {self.size_bytes:,}")
+        source = id(data.args[0] if isinstance(data, Made) else data)
+        if source not in self.numbers:
+            self.numbers[source] = len(self.blobs)
+            self.blobs.append(content)
+        return self.numbers[source]
+
+
+def _opaque(name: Global) -> dict[str, Any]:
+    return {"class": str(name), "state": None}
 
 
 def _dtype(dtype: object) -> str:
@@ -120,9 +181,9 @@ def _expect(values: object, count: int) -> Sequence[Any]:
 
 def read(data: bytes, allowed: Sequence[Sequence[str]]) -> tuple[dict[str, Any], list[bytes]]:
     """Answer for one pickle: ``{"value": …}`` with its blobs, or ``{"hostile": …}`` or ``{"foreign": …}``."""
-    encoder = Encoder()
+    encoder = Encoder(len(data))
     try:
-        value = read_pickle(data, {(module, name) for module, name in allowed})
+        value = read_pickle(data, OPAQUE | {(module, name) for module, name in allowed})
         return {"value": encoder.encode(value)}, encoder.blobs
     except HostilePickleError as error:
         return {"hostile": str(error)}, []
@@ -153,7 +214,7 @@ def main() -> None:
     orders = json.loads(sys.stdin.buffer.readline())
     confine(orders["memory_bytes"], orders["cpu_s"])
     answer, blobs = read(sys.stdin.buffer.read(), orders["allowed"])
-    header = json.dumps(answer).encode()
+    header = json.dumps({**answer, "sizes": [len(blob) for blob in blobs]}).encode()
     sys.stdout.buffer.write(len(header).to_bytes(8, "big") + header)
     for blob in blobs:
         sys.stdout.buffer.write(blob)

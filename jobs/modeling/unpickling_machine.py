@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobs.modeling.unpickling_names import DICTS
+
 MAX_OPCODES = 20_000_000
 """A model with 60,000 genes needs 0.2 million."""
 
@@ -99,7 +101,10 @@ class Machine:
             raise HostilePickleError("a call of something that is not a plain global")
         if not isinstance(args, tuple):
             raise ForeignPickleError(f"calls {by} without a tuple of arguments")
-        self.push(Made(by, args))
+        if (by.module, by.name) in DICTS:
+            self.push(next((argument for argument in args if isinstance(argument, dict)), {}))
+        else:
+            self.push(Made(by, args))
 
     def remember(self, key: int) -> None:
         """Keep the topmost value in the memo."""
@@ -176,9 +181,9 @@ def _pairs(items: list[Any]) -> dict[Any, Any]:
     return {_key(key): value for key, value in zip(items[::2], items[1::2], strict=True)}
 
 
-def _key(key: object) -> str | int:
-    # Plain keys only: a nested tuple's hash can take for ever.
-    if not isinstance(key, str | int):
+def _key(key: object) -> str | float | Made | None:
+    # Plain keys, and what is the same only as itself: a nested tuple's hash can take for ever.
+    if not isinstance(key, str | int | float | Made | None):
         raise ForeignPickleError(f"has a {type(key).__name__} as a key")
     return key
 
@@ -233,7 +238,8 @@ _LITERALS = frozenset(
 )
 _NOTHING = frozenset({"PROTO", "FRAME"})
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
-_EMPTY: dict[str, Callable[[], object]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict}
+_EMPTY: dict[str, Callable[[], object]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": list}
+"""A set is read as a list: hashing what a pickle puts into it can take for ever."""
 _ACTIONS: dict[str, Callable[[Machine, Any], None]] = {
     "MARK": lambda machine, _: machine.marks.append(len(machine.stack)),
     "POP": lambda machine, _: machine.pop(),
@@ -243,10 +249,12 @@ _ACTIONS: dict[str, Callable[[Machine, Any], None]] = {
     "TUPLE1": _tuple_of(1),
     "TUPLE2": _tuple_of(2),
     "TUPLE3": _tuple_of(3),
+    "FROZENSET": lambda machine, _: machine.push(tuple(machine.pop_mark())),
     "LIST": lambda machine, _: machine.push(machine.pop_mark()),
     "DICT": _dict,
     "APPEND": _append,
     "APPENDS": _appends,
+    "ADDITEMS": _appends,
     "SETITEM": _set_item,
     "SETITEMS": _set_items,
     "PUT": _put,

@@ -58,6 +58,9 @@ class WarningCode(StrEnum):
     """A layer or matrix could not be understood and was left out."""
     FEW_GENES = "FEW_GENES"
     """Fewer than 200 genes: too few for most models."""
+    TRAINED_WITHOUT_COUNTS = "TRAINED_WITHOUT_COUNTS"
+    """A file has labels but no counts: a model is trained on its normalised values, without the cells thinned to make
+    it ready for shallower data."""
 
 
 def warning(code: WarningCode, message: str, hint: str, details: Details | None = None) -> Finding:

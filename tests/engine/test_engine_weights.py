@@ -30,6 +30,9 @@ def test_weights_of_either_precision_are_taken(dtype: torch.dtype) -> None:
         ("intercept", torch.full((3,), INFINITY), "infinite"),
         ("std", torch.zeros(5), "deviation"),
         ("std", -torch.ones(5), "deviation"),
+        ("std", torch.full((5,), 1e-30), "deviation of 1e-30"),
+        ("coef", torch.full((3, 5), 1e30), r"values up to 1e\+30"),
+        ("mean", torch.full((5,), -1e300, dtype=torch.float64), r"values up to 1e\+300"),
         ("extra", torch.ones(5), "extra"),
     ],
 )

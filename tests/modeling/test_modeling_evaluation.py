@@ -105,6 +105,14 @@ def test_a_mapping_is_read_from_a_file(name: str, text: str, tmp_path: Path) -> 
     assert dict(read_mapping(str(tmp_path / name))) == {"naive": "T cell", "b": "B cell"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_mapping_is_read_in_any_encoding(encoding: str, end: str, tmp_path: Path) -> None:
+    text = end.join(["na\u00efve\tT cell", "b\tB cell"])
+    (tmp_path / "A.TSV").write_bytes(text.encode(encoding))
+    assert dict(read_mapping(str(tmp_path / "A.TSV"))) == {"na\u00efve": "T cell", "b": "B cell"}
+
+
 @pytest.mark.parametrize(("name", "text"), [("a.tsv", "one\n"), ("a.json", "[1]"), ("a.json", "{"), ("a.tsv", "")])
 def test_a_mapping_that_makes_no_sense_is_refused(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from jobs.modeling.labelled import read_genes, read_labelled
+from jobs.modeling.file_genes import read_file_genes
+from jobs.modeling.labelled import read_labelled
 from shared.domain.errors import InputError, InputNotFoundError, NotHdf5Error, TrainingDataError
 from shared.domain.verdict import MatrixState
 from tests.modeling.synthetic import IDS, SMALL, Population
@@ -107,7 +108,7 @@ def test_features_that_are_no_genes_are_left_out(tmp_path: Path) -> None:
 def test_symbols_and_ensembl_ids_are_both_kept(tmp_path: Path) -> None:
     adata = Population({"B": 30, "T": 30}, n_genes=20).adata()
     adata.var["gene_ids"] = [f"ENSG{number:011d}.3" for number in range(20)]
-    genes = read_genes(saved(adata, tmp_path))
+    genes = read_file_genes(saved(adata, tmp_path))
     assert genes.symbol[0] == "GENE0"
     assert genes.ensembl[0] == "ENSG00000000000"
 

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from safetensors.torch import save
 
 from jobs.modeling.bundles import write_bundle
 from jobs.modeling.evaluation import evaluate
+from jobs.modeling.labelled import LabelledCells
 from jobs.modeling.reporting import Progress
 from jobs.modeling.settings import ClassWeights, TrainingSettings
 from jobs.modeling.splits import hold_out
+from jobs.modeling.trainable import training_warnings
 from jobs.modeling.training import TrainedModel, train
 from shared.bundle import Activation, Features, card_bytes
 from shared.domain.errors import InvalidOptionError, TrainingDataError
@@ -72,7 +75,7 @@ def test_only_genes_of_the_named_table_are_used() -> None:
 
 
 def test_a_table_without_a_shared_gene_is_refused() -> None:
-    with pytest.raises(TrainingDataError, match="no gene to learn from"):
+    with pytest.raises(TrainingDataError, match=r"no gene to learn from: .*ELSEWHERE.*GENE0, GENE1"):
         train(SMALL.cells(), quick(features_from=Features(symbol=("ELSEWHERE",))), nothing)
 
 
@@ -146,8 +149,48 @@ def test_progress_rises_to_the_end() -> None:
     assert {"fold 1 of 3", "without the held-out cells", "all cells"} <= {step.stage for step in told}
 
 
-def test_normalised_values_are_refused_with_a_way_out() -> None:
-    cells = replace(SMALL.cells(), state=MatrixState.LOG1P_CP10K)
+def of_values(value_ng: sp.csr_matrix, state: MatrixState) -> LabelledCells:
+    return replace(SMALL.cells(), value_ng=sp.csr_matrix(value_ng.astype(np.float32)), state=state)
+
+
+def scaled(total: float) -> sp.csr_matrix:
+    counts_ng = SMALL.counts().astype(np.float64)
+    return sp.csr_matrix(counts_ng / counts_ng.sum(axis=1, keepdims=True) * total)
+
+
+UNCOUNTED = {
+    "log1p of 10,000": (scaled(1e4).log1p(), MatrixState.LOG1P_CP10K),
+    "log1p of a million": (scaled(1e6).log1p(), MatrixState.LOG_NORMALISED),
+    "log2 of 10,000": (scaled(1e4).log1p() / np.log(2), MatrixState.LOG_NORMALISED),
+    "log10 of 10,000": (scaled(1e4).log1p() / np.log(10), MatrixState.LOG_NORMALISED),
+    "a million": (scaled(1e6), MatrixState.NORMALISED),
+}
+
+
+@pytest.mark.parametrize("name", UNCOUNTED)
+def test_without_counts_the_model_is_the_one_of_counts_that_are_not_thinned(name: str) -> None:
+    model = train(of_values(*UNCOUNTED[name]), quick(), nothing)
+    counted = train(SMALL.cells(), quick(thinned_to=None), nothing)
+    assert model.card.training.parameters["thinned_to"] is None
+    assert model.card.features == counted.card.features
+    # float32 values that were scaled, logged and undone: a relative error of 1e-6 in the expression.
+    np.testing.assert_allclose(model.tensors["mean"], counted.tensors["mean"], rtol=1e-5)
+    np.testing.assert_allclose(model.tensors["coef"], counted.tensors["coef"], rtol=1e-2, atol=1e-3)
+    assert [warning.code for warning in training_warnings(of_values(*UNCOUNTED[name]))] == ["TRAINED_WITHOUT_COUNTS"]
+
+
+def test_an_odd_fraction_among_counts_changes_nothing_else() -> None:
+    counts_ng = sp.csr_matrix(SMALL.counts())
+    counts_ng.data[0] += 0.5
+    model = train(of_values(counts_ng, MatrixState.NORMALISED), quick(), nothing)
+    assert model.card.training.parameters["thinned_to"] == quick().thinned_to
+    assert training_warnings(of_values(counts_ng, MatrixState.NORMALISED)) == []
+
+
+@pytest.mark.parametrize("state", [MatrixState.LOG_NORMALISED, MatrixState.SCALED, MatrixState.UNKNOWN])
+def test_values_that_prove_nothing_are_refused_with_a_way_out(state: MatrixState) -> None:
+    cells = of_values(scaled(1e4).log1p()[:, :30], state)
+    cells = replace(cells, genes=Features(symbol=tuple(SMALL.genes[:30])))
     with pytest.raises(TrainingDataError, match="raw counts") as caught:
         train(cells, quick(), nothing)
     assert "counts" in caught.value.hint

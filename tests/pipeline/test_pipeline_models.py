@@ -8,9 +8,13 @@ import shutil
 from pathlib import Path
 
 import anndata
+import h5py
+import hdf5plugin
+import pandas as pd
 import pytest
+import scanpy as sc
 
-from tests.pipeline.conftest import Celldrop
+from tests.pipeline.conftest import ROOT, Celldrop
 
 ZHENG = "h5ad/zheng_sorted_pbmc_train.h5ad"
 
@@ -77,6 +81,55 @@ def test_labels_that_are_not_there_are_named(celldrop: Celldrop, labelled: Path,
     done = celldrop("models", "train", labelled, *arguments)
     assert (done.status, done.json["code"]) == (3, "TRAINING_DATA_UNUSABLE")
     assert "sorted_population" in done.stdout
+
+
+def test_a_model_is_trained_on_a_compressed_file_with_the_genes_of_a_list(
+    celldrop: Celldrop, labelled: Path, tmp_path: Path
+) -> None:
+    cells = anndata.read_h5ad(labelled)
+    names = cells.obs["sorted_population"].astype(object)
+    names.iloc[:5] = "nan"
+    cells.obs["sorted_population"] = names
+    cells.write_h5ad(labelled)
+    with h5py.File(labelled, "r+") as file:
+        values = file["X/data"][()]
+        del file["X/data"]
+        file["X"].create_dataset("data", data=values, chunks=(2_000,), **hdf5plugin.Zstd())
+    genes = tmp_path / "genes.txt"
+    genes.write_text("# f\u00fcr sp\u00e4ter\r\n" + "\r\n".join(cells.var_names[:4_000]), encoding="latin-1")
+    arguments = ("--labels", "sorted_population", "--name", "mine", "--version", "1", "--out", tmp_path / "bundles")
+    done = celldrop("models", "train", labelled, *arguments, "--n-genes", "200", "--features-from", genes)
+    assert done.status == 0, done.stderr
+    assert "2 labels" in done.stdout
+    assert "5 cells have no label and are left out; of these 5 'nan'" in done.stdout
+    assert "4,000 of its 8,025 genes are in genes.txt too" in done.stdout
+    again = celldrop("models", "train", labelled, *arguments, "--json")
+    assert (again.status, again.json["code"]) == (2, "MODEL_EXISTS")
+
+
+def test_a_mouse_is_no_zero_for_a_human_model(celldrop: Celldrop, labelled: Path) -> None:
+    cells = anndata.read_h5ad(labelled)
+    cells.var = pd.DataFrame(index=[name.capitalize() for name in cells.var_names])
+    cells.write_h5ad(labelled)
+    shipped = ROOT / "models" / "pbmc-sorted" / "1.0.0"
+    done = celldrop("models", "evaluate", shipped, labelled, "--labels", "sorted_population", "--json")
+    assert (done.status, done.json["code"]) == (3, "WRONG_SPECIES")
+    assert "accuracy" not in done.stdout
+
+
+def test_an_evaluation_prints_its_warnings_and_what_it_cannot_compare(celldrop: Celldrop, labelled: Path) -> None:
+    cells = anndata.read_h5ad(labelled)
+    names = cells.obs["sorted_population"].astype(object)
+    names.iloc[:7] = "dragon"
+    cells.obs["sorted_population"] = names
+    sc.pp.normalize_total(cells, target_sum=1e4)
+    sc.pp.log1p(cells)
+    cells.write_h5ad(labelled)
+    shipped = ROOT / "models" / "pbmc-sorted" / "1.0.0"
+    done = celldrop("models", "evaluate", shipped, labelled, "--labels", "sorted_population")
+    assert done.status == 0, done.stderr
+    assert "LOG_NORMALISED_INPUT" in done.stdout
+    assert "not labels of pbmc-sorted@1.0.0, left out: dragon (7)" in done.stdout
 
 
 def test_doctor_finds_a_sound_installation_sound(celldrop: Celldrop) -> None:

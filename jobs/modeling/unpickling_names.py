@@ -1,0 +1,91 @@
+"""Names of classes that a model's pickle may hold beside the model itself; known by name, never imported or called.
+
+Standard library only: the throw-away process reads it.
+"""
+
+from __future__ import annotations
+
+Name = tuple[str, str]
+
+NUMPY: tuple[Name, ...] = (
+    ("_codecs", "encode"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
+)
+"""What arrays are made of."""
+
+DICTS: frozenset[Name] = frozenset(("collections", name) for name in ("OrderedDict", "defaultdict", "Counter"))
+"""Classes that are read as the dict they are."""
+
+INDEX: frozenset[Name] = frozenset({("pandas.core.indexes.base", "_new_Index")})
+"""How pandas makes an Index; read as the array in it, since ``adata.var_names`` is one."""
+
+_RANDOM: tuple[Name, ...] = (
+    *(("numpy.random._pickle", f"__{kind}_ctor") for kind in ("randomstate", "bit_generator", "generator")),
+    *(("numpy.random", name) for name in ("__RandomState_ctor", "RandomState", "Generator")),
+    ("numpy.random.mtrand", "RandomState"),
+    ("numpy.random._generator", "Generator"),
+    *((f"numpy.random._{kind.lower()}", kind) for kind in ("MT19937", "PCG64", "Philox", "SFC64")),
+    ("numpy.random._pcg64", "PCG64DXSM"),
+    *(
+        ("numpy.random.bit_generator", start + kind)
+        for kind in ("SeedSequence", "SeedlessSeedSequence")
+        for start in ("", "__pyx_unpickle_")
+    ),
+)
+_NUMBERS: tuple[Name, ...] = tuple(
+    ("numpy", name)
+    for name in (
+        *("bool_", "bool", "str_", "bytes_", "object_", "float16", "float32", "float64"),
+        *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    )
+)
+_PLAIN: tuple[Name, ...] = tuple(
+    (module, name)
+    for module in ("builtins", "__builtin__")
+    for name in (
+        "list",
+        "dict",
+        "set",
+        "frozenset",
+        "tuple",
+        "int",
+        "float",
+        "bool",
+        "str",
+        "bytes",
+        "complex",
+        "slice",
+    )
+)
+_TIMES: tuple[Name, ...] = (
+    *(("datetime", name) for name in ("datetime", "date", "time", "timedelta", "timezone")),
+    ("pandas._libs.tslibs.timestamps", "_unpickle_timestamp"),
+    ("pandas._libs.tslibs.timestamps", "Timestamp"),
+)
+_PANDAS: tuple[Name, ...] = (
+    *(("pandas.core.indexes." + name.lower().removesuffix("index"), name) for name in ("RangeIndex", "MultiIndex")),
+    ("pandas.core.indexes.base", "Index"),
+    ("pandas.core.indexes.category", "CategoricalIndex"),
+    ("pandas.core.indexes.datetimes", "DatetimeIndex"),
+    ("pandas.core.indexes.datetimes", "_new_DatetimeIndex"),
+    ("pandas._libs.arrays", "__pyx_unpickle_NDArrayBacked"),
+    ("pandas.core.arrays.categorical", "Categorical"),
+    ("pandas.core.arrays.datetimes", "DatetimeArray"),
+    ("pandas.core.dtypes.dtypes", "CategoricalDtype"),
+    ("pandas.core.series", "Series"),
+    ("pandas.core.frame", "DataFrame"),
+    *(("pandas.core.internals.managers", name) for name in ("SingleBlockManager", "BlockManager")),
+    ("pandas._libs.internals", "_unpickle_block"),
+)
+_PATHS: tuple[Name, ...] = tuple(
+    (module, name) for module in ("pathlib", "pathlib._local") for name in ("PosixPath", "WindowsPath", "PurePosixPath")
+)
+
+OPAQUE: frozenset[Name] = frozenset((*_RANDOM, *_NUMBERS, *_PLAIN, *_TIMES, *_PANDAS, *_PATHS)) | DICTS | INDEX
+"""Attributes that change nothing of what a model computes: the random state it was trained with, dates, types, tables.
+
+Their content is not looked at, but for ``DICTS`` and ``INDEX``.
+"""
