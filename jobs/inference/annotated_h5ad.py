@@ -88,7 +88,7 @@ def write_annotated_h5ad(
 def categories_of(tally: Tally) -> dict[str, list[str]]:
     """The values that occur, sorted by name as pandas and scanpy do."""
     counted = {"label": tally.label_counts, "second_label": tally.second_counts, "label_id": tally.id_counts}
-    return {column: sorted(counts) for column, counts in counted.items()} | {"note": tally.notes}
+    return {column: sorted(counts) for column, counts in counted.items()} | {"value_note": tally.notes}
 
 
 def _append(overlay: Overlay, columns: NewColumns) -> None:

@@ -48,7 +48,7 @@ COLUMNS = (
     Column("celldrop_second_label", "second_label"),
     Column("celldrop_second_score", "second_score", np.float32),
     Column("celldrop_abstained", "abstained", np.bool_),
-    Column("celldrop_note", "note", rare=True),
+    Column("celldrop_value_note", "value_note", rare=True),
 )
 """What is added to obs. Columns of these names that are there already are ours of an earlier run, and replaced."""
 

@@ -27,11 +27,11 @@ CSV_COLUMNS = (
     "abstained",
     "n_counts",
     "n_genes",
-    "note",
+    "value_note",
 )
 
 NOTES = {CellNote.CONVERTED: "converted", CellNote.UNCLEAR: "unclear values"}
-"""Words of the column ``note``, which is empty for nearly every cell of nearly every file."""
+"""Words of the column ``value_note``, which is empty for nearly every cell of nearly every file."""
 
 BoolArray = npt.NDArray[np.bool_]
 I64Array = npt.NDArray[np.int64]
@@ -48,7 +48,7 @@ SCHEMA = pa.schema(
         pa.field("abstained", pa.bool_(), nullable=False),
         pa.field("n_counts", pa.float32()),
         pa.field("n_genes", pa.int32(), nullable=False),
-        pa.field("note", _CODES),
+        pa.field("value_note", _CODES),
         pa.field("top_labels", pa.list_(pa.string()), nullable=False),
         pa.field("top_scores", pa.list_(pa.float32()), nullable=False),
     ]

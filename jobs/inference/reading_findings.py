@@ -24,7 +24,7 @@ def findings_of(receipts: Sequence[Receipt]) -> tuple[Finding, ...]:
     if n_unclear:
         parts.append(f"{n_unclear:,} prove nothing and were read like the rest: their labels mean little")
     hint = (
-        "The column note marks these cells. Were data sets joined before they were normalised alike? "
+        "The column value_note marks these cells. Were data sets joined before they were normalised alike? "
         "Join their counts to be sure."
     )
     words = f"some cells hold values of another kind than the rest: {'; '.join(parts)}"

@@ -23,6 +23,7 @@ from jobs.modeling.fitting import Fit, Problem, balanced_weights, fit_ridge, no_
 from jobs.modeling.labelled import LabelledCells
 from jobs.modeling.settings import ClassWeights, TrainingSettings
 from shared.bundle import Features
+from shared.domain.verdict import MatrixState
 
 CLIP_MAX = 10.0
 _LEAST_SIGNAL = 0.05

@@ -101,14 +101,14 @@ def test_the_csv_says_what_the_parquet_says(merge: Merge, frame: pd.DataFrame) -
 
 def test_the_csv_header_is_exact(merge: Merge) -> None:
     header = gzip.decompress(outputs(merge)[1]).split(b"\n", 1)[0].decode()
-    wanted = "cell_id,label,score,label_id,second_label,second_score,abstained,n_counts,n_genes,note"
+    wanted = "cell_id,label,score,label_id,second_label,second_score,abstained,n_counts,n_genes,value_note"
     assert header.replace('"', "") == wanted
 
 
 def test_a_cell_that_was_converted_is_noted_and_no_other() -> None:
     merge = merge_of(Draws(replace(LAYOUT, n_cells=10), noted=4), 1)
     table = pd.read_csv(io.BytesIO(b"".join(annotations_csv(merge.tables()))), compression="gzip")
-    assert table["note"].dropna().to_dict() == {0: "converted", 4: "converted", 8: "converted"}
+    assert table["value_note"].dropna().to_dict() == {0: "converted", 4: "converted", 8: "converted"}
 
 
 def test_counts_are_empty_where_there_are_none() -> None:

@@ -23,11 +23,13 @@ class Form:
         what: For the table in the docs.
         make: From counts of all genes.
         same: Whether the labels must be those of the counts; else the file must be refused.
+        least: Share of the labels that must be the same; of values that are not those of the counts, fewer.
     """
 
     what: str
     make: Callable[[Matrix], Matrix]
     same: bool = True
+    least: float = 0.995
 
 
 def totals(counts: Matrix) -> np.ndarray[Any, Any]:
@@ -111,7 +113,7 @@ def _z_scored(counts: Matrix) -> Matrix:
 FORMS: Mapping[str, Form] = {
     "counts": Form("counts", lambda x: x),
     "one fraction": Form("counts, one of them with a fraction", _one_fraction),
-    "estimated": Form("counts of which 3 % have fractions (alevin, kallisto)", _estimated),
+    "estimated": Form("counts of which 3 % have fractions (alevin, kallisto)", _estimated, least=0.98),
     "recovered": Form("counts recovered from logarithms (1.9999999)", _recovered),
     "by cell": Form("each cell's counts times a factor of its own (bin2cell, size factors)", _by_cell),
     "cp10k": Form("counts per 10,000", scaled),
