@@ -16,6 +16,7 @@ from jobs.inference.annotated_h5ad_legacy import modernise_frames
 from jobs.inference.annotations_tally import Tally
 from jobs.inference.overlay import Overlay
 from shared.domain.errors import CelldropError
+from shared.h5ad import filters
 from shared.h5ad.source import RangeSource
 from shared.h5ad.superblock import check_superblock
 from shared.ports.blobs import BlobInfo, BlobStore
@@ -111,6 +112,7 @@ def _beating(items: Iterable[T], beat: Callable[[], None]) -> Iterator[T]:
 
 @contextmanager
 def _opened(overlay: Overlay) -> Iterator[h5py.File]:
+    filters.register()
     overlay.seek(0)
     with h5py.File(overlay, "r+") as file:
         yield file

@@ -10,7 +10,7 @@ import h5py
 from h5py import h5d, h5g, h5l, h5o, h5s, h5t
 
 from shared.domain.errors import TruncatedFileError, UnsafeFileError
-from shared.h5ad.filters import ALLOWED
+from shared.h5ad.filters import ALLOWED, COMPRESSORS, name_of
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 
 _CONVERT = "Open the file with anndata on a machine you trust, check it, and write it anew with adata.write_h5ad()."
@@ -142,15 +142,23 @@ def _checked_link(group: h5g.GroupID, raw: bytes, name: str) -> int:
 
 
 def _check_filters(layout: h5py.h5p.PropDCID, name: str) -> None:
-    for place in range(layout.get_nfilters()):
-        number = layout.get_filter(place)[0]
-        if number not in ALLOWED:
-            raise _unsafe(
-                f"HDF5 filter {number}",
-                name,
-                f"one of {', '.join(ALLOWED.values())}",
-                hint='Write the file anew with adata.write_h5ad(compression="gzip").',
-            )
+    numbers = [int(layout.get_filter(place)[0]) for place in range(layout.get_nfilters())]
+    unknown = [number for number in numbers if number not in ALLOWED]
+    if unknown:
+        raise _unsafe(
+            f"the HDF5 filter {name_of(unknown[0])}",
+            name,
+            f"one of {', '.join(ALLOWED.values())}",
+            hint='Write the file anew with adata.write_h5ad(FILE, compression="gzip").',
+        )
+    compressors = [name_of(number) for number in numbers if number in COMPRESSORS]
+    if len(compressors) > 1:
+        raise _unsafe(
+            f"values compressed {len(compressors)} times over, by {' and '.join(compressors)}",
+            name,
+            "one compressor",
+            hint='Write the file anew with adata.write_h5ad(FILE, compression="gzip").',
+        )
 
 
 def _check_type(kind: h5t.TypeID, name: str) -> None:
