@@ -12,7 +12,7 @@ import numpy as np
 
 from shared.domain.errors import InputError, NotAnnDataError, UnsafeFileError
 from shared.h5ad.chunk_index import Foresight
-from shared.h5ad.columns import Frame, names_in, open_frame
+from shared.h5ad.columns import Frame, is_list, names_in, open_frame
 from shared.h5ad.facts import Candidate, CellFacts, Embedding, FileFacts, GeneColumn, GeneTable
 from shared.h5ad.layouts import Layout, describe, find_layout, gene_mask
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
@@ -202,8 +202,8 @@ def _embeddings(file: h5py.File) -> Iterator[Embedding]:
     if isinstance(node, h5py.Group):
         for name in names_in(node):
             child = node[name]
-            if isinstance(child, h5py.Dataset) and len(child.shape) == 2:
+            if isinstance(child, h5py.Dataset) and len(child.shape or ()) == 2:
                 yield Embedding(name, tuple(map(int, child.shape)))
-    elif isinstance(node, h5py.Dataset) and node.dtype.names:
+    elif isinstance(node, h5py.Dataset) and is_list(node) and node.dtype.names:
         for name in node.dtype.names:
             yield Embedding(name, (int(node.shape[0]), *map(int, node.dtype[name].shape)))

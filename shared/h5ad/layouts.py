@@ -9,11 +9,13 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from shared.domain.errors import InputError, NotAnnDataError
+from shared.domain.errors import InputError, NotAnnDataError, UnsafeFileError
 from shared.domain.verdict import MatrixEncoding
 from shared.h5ad.columns import Frame, names_in, text
 
 GENE_EXPRESSION = "Gene Expression"
+MOST_LAYERS = 200
+"""Each is sampled and told of."""
 TYPE_COLUMNS = ("feature_types", "feature_type")
 _FOREIGN = {
     "row_attrs": ("a loom file", "Read it with scanpy.read_loom() and write it with adata.write_h5ad()."),
@@ -98,6 +100,13 @@ def _anndata(file: h5py.File) -> Layout:
             places.append((path, genes))
     layers = file.get("layers")
     if isinstance(layers, h5py.Group):
+        if len(layers) > MOST_LAYERS:
+            raise UnsafeFileError(
+                f"{len(layers):,} layers",
+                expected=f"at most {MOST_LAYERS}",
+                where="layers",
+                hint="Keep the layers that are needed, and write the file anew with adata.write_h5ad().",
+            )
         places += [(f"layers/{name}", "var") for name in names_in(layers)]
     return Layout(_version(file, old=old), "obs", tuple(places), old=old)
 
@@ -145,7 +154,7 @@ def _sparse_form(node: h5py.Group, *, tenx: bool) -> tuple[MatrixEncoding, tuple
     kind = text(node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", "")))
     stored = node.attrs.get("shape", node.attrs.get("h5sparse_shape"))
     if kind[:3] not in {"csr", "csc"} or stored is None or len(stored) != 2:
-        raise ValueError(f"a group of encoding {kind!r}")
+        raise ValueError(f"a group of encoding {kind[:40]!r}")
     return MatrixEncoding(kind[:3]), (int(stored[0]), int(stored[1]))
 
 

@@ -15,7 +15,8 @@ class InspectionLimits:
         memory_bytes: Address space of the child beyond what its libraries take.
         read_bytes: Bytes of the file that the child may ask for.
         reads: Ranges that it may ask for.
-        objects: Groups and datasets in the file.
+        objects: Links to groups and datasets in the file, outside uns.
+        notes: Those of uns that are looked at; what lies beyond is never read.
         depth: Groups inside groups.
         chunk_bytes: Raw size of one chunk.
         genes: Rows of var.
@@ -28,6 +29,7 @@ class InspectionLimits:
     read_bytes: int = 1024 * 2**20
     reads: int = 50_000
     objects: int = 100_000
+    notes: int = 20_000
     depth: int = 32
     chunk_bytes: int = 256 * 2**20
     genes: int = 1_000_000

@@ -136,7 +136,7 @@ def test_an_old_file_compressed_by_a_plugin_is_annotated(
     path.write_bytes((data_dir / "h5ad/pbmc68k_reduced_v050.h5ad").read_bytes())
     with h5py.File(path, "r+") as file:
         _encode(file["obs"], ENCODINGS[name])
-    variables = {"CELLDROP_MODELS_DIR": "", "CELLDROP_DEFAULT_MODEL": "pbmc-sorted"}
+    variables = {"CELLDROP_MODELS_DIR": str(ROOT / "models"), "CELLDROP_DEFAULT_MODEL": "pbmc-sorted"}
     done = celldrop("run", path, "--json", "--set", "map=off", **variables)
     assert done.status == 0, done.stderr
     after = anndata.read_h5ad(done.folder / "annotated.h5ad")
