@@ -12,6 +12,7 @@ from shared.domain.geometry import Rows
 from shared.h5ad.columns import is_list, is_number, names_in
 from shared.h5ad.decoding import decoding
 from shared.h5ad.opening import open_file
+from shared.h5ad.safety import inflates_as_declared
 from shared.h5ad.source import RangeSource
 
 PREFERRED = ("x_umap", "umap", "x_tsne", "tsne", "x_draw_graph_fa", "x_phate", "x_mde")
@@ -62,7 +63,7 @@ def _read(node: object, rows: Rows) -> Coordinates | None:
 
 def _two(values: object, rows: Rows) -> npt.NDArray[np.float32] | None:
     """The first two columns, where there are two of real numbers."""
-    if isinstance(values, h5py.Dataset) and not _is_map(values, rows):
+    if isinstance(values, h5py.Dataset) and not (_is_map(values, rows) and inflates_as_declared(values)):
         return None
     assert hasattr(values, "__getitem__")
     found = np.asarray(values[rows.start : rows.stop])

@@ -17,6 +17,7 @@ from shared.h5ad.facts import Candidate, CellFacts, Embedding, FileFacts, GeneCo
 from shared.h5ad.layouts import Layout, describe, find_layout, gene_mask
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.matrices import wanted_path
+from shared.h5ad.rehearsal import check_ids
 from shared.h5ad.sampling import sample_rows, take_sample
 from shared.h5ad.weighing import Totals, weigh
 
@@ -51,7 +52,7 @@ def gather(
     return FileFacts(
         layout=layout.name,
         size_bytes=size_bytes,
-        cells=_cell_facts(cells, layout),
+        cells=_cell_facts(cells, layout, limits),
         candidates=tuple(candidates),
         genes=tuple(table for table, _ in tables.values()),
         embeddings=tuple(_embeddings(file)),
@@ -179,7 +180,8 @@ def _same_length(frame: Frame, name: str) -> bool:
 # --- Cells --------------------------------------------------------------------------------------------------------
 
 
-def _cell_facts(frame: Frame, layout: Layout) -> CellFacts:
+def _cell_facts(frame: Frame, layout: Layout, limits: InspectionLimits) -> CellFacts:
+    check_ids(frame, limits)
     n_cells = len(frame)
     checked = n_cells if n_cells <= ALL_IDS else 1000
     ids = frame.strings(frame.index, 0, checked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
@@ -10,7 +11,7 @@ import h5py
 from h5py import h5d, h5g, h5l, h5o, h5s
 
 from shared.domain.errors import TruncatedFileError, UnsafeFileError
-from shared.h5ad.filters import ALLOWED, COMPRESSORS, name_of
+from shared.h5ad.filters import ALLOWED, COMPRESSORS, DEFLATE, name_of
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 
 _CONVERT = "Open the file with anndata on a machine you trust, check it, and write it anew with adata.write_h5ad()."
@@ -18,6 +19,7 @@ _SLACK_BYTES = 1024 * 1024
 _NOTES = "/uns"
 _Place = tuple[h5g.GroupID, str, int]
 """A group, its path and its depth."""
+_CHECKSUM_BYTES = 4
 _CHUNK_SLACK_BYTES = 64 * 1024
 
 
@@ -62,6 +64,24 @@ def check_stored(dataset: h5py.Dataset, size_bytes: int) -> None:
     found: list[tuple[int, int]] = []
     dataset.id.chunk_iter(lambda chunk: found.append((int(chunk.byte_offset), int(chunk.size))))
     check_chunks(dataset, size_bytes, iter(found))
+
+
+def inflates_as_declared(dataset: h5py.Dataset) -> bool:
+    """Whether no chunk that gzip made is larger than the dataset says: the HDF5 library would inflate all of it.
+
+    Inflates everything once, within a chunk's size: for arrays of a few numbers a cell.
+    """
+    layout = dataset.id.get_create_plist()
+    numbers = [int(layout.get_filter(place)[0]) for place in range(layout.get_nfilters())]
+    if DEFLATE not in numbers:
+        return True
+    most = prod(dataset.chunks) * int(dataset.dtype.itemsize) + _CHECKSUM_BYTES
+    places = [dataset.id.get_chunk_info(number) for number in range(dataset.id.get_num_chunks())]
+    for place in places:
+        mask, data = dataset.id.read_direct_chunk(place.chunk_offset)
+        if not mask & 1 << numbers.index(DEFLATE) and len(zlib.decompressobj().decompress(data, most + 1)) > most:
+            return False
+    return True
 
 
 @dataclass(slots=True)
