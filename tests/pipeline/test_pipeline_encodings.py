@@ -128,6 +128,7 @@ def test_an_encoded_file_gets_the_labels_of_the_plain_one_and_its_own_cells_back
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # anndata says at length that this file's layout is an old one
 @pytest.mark.parametrize("name", ["zstd", "bzip2", "blosc2"])
 def test_an_old_file_compressed_by_a_plugin_is_annotated(
     name: str, celldrop: Celldrop, data_dir: Path, tmp_path: Path
