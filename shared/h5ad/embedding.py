@@ -48,7 +48,7 @@ def read_embedding(source: RangeSource, rows: Rows) -> Coordinates | None:
 def _read(node: object, rows: Rows) -> Coordinates | None:
     """From a group of arrays, or, before AnnData 0.7, an array with a field for each."""
     if isinstance(node, h5py.Group):
-        named = {name: node[name] for name in names_in(node)}
+        named = {name: node[name] for name in names_in(node) if isinstance(node[name], h5py.Dataset)}
     elif isinstance(node, h5py.Dataset) and is_list(node) and len(node) >= rows.stop:
         named = {str(name): node.fields(str(name)) for name in node.dtype.names or ()}
     else:

@@ -14,9 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.domain.errors import TruncatedFileError
+from shared.domain.geometry import Rows
 from shared.domain.verdict import Verdict
 from shared.h5ad.judging import validate
 from shared.h5ad.limits import InspectionLimits
+from shared.h5ad.rows import read_embedding
 from shared.h5ad.safety import check_chunks
 from shared.h5ad.source import BytesSource
 from tests.h5ad.h5ad_files import Recipe, random_counts, spoiled, write_file
@@ -145,6 +147,15 @@ ODD: dict[str, Callable[[h5py.Group], None]] = {
 def test_what_nobody_needs_may_be_odd(make: Callable[[h5py.Group], None], place: str) -> None:
     verdict = validate(spoiled(lambda file: make(file.require_group(place))))
     assert verdict.accepted, verdict.refusals
+
+
+@pytest.mark.parametrize("make", ODD.values(), ids=ODD.keys())
+def test_an_odd_embedding_is_none(make: Callable[[h5py.Group], None]) -> None:
+    def spoil(file: h5py.File) -> None:
+        make(file.require_group("obsm"))
+        file["obsm"].move("odd", "X_umap")
+
+    assert read_embedding(spoiled(spoil), Rows(0, 20)) is None
 
 
 @pytest.mark.parametrize("make", [ODD[name] for name in ("references", "ragged arrays", "null", "records", "a scalar")])
