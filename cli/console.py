@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from enum import IntEnum
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from shared.domain.errors import CelldropError, InputError, all_errors
 
@@ -36,41 +38,64 @@ class Output:
         self.console = Console(stderr=self.as_json, highlight=False, soft_wrap=True)
 
     def say(self, text: str = "", *, style: str = "") -> None:
-        """One line; markup in the text is not interpreted."""
-        self.console.print(text, style=style or None, markup=False)
+        """One line, as it is: no markup, emoji code or control sequence in it has any effect."""
+        self.console.print(literal(text), style=style or None)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-        """A small table."""
-        table = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False)
+        """A small table, of cells as they are."""
+        table = Table(*columns, title=literal(title) if title else None, title_justify="left", box=None, pad_edge=False)
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(literal, row))
         self.console.print(table)
 
     def result(self, value: object) -> None:
         """The one JSON object, where it was asked for."""
         if self.as_json:
-            json.dump(value, sys.stdout, indent=1, ensure_ascii=False, default=str)
-            sys.stdout.write("\n")
+            text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
+            # A path that is not UTF-8 has lone surrogates, which no stream takes; escaped, they are JSON still.
+            sys.stdout.write(text.encode(errors="backslashreplace").decode() + "\n")
 
     def error(self, error: CelldropError) -> Exit:
         """What went wrong and what to do; the exit status that belongs to it."""
         problem = {"code": error.code, "message": error.message, "hint": error.hint}
         self.result({"error": problem, **problem})
         stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-        stderr.print(f"{error.code}: {error.message}", style="bold red", markup=False)
+        stderr.print(literal(f"{error.code}: {error.message}"), style="bold red")
         if error.hint:
-            stderr.print(error.hint, markup=False)
+            stderr.print(literal(error.hint))
         return status_of_code(error.code)
 
     @contextmanager
     def progress(self, what: str, total: int | None) -> Iterator[Bar]:
         """A bar at a terminal; elsewhere a plain line at every tenth."""
         if self.console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+            )
             with Progress(*columns, console=self.console, transient=True) as rich_bar:
                 yield _RichBar(rich_bar, what, total)
         else:
             yield _PlainBar(self, what, total)
+
+
+def literal(text: str) -> Text:
+    """Words from anywhere, for the terminal: what could move its cursor, colour it or turn its lines is spelt out."""
+    return Text("".join(_spelt_out(sign) if _has_effect(sign) else sign for sign in text))
+
+
+def _has_effect(sign: str) -> bool:
+    # Control characters, lone surrogates, separators of lines; and what changes the direction of writing.
+    return unicodedata.category(sign) in {"Cc", "Cs", "Zl", "Zp"} or sign in _DIRECTIONS
+
+
+def _spelt_out(sign: str) -> str:
+    return sign.encode("unicode_escape").decode()
+
+
+_DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class Bar:

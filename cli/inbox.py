@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from shared.domain.errors import InputNotFoundError
+from shared.touched import touched_ns
 
 SETTLE_S = 2.0
 """A file that has not changed for so long is whole."""
@@ -30,11 +31,21 @@ TEMPORARY_SUFFIXES = (
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What changes when a file does."""
+    """What changes when a file does.
+
+    Attributes:
+        touched_ns: The kernel's own time of change. A new name for a file changes it too, so that it tells nothing
+            of which file this is.
+    """
 
     size_bytes: int
     mtime_ns: int
     inode: int
+    touched_ns: int = field(default=0, compare=False)
+
+    def is_still(self, other: Generation) -> bool:
+        """Whether nothing has happened to the file in between."""
+        return self == other and self.touched_ns == other.touched_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +106,7 @@ class Inbox:
 
     def _look(self, path: Path, generation: Generation, now: float, *, whole: bool) -> _Seen:
         before = self._seen.get(path)
-        if before is not None and before.generation == generation:
+        if before is not None and before.generation.is_still(generation):
             return before
         return _Seen(generation, now - self.settle_s if whole else now)
 
@@ -130,7 +141,7 @@ class Inbox:
                     waiting += os.scandir(entry.path)
                 elif entry.is_file(follow_symlinks=False) and is_visible(entry.name):
                     stat = entry.stat(follow_symlinks=False)
-                    yield Path(entry.path), Generation(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+                    yield Path(entry.path), Generation(stat.st_size, stat.st_mtime_ns, stat.st_ino, touched_ns(stat))
 
 
 def is_temporary(name: str) -> bool:

@@ -12,8 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import assert_never
 
-from rich.markup import escape
-
 from cli.console import Exit, Output
 from cli.doctor.check import Check, Health
 from cli.embedded import open_embedded
@@ -29,7 +27,7 @@ def examine(settings: Settings, output: Output) -> Exit:
     """Run every check; 0 unless something is wrong."""
     checks = list(_checks(settings))
     output.result({"checks": [asdict(check) for check in checks]})
-    rows = [[check.health, escape(check.name), escape(check.found)] for check in checks]
+    rows = [[check.health, check.name, check.found] for check in checks]
     output.table(["", "check", "found"], rows)
     for check in checks:
         if check.mend or check.run:

@@ -11,11 +11,20 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from jobs.inference.annotated_h5ad_columns import TEXT, Encoding, add_columns, drop_columns, mark
-from jobs.inference.annotated_h5ad_legacy import modernise_frames
+from jobs.inference.annotated_h5ad_columns import (
+    TEXT,
+    Encoding,
+    add_columns,
+    columns_beside,
+    drop_columns,
+    mark,
+    text,
+)
+from jobs.inference.annotated_h5ad_legacy import complete_frame, modernise_frames
 from jobs.inference.annotations_tally import Tally
 from jobs.inference.overlay import Overlay
 from shared.domain.errors import CelldropError
+from shared.h5ad import filters
 from shared.h5ad.source import RangeSource
 from shared.h5ad.superblock import check_superblock
 from shared.ports.blobs import BlobInfo, BlobStore
@@ -96,10 +105,11 @@ def _append(overlay: Overlay, columns: NewColumns) -> None:
     # the input's pages; a new handle appends at the end.
     with _opened(overlay) as file:
         obs = _obs(file, columns.n_cells)
-        drop_columns(obs)
+        added = columns_beside(text(obs.attrs["_index"]))
+        drop_columns(obs, added)
     with _opened(overlay) as file:
         tables = _beating(columns.tables, columns.beat)
-        add_columns(file["obs"], tables, columns.n_cells, columns.categories)
+        add_columns(file["obs"], added, tables, columns.n_cells, columns.categories)
         _describe(file, columns.about)
 
 
@@ -111,6 +121,7 @@ def _beating(items: Iterable[T], beat: Callable[[], None]) -> Iterator[T]:
 
 @contextmanager
 def _opened(overlay: Overlay) -> Iterator[h5py.File]:
+    filters.register()
     overlay.seek(0)
     with h5py.File(overlay, "r+") as file:
         yield file
@@ -122,8 +133,10 @@ def _obs(file: h5py.File, n_cells: int) -> h5py.Group:
         raise CannotTakeColumnsError("The file has no obs to add columns to (10x Genomics .h5 files have none).")
     modernise_frames(file)
     obs = file["obs"]
+    if isinstance(obs, h5py.Group):
+        complete_frame(obs)
     known = {"_index", "column-order", "encoding-version"} <= set(obs.attrs)
-    if not known or str(obs.attrs["encoding-version"]) not in set(Encoding):
+    if not known or text(obs.attrs["encoding-version"]) not in set(Encoding):
         raise CannotTakeColumnsError("obs is not encoded as a data frame that anndata 0.7 or later has written.")
     if _length(obs[obs.attrs["_index"]]) != n_cells:
         raise CannotTakeColumnsError(f"obs has another number of rows than the {n_cells:,} cells of the matrix.")
@@ -141,6 +154,8 @@ def _describe(file: h5py.File, about: Mapping[str, str]) -> None:
     if "uns" not in file:
         mark(file.create_group("uns"), "dict", "0.1.0")
     uns = file["uns"]
+    if not isinstance(uns, h5py.Group):  # Somebody's own; the columns do not need it.
+        return
     if UNS_KEY in uns:
         del uns[UNS_KEY]
     group = uns.create_group(UNS_KEY)

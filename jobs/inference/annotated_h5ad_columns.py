@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from shared.domain.added import added_name
 
 CHUNK_ROWS = 65_536
 TEXT = h5py.string_dtype()
@@ -53,26 +55,35 @@ COLUMNS = (
 """What is added to obs. Columns of these names that are there already are ours of an earlier run, and replaced."""
 
 
-def drop_columns(obs: h5py.Group) -> None:
+def columns_beside(index: str) -> tuple[Column, ...]:
+    """What is added to an obs whose index has that name."""
+    return tuple(replace(column, name=added_name(column.name, index)) for column in COLUMNS)
+
+
+def drop_columns(obs: h5py.Group, columns: Sequence[Column]) -> None:
     """Remove an earlier run's columns."""
-    for column in COLUMNS:
+    for column in columns:
         for parent in (obs, obs.get(LEGACY_CATEGORIES)):
-            if parent is not None and column.name in parent:
+            if isinstance(parent, h5py.Group) and column.name in parent:
                 del parent[column.name]
-    names = [name for name in column_order(obs) if name not in {column.name for column in COLUMNS}]
-    set_column_order(obs, names)
+    ours = {column.name for column in columns}
+    set_column_order(obs, [name for name in column_order(obs) if name not in ours])
 
 
 def add_columns(
-    obs: h5py.Group, tables: Iterable[pa.Table], n_cells: int, categories: Mapping[str, Sequence[str]]
+    obs: h5py.Group,
+    columns: Sequence[Column],
+    tables: Iterable[pa.Table],
+    n_cells: int,
+    categories: Mapping[str, Sequence[str]],
 ) -> None:
     """Append the columns to a data frame group and fill them as the tables come.
 
     Args:
         categories: For each categorical source column, the values that occur.
     """
-    encoding = Encoding(_text(obs.attrs["encoding-version"]))
-    columns = [column for column in COLUMNS if categories.get(column.source) or not column.rare]
+    encoding = Encoding(text(obs.attrs["encoding-version"]))
+    columns = [column for column in columns if categories.get(column.source) or not column.rare]
     targets = {column: _create(obs, column, n_cells, categories.get(column.source, ()), encoding) for column in columns}
     start = 0
     for table in tables:
@@ -87,7 +98,8 @@ def add_columns(
 
 def column_order(obs: h5py.Group) -> list[str]:
     """The frame's columns; anndata writes no columns as an empty array of floats."""
-    return [_text(name) for name in np.atleast_1d(obs.attrs["column-order"])]
+    names = obs.attrs["column-order"]
+    return [] if isinstance(names, h5py.Empty) else [text(name) for name in np.atleast_1d(names)]
 
 
 def set_column_order(frame: h5py.Group, names: Sequence[str]) -> None:
@@ -153,5 +165,6 @@ def _codes(values: pa.DictionaryArray, categories: Sequence[str]) -> npt.NDArray
     return codes
 
 
-def _text(value: str | bytes) -> str:
+def text(value: str | bytes) -> str:
+    """An attribute's or dataset's text."""
     return value.decode() if isinstance(value, bytes) else str(value)

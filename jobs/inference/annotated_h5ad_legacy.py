@@ -10,12 +10,15 @@ import numpy.typing as npt
 
 from jobs.inference.annotated_h5ad_columns import (
     CHUNK_ROWS,
+    LEGACY_CATEGORIES,
     TEXT,
+    Encoding,
     create_values,
     mark,
     set_column_order,
     write_text,
 )
+from shared.h5ad.columns import INDEX_NAMES, names_in
 
 _SUFFIX = "_categories"
 _ASIDE = "celldrop-aside"
@@ -35,6 +38,19 @@ def modernise_frames(file: h5py.File) -> None:
         del file["uns"][name + _SUFFIX]
 
 
+def complete_frame(obs: h5py.Group) -> None:
+    """Say of a group of columns that it is a data frame, where its writer has left that out; anndata asks for it."""
+    if "encoding-version" in obs.attrs or "encoding-type" in obs.attrs:
+        return
+    index = next((name for name in (_text(obs.attrs.get("_index", "")), *INDEX_NAMES) if name and name in obs), None)
+    if index is None:
+        return
+    obs.attrs["_index"] = index
+    if "column-order" not in obs.attrs:
+        set_column_order(obs, [name for name in names_in(obs) if name not in {index, LEGACY_CATEGORIES}])
+    mark(obs, "dataframe", (Encoding.V0_1 if LEGACY_CATEGORIES in obs else Encoding.V0_2).value)
+
+
 def _modernise(file: h5py.File, axis: str) -> set[str]:
     file.move(axis, _ASIDE)
     table = file[_ASIDE]
@@ -51,8 +67,12 @@ def _modernise(file: h5py.File, axis: str) -> set[str]:
 
 def _categories(file: h5py.File, column: str) -> list[str] | npt.NDArray[np.generic] | None:
     """What uns has as the column's categories: a single one may be a scalar."""
-    found = file.get(f"uns/{column}{_SUFFIX}")
-    if not isinstance(found, h5py.Dataset):
+    path = f"uns/{column}{_SUFFIX}"
+    if not isinstance(file.get("uns"), h5py.Group) or not isinstance(file.get(path, getlink=True), h5py.HardLink):
+        return None
+    found = file[path]
+    # The safety scan may have left a large uns at that.
+    if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual or found.shape is None:
         return None
     values = np.atleast_1d(found[()])
     if values.dtype.kind in "OSU":
@@ -68,6 +88,8 @@ def _write_column(
         _write_categorical(frame, table, name, categories)
         return True
     if table.dtype[name].kind in "OSU":
+        if h5py.check_string_dtype(table.dtype[name]) is None:
+            raise TypeError(f"the obs or var column {name} has a type that only HDF5 knows")
         target = frame.create_dataset(name, (len(table),), TEXT, chunks=(min(len(table), CHUNK_ROWS),))
         mark(target, "string-array", "0.2.0")
     else:

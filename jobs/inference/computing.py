@@ -31,7 +31,7 @@ class Annotation(Computation):
     def annotate(self, record: Submission, rows: Rows, part_name: str, beat: Callable[[int], None]) -> Receipt:
         """As the protocol says; torch loads here, and on a CPU the file is looked through meanwhile."""
         with ThreadPoolExecutor(1, thread_name_prefix="celldrop-look") as beside:
-            looked = beside.submit(self._looked_through, record) if self.accelerator is Accelerator.CPU else None
+            looked = beside.submit(self._looked_through, record, rows) if self.accelerator is Accelerator.CPU else None
             with loading():
                 from jobs.engine.device import choose_device, describe_device  # noqa: PLC0415  # it imports torch
                 from jobs.inference.scoring import write_scores  # noqa: PLC0415  # likewise
@@ -40,7 +40,7 @@ class Annotation(Computation):
             device = choose_device(self.accelerator)
             facts = describe_device(device)
             event(log, "device found", accelerator=self.accelerator, facts=facts)
-            opened = looked.result() if looked else self._looked_through(record)
+            opened = looked.result() if looked else self._looked_through(record, rows)
         beat(0)
         scored = write_scores(self.data, self.data.open_job(record, opened), rows, part_name, device, beat)
         info = scored.info
@@ -70,8 +70,8 @@ class Annotation(Computation):
         """As the protocol says."""
         self.data.discard(prefix)
 
-    def _looked_through(self, record: Submission) -> OpenedInput:
-        """The input, scanned again: this process parses it, whoever looked at it before."""
+    def _looked_through(self, record: Submission, rows: Rows | None = None) -> OpenedInput:
+        """The input, scanned again: this process parses it, and the ids of ``rows``, whoever looked at it before."""
         opened = self.data.open_input(record)
-        inspect(opened.source)
+        inspect(opened.source, rows=rows)
         return opened

@@ -58,6 +58,8 @@ class WarningCode(StrEnum):
     """A layer or matrix could not be understood and was left out."""
     FEW_GENES = "FEW_GENES"
     """Fewer than 200 genes: too few for most models."""
+    COLUMN_RENAMED = "COLUMN_RENAMED"
+    """The index of obs has the name of a column that is added; it stays, and the column gets another name."""
     TRAINED_WITHOUT_COUNTS = "TRAINED_WITHOUT_COUNTS"
     """A file has labels but no counts: a model is trained on its normalised values, without the cells thinned to make
     it ready for shallower data."""

@@ -60,10 +60,8 @@ def open_frame(file: h5py.File, path: str) -> Frame:
         NotAnnDataError: There is nothing of the kind.
     """
     node = file.get(path)
-    if isinstance(node, h5py.Dataset) and node.dtype.names and len(node.shape) == 1:
-        return CompoundFrame(node)
-    if isinstance(node, h5py.Dataset) and len(node.shape) == 1:
-        return SingleFrame(node)
+    if isinstance(node, h5py.Dataset) and is_list(node):
+        return CompoundFrame(node) if node.dtype.names else SingleFrame(node)
     if isinstance(node, h5py.Group):
         return GroupFrame(node, _index_of(node))
     raise NotAnnDataError(
@@ -108,7 +106,7 @@ class GroupFrame:
         node = self.group[name]
         categories = _categories_of(node, self.group, name)
         values = categories if categories is not None else _values_of(node)
-        return values is not None and values.dtype.kind in "SOU" and len(values.shape) == 1
+        return values is not None and is_list(values) and is_string(values)
 
     def strings(self, name: str, start: int, stop: int) -> list[str]:
         """Values as text."""
@@ -124,7 +122,7 @@ class GroupFrame:
     def numbers(self, name: str, start: int, stop: int) -> Floats:
         """Values as numbers."""
         values = _values_of(self.group[name])
-        if values is None or values.dtype.kind not in "iufb" or len(values.shape) != 1:
+        if values is None or not is_list(values) or not is_number(values):
             raise ValueError(name)
         return np.asarray(values[start:stop], dtype=np.float64)
 
@@ -161,7 +159,7 @@ class CompoundFrame:
 
     def is_text(self, name: str) -> bool:
         """Whether the field holds strings."""
-        return self.dataset.dtype[name].kind in "SO"
+        return h5py.check_string_dtype(self.dataset.dtype[name]) is not None
 
     def strings(self, name: str, start: int, stop: int) -> list[str]:
         """Values as text."""
@@ -197,7 +195,7 @@ class SingleFrame:
 
     def is_text(self, name: str) -> bool:
         """Whether the list holds strings."""
-        return name == self.index and self.dataset.dtype.kind in "SO"
+        return name == self.index and is_string(self.dataset)
 
     def strings(self, name: str, start: int, stop: int) -> list[str]:
         """Values as text."""
@@ -212,6 +210,32 @@ class SingleFrame:
         """Never a categorical."""
         del name
         return None
+
+
+def is_list(dataset: h5py.Dataset) -> bool:
+    """Whether a dataset has one dimension; a null one has not even none."""
+    return dataset.shape is not None and len(dataset.shape) == 1
+
+
+def is_string(dataset: h5py.Dataset) -> bool:
+    """Whether it holds strings; references and arrays of any length look alike to NumPy."""
+    dtype = _dtype(dataset)
+    return dtype is not None and h5py.check_string_dtype(dtype) is not None
+
+
+def is_number(dataset: h5py.Dataset) -> bool:
+    """Whether it holds real numbers or booleans."""
+    dtype = _dtype(dataset)
+    return dtype is not None and dtype.kind in "iufb"
+
+
+def _dtype(dataset: h5py.Dataset) -> np.dtype[np.generic] | None:
+    """Its type; None for the few of HDF5 that NumPy has no word for."""
+    try:
+        found: np.dtype[np.generic] = dataset.dtype
+    except TypeError:
+        return None
+    return found
 
 
 def names_in(group: h5py.Group) -> list[str]:
@@ -232,9 +256,13 @@ def text(value: object) -> str:
 
 
 def _index_node(node: h5py.Dataset | h5py.Group) -> h5py.Dataset:
-    values = node["codes"] if isinstance(node, h5py.Group) and "codes" in node else _values_of(node)
-    if values is None or len(values.shape) != 1:
-        raise NotAnnDataError(f"the index {node.name} is not a list", hint="Write the file anew with AnnData.")
+    values = node.get("codes", node.get("values")) if isinstance(node, h5py.Group) else node
+    if not isinstance(values, h5py.Dataset) or not is_list(values) or not (is_string(values) or is_number(values)):
+        raise NotAnnDataError(
+            f"the index {node.name} is not a list of names",
+            expected="one name for each row",
+            hint="Write the file anew with adata.write_h5ad().",
+        )
     return values
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.domain.geometry import Rows
+from shared.h5ad.columns import is_list, is_number, names_in
 from shared.h5ad.decoding import decoding
 from shared.h5ad.opening import open_file
+from shared.h5ad.safety import inflates_as_declared
 from shared.h5ad.source import RangeSource
 
 PREFERRED = ("x_umap", "umap", "x_tsne", "tsne", "x_draw_graph_fa", "x_phate", "x_mde")
@@ -43,27 +45,35 @@ def read_embedding(source: RangeSource, rows: Rows) -> Coordinates | None:
             return _read(node, rows)
 
 
-def _read(node: h5py.Group | h5py.Dataset, rows: Rows) -> Coordinates | None:
-    compound = isinstance(node, h5py.Dataset)
-    names = node.dtype.names or () if compound else tuple(node)
-    by_rank = {str(name).lower(): str(name) for name in names}
-    for wanted in PREFERRED:
-        name = by_rank.get(wanted)
-        if name is None:
-            continue
-        values = node.fields(name) if compound else node[name]
-        if compound or _is_map(values, rows):
-            found = np.asarray(values[rows.start : rows.stop])
-            if len(found.shape) == 2 and found.shape[1] >= 2:
-                return Coordinates(name, found[:, :2].astype(np.float32))
+def _read(node: object, rows: Rows) -> Coordinates | None:
+    """From a group of arrays, or, before AnnData 0.7, an array with a field for each."""
+    if isinstance(node, h5py.Group):
+        named = {name: node[name] for name in names_in(node) if isinstance(node[name], h5py.Dataset)}
+    elif isinstance(node, h5py.Dataset) and is_list(node) and len(node) >= rows.stop:
+        named = {str(name): node.fields(str(name)) for name in node.dtype.names or ()}
+    else:
+        return None
+    by_rank = {name.lower(): name for name in named}
+    for name in filter(None, map(by_rank.get, PREFERRED)):
+        found = _two(named[name], rows)
+        if found is not None:
+            return Coordinates(name, found)
     return None
 
 
-def _is_map(values: object, rows: Rows) -> bool:
-    return (
-        isinstance(values, h5py.Dataset)
-        and len(values.shape) == 2
-        and values.shape[1] >= 2
-        and values.shape[0] >= rows.stop
-        and values.dtype.kind in "iuf"
-    )
+def _two(values: object, rows: Rows) -> npt.NDArray[np.float32] | None:
+    """The first two columns, where there are two of real numbers."""
+    if isinstance(values, h5py.Dataset) and not (_is_map(values, rows) and inflates_as_declared(values)):
+        return None
+    assert hasattr(values, "__getitem__")
+    found = np.asarray(values[rows.start : rows.stop])
+    if len(found.shape) != 2 or found.shape[1] < 2 or found.dtype.kind not in "iuf":
+        return None
+    return found[:, :2].astype(np.float32)
+
+
+def _is_map(values: h5py.Dataset, rows: Rows) -> bool:
+    if values.shape is None or len(values.shape) != 2 or not is_number(values):
+        return False
+    n_rows, n_columns = map(int, values.shape)
+    return n_rows >= rows.stop and n_columns >= 2

@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 DEFLATE = 1
 SHUFFLE = 2
 FLETCHER32 = 3
 
-ALLOWED = {
+_OF_THE_LIBRARY = {
     DEFLATE: "gzip",
     SHUFFLE: "shuffle",
     FLETCHER32: "fletcher32",
+    4: "szip",
     6: "scale-offset",
     32000: "lzf",
-    32001: "blosc",
-    32004: "lz4",
-    32015: "zstd",
-    32026: "blosc2",
 }
+PLUGINS = {307: "bzip2", 32001: "blosc", 32004: "lz4", 32008: "bshuf", 32015: "zstd", 32026: "blosc2"}
+"""Filters that hdf5plugin brings, by its own names."""
+
+ALLOWED = _OF_THE_LIBRARY | PLUGINS | {32008: "bitshuffle"}
 """Filters that the libraries we ship can decode; anything else would be looked for among plug-ins."""
 
+COMPRESSORS = ALLOWED.keys() - {SHUFFLE, FLETCHER32}
+"""Filters that make values smaller; one after the other, they multiply what a chunk can grow to."""
 
+_REFUSED = {
+    5: "n-bit",
+    32013: "zfp",
+    32017: "sz",
+    32018: "fcidecomp",
+    32019: "jpeg",
+    32024: "sz3",
+    32028: "sperr",
+    32033: "htj2k",
+}
+
+
+def name_of(number: int) -> str:
+    """What people call a filter, whether or not a file may use it."""
+    names = _REFUSED | ALLOWED
+    return names.get(number, f"number {number}")
+
+
+@cache
 def register() -> None:
-    """Make lz4, zstd and blosc known to HDF5; harmless when done again."""
+    """Make the plug-ins known to HDF5, once in a process: an open file that uses one forbids to register it again."""
     import hdf5plugin  # noqa: PLC0415  # importing it loads native libraries: only processes that read matrices should
 
-    hdf5plugin.register(("blosc", "blosc2", "lz4", "zstd"))
+    hdf5plugin.register(tuple(PLUGINS.values()), force=False)

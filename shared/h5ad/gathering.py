@@ -13,11 +13,12 @@ import numpy as np
 from shared.domain.errors import InputError, NotAnnDataError, UnsafeFileError
 from shared.domain.words import cut, listed
 from shared.h5ad.chunk_index import Foresight
-from shared.h5ad.columns import Frame, names_in, open_frame
+from shared.h5ad.columns import Frame, is_list, names_in, open_frame
 from shared.h5ad.facts import TRANSPOSED, Candidate, CellFacts, Embedding, FileFacts, GeneColumn, GeneTable
 from shared.h5ad.layouts import Layout, describe, find_layout, gene_mask
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.matrices import wanted_path
+from shared.h5ad.rehearsal import check_ids
 from shared.h5ad.sampling import Mask, sample_rows, take_sample
 from shared.h5ad.weighing import Totals, weigh
 
@@ -56,7 +57,7 @@ def gather(
     return FileFacts(
         layout=layout.name,
         size_bytes=size_bytes,
-        cells=_cell_facts(cells, layout),
+        cells=_cell_facts(cells, layout, limits),
         candidates=tuple(candidates),
         genes=tuple(table for table, _, _ in tables.values()),
         embeddings=tuple(_embeddings(file)),
@@ -202,7 +203,8 @@ def _same_length(frame: Frame, name: str) -> bool:
 # --- Cells --------------------------------------------------------------------------------------------------------
 
 
-def _cell_facts(frame: Frame, layout: Layout) -> CellFacts:
+def _cell_facts(frame: Frame, layout: Layout, limits: InspectionLimits) -> CellFacts:
+    check_ids(frame, limits)
     n_cells = len(frame)
     checked = n_cells if n_cells <= ALL_IDS else 1000
     ids = frame.strings(frame.index, 0, checked)
@@ -225,8 +227,8 @@ def _embeddings(file: h5py.File) -> Iterator[Embedding]:
     if isinstance(node, h5py.Group):
         for name in names_in(node):
             child = node[name]
-            if isinstance(child, h5py.Dataset) and len(child.shape) == 2:
+            if isinstance(child, h5py.Dataset) and len(child.shape or ()) == 2:
                 yield Embedding(name, tuple(map(int, child.shape)))
-    elif isinstance(node, h5py.Dataset) and node.dtype.names:
+    elif isinstance(node, h5py.Dataset) and is_list(node) and node.dtype.names:
         for name in node.dtype.names:
             yield Embedding(name, (int(node.shape[0]), *map(int, node.dtype[name].shape)))

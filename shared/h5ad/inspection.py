@@ -27,6 +27,7 @@ from shared.domain.errors import (
     UnsafeFileError,
     all_errors,
 )
+from shared.domain.geometry import Rows
 from shared.h5ad.facts import FileFacts
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.source import OpenedSource, RangeSource
@@ -50,13 +51,20 @@ _BOOT = (
 
 
 def inspect(
-    source: RangeSource, *, matrix: str | None = None, limits: InspectionLimits = DEFAULT_LIMITS, name: str = ""
+    source: RangeSource,
+    *,
+    matrix: str | None = None,
+    rows: Rows | None = None,
+    limits: InspectionLimits = DEFAULT_LIMITS,
+    name: str = "",
 ) -> FileFacts:
     """Look a file through, safety first, in a child process that has only the bytes it asks for.
 
     Args:
         matrix: Sample only this matrix, as in the option of that name; None samples all.
         name: What the file is called; only what is no HDF5 file is told by it.
+        rows: Read the ids of these cells, too: what hangs or outgrows the HDF5 library there then ends the child, and
+            not who asks.
 
     Raises:
         InputError: The file cannot be used; which leaf says why. A crash of the child is one too.
@@ -66,7 +74,7 @@ def inspect(
     check_superblock(source, name)
     with _SANDBOX.connect() as link:
         link.settimeout(limits.silence_s)
-        return _Dialogue(link, source, limits).run(matrix)
+        return _Dialogue(link, source, limits.for_rows(rows)).run(matrix, rows)
 
 
 def prepare() -> None:
@@ -90,8 +98,13 @@ class _Dialogue:
     read_bytes: int = 0
     started: float = field(default_factory=time.monotonic)
 
-    def run(self, matrix: str | None) -> FileFacts:
-        job = {"size_bytes": self.source.size_bytes, "matrix": matrix, "limits": asdict(self.limits)}
+    def run(self, matrix: str | None, rows: Rows | None) -> FileFacts:
+        job = {
+            "size_bytes": self.source.size_bytes,
+            "matrix": matrix,
+            "rows": [rows.start, rows.stop] if rows else None,
+            "limits": asdict(self.limits),
+        }
         self._say(Kind.JOB, json.dumps(job).encode())
         while True:
             kind, payload = self._hear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from shared.domain.added import ADDED, added_name
 from shared.domain.errors import (
     DuplicateCellsError,
     EmptyMatrixError,
@@ -154,6 +155,10 @@ def _on_cells(facts: FileFacts) -> Iterator[Finding]:
     elif cells.ids_checked < cells.n_cells:
         words = f"{cells.ids_checked:,} of {cells.n_cells:,} cell ids were compared, and are unique"
         yield warning(WarningCode.CELLS_NOT_ALL_CHECKED, words, "Nothing to do; the run compares all of them.")
+    if cells.index in ADDED:
+        words = f"the index of obs is called {cells.index}, and keeps its name"
+        hint = f"In annotated.h5ad the column is called {added_name(cells.index, cells.index)}."
+        yield warning(WarningCode.COLUMN_RENAMED, words, hint)
 
 
 # --- The matrix ---------------------------------------------------------------------------------------------------

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
 
 import h5py
-from h5py import h5d, h5g, h5l, h5o, h5s, h5t
+from h5py import h5d, h5g, h5l, h5o, h5s
 
 from shared.domain.errors import TruncatedFileError, UnsafeFileError
-from shared.h5ad.filters import ALLOWED
+from shared.h5ad.filters import ALLOWED, COMPRESSORS, DEFLATE, name_of
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 
 _CONVERT = "Open the file with anndata on a machine you trust, check it, and write it anew with adata.write_h5ad()."
 _SLACK_BYTES = 1024 * 1024
+_NOTES = "/uns"
+_Place = tuple[h5g.GroupID, str, int]
+"""A group, its path and its depth."""
+_CHECKSUM_BYTES = 4
 _CHUNK_SLACK_BYTES = 64 * 1024
 
 
@@ -61,29 +66,63 @@ def check_stored(dataset: h5py.Dataset, size_bytes: int) -> None:
     check_chunks(dataset, size_bytes, iter(found))
 
 
+def inflates_as_declared(dataset: h5py.Dataset) -> bool:
+    """Whether no chunk that gzip made is larger than the dataset says: the HDF5 library would inflate all of it.
+
+    Inflates everything once, within a chunk's size: for arrays of a few numbers a cell.
+    """
+    layout = dataset.id.get_create_plist()
+    numbers = [int(layout.get_filter(place)[0]) for place in range(layout.get_nfilters())]
+    if DEFLATE not in numbers:
+        return True
+    most = prod(dataset.chunks) * int(dataset.dtype.itemsize) + _CHECKSUM_BYTES
+    places = [dataset.id.get_chunk_info(number) for number in range(dataset.id.get_num_chunks())]
+    for place in places:
+        mask, data = dataset.id.read_direct_chunk(place.chunk_offset)
+        if not mask & 1 << numbers.index(DEFLATE) and len(zlib.decompressobj().decompress(data, most + 1)) > most:
+            return False
+    return True
+
+
 @dataclass(slots=True)
 class _Scan:
+    """One walk.
+
+    Attributes:
+        notes_left: Objects of uns that will still be looked at; the rest of it is nobody's to read (ADR 0009).
+    """
+
     size_bytes: int
     limits: InspectionLimits
+    notes_left: int = 0
     seen: set[int] = field(default_factory=set)
+    links: int = 0
     declared_bytes: int = 0
 
     def run(self, root: h5g.GroupID) -> None:
-        groups: list[tuple[h5g.GroupID, str, int]] = [(root, "", 0)]
         self.seen.add(h5g.get_objinfo(root).objno[0])
+        self.notes_left = self.limits.notes
+        # Last of all uns, so that what it shares with the rest is looked at as a part of the rest.
+        later = self._walk([(root, "", 0)])
+        self._walk(later)
+
+    def _walk(self, groups: list[_Place]) -> list[_Place]:
+        """Look at everything below some groups; uns itself is left for later."""
+        later: list[_Place] = []
         while groups:
             group, path, depth = groups.pop()
             for child, name in self._children(group, path):
                 if isinstance(child, h5g.GroupID):
                     self._check_depth(depth + 1, name)
-                    groups.append((child, name, depth + 1))
+                    (later if name == _NOTES else groups).append((child, name, depth + 1))
                 elif isinstance(child, h5d.DatasetID):
                     self._check_dataset(child, name)
+        return later
 
     def _children(self, group: h5g.GroupID, path: str) -> Iterator[tuple[object, str]]:
         """Objects in a group that were not met before; hard links may form cycles."""
-        if len(self.seen) + group.get_num_objs() > self.limits.objects:
-            raise _unsafe(f"more than {self.limits.objects:,} objects", path or "/", "far fewer")
+        if not self._affordable(int(group.get_num_objs()), path):
+            return
         names: list[bytes] = []
         group.links.iterate(names.append)
         for raw in names:
@@ -94,12 +133,21 @@ class _Scan:
                 self.seen.add(address)
                 yield h5o.open(group, raw), name
 
+    def _affordable(self, count: int, path: str) -> bool:
+        """Whether a group of so many links is looked at; in uns the first ones are, elsewhere all must be."""
+        if path == _NOTES or path.startswith(f"{_NOTES}/"):
+            self.notes_left -= count
+            return self.notes_left >= 0
+        self.links += count
+        if self.links > self.limits.objects:
+            raise _unsafe(f"more than {self.limits.objects:,} objects", path or "/", "far fewer")
+        return True
+
     def _check_depth(self, depth: int, name: str) -> None:
         if depth > self.limits.depth:
             raise _unsafe(f"groups nested {depth} deep", name[:200], f"at most {self.limits.depth}")
 
     def _check_dataset(self, dataset: h5d.DatasetID, name: str) -> None:
-        _check_type(dataset.get_type(), name)
         layout = dataset.get_create_plist()
         if layout.get_external_count():
             raise _unsafe("data kept in another file (external storage)", name)
@@ -142,28 +190,23 @@ def _checked_link(group: h5g.GroupID, raw: bytes, name: str) -> int:
 
 
 def _check_filters(layout: h5py.h5p.PropDCID, name: str) -> None:
-    for place in range(layout.get_nfilters()):
-        number = layout.get_filter(place)[0]
-        if number not in ALLOWED:
-            raise _unsafe(
-                f"HDF5 filter {number}",
-                name,
-                f"one of {', '.join(ALLOWED.values())}",
-                hint='Write the file anew with adata.write_h5ad(compression="gzip").',
-            )
-
-
-def _check_type(kind: h5t.TypeID, name: str) -> None:
-    """Variable-length strings are the only type with pointers that AnnData needs in a dataset."""
-    if isinstance(kind, h5t.TypeReferenceID):
-        raise _unsafe("HDF5 references as data", name)
-    if isinstance(kind, h5t.TypeVlenID):
-        raise _unsafe("variable-length arrays", name)
-    if isinstance(kind, h5t.TypeCompoundID):
-        for place in range(kind.get_nmembers()):
-            _check_type(kind.get_member_type(place), name)
-    elif isinstance(kind, h5t.TypeArrayID):
-        _check_type(kind.get_super(), name)
+    numbers = [int(layout.get_filter(place)[0]) for place in range(layout.get_nfilters())]
+    unknown = [number for number in numbers if number not in ALLOWED]
+    if unknown:
+        raise _unsafe(
+            f"the HDF5 filter {name_of(unknown[0])}",
+            name,
+            f"one of {', '.join(ALLOWED.values())}",
+            hint='Write the file anew with adata.write_h5ad(FILE, compression="gzip").',
+        )
+    compressors = [name_of(number) for number in numbers if number in COMPRESSORS]
+    if len(compressors) > 1:
+        raise _unsafe(
+            f"values compressed {len(compressors)} times over, by {' and '.join(compressors)}",
+            name,
+            "one compressor",
+            hint='Write the file anew with adata.write_h5ad(FILE, compression="gzip").',
+        )
 
 
 def _elements(space: h5s.SpaceID) -> int:

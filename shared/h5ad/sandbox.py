@@ -18,6 +18,7 @@ from typing import NoReturn
 import h5py
 
 from shared.domain.errors import CelldropError, UnsafeFileError
+from shared.domain.geometry import Rows
 from shared.domain.words import cut
 from shared.h5ad import filters
 from shared.h5ad.chunk_index import Foresight
@@ -25,6 +26,7 @@ from shared.h5ad.decoding import undecodable
 from shared.h5ad.gathering import gather
 from shared.h5ad.layouts import calling_it_by_name
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
+from shared.h5ad.rehearsal import rehearse
 from shared.h5ad.safety import scan
 from shared.h5ad.source import BytesSource, RangedFile, RangeSource
 from shared.h5ad.wire import Kind, pack_error, pack_facts, pack_spans, receive, send, unpack_blobs
@@ -51,8 +53,8 @@ def serve(control_fd: int) -> None:
         os.close(descriptors[0])
 
 
-def read_facts(source: RangeSource, *, matrix: str | None, limits: InspectionLimits) -> bytes:
-    """Scan, then gather; the facts as a frame's payload.
+def read_facts(source: RangeSource, *, matrix: str | None, limits: InspectionLimits, rows: Rows | None = None) -> bytes:
+    """Scan, then gather, then rehearse what will be read outside; the facts as a frame's payload.
 
     Raises:
         InputError: The file cannot be used; which leaf says why.
@@ -61,7 +63,9 @@ def read_facts(source: RangeSource, *, matrix: str | None, limits: InspectionLim
         with calling_it_by_name(file):
             scan(file, source.size_bytes, limits)
         foresight = Foresight(raw, file.userblock_size)
-        return pack_facts(gather(file, source.size_bytes, foresight, matrix=matrix, limits=limits))
+        facts = gather(file, source.size_bytes, foresight, matrix=matrix, limits=limits)
+        rehearse(file, rows, limits)
+        return pack_facts(facts)
 
 
 class _ParentSource:
@@ -111,7 +115,8 @@ def _answer(link: socket.socket) -> None:
     _confine(limits)
     source = _ParentSource(link, job["size_bytes"])
     try:
-        facts = read_facts(source, matrix=job["matrix"], limits=limits)
+        rows = Rows(*job["rows"]) if job["rows"] else None
+        facts = read_facts(source, matrix=job["matrix"], limits=limits, rows=rows)
     except EOFError:
         return
     except CelldropError as error:

@@ -213,7 +213,15 @@ def _touch(path: Path) -> None:
     os.utime(path, ns=(1, 1))
 
 
-@pytest.mark.parametrize("change", [_rewrite, _swap, _touch, Path.unlink])
+def _set_back(path: Path) -> None:
+    """Other bytes of the same number, and the old times."""
+    before = path.stat()
+    while path.stat().st_ctime_ns == before.st_ctime_ns:
+        path.write_bytes(b"changed!")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [_rewrite, _swap, _touch, _set_back, Path.unlink])
 def test_a_dropped_file_that_changed_cannot_be_read_as_it_was(
     dropped: DirectoryBlobStore, inbox: Path, change: object
 ) -> None:
@@ -224,6 +232,17 @@ def test_a_dropped_file_that_changed_cannot_be_read_as_it_was(
     change(path)
     with pytest.raises(BlobNotFoundError):
         dropped.read(pinned, ByteRange(0, 4))
+
+
+def test_a_file_that_gets_another_name_meanwhile_stays_the_same(
+    dropped: DirectoryBlobStore, inbox: Path, tmp_path: Path
+) -> None:
+    path = inbox / "s.h5ad"
+    path.write_bytes(b"original")
+    (tmp_path / "first").hardlink_to(path)
+    pinned = dropped.stat("inbox", "s.h5ad").ref
+    (tmp_path / "second").hardlink_to(path)
+    assert dropped.read(pinned) == b"original"
 
 
 def test_a_dropped_file_that_changes_under_the_read_is_noticed(

@@ -14,9 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.domain.errors import TruncatedFileError
+from shared.domain.geometry import Rows
 from shared.domain.verdict import Verdict
 from shared.h5ad.judging import validate
 from shared.h5ad.limits import InspectionLimits
+from shared.h5ad.rows import read_embedding
 from shared.h5ad.safety import check_chunks
 from shared.h5ad.source import BytesSource
 from tests.h5ad.h5ad_files import Recipe, random_counts, spoiled, write_file
@@ -72,12 +74,13 @@ def deep(file: h5py.File) -> None:
     file.create_group("uns/" + "/".join("abcdefgh" * 8))
 
 
-def references(file: h5py.File) -> None:
-    file.create_dataset("uns/refs", data=np.array([file.ref], dtype=object), dtype=h5py.ref_dtype)
-
-
-def ragged(file: h5py.File) -> None:
-    file.create_dataset("uns/ragged", shape=(3,), dtype=h5py.vlen_dtype(np.int32))
+def two_compressors(file: h5py.File) -> None:
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk((10,))
+    plist.set_deflate(6)
+    plist.set_deflate(6)
+    space = h5py.h5s.create_simple((100,))
+    h5py.h5d.create(file["obs"].id, b"twice", h5py.h5t.NATIVE_FLOAT, space, plist)
 
 
 HARM = {
@@ -91,8 +94,7 @@ HARM = {
     "overflowing size": overflowing_size,
     "huge chunk": huge_chunk,
     "deep groups": deep,
-    "references": references,
-    "ragged arrays": ragged,
+    "two compressors": two_compressors,
 }
 
 
@@ -101,6 +103,105 @@ def test_a_harmful_file_is_refused_as_unsafe(spoil: Callable[[h5py.File], object
     verdict = validate(spoiled(spoil))
     assert codes(verdict) == ["FILE_UNSAFE"]
     assert verdict.refusals[0].hint
+
+
+def references(group: h5py.Group) -> None:
+    group.create_dataset("odd", data=np.array([group.ref] * 20, dtype=object), dtype=h5py.ref_dtype)
+
+
+def ragged(group: h5py.Group) -> None:
+    group.create_dataset("odd", shape=(20,), dtype=h5py.vlen_dtype(np.int32))
+
+
+def null(group: h5py.Group) -> None:
+    group["odd"] = h5py.Empty("f4")
+
+
+def opaque(group: h5py.Group) -> None:
+    group["odd"] = np.array([b"x"] * 20, "V1")
+
+
+def no_numpy_type(group: h5py.Group) -> None:
+    h5py.h5d.create(group.id, b"odd", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((20,)))
+
+
+ODD: dict[str, Callable[[h5py.Group], None]] = {
+    "references": references,
+    "ragged arrays": ragged,
+    "null": null,
+    "opaque": opaque,
+    "a time": no_numpy_type,
+    "complex": lambda group: group.create_dataset("odd", data=np.ones(20, complex)),
+    "records": lambda group: group.create_dataset("odd", data=np.zeros(20, [("a", "i4"), ("b", "S3")])),
+    "enum": lambda group: group.create_dataset("odd", data=np.zeros(20, "i1"), dtype=h5py.enum_dtype({"N": 0})),
+    "a named type": lambda group: group.__setitem__("odd", np.dtype("f8")),
+    "two dimensions": lambda group: group.create_dataset("odd", data=np.full((20, 2), b"x")),
+    "another length": lambda group: group.create_dataset("odd", data=["x", "y", "z"]),
+    "a scalar": lambda group: group.create_dataset("odd", data="x"),
+    "an empty group": lambda group: group.create_group("odd"),
+}
+
+
+@pytest.mark.parametrize("place", ["obs", "var", "obsm", "obsp", "varm", "uns"])
+@pytest.mark.parametrize("make", ODD.values(), ids=ODD.keys())
+def test_what_nobody_needs_may_be_odd(make: Callable[[h5py.Group], None], place: str) -> None:
+    verdict = validate(spoiled(lambda file: make(file.require_group(place))))
+    assert verdict.accepted, verdict.refusals
+
+
+@pytest.mark.parametrize("make", ODD.values(), ids=ODD.keys())
+def test_an_odd_embedding_is_none(make: Callable[[h5py.Group], None]) -> None:
+    def spoil(file: h5py.File) -> None:
+        make(file.require_group("obsm"))
+        file["obsm"].move("odd", "X_umap")
+
+    assert read_embedding(spoiled(spoil), Rows(0, 20)) is None
+
+
+@pytest.mark.parametrize("make", [ODD[name] for name in ("references", "ragged arrays", "null", "records", "a scalar")])
+def test_an_index_that_is_no_list_of_names_is_refused(make: Callable[[h5py.Group], None]) -> None:
+    def spoil(file: h5py.File) -> None:
+        make(file["obs"])
+        file["obs"].attrs["_index"] = "odd"
+
+    verdict = validate(spoiled(spoil))
+    assert codes(verdict) == ["NOT_ANNDATA"]
+    assert "/obs/odd" in verdict.refusals[0].message
+
+
+def test_uns_is_looked_at_so_far_and_what_lies_beyond_is_left() -> None:
+    def many(file: h5py.File) -> None:
+        for name in range(3_000):
+            file.create_group(f"uns/markers/gene{name}")
+
+    found = spoiled(many)
+    assert validate(found, limits=InspectionLimits(objects=100, notes=2_000)).accepted
+    assert validate(found, limits=InspectionLimits(objects=100, notes=5_000)).accepted
+
+
+def test_links_out_of_the_file_are_found_in_uns_too() -> None:
+    verdict = validate(spoiled(lambda file: file.__setitem__("uns/a", h5py.ExternalLink("/etc/other.h5", "/data"))))
+    assert codes(verdict) == ["FILE_UNSAFE"]
+
+
+def test_what_uns_shares_with_the_rest_is_looked_at_whatever_else_is_in_uns() -> None:
+    def shared(file: h5py.File) -> None:
+        external_storage(file)
+        for name in range(300):
+            file.create_group(f"uns/gene{name}")
+        file["uns/kept"] = file["X/data"]
+
+    assert codes(validate(spoiled(shared), limits=InspectionLimits(notes=100))) == ["FILE_UNSAFE"]
+
+
+def test_more_layers_than_anybody_has_are_refused() -> None:
+    def layers(file: h5py.File) -> None:
+        for name in range(201):
+            file[f"layers/l{name}"] = file["X"]
+
+    verdict = validate(spoiled(layers))
+    assert codes(verdict) == ["FILE_UNSAFE"]
+    assert "201 layers" in verdict.refusals[0].message
 
 
 def test_hard_links_in_a_circle_do_no_harm() -> None:

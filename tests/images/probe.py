@@ -48,9 +48,12 @@ def _filters() -> dict[str, Any]:
     ways: dict[str, Any] = {
         "blosc": hdf5plugin.Blosc(),
         "blosc2": hdf5plugin.Blosc2(),
+        "bitshuffle": hdf5plugin.Bitshuffle(),
+        "bzip2": hdf5plugin.BZip2(),
         "lz4": hdf5plugin.LZ4(),
         "zstd": hdf5plugin.Zstd(),
         "lzf": {"compression": "lzf"},
+        "szip": {"compression": "szip"},
         "gzip": {"compression": "gzip", "shuffle": True, "fletcher32": True},
     }
     numbers = list(range(9999))

@@ -15,16 +15,18 @@ import pandas as pd
 import pytest
 import scanpy as sc
 import scipy.sparse as sp
-from anndata.io import write_elem
+from anndata.io import read_elem, write_elem
 from anndata.tests.helpers import assert_equal
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.inference.annotated_h5ad import NewColumns, NotAnnotated, categories_of, write_annotated_h5ad
+from jobs.inference.annotated_h5ad_columns import COLUMNS, Column
 from jobs.inference.merging import Merge
 from jobs.inference.merging_survey import Survey
 from jobs.inference.overlay import PAGE_BYTES, Overlay
 from jobs.inference.parts import PartLayout
+from shared.domain.added import ADDED
 from shared.domain.errors import InputChangedError, TruncatedFileError
 from shared.h5ad.source import BytesSource, RangeSource
 from shared.ports.blobs import BlobInfo, ByteRange
@@ -166,6 +168,70 @@ def test_unusual_frames_take_the_columns(
     with ad.settings.override(allow_write_nullable_strings=True):
         change(cells).write_h5ad(path)
     check(path, tmp_path)
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.name)
+def test_an_index_that_has_a_columns_name_stays_and_the_column_gets_another(
+    column: Column, cells: ad.AnnData, tmp_path: Path
+) -> None:
+    cells.obs.index.name = column.name
+    cells.write_h5ad(tmp_path / "input.h5ad")
+    result = annotate((tmp_path / "input.h5ad").read_bytes(), 120)
+    written = tmp_path / "annotated.h5ad"
+    written.write_bytes(result)
+    annotated = ad.read_h5ad(written)
+    assert annotated.obs.index.name == column.name
+    assert annotated.obs_names.tolist() == cells.obs_names.tolist()
+    annotated.obs = annotated.obs.rename(columns={f"{column.name}_2": column.name})
+    check_columns(annotated)
+    again = tmp_path / "again.h5ad"
+    again.write_bytes(annotate(result, 120))
+    assert ad.read_h5ad(again).obs.columns.tolist() == ad.read_h5ad(written).obs.columns.tolist()
+
+
+def test_the_columns_names_are_known_where_files_are_judged() -> None:
+    assert tuple(column.name for column in COLUMNS) == ADDED
+
+
+def undressed(file: h5py.File) -> None:
+    for name in ("encoding-type", "encoding-version", "column-order"):
+        del file["obs"].attrs[name]
+
+
+def unordered(file: h5py.File) -> None:
+    file["obs"].attrs["column-order"] = h5py.Empty("f8")
+
+
+def uns_of_numbers(file: h5py.File) -> None:
+    del file["uns"]
+    file["uns"] = np.arange(5)
+
+
+def odd_columns(file: h5py.File) -> None:
+    obs = file["obs"]
+    obs["null"] = h5py.Empty("f4")
+    obs["opaque"] = np.array([b"x"] * 120, "V1")
+    obs["type"] = np.dtype("f8")
+    obs.create_dataset("references", data=np.array([obs.ref] * 120, dtype=object), dtype=h5py.ref_dtype)
+    obs["__categories"] = np.arange(3)
+
+
+@pytest.mark.parametrize("change", [undressed, unordered, uns_of_numbers, odd_columns])
+def test_a_frame_that_is_odd_elsewhere_takes_the_columns(
+    change: Callable[[h5py.File], None], cells: ad.AnnData, tmp_path: Path
+) -> None:
+    path = tmp_path / "input.h5ad"
+    cells.write_h5ad(path)
+    with h5py.File(path, "r+") as file:
+        change(file)
+    (tmp_path / "annotated.h5ad").write_bytes(annotate(path.read_bytes(), 120))
+    with h5py.File(tmp_path / "annotated.h5ad") as file:
+        obs = read_elem(file["obs"])
+        listed = {*file["obs"]}
+    assert obs.index.tolist() == cells.obs_names.tolist()
+    assert obs["celldrop_label"].notna().all()
+    with h5py.File(path) as file:
+        assert {*file["obs"]} <= listed
 
 
 def test_a_file_without_uns_gets_one(cells: ad.AnnData, tmp_path: Path) -> None:

@@ -54,10 +54,15 @@ def celltypist_models(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) 
 @pytest.fixture
 def environment(celltypist_models: Path, tmp_path: Path) -> dict[str, str]:
     """The environment of a command: its own home and models, nothing of the caller's."""
+    return own_environment(celltypist_models, tmp_path)
+
+
+def own_environment(models: Path, folder: Path) -> dict[str, str]:
+    """The environment of a command whose home lies in ``folder``."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("CELLDROP_")}
     own = {
-        "CELLDROP_HOME": str(tmp_path / "home"),
-        "CELLDROP_MODELS_DIR": str(celltypist_models),
+        "CELLDROP_HOME": str(folder / "home"),
+        "CELLDROP_MODELS_DIR": str(models),
         "CELLDROP_DEFAULT_MODEL": "adams-45-f-0",
         "PYTHONPATH": str(ROOT),
     }
@@ -67,12 +72,17 @@ def environment(celltypist_models: Path, tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def celldrop(environment: dict[str, str], tmp_path: Path) -> Celldrop:
     """Runs the command line in a process of its own."""
+    return command_in(environment, tmp_path)
+
+
+def command_in(environment: dict[str, str], folder: Path) -> Celldrop:
+    """What runs the command line in that folder."""
 
     def run(*arguments: object, **variables: str) -> Ended:
         done = subprocess.run(
             [sys.executable, "-m", "cli.main", *map(str, arguments)],
             env={**environment, **variables},
-            cwd=tmp_path,
+            cwd=folder,
             capture_output=True,
             text=True,
             check=False,

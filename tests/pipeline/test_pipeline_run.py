@@ -82,6 +82,21 @@ def test_running_again_shows_the_results_that_are_there(celldrop: Celldrop, smal
     assert first.folder.resolve() == second.folder.resolve()
 
 
+def test_a_file_rewritten_in_place_with_its_old_size_and_time_gets_results_of_its_own(
+    celldrop: Celldrop, small: Path
+) -> None:
+    anndata.read_h5ad(small).write_h5ad(small)  # Uncompressed: other values take as many bytes.
+    first = celldrop("run", small, "--json")
+    before = small.stat()
+    with h5py.File(small, "r+") as file:
+        file["X/data"][:] = file["X/data"][()][::-1]
+    assert small.stat().st_size == before.st_size
+    os.utime(small, ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = celldrop("run", small, "--json")
+    assert second.status == 0, second.stderr
+    assert first.json["submission_id"] != second.json["submission_id"]
+
+
 def test_a_rerun_makes_new_results_with_the_same_annotations(celldrop: Celldrop, small: Path) -> None:
     first = celldrop("run", small, "--json")
     kept = (first.folder / "annotations.parquet").read_bytes()

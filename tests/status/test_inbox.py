@@ -46,6 +46,35 @@ def test_a_file_rewritten_at_the_same_size_is_not_told(inbox: Inbox) -> None:
     assert inbox.poll(4.0) == [path]
 
 
+def test_a_file_rewritten_at_the_same_size_whose_time_was_set_back_is_told_again(inbox: Inbox) -> None:
+    path = inbox.root / "a.h5ad"
+    path.write_bytes(b"abc")
+    before = path.stat()
+    assert [inbox.poll(now) for now in (0.0, 2.0, 3.0)] == [[], [path], []]
+    _rewritten(path, b"xyz", before)
+    assert [inbox.poll(now) for now in (4.0, 6.0, 7.0)] == [[], [path], []]
+
+
+def _rewritten(path: Path, data: bytes, before: os.stat_result) -> None:
+    """In place, with the old times set again, once the clock has moved on."""
+    while path.stat().st_ctime_ns == before.st_ctime_ns:
+        with path.open("r+b") as file:
+            file.write(data)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_file_that_gets_another_name_elsewhere_is_not_told_again(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox")
+    inbox.root.mkdir()
+    path = inbox.root / "a.h5ad"
+    path.write_bytes(b"abc")
+    (tmp_path / "first").hardlink_to(path)
+    inbox.poll(0.0)
+    assert inbox.poll(2.0) == [path]
+    (tmp_path / "second").hardlink_to(path)
+    assert [inbox.poll(now) for now in (3.0, 6.0)] == [[], []]
+
+
 def test_an_old_file_is_given_its_time_too(inbox: Inbox) -> None:
     path = inbox.root / "a.h5ad"
     path.write_bytes(b"abc")

@@ -35,8 +35,8 @@ Made by `CELLDROP_WRITE_DOCS=1 make test` from real blood cells (10x PBMC 3k; 2,
 of these forms; a test fails where this page lags behind. Models are made for log1p of counts per 10,000 over all genes.
 The numbers decide, not names: cells that share a total prove a form, and so do values that are whole multiples of one
 count; what is not proved is said (`UNKNOWN_TARGET_SUM`). While the file is read every cell is looked at again: one of
-another kind than the rest is converted by its own values, and marked in the column `value_note`. *Labels* is the share of
-cells with the label of the clean counts.
+another kind than the rest is converted by its own values, and marked in the column `value_note`. *Labels* is the share
+of cells with the label of the clean counts.
 
 | values | in | read as | done | warnings | labels |
 |---|---|---|---|---|---|

@@ -22,7 +22,7 @@ class DirectoryBlobStore(BlobStore):
     Args:
         buckets: The folder of each bucket.
         in_place: Buckets that are only read, where users keep their own files. A generation there is made of size,
-            time of change and inode, and no checksum is known. Names with hidden segments are read, never listed.
+            times of change and inode, and no checksum is known. Names with hidden segments are read, never listed.
     """
 
     def __init__(

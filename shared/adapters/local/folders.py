@@ -16,6 +16,7 @@ from shared.adapters.local.names import is_keepable, path_of
 from shared.domain.errors import BlobNotFoundError, InvalidNameError, UnavailableError
 from shared.domain.submission import ObjectRef
 from shared.ports.blobs import BlobInfo, ByteRange
+from shared.touched import touched_ns
 
 IDENTITY_BIT = 1 << 52
 """Marks a generation made from a file's identity. All stay below 2**53, which JavaScript still counts exactly."""
@@ -96,8 +97,8 @@ class PlainFolder:
 
 
 def identity_generation(status: os.stat_result) -> int:
-    """A number for one state of a file: of its size, time of change and inode."""
-    identity = f"{status.st_size}/{status.st_mtime_ns}/{status.st_ino}"
+    """A number for one state of a file: of its size, both times of change and inode."""
+    identity = f"{status.st_size}/{status.st_mtime_ns}/{status.st_ino}/{touched_ns(status)}"
     digest = hashlib.blake2b(identity.encode(), digest_size=8).digest()
     return IDENTITY_BIT | int.from_bytes(digest, "big") % IDENTITY_BIT
 
