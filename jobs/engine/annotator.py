@@ -89,8 +89,8 @@ class Annotator:
     Args:
         card: The bundle's card.
         weights: Its tensors; see ``linear_weights``.
-        gene_to_feature: For each gene of the file the position of its feature in the model, or -1; int32. The blocks
-            were projected by it.
+        gene_to_feature: For each gene of the file the position of its feature in the model, or -1; int32. Genes that
+            share a feature are summed. The blocks were projected by it.
         state: What the file's matrix holds.
         device: Where to compute.
 
@@ -168,8 +168,8 @@ def _matched(card: ModelCard, gene_to_feature: Int32s) -> torch.Tensor:
             expected="gene symbols or Ensembl ids of the model's species",
             hint="Choose a model of the file's species, or check the column that holds the gene ids.",
         )
-    if found.max() >= n_features or np.unique(found).size != found.size:
-        raise InternalError("a gene map that names a feature twice or beyond the last", where=card.reference)
+    if found.max() >= n_features:
+        raise InternalError("a gene map that names a feature beyond the last", where=card.reference)
     matched_f = torch.zeros(n_features, dtype=torch.bool)
     matched_f[torch.from_numpy(found.astype(np.int64))] = True
     return matched_f

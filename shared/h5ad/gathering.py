@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import h5py
-import numpy as np
 
-from shared.domain.errors import InputError, NotAnnDataError, UnsafeFileError
+from shared.domain.errors import NotAnnDataError, UnsafeFileError
 from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.columns import Frame, names_in, open_frame
-from shared.h5ad.facts import Candidate, CellFacts, Embedding, FileFacts, GeneColumn, GeneTable
-from shared.h5ad.layouts import Layout, describe, find_layout, gene_mask
+from shared.h5ad.facts import Candidate, CellFacts, Embedding, FileFacts, GeneTable
+from shared.h5ad.features import find_genes
+from shared.h5ad.identifiers import identifier_columns
+from shared.h5ad.layouts import Layout, describe, find_layout
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.matrices import wanted_path
 from shared.h5ad.sampling import sample_rows, take_sample
@@ -23,8 +23,6 @@ from shared.h5ad.weighing import Totals, weigh
 TOTALS_COLUMNS = ("n_counts", "total_counts", "nCount_RNA", "n_umi", "nUMI", "num_UMIs", "n_umis")
 ALL_IDS = 50_000
 """Up to this many cells, all ids are compared; beyond, the first thousand."""
-MOST_COLUMNS = 6
-_GENE_NAME = re.compile(r"gene|symbol|ensembl|ensg|feature|hgnc|mgi|(^|_)ids?($|_)|name|accession", re.IGNORECASE)
 
 
 def gather(
@@ -142,38 +140,10 @@ def _gene_table(frame: Frame, path: str, limits: InspectionLimits) -> tuple[Gene
         raise UnsafeFileError(
             f"{len(frame):,} genes", expected=f"at most {limits.genes:,}", where=path, hint="Is the matrix transposed?"
         )
-    mask, other = gene_mask(frame)
-    columns = []
-    for name in _identifier_columns(frame):
-        ids = frame.strings(name, 0, len(frame))
-        kept = ids if mask is None else np.array(ids, dtype=object)[mask].tolist()
-        columns.append(GeneColumn("_index" if name == frame.index else name, tuple(kept)))
-    n_other = 0 if mask is None else int((~mask).sum())
-    return GeneTable(path, tuple(columns), n_other, other), len(frame)
-
-
-def _identifier_columns(frame: Frame) -> list[str]:
-    """The index, then columns that look like identifiers, likely names first."""
-    named = sorted(frame.names, key=lambda name: _GENE_NAME.search(name) is None)
-    found = (name for name in named if _looks_like_ids(frame, name))
-    return [frame.index, *(name for name, _ in zip(found, range(MOST_COLUMNS), strict=False))]
-
-
-def _looks_like_ids(frame: Frame, name: str) -> bool:
-    try:
-        if not frame.is_text(name):
-            return False
-        categories = frame.n_categories(name)
-        if categories is not None and categories < 0.3 * len(frame):
-            return False
-        head = [value for value in frame.strings(name, 0, min(200, len(frame))) if value]
-    except (InputError, KeyError, ValueError, TypeError):
-        return False
-    return bool(head) and len(set(head)) > 0.5 * len(head) and _same_length(frame, name)
-
-
-def _same_length(frame: Frame, name: str) -> bool:
-    return len(frame.strings(name, max(0, len(frame) - 1), len(frame) + 1)) == min(1, len(frame))
+    features = find_genes(frame)
+    columns = identifier_columns(frame, features.genes)
+    n_other = 0 if features.genes is None else int((~features.genes).sum())
+    return GeneTable(path, columns, n_other, features.other_types, features.examples), len(frame)
 
 
 # --- Cells --------------------------------------------------------------------------------------------------------

@@ -2,53 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 from shared.domain.errors import (
     BadValuesError,
-    CelldropError,
     DuplicateCellsError,
     EmptyMatrixError,
     InputError,
-    NoGeneOverlapError,
     NoMatrixError,
-    WrongSpeciesError,
 )
-from shared.domain.verdict import Finding, GeneIds, MatrixState, Overlap, Severity, Species, Verdict
+from shared.domain.verdict import Finding, MatrixState, Verdict
 from shared.h5ad.cautions import WarningCode
 from shared.h5ad.facts import Candidate, Evidence, FileFacts, GeneTable
-from shared.h5ad.genes import FeatureTable, Found, find_gene_space, mixed_species
+from shared.h5ad.findings import refusal as _refusal
+from shared.h5ad.findings import warning as _warning
+from shared.h5ad.gene_findings import on_genes, on_model, only_others, overlap_of
+from shared.h5ad.genes import Found, find_gene_space
 from shared.h5ad.inspection import inspect
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.matrices import Selection, choose, in_words, log_base_two, same_sum, wanted_path
+from shared.h5ad.needs import ModelNeeds
 from shared.h5ad.source import RangeSource
 
-LOW_OVERLAP = 0.5
+__all__ = ["ModelNeeds", "judge", "validate"]
+
 FEW_GENES = 200
-Details = Mapping[str, str | int | float | bool | list[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelNeeds:
-    """What a model asks of a file.
-
-    Attributes:
-        min_overlap: Share of the features below which a file is refused.
-        weight_per_feature: Absolute weight that each feature carries over all labels, where known.
-        reference: ``NAME@VERSION``, for messages.
-    """
-
-    features: FeatureTable
-    species: Species
-    min_overlap: float
-    weight_per_feature: Sequence[float] | None = None
-    reference: str = "the model"
-
-    @property
-    def n_features(self) -> int:
-        """Features of the model."""
-        return len(self.features.symbol) or len(self.features.ensembl)
 
 
 def validate(
@@ -90,12 +69,22 @@ def judge(facts: FileFacts, model: ModelNeeds | None = None, *, matrix: str | No
     verdict = replace(verdict, n_genes=chosen.n_genes, matrix=selection.choice)
     findings += _on_matrix(chosen, selection)
     table = facts.genes_of(chosen.genes_path)
-    found = find_gene_space(table.columns, model.features if model else None) if table else None
+    if table is not None and table.n_other and not table.n_genes:
+        return replace(verdict, findings=(*findings, _refusal(only_others(table))))
+    found = _gene_space(table, model) if table else None
     if table is None or found is None:
         return replace(verdict, findings=tuple(findings))
-    overlap = _overlap(found, model) if model else None
-    findings += [*_on_genes(found, table, chosen), *_on_model(found, overlap, model, table)]
+    overlap = overlap_of(found, model) if model else None
+    findings += on_genes(found, table, chosen.path)
+    if model is not None and overlap is not None:
+        findings += on_model(found, overlap, model, table)
     return replace(verdict, genes=found.space, overlap=overlap, findings=tuple(findings))
+
+
+def _gene_space(table: GeneTable, model: ModelNeeds | None) -> Found | None:
+    if model is None:
+        return find_gene_space(table.columns, None)
+    return find_gene_space(table.columns, model.features, model.species)
 
 
 # --- The file -----------------------------------------------------------------------------------------------------
@@ -118,7 +107,7 @@ def _on_layout(facts: FileFacts) -> Iterator[Finding]:
 
 def _on_cells(facts: FileFacts) -> Iterator[Finding]:
     cells = facts.cells
-    if not cells.n_cells or not facts.n_genes:
+    if not cells.n_cells or not (facts.n_genes or any(table.n_other for table in facts.genes)):
         yield _refusal(
             EmptyMatrixError(
                 f"{cells.n_cells} cells and {facts.n_genes} genes",
@@ -210,81 +199,3 @@ def _cut_down(evidence: Evidence, state: MatrixState) -> bool:
     sums = sorted(evidence.expm1_row_sums)
     middle = sums[len(sums) // 2] if sums else 0.0
     return state is MatrixState.LOG1P_CP10K and bool(sums) and middle < 9_900
-
-
-# --- The genes ----------------------------------------------------------------------------------------------------
-
-
-def _on_genes(found: Found, table: GeneTable, chosen: Candidate) -> Iterator[Finding]:
-    space = found.space
-    if space.n_duplicates:
-        words = f"{space.n_duplicates:,} genes repeat an identifier of {table.path}/{space.column}"
-        hint = "The first of each is used. To decide yourself: adata.var_names_make_unique(), or sum them up."
-        yield _warning(WarningCode.DUPLICATE_GENES, words, hint, {"n_duplicates": space.n_duplicates})
-    if table.n_other:
-        kinds = ", ".join(table.other_types)
-        words = f"{table.n_other:,} features of {chosen.path} that are not genes ({kinds}) are left out"
-        yield _warning(WarningCode.OTHER_FEATURES, words, "Nothing to do.", {"n_other": table.n_other})
-    if space.kind is GeneIds.UNKNOWN:
-        examples = [identifier for identifier in table.columns[0].ids[:3] if identifier]
-        words = f"the genes are named {', '.join(examples) or 'not at all'}"
-        hint = "Put Ensembl ids or gene symbols into adata.var_names."
-        yield _warning(WarningCode.GENE_IDS_UNKNOWN, words, hint, {"examples": examples})
-    if mixed_species(table.columns):
-        hint = "Cells of the other species get labels that mean nothing: take them out first."
-        yield _warning(WarningCode.MIXED_SPECIES, "the genes are of more than one species", hint)
-    elif space.species is Species.UNKNOWN:
-        words = f"the identifiers in {table.path}/{space.column} do not tell the species"
-        yield _warning(WarningCode.SPECIES_UNKNOWN, words, "Check that the model is for your species.")
-
-
-def _overlap(found: Found, model: ModelNeeds) -> Overlap:
-    weights = model.weight_per_feature
-    total = sum(weights) if weights is not None else 0.0
-    share = sum(weights[place] for place in found.matched) / total if weights is not None and total else None
-    return Overlap(model.n_features, len(found.matched), share)
-
-
-def _on_model(found: Found, overlap: Overlap | None, model: ModelNeeds | None, table: GeneTable) -> Iterator[Finding]:
-    if model is None or overlap is None:
-        return
-    yield from _on_species(found, model)
-    details = {"n_model": overlap.n_model, "n_matched": overlap.n_matched}
-    words = f"{overlap.n_matched:,} of the {overlap.n_model:,} genes of {model.reference} are in the file"
-    if overlap.fraction < model.min_overlap or not overlap.n_matched:
-        error = NoGeneOverlapError(
-            words,
-            expected=f"at least {max(1, round(model.min_overlap * overlap.n_model)):,}",
-            where=f"{table.path}/{found.space.column}",
-            hint=_overlap_hint(found),
-        )
-        yield _refusal(error, details)
-    elif overlap.fraction < LOW_OVERLAP:
-        hint = "Labels rest on fewer genes than the model was made with: judge low scores with care."
-        yield _warning(WarningCode.LOW_OVERLAP, words, hint, details)
-
-
-def _overlap_hint(found: Found) -> str:
-    if found.space.kind is GeneIds.UNKNOWN:
-        return "Put Ensembl ids or gene symbols into adata.var_names, and all genes, not a selection."
-    return "Choose a model of this species and kind of identifiers, and send all genes, not a selection."
-
-
-def _on_species(found: Found, model: ModelNeeds) -> Iterator[Finding]:
-    theirs = found.space.species
-    if Species.UNKNOWN in {theirs, model.species} or theirs is model.species:
-        return
-    error = WrongSpeciesError(
-        f"the genes are of {theirs}, by {found.space.column}",
-        expected=f"{model.species}, the species of {model.reference}",
-        hint="Choose a model of your species, or map the genes to their orthologues first.",
-    )
-    yield _refusal(error, {"species": str(theirs), "model_species": str(model.species)})
-
-
-def _warning(code: WarningCode, message: str, hint: str, details: Details | None = None) -> Finding:
-    return Finding(str(code), Severity.WARNING, f"{message}.", hint, details or {})
-
-
-def _refusal(error: CelldropError, details: Details | None = None) -> Finding:
-    return Finding(error.code, Severity.REFUSAL, error.message, error.hint, details or {})
