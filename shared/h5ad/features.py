@@ -35,7 +35,7 @@ _KIND_OF_WORD = {word: kind for kind, words in _KINDS.items() for word in words.
 
 _NAMES = {
     "antibodies": re.compile(
-        r".*[_.|:-]?total[_-]?seq[_-]?[a-d]?(\d{4})?|.*\|pabo|.*[_.:-](prot|protein|adt|abseq|antibody|pabo)|"
+        r".*[_.|:-]?total[_-]?seq[_-]?[a-d]?(\d{4})?|.*[_-]total[a-d]|.*\((antibody|protein|adt|ab)\)|.*\|pabo|.*[_.:-](prot|protein|adt|abseq|antibody|pabo)|"
         r".*[_:](ab|anti)|(adt|ab|prot|protein|antibody|abseq|cite)[_:.].+|"
         r"(adt|prot|protein|antibody|abseq)-.+|anti[-_. ].+",
         re.IGNORECASE,
@@ -58,7 +58,7 @@ _NAMES = {
 }
 """Names that nobody gave a gene: tests hold them against every name in GENCODE."""
 _PERHAPS = re.compile(
-    r"seq|prot|adt|ab[-_.:]|[_:]ab|cite|anti|pabo|hash|hto|cmo|tag|\d[-_:]+\d+$|rna|blank|neg|control|code|intergenic",
+    r"seq|total|prot|adt|ab[-_.:]|[_:]ab|cite|anti|pabo|hash|hto|cmo|tag|\d[-_:]+\d+$|rna|blank|neg|control|code|intergenic",
     re.IGNORECASE,
 )
 """Every name that one of those fits has one of these in it; nearly all genes have none."""

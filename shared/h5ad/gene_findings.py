@@ -11,7 +11,7 @@ from shared.h5ad.comparing import Difference, difference, shown, some_features
 from shared.h5ad.facts import GeneTable
 from shared.h5ad.findings import refusal, warning
 from shared.h5ad.gene_table import release
-from shared.h5ad.genes import Found, foreign_column, mouse_in_capitals, species_counts
+from shared.h5ad.genes import Found, mouse_in_capitals, species_counts
 from shared.h5ad.needs import ModelNeeds
 
 LOW_OVERLAP = 0.5
@@ -34,7 +34,7 @@ def on_genes(found: Found, table: GeneTable, path: str) -> Iterator[Finding]:
     yield from _on_their_species(found, table, ids)
     if found.matching.n_translated:
         n_translated = found.matching.n_translated
-        words = f"{n_translated:,} genes of the model are found by translating their names with GENCODE {release()}"
+        words = f"{n_translated:,} genes of the model are found by translating their names with {release()}"
         hint = (
             "Nothing to do. Names that GENCODE changed since are missed: send the names that the model has if you can."
         )
@@ -120,7 +120,7 @@ def _on_their_species(found: Found, table: GeneTable, ids: Sequence[str]) -> Ite
         details = {str(species): count for species, count in counts.items()}
         yield warning(WarningCode.MIXED_SPECIES, f"the genes are of more than one species: {said} names", hint, details)
         return
-    foreign = foreign_column(table.columns, found.space)
+    foreign = found.foreign
     capitals = mouse_in_capitals(ids)
     if foreign is not None:
         species = _SPECIES.get(foreign.species, "another species'")

@@ -35,7 +35,7 @@ class GeneNames:
 
 
 def release() -> str:
-    """The releases of GENCODE that the table was made from, one a species."""
+    """What the table was made from: GENCODE, with a release for each species."""
     return _lines()[0].partition(":")[0]
 
 

@@ -11,7 +11,7 @@ from itertools import islice
 from shared.domain.verdict import GeneIds, GeneSpace, Species
 from shared.h5ad.facts import GeneColumn
 from shared.h5ad.matching import HELPS, FeatureTable, GeneNames, Matching, features_of, helps, map_genes, match_genes
-from shared.h5ad.tidying import ENSEMBL, bare_ids, tidied
+from shared.h5ad.tidying import ENSEMBL, bare_ids, plain, tidied, untidy
 
 __all__ = ["Found", "bare_ids", "describe_column", "features_of", "find_gene_space", "map_genes"]
 
@@ -43,11 +43,13 @@ class Found:
     Attributes:
         matched: Positions of the model's features that the file has.
         matching: How they were found; empty without a model.
+        foreign: A column that clearly names genes of another species than the one that is used.
     """
 
     space: GeneSpace
     matched: frozenset[int]
     matching: Matching = field(default_factory=lambda: Matching([]))
+    foreign: GeneSpace | None = None
 
 
 def find_gene_space(
@@ -66,15 +68,21 @@ def find_gene_space(
         return None
     apart = next((c for c, space in zip(columns, spaces, strict=True) if space.kind is GeneIds.ENSEMBL), None)
     spaces = [_told_apart(space, apart) for space in spaces]
+    found = Found(next((space for space in spaces if _speaks(space)), spaces[0]), frozenset())
     if wanted is not None:
-        names = [
-            GeneNames(column.ids, apart.ids if apart and space.apart else ())
-            for column, space in zip(columns, spaces, strict=True)
-        ]
+        names = [GeneNames(column.ids, _apart(space, apart)) for column, space in zip(columns, spaces, strict=True)]
         best = _best(spaces, names, wanted, species)
-        if best.matched:
-            return best
-    return Found(next((space for space in spaces if _speaks(space)), spaces[0]), frozenset())
+        found = best if best.matched else found
+    return replace(found, foreign=_foreign(spaces, found.space))
+
+
+def _apart(space: GeneSpace, apart: GeneColumn | None) -> Sequence[str]:
+    return apart.ids if apart is not None and space.apart is not None else ()
+
+
+def _foreign(spaces: Sequence[GeneSpace], used: GeneSpace) -> GeneSpace | None:
+    known = {Species.UNKNOWN, used.species}
+    return next((space for space in spaces if _speaks(space) and space.species not in known), None)
 
 
 def _told_apart(space: GeneSpace, apart: GeneColumn | None) -> GeneSpace:
@@ -101,14 +109,13 @@ def _speaks(space: GeneSpace) -> bool:
 def describe_column(column: GeneColumn) -> GeneSpace:
     """What a column holds, judged by its identifiers."""
     present = [identifier for identifier in islice(column.ids, _MOST_LOOKED_AT) if identifier]
-    said = [tidied(identifier) for identifier in present]
-    ids = [form.names[0] for form in said if form.names[0]]
+    ids = [name for name in map(plain, present) if name]
     ensembl = [match for match in map(ENSEMBL.fullmatch, ids) if match]
     if ids and len(ensembl) >= 0.5 * len(ids):
         species = _ensembl_species([match[1] or "" for match in ensembl])
         kind = GeneIds.ENSEMBL
     else:
-        species = _genome_species([form.species for form in said]) or _symbol_species(ids)
+        species = _genome_species(present) or _symbol_species(ids)
         kind = GeneIds.SYMBOL if species is not Species.UNKNOWN or _like_symbols(ids) else GeneIds.UNKNOWN
     versioned = any(map(_VERSION.fullmatch, present))
     duplicates = n_duplicates(bare_ids(column.ids, versioned=versioned))
@@ -144,16 +151,17 @@ def species_counts(columns: Sequence[GeneColumn]) -> Mapping[Species, int]:
 
 def _species_by_form(column: GeneColumn) -> Iterator[Species]:
     for name in islice(column.ids, _MOST_LOOKED_AT):
-        said = tidied(name)
-        ensembl = ENSEMBL.fullmatch(said.names[0])
-        yield _PREFIXES.get(ensembl[1] or "", Species.UNKNOWN) if ensembl else said.species
+        if untidy(name) or name.startswith("ENS"):
+            said = tidied(name)
+            ensembl = ENSEMBL.fullmatch(said.names[0])
+            yield _PREFIXES.get(ensembl[1] or "", Species.UNKNOWN) if ensembl else said.species
 
 
-def _genome_species(said: Sequence[Species]) -> Species | None:
-    """The species of the genomes before names; None where names have none."""
-    count = Counter(said)
-    n_unsaid = count.pop(Species.UNKNOWN, 0)
-    if n_unsaid > 0.5 * len(said) or not count:
+def _genome_species(names: Sequence[str]) -> Species | None:
+    """The species of the genomes before names; None where most names have none."""
+    count = Counter(tidied(name).species for name in names if untidy(name))
+    count.pop(Species.UNKNOWN, 0)
+    if count.total() < max(1, 0.5 * len(names)):
         return None
     species, n_most = count.most_common(1)[0]
     return species if n_most > 0.9 * count.total() else Species.UNKNOWN
@@ -196,17 +204,10 @@ def _like_symbols(ids: list[str]) -> bool:
 
 def n_telling(ids: Sequence[str]) -> int:
     """How many names are of genes at first sight: Ensembl ids and well-known symbols, however they are written."""
-    said = [tidied(name).names[0] for name in islice(ids, _MOST_LOOKED_AT)]
-    return sum(ENSEMBL.fullmatch(name) is not None for name in said) + len(
+    said = [plain(name) for name in islice(ids, _MOST_LOOKED_AT)]
+    return sum(name.startswith("ENS") and ENSEMBL.fullmatch(name) is not None for name in said) + len(
         {name.upper() for name in said} & _COMMON_SET
     )
-
-
-def foreign_column(columns: Sequence[GeneColumn], space: GeneSpace) -> GeneSpace | None:
-    """A column that clearly names genes of another species than the one that is used."""
-    described = (describe_column(column) for column in columns if column.name != space.column)
-    known = {Species.UNKNOWN, space.species}
-    return next((other for other in described if _speaks(other) and other.species not in known), None)
 
 
 def mouse_in_capitals(ids: Sequence[str]) -> list[str]:

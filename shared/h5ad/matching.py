@@ -10,7 +10,7 @@ from typing import Protocol
 
 from shared.domain.verdict import GeneIds, Species
 from shared.h5ad.gene_table import names_of, symbol_of
-from shared.h5ad.tidying import ENSEMBL, bare_id, tidied
+from shared.h5ad.tidying import ENSEMBL, bare_id, tidied, untidy
 
 HELPS = 0.9
 """Names are translated where the file's own find less than this share of what they find translated. Otherwise they are
@@ -88,10 +88,9 @@ def match_genes(
     features = positions_of(wanted)
     literal = {place: found for place, name in enumerate(names.ids) if (found := _literal(name, features)) >= 0}
     tidy = dict(_tidied(names.ids, features, literal, species))
-    own = literal | tidy
-    more = dict(_orphans(names.ids, features, own))
-    if translate:
-        more |= _translated(names, features, own | more, wanted, species)
+    own: dict[int, int] = literal | tidy
+    own |= _orphans(names.ids, features, own)
+    more = _translated(names, features, own, wanted, species) if translate else {}
     if not helps(len(set(own.values())), len(set(own.values()) | set(more.values()))):
         more = {}
     copies = dict(_copies(names, features, own))
@@ -164,26 +163,34 @@ def _tidied(
 ) -> Iterator[tuple[int, int]]:
     taken = set(literal.values())
     for place, name in enumerate(ids):
-        if place in literal or not name:
+        if place in literal or not untidy(name):
             continue
         said = tidied(name)
-        if Species.UNKNOWN not in {species, said.species} and said.species is not species:
+        if _foreign(said.species, species):
             continue
         found = next((features[form] for form in said.names if form in features), -1)
         if found >= 0 and found not in taken:
             yield place, found
 
 
-def _orphans(ids: Sequence[str], features: Mapping[str, int], own: Mapping[int, int]) -> Iterator[tuple[int, int]]:
-    """Second copies (``X-1``) of which the first is gone; none where all names end so, since whose they are is open."""
-    ended = {place: found[1] for place, name in enumerate(ids) if (found := _COPY.fullmatch(name))}
-    if 2 * len(ended) > len(ids):
-        return
+def _foreign(theirs: Species, ours: Species) -> bool:
+    return Species.UNKNOWN not in {theirs, ours} and theirs is not ours
+
+
+def _orphans(ids: Sequence[str], features: Mapping[str, int], own: Mapping[int, int]) -> dict[int, int]:
+    """Second copies (``X-1``) of which the first is gone, where they are too many for chance.
+
+    None where most of the model would rest on them, since how much of a gene a second copy has is open.
+    """
     present, taken = set(ids), set(own.values())
-    for place, name in ended.items():
-        position = features.get(name, -1)
-        if place not in own and name not in present and position >= 0 and position not in taken:
-            yield place, position
+    found: dict[int, int] = {}
+    for place, name in enumerate(ids):
+        copy = _COPY.fullmatch(name) if place not in own else None
+        position = features.get(copy[1], -1) if copy and copy[1] not in present else -1
+        if position >= 0 and position not in taken:
+            found[place] = position
+    n_features = len(set(features.values()))
+    return found if 0.01 * n_features < len(set(found.values())) < 0.5 * n_features else {}
 
 
 def _translated(
@@ -198,7 +205,10 @@ def _translated(
     for place, name in enumerate(names.ids):
         if place in known or not name:
             continue
-        form = tidied(name).names[0]
+        said = tidied(name)
+        if _foreign(said.species, species):
+            continue
+        form = said.names[0]
         other = next((other for other in _others(form, names.apart, place, species) if other in features), None)
         if other is not None and features[other] not in taken:
             (found if _meant(form, other) else second)[place] = features[other]

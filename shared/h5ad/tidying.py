@@ -52,9 +52,19 @@ def bare_ids(ids: Sequence[str], *, versioned: bool = True) -> list[str]:
     return [bare_id(identifier) for identifier in ids] if versioned else list(ids)
 
 
+def untidy(name: str) -> bool:
+    """Whether there may be something to take off a name; for most there is not, and this is quick."""
+    return _PERHAPS.search(name) is not None
+
+
+def plain(name: str) -> str:
+    """The likeliest meaning of a name."""
+    return tidied(name).names[0] if untidy(name) else name
+
+
 def tidied(name: str) -> Tidied:
     """A name as it may have been meant."""
-    if not _PERHAPS.search(name):
+    if not untidy(name):
         return Tidied((name,))
     bare = _unwrapped(name)
     species = Species.UNKNOWN
