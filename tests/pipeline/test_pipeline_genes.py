@@ -31,7 +31,7 @@ def _with_antibodies(cells: anndata.AnnData) -> anndata.AnnData:
     counts = np.random.default_rng(0).poisson(60, (cells.n_obs, 40)).astype(np.float32)
     names = [*(f"CD{place}" for place in range(500, 530)), *(f"HTO-{place}" for place in range(10))]
     var = pd.DataFrame({"modality": ["RNA"] * cells.n_vars + ["ADT"] * 30 + [""] * 10}, [*cells.var_names, *names])
-    return anndata.AnnData(sp.hstack([cells.X, counts]).tocsr(), cells.obs, var)
+    return anndata.AnnData(sp.hstack([cells.X, sp.csr_matrix(counts)]).tocsr(), cells.obs, var)
 
 
 def _second_copies(cells: anndata.AnnData) -> anndata.AnnData:
