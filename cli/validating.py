@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cli.catalogue import find_card
@@ -11,6 +12,8 @@ from cli.embedded import drop_of_file
 from cli.estimating import forecast_words
 from cli.running import read_pairs
 from functions.ingest.data_manager import Validator
+from shared.bundle import ModelCard
+from shared.domain.errors import ModelNotFoundError
 from shared.domain.options import parse_options
 from shared.domain.plan import CostHints
 from shared.domain.planning import with_forecast
@@ -21,7 +24,7 @@ from shared.wiring import build_files
 
 
 def validate_file(settings: Settings, file: Path, *, model: str | None, pairs: Sequence[str], output: Output) -> Exit:
-    """Judge a file as ingest does; with a model, also whether they fit.
+    """Judge a file as ingest does, for the model that is asked for or the default one.
 
     Raises:
         CelldropError: The file or the request cannot be used.
@@ -29,7 +32,7 @@ def validate_file(settings: Settings, file: Path, *, model: str | None, pairs: S
     requested = read_pairs(pairs)
     options = parse_options(requested)
     asked = model or options.model
-    card = find_card(settings, asked) if asked else None
+    card = find_card(settings, asked) if asked else _default_card(settings)
     blobs = build_files(settings)
     source = drop_of_file(blobs, file, {}).source
     verdict = Validator(blobs, settings.max_input_bytes, settings.max_cells)(source, card, options.matrix)
@@ -38,9 +41,24 @@ def validate_file(settings: Settings, file: Path, *, model: str | None, pairs: S
     verdict = with_forecast(verdict, cost, settings.fleet, requested)
     refusal = verdict.refusals[0] if verdict.refusals else None
     summary = {"code": refusal.code, "message": refusal.message, "hint": refusal.hint} if refusal else {"code": None}
-    output.result({"file": str(file), **summary, **verdict_document(verdict)})
+    judged_for = card.reference if card else None
+    output.result({"file": str(file), "model": judged_for, **summary, **verdict_document(verdict)})
     say_verdict(verdict, file, output)
+    output.say(_whom_for(card, settings, asked=asked is not None))
     return Exit.DONE if verdict.accepted else Exit.REFUSED
+
+
+def _default_card(settings: Settings) -> ModelCard | None:
+    """The default model's card; None where it is not there, so that the file is judged by itself."""
+    with suppress(ModelNotFoundError):
+        return find_card(settings, settings.default_model)
+    return None
+
+
+def _whom_for(card: ModelCard | None, settings: Settings, *, asked: bool) -> str:
+    if card is None:
+        return f"Judged for no model: there is no {settings.default_model}, the default. Name one with --model."
+    return f"Judged for {card.reference}{'' if asked else ', the default model; name another with --model'}."
 
 
 def say_verdict(verdict: Verdict, file: Path, output: Output) -> None:

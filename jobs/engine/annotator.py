@@ -94,8 +94,8 @@ class Annotator:
     Args:
         card: The bundle's card.
         weights: Its tensors; see ``linear_weights``.
-        gene_to_feature: For each gene of the file the position of its feature in the model, or -1; int32. The blocks
-            were projected by it.
+        gene_to_feature: For each gene of the file the position of its feature in the model, or -1; int32. Genes that
+            share a feature are summed. The blocks were projected by it.
         as_it_is: Whether the blocks hold log1p of counts per 10,000 already; else values in proportion to counts.
         device: Where to compute.
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from shared.domain.submission import Receipt
 from shared.domain.verdict import Finding
-from shared.h5ad.cautions import WarningCode, warning
+from shared.h5ad.cautions import WarningCode
+from shared.h5ad.findings import warning
 
 LOOKED_FOR = (str(WarningCode.MIXED_VALUES),)
 

@@ -20,8 +20,8 @@ from jobs.inference.parts import AnnotatedBlock, iter_part
 from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import CellNote, MatrixChoice, MatrixState
-from shared.h5ad.genes import features_of, map_genes
-from shared.h5ad.rows import CellIds, MatrixReader, open_cell_ids, open_matrix, read_genes
+from shared.h5ad.matching import match_genes
+from shared.h5ad.rows import CellIds, MatrixReader, open_cell_ids, open_matrix, read_gene_names
 from shared.ports.blobs import BlobInfo
 
 Made = TypeVar("Made")
@@ -113,8 +113,9 @@ def gene_to_feature(job: Job) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     verdict = job.record.verdict
     if verdict is None or verdict.genes is None:
         raise InternalError("a submission without a gene space was dispatched", expected="an accepted verdict")
-    ids = read_genes(job.source, verdict)
-    return np.array(map_genes(ids, features_of(job.card.features, verdict.genes.kind)), dtype=np.int32)
+    card = job.card
+    matching = match_genes(read_gene_names(job.source, verdict), card.features, card.species)
+    return np.array(matching.feature_of_gene, dtype=np.int32)
 
 
 def matrix_of(job: Job) -> MatrixChoice:

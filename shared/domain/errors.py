@@ -125,6 +125,12 @@ class NoGeneOverlapError(InputError):
     code = "GENES_DO_NOT_MATCH"
 
 
+class NotGenesError(InputError):
+    """The matrix holds no gene expression: every feature is a peak, an antibody or something else that is no gene."""
+
+    code = "NOT_GENE_EXPRESSION"
+
+
 class WrongSpeciesError(InputError):
     """The file's species is not the model's."""
 

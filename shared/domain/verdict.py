@@ -152,8 +152,10 @@ class GeneSpace:
     Attributes:
         column: Name of the var column, or ``_index`` for the index.
         kind: What the column holds.
-        versioned: Whether Ensembl ids carry a ``.12`` that is cut off.
-        n_duplicates: Genes whose identifier occurs before them in the column; see docs/explanation for what is done.
+        versioned: Whether some Ensembl ids carry a ``.12`` that is cut off.
+        n_duplicates: Genes whose identifier occurs before them in the column; copies of one gene are summed, and of
+            different genes with one name the first is used.
+        apart: The column of Ensembl ids that tells genes of one name apart; None where there is none.
     """
 
     column: str
@@ -161,6 +163,7 @@ class GeneSpace:
     species: Species
     versioned: bool = False
     n_duplicates: int = 0
+    apart: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

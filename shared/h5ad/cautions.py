@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-
-from shared.domain.errors import CelldropError
-from shared.domain.verdict import Finding, Severity
-from shared.domain.words import shortened
-
-_MOST_WORDS = 600
-Details = Mapping[str, str | int | float | bool | list[str]]
 
 
 class WarningCode(StrEnum):
     """Stable; documented in docs/reference/findings.md."""
 
     DUPLICATE_GENES = "DUPLICATE_GENES"
-    """Some gene identifiers occur more than once; the first occurrence of each is used."""
+    """Identifiers that occur more than once: columns of one gene are added up, of different genes the first is used."""
     LOW_OVERLAP = "LOW_OVERLAP"
     """Fewer than half of the model's genes are in the file."""
     LOG_NORMALISED_INPUT = "LOG_NORMALISED_INPUT"
@@ -43,11 +35,15 @@ class WarningCode(StrEnum):
     SPECIES_UNKNOWN = "SPECIES_UNKNOWN"
     """The gene identifiers do not tell the species."""
     MIXED_SPECIES = "MIXED_SPECIES"
-    """Genes of two species in one file; only those of the model's species are used."""
+    """Genes of two species in one file; only the model's are used, and labels of the other's cells mean nothing."""
     GENE_IDS_UNKNOWN = "GENE_IDS_UNKNOWN"
     """The gene identifiers look like neither Ensembl ids nor symbols."""
     OTHER_FEATURES = "OTHER_FEATURES"
-    """Features that are not genes (antibodies, peaks, guides) are left out."""
+    """Features that are not genes (antibodies, hashtags, peaks, guides, introns) are left out, of totals too."""
+    GENES_TRANSLATED = "GENES_TRANSLATED"
+    """Genes of the model are found by translating symbols and Ensembl ids into each other, with a table of GENCODE."""
+    ORTHOLOGUES_USED = "ORTHOLOGUES_USED"
+    """The genes are another species', used by the names of their counterparts; labels carry over in part."""
     OLD_LAYOUT = "OLD_LAYOUT"
     """A layout older than AnnData 0.7; annotated.h5ad gets a rewritten obs."""
     TENX_LAYOUT = "TENX_LAYOUT"
@@ -63,13 +59,3 @@ class WarningCode(StrEnum):
     TRAINED_WITHOUT_COUNTS = "TRAINED_WITHOUT_COUNTS"
     """A file has labels but no counts: a model is trained on its normalised values, without the cells thinned to make
     it ready for shallower data."""
-
-
-def warning(code: WarningCode, message: str, hint: str, details: Details | None = None) -> Finding:
-    """A warning as a finding; the message without its full stop."""
-    return Finding(str(code), Severity.WARNING, f"{shortened(message, _MOST_WORDS)}.", hint, details or {})
-
-
-def refusal(error: CelldropError, details: Details | None = None) -> Finding:
-    """An error as a finding."""
-    return Finding(error.code, Severity.REFUSAL, error.message, error.hint, details or {})

@@ -128,13 +128,20 @@ class GeneTable:
         path: ``var``, ``raw/var``, ``matrix/features`` …
         columns: The index first, then columns that look like identifiers.
         n_other: Features that are not genes and are left out.
-        other_types: Their feature types.
+        other_types: What they are.
+        other_examples: Some of their names.
     """
 
     path: str
     columns: tuple[GeneColumn, ...]
     n_other: int = 0
     other_types: tuple[str, ...] = ()
+    other_examples: tuple[str, ...] = ()
+
+    @property
+    def n_genes(self) -> int:
+        """Features that are genes."""
+        return len(self.columns[0].ids) if self.columns else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +199,9 @@ class FileFacts:
 
     @property
     def n_genes(self) -> int:
-        """Genes of the first matrix, or of the first gene table where there is none."""
-        if self.candidates:
-            return self.candidates[0].n_genes
-        return len(self.genes[0].columns[0].ids) if self.genes and self.genes[0].columns else 0
+        """Genes of the matrix that has most, or of the gene table that has most where there is no matrix."""
+        lists = self.candidates or self.genes
+        return max((genes.n_genes for genes in lists), default=0)
 
     def genes_of(self, path: str) -> GeneTable | None:
         """The gene table at ``path``."""

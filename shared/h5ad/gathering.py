@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import h5py
-import numpy as np
 
-from shared.domain.errors import InputError, NotAnnDataError, UnsafeFileError
+from shared.domain.errors import NotAnnDataError, UnsafeFileError
 from shared.domain.words import cut, listed
 from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.columns import Frame, is_list, names_in, open_frame
-from shared.h5ad.facts import TRANSPOSED, Candidate, CellFacts, Embedding, FileFacts, GeneColumn, GeneTable
-from shared.h5ad.layouts import Layout, describe, find_layout, gene_mask
+from shared.h5ad.facts import TRANSPOSED, Candidate, CellFacts, Embedding, FileFacts, GeneTable
+from shared.h5ad.features import find_genes
+from shared.h5ad.identifiers import LONGEST_NAME, identifier_columns
+from shared.h5ad.layouts import Layout, describe, find_layout
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.matrices import wanted_path
 from shared.h5ad.rehearsal import check_ids
@@ -25,12 +25,8 @@ from shared.h5ad.weighing import Totals, weigh
 TOTALS_COLUMNS = ("n_counts", "total_counts", "nCount_RNA", "n_umi", "nUMI", "num_UMIs", "n_umis")
 ALL_IDS = 50_000
 """Up to this many cells, all ids are compared; beyond, the first thousand."""
-MOST_COLUMNS = 6
 MOST_MATRICES = 64
 """Matrices that are looked at where none is asked for; those named for counts come first."""
-LONGEST_NAME = 200
-"""A longer name of a column or layer is nobody's, and would have to be kept in records."""
-_GENE_NAME = re.compile(r"gene|symbol|ensembl|ensg|feature|hgnc|mgi|(^|_)ids?($|_)|name|accession", re.IGNORECASE)
 
 
 def gather(
@@ -165,39 +161,10 @@ def _gene_table(frame: Frame, path: str, limits: InspectionLimits) -> tuple[Gene
             where=path,
             hint="If these are cells, turn the file: adata = adata.T.",
         )
-    mask, other = gene_mask(frame)
-    columns = []
-    for name in _identifier_columns(frame):
-        ids = frame.strings(name, 0, len(frame))
-        kept = ids if mask is None else np.array(ids, dtype=object)[mask].tolist()
-        columns.append(GeneColumn("_index" if name == frame.index else name, tuple(kept)))
-    n_other = 0 if mask is None else int((~mask).sum())
-    return GeneTable(path, tuple(columns), n_other, other), len(frame), mask
-
-
-def _identifier_columns(frame: Frame) -> list[str]:
-    """The index, then columns that look like identifiers, likely names first."""
-    short = (name for name in frame.names if len(name) <= LONGEST_NAME)
-    named = sorted(short, key=lambda name: _GENE_NAME.search(name) is None)
-    found = (name for name in named if _looks_like_ids(frame, name))
-    return [frame.index, *(name for name, _ in zip(found, range(MOST_COLUMNS), strict=False))]
-
-
-def _looks_like_ids(frame: Frame, name: str) -> bool:
-    try:
-        if not frame.is_text(name):
-            return False
-        categories = frame.n_categories(name)
-        if categories is not None and categories < 0.3 * len(frame):
-            return False
-        head = [value for value in frame.strings(name, 0, min(200, len(frame))) if value]
-    except (InputError, KeyError, ValueError, TypeError):
-        return False
-    return bool(head) and len(set(head)) > 0.5 * len(head) and _same_length(frame, name)
-
-
-def _same_length(frame: Frame, name: str) -> bool:
-    return len(frame.strings(name, max(0, len(frame) - 1), len(frame) + 1)) == min(1, len(frame))
+    features = find_genes(frame)
+    columns = identifier_columns(frame, features.genes)
+    n_other = 0 if features.genes is None else int((~features.genes).sum())
+    return GeneTable(path, columns, n_other, features.other_types, features.examples), len(frame), features.genes
 
 
 # --- Cells --------------------------------------------------------------------------------------------------------

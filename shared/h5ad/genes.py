@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Protocol
 
 from shared.domain.verdict import GeneIds, GeneSpace, Species
 from shared.h5ad.facts import GeneColumn
+from shared.h5ad.matching import HELPS, FeatureTable, GeneNames, Matching, features_of, helps, map_genes, match_genes
+from shared.h5ad.tidying import ENSEMBL, bare_ids, plain, tidied, untidy
 
-_ENSEMBL = re.compile(r"ENS([A-Z]{3,4})?G\d{11}(\.\d+(_PAR_Y)?)?")
-_VERSION = re.compile(r"\.\d+(_PAR_Y)?$")
+__all__ = ["Found", "bare_ids", "describe_column", "features_of", "find_gene_space", "map_genes"]
+
+_VERSION = re.compile(r"ENS([A-Z]{3,4})?G\d{11}(\.\d+(_PAR_Y)?|_PAR_Y)")
 _SYMBOL = re.compile(r"[A-Za-z][A-Za-z0-9]*([-._/][A-Za-z0-9]+)*")
 _STEM = re.compile(r"[\d.]+$")
 _MOST_LOOKED_AT = 100_000
@@ -29,21 +31,9 @@ _COMMON = tuple(
 )
 """Symbols that human and mouse share but for their case."""
 
+_COMMON_SET = frozenset(_COMMON)
+_MOUSE_ONLY = re.compile(r"GM\d+|\d+([A-Z]\d+)?RIK\d?")
 _PREFIXES = {"": Species.HUMAN, "MUS": Species.MOUSE}
-
-
-class FeatureTable(Protocol):
-    """A model's ordered features; either tuple may be empty. ``bundle.Features`` is one."""
-
-    @property
-    def symbol(self) -> tuple[str | None, ...]:
-        """Gene symbols, None where unknown."""
-        ...
-
-    @property
-    def ensembl(self) -> tuple[str | None, ...]:
-        """Ensembl ids without version, None where unknown."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +42,64 @@ class Found:
 
     Attributes:
         matched: Positions of the model's features that the file has.
+        matching: How they were found; empty without a model.
+        foreign: A column that clearly names genes of another species than the one that is used.
     """
 
     space: GeneSpace
     matched: frozenset[int]
+    matching: Matching = field(default_factory=lambda: Matching([]))
+    foreign: GeneSpace | None = None
 
 
-def find_gene_space(columns: Sequence[GeneColumn], wanted: FeatureTable | None) -> Found | None:
+def find_gene_space(
+    columns: Sequence[GeneColumn], wanted: FeatureTable | None, species: Species = Species.UNKNOWN
+) -> Found | None:
     """The column that says best which gene is which; None when there is no column at all.
 
-    With a model, the column in which most of its features are found; without, or where none has any, the first that
-    looks like Ensembl ids or symbols, and else the index.
+    With a model, the column in which most of its features are found by their own names, or translated where that finds
+    many more; without, or where none has any, the first that looks like Ensembl ids or symbols, and else the index.
+
+    Args:
+        species: The model's.
     """
     spaces = [describe_column(column) for column in columns]
     if not spaces:
         return None
+    apart = next((c for c, space in zip(columns, spaces, strict=True) if space.kind is GeneIds.ENSEMBL), None)
+    spaces = [_told_apart(space, apart) for space in spaces]
+    found = Found(next((space for space in spaces if _speaks(space)), spaces[0]), frozenset())
     if wanted is not None:
-        found = [_match(column, space, wanted) for column, space in zip(columns, spaces, strict=True)]
-        best = max(found, key=lambda match: len(match.matched))
-        if best.matched:
-            return best
-    return Found(next((space for space in spaces if _speaks(space)), spaces[0]), frozenset())
+        names = [GeneNames(column.ids, _apart(space, apart)) for column, space in zip(columns, spaces, strict=True)]
+        best = _best(spaces, names, wanted, species)
+        found = best if best.matched else found
+    return replace(found, foreign=_foreign(spaces, found.space))
+
+
+def _apart(space: GeneSpace, apart: GeneColumn | None) -> Sequence[str]:
+    return apart.ids if apart is not None and space.apart is not None else ()
+
+
+def _foreign(spaces: Sequence[GeneSpace], used: GeneSpace) -> GeneSpace | None:
+    known = {Species.UNKNOWN, used.species}
+    return next((space for space in spaces if _speaks(space) and space.species not in known), None)
+
+
+def _told_apart(space: GeneSpace, apart: GeneColumn | None) -> GeneSpace:
+    return replace(space, apart=apart.name) if apart is not None and space.kind is not GeneIds.ENSEMBL else space
+
+
+def _best(spaces: Sequence[GeneSpace], names: Sequence[GeneNames], wanted: FeatureTable, species: Species) -> Found:
+    plain = _most(spaces, [match_genes(ids, wanted, species, translate=False) for ids in names])
+    if len(plain.matched) >= HELPS * (len(wanted.symbol) or len(wanted.ensembl)):
+        return plain
+    translated = _most(spaces, [match_genes(ids, wanted, species) for ids in names])
+    return translated if helps(len(plain.matched), len(translated.matched)) else plain
+
+
+def _most(spaces: Sequence[GeneSpace], matchings: Sequence[Matching]) -> Found:
+    found = [Found(space, matching.matched, matching) for space, matching in zip(spaces, matchings, strict=True)]
+    return max(found, key=lambda match: len(match.matched))
 
 
 def _speaks(space: GeneSpace) -> bool:
@@ -81,22 +108,18 @@ def _speaks(space: GeneSpace) -> bool:
 
 def describe_column(column: GeneColumn) -> GeneSpace:
     """What a column holds, judged by its identifiers."""
-    ids = [identifier for identifier in islice(column.ids, _MOST_LOOKED_AT) if identifier]
-    ensembl = [match for match in map(_ENSEMBL.fullmatch, ids) if match]
+    present = [identifier for identifier in islice(column.ids, _MOST_LOOKED_AT) if identifier]
+    ids = [name for name in map(plain, present) if name]
+    ensembl = [match for match in map(ENSEMBL.fullmatch, ids) if match]
     if ids and len(ensembl) >= 0.5 * len(ids):
-        versioned = sum(match[2] is not None for match in ensembl) > 0.5 * len(ensembl)
         species = _ensembl_species([match[1] or "" for match in ensembl])
         kind = GeneIds.ENSEMBL
     else:
-        versioned, species = False, _symbol_species(ids)
+        species = _genome_species(present) or _symbol_species(ids)
         kind = GeneIds.SYMBOL if species is not Species.UNKNOWN or _like_symbols(ids) else GeneIds.UNKNOWN
+    versioned = any(map(_VERSION.fullmatch, present))
     duplicates = n_duplicates(bare_ids(column.ids, versioned=versioned))
     return GeneSpace(column.name, kind, species, versioned, duplicates)
-
-
-def bare_ids(ids: Sequence[str], *, versioned: bool) -> list[str]:
-    """Identifiers as they are compared: Ensembl ids without their version."""
-    return [_VERSION.sub("", identifier) for identifier in ids] if versioned else list(ids)
 
 
 def n_duplicates(ids: Sequence[str]) -> int:
@@ -105,41 +128,43 @@ def n_duplicates(ids: Sequence[str]) -> int:
     return len(present) - len(set(present))
 
 
-def map_genes(ids: Sequence[str], features: Sequence[str | None]) -> list[int]:
-    """For each gene column of the file, the position of the model's feature, or -1.
+def species_counts(columns: Sequence[GeneColumn]) -> Mapping[Species, int]:
+    """How many names of a column are of each species, for the first column that has two; else nothing.
 
-    Exact matches only. Of several columns with one identifier the first counts, as it does for users of
-    ``var_names_make_unique``, which renames the later ones; a feature that the model lists twice is its first.
-
-    Args:
-        ids: Identifiers of the file's genes, bare.
-        features: The model's identifiers of the same kind.
+    By Ensembl ids or the genomes before names, one in twenty at least of each; or by symbols, where well-known ones
+    stand in both spellings (``CD3D`` and ``Cd3d``).
     """
-    left: dict[str, int] = {}
-    for position, feature in enumerate(features):
-        if feature:
-            left.setdefault(feature, position)
-    return [left.pop(identifier, -1) if identifier else -1 for identifier in ids]
-
-
-def features_of(table: FeatureTable, kind: GeneIds) -> tuple[str | None, ...]:
-    """The model's identifiers of a kind; columns of no known kind are compared with symbols."""
-    return table.ensembl if kind is GeneIds.ENSEMBL else table.symbol
-
-
-def mixed_species(columns: Sequence[GeneColumn]) -> bool:
-    """Whether a column has Ensembl ids of two species, one in twenty at least of each."""
     for column in columns:
-        prefixes = Counter(match[1] or "" for match in map(_ENSEMBL.fullmatch, column.ids) if match)
-        if sum(count > 0.05 * prefixes.total() for count in prefixes.values()) > 1:
-            return True
-    return False
+        count = Counter(_species_by_form(column))
+        count.pop(Species.UNKNOWN, None)
+        if len(count) > 1 and min(count.values()) > 0.05 * count.total():
+            return count
+        present = set(column.ids)
+        if sum(symbol in present and symbol.capitalize() in present for symbol in _COMMON) >= 5:
+            return Counter(
+                Species.HUMAN if name.isupper() else Species.MOUSE
+                for name in present
+                if name[1:].isupper() or name[1:].islower()
+            )
+    return {}
 
 
-def _match(column: GeneColumn, space: GeneSpace, wanted: FeatureTable) -> Found:
-    ids = bare_ids(column.ids, versioned=space.versioned)
-    positions = map_genes(ids, features_of(wanted, space.kind))
-    return Found(space, frozenset(position for position in positions if position >= 0))
+def _species_by_form(column: GeneColumn) -> Iterator[Species]:
+    for name in islice(column.ids, _MOST_LOOKED_AT):
+        if untidy(name) or name.startswith("ENS"):
+            said = tidied(name)
+            ensembl = ENSEMBL.fullmatch(said.names[0])
+            yield _PREFIXES.get(ensembl[1] or "", Species.UNKNOWN) if ensembl else said.species
+
+
+def _genome_species(names: Sequence[str]) -> Species | None:
+    """The species of the genomes before names; None where most names have none."""
+    count = Counter(tidied(name).species for name in names if untidy(name))
+    count.pop(Species.UNKNOWN, 0)
+    if count.total() < max(1, 0.5 * len(names)):
+        return None
+    species, n_most = count.most_common(1)[0]
+    return species if n_most > 0.9 * count.total() else Species.UNKNOWN
 
 
 def _ensembl_species(prefixes: list[str]) -> Species:
@@ -175,3 +200,17 @@ def _like_symbols(ids: list[str]) -> bool:
         return False
     stems = {_STEM.sub("", identifier) for identifier in fitting}
     return len(stems) > 0.1 * len(fitting) and len(stems) > 1
+
+
+def n_telling(ids: Sequence[str]) -> int:
+    """How many names are of genes at first sight: Ensembl ids and well-known symbols, however they are written."""
+    said = [plain(name) for name in islice(ids, _MOST_LOOKED_AT)]
+    return sum(name.startswith("ENS") and ENSEMBL.fullmatch(name) is not None for name in said) + len(
+        {name.upper() for name in said} & _COMMON_SET
+    )
+
+
+def mouse_in_capitals(ids: Sequence[str]) -> list[str]:
+    """Names that only mouse genes have, but for their capitals (GM1234, 0610007P14RIK); empty for a few by chance."""
+    found = [name for name in ids if _MOUSE_ONLY.fullmatch(name)]
+    return found if len(found) > max(10, 0.002 * len(ids)) else []

@@ -7,8 +7,9 @@ from statistics import median
 
 from shared.domain.errors import BadValuesError
 from shared.domain.verdict import Finding, MatrixState, Transform
-from shared.h5ad.cautions import WarningCode, refusal, warning
+from shared.h5ad.cautions import WarningCode
 from shared.h5ad.facts import Evidence, RowKind
+from shared.h5ad.findings import refusal, warning
 from shared.h5ad.matrices import Weighed
 from shared.h5ad.states import LOGARITHMS, NAMES, TARGET, Recognition
 

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from math import prod
 
 import h5py
-import numpy as np
-import numpy.typing as npt
 
-from shared.domain.errors import InputError, NotAnnDataError, UnsafeFileError
+from shared.domain.errors import NotAnnDataError, UnsafeFileError
 from shared.domain.verdict import MatrixEncoding
 from shared.domain.words import cut, listed
-from shared.h5ad.columns import Frame, names_in, text
+from shared.h5ad.columns import names_in, text
 from shared.h5ad.foreign.hdf5 import mudata, recognise_hdf5, refusal, unknown
 from shared.h5ad.foreign.kinds import Foreign
 
@@ -189,26 +187,3 @@ def _sparse_form(node: h5py.Group, *, tenx: bool) -> tuple[MatrixEncoding, tuple
 
 def _chunk_bytes(dataset: h5py.Dataset) -> int:
     return prod(dataset.chunks) * int(dataset.dtype.itemsize) if dataset.chunks else 0
-
-
-def gene_mask(frame: Frame) -> tuple[npt.NDArray[np.bool_] | None, tuple[str, ...]]:
-    """Which columns are genes where the file says that others (antibodies, peaks) are not, and what those are.
-
-    None where every column is a gene, or nothing is said.
-    """
-    for name in TYPE_COLUMNS:
-        if name not in frame.names or not _is_text(frame, name):
-            continue
-        kinds = np.array(frame.strings(name, 0, len(frame)))
-        mask = kinds == GENE_EXPRESSION
-        if mask.any() and not mask.all():
-            return mask, tuple(sorted(set(kinds[~mask].tolist())))
-        return None, ()
-    return None, ()
-
-
-def _is_text(frame: Frame, name: str) -> bool:
-    try:
-        return frame.is_text(name)
-    except (InputError, KeyError):
-        return False

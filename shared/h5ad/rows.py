@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import compress
 from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from shared.domain.errors import InternalError, TruncatedFileError
 from shared.domain.geometry import Rows
@@ -12,19 +16,21 @@ from shared.domain.verdict import MatrixChoice, MatrixEncoding, Verdict
 from shared.h5ad.arrays import open_array
 from shared.h5ad.blocks import Columns, Genes, RowBlock, genes_from
 from shared.h5ad.cells import CellIds, open_cell_ids
-from shared.h5ad.columns import open_frame
+from shared.h5ad.columns import Frame, open_frame
 from shared.h5ad.csc import CscReader
 from shared.h5ad.csr import CsrReader
 from shared.h5ad.decoding import decoding
 from shared.h5ad.dense import DenseReader, with_cache
 from shared.h5ad.embedding import Coordinates, read_embedding
-from shared.h5ad.genes import bare_ids
-from shared.h5ad.layouts import describe, find_layout, gene_mask
+from shared.h5ad.features import find_genes
+from shared.h5ad.layouts import describe, find_layout
+from shared.h5ad.matching import GeneNames
 from shared.h5ad.opening import OpenFile, open_file
 from shared.h5ad.projection import ProjectedBlock
 from shared.h5ad.safety import check_stored
 from shared.h5ad.settling import Stored
 from shared.h5ad.source import RangeSource
+from shared.h5ad.tidying import bare_ids
 
 __all__ = [
     "CellIds",
@@ -35,6 +41,7 @@ __all__ = [
     "open_cell_ids",
     "open_matrix",
     "read_embedding",
+    "read_gene_names",
     "read_genes",
 ]
 
@@ -104,8 +111,7 @@ def _reader(opened: OpenFile, source: RangeSource, choice: MatrixChoice) -> Matr
     file = opened.file
     layout = find_layout(file)
     shape = describe(file, choice.path, tenx=layout.tenx)
-    mask, _ = gene_mask(open_frame(file, choice.genes_path))
-    genes = genes_from(shape.n_columns, mask)
+    genes = genes_from(shape.n_columns, find_genes(open_frame(file, choice.genes_path)).genes)
     if (shape.n_cells, genes.n_genes, shape.encoding) != (choice.n_cells, choice.n_genes, choice.encoding):
         raise TruncatedFileError(
             f"a {shape.encoding} matrix of {shape.n_cells} x {genes.n_genes}",
@@ -142,13 +148,25 @@ def read_genes(source: RangeSource, verdict: Verdict) -> list[str]:
         InternalError: The verdict has no matrix or no genes.
         TruncatedFileError: They do not decode.
     """
+    return bare_ids(read_gene_names(source, verdict).ids)
+
+
+def read_gene_names(source: RangeSource, verdict: Verdict) -> GeneNames:
+    """The names of the verdict's gene space as they stand, with what tells genes of one name apart.
+
+    Raises:
+        As ``read_genes``.
+    """
     choice, space = verdict.matrix, verdict.genes
     if choice is None or space is None:
         raise InternalError("genes were asked of a verdict that has none", expected="an accepted verdict")
     with open_file(source) as opened, decoding(choice.genes_path):
         frame = open_frame(opened.file, choice.genes_path)
-        name = frame.index if space.column == "_index" else space.column
-        ids = frame.strings(name, 0, len(frame))
-        mask, _ = gene_mask(frame)
-    kept = ids if mask is None else [identifier for identifier, keep in zip(ids, mask, strict=True) if keep]
-    return bare_ids(kept, versioned=space.versioned)
+        genes = find_genes(frame).genes
+        apart = () if space.apart is None else _names_of(frame, space.apart, genes)
+        return GeneNames(_names_of(frame, space.column, genes), apart)
+
+
+def _names_of(frame: Frame, column: str, genes: npt.NDArray[np.bool_] | None) -> list[str]:
+    names = frame.strings(frame.index if column == "_index" else column, 0, len(frame))
+    return names if genes is None else list(compress(names, genes))

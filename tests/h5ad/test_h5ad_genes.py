@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shared.bundle import Features
 from shared.domain.verdict import GeneIds, Species
 from shared.h5ad.facts import GeneColumn
-from shared.h5ad.genes import bare_ids, describe_column, find_gene_space, map_genes, mixed_species
+from shared.h5ad.genes import bare_ids, describe_column, find_gene_space, map_genes, species_counts
 
 HUMAN = tuple(f"ENSG{i:011d}" for i in range(50))
 MOUSE = tuple(f"ENSMUSG{i:011d}" for i in range(50))
@@ -99,6 +99,6 @@ def test_each_feature_is_fed_by_at_most_one_gene_of_its_name(ids: list[str], fea
 
 
 def test_two_species_in_one_column_are_noticed() -> None:
-    assert mixed_species([column(*HUMAN, *MOUSE)])
-    assert not mixed_species([column(*HUMAN, MOUSE[0])])
-    assert not mixed_species([column()])
+    assert species_counts([column(*HUMAN, *MOUSE)]) == {Species.HUMAN: 50, Species.MOUSE: 50}
+    assert not species_counts([column(*HUMAN, MOUSE[0])])
+    assert not species_counts([column()])

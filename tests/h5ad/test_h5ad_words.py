@@ -15,7 +15,8 @@ import scipy.sparse as sp
 from shared.domain.errors import InternalError
 from shared.domain.verdict import Verdict
 from shared.domain.words import cut, listed, shortened
-from shared.h5ad.gathering import LONGEST_NAME, MOST_MATRICES
+from shared.h5ad.gathering import MOST_MATRICES
+from shared.h5ad.identifiers import LONGEST_NAME
 from shared.h5ad.judging import validate
 from shared.h5ad.source import BytesSource
 from shared.records import verdict_document

@@ -233,7 +233,7 @@ def _genes_text(verdict: Verdict) -> str:
     column = "the index" if verdict.genes.column == "_index" else f"column {verdict.genes.column}"
     text = f"{GENE_IDS[verdict.genes.kind]} from {column} of {verdict.matrix.genes_path if verdict.matrix else 'var'}"
     if verdict.genes.n_duplicates:
-        text += f", {plural(verdict.genes.n_duplicates, 'duplicate')} left out"
+        text += f", {plural(verdict.genes.n_duplicates, 'repeated identifier')}"
     if verdict.overlap:
         text += (
             f"; {whole(verdict.overlap.n_matched)} of the model's {plural(verdict.overlap.n_model, 'gene')} were found"

@@ -1,0 +1,150 @@
+"""What a verdict says of the genes: which are used, which are not, and how they fit a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from shared.domain.errors import NoGeneOverlapError, NotGenesError, WrongSpeciesError
+from shared.domain.verdict import Finding, GeneIds, Overlap, Species
+from shared.h5ad.cautions import WarningCode
+from shared.h5ad.comparing import Difference, difference, shown, some_features
+from shared.h5ad.facts import GeneTable
+from shared.h5ad.findings import refusal, warning
+from shared.h5ad.gene_table import release
+from shared.h5ad.genes import Found, mouse_in_capitals, species_counts
+from shared.h5ad.needs import ModelNeeds
+
+LOW_OVERLAP = 0.5
+_SPECIES = {Species.HUMAN: "human", Species.MOUSE: "mouse"}
+
+
+def on_genes(found: Found, table: GeneTable, path: str) -> Iterator[Finding]:
+    """What is to be known of the genes of the matrix at ``path``, whatever the model."""
+    space = found.space
+    if table.n_other:
+        yield _others(table, path)
+    if space.n_duplicates or found.matching.n_summed:
+        yield _duplicates(found, table)
+    ids = _ids(found, table)
+    if space.kind is GeneIds.UNKNOWN:
+        examples = [identifier for identifier in ids[:3] if identifier]
+        words = f"the genes are named {shown(ids)}; expected names such as 'CD3D' or 'ENSG00000167286'"
+        hint = "Put Ensembl ids or gene symbols into adata.var_names."
+        yield warning(WarningCode.GENE_IDS_UNKNOWN, words, hint, {"examples": examples})
+    yield from _on_their_species(found, table, ids)
+    if found.matching.n_translated:
+        n_translated = found.matching.n_translated
+        words = f"{n_translated:,} genes of the model are found by translating their names with {release()}"
+        hint = (
+            "Nothing to do. Names that GENCODE changed since are missed: send the names that the model has if you can."
+        )
+        yield warning(WarningCode.GENES_TRANSLATED, words, hint, {"n_translated": n_translated})
+
+
+def only_others(table: GeneTable) -> NotGenesError:
+    """The refusal of a matrix without a gene."""
+    kinds = ", ".join(table.other_types)
+    return NotGenesError(
+        f"none of the {table.n_other:,} features is a gene: {kinds}, such as {shown(table.other_examples)}",
+        expected="gene expression",
+        where=table.path,
+        hint="Send the cells' RNA: of a multiome or CITE-seq experiment, the part with gene expression. "
+        "The genes nearest to peaks do not stand in for it.",
+    )
+
+
+def overlap_of(found: Found, model: ModelNeeds) -> Overlap:
+    """How much of the model the file can feed."""
+    weights = model.weight_per_feature
+    total = sum(weights) if weights is not None else 0.0
+    share = sum(weights[place] for place in found.matched) / total if weights is not None and total else None
+    return Overlap(model.n_features, len(found.matched), share)
+
+
+def on_model(found: Found, overlap: Overlap, model: ModelNeeds, table: GeneTable) -> Iterator[Finding]:
+    """Whether the genes are the model's."""
+    ids = _ids(found, table)
+    wrong = _wrong_species(found, model, ids)
+    if wrong is not None:
+        yield refusal(wrong, {"species": str(found.space.species), "model_species": str(model.species)})
+    details = {"n_model": overlap.n_model, "n_matched": overlap.n_matched}
+    words = f"{overlap.n_matched:,} of the {overlap.n_model:,} genes of {model.reference} are in the file"
+    if overlap.fraction < model.min_overlap or not overlap.n_matched:
+        differs = difference(ids, found.space, model.features)
+        if wrong is not None:
+            differs = Difference("are of another species", wrong.hint)
+        error = NoGeneOverlapError(
+            f"{words}, whose names {differs.words}: {shown(ids)}",
+            expected=f"at least {max(1, round(model.min_overlap * overlap.n_model)):,}, named like "
+            f"{some_features(model.features, found.space.kind)}",
+            where=f"{table.path}/{found.space.column}",
+            hint=differs.hint,
+        )
+        yield refusal(error, details)
+    elif overlap.fraction < LOW_OVERLAP:
+        hint = "Labels rest on fewer genes than the model was made with: judge low scores with care."
+        yield warning(WarningCode.LOW_OVERLAP, words, hint, details)
+
+
+def _ids(found: Found, table: GeneTable) -> Sequence[str]:
+    return next((column.ids for column in table.columns if column.name == found.space.column), ())
+
+
+def _others(table: GeneTable, path: str) -> Finding:
+    kinds = ", ".join(table.other_types)
+    examples = shown(table.other_examples)
+    words = f"{table.n_other:,} features of {path} that are not genes ({kinds}; such as {examples}) are left out"
+    hint = "Nothing to do: labels and totals rest on the genes alone."
+    if "introns" in table.other_types:
+        hint = "Models are made from exons. To count introns too, add them to their genes before you send the file."
+    return warning(WarningCode.OTHER_FEATURES, f"{words}, of totals too", hint, {"n_other": table.n_other})
+
+
+def _duplicates(found: Found, table: GeneTable) -> Finding:
+    space, matching = found.space, found.matching
+    n_repeated = max(space.n_duplicates, matching.n_summed)
+    words = f"{n_repeated:,} genes repeat an identifier of {table.path}/{space.column}"
+    hint = "Of different genes with one name the first is used. To decide yourself: adata.var_names_make_unique()."
+    if matching.n_summed:
+        words += f"; {matching.n_summed:,} are the same genes as the ones before them, and their values are added up"
+        hint = "Nothing to do, if they are parts of one gene. If not, take the columns out that you do not mean."
+    details = {"n_duplicates": n_repeated, "n_summed": matching.n_summed}
+    return warning(WarningCode.DUPLICATE_GENES, words, hint, details)
+
+
+def _on_their_species(found: Found, table: GeneTable, ids: Sequence[str]) -> Iterator[Finding]:
+    counts = species_counts(table.columns)
+    if counts:
+        said = " and ".join(f"{count:,} {_SPECIES.get(species, 'other')}" for species, count in sorted(counts.items()))
+        hint = "Cells of the other species get labels that mean nothing: take them out first."
+        details = {str(species): count for species, count in counts.items()}
+        yield warning(WarningCode.MIXED_SPECIES, f"the genes are of more than one species: {said} names", hint, details)
+        return
+    foreign = found.foreign
+    capitals = mouse_in_capitals(ids)
+    if foreign is not None:
+        species = _SPECIES.get(foreign.species, "another species'")
+        words = f"{table.path}/{foreign.column} names {species} genes; the names in {found.space.column} are used"
+        yield warning(WarningCode.ORTHOLOGUES_USED, words, _CARRIES_OVER)
+    elif capitals:
+        words = f"the names are mouse symbols in capitals, such as {shown(capitals)}, and are taken for human ones"
+        yield warning(WarningCode.ORTHOLOGUES_USED, words, _CARRIES_OVER)
+    elif found.space.species is Species.UNKNOWN:
+        words = f"the identifiers in {table.path}/{found.space.column} do not tell the species, such as {shown(ids)}"
+        yield warning(WarningCode.SPECIES_UNKNOWN, words, "Check that the model is for your species.")
+
+
+_CARRIES_OVER = "Labels carry over only as far as the species are alike: a model of the cells' own species is better."
+
+
+def _wrong_species(found: Found, model: ModelNeeds, ids: Sequence[str]) -> WrongSpeciesError | None:
+    theirs = found.space.species
+    if Species.UNKNOWN in {theirs, model.species} or theirs is model.species:
+        return None
+    return WrongSpeciesError(
+        f"the genes are of {theirs}, by {found.space.column}: {shown(ids)}",
+        expected=f"{model.species}, the species of {model.reference}, with names like "
+        f"{some_features(model.features, found.space.kind)}",
+        hint="Choose a model of your species with --model (`celldrop models list` shows them), or put the names of the "
+        f"{_SPECIES.get(model.species, 'other')} orthologues into a column of adata.var.",
+    )

@@ -1,0 +1,68 @@
+"""Which Ensembl id has which symbol, by GENCODE; read from gene_table.txt.gz when first asked."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+from pathlib import Path
+
+FILE = Path(__file__).with_name("gene_table.txt.gz")
+_ID = re.compile(r"(ENS(?:[A-Z]{3,4})?G)(\d{11})")
+_BLOCK = 3
+"""Lines of one: how the ids begin, the steps between their numbers, the symbols."""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneNames:
+    """The genes of one species.
+
+    Attributes:
+        number: The number of the Ensembl id that each symbol means.
+        symbol: The symbol of the Ensembl id with that number; several may have one.
+    """
+
+    prefix: str
+    number: dict[str, int]
+    symbol: dict[int, str]
+
+    def id_of(self, symbol: str) -> str | None:
+        """The Ensembl id that a symbol means."""
+        number = self.number.get(symbol)
+        return None if number is None else f"{self.prefix}{number:011d}"
+
+
+def release() -> str:
+    """What the table was made from: GENCODE, with a release for each species."""
+    return _lines()[0].partition(":")[0]
+
+
+def symbol_of(ensembl: str) -> str | None:
+    """The symbol of an Ensembl id without version; None for one that the table does not have, or that has no name."""
+    found = _ID.fullmatch(ensembl)
+    names = names_of(found[1]) if found else None
+    return names.symbol.get(int(found[2])) if found and names else None
+
+
+@cache
+def names_of(prefix: str) -> GeneNames | None:
+    """The genes whose ids begin with ``prefix``, ``ENSG`` or ``ENSMUSG``; None for any other."""
+    number: dict[str, int] = {}
+    symbol: dict[int, str] = {}
+    lines = _lines()[1:]
+    for start in range(0, len(lines) - _BLOCK + 1, _BLOCK):
+        if lines[start] == prefix:
+            numbers = list(accumulate(map(int, lines[start + 1].split(" "))))
+            symbols = lines[start + 2].split("\t")
+            symbol |= zip(numbers, symbols, strict=True)
+            number = (
+                dict(zip(symbols, numbers, strict=True)) | number
+            )  # The first block has the gene that a name means.
+    return GeneNames(prefix, number, symbol) if number else None
+
+
+@cache
+def _lines() -> list[str]:
+    return gzip.decompress(FILE.read_bytes()).decode().splitlines()

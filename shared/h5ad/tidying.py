@@ -1,0 +1,87 @@
+"""What a gene's name says once blanks, quotes, genome prefixes and versions are taken off it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.domain.verdict import Species
+
+ENSEMBL = re.compile(r"ENS([A-Z]{3,4})?G\d{11}")
+VERSIONED = re.compile(r"(ENS(?:[A-Z]{3,4})?G\d{11})(\.\d+)?(_PAR_Y)?")
+_WRAPPING = " \t\r\n\v\f\ufeff\u200b\xa0\"'`"
+_GENOME = re.compile(
+    r"(?P<human>grch3[78]|hg19|hg38|human|homo[_ ]?sapiens|t2t[_-]?chm13)?"
+    r"(?P<mouse>grcm3[89]|mm9|mm10|mm39|mouse|mus[_ ]?musculus)?"
+    r"([._-]*(pre[_-]?mrna|20\d\d[._-]?[a-z]?|p\d+|ensembl\d*|gencode\d*))*[._:| -]+(?=.)",
+    re.IGNORECASE,
+)
+_GENE = re.compile(r"gene(_id|_name)?[:=-](?=.)", re.IGNORECASE)
+_PAIR = re.compile(r"(?P<first>.+?)[_|:;,/ -]+(?P<id>ENS(?:[A-Z]{3,4})?G\d{11})(\.\d+)?")
+_PAIR_TURNED = re.compile(r"(?P<id>ENS(?:[A-Z]{3,4})?G\d{11})(\.\d+)?[_|:;,/ -]+(?P<first>.+)")
+_DOTTED = re.compile(r"\.(?=[A-Za-z])")
+_PERHAPS = re.compile(
+    r"[\s\ufeff\u200b\xa0\"'`|:;,=]|_|^b'|^(grc|hg|mm|hum|mou|mus|hom|t2t|gene)|ENS\w*G\d{11}.|\.[A-Za-z]",
+    re.IGNORECASE,
+)
+"""Every name that there is something to take off has one of these in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tidied:
+    """A name taken apart.
+
+    Attributes:
+        names: What it may mean, likeliest first: the id of a pair of id and symbol before the symbol.
+        species: What a genome before it says; UNKNOWN where there is none.
+    """
+
+    names: tuple[str, ...]
+    species: Species = Species.UNKNOWN
+
+
+def bare_id(name: str) -> str:
+    """An Ensembl id without its version and ``_PAR_Y``; any other name as it is."""
+    found = VERSIONED.fullmatch(name) if name.startswith("ENS") else None
+    return found[1] if found else name
+
+
+def bare_ids(ids: Sequence[str], *, versioned: bool = True) -> list[str]:
+    """Identifiers as they are compared: Ensembl ids without their version, wherever one has it."""
+    return [bare_id(identifier) for identifier in ids] if versioned else list(ids)
+
+
+def untidy(name: str) -> bool:
+    """Whether there may be something to take off a name; for most there is not, and this is quick."""
+    return _PERHAPS.search(name) is not None
+
+
+def plain(name: str) -> str:
+    """The likeliest meaning of a name."""
+    return tidied(name).names[0] if untidy(name) else name
+
+
+def tidied(name: str) -> Tidied:
+    """A name as it may have been meant."""
+    if not untidy(name):
+        return Tidied((name,))
+    bare = _unwrapped(name)
+    species = Species.UNKNOWN
+    genome = _GENOME.match(bare)
+    if genome and (genome["human"] or genome["mouse"]):
+        species = Species.HUMAN if genome["human"] else Species.MOUSE
+        bare = bare[genome.end() :]
+    bare = _GENE.sub("", bare, count=1)
+    pair = None if VERSIONED.fullmatch(bare) else _PAIR.fullmatch(bare) or _PAIR_TURNED.fullmatch(bare)
+    names = (
+        (pair["id"], pair["first"])
+        if pair
+        else (bare_id(bare), bare_id(bare) if bare.startswith("ENS") else _DOTTED.sub("-", bare))
+    )
+    return Tidied(tuple(dict.fromkeys(names)), species)
+
+
+def _unwrapped(name: str) -> str:
+    bare = name.strip(_WRAPPING)
+    return bare[2:] if bare.startswith(("b'", 'b"')) else bare

@@ -1,0 +1,112 @@
+"""Which features are genes: told by a column of types, whatever it is called, or by their names."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.h5ad.features import kinds_by_name
+from shared.h5ad.gene_table import names_of, symbol_of
+from shared.h5ad.judging import validate
+from shared.h5ad.rows import read_gene_names
+from tests.h5ad.gene_files import IDS, NEEDS, SYMBOLS, codes, file_of, matched
+
+ODD = [f"odd{place}" for place in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("column", "gene", "other"),
+    [
+        ("feature_types", "Gene Expression", "Antibody Capture"),
+        ("feature_types", "gene expression", "antibody capture"),
+        ("feature_types", "GEX", "ADT"),
+        ("feature_types", "GEX", "ATAC"),
+        ("modality", "RNA", "Protein"),
+        ("assay", "rna", "Peaks"),
+        ("whatever", "Gene_Expression", "CRISPR Guide Capture"),
+        ("feature_type", "Gene Expression", "Multiplexing Capture"),
+        ("type", "GEX", "HTO"),
+        ("type", "RNA", "cell hashing"),
+        ("feature_types", "Gene Expression", "Custom"),
+        ("feature_types", "", "Antibody Capture"),
+    ],
+)
+def test_a_column_of_types_is_known_by_its_words(column: str, gene: str, other: str) -> None:
+    source = file_of([*SYMBOLS, *ODD], {column: [gene] * len(SYMBOLS) + [other] * len(ODD)})
+    verdict, positions = matched(source)
+    assert verdict.n_genes == len(SYMBOLS)
+    assert list(read_gene_names(source, verdict).ids) == SYMBOLS
+    assert positions == list(range(len(SYMBOLS)))
+    said = next(finding for finding in verdict.warnings if finding.code == "OTHER_FEATURES")
+    assert "'odd0'" in said.message
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"feature_type": ["protein_coding"] * 200 + ["lncRNA"] * 50},
+        {"biotype": ["protein_coding"] * 200 + ["RNA"] * 50},
+        {"feature_types": ["Gene Expression"] * 250, "class": ["protein"] * 250},
+    ],
+    ids=["biotypes", "RNA", "protein beside gene expression"],
+)
+def test_biotypes_say_nothing(columns: dict[str, list[str]]) -> None:
+    verdict, _ = matched(file_of(SYMBOLS, columns))
+    assert verdict.n_genes == 250
+    assert "OTHER_FEATURES" not in codes(verdict)
+
+
+def test_what_has_a_genes_id_is_a_gene_whatever_a_column_calls_it() -> None:
+    verdict, _ = matched(file_of(IDS, {"kind": ["protein"] * 200 + ["RNA"] * 50}))
+    assert verdict.n_genes == 250
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CD{}_TotalSeqB", "CD{}-prot", "AB_CD{}", "ADT_CD{}", "CD{}:UCHT1|CD3E|AHS0231|pAbO", "prot_CD{}", "anti-CD{}",
+        "Hashtag{}", "HTO-{}", "HTO_{}", "CD{}_ADT", "chr1:{}-500", "chr1-{}-500", "CMO30{}", "NegControlProbe_0004{}",
+    ],
+)  # fmt: skip
+def test_features_without_types_are_known_by_their_names(name: str) -> None:
+    verdict, positions = matched(file_of([*SYMBOLS, *(name.format(place) for place in range(1, 9))]))
+    assert verdict.n_genes == len(SYMBOLS) == len(positions)
+    assert "OTHER_FEATURES" in codes(verdict)
+
+
+@pytest.mark.parametrize("prefix", ["ENSG", "ENSMUSG"])
+def test_no_gene_of_gencode_is_taken_for_anything_else(prefix: str) -> None:
+    table = names_of(prefix)
+    assert table is not None
+    assert len(table.number) > 40_000
+    assert not any(kinds_by_name(list(table.number)))
+
+
+@pytest.mark.parametrize("ending", ["__I", "-I", "_intron", "-unspliced"])
+def test_introns_beside_exons_are_left_out_and_said(ending: str) -> None:
+    verdict, positions = matched(file_of([*SYMBOLS, *(f"{symbol}{ending}" for symbol in SYMBOLS)]))
+    assert len(positions) == len(SYMBOLS)
+    said = next(finding for finding in verdict.warnings if finding.code == "OTHER_FEATURES")
+    assert "introns" in said.message
+
+
+@pytest.mark.parametrize(
+    ("index", "columns"),
+    [
+        ([f"chr1:{place}00-{place}50" for place in range(250)], {"nearest_gene": SYMBOLS}),
+        ([f"p{place}" for place in range(250)], {"feature_types": ["Peaks"] * 250, "gene": SYMBOLS}),
+        (SYMBOLS, {"feature_types": ["Antibody Capture"] * 250}),
+        ([f"CD{place}_TotalSeqA" for place in range(250)], {}),
+    ],
+    ids=["peaks by name", "peaks by type", "antibodies by type", "antibodies by name"],
+)
+def test_a_file_without_a_gene_is_refused_as_what_it_is(index: list[str], columns: dict[str, list[str]]) -> None:
+    verdict = validate(file_of(index, columns), NEEDS)
+    assert [finding.code for finding in verdict.refusals] == ["NOT_GENE_EXPRESSION"]
+    assert index[0] in verdict.refusals[0].message
+
+
+def test_the_table_of_genes_knows_both_species() -> None:
+    assert symbol_of("ENSG00000167286") == "CD3D"
+    assert symbol_of("ENSMUSG00000032094") == "Cd3d"
+    assert symbol_of("ENSRNOG00000000001") is None
+    assert symbol_of("CD3D") is None

@@ -1,0 +1,191 @@
+"""A model's features among a file's genes, whatever their names carry; ingest and the task agree on each file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from shared.bundle import Features
+from shared.domain.verdict import GeneIds, Species
+from shared.h5ad.judging import ModelNeeds, validate
+from shared.h5ad.matching import GeneNames, match_genes
+from tests.h5ad.gene_files import IDS, NEEDS, SYMBOLS, codes, file_of, matched
+
+ALL = list(range(len(SYMBOLS)))
+BY_SYMBOL = replace(NEEDS, features=Features(symbol=tuple(SYMBOLS)))
+BY_ID = replace(NEEDS, features=Features(ensembl=tuple(IDS)))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{symbol}\r",
+        " {symbol} ",
+        '"{symbol}"',
+        "b'{symbol}'",
+        "\ufeff{symbol}",
+        "GRCh38_{symbol}",
+        "GRCh38______{symbol}",
+        "hg19_{symbol}",
+        "GRCh38premrna-{symbol}",
+        "GRCh38-2020-A_{symbol}",
+        "human:{symbol}",
+        "gene:{id}",
+        "GRCh38_{id}.12",
+        "{id}_{symbol}",
+        "{symbol}|{id}.3",
+    ],
+)
+def test_names_are_found_whatever_stands_around_them(form: str) -> None:
+    names = [form.format(symbol=symbol, id=gene) for symbol, gene in zip(SYMBOLS, IDS, strict=True)]
+    verdict, positions = matched(file_of(names))
+    assert positions == ALL
+    assert verdict.genes is not None
+    assert verdict.genes.species is Species.HUMAN
+
+
+def test_versions_are_cut_wherever_they_stand() -> None:
+    names = [gene if place % 5 else f"{gene}.{place}" for place, gene in enumerate(IDS)]
+    assert matched(file_of(names), BY_ID)[1] == ALL
+
+
+def test_an_empty_twin_on_the_y_chromosome_is_added_to_its_gene() -> None:
+    verdict, positions = matched(file_of([f"{IDS[3]}.4_PAR_Y", *(f"{gene}.4" for gene in IDS)]), BY_ID)
+    assert positions == [3, *ALL]
+    assert "DUPLICATE_GENES" in codes(verdict)
+
+
+def test_a_model_that_mixes_symbols_and_ids_finds_both() -> None:
+    features = Features(
+        symbol=tuple(symbol if place % 3 else None for place, symbol in enumerate(SYMBOLS)),
+        ensembl=tuple(None if place % 3 else gene for place, gene in enumerate(IDS)),
+    )
+    names = [symbol if place % 3 else gene for place, (symbol, gene) in enumerate(zip(SYMBOLS, IDS, strict=True))]
+    verdict, positions = matched(file_of(names), replace(NEEDS, features=features))
+    assert positions == ALL
+    assert "GENES_TRANSLATED" not in codes(verdict)
+
+
+@pytest.mark.parametrize(("names", "needs"), [(IDS, BY_SYMBOL), (SYMBOLS, BY_ID)], ids=["ids", "symbols"])
+def test_ids_and_symbols_are_translated_where_a_model_knows_only_the_others(
+    names: list[str], needs: ModelNeeds
+) -> None:
+    verdict, positions = matched(file_of(names), needs)
+    assert positions == ALL
+    assert "GENES_TRANSLATED" in codes(verdict)
+
+
+def test_nothing_is_translated_where_the_files_own_names_find_nearly_all() -> None:
+    """So that an imported model sees the genes that CellTypist would give it."""
+    names = [*SYMBOLS[:-9], *IDS[-9:]]
+    verdict, positions = matched(file_of(names), BY_SYMBOL)
+    assert positions == [*ALL[:-9], *[-1] * 9]
+    assert "GENES_TRANSLATED" not in codes(verdict)
+
+
+def test_symbols_are_found_behind_many_other_columns_and_missing_values() -> None:
+    n_genes = 20 * len(SYMBOLS)
+    columns = {f"name_{letter}": [f"{letter}{place}x" for place in range(n_genes)] for letter in "abcdefgh"}
+    columns["whatever"] = [""] * (n_genes - len(SYMBOLS)) + SYMBOLS
+    verdict, positions = matched(file_of([f"g{place}" for place in range(n_genes)], columns))
+    assert verdict.genes is not None
+    assert verdict.genes.column == "whatever"
+    assert positions[-len(SYMBOLS) :] == ALL
+
+
+# --- Genes of one name --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["", "-1", ".1"], ids=["same", "anndata", "R"])
+def test_a_list_that_is_repeated_has_each_gene_twice_and_adds_them_up(ending: str) -> None:
+    verdict, positions = matched(file_of([*SYMBOLS, *(f"{symbol}{ending}" for symbol in SYMBOLS)]))
+    assert positions == [*ALL, *ALL]
+    assert "DUPLICATE_GENES" in codes(verdict)
+
+
+def test_of_different_genes_with_one_name_the_first_is_used() -> None:
+    """As CellTypist does: Cell Ranger's lists have some two dozen of them."""
+    names = GeneNames(["A", "B", "A"], ["ENSG00000000001", "ENSG00000000002", "ENSG00000000003"])
+    others = [f"X{place}" for place in range(200)]
+    names = GeneNames([*names.ids, *others], [*names.apart, *(f"ENSG1{place:010d}" for place in range(200))])
+    found = match_genes(names, Features(symbol=("A", "B")))
+    assert found.feature_of_gene[:3] == [0, 1, -1]
+    assert found.n_summed == 0
+
+
+def test_copies_with_one_ensembl_id_are_one_gene() -> None:
+    others = [f"X{place}" for place in range(200)]
+    ids = ["ENSG00000000001", "ENSG00000000001.2", *(f"ENSG1{place:010d}" for place in range(200))]
+    found = match_genes(GeneNames(["A", "A-1", *others], ids), Features(symbol=("A",)))
+    assert found.feature_of_gene[:2] == [0, 0]
+
+
+def test_a_gene_whose_name_ends_like_a_copy_is_itself() -> None:
+    found = match_genes(GeneNames(["NKX2", "NKX2-1", *SYMBOLS]), Features(symbol=("NKX2", "CD3D")))
+    assert found.feature_of_gene[:2] == [0, -1]
+
+
+def test_second_copies_alone_are_used_where_they_are_some_and_not_where_they_are_all() -> None:
+    some = [f"{symbol}-1" if place % 4 == 0 else symbol for place, symbol in enumerate(SYMBOLS)]
+    assert matched(file_of(some))[1] == ALL
+    verdict = validate(file_of([f"{symbol}-1" for symbol in SYMBOLS]), NEEDS)
+    refused = next(finding for finding in verdict.refusals if finding.code == "GENES_DO_NOT_MATCH")
+    assert "end in -1" in refused.message
+    assert "'CD3D-1'" in refused.message
+
+
+# --- What is said -------------------------------------------------------------------------------------------------
+
+
+def test_lower_case_is_refused_with_both_sides_names() -> None:
+    verdict = validate(file_of([symbol.lower() for symbol in SYMBOLS]), NEEDS)
+    refused = next(finding for finding in verdict.refusals if finding.code == "GENES_DO_NOT_MATCH")
+    assert "are in lower case: 'cd3d', 'cd3e', 'ms4a1'" in refused.message
+    assert "named like 'CD3D', 'MS4A1', 'LYZ'" in refused.message
+    assert ".str.upper()" in refused.hint
+
+
+def test_mouse_symbols_stay_the_wrong_species() -> None:
+    verdict = validate(file_of([symbol.capitalize() for symbol in SYMBOLS]), NEEDS)
+    refused = verdict.refusals[0]
+    assert refused.code == "WRONG_SPECIES"
+    assert "'Cd3d'" in refused.message
+    assert "'CD3D'" in refused.message
+
+
+def test_a_genomes_mark_before_a_name_tells_the_species() -> None:
+    verdict = validate(file_of([f"mm10___{symbol.capitalize()}" for symbol in SYMBOLS]), NEEDS)
+    assert "WRONG_SPECIES" in codes(verdict)
+
+
+def test_control_characters_are_shown_escaped() -> None:
+    verdict = validate(file_of([f"x{place}q\r" for place in range(100)]), NEEDS)
+    refused = next(finding for finding in verdict.refusals if finding.code == "GENES_DO_NOT_MATCH")
+    assert r"'x0q\r'" in refused.message
+
+
+def test_a_mouse_index_beside_human_orthologues_is_said() -> None:
+    index = [f"ENSMUSG{place:011d}" for place in ALL]
+    verdict, positions = matched(file_of(index, {"human_gene": SYMBOLS}))
+    assert positions == ALL
+    assert "ORTHOLOGUES_USED" in codes(verdict)
+
+
+def test_mouse_symbols_in_capitals_are_said() -> None:
+    verdict, _ = matched(file_of([*SYMBOLS, *(f"GM{place}" for place in range(1000, 1040)), "0610007P14RIK"]))
+    assert "ORTHOLOGUES_USED" in codes(verdict)
+
+
+def test_two_species_by_bare_symbols_are_said_with_counts() -> None:
+    verdict, positions = matched(file_of([*SYMBOLS, *(symbol.capitalize() for symbol in SYMBOLS)]))
+    assert positions[: len(ALL)] == ALL
+    said = next(finding for finding in verdict.warnings if finding.code == "MIXED_SPECIES")
+    assert "human" in said.message
+    assert "mouse" in said.message
+
+
+def test_a_file_of_ids_is_described_as_one_though_genomes_stand_before_them() -> None:
+    verdict, _ = matched(file_of([f"GRCh38_{gene}" for gene in IDS]))
+    assert verdict.genes is not None
+    assert verdict.genes.kind is GeneIds.ENSEMBL

@@ -1,0 +1,68 @@
+"""The same cells under other names of genes get the same labels, from a file to its results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from tests.pipeline.conftest import Celldrop
+
+
+@pytest.fixture(scope="module")
+def cells(data_dir: Path) -> anndata.AnnData:
+    """Some hundred cells by symbol, and nothing else."""
+    whole = anndata.read_h5ad(data_dir / "h5ad/pbmc3k_raw_labelled.h5ad")[::9].copy()
+    return anndata.AnnData(sp.csr_matrix(whole.X), whole.obs[[]], pd.DataFrame(index=whole.var_names))
+
+
+def _prefixed(cells: anndata.AnnData) -> anndata.AnnData:
+    """A reference of two genomes, with line ends of another system."""
+    return anndata.AnnData(cells.X, cells.obs, pd.DataFrame(index=[f"GRCh38_{name}\r" for name in cells.var_names]))
+
+
+def _with_antibodies(cells: anndata.AnnData) -> anndata.AnnData:
+    """Antibodies whose types stand in a column of another name, and hashtags that have none."""
+    counts = np.random.default_rng(0).poisson(60, (cells.n_obs, 40)).astype(np.float32)
+    names = [*(f"CD{place}" for place in range(500, 530)), *(f"HTO-{place}" for place in range(10))]
+    var = pd.DataFrame({"modality": ["RNA"] * cells.n_vars + ["ADT"] * 30 + [""] * 10}, [*cells.var_names, *names])
+    return anndata.AnnData(sp.hstack([cells.X, sp.csr_matrix(counts)]).tocsr(), cells.obs, var)
+
+
+def _second_copies(cells: anndata.AnnData) -> anndata.AnnData:
+    """Two references joined: the first copy of each gene is empty."""
+    empty = sp.csr_matrix(cells.shape, dtype=np.float32)
+    names = [*cells.var_names, *(f"{name}-1" for name in cells.var_names)]
+    return anndata.AnnData(sp.hstack([empty, cells.X]).tocsr(), cells.obs, pd.DataFrame(index=names))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "form", [_prefixed, _with_antibodies, _second_copies], ids=lambda form: form.__name__.strip("_")
+)
+def test_labels_are_those_of_the_clean_form(
+    form: Callable[[anndata.AnnData], anndata.AnnData], cells: anndata.AnnData, celldrop: Celldrop, tmp_path: Path
+) -> None:
+    tables = []
+    for name, made in (("clean", cells), ("other", form(cells))):
+        path = tmp_path / f"{name}.h5ad"
+        made.write_h5ad(path)
+        done = celldrop("run", path, "--json", "--set", "map=off")
+        assert done.status == 0, done.stderr
+        tables.append(pd.read_csv(done.folder / "annotations.csv.gz", index_col="cell_id"))
+    pd.testing.assert_frame_equal(tables[0].drop(columns="n_genes"), tables[1].drop(columns="n_genes"))
+
+
+def test_without_a_model_a_file_is_judged_for_the_default_one(celldrop: Celldrop, data_dir: Path) -> None:
+    file = data_dir / "h5ad/pbmc3k_raw_labelled.h5ad"
+    assert celldrop("validate", file, "--json").json["model"] == "adams-45-f-0@1"
+    alone = celldrop("validate", file, "--json", CELLDROP_DEFAULT_MODEL="nobody")
+    assert alone.json["model"] is None
+    assert (
+        "Judged for no model: there is no nobody" in celldrop("validate", file, CELLDROP_DEFAULT_MODEL="nobody").stdout
+    )
