@@ -16,8 +16,6 @@ from shared.h5ad.columns import names_in, text
 from shared.h5ad.foreign.hdf5 import mudata, recognise_hdf5, refusal, unknown
 from shared.h5ad.foreign.kinds import Foreign
 
-GENE_EXPRESSION = "Gene Expression"
-TYPE_COLUMNS = ("feature_types", "feature_type")
 _WORDS = 60
 """What a file calls its encodings, in our messages."""
 
