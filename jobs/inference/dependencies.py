@@ -24,7 +24,7 @@ def build_task(settings: Settings, ports: Ports, environment: TaskEnvironment) -
         from jobs.inference.data_manager import InferenceData  # noqa: PLC0415  # likewise
 
     data = InferenceData(ports.blobs, settings.work_bucket, settings.results_bucket)
-    computation = Annotation(data, environment.accelerator)
+    computation = Annotation(data, environment.accelerator, settings.limits.finalize_lease.total_seconds())
     return build_protocol(settings, ports, computation)
 
 
