@@ -159,7 +159,7 @@ class Results:
             asked_for_none.set_result(_NOT_ASKED)
             return asked_for_none
         source, rows = self.job.source, Rows(0, findings.tally.n_cells)
-        alone = self.job.input.size_bytes < _SOON_COPIED_BYTES and os.getloadavg()[0] <= 2 * cores()
+        alone = self.job.input.size_bytes < _SOON_COPIED_BYTES and os.getloadavg()[0] <= cores()
         threads = min(2, cores()) if alone else 1
         budget_s, show = self.map_budget_s, self._together.beat
         return beside.submit(lay_out, findings.sample, lambda: read_embedding(source, rows), threads, budget_s, show)

@@ -65,7 +65,7 @@ def embed(decision_nl: F32Array, threads: int = 1) -> F64Array | None:
 
     Args:
         threads: One or two. With more the order of sums would be left to chance, and it decides the last digits; and
-            they wait for each other by spinning: two on two cores take half the time, but twice if a core is busy.
+            they wait for each other: two on two cores take half the time, but twice to four times if a core is busy.
 
     Returns:
         Cells x 2, NaN for cells with scores that are not finite; None where ``distinct`` is.

@@ -109,7 +109,8 @@ def _started(threads: int, budget_s: float) -> subprocess.Popen[bytes]:
     cpu_s = str(max(1, round(budget_s * threads)))
     return subprocess.Popen(  # noqa: S603  # our own interpreter and module
         [sys.executable, "-I", "-c", _BOOT, path, str(threads), cpu_s],
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        # Beside others, two threads that wait for each other by spinning take four times as long as one (2026-11).
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
