@@ -61,7 +61,8 @@ class Pulse:
         self._over.set()
         self._thread.join()
         if self._ends_process:
-            faulthandler.cancel_dump_traceback_later()
+            with self._lock:
+                faulthandler.cancel_dump_traceback_later()
         if error is None:
             self._check()
 
@@ -71,11 +72,14 @@ class Pulse:
         Raises:
             CelldropError: What a beat raised.
         """
+        self.sign()
+        self._check()
+
+    def sign(self) -> None:
+        """The same from within a library that is not to be left by an error."""
         self._heard_s = time.monotonic()
         if self._heard_s - self._armed_s > _REARM_S:
-            with self._lock:
-                self._arm()
-        self._check()
+            self._arm()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -93,9 +97,10 @@ class Pulse:
             raise self._fault
 
     def _arm(self) -> None:
-        self._armed_s = time.monotonic()
-        if self._ends_process:
-            faulthandler.dump_traceback_later(self._patience_s, exit=True, file=_STDERR)
+        with self._lock:
+            self._armed_s = time.monotonic()
+            if self._ends_process and not self._over.is_set():  # A reader beside may outlive the work by a moment.
+                faulthandler.dump_traceback_later(self._patience_s, exit=True, file=_STDERR)
 
     def _go_on(self) -> None:
         while not self._over.wait(EVERY_S):
@@ -113,7 +118,7 @@ class ShowingSource:
     """A source each of whose reads is a sign of life."""
 
     inner: RangeSource
-    show: Callable[[], None]
+    sign: Callable[[], None]
 
     @property
     def size_bytes(self) -> int:
@@ -122,10 +127,10 @@ class ShowingSource:
 
     def read(self, span: ByteRange) -> bytes:
         """The bytes of ``span``."""
-        self.show()
+        self.sign()
         return self.inner.read(span)
 
     def read_many(self, spans: Sequence[ByteRange]) -> list[bytes]:
         """Several ranges."""
-        self.show()
+        self.sign()
         return self.inner.read_many(spans)

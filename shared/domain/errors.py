@@ -254,7 +254,9 @@ class TaskCrashedError(CelldropError):
     @classmethod
     def of(cls, who: str, crash: str, log: str) -> TaskCrashedError:
         """Who crashed, how and where, and the log that has the whole traceback."""
-        hint = f"Trying again would end the same way: please report it, with the log of that task ({log})."
+        hint = (
+            f"Trying again would end the same way: please report it, with the task's log{f' ({log})' if log else ''}."
+        )
         return cls(f"{who} crashed twice at the same place: {crash.removesuffix('.')}", hint=hint)
 
 

@@ -10,6 +10,7 @@ NATIVE = frozenset(
     {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS}
 )
 """Signals by which a program ends itself; who is killed or told to stop gets others."""
+_HOUSE = Path(__file__).resolve().parents[3]
 _TAIL_BYTES = 256 * 1024
 _FATAL = re.compile(r"^Fatal Python error: ", re.MULTILINE)
 _HUNG = re.compile(r"^Timeout \(\d+:\d\d:\d\d", re.MULTILINE)
@@ -44,9 +45,11 @@ def _after(mark: re.Pattern[str], words: str) -> str:
 
 
 def _place(dump: str, thread: str) -> str:
-    """The innermost frame of the thread that crashed; of the main one, which comes last, where all are told."""
+    """The innermost frame of our own code, else of any, in the thread that crashed, or the main one, told last."""
     threads = [found for found in _THREAD.finditer(dump) if found.group().startswith(thread)]
-    frame = _FRAME.search(dump, threads[-1].end()) if threads else None
-    if frame is None:
+    frames = list(_FRAME.finditer(dump[threads[-1].end() :].partition("\n\n")[0])) if threads else []
+    if not frames:
         return ""
+    ours = (frame for frame in frames if Path(frame["file"]).is_relative_to(_HOUSE))
+    frame = next(ours, frames[0])
     return f" at {Path(frame['file']).name}, line {frame['line']}, in {frame['function']}"
