@@ -120,6 +120,13 @@ def test_an_odd_embedding_of_the_file_is_told_and_the_map_computed(
     assert words in render(data).decode().replace("&#39;", "'").lower()
 
 
+def test_a_map_comes_from_a_process_that_is_slow_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not yet reading when the one who waits first looks up, and there is more to read than a pipe holds."""
+    monkeypatch.setattr("jobs.inference.report.layouts._LOOK_S", 0.001)
+    decision_nl = np.random.default_rng(0).normal(size=(N_CELLS, 5_000)).astype(np.float32)
+    assert isinstance(lay_out(sample_of(decision_nl), nothing), Layout)
+
+
 def test_a_map_past_its_time_is_left_out_at_once() -> None:
     began_s = time.monotonic()
     told = lay_out(sample_of(scores(3000)), nothing, budget_s=0.01)

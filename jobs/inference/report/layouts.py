@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
 
@@ -89,14 +91,16 @@ def _problem(xy_m2: F64Array) -> str:
 
 def _by_scores(decision_nl: F32Array, threads: int, budget_s: float, show: Callable[[], None]) -> F64Array | str:
     """Places, from a process of its own; or why there are none."""
-    scores = io.BytesIO()
-    np.save(scores, decision_nl)
     try:
-        with _started(threads, budget_s) as process:
-            try:
-                said = _said(process, scores.getvalue(), budget_s, show)
-            finally:
-                process.kill()
+        # A file, not a pipe: a process that is slow to start would not yet read when the wait is first cut short.
+        with TemporaryFile() as scores:
+            np.save(scores, decision_nl)
+            scores.seek(0)
+            with _started(scores, threads, budget_s) as process:
+                try:
+                    said = _said(process, budget_s, show)
+                finally:
+                    process.kill()
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         return f"the process that lays it out could not be started or asked ({error})"
     if said is None:
@@ -104,27 +108,25 @@ def _by_scores(decision_nl: F32Array, threads: int, budget_s: float, show: Calla
     return _places(said, len(decision_nl)) if process.returncode == 0 else _end(process.returncode)
 
 
-def _started(threads: int, budget_s: float) -> subprocess.Popen[bytes]:
+def _started(scores: IO[bytes], threads: int, budget_s: float) -> subprocess.Popen[bytes]:
     path = json.dumps([entry or os.getcwd() for entry in sys.path])  # noqa: PTH109  # as sys.path itself would
     cpu_s = str(max(1, round(budget_s * threads)))
     return subprocess.Popen(  # noqa: S603  # our own interpreter and module
         [sys.executable, "-I", "-c", _BOOT, path, str(threads), cpu_s],
         # Beside others, two threads that wait for each other by spinning take four times as long as one (2026-11).
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"},
-        stdin=subprocess.PIPE,
+        stdin=scores,
         stdout=subprocess.PIPE,
     )
 
 
-def _said(process: subprocess.Popen[bytes], scores: bytes, budget_s: float, show: Callable[[], None]) -> bytes | None:
+def _said(process: subprocess.Popen[bytes], budget_s: float, show: Callable[[], None]) -> bytes | None:
     """What it answered by its end; None when that did not come in time."""
     until_s = time.monotonic() + budget_s
-    unsaid: bytes | None = scores
     while True:
         try:
-            return process.communicate(unsaid, timeout=min(_LOOK_S, budget_s))[0]
+            return process.communicate(timeout=min(_LOOK_S, budget_s))[0]
         except subprocess.TimeoutExpired:
-            unsaid = None  # What is not yet sent, goes on being sent.
             show()
             if time.monotonic() >= until_s:
                 return None
