@@ -114,6 +114,8 @@ def _say_success(record: Submission, place: Place, output: Output) -> None:
         output.table(["label", "cells", "share"], [[k, f"{v:,}", f"{v / n_cells:.1%}"] for k, v in ordered])
     for finding in record.verdict.warnings if record.verdict else ():
         output.say(f"Note ({finding.code}): {finding.message}", style="yellow")
+    if summary.get("no_map"):
+        output.say(f"Note: {summary['no_map']}", style="yellow")
     output.say(f"Plan: {comparison_words(record)}")
     output.say()
     for file in sorted(place.files, key=lambda file: not file.endswith("/report.html")):

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from shared.domain import machine, owed
-from shared.domain.errors import CelldropError, IllegalTransitionError, StaleWorkerError, UnavailableError
+from shared.domain.errors import (
+    CelldropError,
+    IllegalTransitionError,
+    StaleWorkerError,
+    TaskCrashedError,
+    UnavailableError,
+)
 from shared.domain.machine import Limits
 from shared.domain.submission import FINAL_STATES, EntryKind, Failure, Lease, State, Submission, TaskRecord
 from shared.outbox import Outbox
@@ -19,6 +25,8 @@ from shared.ports.status import StatusStore, Stored, TransactedChange
 log = logging.getLogger(__name__)
 
 OPEN_STATES = tuple(state for state in State if state not in FINAL_STATES)
+_NONE = timedelta(0)
+_LONGEST_PATIENCE = 4
 OVER = frozenset({ExecutionState.SUCCEEDED, ExecutionState.FAILED, ExecutionState.CANCELLED})
 
 
@@ -135,6 +143,8 @@ class Reconcile:
             return self._lost_after_receipts(record, silent=silent)
         report = self._report(record)
         over = report.state in OVER
+        if over and (crashed := _crashed_alike(report) or _crashed_twice(record, report)):
+            return crashed
         if over or (silent and report.state is not ExecutionState.RUNNING):
             failure = _failure_of(task.value for task in tasks)
             down = failure is not None and failure.code == UnavailableError.code
@@ -145,22 +155,44 @@ class Reconcile:
         if owed.owes(record, EntryKind.FINALIZE):
             return None
         first = record.finalize_attempts == 0  # Later ones were started by dispatch, which may not have noted them.
+        if silent and self._spent(record) and self._report(record).state is ExecutionState.RUNNING:
+            return None  # Who still is at work may take the lease again.
         if silent or (first and self._report(record).state in OVER):
             return lambda newest, at: machine.request_finalizer(newest, now=at, limits=self.limits)
         return None
 
     def _lost_finalizer(self, record: Submission, now: datetime) -> machine.Change | None:
-        expired = record.lease is None or now >= record.lease.expires_at
-        if not expired and self._report(record).state not in OVER:
+        report = self._report(record)
+        running = report.state is ExecutionState.RUNNING
+        expired = record.lease is None or now >= record.lease.expires_at + (
+            self._patience(record) if running else _NONE
+        )
+        if not running and (crashed := _crashed_twice(record, report)):
+            return crashed
+        if (not expired and report.state not in OVER) or (running and self._spent(record)):
             return None
-        problem = record.last_problem or "the one who wrote the results fell silent"
+        crash = report.crashes[-1] if report.crashes else ""
+        told = f"whoever wrote the results crashed: {crash}" if crash else record.last_problem
+        problem = told or "the one who wrote the results fell silent"
         return lambda newest, at: machine.release_finalizer(newest, problem=problem, now=at, limits=self.limits)
+
+    def _patience(self, record: Submission) -> timedelta:
+        """How much longer than its lease a finalizer may be silent whose execution is known to run.
+
+        It may be slow, or be held up: twice as long for each that was given up, so that in the end one gets through.
+        """
+        return self.limits.finalize_lease * ((2 << min(record.finalize_attempts, _LONGEST_PATIENCE)) - 1)
+
+    def _spent(self, record: Submission) -> bool:
+        """Whether asking for another finalizer would be the end."""
+        return record.finalize_attempts >= self.limits.max_finalize_attempts
 
     def _requeue(
         self, report: ExecutionReport, otherwise: str, failure: Failure | None = None, *, interrupted: bool = False
     ) -> machine.Change:
         detail = failure.message if failure else ""
-        problem = ": ".join(part for part in (report.problem, detail) if part) or otherwise
+        crash = report.crashes[-1] if report.crashes and report.crashes[-1] not in report.problem else ""
+        problem = ": ".join(part for part in (report.problem, crash, detail) if part) or otherwise
         interrupted = interrupted or report.state is ExecutionState.CANCELLED
 
         def change(newest: Submission, now: datetime) -> Submission:
@@ -173,11 +205,16 @@ class Reconcile:
         return not record.executions and self.jobs.is_gone(lease.token)
 
     def _report(self, record: Submission) -> ExecutionReport:
-        """Of all executions started for the epoch: running if any may still do something, else the latest news."""
+        """Of all executions started for the epoch: running if any may still do something, else the latest news.
+
+        The crashes are those of all, each once an execution: its tasks are retried, and not every try got as far.
+        """
         reports = [self.jobs.describe(execution) for execution in record.executions]
         running = [report for report in reports if report.state is ExecutionState.RUNNING]
         known = [report for report in reports if report.state is not ExecutionState.UNKNOWN]
-        return (running or known or [ExecutionReport(ExecutionState.UNKNOWN)])[-1]
+        latest = (running or known or [ExecutionReport(ExecutionState.UNKNOWN)])[-1]
+        crashes = tuple(crash for report in reports for crash in dict.fromkeys(report.crashes))
+        return replace(latest, crashes=crashes, log=next((one.log for one in reversed(reports) if one.log), ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +246,31 @@ def _place(record: Submission) -> tuple[object, ...]:
 
 def _since(stored: Stored[Submission]) -> datetime:
     return stored.value.changed_at or stored.created_at
+
+
+def _crashed_twice(record: Submission, report: ExecutionReport) -> machine.Change | None:
+    """The end, where two executions crashed by themselves at the same place, be it the last one of the epoch before."""
+    before = record.last_problem if record.finalize_attempts == 0 else ""
+    return next(
+        (
+            _crashed(crash, report.log)
+            for number, crash in enumerate(report.crashes)
+            if crash in report.crashes[:number] or crash in before
+        ),
+        None,
+    )
+
+
+def _crashed_alike(report: ExecutionReport) -> machine.Change | None:
+    """The end, where the platform gave a task up because two attempts crashed at the same place."""
+    if report.state is not ExecutionState.FAILED or not report.crashes_alike:
+        return None
+    return _crashed(report.crashes[-1], report.log)
+
+
+def _crashed(crash: str, log: str) -> machine.Change:
+    failure = Failure.of(TaskCrashedError.of("a task", crash, log))
+    return lambda newest, at: machine.fail(newest, failure, now=at)
 
 
 def _failure_of(tasks: Iterable[TaskRecord]) -> Failure | None:

@@ -15,6 +15,9 @@ from shared.outbox import Outbox
 from shared.settings import Settings
 from shared.wiring import Ports
 
+MOST_MAP_S = 300.0
+"""The report's map gets two of the finalizer's leases, and never more than this."""
+
 
 def build_task(settings: Settings, ports: Ports, environment: TaskEnvironment) -> Task:
     """The service over given ports, with the real computation."""
@@ -24,7 +27,8 @@ def build_task(settings: Settings, ports: Ports, environment: TaskEnvironment) -
         from jobs.inference.data_manager import InferenceData  # noqa: PLC0415  # likewise
 
     data = InferenceData(ports.blobs, settings.work_bucket, settings.results_bucket)
-    computation = Annotation(data, environment.accelerator)
+    map_budget_s = min(2 * settings.limits.finalize_lease.total_seconds(), MOST_MAP_S)
+    computation = Annotation(data, environment.accelerator, map_budget_s)
     return build_protocol(settings, ports, computation)
 
 

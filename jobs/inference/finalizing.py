@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+from jobs.inference.crashing import crash_of, twice
 from jobs.inference.protocol import PERMANENT, Computation, Ended, Paced, TaskIdentity
 from shared.domain import machine
 from shared.domain.errors import (
@@ -17,10 +19,13 @@ from shared.domain.errors import (
     StaleWorkerError,
 )
 from shared.domain.machine import Limits
-from shared.domain.submission import Failure, Receipt, Submission, TaskRecord
+from shared.domain.submission import Failure, Receipt, Result, State, Submission, TaskRecord
 from shared.outbox import Outbox
 from shared.ports.status import StatusStore, Stored
+from shared.telemetry import event
 from shared.updates import update
+
+log = logging.getLogger(__name__)
 
 DAMAGED_PARTS = (CorruptBlobError, BlobNotFoundError)
 
@@ -56,11 +61,13 @@ class Finalizer:
             held = self._take_lease(me, token)
         except (StaleWorkerError, IllegalTransitionError):
             return Ended.STALE if me.finalize_only else Ended.PART_WRITTEN
+        _beaten(me)
         prefix = f"{me.submission_id}/{me.epoch}-{token}/"
         try:
             committed = self._merge_and_commit(me, held.value, token, prefix)
         except Exception as error:  # noqa: BLE001  # whatever it was, the lease must not be left to expire
             return self._recover(me, token, prefix, error)
+        _beaten(me)
         self.outbox.pay(committed)
         return Ended.COMMITTED
 
@@ -74,7 +81,13 @@ class Finalizer:
     def _merge_and_commit(self, me: TaskIdentity, record: Submission, token: str, prefix: str) -> Stored[Submission]:
         renewal = Paced(self.seconds, self.renewal_s, lambda: self._renew(me, token))
         result = self.computation.merge(record, self._receipts(record), prefix, renewal)
+        try:
+            return self._commit(me, token, result)
+        except StaleWorkerError:
+            self._retake(me, token)
+            return self._commit(me, token, result)
 
+    def _commit(self, me: TaskIdentity, token: str, result: Result) -> Stored[Submission]:
         def change(newest: Submission, tasks: Sequence[TaskRecord], now: datetime) -> Submission:
             return machine.commit(newest, tasks, epoch=me.epoch, token=token, result=result, now=now)
 
@@ -88,13 +101,34 @@ class Finalizer:
         def change(record: Submission, now: datetime) -> Submission:
             return machine.renew(record, epoch=me.epoch, token=token, now=now, limits=self.limits)
 
-        update(self.store, me.submission_id, change)
+        try:
+            update(self.store, me.submission_id, change)
+        except StaleWorkerError:
+            self._retake(me, token)
+        _beaten(me)
+
+    def _retake(self, me: TaskIdentity, token: str) -> None:
+        """Slower than the lease, and nobody has taken the work over: go on with it.
+
+        Raises:
+            StaleWorkerError: Somebody has.
+        """
+
+        def change(record: Submission, tasks: Sequence[TaskRecord], now: datetime) -> Submission:
+            return machine.retake_finalizing(record, tasks, epoch=me.epoch, token=token, now=now, limits=self.limits)
+
+        self.store.transact(me.submission_id, change)
+        event(log, "lease taken again", level=logging.WARNING, submission=me.submission_id, epoch=me.epoch)
 
     def _recover(self, me: TaskIdentity, token: str, prefix: str, error: Exception) -> Ended:
         """Hand the lease back at once, with what is to follow; raises the error where another try may mend it."""
+        crash = crash_of(error)
+        problem = crash.words if crash else _words(error)
 
         def change(record: Submission, now: datetime) -> Submission:
-            back = machine.give_up_finalizing(record, epoch=me.epoch, token=token, problem=_words(error), now=now)
+            back = machine.give_up_finalizing(record, epoch=me.epoch, token=token, problem=problem, now=now)
+            if crash and crash.is_that_of(record.last_problem):
+                return machine.fail(back, Failure.of(twice(crash, me, merging=True)), now=now)
             if isinstance(error, PERMANENT):
                 return machine.fail(back, Failure.of(error), now=now)
             if isinstance(error, DAMAGED_PARTS):  # Only computing afresh mends a part.
@@ -108,7 +142,9 @@ class Finalizer:
         self.computation.discard(prefix)
         with suppress(CelldropError):  # Reconcile pays what stays owed.
             self.outbox.pay(stored)
-        if isinstance(error, (*PERMANENT, *DAMAGED_PARTS)):
+        if stored.value.state is not State.RUNNING:
+            if crash:
+                log.error("the results could not be written", exc_info=error)
             return Ended.FAILED
         raise error
 
@@ -121,6 +157,11 @@ class Finalizer:
             return Ended.COMMITTED
         self.computation.discard(prefix)
         return Ended.STALE
+
+
+def _beaten(me: TaskIdentity) -> None:
+    """For whoever measures silences (benchmarks/silence.py)."""
+    event(log, "beat", level=logging.DEBUG, by="finalizer", submission=me.submission_id)
 
 
 def _words(error: Exception) -> str:

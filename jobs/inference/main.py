@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 from typing import Any
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 def main() -> int:
     """Run the task that the environment names."""
     begin_process()
+    faulthandler.enable()  # Whatever crashes natively leaves where it was in the log.
     os.environ["HDF5_PLUGIN_PRELOAD"] = "::"  # HDF5 loads no filter plugins but those registered by us.
     from jobs.inference.dependencies import build_task  # noqa: PLC0415  # torch loads after the parent's watch began
     from jobs.inference.schemas import task_environment  # noqa: PLC0415

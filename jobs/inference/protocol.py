@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from shared.domain.errors import (
+    CelldropError,
     DeviceUnavailableError,
     InputError,
     InvalidBundleError,
     ModelNotFoundError,
+    TaskCrashedError,
 )
 from shared.domain.geometry import Rows
 from shared.domain.submission import Receipt, Result, Submission
+from shared.telemetry import event
 
-PERMANENT = (InputError, InvalidBundleError, ModelNotFoundError, DeviceUnavailableError)
+log = logging.getLogger(__name__)
+
+PERMANENT = (InputError, InvalidBundleError, ModelNotFoundError, DeviceUnavailableError, TaskCrashedError)
 """Faults that another attempt would meet again: they end the submission with their own code."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskIdentity:
-    """Which task of which execution this is."""
+    """Which task of which execution this is.
+
+    Attributes:
+        log: Where what it says is kept, for people; empty where whoever started it did not tell.
+    """
 
     submission_id: str
     epoch: int
@@ -31,6 +41,7 @@ class TaskIdentity:
     attempt: int
     execution: str
     finalize_only: bool = False
+    log: str = ""
 
     @property
     def part_name(self) -> str:
@@ -74,7 +85,10 @@ class Ended(StrEnum):
 
 
 class Paced:
-    """Calls an action at most once in an interval, however often it is asked to."""
+    """Calls an action at most once in an interval, however often it is asked to.
+
+    A service that does not answer is asked again the next time: a beat that is late is not worth the work.
+    """
 
     def __init__(self, seconds: Callable[[], float], interval_s: float, action: Callable[[], None]) -> None:
         self._seconds = seconds
@@ -85,6 +99,13 @@ class Paced:
     def __call__(self) -> None:
         """Act, if the interval has passed."""
         now_s = self._seconds()
-        if now_s - self._last_s >= self._interval_s:
-            self._last_s = now_s
+        if now_s - self._last_s < self._interval_s:
+            return
+        try:
             self._action()
+        except CelldropError as error:
+            if not error.retryable:
+                raise
+            event(log, "beat missed", level=logging.WARNING, code=error.code, problem=error.message)
+        else:
+            self._last_s = now_s

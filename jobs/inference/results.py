@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -44,9 +46,11 @@ from jobs.inference.manifest import (
 from jobs.inference.memory import peak_rss_bytes
 from jobs.inference.merging import Merge
 from jobs.inference.merging_survey import Findings, Survey
+from jobs.inference.pulse import Pulse
 from jobs.inference.reading_findings import LOOKED_FOR, findings_of
 from jobs.inference.report.gathering import Context, gather
-from jobs.inference.report.mapping import Layout, lay_out
+from jobs.inference.report.layouts import lay_out
+from jobs.inference.report.mapping import Layout, NoMap
 from jobs.inference.report.rendering import REPORT_TYPE, render
 from jobs.inference.together import Together
 from shared.domain.actual import Actual, actual_of
@@ -57,8 +61,12 @@ from shared.h5ad.ahead import cores
 from shared.h5ad.rows import read_embedding
 from shared.ports.blobs import BlobInfo
 
+log = logging.getLogger(__name__)
+
 _SOON_COPIED_BYTES = 128 * 2**20
 """A second's work: shorter than the map's, which then has the cores for most of its time."""
+_LOOK_S = 0.5
+_NOT_ASKED = NoMap("No map was asked for (option map=off).")
 
 WHAT = {
     "annotations.parquet": "One row a cell: label, score, runner-up, counts, top labels; for any Parquet reader.",
@@ -82,14 +90,16 @@ class Results:
     Attributes:
         receipts: In row order, as ``ordered`` returns them.
         began_s: When merging began, on the monotonic clock.
+        map_budget_s: How long the map may take.
     """
 
     data: InferenceData
     job: Job
     receipts: tuple[Receipt, ...]
     prefix: str
-    beat: Callable[[], None]
-    began_s: float = field(default_factory=time.monotonic)
+    pulse: Pulse
+    began_s: float
+    map_budget_s: float
     files: list[FileFacts] = field(default_factory=list)
     missing: list[MissingFile] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -97,7 +107,7 @@ class Results:
     _together: Together = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._together = Together(self.beat)
+        self._together = Together(self.pulse.show)
 
     def write(self) -> Result:
         """Write every file, the manifest last.
@@ -116,13 +126,15 @@ class Results:
                 beside, lambda: self._other_tables(merge), lambda: self._annotated(merge, findings)
             )
             self.files += [*tables, *annotated]
-            self._write_report(findings, layout)
+            laid_out = self._waited_for(layout)
+            self._write_report(findings, laid_out)
         tally = findings.tally
         labels = Labels(n_cells=tally.n_cells, n_unassigned=tally.n_abstained, counts=tally.label_counts)
-        made = self._manifest(labels)
-        manifest = self._put_unlisted("manifest.json", [manifest_bytes(made)], "application/json")
+        with self._timed("manifest.json"):
+            made = self._manifest(labels)
+            manifest = self._put_unlisted("manifest.json", [manifest_bytes(made)], "application/json")
         assert made.cost.actual is not None
-        summary = summary_of(self.job.record, labels, made.cost.actual)
+        summary = {**summary_of(self.job.record, labels, made.cost.actual), **self._left_out(laid_out)}
         found = findings_of(self.receipts)
         return Result(self.data.results_bucket, self.prefix, manifest.ref, summary, found, LOOKED_FOR)
 
@@ -138,16 +150,31 @@ class Results:
             self.files.append(self._put("annotations.parquet", chunks, PARQUET_TYPE))
         return survey.findings()
 
-    def _laid_out(self, beside: Executor, findings: Findings) -> Callable[[], Layout | None]:
-        """Begin to lay out the map; what is returned waits for it.
+    def _laid_out(self, beside: Executor, findings: Findings) -> Future[Layout | NoMap]:
+        """Begin to lay out the map.
 
-        A large input is copied as long as that takes, and wants a core to itself; a small one is soon done.
+        A large input is copied as long as that takes, and wants a core to itself; a small one is soon done. Where
+        others are at work on this machine, two threads would only wait for each other.
         """
         if not self.job.options.map:
-            return lambda: None
-        own = read_embedding(self.job.source, Rows(0, findings.tally.n_cells))
-        threads = min(2, cores()) if self.job.input.size_bytes < _SOON_COPIED_BYTES else 1
-        return beside.submit(lay_out, findings.sample, own, threads).result
+            asked_for_none: Future[Layout | NoMap] = Future()
+            asked_for_none.set_result(_NOT_ASKED)
+            return asked_for_none
+        source, rows = self.job.source, Rows(0, findings.tally.n_cells)
+        alone = self.job.input.size_bytes < _SOON_COPIED_BYTES and os.getloadavg()[0] <= cores()
+        threads = min(2, cores()) if alone else 1
+        budget_s, show = self.map_budget_s, self._together.beat
+        return beside.submit(lay_out, findings.sample, lambda: read_embedding(source, rows), threads, budget_s, show)
+
+    def _left_out(self, layout: Layout | NoMap) -> dict[str, str]:
+        """What went wrong with the extras, for whoever looks at no report."""
+        return {"no_map": layout.reason} if isinstance(layout, NoMap) and layout.fault else {}
+
+    def _waited_for(self, layout: Future[Layout | NoMap]) -> Layout | NoMap:
+        with self.pulse.stage("wait for the map"):
+            while not wait([layout], _LOOK_S).done:
+                self.pulse.show()
+            return layout.result()
 
     def _other_tables(self, merge: Merge) -> list[FileFacts]:
         with self._timed("annotations.csv.gz"):
@@ -171,10 +198,23 @@ class Results:
             return []
         return [file_facts(written, self.prefix, WHAT[name])]
 
-    def _write_report(self, findings: Findings, layout: Callable[[], Layout | None]) -> None:
-        record, name = self.job.record, "report.html"
+    def _write_report(self, findings: Findings, layout: Layout | NoMap) -> None:
+        """The report is for people to read: where it cannot be made, the results stand without it."""
+        name = "report.html"
+        with self._timed(name):
+            try:
+                page = render(gather(findings, self._context(), layout))
+            except Exception as error:
+                log.exception("report left out")
+                found = f"{type(error).__name__}: {error}"
+                self.missing.append(MissingFile(name=name, reason=f"The report could not be made ({found})."))
+                return
+            self.files.append(self._put(name, [page], REPORT_TYPE))
+
+    def _context(self) -> Context:
+        record = self.job.record
         assert record.verdict is not None
-        context = Context(
+        return Context(
             file_name=PurePosixPath(record.source.name).name,
             submission_id=record.id,
             verdict=record.verdict.amended(findings_of(self.receipts), LOOKED_FOR),
@@ -184,13 +224,9 @@ class Results:
             missing=tuple(self.missing),
             software={**self.software, **self._computed_with()},
             made_at=datetime.now(UTC),
-            wants_map=self.job.options.map,
             plan=record.plan,
             actual=self._actual(),
         )
-        with self._timed(name):
-            self._together.beat()
-            self.files.append(self._put(name, [render(gather(findings, context, layout()))], REPORT_TYPE))
 
     def _manifest(self, labels: Labels) -> Manifest:
         record, options = self.job.record, self.job.options
@@ -266,5 +302,6 @@ class Results:
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
         began_s = time.monotonic()
-        yield
+        with self.pulse.stage(stage):
+            yield
         self.seconds[stage] = round(time.monotonic() - began_s, 3)

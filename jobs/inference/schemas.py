@@ -23,13 +23,21 @@ class TaskEnvironment(BaseSettings):
     epoch: int = Field(ge=1, validation_alias="CELLDROP_EPOCH")
     finalize_only: bool = Field(default=False, validation_alias="CELLDROP_FINALIZE_ONLY")
     accelerator: Accelerator = Field(default=Accelerator.CPU, validation_alias="CELLDROP_ACCELERATOR")
+    log: str = Field(default="", validation_alias="CELLDROP_TASK_LOG")
     die_with_parent: bool = Field(default=False, validation_alias="CELLDROP_DIE_WITH_PARENT")
 
     @property
     def identity(self) -> TaskIdentity:
         """Who this task is, for the protocol."""
         return TaskIdentity(
-            self.submission_id, self.epoch, self.index, self.count, self.attempt, self.execution, self.finalize_only
+            self.submission_id,
+            self.epoch,
+            self.index,
+            self.count,
+            self.attempt,
+            self.execution,
+            self.finalize_only,
+            self.log or f'gcloud logging read \'labels."run.googleapis.com/execution_name"="{self.execution}"\'',
         )
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from jobs.inference.crashing import crash_of, twice
 from jobs.inference.finalizing import Finalizer
 from jobs.inference.protocol import PERMANENT, Computation, Ended, Paced, TaskIdentity
 from shared.domain import machine
@@ -18,6 +19,7 @@ from shared.domain.errors import (
     PreconditionFailedError,
     StaleWorkerError,
     SubmissionNotFoundError,
+    TaskCrashedError,
 )
 from shared.domain.geometry import Rows
 from shared.domain.submission import Failure, State, Submission, TaskRecord
@@ -70,10 +72,21 @@ class Task:
         if slot.task.receipt is None:
             try:
                 receipt = self.computation.annotate(record, rows, me.part_name, slot.beat)
-            except CelldropError as error:
-                slot.note(error)
+            except Exception as error:
+                self._broke_off(me, slot, error)
                 raise
             slot.write(replace(slot.task, rows_done=len(rows), failure=None, receipt=receipt))
+
+    def _broke_off(self, me: TaskIdentity, slot: _Slot, error: Exception) -> None:
+        """Leave word of why, for whoever has to tell it; and end it all where an earlier attempt left the same."""
+        crash = crash_of(error)
+        if crash is None:
+            if isinstance(error, CelldropError):
+                slot.note(Failure.of(error))
+            return
+        if crash.is_that_of(slot.earlier):
+            raise twice(crash, me, merging=False) from error
+        slot.note(Failure(TaskCrashedError.code, crash.words))
 
     def _adopt(self, me: TaskIdentity) -> Submission:
         """The task's first act: its execution owns the epoch, or it stops here."""
@@ -91,7 +104,8 @@ class Task:
         """This task's document, taken over from earlier attempts; a later attempt's is left alone."""
         fresh = TaskRecord(me.epoch, me.index, me.execution, me.attempt, rows)
         found = self.store.get_task(me.submission_id, me.epoch, me.index)
-        slot = _Slot(self, me, found)
+        before = found or (self.store.get_task(me.submission_id, me.epoch - 1, me.index) if me.epoch > 1 else None)
+        slot = _Slot(self, me, found, _crash_noted(before))
         if found is None or (found.value.receipt is None and found.value.attempt <= me.attempt):
             slot.write(fresh)
         elif found.value.receipt is None:
@@ -116,6 +130,8 @@ class Task:
 
         words = {"code": error.code, "problem": error.message, "hint": error.hint}
         event(log, "submission cannot go on", level=logging.ERROR, submission=me.submission_id, **words)
+        if isinstance(error, TaskCrashedError):
+            log.error("its traceback", exc_info=error)
         with suppress(StaleWorkerError, IllegalTransitionError):
             self.outbox.pay(update(self.store, me.submission_id, change))
         return Ended.FAILED
@@ -125,10 +141,17 @@ def _owns(record: Submission, me: TaskIdentity) -> bool:
     return record.state is State.RUNNING and (record.epoch, record.owner) == (me.epoch, me.execution)
 
 
+def _crash_noted(before: Stored[TaskRecord] | None) -> str:
+    failure = before.value.failure if before else None
+    return failure.message if failure and failure.code == TaskCrashedError.code else ""
+
+
 class _Slot:
     """This attempt's hold on its task document: every write is over the version that it read or wrote last."""
 
-    def __init__(self, task: Task, me: TaskIdentity, stored: Stored[TaskRecord] | None) -> None:
+    def __init__(self, task: Task, me: TaskIdentity, stored: Stored[TaskRecord] | None, earlier: str) -> None:
+        self.earlier = earlier
+        self._unsure: TaskRecord | None = None
         self._protocol = task
         self._me = me
         self._stored = stored
@@ -144,19 +167,34 @@ class _Slot:
         self._rows_done = rows_done
         self._beat_when_due()
 
-    def note(self, error: CelldropError) -> None:
-        """Leave word of why this attempt ends, for whoever has to tell it; that word is not worth a second fault."""
-        if not isinstance(error, StaleWorkerError):
+    def note(self, failure: Failure) -> None:
+        """Leave word of why this attempt ends; that word is not worth a second fault."""
+        if failure.code != StaleWorkerError.code:
             with suppress(CelldropError):
-                self.write(replace(self.task, failure=Failure.of(error)))
+                self.write(replace(self.task, failure=failure))
 
     def write(self, task: TaskRecord) -> None:
+        self._make_sure()
         version = self._stored.version if self._stored else None
         task = replace(task, beats=self._stored.value.beats + 1 if self._stored else 1)
         try:
             self._stored = self._protocol.store.put_task(self._me.submission_id, task, if_version=version)
         except PreconditionFailedError as error:
             raise StaleWorkerError("another attempt writes this task's document", expected="to be alone") from error
+        except CelldropError:
+            self._unsure = task
+            raise
+        event(log, "beat", level=logging.DEBUG, by="task", task=self._me.index, submission=self._me.submission_id)
+
+    def _make_sure(self) -> None:
+        """A write that got no answer may have been done: what lies there then is ours."""
+        if self._unsure is None:
+            return
+        me = self._me
+        found = self._protocol.store.get_task(me.submission_id, me.epoch, me.index)
+        if found is not None and found.value == self._unsure:
+            self._stored = found
+        self._unsure = None
 
     def _beat_now(self) -> None:
         self._protocol.check_current(self._me)

@@ -257,6 +257,20 @@ class AttemptsExhaustedError(CelldropError):
     code = "ATTEMPTS_EXHAUSTED"
 
 
+class TaskCrashedError(CelldropError):
+    """A task, or whoever wrote the results, broke off twice at the same place: a fault of ours, met again each time."""
+
+    code = "TASK_CRASHED"
+
+    @classmethod
+    def of(cls, who: str, crash: str, log: str) -> TaskCrashedError:
+        """Who crashed, how and where, and the log that has the whole traceback."""
+        hint = (
+            f"Trying again would end the same way: please report it, with the task's log{f' ({log})' if log else ''}."
+        )
+        return cls(f"{who} crashed twice at the same place: {crash.removesuffix('.')}", hint=hint)
+
+
 class DeviceUnavailableError(CelldropError):
     """A GPU was promised by the plan and is not there, or has no room for a single block of cells."""
 

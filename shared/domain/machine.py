@@ -176,6 +176,21 @@ def renew(record: Submission, *, epoch: int, token: str, now: datetime, limits: 
     return replace(record, lease=Lease(token, now + limits.finalize_lease))
 
 
+def retake_finalizing(
+    record: Submission, tasks: Iterable[TaskRecord], *, epoch: int, token: str, now: datetime, limits: Limits
+) -> Submission:
+    """Take the lease again that ran out while its holder was at work, as long as nobody has taken the work over.
+
+    The token is the same, and with it the prefix: what was written counts. The request for another finalizer is
+    withdrawn, where dispatch has not yet taken it on, and costs no attempt.
+
+    Raises:
+        StaleWorkerError: Somebody has taken it over, or the epoch is over.
+    """
+    taken = begin_finalizing(record, tasks, epoch=epoch, token=token, now=now, limits=limits)
+    return replace(taken, finalize_attempts=record.finalize_started, outbox=owed.without(record, EntryKind.FINALIZE))
+
+
 def give_up_finalizing(record: Submission, *, epoch: int, token: str, problem: str, now: datetime) -> Submission:
     """Hand the finalizer's lease back after a fault, so that the next try need not wait for it to expire.
 

@@ -114,6 +114,9 @@ def _one_total(evidence: Evidence, n_genes: int) -> Recognition | None:
         return None
     undone = evidence.undone[min(fits)[1]]
     total = median(undone.sums)
+    told = _told_target(evidence, undone) if undone.multiples >= NEARLY_ALL else None
+    if told is not None and told > 1.01 * total:
+        return _kept_scale(evidence, undone)
     proof = f"{NAMES[undone.transform]} sums to {total:,.6g} in {len(undone.sums)} sampled cells"
     if undone.transform is Transform.NONE:
         return Recognition(MatrixState.NORMALISED, proof, was_scaled_to=total)
@@ -132,14 +135,21 @@ def _whole_multiples(evidence: Evidence, n_genes: int) -> Recognition | None:
     proof = f"{NAMES[transform]} gives whole multiples of each cell's smallest value"
     if undone.whole_fraction >= 0.99 and transform is not Transform.NONE:
         return Recognition(MatrixState.LOG_NORMALISED, f"{NAMES[transform]} gives whole numbers: counts", transform)
-    target, by = _target(evidence, undone)
-    if target is not None and not _has_all(undone.sums, target):
-        words = f"{proof}; one count became {target:,.6g} / {by}, though genes were left out later"
-        ten_thousand = transform is Transform.LOG1P and abs(target - TARGET) <= 0.01 * TARGET
-        state = MatrixState.LOG1P_CP10K if ten_thousand else _fractions(transform)
-        return Recognition(state, words, transform, target_sum=TARGET if ten_thousand else target)
     del n_genes
-    return Recognition(_fractions(transform), proof, transform)
+    return _kept_scale(evidence, undone) or Recognition(_fractions(transform), proof, transform)
+
+
+def _kept_scale(evidence: Evidence, undone: Undone) -> Recognition | None:
+    """Values that kept the scale of whole cells when genes were left out; None where that cannot be proved."""
+    transform = undone.transform
+    target, by = _target(evidence, undone)
+    if target is None or _has_all(undone.sums, target):
+        return None
+    words = f"{NAMES[transform]} gives whole multiples of each cell's smallest value; one count became "
+    words = f"{words}{target:,.6g} / {by}, though genes were left out later"
+    ten_thousand = transform is Transform.LOG1P and abs(target - TARGET) <= 0.01 * TARGET
+    state = MatrixState.LOG1P_CP10K if ten_thousand else _fractions(transform)
+    return Recognition(state, words, transform, target_sum=TARGET if ten_thousand else target)
 
 
 def _near_counts(evidence: Evidence, n_genes: int) -> Recognition | None:
@@ -183,9 +193,9 @@ def _target(evidence: Evidence, undone: Undone) -> tuple[float | None, str]:
     With u = what one count became, target / u is the cell's total count: the one that obs tells, or at least a whole
     number, which it is in every cell for the true target alone.
     """
-    pairs = [(unit * told, unit) for unit, told in zip(undone.units, evidence.totals, strict=False) if told > 0]
-    if len(pairs) >= 5 and spread([target for target, _ in pairs]) <= 0.01:
-        return median(target for target, _ in pairs), str(evidence.totals_column)
+    told = _told_target(evidence, undone)
+    if told is not None:
+        return told, str(evidence.totals_column)
     units = undone.units
     for target in STANDARD_SUMS:
         totals = [target / unit for unit in units]
@@ -194,6 +204,13 @@ def _target(evidence: Evidence, undone: Undone) -> tuple[float | None, str]:
         if len(units) >= 10 and inside and whole >= NEARLY_ALL * len(units):
             return target, "a whole number, the cell's total"
     return None, ""
+
+
+def _told_target(evidence: Evidence, undone: Undone) -> float | None:
+    """By the totals that obs tells; None where there are none, or they do not fit the values."""
+    pairs = zip(undone.units, evidence.totals, strict=False)
+    targets = [unit * told for unit, told in pairs if told > 0]
+    return median(targets) if len(targets) >= 5 and spread(targets) <= 0.01 else None
 
 
 def _agree(sums: Sequence[float]) -> bool:

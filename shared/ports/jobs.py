@@ -29,11 +29,17 @@ class ExecutionReport:
     Attributes:
         problem: For people: out of memory, timeout, exit status; empty when all is well.
         no_room: It ended because the platform found no room for it; nothing was computed.
+        crashes: How and where, for each attempt that crashed by itself: a native fault, a hang that it found out.
+        crashes_alike: Two attempts of one task crashed at the same place, so that no more were made.
+        log: Where the last of them left its words, for people.
     """
 
     state: ExecutionState
     problem: str = ""
     no_room: bool = False
+    crashes: tuple[str, ...] = ()
+    crashes_alike: bool = False
+    log: str = ""
 
 
 @dataclass(frozen=True, slots=True)

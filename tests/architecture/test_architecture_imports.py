@@ -40,11 +40,12 @@ def test_a_map_of_a_files_own_embedding_needs_no_scikit_learn() -> None:
     code = """
 import sys, numpy as np
 from jobs.inference.annotations_sample import MapSample
-from jobs.inference.report.mapping import lay_out
+from jobs.inference.report.layouts import lay_out
 from shared.h5ad.embedding import Coordinates
-row_n = np.arange(3)
-sample = MapSample(row_n, ["a", "b", "c"], row_n, np.ones(3, np.float32), np.ones((3, 2), np.float32))
-print(lay_out(sample, Coordinates("X_umap", np.ones((3, 2), np.float32))).own, "sklearn" in sys.modules)
+row_n = np.arange(30)
+sample = MapSample(row_n, ["a"] * 30, row_n, np.ones(30, np.float32), np.ones((30, 2), np.float32))
+own = Coordinates("X_umap", np.arange(60, dtype=np.float32).reshape(30, 2))
+print(lay_out(sample, lambda: own).own, "sklearn" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["X_umap", "False"]

@@ -45,6 +45,7 @@ def test_a_task_has_the_variables_of_the_platform_and_the_given_ones_only(make_w
     name = world.runner.start(ONE)
     env = world.desk.next_caller().env
     assert env.pop("CELLDROP_TEST_DESK")
+    assert env.pop("CELLDROP_TASK_LOG").endswith(f"{name}/task-00000-attempt-0.log")
     assert env == {
         "CLOUD_RUN_JOB": "celldrop-local",
         "CLOUD_RUN_EXECUTION": name,

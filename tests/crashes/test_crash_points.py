@@ -28,7 +28,7 @@ READS = frozenset(
 """Nothing has changed after these since before them; any other call may have changed something."""
 
 STARTED_NOT_NOTED = Crash(Point("supervisor", "Dispatch._note>update", "status.replace"))
-COMMITTED_NOT_TOLD = Crash(Point("task", "Finalizer._merge_and_commit", "status.transact.done"))
+COMMITTED_NOT_TOLD = Crash(Point("task", "Finalizer._commit", "status.transact.done"))
 MENDED_EACH_IN_A_WAY_OF_ITS_OWN = (
     Crash(Point("supervisor", "Ingest.accept>Outbox.pay>update", "status.replace.done")),
     Crash(Point("task", "Task._adopt>update", "status.replace.done"), with_parent=True),

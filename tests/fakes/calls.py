@@ -22,13 +22,21 @@ def call(hook: Hook, name: str) -> Iterator[None]:
 
 
 class FailNext:
-    """A hook that raises once, at the given moment of the given call."""
+    """A hook that raises once, at the given moment of the given call.
 
-    def __init__(self, name: str, error: Exception) -> None:
+    Args:
+        after: How many such calls go well before.
+    """
+
+    def __init__(self, name: str, error: Exception, *, after: int = 0) -> None:
         self._name = name
         self._error: Exception | None = error
+        self._after = after
 
     def __call__(self, name: str) -> None:
         if name == self._name and self._error is not None:
+            self._after -= 1
+            if self._after >= 0:
+                return
             error, self._error = self._error, None
             raise error

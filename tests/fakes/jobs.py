@@ -44,7 +44,11 @@ class RecordedJobRunner(JobRunner):
 
     def end(self, execution: str, state: ExecutionState, problem: str = "", *, no_room: bool = False) -> None:
         """Have a running execution end."""
-        self._reports[execution] = ExecutionReport(state, problem, no_room)
+        self.tell(execution, ExecutionReport(state, problem, no_room))
+
+    def tell(self, execution: str, report: ExecutionReport) -> None:
+        """Have the platform say this of an execution."""
+        self._reports[execution] = report
 
     def forget(self, execution: str) -> None:
         """Have the platform know nothing of it any more."""

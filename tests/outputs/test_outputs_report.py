@@ -20,8 +20,10 @@ from jobs.inference.merging import Merge, ordered
 from jobs.inference.merging_survey import Findings, Survey
 from jobs.inference.parts import AnnotatedBlock, PartLayout
 from jobs.inference.report.data import ReportData
+from jobs.inference.report.embedding import embed
 from jobs.inference.report.gathering import COLOURS, Context, confusions, gather, label_rows
-from jobs.inference.report.mapping import HEIGHT, WIDTH, embed, lay_out
+from jobs.inference.report.layouts import lay_out
+from jobs.inference.report.mapping import HEIGHT, WIDTH, NoMap
 from jobs.inference.report.rendering import render
 from jobs.inference.report.wording import listing, percent, shortened, size
 from shared.bundle import Activation, Features, Label, ModelCard, Normalise, Training
@@ -69,7 +71,7 @@ def card_of(labels: tuple[Label, ...], activation: Activation = Activation.SIGMO
 
 def mapped(findings: Findings, context: Context, own: Coordinates | None = None) -> ReportData:
     """Gathered, with the map."""
-    return gather(findings, context, lay_out(findings.sample, own))
+    return gather(findings, context, lay_out(findings.sample, lambda: own))
 
 
 def context_of(labels: tuple[Label, ...], min_score: float | None = None) -> Context:
@@ -182,7 +184,7 @@ def test_the_policy_lets_only_our_script_run(evil_page: str) -> None:
 def test_the_report_says_what_was_counted() -> None:
     merge = clustered(2000, {"CD4 T cell": 6, "B cell": 3, "NK cell": 1})
     findings = findings_of(merge)
-    data = gather(findings, replace(context_of(merge.vocabulary.labels), wants_map=False), None)
+    data = gather(findings, context_of(merge.vocabulary.labels), NoMap("No map was asked for."))
     assert data.headline.startswith("2,000 cells: most are CD4 T cell (")
     assert [row.name for row in data.labels] == list(findings.tally.label_counts)
     assert sum(row.cells for row in data.labels) == 2000
@@ -216,7 +218,7 @@ def test_unassigned_cells_come_last_and_without_a_colour_of_their_own() -> None:
 
 def test_a_hundred_labels_stay_readable() -> None:
     merge = clustered(3000, {f"population {i} of the lamina propria": 100 - i for i in range(100)})
-    data = gather(findings_of(merge), replace(context_of(merge.vocabulary.labels), wants_map=False), None)
+    data = gather(findings_of(merge), context_of(merge.vocabulary.labels), NoMap("No map was asked for."))
     assert len(data.shown) == 20
     assert data.tail is not None
     assert data.tail.labels == len(data.labels) - 20

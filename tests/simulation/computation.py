@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import google_crc32c
 
-from shared.domain.errors import CorruptBlobError
+from shared.domain.errors import CorruptBlobError, InternalError
 from shared.domain.geometry import Rows
 from shared.domain.submission import ObjectRef, Receipt, Result, Submission
 from shared.h5ad.source import BlobSource
@@ -21,17 +21,38 @@ MOST_FILE_S = 6.0
 MOST_INPUT_BYTES = 100
 
 
+SLOW_FILE_S = (130.0, 240.0)
+"""While a merge is slow: longer than the finalizer's lease, 120 s, and without a beat."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """How the computing goes; the faults turn these knobs.
+
+    Attributes:
+        slow_until_s: Until then, each file of a merge takes longer than its lease.
+        broken: Submissions with which something of ours goes wrong, each time.
+        merging: Merges that are at work.
+    """
+
+    slow_until_s: float = 0.0
+    broken: set[str] = field(default_factory=set)
+    merging: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Tracer:
     """A computation whose results tell which attempt computed which rows from which bytes."""
 
     world: World
     blobs: BlobStore
+    pace: Pace = field(default_factory=Pace, kw_only=True)
 
     def annotate(self, record: Submission, rows: Rows, part_name: str, beat: Callable[[int], None]) -> Receipt:
         """As the protocol says: reads the pinned input block by block, and writes one part."""
         seen: list[str] = []
         for block in rows.blocks():
+            self._break_on(record)
             seen.append(self.read(record.source))
             self.world.sleep(self.world.between(0.1, MOST_BLOCK_S))
             beat(block.stop - rows.start)
@@ -42,16 +63,24 @@ class Tracer:
 
     def merge(self, record: Submission, receipts: Sequence[Receipt], prefix: str, beat: Callable[[], None]) -> Result:
         """As the protocol says: reads every part, checks it, and writes two files."""
+        self.pace.merging += 1
+        try:
+            return self._merge(record, receipts, prefix, beat)
+        finally:
+            self.pace.merging -= 1
+
+    def _merge(self, record: Submission, receipts: Sequence[Receipt], prefix: str, beat: Callable[[], None]) -> Result:
         seen = self.read(record.source)
         parts = []
         for receipt in receipts:
-            self.world.sleep(self.world.between(0.1, MOST_FILE_S))
+            self._work()
             beat()
+            self._break_on(record)
             parts.append(self._part(receipt))
         annotations = self.blobs.write(
             "results", f"{prefix}annotations.parquet", [json.dumps(parts).encode()], if_generation=0
         )
-        self.world.sleep(self.world.between(0.1, MOST_FILE_S))
+        self._work()
         beat()
         named: dict[str, Any] = {
             "submission": record.id,
@@ -70,6 +99,14 @@ class Tracer:
     def read(self, ref: ObjectRef) -> str:
         """The bytes of the pinned generation, or InputChangedError."""
         return BlobSource(self.blobs, ref, MOST_INPUT_BYTES).read(ByteRange(0, MOST_INPUT_BYTES)).decode()
+
+    def _work(self) -> None:
+        slow = self.world.now_s < self.pace.slow_until_s
+        self.world.sleep(self.world.between(*(SLOW_FILE_S if slow else (0.1, MOST_FILE_S))))
+
+    def _break_on(self, record: Submission) -> None:
+        if record.id in self.pace.broken:
+            raise InternalError("an invariant did not hold", expected="it to hold")
 
     def _part(self, receipt: Receipt) -> Any:
         data = self.blobs.read(receipt.part)

@@ -39,6 +39,8 @@ class Fault(StrEnum):
     LOCKSTEP = "tasks finish at the same moment"
     SKEW = "clocks off by up to 5 minutes"
     DEPLOY = "new version deployed"
+    SLOW = "merge slower than its lease, still at work"
+    BROKEN = "a fault of ours, met at every try"
 
 
 BEFORE = (Fault.CRASH, Fault.UNAVAILABLE, Fault.THROTTLED, Fault.PAUSE)
@@ -189,6 +191,8 @@ class Trouble:
             Fault.STOPPED: self._stop,
             Fault.EVICTED: self._evict,
             Fault.DEPLOY: self._deploy,
+            Fault.SLOW: self._slow,
+            Fault.BROKEN: self._break,
         }
 
     def _storm(self) -> bool:
@@ -260,8 +264,18 @@ class Trouble:
         self.world.after(60.0, rolled_out)
         return True
 
+    def _slow(self) -> bool:
+        self.town.computation.pace.slow_until_s = self.world.now_s + self.world.between(2.0, 9.0) * 60.0
+        return self.town.computation.pace.merging > 0
+
+    def _break(self) -> bool:
+        open_ids = [key for key, stored in self.town.store.records.items() if not stored.value.state.final]
+        if open_ids:
+            self.town.computation.pace.broken.add(self.world.random.choice(open_ids))
+        return bool(open_ids)
+
     def cease(self) -> None:
-        """From now on all goes well; what is on its way still arrives late."""
+        """From now on all goes well; what is on its way still arrives late, and what is broken stays so."""
         self.town.jobs.refused_until_s = self.storm_until_s = 0.0
         self.down_until_s.clear()
         self.mail({})

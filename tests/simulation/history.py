@@ -137,6 +137,8 @@ def _deserved(town: Town, record: Submission, harm: int) -> bool:
     match record.failure.code:
         case "INPUT_CHANGED":
             return record.source in town.done.changed
+        case "TASK_CRASHED":
+            return record.id in town.computation.pace.broken
         case "CAPACITY_DEADLINE":
             return town.jobs.refusals > 0
         case "ATTEMPTS_EXHAUSTED":

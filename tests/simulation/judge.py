@@ -47,11 +47,13 @@ class Judge:
         told: The outcome events of each submission.
         told_accepted: Its accepted events.
         heartbeat: The shortest silence that any version in use takes for death.
+        finalize_lease: The shortest of the finalizer's leases.
     """
 
-    def __init__(self, world: World, heartbeat: timedelta) -> None:
+    def __init__(self, world: World, heartbeat: timedelta, finalize_lease: timedelta) -> None:
         self._world = world
         self._heartbeat = heartbeat
+        self._finalize_lease = finalize_lease
         self.store: SimulatedStatusStore
         self.blobs: SimulatedBlobStore
         self.jobs: SimulatedJobs
@@ -126,10 +128,20 @@ class Judge:
         match old.state:
             case State.DISPATCHING | State.FINALIZING:
                 self.hold(over or self._expired(old.lease), f"a living lease was taken from {old.state}")
+                self._spares_the_slow(old, new)
             case State.RUNNING if new.state is State.QUEUED:
                 self.hold(over or self._silent(old), "a living run was given up")
             case _:
                 return
+
+    def _spares_the_slow(self, old: Submission, new: Submission) -> None:
+        """A finalizer whose execution is known to run may be slow: it gets another lease's time, and no end."""
+        known = {self.jobs.report_of(name).state for name in old.executions}
+        if old.state is not State.FINALIZING or old.lease is None or ExecutionState.RUNNING not in known:
+            return
+        late = self._world.clock() - old.lease.expires_at
+        self.hold(late >= self._finalize_lease, "a finalizer that was only slow was given up at once")
+        self.hold(new.state is not State.FAILED, "a finalizer was failed while it was at work")
 
     def _over(self, record: Submission) -> bool:
         """Whether an execution is over, and none is known to run."""

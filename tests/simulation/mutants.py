@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from functions.dispatch.services import Dispatch
 from functions.reconcile.services import Reconcile, _Mend
+from jobs.inference import finalizing
 from jobs.inference import services as computing
 from jobs.inference.finalizing import Finalizer
 from jobs.inference.protocol import TaskIdentity
@@ -311,6 +312,15 @@ def _prefix(patch: Patch) -> None:
     patch(Finalizer, "_merge_and_commit", one_prefix)
 
 
+def _impatient(patch: Patch) -> None:
+    patch(Reconcile, "_patience", lambda _self, _record: timedelta(0))
+
+
+def _tries_on(patch: Patch) -> None:
+    for module in (computing, finalizing):
+        patch(module, "crash_of", lambda _error: None)
+
+
 MUTANTS = (
     Mutant("claim", "a second delivery of the job message starts a second execution", 100, _claim),
     Mutant("epoch", "every dispatch is epoch 1", 100, _epoch),
@@ -336,4 +346,6 @@ MUTANTS = (
     Mutant("accepted-constant", "the accepted event tells of the time that it is paid at", 100, _acceptance_dated),
     Mutant("sweep", "the sweep takes the committed files too", 100, _sweep),
     Mutant("free-waiting", "waiting for capacity costs an attempt", 500, _free_waiting),
+    Mutant("patience", "a finalizer that is only slow is given up as its lease runs out", 200, _impatient),
+    Mutant("same-fault", "a fault of ours that was met twice is met again and again", 200, _tries_on),
 )

@@ -123,7 +123,7 @@ def _ends(cells: Sequence[Cell]) -> str:
 
 def _plain(text: str) -> str:
     """Without what differs from run to run."""
-    return re.sub(r"[0-9a-f]{32}\S*|\b[0-9a-f]{6}\b", "…", re.sub(r"task \d+", "task …", text)).replace("|", "/")
+    return re.sub(r"[0-9a-f]{32}\S*|\b[0-9a-f]{6}\b", "…", re.sub(r"(task|line) \d+", r"\1 …", text)).replace("|", "/")
 
 
 def _sharpness(mutants: Iterable[Mutant]) -> str:

@@ -105,7 +105,7 @@ class Town:
 
     def __init__(self, seed: int) -> None:
         self.world = World(seed)
-        self.judge = Judge(self.world, FIRST.limits.heartbeat)
+        self.judge = Judge(self.world, FIRST.limits.heartbeat, FIRST.limits.finalize_lease)
         self.store = SimulatedStatusStore(self.world, self.judge)
         self.blobs = SimulatedBlobStore(self.world, self.judge)
         self.jobs = SimulatedJobs(self.world, self._run_task, self.judge.started)

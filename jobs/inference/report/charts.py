@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 
@@ -13,12 +14,28 @@ from jobs.inference.annotations_tally import LOG_STEP, SCORE_BINS, log_value, me
 from jobs.inference.report.data import Chart, Tick
 from jobs.inference.report.wording import percent, whole
 
+log = logging.getLogger(__name__)
+
 RIDGE_WIDTH, RIDGE_HEIGHT = 100, 20
 _WIDTH, _HEIGHT = 640, 150
 _SCORE_BARS = 50
 _LOG_GROUP = 5
 _DECADES = tuple(step * 10**power for power in range(8) for step in (1, 2, 5))
 F64Array = npt.NDArray[np.float64]
+
+
+def drawn(draw: Callable[[], Chart]) -> Chart:
+    """A chart; or, where it cannot be drawn, one that says so in its place."""
+    try:
+        return draw()
+    except Exception as error:
+        log.exception("chart left out")
+        return Chart(0, 0, "", (), None, "", "", undrawn=undrawn("This chart", error))
+
+
+def undrawn(what: str, error: Exception) -> str:
+    """Why a picture is not there."""
+    return f"{what} could not be drawn ({type(error).__name__}: {error}). The numbers and files do not depend on it."
 
 
 def ridge(score_b: I64Array) -> str:

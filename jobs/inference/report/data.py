@@ -75,6 +75,7 @@ class Chart:
     Attributes:
         line_x: Where a vertical line marks a threshold; None for none.
         table: The same in words, for those who do not see it.
+        undrawn: Why it could not be drawn; then nothing else is set.
     """
 
     width: int
@@ -84,6 +85,7 @@ class Chart:
     line_x: float | None
     line_text: str
     table: str
+    undrawn: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,14 +14,16 @@ from jobs.inference.annotations_tally import FEW_GENES, LOG_BINS, SCORE_BINS, Ta
 from jobs.inference.manifest import FileFacts, MissingFile
 from jobs.inference.merging_survey import Findings
 from jobs.inference.report import telling
-from jobs.inference.report.charts import log_chart, ridge, score_chart
-from jobs.inference.report.data import Confusion, LabelRow, Notice, ReportData, ResultFile, Tail
-from jobs.inference.report.mapping import LEAST_CELLS, Layout, draw_map
+from jobs.inference.report.charts import drawn, log_chart, ridge, score_chart, undrawn
+from jobs.inference.report.data import CellMap, Confusion, LabelRow, Notice, ReportData, ResultFile, Tail
+from jobs.inference.report.mapping import FEW_PLACED, Layout, NoMap, draw_map
 from jobs.inference.report.wording import size
 from shared.bundle import ModelCard
 from shared.domain.actual import Actual
 from shared.domain.plan import Plan
 from shared.domain.verdict import Verdict
+
+log = logging.getLogger(__name__)
 
 COLOURS = 9
 """How many labels get a colour of their own: more cannot be told apart, least of all by the colour-blind."""
@@ -50,23 +53,23 @@ class Context:
     missing: tuple[MissingFile, ...]
     software: Mapping[str, str]
     made_at: datetime
-    wants_map: bool = True
     plan: Plan | None = None
     actual: Actual | None = None
 
 
-def gather(findings: Findings, context: Context, layout: Layout | None) -> ReportData:
+def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> ReportData:
     """Everything the report says; the same findings and context give the same report.
 
+    A picture that cannot be drawn is told in its place.
+
     Args:
-        layout: Of the sample, for the map; None leaves the map out.
+        layout: Of the sample, for the map.
     """
     tally = findings.tally
     rows = label_rows(tally)
     named = [row for row in rows if row.colour != "none"]
     tail = named[_SHOWN:] if len(named) > _SHOWN + 4 else []
-    names = tally.vocabulary.names
-    cell_map = draw_map(findings.sample, rows, names, layout, tally.n_cells) if layout else None
+    cell_map, no_map = _map(findings, rows, layout)
     total_b = tally.score_cb.sum(axis=0)
     return ReportData(
         file_name=context.file_name,
@@ -79,12 +82,12 @@ def gather(findings: Findings, context: Context, layout: Layout | None) -> Repor
         shown=tuple(row for row in rows if row not in tail),
         tail=_summed(tail),
         cell_map=cell_map,
-        no_map=_why_no_map(tally, wanted=context.wants_map),
-        scores=score_chart(total_b, context.min_score),
+        no_map=no_map,
+        scores=drawn(lambda: score_chart(total_b, context.min_score)),
         score_meaning=telling.score_meaning(context.card),
         confusions=confusions(tally),
-        genes=log_chart(tally.genes_cb.sum(axis=0), "genes", FEW_GENES),
-        counts=log_chart(tally.counts_cb.sum(axis=0), "counts", None) if tally.n_counted else None,
+        genes=drawn(lambda: log_chart(tally.genes_cb.sum(axis=0), "genes", FEW_GENES)),
+        counts=drawn(lambda: log_chart(tally.counts_cb.sum(axis=0), "counts", None)) if tally.n_counted else None,
         method=telling.method(context.verdict, context.card, context.min_score),
         model=telling.model(context.card),
         snippets=telling.snippets(rows, context.card, context.files),
@@ -96,6 +99,19 @@ def gather(findings: Findings, context: Context, layout: Layout | None) -> Repor
         ),
         made_at=context.made_at,
     )
+
+
+def _map(findings: Findings, rows: tuple[LabelRow, ...], layout: Layout | NoMap) -> tuple[CellMap | None, str]:
+    """The map; or None, and why."""
+    if isinstance(layout, NoMap):
+        return None, layout.reason
+    tally = findings.tally
+    try:
+        cell_map = draw_map(findings.sample, rows, tally.vocabulary.names, layout, tally.n_cells)
+    except Exception as error:
+        log.exception("map left out")
+        return None, undrawn("The map", error)
+    return cell_map, "" if cell_map else FEW_PLACED
 
 
 def label_rows(tally: Tally) -> tuple[LabelRow, ...]:
@@ -165,11 +181,3 @@ def _summed(rows: list[LabelRow]) -> Tail | None:
     if not rows:
         return None
     return Tail(len(rows), sum(row.cells for row in rows), sum(row.share for row in rows))
-
-
-def _why_no_map(tally: Tally, *, wanted: bool) -> str:
-    if not wanted:
-        return "No map was asked for (option map=off)."
-    if tally.n_cells < LEAST_CELLS:
-        return f"A map needs at least {LEAST_CELLS} cells."
-    return "The model scores all cells alike, so there is nothing to lay out."

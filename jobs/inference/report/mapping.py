@@ -1,4 +1,4 @@
-"""The map: where each sampled cell is drawn, from the file's own embedding or from how the model sees the cells."""
+"""The map: each sampled cell as a point, in the places that it was given, with its label's colour and name."""
 
 from __future__ import annotations
 
@@ -11,18 +11,13 @@ import numpy.typing as npt
 
 from jobs.inference.annotations import BoolArray
 from jobs.inference.annotations_sample import MapSample
-from jobs.inference.parts import F32Array
 from jobs.inference.report.data import CellMap, LabelRow, MapText, Point, PointGroup
 from jobs.inference.report.wording import plural, shortened, whole
-from shared.h5ad.embedding import Coordinates
 
 LEAST_CELLS = 20
+FEW_PLACED = f"A map needs at least {LEAST_CELLS} cells with places on it."
 WIDTH, HEIGHT = 640, 480
 _MARGIN = 14
-_COMPONENTS = 20
-_PERPLEXITY = 20
-_ITERATIONS = 400
-_ANGLE = 0.8
 _NAMED_SHARE = 0.02
 _LINE_LETTERS = 20
 _ID_LIMIT = 48
@@ -36,58 +31,26 @@ class Layout:
     """Where the sampled cells lie.
 
     Attributes:
-        xy_m2: NaN where the file's embedding has none.
+        xy_m2: NaN where a cell has no place.
         own: Name of the file's embedding that they were taken from; None: they were laid out by their scores.
+        remark: Why the file's own embedding was not used, where it has one.
     """
 
     xy_m2: F64Array
     own: str | None = None
+    remark: str = ""
 
 
-def lay_out(sample: MapSample, own: Coordinates | None, threads: int = 1) -> Layout | None:
-    """Places for the sampled cells: the file's own embedding of all its cells, else by the scores.
+@dataclass(frozen=True, slots=True)
+class NoMap:
+    """There is no map, and why.
 
-    Args:
-        threads: As in ``embed``.
-
-    Returns:
-        None where there are too few cells, or all are alike.
+    Attributes:
+        fault: Whether something went wrong: with other cells, or at another time, there would be one.
     """
-    if own is not None:
-        return Layout(own.xy_n2[sample.row_n].astype(np.float64), own.name)
-    xy_m2 = embed(sample.decision_nl, threads)
-    return None if xy_m2 is None else Layout(xy_m2)
 
-
-def embed(decision_nl: F32Array, threads: int = 1) -> F64Array | None:
-    """Lay cells out by their decision scores: PCA, then t-SNE.
-
-    Cells close together got similar scores for all labels. The same scores and threads give the same layout; by one
-    and by two it was not seen to differ. 3,000 cells take 3 s on one thread, after one that scikit-learn takes to load.
-
-    Args:
-        threads: One or two. With more the order of sums would be left to chance, and it decides the last digits; and
-            they wait for each other by spinning: two on two cores take half the time, but twice if a core is busy.
-
-    Returns:
-        Cells x 2; None where there are too few cells, or all are alike.
-    """
-    n_cells, n_labels = decision_nl.shape
-    centred_nl = decision_nl.astype(np.float64) - decision_nl.mean(axis=0)
-    if n_cells < LEAST_CELLS or not np.isfinite(centred_nl).all() or np.ptp(centred_nl) < 1e-6:
-        return None
-    from sklearn.decomposition import PCA  # noqa: PLC0415  # a second, which whoever brings an embedding is spared
-    from sklearn.manifold import TSNE  # noqa: PLC0415  # likewise
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415  # has no types
-
-    assert threads in {1, 2}
-    with threadpool_limits({"openmp": threads, "blas": 1}):
-        components = min(_COMPONENTS, n_labels, n_cells)
-        reduced = PCA(components, svd_solver="full").fit_transform(centred_nl)
-        perplexity = min(_PERPLEXITY, (n_cells - 1) / 3)
-        model = TSNE(2, perplexity=perplexity, init="pca", max_iter=_ITERATIONS, angle=_ANGLE, random_state=0)
-        placed: F64Array = model.fit_transform(reduced).astype(np.float64)
-    return placed
+    reason: str
+    fault: bool = False
 
 
 def draw_map(
@@ -107,7 +70,7 @@ def draw_map(
     at_m2 = _fitted(xy_m2, kept_m)
     groups = _groups(sample, at_m2, kept_m, rows, names)
     n_points = int(kept_m.sum())
-    return CellMap(WIDTH, HEIGHT, groups, _texts(groups, n_points), n_points, _caption(layout.own, n_points, n_cells))
+    return CellMap(WIDTH, HEIGHT, groups, _texts(groups, n_points), n_points, _caption(layout, n_points, n_cells))
 
 
 def _fitted(xy_m2: F64Array, kept_m: BoolArray) -> F64Array:
@@ -173,16 +136,17 @@ def _overlap(one: MapText, other: MapText) -> bool:
     return top < bottom and abs(one.x - other.x) < apart
 
 
-def _caption(own: str | None, n_points: int, n_cells: int) -> str:
+def _caption(layout: Layout, n_points: int, n_cells: int) -> str:
     which = (
         f"All {plural(n_points, 'cell')}"
         if n_points == n_cells
         else f"{whole(n_points)} of {plural(n_cells, 'cell')}, evenly spaced through the file"
     )
-    if own:
-        return f"{which}, placed by {own} as it came with the file."
-    return (
+    if layout.own:
+        return f"{which}, placed by {layout.own} as it came with the file."
+    scored = (
         f"{which}, placed by how the model scores them (t-SNE of the scores of all labels): cells close together look "
         "alike to the model. It is not a UMAP of gene expression; how far groups lie apart and how wide they are means "
         "nothing."
     )
+    return f"{scored} {layout.remark}".rstrip()

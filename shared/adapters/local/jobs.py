@@ -33,6 +33,9 @@ class _Execution:
     unfinished: int
     stopping: ExecutionState | None = None
     problem: str = ""
+    crashes: tuple[str, ...] = ()
+    crashes_alike: bool = False
+    log: str = ""
     attempts: set[Attempt] = field(default_factory=set)
 
     @property
@@ -40,7 +43,13 @@ class _Execution:
         # Until its last process is gone it may still do something.
         if self.unfinished:
             return ExecutionReport(ExecutionState.RUNNING)
-        return ExecutionReport(self.stopping or ExecutionState.SUCCEEDED, self.problem)
+        return ExecutionReport(
+            self.stopping or ExecutionState.SUCCEEDED,
+            self.problem,
+            crashes=self.crashes,
+            crashes_alike=self.crashes_alike,
+            log=self.log,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,28 +165,38 @@ class SubprocessJobRunner(JobRunner):
                 self._changed.notify_all()
 
     def _run_task(self, task: _Task) -> str:
-        """Run a task until an attempt succeeds; returns why none did, or nothing."""
-        problem = ""
+        """Run a task until an attempt succeeds, or two crash alike; returns why none did, or nothing."""
+        problem = crash = ""
         for number in range(self._max_retries + 1):
             attempt = self._attempt(task, number)
             if attempt is None:
                 return ""
             problem = attempt.run(task.execution.request.timeout_s)
-            with self._changed:
-                task.execution.attempts.discard(attempt)
+            self._note(task.execution, attempt)
             if not problem:
                 return ""
+            if attempt.crash and attempt.crash == crash:
+                task.execution.crashes_alike = True
+                return f"task {task.index} crashed twice at the same place: {crash}"
+            crash = attempt.crash
         return f"task {task.index} failed {self._max_retries + 1} times; the last time {problem}"
 
     def _attempt(self, task: _Task, number: int) -> Attempt | None:
         execution = task.execution
         log = self._log_dir / execution.name / f"task-{task.index:05}-attempt-{number}.log"
-        attempt = Attempt(self._command, {**self._env, **_variables(task, number)}, log)
+        attempt = Attempt(self._command, {**self._env, **_variables(task, number), "CELLDROP_TASK_LOG": str(log)}, log)
         with self._changed:
             if execution.stopping is not None:
                 return None
             execution.attempts.add(attempt)
         return attempt
+
+    def _note(self, execution: _Execution, attempt: Attempt) -> None:
+        with self._changed:
+            execution.attempts.discard(attempt)
+            if attempt.crash:
+                execution.crashes = (*execution.crashes, attempt.crash)
+                execution.log = str(attempt.log)
 
     def _stop(self, execution: _Execution, state: ExecutionState, problem: str) -> None:
         if execution.stopping is None:

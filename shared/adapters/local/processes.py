@@ -10,21 +10,28 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from shared.adapters.local.crash_logs import crash_of
+
 GRACE_S = 5.0
 """From the request to stop to the kill; a task has nothing to tidy up that a kill would spoil."""
 
 
 class Attempt:
-    """A process in a group of its own, its output in a file, its input a pipe that its parent holds."""
+    """A process in a group of its own, its output in a file, its input a pipe that its parent holds.
+
+    Attributes:
+        crash: How and where it crashed, once it has run; empty where it did not, or was killed.
+    """
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], log: Path) -> None:
         self._argv = argv
         self._env = env
-        self._log = log
+        self.log = log
         self._guard = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
         self._late = False
+        self.crash = ""
 
     def run(self, timeout_s: float) -> str:
         """Start, wait for the end, and leave nothing of the group behind; returns what went wrong, or nothing."""
@@ -42,7 +49,10 @@ class Attempt:
         finally:
             timer.cancel()
             self._leave(process)
-        return f"it ran past its {timeout_s:g} s" if self._late else _problem(status)
+        if self._late:
+            return f"it ran past its {timeout_s:g} s"
+        self.crash = "" if self._stopped else crash_of(status, self.log)
+        return _problem(status)
 
     def stop(self) -> None:
         """End it, gently at first; also one that has not begun."""
@@ -63,8 +73,8 @@ class Attempt:
         with self._guard:
             if self._stopped:
                 return None
-            self._log.parent.mkdir(parents=True, exist_ok=True)
-            with self._log.open("wb") as log:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            with self.log.open("wb") as log:
                 self._process = subprocess.Popen(  # noqa: S603  # the command is the deployment's own
                     self._argv,
                     env=dict(self._env),

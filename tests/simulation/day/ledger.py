@@ -50,7 +50,7 @@ class Ledger(Judge):
     """
 
     def __init__(self, world: World, limits: Limits, dropped: Callable[[str], tuple[float, int]]) -> None:
-        super().__init__(world, limits.heartbeat)
+        super().__init__(world, limits.heartbeat, limits.finalize_lease)
         self.entries: dict[str, Entry] = {}
         self.peaks: Counter[str] = Counter()
         self._dropped = dropped

@@ -1,0 +1,151 @@
+"""Where the map's cells go: by the file's own embedding, else by their scores, in a process that may fail."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from tempfile import TemporaryFile
+from typing import IO
+
+import numpy as np
+
+from jobs.inference.annotations_sample import MapSample
+from jobs.inference.parts import F32Array
+from jobs.inference.report.embedding import LEAST_CELLS, F64Array, distinct
+from jobs.inference.report.mapping import Layout, NoMap
+from jobs.inference.report.wording import plural, whole
+from shared.domain.errors import CelldropError
+from shared.h5ad.embedding import Coordinates
+from shared.telemetry import event
+
+log = logging.getLogger(__name__)
+
+FEW = NoMap(f"A map needs at least {LEAST_CELLS} cells.")
+ALIKE = NoMap("The model scores all cells alike, or nearly so: there is nothing to lay out.")
+_LEFT_OUT = "The map was left out: {}. Labels, scores and every other file are whole; run the file again to have it."
+_LOOK_S = 0.5
+_BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from jobs.inference.report.embedding import serve; serve(int(sys.argv[2]), int(sys.argv[3]))"
+)
+
+
+def lay_out(
+    sample: MapSample,
+    read_own: Callable[[], Coordinates | None],
+    threads: int = 1,
+    budget_s: float = 60.0,
+    show: Callable[[], None] = lambda: None,
+) -> Layout | NoMap:
+    """Places for the sampled cells; whatever goes wrong is told, and costs nothing else.
+
+    Args:
+        read_own: Reads the file's own embedding of all its cells.
+        threads: As in ``embed``.
+        budget_s: Wall-clock for laying out by scores.
+        show: Called while waiting; what it raises ends the wait, and the process.
+    """
+    if len(sample.row_n) < LEAST_CELLS:
+        return FEW
+    own = _own(sample, read_own)
+    if isinstance(own, Layout):
+        return own
+    if distinct(sample.decision_nl) is None:
+        return NoMap(f"{ALIKE.reason} {own}".rstrip())
+    placed = _by_scores(sample.decision_nl, threads, budget_s, show)
+    if isinstance(placed, str):
+        event(log, "map left out", level=logging.WARNING, problem=placed)
+        return NoMap(f"{_LEFT_OUT.format(placed)} {own}".rstrip(), fault=True)
+    return Layout(placed, remark=own)
+
+
+def _own(sample: MapSample, read_own: Callable[[], Coordinates | None]) -> Layout | str:
+    """By the file's own embedding; or why not, empty where it has none."""
+    try:
+        own = read_own()
+        if own is None:
+            return ""
+        xy_m2 = own.xy_n2[sample.row_n].astype(np.float64)
+        problem = _problem(xy_m2)
+    except Exception as error:  # noqa: BLE001  # an odd embedding is no reason to lose the results
+        return f"The file's own embedding was not used: {_words(error)}"
+    return f"The file's own {own.name} was not used: {problem}." if problem else Layout(xy_m2, own.name)
+
+
+def _problem(xy_m2: F64Array) -> str:
+    finite_m = np.isfinite(xy_m2).all(axis=1)
+    n_finite = int(finite_m.sum())
+    if n_finite < max(LEAST_CELLS, len(xy_m2) // 2):
+        return f"only {whole(n_finite)} of {plural(len(xy_m2), 'cell')} have finite coordinates in it"
+    if not np.ptp(xy_m2[finite_m], axis=0).any():
+        return "it puts all cells in one place"
+    return ""
+
+
+def _by_scores(decision_nl: F32Array, threads: int, budget_s: float, show: Callable[[], None]) -> F64Array | str:
+    """Places, from a process of its own; or why there are none."""
+    try:
+        # A file, not a pipe: a process that is slow to start would not yet read when the wait is first cut short.
+        with TemporaryFile() as scores:
+            np.save(scores, decision_nl)
+            scores.seek(0)
+            with _started(scores, threads, budget_s) as process:
+                try:
+                    said = _said(process, budget_s, show)
+                finally:
+                    process.kill()
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        return f"the process that lays it out could not be started or asked ({error})"
+    if said is None:
+        return f"laying it out took longer than the {budget_s:g} s that it may take"
+    return _places(said, len(decision_nl)) if process.returncode == 0 else _end(process.returncode)
+
+
+def _started(scores: IO[bytes], threads: int, budget_s: float) -> subprocess.Popen[bytes]:
+    path = json.dumps([entry or os.getcwd() for entry in sys.path])  # noqa: PTH109  # as sys.path itself would
+    cpu_s = str(max(1, round(budget_s * threads)))
+    return subprocess.Popen(  # noqa: S603  # our own interpreter and module
+        [sys.executable, "-I", "-c", _BOOT, path, str(threads), cpu_s],
+        # Beside others, two threads that wait for each other by spinning take four times as long as one (2026-11).
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"},
+        stdin=scores,
+        stdout=subprocess.PIPE,
+    )
+
+
+def _said(process: subprocess.Popen[bytes], budget_s: float, show: Callable[[], None]) -> bytes | None:
+    """What it answered by its end; None when that did not come in time."""
+    until_s = time.monotonic() + budget_s
+    while True:
+        try:
+            return process.communicate(timeout=min(_LOOK_S, budget_s))[0]
+        except subprocess.TimeoutExpired:
+            show()
+            if time.monotonic() >= until_s:
+                return None
+
+
+def _places(said: bytes, n_cells: int) -> F64Array | str:
+    try:
+        placed: F64Array = np.load(io.BytesIO(said), allow_pickle=False)
+    except (ValueError, EOFError, OSError):
+        return "the process that lays it out gave no answer"
+    if placed.shape != (n_cells, 2) or not np.isfinite(placed).any():
+        return "no places came out of laying it out"
+    return placed
+
+
+def _end(status: int) -> str:
+    how = f"by signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"with exit status {status}"
+    return f"the process that lays it out ended {how}; its words are in the task's log"
+
+
+def _words(error: Exception) -> str:
+    return error.message if isinstance(error, CelldropError) else f"{type(error).__name__}: {error}."
