@@ -99,6 +99,7 @@ class Candidate:
         n_genes: Columns that are genes; other features (antibodies, peaks) are left out by the reader.
         nnz: Stored values; cells x genes when dense.
         chunk_bytes: Raw size of the largest chunk of its datasets; 0 when contiguous.
+        n_other: Columns that are no genes.
     """
 
     path: str
@@ -110,6 +111,7 @@ class Candidate:
     genes_path: str
     evidence: Evidence
     chunk_bytes: int = 0
+    n_other: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,7 @@ class _Matrices:
             genes_path=genes_path,
             evidence=weigh(sample, totals, sample_rows(self.n_cells)),
             chunk_bytes=shape.chunk_bytes,
+            n_other=table.n_other,
         )
 
 

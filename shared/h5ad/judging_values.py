@@ -120,7 +120,7 @@ def _on_parts(chosen: Weighed) -> Iterator[Finding]:
 
 def _on_selection(chosen: Weighed) -> Iterator[Finding]:
     candidate = chosen.candidate
-    if _cut_down(candidate.evidence, chosen.found):
+    if not candidate.n_other and _cut_down(candidate.evidence, chosen.found):
         words = f"{candidate.path} lacks genes that {candidate.evidence.totals_column or 'the normalisation'} counted"
         hint = "Send the file with all genes if you have it: totals and overlap are better."
         yield warning(WarningCode.SUBSET_OF_GENES, words, hint)

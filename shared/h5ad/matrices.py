@@ -105,7 +105,7 @@ def choose(
     Args:
         unfit: Paths of gene tables in which a model finds too few of its genes.
     """
-    known = _with_shares([Weighed(one, recognise(one.evidence, one.n_genes)) for one in candidates], unfit)
+    known = _with_shares([Weighed(one, recognise(one.evidence, one.n_genes, one.n_other)) for one in candidates], unfit)
     fit = [one for one in known if one.candidate.genes_path not in unfit]
     widest = max((one.candidate.n_genes for one in fit if one.found.state in USABLE[:2]), default=0)
     ordered = sorted(known, key=lambda one: _rank(one, widest, unfit))

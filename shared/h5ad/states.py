@@ -58,12 +58,23 @@ class Recognition:
     proven: bool = True
 
 
-def recognise(evidence: Evidence, n_genes: int = _WHOLE_TRANSCRIPTOME) -> Recognition:
+def recognise(evidence: Evidence, n_genes: int = _WHOLE_TRANSCRIPTOME, n_other: int = 0) -> Recognition:
     """Judge a matrix by its numbers alone; its name says nothing.
 
     Args:
         n_genes: Columns of the matrix, which decide where the numbers cannot whether genes were left out.
+        n_other: Columns beside them that are no genes: totals may have counted them, too.
     """
+    found = _recognise(evidence, n_genes)
+    if n_other and n_genes >= _WHOLE_TRANSCRIPTOME and found.target_sum is not None:
+        words = (
+            f"{NAMES[found.transform]} gives whole multiples of each cell's smallest value; its total, which counted"
+        )
+        return Recognition(_fractions(found.transform), f"{words} more than genes, is taken anew", found.transform)
+    return found
+
+
+def _recognise(evidence: Evidence, n_genes: int) -> Recognition:
     if not evidence.n_values:
         return Recognition(MatrixState.UNKNOWN, "all values are 0")
     if evidence.n_values == evidence.n_nan + evidence.n_infinite:

@@ -145,3 +145,21 @@ def test_counts_that_an_integer_type_cut_off_are_still_counts(counts: Matrix) ->
     values = counts.copy()
     values.data = np.minimum(values.data * 40, 255)
     assert used(judged(values.astype(np.uint8), {})) == "X"
+
+
+@pytest.mark.parametrize("with_counts", [True, False])
+def test_a_total_that_counted_antibodies_is_taken_anew_over_the_genes(counts: Matrix, with_counts: bool) -> None:
+    antibodies = np.random.default_rng(0).poisson(100, (counts.shape[0], 40)).astype(np.float32)
+    both = sp.hstack([counts, sp.csr_matrix(antibodies)]).tocsr()
+    types = ["GEX"] * counts.shape[1] + ["ADT"] * 40
+    made = anndata.AnnData(
+        log_cp10k(both), var=pd.DataFrame({"feature_types": types}, index=list(map(str, range(len(types)))))
+    )
+    if with_counts:
+        made.layers["counts"] = both
+    made.obs["total_counts"] = totals(both)
+    verdict = validate(BytesSource(as_bytes(made)))
+    assert verdict.matrix is not None
+    assert verdict.matrix.target_sum is None
+    assert verdict.matrix.state is (MatrixState.COUNTS if with_counts else MatrixState.LOG_NORMALISED)
+    assert "SUBSET_OF_GENES" not in codes(verdict)
