@@ -11,9 +11,11 @@ from shared.h5ad.cautions import WarningCode
 from shared.h5ad.facts import Evidence, RowKind
 from shared.h5ad.findings import refusal, warning
 from shared.h5ad.matrices import Weighed
-from shared.h5ad.states import LOGARITHMS, NAMES, TARGET, Recognition
+from shared.h5ad.states import LOGARITHMS, NAMES, NEARLY_ALL, TARGET, Recognition, told_totals
 
 FEW_GENES = 200
+_SMALL_MOST, _MANY_GENES, _MANY_ROWS = 12, 300, 10
+"""Of 300 genes that a cell expresses one has more than 12 counts, be it a ribosomal one or MALAT1."""
 _KEEP = 'Keep counts in adata.layers["counts"] to have them used.'
 _KINDS = {
     RowKind.WHOLE: "whole numbers",
@@ -64,10 +66,28 @@ def _on_state(path: str, evidence: Evidence, found: Recognition) -> Iterator[Fin
             yield from _on_logarithms(path, found)
         case _:
             pass
+    yield from _on_doubts(path, evidence, found)
     if not found.proven:
         words = f"what {path} was scaled to cannot be proved ({found.proof})"
         hint = "Labels may differ from those of the counts: send counts if you have them."
         yield warning(WarningCode.UNKNOWN_TARGET_SUM, words, hint)
+
+
+def _on_doubts(path: str, evidence: Evidence, found: Recognition) -> Iterator[Finding]:
+    """What does not look as counts do, or as what is made of them."""
+    genes_a_cell = evidence.n_values / max(1, evidence.n_rows)
+    if found.state is MatrixState.COUNTS:
+        if evidence.maximum <= _SMALL_MOST and evidence.n_rows >= _MANY_ROWS and genes_a_cell >= _MANY_GENES:
+            words = f"the largest value of {path} is {evidence.maximum:.0f} in cells of {genes_a_cell:,.0f} genes"
+            words = f"{words}, where counts go to 20 and beyond; it is used as counts"
+            hint = "Are these logarithms that were rounded? Then labels mean little: send the counts."
+            yield warning(WarningCode.UNLIKELY_COUNTS, words, hint)
+    elif found.proven and evidence.of(found.transform).multiples < NEARLY_ALL and evidence.n_rows >= _MANY_ROWS:
+        words = f"the values of a cell in {path} are not multiples of one count; they are used in proportion"
+        hint = (
+            "Corrected counts are so, too. If gene lengths were taken out (TPM, FPKM), labels may change: send counts."
+        )
+        yield warning(WarningCode.NO_SINGLE_COUNT, words, hint)
 
 
 def _on_logarithms(path: str, found: Recognition) -> Iterator[Finding]:
@@ -133,7 +153,7 @@ def _cut_down(evidence: Evidence, found: Recognition) -> bool:
     """Whether genes were left out after totals were taken: by the totals in obs, or by what one count became."""
     if found.state is MatrixState.COUNTS:
         sums = evidence.of(Transform.NONE).sums
-        pairs = [(mine, told) for mine, told in zip(sums, evidence.totals, strict=False) if told > 0]
+        pairs = [(mine, told) for mine, told in zip(sums, told_totals(evidence), strict=False) if told > 0]
         return bool(pairs) and median(mine / told for mine, told in pairs) < 0.99
     if found.target_sum is None:
         return False

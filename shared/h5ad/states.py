@@ -167,7 +167,7 @@ def _near_counts(evidence: Evidence, n_genes: int) -> Recognition | None:
     """Fractions that crowd below or around whole numbers, as corrected counts do; or the totals that obs tells."""
     del n_genes
     undone = evidence.of(Transform.NONE)
-    pairs = [(found, told) for found, told in zip(undone.sums, evidence.totals, strict=False) if told > 0]
+    pairs = [(found, told) for found, told in zip(undone.sums, told_totals(evidence), strict=False) if told > 0]
     if len(pairs) >= 10 and sum(abs(found - told) <= 0.02 * told for found, told in pairs) >= NEARLY_ALL * len(pairs):
         return Recognition(MatrixState.NORMALISED, f"a cell's values sum to its {evidence.totals_column}")
     if evidence.main is RowKind.LARGE:
@@ -219,9 +219,15 @@ def _target(evidence: Evidence, undone: Undone) -> tuple[float | None, str]:
 
 def _told_target(evidence: Evidence, undone: Undone) -> float | None:
     """By the totals that obs tells; None where there are none, or they do not fit the values."""
-    pairs = zip(undone.units, evidence.totals, strict=False)
+    pairs = zip(undone.units, told_totals(evidence), strict=False)
     targets = [unit * told for unit, told in pairs if told > 0]
     return median(targets) if len(targets) >= 5 and spread(targets) <= 0.01 else None
+
+
+def told_totals(evidence: Evidence) -> tuple[float, ...]:
+    """What obs says of the cells' totals; nothing where it says the same of each, as after they were scaled."""
+    told = [total for total in evidence.totals if total > 0]
+    return evidence.totals if len(told) < 2 or spread(told) > 0.001 else ()
 
 
 def _agree(sums: Sequence[float]) -> bool:

@@ -163,3 +163,20 @@ def test_a_total_that_counted_antibodies_is_taken_anew_over_the_genes(counts: Ma
     assert verdict.matrix.target_sum is None
     assert verdict.matrix.state is (MatrixState.COUNTS if with_counts else MatrixState.LOG_NORMALISED)
     assert "SUBSET_OF_GENES" not in codes(verdict)
+
+
+def test_whole_numbers_that_are_too_small_for_counts_are_doubted(counts: Matrix) -> None:
+    assert "UNLIKELY_COUNTS" in codes(judged(each(log_cp10k(counts), np.floor), {}))
+    assert "UNLIKELY_COUNTS" not in codes(judged(counts, {}))
+
+
+def test_counts_per_gene_length_are_told_from_counts(counts: Matrix) -> None:
+    lengths = np.random.default_rng(0).lognormal(7.5, 0.6, counts.shape[1])
+    tpm = scaled(sp.csr_matrix(counts @ sp.diags(1e3 / lengths)), 1e6)
+    assert "NO_SINGLE_COUNT" in codes(judged(tpm.astype(np.float32), {}))
+    assert "NO_SINGLE_COUNT" in codes(judged(each(tpm, np.log1p).astype(np.float32), {}))
+    assert "NO_SINGLE_COUNT" not in codes(judged(scaled(counts, 1e6).astype(np.float32), {}))
+
+
+def test_totals_that_are_alike_in_every_cell_say_nothing_of_counts(counts: Matrix) -> None:
+    assert "SUBSET_OF_GENES" not in codes(judged(counts, {}, {"n_counts": np.full(counts.shape[0], 10_000.0)}))
