@@ -33,7 +33,7 @@ class WarningCode(StrEnum):
     NOT_WHOLE_COUNTS = "NOT_WHOLE_COUNTS"
     """Nearly all values are whole numbers, but not quite all: they are used as estimated counts."""
     NO_SINGLE_COUNT = "NO_SINGLE_COUNT"
-    """A cell's values are not multiples of one count: estimated or corrected counts, or divided by gene lengths (TPM)."""
+    """A cell's values are not multiples of one count: estimated, corrected, or divided by gene lengths (TPM)."""
     UNLIKELY_COUNTS = "UNLIKELY_COUNTS"
     """Whole numbers, but in cells of many genes none is as large as counts are: rounded logarithms, perhaps."""
     SPECIES_UNKNOWN = "SPECIES_UNKNOWN"
