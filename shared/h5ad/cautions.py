@@ -29,7 +29,7 @@ class WarningCode(StrEnum):
     PART_OF_COUNTS = "PART_OF_COUNTS"
     """The matrix holds a part of each cell's molecules only, such as the spliced ones, and there is no better one."""
     SUBSET_OF_GENES = "SUBSET_OF_GENES"
-    """Genes were cut away after each cell's total was computed."""
+    """Genes were left out after each cell's total was computed, or there are too few for a whole transcriptome."""
     NOT_WHOLE_COUNTS = "NOT_WHOLE_COUNTS"
     """Nearly all values are whole numbers, but not quite all: they are used as estimated counts."""
     NO_SINGLE_COUNT = "NO_SINGLE_COUNT"

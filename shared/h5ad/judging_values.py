@@ -11,12 +11,13 @@ from shared.h5ad.cautions import WarningCode
 from shared.h5ad.facts import Evidence, RowKind
 from shared.h5ad.findings import refusal, warning
 from shared.h5ad.matrices import Weighed
-from shared.h5ad.states import LOGARITHMS, NAMES, NEARLY_ALL, TARGET, Recognition, told_totals
+from shared.h5ad.states import LOGARITHMS, NAMES, NEARLY_ALL, TARGET, WHOLE_TRANSCRIPTOME, Recognition, told_totals
 
 FEW_GENES = 200
 _SMALL_MOST, _MANY_GENES, _MANY_ROWS = 12, 300, 10
 """Of 300 genes that a cell expresses one has more than 12 counts, be it a ribosomal one or MALAT1."""
 _KEEP = 'Keep counts in adata.layers["counts"] to have them used.'
+_ALL_GENES = "Send the file with all genes if you have it: totals and overlap are better."
 _KINDS = {
     RowKind.WHOLE: "whole numbers",
     RowKind.LARGE: "fractions too large for logarithms",
@@ -142,8 +143,11 @@ def _on_selection(chosen: Weighed) -> Iterator[Finding]:
     candidate = chosen.candidate
     if not candidate.n_other and _cut_down(candidate.evidence, chosen.found):
         words = f"{candidate.path} lacks genes that {candidate.evidence.totals_column or 'the normalisation'} counted"
-        hint = "Send the file with all genes if you have it: totals and overlap are better."
-        yield warning(WarningCode.SUBSET_OF_GENES, words, hint)
+        yield warning(WarningCode.SUBSET_OF_GENES, words, _ALL_GENES)
+    elif FEW_GENES <= candidate.n_genes < WHOLE_TRANSCRIPTOME and chosen.found.target_sum is None:
+        words = f"{candidate.path} has {candidate.n_genes:,} genes, fewer than a whole transcriptome"
+        words = f"{words}; a cell's total is taken over these, and labels may change where others were left out"
+        yield warning(WarningCode.SUBSET_OF_GENES, words, _ALL_GENES)
     if 0 < candidate.n_genes < FEW_GENES:
         words = f"{candidate.path} has {candidate.n_genes} genes"
         yield warning(WarningCode.FEW_GENES, words, "Models are made for whole transcriptomes: judge with care.")

@@ -19,7 +19,7 @@ from shared.h5ad.transforms import (
     multiples,
     undo,
 )
-from shared.h5ad.weighing import whole_numbers
+from shared.h5ad.weighing import MOSTLY_WHOLE, whole_numbers
 
 _LINEAR, _LOGARITHMS, _WHOLE = 1, 2, 3
 _OFF = 0.01
@@ -128,7 +128,7 @@ class _Settling:
             linear = np.where(self.rows.spread(other), self.values, linear)
         elif self.stored.transform is Transform.NONE:
             other, unclear = self._convert(linear, ~whole & (self.stored.counts | (most <= LARGEST_LOG)))
-            note_n[unclear & self.stored.counts & (self._share_whole() < 0.5)] = CellNote.UNCLEAR
+            note_n[unclear & self.stored.counts & (self._share_whole() < MOSTLY_WHOLE)] = CellNote.UNCLEAR
         else:
             other = np.zeros(len(self.rows), np.bool_)
         note_n[other] = CellNote.CONVERTED

@@ -24,7 +24,7 @@ _FEW_VALUES = 200
 _MANY_ONES = 0.3
 _SATURATED = frozenset({127.0, 255.0, 32_767.0, 65_535.0})
 """Largest numbers of integer types: counts that were cut off there are all alike, and still counts."""
-_WHOLE_TRANSCRIPTOME = 5_000
+WHOLE_TRANSCRIPTOME = 5_000
 """Genes of a file that was not cut to a selection; whole files have 8,000 and more, selections up to 4,000."""
 
 NAMES = {
@@ -58,7 +58,7 @@ class Recognition:
     proven: bool = True
 
 
-def recognise(evidence: Evidence, n_genes: int = _WHOLE_TRANSCRIPTOME, n_other: int = 0) -> Recognition:
+def recognise(evidence: Evidence, n_genes: int = WHOLE_TRANSCRIPTOME, n_other: int = 0) -> Recognition:
     """Judge a matrix by its numbers alone; its name says nothing.
 
     Args:
@@ -66,7 +66,7 @@ def recognise(evidence: Evidence, n_genes: int = _WHOLE_TRANSCRIPTOME, n_other: 
         n_other: Columns beside them that are no genes: totals may have counted them, too.
     """
     found = _recognise(evidence, n_genes)
-    if n_other and n_genes >= _WHOLE_TRANSCRIPTOME and found.target_sum is not None:
+    if n_other and n_genes >= WHOLE_TRANSCRIPTOME and found.target_sum is not None:
         words = (
             f"{NAMES[found.transform]} gives whole multiples of each cell's smallest value; its total, which counted"
         )
@@ -91,20 +91,40 @@ def _recognise(evidence: Evidence, n_genes: int) -> Recognition:
 
 
 def _whole(evidence: Evidence) -> Recognition:
-    largest = evidence.maximum
-    if largest == 1 and evidence.n_values >= _FEW_VALUES:
-        return Recognition(MatrixState.RANKED, "every value is 0 or 1: expressed or not, but not how much")
-    if evidence.ranked >= NEARLY_ALL:
-        return Recognition(MatrixState.RANKED, "the values of each cell are 1, 2, 3 … without a gap: ranks, not counts")
-    alike = evidence.same_most >= NEARLY_ALL and 3 < largest <= 1_000 and largest not in _SATURATED
-    if alike and evidence.ones < _MANY_ONES and evidence.n_rows >= 10 and evidence.n_values >= 20 * evidence.n_rows:
-        words = f"the largest value is {largest:.0f} in every sampled cell: bins, not counts"
-        return Recognition(MatrixState.RANKED, words)
+    no_counts = _not_counts(evidence)
+    if no_counts:
+        return Recognition(MatrixState.RANKED, no_counts)
     if evidence.whole_fraction < 0.99:  # The root of 1 is 1, and so is the base 2 logarithm of 1 + 1.
         for transform in (Transform.LOG2, Transform.SQRT):
             if evidence.of(transform).whole_fraction >= 0.99:
                 words = f"{NAMES[transform]} gives whole numbers: counts"
                 return Recognition(MatrixState.LOG_NORMALISED, words, transform)
+    return _scaled_then_rounded(evidence) or _counts(evidence)
+
+
+def _not_counts(evidence: Evidence) -> str:
+    """Why these whole numbers are no counts; empty where nothing speaks against it."""
+    largest = evidence.maximum
+    if largest == 1 and evidence.n_values >= _FEW_VALUES:
+        return "every value is 0 or 1: expressed or not, but not how much"
+    if evidence.ranked >= NEARLY_ALL:
+        return "the values of each cell are 1, 2, 3 … without a gap: ranks, not counts"
+    alike = evidence.same_most >= NEARLY_ALL and 3 < largest <= 1_000 and largest not in _SATURATED
+    if alike and evidence.ones < _MANY_ONES and evidence.n_rows >= 10 and evidence.n_values >= 20 * evidence.n_rows:
+        return f"the largest value is {largest:.0f} in every sampled cell: bins, not counts"
+    return ""
+
+
+def _scaled_then_rounded(evidence: Evidence) -> Recognition | None:
+    """Of 100 genes that a cell expresses some has a single count; of scaled and rounded values none is 1."""
+    plain = evidence.of(Transform.NONE)
+    if evidence.n_rows < 10 or evidence.n_values < 100 * evidence.n_rows or median(plain.units) < 2:
+        return None
+    words = f"whole numbers, of which the smallest in a cell is {median(plain.units):,.0f}: scaled, then rounded"
+    return Recognition(MatrixState.NORMALISED, words, was_scaled_to=median(plain.sums))
+
+
+def _counts(evidence: Evidence) -> Recognition:
     if evidence.whole_fraction == 1.0:
         return Recognition(MatrixState.COUNTS, f"all of {evidence.n_values:,} sampled values are whole numbers")
     words = f"all but {1 - evidence.whole_fraction:.2g} of the sampled values are whole numbers"
@@ -184,7 +204,7 @@ def _by_range(evidence: Evidence, n_genes: int) -> Recognition:
         return Recognition(MatrixState.UNKNOWN, words)
     words = f"{words}, the range of logarithms"
     sums = evidence.of(Transform.LOG1P).sums
-    if n_genes < _WHOLE_TRANSCRIPTOME and (not sums or max(sums) <= 1.05 * TARGET):
+    if n_genes < WHOLE_TRANSCRIPTOME and (not sums or max(sums) <= 1.05 * TARGET):
         state = MatrixState.LOG_NORMALISED
         return Recognition(state, words, Transform.LOG1P, target_sum=TARGET, proven=False)
     return Recognition(MatrixState.LOG_NORMALISED, words, Transform.LOG1P, proven=False)

@@ -16,6 +16,8 @@ MOST_ROWS = 64
 LARGEST_SMALL = 20.0
 """Fractions above this are no logarithms; see ``transforms.LARGEST_LOG``."""
 ROUNDING = 1e-4
+MOSTLY_WHOLE = 0.8
+"""Of estimated counts more are whole; of logarithms fewer, even where one count became a whole number."""
 _ENOUGH = 5
 _LEAST_RANKS = 12
 """Counts of a shallow cell may be 1, 2 … 8 without a gap; up to 12 none are."""
@@ -106,7 +108,7 @@ def whole_numbers(values: Floats) -> npt.NDArray[np.bool_]:
 
 def kinds_of(values: Floats, index: RowIndex) -> npt.NDArray[np.object_]:
     """The ``RowKind`` of each row."""
-    whole = index.sums(whole_numbers(values)) >= 0.5 * index.sizes
+    whole = index.sums(whole_numbers(values)) >= MOSTLY_WHOLE * index.sizes
     large = index.most(values) > LARGEST_SMALL
     return np.where(whole, RowKind.WHOLE, np.where(large, RowKind.LARGE, RowKind.SMALL)).astype(object)
 

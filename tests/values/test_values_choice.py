@@ -135,7 +135,7 @@ def test_what_is_asked_for_is_used_though_it_is_a_part(counts: Matrix) -> None:
 @pytest.mark.parametrize("deep", [False, True])
 def test_shallow_and_deep_counts_are_counts(counts: Matrix, deep: bool) -> None:
     values = counts.copy()
-    values.data = values.data * 37 + 3 if deep else np.minimum(values.data, 9)
+    values.data = np.random.default_rng(0).poisson(values.data * 6) + 1.0 if deep else np.minimum(values.data, 9)
     verdict = judged(values, {})
     assert verdict.matrix is not None
     assert verdict.matrix.state is MatrixState.COUNTS
@@ -180,3 +180,24 @@ def test_counts_per_gene_length_are_told_from_counts(counts: Matrix) -> None:
 
 def test_totals_that_are_alike_in_every_cell_say_nothing_of_counts(counts: Matrix) -> None:
     assert "SUBSET_OF_GENES" not in codes(judged(counts, {}, {"n_counts": np.full(counts.shape[0], 10_000.0)}))
+
+
+def test_counts_that_were_scaled_and_rounded_are_told_from_counts_cut_to_one_total(counts: Matrix) -> None:
+    rounded = judged(each(scaled(counts), np.rint).astype(np.float32), {})
+    assert rounded.matrix is not None
+    assert rounded.matrix.state is MatrixState.NORMALISED
+    rng = np.random.default_rng(0)
+    cut = counts.copy()
+    for row in range(cut.shape[0]):
+        place = slice(cut.indptr[row], cut.indptr[row + 1])
+        cut.data[place] = rng.multivariate_hypergeometric(cut.data[place].astype(int), 500)
+    cut.eliminate_zeros()
+    downsampled = judged(cut, {})
+    assert downsampled.matrix is not None
+    assert downsampled.matrix.state is MatrixState.COUNTS
+
+
+def test_few_genes_are_told_though_nothing_else_says_that_some_were_left_out(counts: Matrix) -> None:
+    chosen = np.sort(np.argsort(-np.asarray(counts.sum(axis=0)).ravel())[:3000])
+    assert "SUBSET_OF_GENES" in codes(judged(counts[:, chosen], {}))
+    assert "SUBSET_OF_GENES" not in codes(judged(counts, {}))
