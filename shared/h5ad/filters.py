@@ -45,7 +45,5 @@ def name_of(number: int) -> str:
 
 @cache
 def register() -> None:
-    """Make the plug-ins known to HDF5, once in a process: an open file that uses one forbids to register it again."""
-    import hdf5plugin  # noqa: PLC0415  # importing it loads native libraries: only processes that read matrices should
-
-    hdf5plugin.register(tuple(PLUGINS.values()), force=False)
+    """Make the plug-ins known to HDF5, which importing them does, once in a process."""
+    import hdf5plugin  # noqa: PLC0415, F401  # it loads native libraries: only processes that read matrices should
