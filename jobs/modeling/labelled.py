@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from jobs.modeling.expression import TARGET_SUM
 from jobs.modeling.file_genes import features_of_file
 from jobs.modeling.judged import judged
 from jobs.modeling.labels import read_labels
@@ -40,8 +41,7 @@ class LabelledCells:
 
     Attributes:
         value_ng: Values of the chosen matrix, cells x genes, CSR float32.
-        state: What they are, whatever they were stored as: counts, log1p of counts per 10,000, or fractions in
-            proportion to counts.
+        state: What they are, whatever they were stored as: counts, or log1p of counts per 10,000.
         matrix: Where they lie in the file.
         genes: Symbol and Ensembl id of each gene, as far as the file says.
         class_n: Position of each cell's label in ``labels``.
@@ -139,8 +139,16 @@ def _sampled(class_n: Int64s, sample: Sample | None) -> Bools:
 
 
 def _settled_state(choice: MatrixChoice) -> MatrixState:
-    kept = {MatrixState.COUNTS, MatrixState.LOG1P_CP10K}
-    return choice.state if choice.state in kept else MatrixState.NORMALISED
+    return MatrixState.COUNTS if choice.state is MatrixState.COUNTS else MatrixState.LOG1P_CP10K
+
+
+def _settled(block: RowBlock, stored: Stored) -> RowBlock:
+    """Counts; of any other values log1p of counts per 10,000, by the total that inference divides by."""
+    settled = settle(block, stored)
+    if stored.counts or stored.as_it_is:
+        return settled.block
+    total_z = np.repeat(settled.total_n, np.diff(settled.block.indptr))
+    return replace(settled.block, data=np.log1p(settled.block.data / total_z * TARGET_SUM).astype(np.float32))
 
 
 def _values(source: RangeSource, choice: MatrixChoice, kept_n: Bools) -> sp.csr_matrix:
@@ -150,7 +158,7 @@ def _values(source: RangeSource, choice: MatrixChoice, kept_n: Bools) -> sp.csr_
         for block in matrix.blocks(Rows(0, choice.n_cells)):
             kept = kept_n[block.rows.start : block.rows.stop]
             if kept.any():
-                parts.append(_kept(settle(block, stored).block, kept, choice.n_genes))
+                parts.append(_kept(_settled(block, stored), kept, choice.n_genes))
     value_ng = sp.csr_matrix(sp.vstack(parts, format="csr", dtype=np.float32))
     value_ng.sum_duplicates()
     value_ng.eliminate_zeros()

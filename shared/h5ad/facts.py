@@ -48,10 +48,12 @@ class Evidence:
 
     Attributes:
         n_values: Values sampled.
-        n_rows: Whole rows among the sample; 0 where only loose values could be had.
+        n_rows: Whole rows among the sample that have a value; 0 where only loose values could be had.
+        n_empty: Rows that were looked at and have none.
         minimum: Of the finite values; 0 when there are none. ``maximum`` likewise.
         kinds: How many sampled rows are of each kind; what follows is of those of the most frequent kind alone.
         whole_fraction: Share of values that are whole numbers, but for rounding.
+        all_whole: Share of these rows in which every value is.
         rows: Up to 64 of these rows, the same ones for every matrix where they can be.
         undone: What they look like with each transformation undone.
         ones: Share of values that are 1: half and more of counts, few of bins.
@@ -64,6 +66,7 @@ class Evidence:
 
     n_values: int = 0
     n_rows: int = 0
+    n_empty: int = 0
     minimum: float = 0.0
     maximum: float = 0.0
     n_nan: int = 0
@@ -71,6 +74,7 @@ class Evidence:
     n_negative: int = 0
     kinds: Mapping[RowKind, int] = field(default_factory=dict)
     whole_fraction: float = 0.0
+    all_whole: float = 0.0
     rows: tuple[int, ...] = ()
     undone: tuple[Undone, ...] = ()
     ones: float = 0.0

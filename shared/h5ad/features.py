@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from shared.domain.errors import InputError
 from shared.h5ad.columns import Frame
+from shared.h5ad.tidying import LONGEST
 
 GENE = "Gene Expression"
 _KINDS = {
@@ -125,7 +126,7 @@ def find_genes(frame: Frame) -> Features:
 
 def kinds_by_name(names: Sequence[str]) -> list[str]:
     """What each name says that its feature is; empty for what may be a gene."""
-    kinds = [_kind_by_name(name) if _PERHAPS.search(name) else "" for name in names]
+    kinds = [_kind_by_name(name) if len(name) <= LONGEST and _PERHAPS.search(name) else "" for name in names]
     present = set(names)
     introns = [place for place, name in enumerate(names) if _is_intron(name, present)]
     if len(introns) > max(20, 0.01 * len(names)):
@@ -139,7 +140,7 @@ def _kind_by_name(name: str) -> str:
 
 
 def _is_intron(name: str, present: set[str]) -> bool:
-    found = _INTRON.fullmatch(name) if name[-1:] in "IiSsCcDdNnTt" else None
+    found = _INTRON.fullmatch(name) if len(name) <= LONGEST and name[-1:] in "IiSsCcDdNnTt" else None
     return found is not None and any(
         found[1] + ending in present for ending in ("", "__E", "-E", "_E", f"{found[2]}exon")
     )

@@ -195,7 +195,7 @@ def _clear(human: int, mouse: int) -> Species:
 
 def _like_symbols(ids: list[str]) -> bool:
     """Whether these could be symbols: words of letters and digits, and not all of them one word with a number."""
-    fitting = [identifier for identifier in ids if _SYMBOL.fullmatch(identifier) and len(identifier) <= 30]
+    fitting = [identifier for identifier in ids if len(identifier) <= 30 and _SYMBOL.fullmatch(identifier)]
     if not ids or len(fitting) < 0.8 * len(ids):
         return False
     stems = {_STEM.sub("", identifier) for identifier in fitting}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from shared.domain.added import ADDED, added_name
@@ -62,7 +62,8 @@ def validate(
 
 def judge(facts: FileFacts, model: ModelNeeds | None = None, *, matrix: str | None = None) -> Verdict:
     """Gather every warning and refusal that the facts give cause for."""
-    selection = choose(facts.candidates, matrix, _unfit(facts, model))
+    spaces = {table.path: _gene_space(table, model) for table in facts.genes}
+    selection = choose(facts.candidates, matrix, _unfit(facts, model, spaces))
     verdict = Verdict(
         n_cells=facts.n_cells,
         n_genes=facts.n_genes,
@@ -83,7 +84,7 @@ def judge(facts: FileFacts, model: ModelNeeds | None = None, *, matrix: str | No
     table = facts.genes_of(chosen.genes_path)
     if table is not None and table.n_other and not table.n_genes:
         return replace(verdict, findings=(*findings, refusal(only_others(table))))
-    found = _gene_space(table, model) if table else None
+    found = spaces.get(chosen.genes_path)
     if table is None or found is None:
         return replace(verdict, findings=tuple(findings))
     overlap = overlap_of(found, model) if model else None
@@ -93,16 +94,13 @@ def judge(facts: FileFacts, model: ModelNeeds | None = None, *, matrix: str | No
     return replace(verdict, genes=found.space, overlap=overlap, findings=tuple(findings))
 
 
-def _unfit(facts: FileFacts, model: ModelNeeds | None) -> frozenset[str]:
+def _unfit(facts: FileFacts, model: ModelNeeds | None, spaces: Mapping[str, Found | None]) -> frozenset[str]:
     """Gene tables that have no genes, or too few of the model's, where another has enough."""
-    if len(facts.genes) < 2:
-        return frozenset()
-    unfit = frozenset(table.path for table in facts.genes if not _fits(table, model))
+    unfit = frozenset(table.path for table in facts.genes if not _fits(table, model, spaces[table.path]))
     return unfit if len(unfit) < len(facts.genes) else frozenset()
 
 
-def _fits(table: GeneTable, model: ModelNeeds | None) -> bool:
-    found = _gene_space(table, model)
+def _fits(table: GeneTable, model: ModelNeeds | None, found: Found | None) -> bool:
     if not table.n_genes or found is None or model is None:
         return bool(table.n_genes)
     return len(found.matched) >= max(1.0, model.min_overlap * model.n_features)

@@ -41,7 +41,8 @@ def on_values(chosen: Weighed) -> Iterator[Finding]:
             f"{evidence.n_nan:,} NaN and {evidence.n_infinite:,} infinite of {evidence.n_values:,} sampled values",
             expected="finite numbers",
             where=path,
-            hint="Find where they come from (often a division by an empty cell's total), and write the file again.",
+            hint="Find where they come from (often a division by an empty cell's total), and write the file again; or "
+            "name another matrix, such as --set matrix=X.",
         )
         yield refusal(error, {"n_nan": evidence.n_nan, "n_infinite": evidence.n_infinite})
     yield from _on_state(path, evidence, chosen.found)
@@ -134,9 +135,13 @@ def _on_parts(chosen: Weighed) -> Iterator[Finding]:
         return
     path, share = chosen.candidate.path, chosen.share_of_counts
     amount = f" ({share:.0%} of the counts that the file proves)" if share is not None and share < 1 else ""
-    words = f"{path} holds a part of each cell's molecules only{amount}, and no other matrix has them all"
+    words = f"{path} holds a part of each cell's molecules only{amount}"
+    if chosen.lacks_cells:
+        words = f"{path} has no value for some cells of which another matrix has some"
+    elif chosen.other_cells:
+        words = f"the counts of {path} are not those of the same cells in the other matrices, by their totals"
     hint = 'Labels may change. If you can, put all counts into adata.layers["counts"].'
-    yield warning(WarningCode.PART_OF_COUNTS, words, hint)
+    yield warning(WarningCode.PART_OF_COUNTS, f"{words}; no other matrix is better", hint)
 
 
 def _on_selection(chosen: Weighed) -> Iterator[Finding]:

@@ -58,14 +58,12 @@ class Matching:
         n_tidied: Features found after something was taken off their names.
         n_translated: Features found by translating symbols and Ensembl ids into each other.
         n_summed: Genes that share the feature of one before them.
-        n_left: Genes with the name of one before them that are other genes, and not used.
     """
 
     feature_of_gene: list[int]
     n_tidied: int = 0
     n_translated: int = 0
     n_summed: int = 0
-    n_left: int = 0
 
     @property
     def matched(self) -> frozenset[int]:
@@ -101,7 +99,6 @@ def match_genes(
         n_tidied=len(set(tidy.values()) - set(literal.values())),
         n_translated=len(set(more.values()) & set(used.values())),
         n_summed=len(used) - len(set(used.values())),
-        n_left=len(grouped) - len(used),
     )
 
 

@@ -45,11 +45,15 @@ class Weighed:
     Attributes:
         share_of_counts: How many of a cell's counts it has, as a share of those that the other matrices or obs prove;
             None where nothing else tells.
+        lacks_cells: Whether it is empty for cells of which another matrix has values.
+        other_cells: Whether its counts are not those of the same cells, by what the other matrices prove.
     """
 
     candidate: Candidate
     found: Recognition
     share_of_counts: float | None = None
+    lacks_cells: bool = False
+    other_cells: bool = False
 
     @property
     def usable(self) -> bool:
@@ -64,6 +68,8 @@ class Weighed:
     @property
     def is_part(self) -> bool:
         """Whether it lacks counts of every cell, or holds other numbers altogether."""
+        if self.lacks_cells or self.other_cells:
+            return True
         if self.found.target_sum is not None or self.found.state is MatrixState.LOG1P_CP10K:
             return False  # It keeps the scale of the whole cell.
         share = self.share_of_counts
@@ -123,7 +129,8 @@ def _rank(one: Weighed, widest: int, unfit: frozenset[str]) -> tuple[bool, bool,
     candidate = one.candidate
     narrow = one.found.state in USABLE[:2] and candidate.n_genes < _WIDE * widest
     lacking = 1.0 - (one.share_of_counts or 0.0) if one.is_part else 0.0
-    unusable, last = candidate.genes_path in unfit, (_place(one), candidate.path)
+    bad = candidate.evidence.n_nan + candidate.evidence.n_infinite > 0
+    unusable, last = candidate.genes_path in unfit or bad, (_place(one), candidate.path)
     return unusable, not one.usable, narrow, one.is_part, lacking, _tier(one), *last
 
 
@@ -160,7 +167,32 @@ def _with_shares(known: Sequence[Weighed], unfit: frozenset[str]) -> list[Weighe
     proven = max((proof for proof in proofs if proof), key=_typical, default=None)
     if proven is None:
         proven = _sum_of_parts(fit) or max((_counts(one) for one in fit), key=_typical, default={})
-    return [Weighed(one.candidate, one.found, _share(one, proven)) for one in known]
+    most = max((_share_of_cells(one) for one in fit), default=1.0)
+    return [
+        Weighed(
+            one.candidate,
+            one.found,
+            _share(one, proven),
+            lacks_cells=_share_of_cells(one) < most - 0.01,
+            other_cells=_other_cells(one, proven),
+        )
+        for one in known
+    ]
+
+
+def _share_of_cells(one: Weighed) -> float:
+    evidence = one.candidate.evidence
+    n_looked_at = evidence.n_rows + evidence.n_empty
+    return evidence.n_rows / n_looked_at if n_looked_at else 1.0
+
+
+def _other_cells(one: Weighed, proven: Mapping[int, float]) -> bool:
+    """Whether the counts of most cells differ from what is proven by more than a share that is alike in all."""
+    ratios = _ratios(one, proven)
+    if len(ratios) < 10 or one.part_by_name:
+        return False
+    middle = median(ratios)
+    return sum(abs(ratio - middle) <= 0.25 * middle for ratio in ratios) < 0.5 * len(ratios)
 
 
 def _proven_totals(one: Weighed) -> Mapping[int, float] | None:
@@ -192,9 +224,13 @@ def _sum_of_parts(fit: Sequence[Weighed]) -> Mapping[int, float] | None:
 
 
 def _share(one: Weighed, proven: Mapping[int, float]) -> float | None:
-    mine = _counts(one)
-    ratios = [mine[row] / total for row, total in proven.items() if row in mine and total > 0]
+    ratios = _ratios(one, proven)
     return median(ratios) if len(ratios) >= 3 else None
+
+
+def _ratios(one: Weighed, proven: Mapping[int, float]) -> list[float]:
+    mine = _counts(one)
+    return [mine[row] / total for row, total in proven.items() if row in mine and total > 0]
 
 
 def _typical(totals: Mapping[int, float]) -> float:

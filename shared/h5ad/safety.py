@@ -89,7 +89,7 @@ class _Scan:
     """One walk.
 
     Attributes:
-        notes_left: Objects of uns that will still be looked at; the rest of it is nobody's to read (ADR 0009).
+        notes_left: Objects of uns that will still be looked at; the rest of it is nobody's to read (ADR 0010).
     """
 
     size_bytes: int

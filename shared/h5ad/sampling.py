@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import h5py
 import numpy as np
@@ -114,7 +114,7 @@ def _dense(node: h5py.Dataset, shape: Shape, mask: Mask | None, *, small: bool) 
         places = np.flatnonzero(block)
         values.append(block.ravel()[places])
         owners.append(places // max(1, block.shape[1]) + run.start)
-    return Sample(np.concatenate(values), np.concatenate(owners), whole_rows=True)
+    return Sample(np.concatenate(values), np.concatenate(owners), whole_rows=True, n_looked_at=len(rows))
 
 
 def _affordable_rows(node: h5py.Dataset, shape: Shape) -> int:
@@ -139,7 +139,8 @@ def _csr(matrix: _Sparse, *, small: bool) -> Sample:
     rows = np.concatenate([np.repeat(run, np.diff(p)) for run, p in zip(runs, pointers, strict=True)])
     columns = matrix.places(spans, shape.n_columns) if matrix.must_know_columns(values) else None
     found = matrix.sample(values, rows, columns, whole_rows=True)
-    return found if found.values.size or small else _loose(matrix)
+    n_looked_at = sum(map(len, runs))
+    return replace(found, n_looked_at=n_looked_at) if found.values.size or small else _loose(matrix)
 
 
 def _loose(matrix: _Sparse) -> Sample:
@@ -162,7 +163,8 @@ def _csc(matrix: _Sparse, *, small: bool) -> Sample:
         pointers = _pointers(matrix.node, matrix.path, slice(None))
         stored = np.concatenate([np.empty(0, np.int64), *(np.arange(span.start, span.stop) for span in spans)])
         columns = np.searchsorted(pointers, stored, side="right") - 1
-    return matrix.sample(values, rows, columns, whole_rows=small)
+    found = matrix.sample(values, rows, columns, whole_rows=small)
+    return replace(found, n_looked_at=matrix.shape.n_cells if small else 0)
 
 
 def _spread(size: int, length: int) -> list[range]:

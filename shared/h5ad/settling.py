@@ -19,9 +19,11 @@ from shared.h5ad.transforms import (
     multiples,
     undo,
 )
-from shared.h5ad.weighing import MOSTLY_WHOLE, whole_numbers
+from shared.h5ad.weighing import whole_numbers
 
 _LINEAR, _LOGARITHMS, _WHOLE = 1, 2, 3
+_MOSTLY = 0.5
+"""A row of counts, estimated ones too, has as many whole numbers; of logarithms hardly any is one."""
 _OFF = 0.01
 """Share by which a cell's total may differ from what it should be: rounding shifts it by less."""
 _NEAR = 0.005
@@ -90,7 +92,7 @@ def settle(block: RowBlock, stored: Stored) -> Settled:
     sizes = np.diff(block.indptr)
     filled = np.flatnonzero(sizes)
     rows = RowIndex.of(sizes[filled])
-    settled = _Settling(block.data.astype(np.float64), rows, stored)
+    settled = _Settling.of(block.data.astype(np.float64), rows, stored)
     total_n, note_n = np.zeros(len(sizes)), np.zeros(len(sizes), np.uint8)
     if filled.size:
         values, total_n[filled], note_n[filled] = settled.as_it_is() if stored.as_it_is else settled.linear()
@@ -112,78 +114,102 @@ Result = tuple[Floats, Floats, npt.NDArray[np.uint8]]
 
 @dataclass(frozen=True, slots=True)
 class _Settling:
-    """The rows of one block that have values; all above 0."""
+    """The rows of one block that have values; all above 0.
+
+    Attributes:
+        share_whole: Share of each row's values that are whole numbers.
+        most: Largest value of each row.
+    """
 
     values: Floats
     rows: RowIndex
     stored: Stored
+    share_whole: Floats
+    most: Floats
+
+    @classmethod
+    def of(cls, values: Floats, rows: RowIndex, stored: Stored) -> _Settling:
+        return cls(values, rows, stored, rows.sums(whole_numbers(values)) / rows.sizes, rows.most(values))
 
     def linear(self) -> Result:
-        """Values in proportion to counts; their totals; notes."""
-        whole, most = self._whole(), self.rows.most(self.values)
-        note_n = np.zeros(len(self.rows), np.uint8)
+        """Values in proportion to counts; what they are to be divided by; notes."""
         linear = undo(self.values, self.stored.transform)
-        if self.stored.transform in LOGARITHMS:  # Counts, or what was never a logarithm, among them.
-            other = whole | (most > LARGEST_LOG)
-            linear = np.where(self.rows.spread(other), self.values, linear)
-        elif self.stored.transform is Transform.NONE:
-            other, unclear = self._convert(linear, ~whole & (self.stored.counts | (most <= LARGEST_LOG)))
-            note_n[unclear & self.stored.counts & (self._share_whole() < MOSTLY_WHOLE)] = CellNote.UNCLEAR
-        else:
-            other = np.zeros(len(self.rows), np.bool_)
-        note_n[other] = CellNote.CONVERTED
+        suspects = self._strange(linear)
+        found = self._convert(linear, suspects)
+        note_n = np.where(found, CellNote.CONVERTED, CellNote.NONE)
+        if self.stored.counts:
+            note_n[suspects & ~found & (self.most <= LARGEST_LOG)] = CellNote.UNCLEAR
         total_n = self.rows.sums(linear)
         if self.stored.target_sum is not None:
-            total_n[~other] = self.stored.target_sum
-        return linear, total_n, note_n
+            total_n[~found] = self.stored.target_sum
+        return linear, total_n, note_n.astype(np.uint8)
 
     def as_it_is(self) -> Result:
         """log1p of counts per 10,000: rows that are not are made so; their sums; notes."""
         linear = undo(self.values, Transform.LOG1P)
-        sums, other = self.rows.sums(linear), self._whole() | (self.rows.most(self.values) > LARGEST_LOG)
-        least = 0.0 if self.stored.target_sum else TARGET * (1 - _OFF)
-        off = ~other & ((sums < least) | (sums > TARGET * (1 + _OFF)))
-        _, left = self._convert(linear, off)
-        unclear = left & (self.stored.target_sum is not None)
-        linear = np.where(self.rows.spread(other), self.values, linear)
-        changed = (off | other) & ~unclear
+        suspects = self._strange(linear)
+        found = self._convert(linear, suspects)
+        unclear = suspects & ~found
+        # With all genes there, a logarithm of any total can be scaled anew; else it is left as it is.
+        changed = suspects if self.stored.target_sum is None else found
         scale_n = TARGET / self.rows.sums(linear)
         values = np.where(self.rows.spread(changed), np.log1p(linear * self.rows.spread(scale_n)), self.values)
-        note_n = np.where(unclear, CellNote.UNCLEAR, np.where(changed, CellNote.CONVERTED, CellNote.NONE))
+        note_n = np.where(unclear, CellNote.UNCLEAR, np.where(found, CellNote.CONVERTED, CellNote.NONE))
         return values, self.rows.sums(self.values), note_n.astype(np.uint8)
 
-    def _share_whole(self) -> Floats:
-        return self.rows.sums(whole_numbers(self.values)) / self.rows.sizes
+    def _strange(self, linear: Floats) -> Rows:
+        """Rows that do not look like the matrix that they are in."""
+        transform, whole = self.stored.transform, self.share_whole == 1.0
+        if transform is Transform.NONE:
+            if not self.stored.counts:
+                strange: Rows = ~whole & (self.most <= LARGEST_LOG)
+                return strange
+            # What one count became may be a whole number, by chance; then no count is smaller.
+            scaled: Rows = (self.share_whole < _MOSTLY) | (~whole & (self.rows.least(self.values) >= 2))
+            return scaled
+        impossible = whole | (self.most > largest(transform))
+        if self.stored.as_it_is:
+            sums = self.rows.sums(linear)
+            least = 0.0 if self.stored.target_sum else TARGET * (1 - _OFF)
+            off: Rows = impossible | (sums < least) | (sums > TARGET * (1 + _OFF))
+            return off
+        refuted: Rows = impossible | multiples(linear, self.rows).refuted()
+        return refuted
 
-    def _whole(self) -> Rows:
-        whole: Rows = self._share_whole() == 1.0
-        return whole
+    def _convert(self, linear: Floats, suspects: Rows) -> Rows:
+        """Undo, in ``linear``, what strange rows prove was done to them; which were converted.
 
-    def _convert(self, linear: Floats, suspects: Rows) -> tuple[Rows, Rows]:
-        """Undo, in ``linear``, what suspect rows prove was done to them; which were converted, and which prove nothing.
-
-        A row proves it by a customary total, or by whole multiples of its smallest value; then it is counts, too.
+        A row proves it by a customary total, or by whole multiples of its smallest value; then it is counts, too. Among
+        values in proportion to counts, which are anything but counts, it takes both.
         """
         if not suspects.any():
-            return suspects, suspects
+            return suspects
         chosen = self.rows.spread(suspects)
         values, rows = self.values[chosen], RowIndex.of(self.rows.sizes[suspects])
-        best = np.full(len(rows), _OFF)
-        result, found, plain = values.copy(), np.zeros(len(rows), np.bool_), multiples(values, rows).proven()
+        plain = (self.share_whole[suspects] == 1.0) | multiples(values, rows).proven()
+        mine = self.stored.transform
+        result, found = linear[chosen], plain & (mine is not Transform.NONE)
+        result = np.where(rows.spread(plain), values, result)
+        best = np.full(len(rows), np.inf)
         for transform in _OTHERS:
             undone, fits = undo(values, transform), rows.most(values) <= largest(transform)
             off, counted = _off_standard(rows.sums(undone)), multiples(undone, rows)
-            proven = ~plain & fits & ((off < best) | (~found & counted.proven()))
-            best = np.where(proven, np.minimum(best, off), best)
-            unit = np.where(counted.proven(), counted.unit, 1.0)
-            result = np.where(rows.spread(proven), undone / rows.spread(unit), result)
-            found |= proven
-        if self.stored.as_it_is and not self.stored.target_sum:  # A logarithm whose cells have all their genes.
-            result = np.where(rows.spread(found | plain), result, undo(values, Transform.LOG1P))
-        linear[chosen] = result
-        converted, unclear = suspects.copy(), suspects.copy()
-        converted[suspects], unclear[suspects] = found, ~found & ~plain
-        return converted, unclear
+            many, total = counted.proven(), off <= _OFF
+            proven = (many & total) if self._takes_both() else (many | total)
+            better = ~plain & fits & proven & (np.where(many, 0.0, 1.0) + off < best)
+            best = np.where(better, np.where(many, 0.0, 1.0) + off, best)
+            unit = np.where(many & (mine is Transform.NONE), counted.unit, 1.0)
+            result = np.where(rows.spread(better), undone / rows.spread(unit), result)
+            found |= better
+        left = ~found & (self.most[suspects] > LARGEST_LOG) & (mine in LOGARITHMS)
+        linear[chosen] = np.where(rows.spread(left), values, result)
+        found |= left
+        converted = suspects.copy()
+        converted[suspects] = found
+        return converted
+
+    def _takes_both(self) -> bool:
+        return self.stored.transform is Transform.NONE and not self.stored.counts
 
 
 def _off_standard(sums: Floats) -> Floats:

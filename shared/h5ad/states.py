@@ -22,6 +22,7 @@ _SMALLEST_LOG = 1.0
 """A logarithm of scaled counts exceeds this somewhere; values that never do are shares, scores or imputed."""
 _FEW_VALUES = 200
 _MANY_ONES = 0.3
+_MANY_VALUES = 10_000
 _SATURATED = frozenset({127.0, 255.0, 32_767.0, 65_535.0})
 """Largest numbers of integer types: counts that were cut off there are all alike, and still counts."""
 WHOLE_TRANSCRIPTOME = 5_000
@@ -82,6 +83,9 @@ def _recognise(evidence: Evidence, n_genes: int) -> Recognition:
     if evidence.n_negative:
         return Recognition(MatrixState.SCALED, f"{evidence.n_negative:,} of {evidence.n_values:,} values are negative")
     if evidence.main is RowKind.WHOLE:
+        full = evidence.n_rows and evidence.n_values >= 0.99 * evidence.n_rows * n_genes
+        if full and n_genes >= 1_000:
+            return Recognition(MatrixState.UNKNOWN, f"whole numbers, but none of {n_genes:,} genes is 0 in any cell")
         return _whole(evidence)
     rules = (_one_total, _whole_multiples, _near_counts, _by_range)
     return next(found for rule in rules if (found := rule(evidence, n_genes)))
@@ -94,7 +98,7 @@ def _whole(evidence: Evidence) -> Recognition:
     no_counts = _not_counts(evidence)
     if no_counts:
         return Recognition(MatrixState.RANKED, no_counts)
-    if evidence.whole_fraction < 0.99:  # The root of 1 is 1, and so is the base 2 logarithm of 1 + 1.
+    if evidence.all_whole < 0.5:  # The root of 1 is 1, and so is the base 2 logarithm of 1 + 1.
         for transform in (Transform.LOG2, Transform.SQRT):
             if evidence.of(transform).whole_fraction >= 0.99:
                 words = f"{NAMES[transform]} gives whole numbers: counts"
@@ -109,6 +113,8 @@ def _not_counts(evidence: Evidence) -> str:
         return "every value is 0 or 1: expressed or not, but not how much"
     if evidence.ranked >= NEARLY_ALL:
         return "the values of each cell are 1, 2, 3 … without a gap: ranks, not counts"
+    if not evidence.n_rows and evidence.n_values >= _MANY_VALUES and evidence.ones < 0.01:
+        return "of values from all over the matrix hardly one is 1: ranks or bins, not counts"
     alike = evidence.same_most >= NEARLY_ALL and 3 < largest <= 1_000 and largest not in _SATURATED
     if alike and evidence.ones < _MANY_ONES and evidence.n_rows >= 10 and evidence.n_values >= 20 * evidence.n_rows:
         return f"the largest value is {largest:.0f} in every sampled cell: bins, not counts"
@@ -128,7 +134,7 @@ def _counts(evidence: Evidence) -> Recognition:
     if evidence.whole_fraction == 1.0:
         return Recognition(MatrixState.COUNTS, f"all of {evidence.n_values:,} sampled values are whole numbers")
     words = f"all but {1 - evidence.whole_fraction:.2g} of the sampled values are whole numbers"
-    return Recognition(MatrixState.COUNTS, words)
+    return Recognition(MatrixState.COUNTS, words, proven=evidence.whole_fraction >= NEARLY_ALL)
 
 
 # --- Fractions ----------------------------------------------------------------------------------------------------
@@ -140,8 +146,14 @@ def _one_total(evidence: Evidence, n_genes: int) -> Recognition | None:
     Of several that fit to 1 % the closest is meant: the total of sinh(x) is constant to 2 % in a logarithm, too.
     """
     del n_genes
-    fits = [(spread(found.sums), place) for place, found in enumerate(evidence.undone) if _agree(found.sums)]
-    if not fits:
+    counted = evidence.of(Transform.NONE).multiples >= NEARLY_ALL  # Then nothing was done but scaling.
+    fits = [
+        (spread(found.sums), place)
+        for place, found in enumerate(evidence.undone)
+        if _agree(found.sums) and (found.transform is Transform.NONE or not (counted or _is_norm(found)))
+    ]
+    alike = sum(spread(found.sums) <= 1e-4 for found in evidence.undone if found.sums)
+    if not fits or alike > 2:  # Values that add up alike whatever is undone were made alike: by quantiles.
         return None
     undone = evidence.undone[min(fits)[1]]
     total = median(undone.sums)
@@ -154,6 +166,11 @@ def _one_total(evidence: Evidence, n_genes: int) -> Recognition | None:
     if undone.transform is Transform.LOG1P and abs(total - TARGET) <= 0.01 * TARGET:
         return Recognition(MatrixState.LOG1P_CP10K, proof, Transform.LOG1P, was_scaled_to=TARGET)
     return Recognition(MatrixState.LOG_NORMALISED, proof, undone.transform, was_scaled_to=total)
+
+
+def _is_norm(undone: Undone) -> bool:
+    """Whether a constant sum of squares is a norm that the values were divided by, not a total of roots."""
+    return undone.transform is Transform.SQRT and undone.multiples < NEARLY_ALL
 
 
 def _whole_multiples(evidence: Evidence, n_genes: int) -> Recognition | None:
@@ -228,12 +245,14 @@ def _target(evidence: Evidence, undone: Undone) -> tuple[float | None, str]:
     if told is not None:
         return told, str(evidence.totals_column)
     units = undone.units
+    if len(units) < 10 or spread(units) <= 0.01:  # Cells differ in their totals: what is alike in all is no total.
+        return None, ""
     for target in STANDARD_SUMS:
         totals = [target / unit for unit in units]
         whole = sum(abs(total - round(total)) <= min(0.05, 1e-4 * total) for total in totals)
-        inside = not undone.sums or max(undone.sums) <= 1.01 * target
-        if len(units) >= 10 and inside and whole >= NEARLY_ALL * len(units):
-            return target, "a whole number, the cell's total"
+        if whole >= NEARLY_ALL * len(units):  # Of ten times as much, too: only the smallest proves anything.
+            inside = sum(total <= 1.01 * target for total in undone.sums) >= NEARLY_ALL * len(undone.sums)
+            return (target, "a whole number, the cell's total") if inside else (None, "")
     return None, ""
 
 

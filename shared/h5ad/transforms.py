@@ -41,7 +41,7 @@ _LARGEST = {
 
 
 def undo(values: Floats, transform: Transform) -> Floats:
-    """Values proportional to counts; no overflow, whatever comes in."""
+    """Values proportional to counts; of no more than ``largest`` they are finite in float32, too."""
     return _INVERSE[transform](values)
 
 
@@ -110,6 +110,11 @@ class Multiples:
     def proven(self) -> npt.NDArray[np.bool_]:
         """For each row, whether its own values prove it."""
         return (self.looked_at >= 20) & (self.hits >= NEARLY_ALL * self.looked_at)
+
+    def refuted(self) -> npt.NDArray[np.bool_]:
+        """For each row, whether enough of its values tell, and most of them against it."""
+        refuted: npt.NDArray[np.bool_] = (self.looked_at >= 10) & (self.hits < 0.5 * self.looked_at)
+        return refuted
 
 
 def multiples(linear: Floats, rows: RowIndex) -> Multiples:

@@ -39,11 +39,13 @@ class Sample:
         values: float64, without zeros.
         rows: Row of each value.
         whole_rows: Whether every value of these rows is here.
+        n_looked_at: Rows, those without a value among them.
     """
 
     values: Floats
     rows: Ints
     whole_rows: bool
+    n_looked_at: int = 0
 
 
 def weigh(sample: Sample, totals: Totals | None, preferred: Sequence[int] = ()) -> Evidence:
@@ -59,6 +61,7 @@ def weigh(sample: Sample, totals: Totals | None, preferred: Sequence[int] = ()) 
     evidence = Evidence(
         n_values=int(sample.values.size),
         n_rows=len(rows.names) if sample.whole_rows else 0,
+        n_empty=max(0, sample.n_looked_at - len(rows.names)) if sample.whole_rows else 0,
         minimum=float(values.min()) if values.size else 0.0,
         maximum=float(values.max()) if values.size else 0.0,
         n_nan=0 if whole else int(np.isnan(sample.values).sum()),
@@ -123,10 +126,11 @@ def _of_main_rows(
     noted = _noted(rows.names, preferred) if sample.whole_rows else np.arange(min(MOST_ROWS, len(rows.names)))
     values, index = rows.values, rows.index
     near = np.abs(values - np.maximum(np.rint(values), 1.0)) <= 0.15
-    most = index.most(values)
+    most, whole = index.most(values), whole_numbers(values)
     return replace(
         evidence,
-        whole_fraction=float(whole_numbers(values).mean()),
+        whole_fraction=float(whole.mean()),
+        all_whole=float((index.sums(whole) == index.sizes).mean()),
         kinds={kind: number for kind, number in numbers.items() if number},
         rows=tuple(rows.names[noted].tolist()),
         undone=tuple(_undone(rows, noted, whole_rows=sample.whole_rows)),

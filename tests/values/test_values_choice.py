@@ -201,3 +201,22 @@ def test_few_genes_are_told_though_nothing_else_says_that_some_were_left_out(cou
     chosen = np.sort(np.argsort(-np.asarray(counts.sum(axis=0)).ravel())[:3000])
     assert "SUBSET_OF_GENES" in codes(judged(counts[:, chosen], {}))
     assert "SUBSET_OF_GENES" not in codes(judged(counts, {}))
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_values_of_one_norm_are_not_taken_for_roots(counts: Matrix, logged: bool) -> None:
+    values = log_cp10k(counts) if logged else counts
+    norm_n = np.sqrt(np.asarray(values.multiply(values).sum(axis=1)).ravel())
+    verdict = judged(sp.csr_matrix(sp.diags(1 / norm_n) @ values).astype(np.float32), {})
+    if logged:
+        assert verdict.matrix is None
+    else:
+        assert verdict.matrix is not None
+        assert verdict.matrix.state is MatrixState.NORMALISED
+
+
+@pytest.mark.parametrize("form", ["ranks", "bins"])
+def test_ranks_and_bins_are_refused_in_columns_too(counts: Matrix, form: str) -> None:
+    many = sp.vstack([counts, counts, counts]).tocsr()
+    verdict = judged(sp.csc_matrix(FORMS[form].make(many)).astype(np.float32), {})
+    assert [finding.code for finding in verdict.refusals] == ["NO_USABLE_MATRIX"]

@@ -243,3 +243,70 @@ def test_genes_that_share_a_feature_are_summed() -> None:
     for row in range(30):
         place = slice(logged.indptr[row], logged.indptr[row + 1])
         np.testing.assert_allclose(logged.value[place], expected[row, logged.feature[place]], rtol=1e-5)
+
+
+EVERY = [transform for transform in Transform if transform is not Transform.NONE]
+
+
+@pytest.mark.parametrize("odd", list(Transform))
+@pytest.mark.parametrize("usual", EVERY)
+def test_a_cell_of_another_kind_in_any_transformed_matrix_is_converted(usual: Transform, odd: Transform) -> None:
+    if usual is odd or {usual, odd} == {Transform.LOG1P, Transform.ARCSINH}:
+        pytest.skip("they are of one kind, to a percent")
+    if odd is Transform.LOG1P_TWICE:
+        pytest.skip("of so few genes too few values tell")
+    counts = cells(7)
+    matrix = each(scaled(counts, 2_345.0), FORWARD[usual])
+    other = counts if odd is Transform.NONE else each(scaled(counts), FORWARD[odd])
+    mixed = sp.vstack([matrix[:9], other[9], matrix[10:]]).tocsr()
+    settled = settle(block_of(mixed), Stored(usual, counts=False))
+    found = cp10k(dense(settled.block), settled.total_n)
+    np.testing.assert_allclose(found, scaled(counts).toarray(), rtol=5e-4)
+    assert np.flatnonzero(settled.note_n).tolist() == [9]
+
+
+@pytest.mark.parametrize("share", [0.03, 0.2])
+def test_estimated_counts_of_shallow_cells_are_never_converted(share: float) -> None:
+    rng = np.random.default_rng(0)
+    counts = cells(3, 400)
+    counts.data = rng.binomial(counts.data.astype(int), 0.3).astype(np.float32)
+    counts.eliminate_zeros()
+    estimated = counts.copy()
+    chosen = rng.random(counts.nnz) < share
+    estimated.data[chosen] += rng.choice([0.25, 1 / 3, 0.5], int(chosen.sum())).astype(np.float32)
+    settled = settle(block_of(estimated), Stored())
+    assert not settled.note_n.any()
+    np.testing.assert_allclose(dense(settled.block), estimated.toarray(), rtol=1e-6)
+
+
+def test_corrected_counts_are_never_taken_for_logarithms() -> None:
+    noisy = each(cells(5, 400), lambda x: x * np.random.default_rng(0).gamma(20, 1 / 20, len(x)))
+    settled = settle(block_of(noisy), Stored(counts=False))
+    assert not settled.note_n.any()
+
+
+@pytest.mark.parametrize(
+    "stored", [Stored(Transform.LOG1P, 1e6, counts=False), Stored(Transform.NONE, 1e6, counts=False)]
+)
+def test_a_matrix_that_kept_its_scale_has_rows_of_counts_divided_by_their_own_total(stored: Stored) -> None:
+    counts = cells(6)
+    chosen = np.arange(0, N_GENES, 3)
+    matrix = each(scaled(counts, 1e6), FORWARD[stored.transform])[:, chosen]
+    usual = settle(block_of(matrix), stored)
+    assert set(usual.total_n.tolist()) == {1e6}
+    if stored.transform is Transform.LOG1P:
+        mixed = sp.vstack([matrix[:4], counts[4][:, chosen], matrix[5:]]).tocsr()
+        settled = settle(block_of(mixed), stored)
+        assert settled.total_n[4] == counts[4][:, chosen].sum()
+        assert np.flatnonzero(settled.note_n).tolist() == [4]
+
+
+def test_a_logarithm_of_more_than_its_scale_allows_is_marked() -> None:
+    counts = cells(8)
+    chosen = np.arange(0, N_GENES, 3)
+    matrix = each(scaled(counts), np.log1p)[:, chosen]
+    noise = each(matrix[2], lambda x: x + np.random.default_rng(0).uniform(1, 3, len(x)))
+    mixed = sp.vstack([matrix[:2], noise, matrix[3:]]).tocsr()
+    settled = settle(block_of(mixed), Stored(Transform.LOG1P, 1e4, as_it_is=True, counts=False))
+    assert settled.note_n[2] == CellNote.UNCLEAR
+    assert np.flatnonzero(settled.note_n).tolist() == [2]
