@@ -27,7 +27,10 @@ _RANDOM: tuple[Name, ...] = (
     *(("numpy.random", name) for name in ("__RandomState_ctor", "RandomState", "Generator")),
     ("numpy.random.mtrand", "RandomState"),
     ("numpy.random._generator", "Generator"),
-    *((f"numpy.random._{kind.lower()}", kind) for kind in ("MT19937", "PCG64", "Philox", "SFC64")),
+    *(
+        (f"numpy.random.{module}", kind)
+        for module, kind in (("_mt19937", "MT19937"), ("_pcg64", "PCG64"), ("_philox", "Philox"), ("_sfc64", "SFC64"))
+    ),
     ("numpy.random._pcg64", "PCG64DXSM"),
     *(
         ("numpy.random.bit_generator", start + kind)

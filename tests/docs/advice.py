@@ -28,7 +28,11 @@ PAGES = sorted((ROOT / "docs" / "reference").glob("*.md"))
 OUR_COMMANDS = typer.main.get_command(app)
 CODES = {kind.code for kind in all_errors()} | {*WarningCode, *State} | {code for code, *_ in HTTP_CODES.values()}
 SETTINGS = {f"CELLDROP_{name.upper()}" for name in Settings.model_fields} | {ENV_FILE}
-OTHER_VARIABLES = {f"CELLDROP_{name.upper()}" for name in TaskEnvironment.model_fields} | {"CELLDROP_WRITE_DOCS"}
+OTHER_VARIABLES = {
+    *(f"CELLDROP_{name.upper()}" for name in TaskEnvironment.model_fields),
+    *(str(field.validation_alias) for field in TaskEnvironment.model_fields.values()),
+    "CELLDROP_WRITE_DOCS",
+}
 MODULES = {"adata": "anndata.AnnData", "sc": "scanpy", "ad": "anndata", "pd": "pandas", "np": "numpy"}
 LIBRARIES = ("anndata", "scanpy", "pandas", "scipy", "numpy")
 PLACEHOLDER = "{}"

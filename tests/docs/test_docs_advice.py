@@ -24,7 +24,7 @@ def test_every_page_of_the_reference_names_only_what_exists(page: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("Name a matrix with counts, for example --matrix raw.", "--matrix"),
+        ("Name a matrix with counts, for example --matrices raw.", "--matrices"),
         ("Give --set matrx=raw.", "matrx=raw"),
         ("Give --set tasks=zero.", "tasks=zero"),
         ("See `celldrop convert FILE`.", "celldrop convert"),

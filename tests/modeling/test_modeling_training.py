@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import anndata
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from safetensors.torch import save
 
 from jobs.modeling.bundles import write_bundle
 from jobs.modeling.evaluation import evaluate
-from jobs.modeling.labelled import LabelledCells
+from jobs.modeling.labelled import LabelledCells, read_labelled
 from jobs.modeling.reporting import Progress
 from jobs.modeling.settings import ClassWeights, TrainingSettings
 from jobs.modeling.splits import hold_out
 from jobs.modeling.trainable import training_warnings
 from jobs.modeling.training import TrainedModel, train
 from shared.bundle import Activation, Features, card_bytes
-from shared.domain.errors import InvalidOptionError, TrainingDataError
-from shared.domain.verdict import MatrixState
+from shared.domain.errors import InvalidOptionError, NoMatrixError, TrainingDataError
 from tests.modeling.synthetic import MARKERS_EACH, SMALL, Population, names_of, quick, shuffled
 
 
@@ -149,8 +151,15 @@ def test_progress_rises_to_the_end() -> None:
     assert {"fold 1 of 3", "without the held-out cells", "all cells"} <= {step.stage for step in told}
 
 
-def of_values(value_ng: sp.csr_matrix, state: MatrixState) -> LabelledCells:
-    return replace(SMALL.cells(), value_ng=sp.csr_matrix(value_ng.astype(np.float32)), state=state)
+def of_values(values: Any, folder: Path) -> LabelledCells:
+    """The cells as they are read from a file with these values."""
+    cells = SMALL.cells()
+    obs = pd.DataFrame({"label": [cells.labels[place].name for place in cells.class_n]})
+    obs.index = pd.Index([f"cell{place}" for place in range(len(obs))])
+    var = pd.DataFrame(index=pd.Index(SMALL.genes))
+    path = folder / "cells.h5ad"
+    anndata.AnnData(sp.csr_matrix(values).astype(np.float32), obs=obs, var=var).write_h5ad(path)
+    return read_labelled(path, "label")
 
 
 def scaled(total: float) -> sp.csr_matrix:
@@ -159,40 +168,39 @@ def scaled(total: float) -> sp.csr_matrix:
 
 
 UNCOUNTED = {
-    "log1p of 10,000": (scaled(1e4).log1p(), MatrixState.LOG1P_CP10K),
-    "log1p of a million": (scaled(1e6).log1p(), MatrixState.LOG_NORMALISED),
-    "log2 of 10,000": (scaled(1e4).log1p() / np.log(2), MatrixState.LOG_NORMALISED),
-    "log10 of 10,000": (scaled(1e4).log1p() / np.log(10), MatrixState.LOG_NORMALISED),
-    "a million": (scaled(1e6), MatrixState.NORMALISED),
+    "log1p of 10,000": scaled(1e4).log1p(),
+    "log1p of a million": scaled(1e6).log1p(),
+    "log2 of 10,000": scaled(1e4).log1p() / np.log(2),
+    "log10 of 10,000": scaled(1e4).log1p() / np.log(10),
+    "a total of 1,234.5": scaled(1234.5),
 }
 
 
 @pytest.mark.parametrize("name", UNCOUNTED)
-def test_without_counts_the_model_is_the_one_of_counts_that_are_not_thinned(name: str) -> None:
-    model = train(of_values(*UNCOUNTED[name]), quick(), nothing)
-    counted = train(SMALL.cells(), quick(thinned_to=None), nothing)
+def test_without_counts_the_model_is_the_one_of_counts_that_are_not_thinned(name: str, tmp_path: Path) -> None:
+    cells = of_values(UNCOUNTED[name], tmp_path)
+    model = train(cells, quick(), nothing)
+    counted = train(of_values(SMALL.counts(), tmp_path), quick(thinned_to=None), nothing)
     assert model.card.training.parameters["thinned_to"] is None
     assert model.card.features == counted.card.features
     # float32 values that were scaled, logged and undone: a relative error of 1e-6 in the expression.
     np.testing.assert_allclose(model.tensors["mean"], counted.tensors["mean"], rtol=1e-5)
     np.testing.assert_allclose(model.tensors["coef"], counted.tensors["coef"], rtol=1e-2, atol=1e-3)
-    assert [warning.code for warning in training_warnings(of_values(*UNCOUNTED[name]))] == ["TRAINED_WITHOUT_COUNTS"]
+    assert "TRAINED_WITHOUT_COUNTS" in [warning.code for warning in training_warnings(cells)]
 
 
-def test_an_odd_fraction_among_counts_changes_nothing_else() -> None:
-    counts_ng = sp.csr_matrix(SMALL.counts())
+def test_an_odd_fraction_among_counts_changes_nothing_else(tmp_path: Path) -> None:
+    counts_ng = sp.csr_matrix(SMALL.counts()).astype(np.float64)
     counts_ng.data[0] += 0.5
-    model = train(of_values(counts_ng, MatrixState.NORMALISED), quick(), nothing)
+    cells = of_values(counts_ng, tmp_path)
+    model = train(cells, quick(), nothing)
     assert model.card.training.parameters["thinned_to"] == quick().thinned_to
-    assert training_warnings(of_values(counts_ng, MatrixState.NORMALISED)) == []
+    assert "TRAINED_WITHOUT_COUNTS" not in [warning.code for warning in training_warnings(cells)]
 
 
-@pytest.mark.parametrize("state", [MatrixState.LOG_NORMALISED, MatrixState.SCALED, MatrixState.UNKNOWN])
-def test_values_that_prove_nothing_are_refused_with_a_way_out(state: MatrixState) -> None:
-    cells = of_values(scaled(1e4).log1p()[:, :30], state)
-    cells = replace(cells, genes=Features(symbol=tuple(SMALL.genes[:30])))
-    with pytest.raises(TrainingDataError, match="raw counts") as caught:
-        train(cells, quick(), nothing)
+def test_values_that_prove_nothing_are_refused_with_a_way_out(tmp_path: Path) -> None:
+    with pytest.raises(NoMatrixError, match="counts") as caught:
+        of_values(scaled(1e4).log1p().toarray() - 0.5, tmp_path)
     assert "counts" in caught.value.hint
 
 
