@@ -51,6 +51,12 @@ _NAMES = {
         re.IGNORECASE,
     ),
     "guides": re.compile(r"(sgrna|grna)[-_.:].+|.*[-_.](sgrna|grna)\d*", re.IGNORECASE),
+    "counters": re.compile(
+        r"__(no_feature|ambiguous|too_low_aqual|not_aligned|alignment_not_unique)|unmapped|length|unnamed: ?\d+|"
+        r"n_(unmapped|multimapping|nofeature|ambiguous|counts|genes|genes_by_counts)|n(count|feature)_\w+|"
+        r"total_counts(_\w+)?|pct_counts_\w+|percent[._]\w+",
+        re.IGNORECASE,
+    ),
     "controls": re.compile(
         r"(negcontrol|negprb|negative[-_]?control|systemcontrol|falsecode|unassignedcodeword|deprecatedcodeword|"
         r"blank|intergenic_region|antisense)[-_]?\w*\d+",
@@ -59,12 +65,12 @@ _NAMES = {
 }
 """Names that nobody gave a gene: tests hold them against every name in GENCODE."""
 _PERHAPS = re.compile(
-    r"seq|total|prot|adt|ab[-_.:]|[_:]ab|cite|anti|pabo|hash|hto|cmo|tag|\d[-_:]+\d+$|rna|blank|neg|control|code|intergenic",
+    r"seq|total|prot|adt|ab[-_.:]|[_:]ab|cite|anti|pabo|hash|hto|cmo|tag|\d[-_:]+\d+$|rna|^__|^n_|unmapped|^length$|^unnamed|^ncount|^nfeature|total_counts|^pct_|^percent|blank|neg|control|code|intergenic",
     re.IGNORECASE,
 )
 """Every name that one of those fits has one of these in it; nearly all genes have none."""
 
-_INTRON = re.compile(r"(.+?)([-_.]{1,2})(i|introns?|intronic|unspliced|nascent)", re.IGNORECASE)
+_INTRON = re.compile(r"(.+?)([-_.]{1,2})(i|introns?|intronic|unspliced|nascent|u|a)", re.IGNORECASE)
 _GENE_ID = re.compile(r"ENS([A-Z]{3,4})?G\d{11}.*")
 _MOST_ANTIBODIES = 2_000
 """No panel is larger: a column that calls more features proteins tells a gene's biotype."""
@@ -140,7 +146,7 @@ def _kind_by_name(name: str) -> str:
 
 
 def _is_intron(name: str, present: set[str]) -> bool:
-    found = _INTRON.fullmatch(name) if len(name) <= LONGEST and name[-1:] in "IiSsCcDdNnTt" else None
+    found = _INTRON.fullmatch(name) if len(name) <= LONGEST and name[-1:] in "IiSsCcDdNnTtUuAa" else None
     return found is not None and any(
         found[1] + ending in present for ending in ("", "__E", "-E", "_E", f"{found[2]}exon")
     )

@@ -13,8 +13,10 @@ from shared.h5ad.findings import refusal, warning
 from shared.h5ad.gene_table import release
 from shared.h5ad.genes import Found, mouse_in_capitals, species_counts
 from shared.h5ad.needs import ModelNeeds
+from shared.h5ad.states import WHOLE_TRANSCRIPTOME
 
 LOW_OVERLAP = 0.5
+_FEW_RIBOSOMAL = 10
 _SPECIES = {Species.HUMAN: "human", Species.MOUSE: "mouse"}
 
 
@@ -32,6 +34,7 @@ def on_genes(found: Found, table: GeneTable, path: str) -> Iterator[Finding]:
         hint = "Put Ensembl ids or gene symbols into adata.var_names."
         yield warning(WarningCode.GENE_IDS_UNKNOWN, words, hint, {"examples": examples})
     yield from _on_their_species(found, table, ids)
+    yield from _on_ribosomes(ids, path)
     if found.matching.n_translated:
         n_translated = found.matching.n_translated
         words = f"{n_translated:,} genes of the model are found by translating their names with {release()}"
@@ -39,6 +42,18 @@ def on_genes(found: Found, table: GeneTable, path: str) -> Iterator[Finding]:
             "Nothing to do. Names that GENCODE changed since are missed: send the names that the model has if you can."
         )
         yield warning(WarningCode.GENES_TRANSLATED, words, hint, {"n_translated": n_translated})
+
+
+def _on_ribosomes(ids: Sequence[str], path: str) -> Iterator[Finding]:
+    """Genes of ribosomes are a fifth of a cell's counts and more; a whole list of symbols without them was filtered."""
+    if len(ids) < WHOLE_TRANSCRIPTOME or not any(name.upper() == "CD3D" for name in ids):
+        return
+    if sum(name.upper().startswith(("RPL", "RPS")) for name in ids) < _FEW_RIBOSOMAL:
+        words = (
+            f"{path} has no ribosomal genes (RPL…, RPS…); without them a cell's total is smaller, and labels may change"
+        )
+        hint = "Send the file with all genes if you have it: totals and overlap are better."
+        yield warning(WarningCode.SUBSET_OF_GENES, words, hint)
 
 
 def only_others(table: GeneTable) -> NotGenesError:

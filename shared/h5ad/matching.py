@@ -15,6 +15,8 @@ from shared.h5ad.tidying import ENSEMBL, bare_id, tidied, untidy
 HELPS = 0.9
 """Names are translated where the file's own find less than this share of what they find translated. Otherwise they are
 left alone, so that an imported model sees the genes that the program it comes from would see."""
+MANY_AGAIN = 0.1
+"""Of the features found so many have a second column only where lists of genes were joined."""
 JOINED = 0.02
 """A list in which a larger share of the names is repeated was joined from several; no annotation gives one name to as
 many genes (GENCODE 48: 1.2 %)."""
@@ -93,7 +95,7 @@ def match_genes(
         more = {}
     copies = dict(_copies(names, features, own))
     grouped = own | more | copies
-    used = _used(grouped, copies, names)
+    used = _used(grouped, copies, names, literal)
     return Matching(
         feature_of_gene=[used.get(place, -1) for place in range(len(names.ids))],
         n_tidied=len(set(tidy.values()) - set(literal.values())),
@@ -158,7 +160,6 @@ def _literal(name: str, features: Mapping[str, int]) -> int:
 def _tidied(
     ids: Sequence[str], features: Mapping[str, int], literal: Mapping[int, int], species: Species
 ) -> Iterator[tuple[int, int]]:
-    taken = set(literal.values())
     for place, name in enumerate(ids):
         if place in literal or not untidy(name):
             continue
@@ -166,7 +167,7 @@ def _tidied(
         if _foreign(said.species, species):
             continue
         found = next((features[form] for form in said.names if form in features), -1)
-        if found >= 0 and found not in taken:
+        if found >= 0:
             yield place, found
 
 
@@ -263,16 +264,19 @@ def _has_name(name: str) -> bool:
     return any(table is not None and name in table.number for table in map(names_of, ("ENSG", "ENSMUSG")))
 
 
-def _used(grouped: Mapping[int, int], copies: Container[int], names: GeneNames) -> dict[int, int]:
+def _used(
+    grouped: Mapping[int, int], copies: Container[int], names: GeneNames, literal: Container[int]
+) -> dict[int, int]:
     """Without genes that share a name with one before them and are others.
 
     The same Ensembl id is the same gene. So is the same name in a list that was joined from several. Else a repeated
     name is another gene of that name, as in every annotation, and the first is used.
     """
-    joined = n_repeated(names.ids) > JOINED * len(set(names.ids))
+    n_again = len(grouped) - len(set(grouped.values()))
+    joined = n_repeated(names.ids) > JOINED * len(set(names.ids)) or n_again > max(20, MANY_AGAIN * len(grouped))
     used: dict[int, int] = {}
     first: dict[int, int] = {}
-    for place in sorted(grouped):
+    for place in sorted(grouped, key=lambda place: (place not in literal, place)):
         before = first.setdefault(grouped[place], place)
         if before == place or joined or place in copies or _same(names, before, place):
             used[place] = grouped[place]

@@ -20,12 +20,15 @@ _GENOME = re.compile(
     r"([._-]{0,8}(pre[_-]?mrna|20\d\d[._-]?[a-z]?|p\d{1,2}|ensembl\d{0,3}|gencode\d{0,3})){0,4}[._:| -]+(?=.)",
     re.IGNORECASE,
 )
-_GENE = re.compile(r"gene(_id|_name)?[:=-](?=.)", re.IGNORECASE)
+_GENE = re.compile(r"(gene(_id|_name)?[:=-]|(rna|sct|gex)[_:-]{1,2})(?=.)", re.IGNORECASE)
+_GENOME_BEHIND = re.compile(
+    r"(?<=.)[_.-]{1,2}((?P<human>grch3[78]|hg19|hg38|human)|(?P<mouse>grcm3[89]|mm9|mm10|mm39|mouse))", re.IGNORECASE
+)
 _PAIR = re.compile(r"(?P<first>.+?)[_|:;,/ -]+(?P<id>ENS(?:[A-Z]{3,4})?G\d{11})(\.\d+)?")
 _PAIR_TURNED = re.compile(r"(?P<id>ENS(?:[A-Z]{3,4})?G\d{11})(\.\d+)?[_|:;,/ -]+(?P<first>.+)")
 _DOTTED = re.compile(r"\.(?=[A-Za-z])")
 _PERHAPS = re.compile(
-    r"[\s\ufeff\u200b\xa0\"'`|:;,=]|_|^b'|^(grc|hg|mm|hum|mou|mus|hom|t2t|gene)|ENS\w*G\d{11}.|\.[A-Za-z]",
+    r"[\s\ufeff\u200b\xa0\"'`|:;,=]|_|^b'|^(grc|hg|mm|hum|mou|mus|hom|t2t|gene|rna|sct|gex)|[_.-](grc[hm]\d\d|hg19|hg38|human|mm\d+|mouse)$|ENS\w*G\d{11}.|\.[A-Za-z]",
     re.IGNORECASE,
 )
 """Every name that there is something to take off has one of these in it."""
@@ -76,6 +79,10 @@ def tidied(name: str) -> Tidied:
     if genome and (genome["human"] or genome["mouse"]):
         species = Species.HUMAN if genome["human"] else Species.MOUSE
         bare = bare[genome.end() :]
+    behind = next((found for found in _GENOME_BEHIND.finditer(bare) if found.end() == len(bare)), None)
+    if behind and species is Species.UNKNOWN:
+        species = Species.HUMAN if behind["human"] else Species.MOUSE
+        bare = bare[: behind.start()]
     marked = _GENE.match(bare)
     bare = bare[marked.end() :] if marked else bare
     pair = None if VERSIONED.fullmatch(bare) else _PAIR.fullmatch(bare) or _PAIR_TURNED.fullmatch(bare)

@@ -39,3 +39,25 @@ def test_any_name_has_a_meaning(name: str) -> None:
 def test_only_a_mark_in_front_is_taken_off() -> None:
     assert tidied("GRCh38_transgene:EGFP").names[0] == "transgene:EGFP"
     assert tidied("my pseudogene-1").names[0] == "my pseudogene-1"
+
+
+@pytest.mark.parametrize(
+    "name", ["CD3D_human", "CD3D-hg38", "rna_CD3D", "RNA-CD3D", "GRCh38_CD3D", "gene:CD3D", "CD3D "]
+)
+def test_marks_around_a_name_are_taken_off(name: str) -> None:
+    assert tidied(name).names[0] == "CD3D"
+
+
+def test_counters_of_a_counting_program_are_no_genes() -> None:
+    names = [
+        "__no_feature",
+        "N_unmapped",
+        "nCount_RNA",
+        "total_counts",
+        "Length",
+        "Unnamed: 0",
+        "CD3D",
+        "NRAS",
+        "TOTAL1",
+    ]
+    assert [bool(kind) for kind in kinds_by_name(names)] == [True] * 6 + [False] * 3

@@ -22,9 +22,11 @@ from shared.bundle import ModelCard
 from shared.domain.actual import Actual
 from shared.domain.plan import Plan
 from shared.domain.verdict import Verdict
+from shared.h5ad.cautions import WarningCode
 
 log = logging.getLogger(__name__)
 
+_SELECTED = (WarningCode.SUBSET_OF_GENES, WarningCode.FEW_GENES)
 COLOURS = 9
 """How many labels get a colour of their own: more cannot be told apart, least of all by the colour-blind."""
 _SHOWN = 20
@@ -77,7 +79,12 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         lead=telling.lead(tally, context.min_score),
         figures=telling.figures(rows, tally, context.verdict),
         notices=tuple(Notice(one.message, one.hint, one.code) for one in context.verdict.warnings),
-        remarks=telling.remarks(rows, tally, context.min_score),
+        remarks=telling.remarks(
+            rows,
+            tally,
+            context.min_score,
+            selected_genes=any(one.code in _SELECTED for one in context.verdict.warnings),
+        ),
         labels=rows,
         shown=tuple(row for row in rows if row not in tail),
         tail=_summed(tail),

@@ -84,18 +84,24 @@ def figures(rows: Sequence[LabelRow], tally: Tally, verdict: Verdict) -> tuple[F
     return tuple(found)
 
 
-def remarks(rows: Sequence[LabelRow], tally: Tally, min_score: float | None) -> tuple[Notice, ...]:
-    """What the results themselves give reason to look at."""
+def remarks(
+    rows: Sequence[LabelRow], tally: Tally, min_score: float | None, *, selected_genes: bool = False
+) -> tuple[Notice, ...]:
+    """What the results themselves give reason to look at.
+
+    Args:
+        selected_genes: Whether the file has a selection of genes, so that a cell's number of them says little.
+    """
     found: list[Notice] = []
     few = tally.n_few_genes / tally.n_cells
-    if few >= _MANY_FEW_GENES:
+    if few >= _MANY_FEW_GENES and not selected_genes:
         text = f"{plural(tally.n_few_genes, 'cell')} ({percent(few)}) have fewer than {FEW_GENES} genes."
         found.append(Notice(text, "They may be debris or empty droplets: filter them before you trust their labels."))
     if tally.n_no_genes:
         found.append(
             Notice(
-                f"{plural(tally.n_no_genes, 'cell')} have no genes at all.",
-                "Their label is only the model's answer to nothing: leave them out.",
+                f"{plural(tally.n_no_genes, 'cell')} without a single count.",
+                "A label of such a cell means nothing: leave it out.",
             )
         )
     found += _score_remarks(tally, min_score)
