@@ -62,13 +62,13 @@ class _Rows(ctypes.Structure):
         ("indptr", ctypes.c_void_p),
         ("total_n", ctypes.c_void_p),
         ("n_genes_n", ctypes.c_void_p),
+        ("seen_in", ctypes.c_void_p),
         ("row", ctypes.c_int64),
         ("kept", ctypes.c_int64),
         ("sum", ctypes.c_double * 4),
         ("powers", ctypes.c_double),
         ("largest", ctypes.c_float),
         ("fractions", ctypes.c_int32),
-        ("last_column", ctypes.c_int32),
     )
 
 
@@ -120,7 +120,7 @@ def load(room: Room, data: StoredChunks, indices: StoredChunks) -> bool:
     """Fill a room from the stored chunks of all its rows; False where that cannot be done here.
 
     That is so for chunks that do not inflate to what they should, values that are negative or not finite, columns
-    outside the matrix or not ascending in a row, rows that do not hold what is expected: read them by the other way,
+    outside the matrix or twice in a row, rows that do not hold what is expected: read them by the other way,
     which tells what is wrong or mends it. Python's lock is not held meanwhile.
     """
     library = _library()
@@ -146,7 +146,7 @@ def _rows(room: Room) -> _Rows:
         assert array.flags.c_contiguous
     assert room.pointers.dtype == np.int64
     assert room.feature_of_column.dtype == np.int32
-    found = (room.feature, room.value, room.indptr, room.total_n, room.n_genes_n)
+    found = (room.feature, room.value, room.indptr, room.total_n, room.n_genes_n, room.seen_in)
     return _Rows(
         len(room.pointers) - 1,
         room.pointers.ctypes.data,

@@ -92,6 +92,7 @@ class Room:
     indptr: npt.NDArray[np.int32]
     total_n: npt.NDArray[np.float64]
     n_genes_n: npt.NDArray[np.int32]
+    seen_in: npt.NDArray[np.int32]
     expected: Expected = ANY
 
     @classmethod
@@ -108,7 +109,7 @@ class Room:
         n_rows = len(pointers) - 1
         feature, value = bench.cleared(int(pointers[-1] - pointers[0]))
         indptr, totals_n, n_genes_n = np.zeros(n_rows + 1, np.int32), np.zeros(n_rows), np.zeros(n_rows, np.int32)
-        found = (feature, value, indptr, totals_n, n_genes_n)
+        found = (feature, value, indptr, totals_n, n_genes_n, np.zeros(len(feature_of_column), np.int32))
         return cls(pointers, feature_of_column, only_genes, *found, expected)
 
     def blocks(self, rows: Rows) -> Iterator[ProjectedBlock]:
