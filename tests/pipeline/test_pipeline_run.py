@@ -48,6 +48,7 @@ def test_a_file_gets_every_result(celldrop: Celldrop, small: Path) -> None:
     table = pd.read_csv(done.folder / "annotations.csv.gz", index_col="cell_id")
     assert list(table.columns) == [
         "label", "score", "label_id", "second_label", "second_score", "abstained", "n_counts", "n_genes",
+        "value_note",
     ]  # fmt: skip
     source = anndata.read_h5ad(small)
     assert list(table.index) == list(source.obs_names)
