@@ -10,6 +10,7 @@ import safetensors.torch
 
 from jobs.modeling.bundles import write_bundle
 from shared.bundle import CARD_NAME, WEIGHTS_NAME, parse_card
+from shared.domain.words import cut
 from tests.pipeline.conftest import Celldrop
 
 PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
@@ -72,17 +73,15 @@ def test_labels_and_paths_with_markup_are_printed_as_they_are(
     assert f"{path.parent.name}/{path.name}" in celldrop("status", submission, **models).stdout
 
 
-@pytest.mark.parametrize(
-    ("words", "spelt_out"), [*zip(AWKWARD, SPELT_OUT, strict=True)][::3], ids=["markup", "control"]
-)
-def test_a_refusal_that_quotes_the_file_prints_it_as_it_is(
-    words: str, spelt_out: str, celldrop: Celldrop, small: anndata.AnnData, tmp_path: Path
+@pytest.mark.parametrize("words", AWKWARD[::3], ids=["markup", "control"])
+def test_a_refusal_that_quotes_the_file_prints_it_without_its_control_characters(
+    words: str, celldrop: Celldrop, small: anndata.AnnData, tmp_path: Path
 ) -> None:
     small.obs_names = [words, words, *small.obs_names[2:]]
     small.write_h5ad(tmp_path / "twice.h5ad")
     done = celldrop("run", tmp_path / "twice.h5ad")
     assert done.status == 3, done.stderr
-    assert f"such as {spelt_out}" in done.stdout
+    assert f"such as {cut(words, 60)}" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
 
 
