@@ -10,11 +10,9 @@ import numpy.typing as npt
 
 from shared.domain.verdict import Transform
 from shared.h5ad.facts import Evidence, RowKind, Undone
-from shared.h5ad.transforms import Floats, Ints, RowIndex, largest, multiples, undo
+from shared.h5ad.transforms import LARGEST_LOG, Floats, Ints, RowIndex, largest, multiples, undo
 
 MOST_ROWS = 64
-LARGEST_SMALL = 20.0
-"""Fractions above this are no logarithms; see ``transforms.LARGEST_LOG``."""
 ROUNDING = 1e-4
 MOSTLY_WHOLE = 0.8
 """Of estimated counts more are whole; of logarithms fewer, even where one count became a whole number."""
@@ -112,7 +110,7 @@ def whole_numbers(values: Floats) -> npt.NDArray[np.bool_]:
 def kinds_of(values: Floats, index: RowIndex) -> npt.NDArray[np.object_]:
     """The ``RowKind`` of each row."""
     whole = index.sums(whole_numbers(values)) >= MOSTLY_WHOLE * index.sizes
-    large = index.most(values) > LARGEST_SMALL
+    large = index.most(values) > LARGEST_LOG
     return np.where(whole, RowKind.WHOLE, np.where(large, RowKind.LARGE, RowKind.SMALL)).astype(object)
 
 
