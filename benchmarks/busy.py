@@ -73,7 +73,10 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--busy", type=int, default=14, help="processes that compute beside them")
     parser.add_argument("--files", type=int, default=12, help="through one `celldrop serve`")
     parser.add_argument("--cores", type=int, default=2, help="that all of them share")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if not asked.file.is_file():
+        parser.error(f"no such file: {asked.file}")
+    return asked
 
 
 @contextmanager
