@@ -30,7 +30,7 @@ CSV_COLUMNS = (
     "value_note",
 )
 
-NOTES = {CellNote.CONVERTED: "converted", CellNote.UNCLEAR: "unclear values"}
+NOTES = {CellNote.CONVERTED: "converted", CellNote.UNCLEAR: "unclear values", CellNote.SILENT: "no model genes"}
 """Words of the column ``value_note``, which is empty for nearly every cell of nearly every file."""
 
 BoolArray = npt.NDArray[np.bool_]
@@ -98,7 +98,7 @@ class Calls:
     Attributes:
         top_label_nk: Indices into the model's labels, best first.
         top_score_nk: Their probabilities.
-        abstained_n: Whether the best score lies below the threshold.
+        abstained_n: Whether the best score lies below the threshold, or nothing of the cell is known to the model.
         n_counts_n: NaN where unknown.
         note_n: ``CellNote`` of each cell.
     """
@@ -116,23 +116,24 @@ class Calls:
 
 
 def calls_from(batches: Sequence[pa.RecordBatch], min_score: float | None) -> Calls:
-    """Join a part's batches and apply the threshold; without one, no cell abstains.
+    """Join a part's batches and apply the threshold.
 
-    A cell abstains when its best score, as float32, is below ``min_score``.
+    A cell abstains when its best score, as float32, is below ``min_score``, or when no gene of the model has a value
+    in it: its scores are then those of the model without a cell.
     """
     table = pa.Table.from_batches(batches).combine_chunks()
     label_nk = _matrix(table["top_label"]).astype(np.int64)
     score_nk = _matrix(table["top_score"]).astype(np.float32, copy=False)
     threshold = np.float32(-np.inf if min_score is None else min_score)
-    counts = table["n_counts"].combine_chunks()
+    counts, note_n = table["n_counts"].combine_chunks(), table["note"].to_numpy()
     return Calls(
         cell_ids=table["cell_id"].combine_chunks(),
         top_label_nk=label_nk,
         top_score_nk=score_nk,
-        abstained_n=np.less(score_nk[:, 0], threshold),
+        abstained_n=np.less(score_nk[:, 0], threshold) | (note_n == CellNote.SILENT),
         n_counts_n=counts.to_numpy(zero_copy_only=False).astype(np.float32),
         n_genes_n=table["n_genes"].to_numpy(),
-        note_n=table["note"].to_numpy(),
+        note_n=note_n,
     )
 
 

@@ -38,7 +38,6 @@ class Tally:
     n_cells: int = 0
     n_abstained: int = 0
     n_few_genes: int = 0
-    n_no_genes: int = 0
     n_counted: int = 0
     cells_c: I64Array = field(init=False)
     best_c: I64Array = field(init=False)
@@ -100,7 +99,6 @@ class Tally:
 
     def _add_quality(self, calls: Calls, name_n: I64Array) -> None:
         self.n_few_genes += int((calls.n_genes_n < FEW_GENES).sum())
-        self.n_no_genes += int((calls.n_genes_n == 0).sum())
         self.genes_cb += _histogram(name_n, log_bins(calls.n_genes_n), self.genes_cb.shape)
         counted_n = ~np.isnan(calls.n_counts_n)
         self.n_counted += int(counted_n.sum())

@@ -75,6 +75,7 @@ class Annotation(Computation):
             device=facts,
             n_converted=scored.n_converted,
             n_unclear=scored.n_unclear,
+            n_silent=scored.n_silent,
         )
 
     def merge(self, record: Submission, receipts: Sequence[Receipt], prefix: str, beat: Callable[[], None]) -> Result:

@@ -34,11 +34,13 @@ class Scored:
     Attributes:
         n_converted: Cells whose values were of another kind than the rest, and were converted.
         n_unclear: Cells whose values were of another kind, and prove nothing.
+        n_silent: Cells without a value of any of the model's genes.
     """
 
     info: BlobInfo
     n_converted: int
     n_unclear: int
+    n_silent: int
 
 
 def write_scores(
@@ -62,7 +64,7 @@ def write_scores(
     with one_thread(), open_matrix(source, choice) as matrix, open_cell_ids(source) as cells:
         blocks = _blocks(_Reading(matrix, rows, features, beat), cells, annotator, counted=counted)
         info = data.write_part(part_name, iter_part(_tallied(blocks, tally), job.layout))
-    return Scored(info, tally[CellNote.CONVERTED], tally[CellNote.UNCLEAR])
+    return Scored(info, tally[CellNote.CONVERTED], tally[CellNote.UNCLEAR], tally[CellNote.SILENT])
 
 
 @dataclass(slots=True)

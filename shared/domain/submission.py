@@ -218,6 +218,7 @@ class Receipt:
         device: What it was computed on, in words, for the manifest; empty in old records.
         n_converted: Cells whose values were of another kind than the rest, and were converted.
         n_unclear: Cells whose values were of another kind, and prove nothing.
+        n_silent: Cells without a value of any of the model's genes.
     """
 
     part: ObjectRef
@@ -229,6 +230,7 @@ class Receipt:
     device: Mapping[str, str] = field(default_factory=dict)
     n_converted: int = 0
     n_unclear: int = 0
+    n_silent: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,13 +54,15 @@ class Transform(StrEnum):
 
 
 class CellNote(IntEnum):
-    """What became of a cell whose values are of another kind than the rest of its matrix."""
+    """What is to be known of a cell that is not like the rest of its matrix."""
 
     NONE = 0
     CONVERTED = 1
     """Its own values prove what they are: they were converted."""
     UNCLEAR = 2
     """They prove nothing: they were read like the rest, and its label means little."""
+    SILENT = 3
+    """No gene of the model has a value in it: it is Unassigned, since its scores would be the model's alone."""
 
 
 class MatrixEncoding(StrEnum):

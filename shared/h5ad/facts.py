@@ -104,6 +104,7 @@ class Candidate:
         nnz: Stored values; cells x genes when dense.
         chunk_bytes: Raw size of the largest chunk of its datasets; 0 when contiguous.
         n_other: Columns that are no genes.
+        strangers: Names that no annotation knows, each with its share of the sampled counts, where that is large.
     """
 
     path: str
@@ -116,6 +117,7 @@ class Candidate:
     evidence: Evidence
     chunk_bytes: int = 0
     n_other: int = 0
+    strangers: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

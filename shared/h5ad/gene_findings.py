@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from shared.domain.errors import NoGeneOverlapError, NotGenesError, WrongSpeciesError
 from shared.domain.verdict import Finding, GeneIds, Overlap, Species
+from shared.h5ad.agreement import Disagreement
 from shared.h5ad.cautions import WarningCode
 from shared.h5ad.comparing import Difference, difference, shown, some_features
-from shared.h5ad.facts import GeneTable
+from shared.h5ad.facts import Candidate, GeneTable
 from shared.h5ad.findings import refusal, warning
 from shared.h5ad.gene_table import release
 from shared.h5ad.genes import Found, mouse_in_capitals, species_counts
@@ -17,12 +18,13 @@ from shared.h5ad.states import WHOLE_TRANSCRIPTOME
 
 LOW_OVERLAP = 0.5
 _FEW_RIBOSOMAL = 10
+_MUCH = 0.05
 _SPECIES = {Species.HUMAN: "human", Species.MOUSE: "mouse"}
 
 
-def on_genes(found: Found, table: GeneTable, path: str) -> Iterator[Finding]:
-    """What is to be known of the genes of the matrix at ``path``, whatever the model."""
-    space = found.space
+def on_genes(found: Found, table: GeneTable, chosen: Candidate) -> Iterator[Finding]:
+    """What is to be known of the genes of the chosen matrix, whatever the model."""
+    space, path = found.space, chosen.path
     if table.n_other:
         yield _others(table, path)
     if space.n_duplicates or found.matching.n_summed:
@@ -33,8 +35,12 @@ def on_genes(found: Found, table: GeneTable, path: str) -> Iterator[Finding]:
         words = f"the genes are named {shown(ids)}; expected names such as 'CD3D' or 'ENSG00000167286'"
         hint = "Put Ensembl ids or gene symbols into adata.var_names."
         yield warning(WarningCode.GENE_IDS_UNKNOWN, words, hint, {"examples": examples})
+    if found.disagreement is not None:
+        yield _disagreeing(found.disagreement, found.space.column, table)
     yield from _on_their_species(found, table, ids)
     yield from _on_ribosomes(ids, path)
+    if found.space.species is not Species.UNKNOWN:
+        yield from _on_strangers(chosen)
     if found.matching.n_translated:
         n_translated = found.matching.n_translated
         words = f"{n_translated:,} genes of the model are found by translating their names with {release()}"
@@ -54,6 +60,19 @@ def _on_ribosomes(ids: Sequence[str], path: str) -> Iterator[Finding]:
         )
         hint = "Send the file with all genes if you have it: totals and overlap are better."
         yield warning(WarningCode.SUBSET_OF_GENES, words, hint)
+
+
+def _on_strangers(chosen: Candidate) -> Iterator[Finding]:
+    """Of the genes that were renamed since a file was made none is so loud."""
+    share = sum(share for _, share in chosen.strangers)
+    if share >= _MUCH:
+        named = shown([name for name, _ in chosen.strangers])
+        words = f"about {share:.0%} of the values of {chosen.path} are of features that no annotation knows: {named}"
+        hint = (
+            "They count into each cell's total. If they are no genes (antibodies, spike-ins, sums), take them out, or "
+            'say so: adata.var["feature_types"] with "Gene Expression" for genes and any other word for these.'
+        )
+        yield warning(WarningCode.UNKNOWN_FEATURES, words, hint, {"share": round(share, 4)})
 
 
 def only_others(table: GeneTable) -> NotGenesError:
@@ -125,6 +144,21 @@ def _duplicates(found: Found, table: GeneTable) -> Finding:
         hint = "Nothing to do, if they are parts of one gene. If not, take the columns out that you do not mean."
     details = {"n_duplicates": n_repeated, "n_summed": matching.n_summed}
     return warning(WarningCode.DUPLICATE_GENES, words, hint, details)
+
+
+def _disagreeing(found: Disagreement, used: str, table: GeneTable) -> Finding:
+    symbols, ids = (f"{table.path}/{name}" for name in found.columns)
+    symbol, identifier, meant = map(ascii, found.example)
+    words = (
+        f"{symbols} and {ids} name different genes: of {found.n_compared:,} rows {found.n_agreeing:,} agree, and "
+        f"{symbol} stands beside {identifier}, which is {meant}; {used} is used"
+    )
+    hint = (
+        "One of them was sorted, cut or shifted without the other. If it is the one that is used, labels mean nothing: "
+        "compare adata.var with the list of genes that the matrix came with, and send the file without the wrong one."
+    )
+    details = {"n_compared": found.n_compared, "n_agreeing": found.n_agreeing}
+    return warning(WarningCode.GENES_DISAGREE, words, hint, details)
 
 
 def _on_their_species(found: Found, table: GeneTable, ids: Sequence[str]) -> Iterator[Finding]:

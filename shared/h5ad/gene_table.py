@@ -46,6 +46,17 @@ def symbol_of(ensembl: str) -> str | None:
     return names.symbol.get(int(found[2])) if found and names else None
 
 
+def is_symbol(name: str) -> bool:
+    """Whether GENCODE has a gene of that name, human or mouse."""
+    return name in symbols()
+
+
+@cache
+def symbols() -> frozenset[str]:
+    """Every name of a gene, human or mouse."""
+    return frozenset(symbol for line in _lines()[_BLOCK::_BLOCK] for symbol in line.split("\t"))
+
+
 @cache
 def names_of(prefix: str) -> GeneNames | None:
     """The genes whose ids begin with ``prefix``, ``ENSG`` or ``ENSMUSG``; None for any other."""

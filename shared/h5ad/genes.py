@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from shared.domain.verdict import GeneIds, GeneSpace, Species
+from shared.h5ad.agreement import Disagreement, compare
 from shared.h5ad.facts import GeneColumn
 from shared.h5ad.matching import HELPS, FeatureTable, GeneNames, Matching, features_of, helps, map_genes, match_genes
 from shared.h5ad.tidying import ENSEMBL, bare_ids, plain, tidied, untidy
@@ -44,12 +45,14 @@ class Found:
         matched: Positions of the model's features that the file has.
         matching: How they were found; empty without a model.
         foreign: A column that clearly names genes of another species than the one that is used.
+        disagreement: Of the column that is used and one of the other kind, where they name different genes.
     """
 
     space: GeneSpace
     matched: frozenset[int]
     matching: Matching = field(default_factory=lambda: Matching([]))
     foreign: GeneSpace | None = None
+    disagreement: Disagreement | None = None
 
 
 def find_gene_space(
@@ -73,7 +76,19 @@ def find_gene_space(
         names = [GeneNames(column.ids, _apart(space, apart)) for column, space in zip(columns, spaces, strict=True)]
         best = _best(spaces, names, wanted, species)
         found = best if best.matched else found
-    return replace(found, foreign=_foreign(spaces, found.space))
+    return replace(
+        found, foreign=_foreign(spaces, found.space), disagreement=_disagreement(columns, spaces, found.space)
+    )
+
+
+def _disagreement(columns: Sequence[GeneColumn], spaces: Sequence[GeneSpace], used: GeneSpace) -> Disagreement | None:
+    """Between the column that is used and the first of the other kind."""
+    wanted = GeneIds.SYMBOL if used.kind is GeneIds.ENSEMBL else GeneIds.ENSEMBL
+    mine = next(column for column in columns if column.name == used.column)
+    other = next((column for column, space in zip(columns, spaces, strict=True) if space.kind is wanted), None)
+    if other is None or used.kind is GeneIds.UNKNOWN:
+        return None
+    return compare(mine, other) if wanted is GeneIds.ENSEMBL else compare(other, mine)
 
 
 def _apart(space: GeneSpace, apart: GeneColumn | None) -> Sequence[str]:

@@ -88,7 +88,7 @@ def judge(facts: FileFacts, model: ModelNeeds | None = None, *, matrix: str | No
     if table is None or found is None:
         return replace(verdict, findings=tuple(findings))
     overlap = overlap_of(found, model) if model else None
-    findings += on_genes(found, table, chosen.path)
+    findings += on_genes(found, table, chosen)
     if model is not None and overlap is not None:
         findings += on_model(found, overlap, model, table)
     return replace(verdict, genes=found.space, overlap=overlap, findings=tuple(findings))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.domain.verdict import GeneIds, Species
-from shared.h5ad.gene_table import names_of, symbol_of
+from shared.h5ad.gene_table import is_symbol, names_of, symbol_of
 from shared.h5ad.tidying import ENSEMBL, bare_id, tidied, untidy
 
 HELPS = 0.9
@@ -93,6 +93,7 @@ def match_genes(
     more = _translated(names, features, own, wanted, species) if translate else {}
     if not helps(len(set(own.values())), len(set(own.values()) | set(more.values()))):
         more = {}
+    more |= _said_twice(names.ids, features, own, species)
     copies = dict(_copies(names, features, own))
     grouped = own | more | copies
     used = _used(grouped, copies, names, literal)
@@ -214,6 +215,27 @@ def _translated(
     return found | {place: feature for place, feature in second.items() if feature not in reached}
 
 
+def _said_twice(
+    ids: Sequence[str], features: Mapping[str, int], own: Mapping[int, int], species: Species
+) -> dict[int, int]:
+    """A list of symbols and one of Ensembl ids that were joined: what is a feature that the other list has, too.
+
+    Nothing where they are few: of an annotation that has both kinds of names, each gene has one.
+    """
+    n_ids = sum(name.startswith("ENS") for name in ids)
+    if not MANY_AGAIN * len(ids) < n_ids < (1 - MANY_AGAIN) * len(ids):
+        return {}
+    found: dict[int, int] = {}
+    for place, name in enumerate(ids):
+        said = tidied(name) if name and place not in own else None
+        if said is None or _foreign(said.species, species):
+            continue
+        other = next((other for other in _others(said.names[0], (), place, species) if other in features), None)
+        if other is not None:
+            found[place] = features[other]
+    return found if len(set(found.values())) > max(20, MANY_AGAIN * len(own)) else {}
+
+
 def _others(name: str, apart: Sequence[str], place: int, species: Species) -> Iterator[str]:
     """What else a gene is called."""
     if ENSEMBL.fullmatch(name):
@@ -251,17 +273,12 @@ def _copies(names: GeneNames, features: Mapping[str, int], own: Mapping[int, int
     ended = ((place, _COPY.fullmatch(name)) for place, name in enumerate(names.ids) if name not in features)
     copies = {place: first[found[1]] for place, found in ended if found and found[1] in first}
     joined = len(copies) > JOINED * len(first)
-    if joined:
-        copies = {place: before for place, before in copies.items() if not _has_name(names.ids[place])}
+    if joined:  # NKX2-1 is a gene of its own.
+        copies = {place: before for place, before in copies.items() if not is_symbol(names.ids[place])}
         joined = len(copies) > JOINED * len(first)
     for place, before in copies.items():
         if before in own and place not in own and (joined or _same(names, before, place)):
             yield place, own[before]
-
-
-def _has_name(name: str) -> bool:
-    """Whether GENCODE has a gene of that name, as it has NKX2-1."""
-    return any(table is not None and name in table.number for table in map(names_of, ("ENSG", "ENSMUSG")))
 
 
 def _used(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from shared.domain.verdict import CellNote
 from shared.h5ad import native
 from shared.h5ad.blocks import Columns, Pointers, RowBlock, Values
 from shared.h5ad.projection import Bench, Expected, ProjectedBlock, Room
@@ -55,6 +56,7 @@ class Projector:
         """What the compiled loops leave to be done."""
         if self.stored.target_sum is not None and not self.stored.as_it_is and not settled:
             found = replace(found, total_n=np.full(len(found.rows), self.stored.target_sum))
+        found = replace(found, note_n=np.where(np.diff(found.indptr), found.note_n, CellNote.SILENT).astype(np.uint8))
         return _each_feature_once(found, as_it_is=self.stored.as_it_is) if self.shared else found
 
 

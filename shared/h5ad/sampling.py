@@ -22,6 +22,8 @@ SMALL_NNZ = 250_000
 """Matrices up to this many stored values are looked at whole."""
 PLACES = 16
 ROWS_A_PLACE = 4
+FEWER_PLACES = 4
+"""Places of a large sparse matrix of which it is read which genes the values are of, too."""
 _MOST_SAMPLED = 16 * 2**20
 """Values of the sampled rows together: a row has at most as many as there are genes, but for duplicate entries."""
 DENSE_BYTES = 32 * 2**20
@@ -87,12 +89,19 @@ class _Sparse:
         return self.mask is not None or bool(values.size and values.min() < 0)
 
     def sample(self, values: Floats, rows: Ints, columns: Ints | None, *, whole_rows: bool) -> Sample:
+        of_genes = None
         if columns is not None and self.mask is not None:
             kept = self.mask[columns]
             values, rows, columns = values[kept], rows[kept], columns[kept]
         if columns is not None:
+            of_genes = (values, gene_of(columns, self.mask)) if whole_rows else None
             values, rows = _summed(values, rows, columns, self.shape.n_columns)
-        return _nonzero(values, rows, whole_rows=whole_rows)
+        return replace(_nonzero(values, rows, whole_rows=whole_rows), of_genes=of_genes)
+
+
+def gene_of(columns: Ints, mask: Mask | None) -> Ints:
+    """Which gene each column is, counted among the genes."""
+    return columns if mask is None else (np.cumsum(mask) - 1)[columns]
 
 
 def _summed(values: Floats, rows: Ints, columns: Ints, n_columns: int) -> tuple[Floats, Ints]:
@@ -107,14 +116,17 @@ def _summed(values: Floats, rows: Ints, columns: Ints, n_columns: int) -> tuple[
 
 def _dense(node: h5py.Dataset, shape: Shape, mask: Mask | None, *, small: bool) -> Sample:
     rows = list(range(shape.n_cells)) if small else sample_rows(shape.n_cells)[: _affordable_rows(node, shape)]
-    values, owners = [np.empty(0)], [np.empty(0, np.int64)]
+    values, owners, genes = [np.empty(0)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for run in _runs(rows):
         block = np.asarray(node[run.start : run.stop], dtype=np.float64)
         block = block if mask is None else block[:, mask]
         places = np.flatnonzero(block)
         values.append(block.ravel()[places])
         owners.append(places // max(1, block.shape[1]) + run.start)
-    return Sample(np.concatenate(values), np.concatenate(owners), whole_rows=True, n_looked_at=len(rows))
+        genes.append(places % max(1, block.shape[1]))
+    found = np.concatenate(values)
+    of_genes = (found, np.concatenate(genes))
+    return Sample(found, np.concatenate(owners), whole_rows=True, n_looked_at=len(rows), of_genes=of_genes)
 
 
 def _affordable_rows(node: h5py.Dataset, shape: Shape) -> int:
@@ -137,8 +149,11 @@ def _csr(matrix: _Sparse, *, small: bool) -> Sample:
         raise _bad_pointers(path)
     values = matrix.values(spans)
     rows = np.concatenate([np.repeat(run, np.diff(p)) for run, p in zip(runs, pointers, strict=True)])
-    columns = matrix.places(spans, shape.n_columns) if matrix.must_know_columns(values) else None
+    columns = matrix.places(spans, shape.n_columns) if small or matrix.must_know_columns(values) else None
     found = matrix.sample(values, rows, columns, whole_rows=True)
+    if columns is None:
+        some = spans[:: PLACES // FEWER_PLACES]
+        found = replace(found, of_genes=(matrix.values(some), matrix.places(some, shape.n_columns)))
     n_looked_at = sum(map(len, runs))
     return replace(found, n_looked_at=n_looked_at) if found.values.size or small else _loose(matrix)
 
@@ -159,7 +174,7 @@ def _csc(matrix: _Sparse, *, small: bool) -> Sample:
     values = matrix.values(spans)
     rows = matrix.places(spans, matrix.shape.n_cells)
     columns = None
-    if matrix.must_know_columns(values):
+    if small or matrix.must_know_columns(values):
         pointers = _pointers(matrix.node, matrix.path, slice(None))
         stored = np.concatenate([np.empty(0, np.int64), *(np.arange(span.start, span.stop) for span in spans)])
         columns = np.searchsorted(pointers, stored, side="right") - 1

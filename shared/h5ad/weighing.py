@@ -38,12 +38,14 @@ class Sample:
         rows: Row of each value.
         whole_rows: Whether every value of these rows is here.
         n_looked_at: Rows, those without a value among them.
+        of_genes: Values of whole rows, some or all of them, with the gene of each; None where genes were not read.
     """
 
     values: Floats
     rows: Ints
     whole_rows: bool
     n_looked_at: int = 0
+    of_genes: tuple[Floats, Ints] | None = None
 
 
 def weigh(sample: Sample, totals: Totals | None, preferred: Sequence[int] = ()) -> Evidence:

@@ -33,7 +33,7 @@ SYMBOLS, IDS = _known()
 NEEDS = ModelNeeds(Features(symbol=tuple(SYMBOLS), ensembl=tuple(IDS)), Species.HUMAN, 0.1, reference="blood@1")
 
 
-def file_of(index: Sequence[str], columns: Mapping[str, Sequence[str]] | None = None) -> BytesSource:
+def file_of(index: Sequence[str], columns: Mapping[str, Sequence[str | bool]] | None = None) -> BytesSource:
     """A file of 20 cells with these genes."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:

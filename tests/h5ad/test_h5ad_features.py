@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import h5py
+import numpy as np
 import pytest
 
+from shared.h5ad.antibodies import bare_antibodies
+from shared.h5ad.columns import open_frame
 from shared.h5ad.features import kinds_by_name
 from shared.h5ad.gene_table import names_of, symbol_of
 from shared.h5ad.judging import validate
 from shared.h5ad.rows import read_gene_names
+from shared.h5ad.source import BytesSource
 from tests.h5ad.gene_files import IDS, NEEDS, SYMBOLS, codes, file_of, matched
+from tests.h5ad.h5ad_files import Recipe, random_counts, write_file
 
 ODD = [f"odd{place}" for place in range(30)]
 
@@ -64,6 +72,7 @@ def test_what_has_a_genes_id_is_a_gene_whatever_a_column_calls_it() -> None:
     "name",
     [
         "CD{}_TotalSeqB", "CD{}-prot", "AB_CD{}", "ADT_CD{}", "CD{}:UCHT1|CD3E|AHS0231|pAbO", "prot_CD{}", "anti-CD{}",
+        "Hu.CD{}", "Isotype_IgG{}", "ERCC-0000{}", "ERCC_0000{}",
         "Hashtag{}", "HTO-{}", "HTO_{}", "CD{}_ADT", "chr1:{}-500", "chr1-{}-500", "CMO30{}", "NegControlProbe_0004{}",
     ],
 )  # fmt: skip
@@ -71,6 +80,67 @@ def test_features_without_types_are_known_by_their_names(name: str) -> None:
     verdict, positions = matched(file_of([*SYMBOLS, *(name.format(place) for place in range(1, 9))]))
     assert verdict.n_genes == len(SYMBOLS) == len(positions)
     assert "OTHER_FEATURES" in codes(verdict)
+
+
+PANEL = ["CD3", "CD4", "CD8a", "CD14", "CD16", "CD19", "CD45RA", "CD56", "HLA-DR", "IgG1", "TIGIT"]
+
+
+@pytest.mark.parametrize(
+    ("names", "antibodies"),
+    [
+        ([*SYMBOLS, *PANEL], PANEL[:10]),
+        ([*PANEL, *SYMBOLS], PANEL[:10]),
+        ([*SYMBOLS, *PANEL[:3], "CD14-1", *PANEL[4:5], "CD19-1", *PANEL[6:]], [*PANEL[:3], "CD14-1", *PANEL[4:5]]),
+        (sorted([*SYMBOLS, *PANEL]), ["CD16", "CD3", "CD45RA", "CD56", "CD8a"]),
+        ([*SYMBOLS, "CD97", "CD3"], []),
+    ],
+    ids=["behind", "before", "made unique", "in alphabetical order", "names of old annotations"],
+)
+def test_bare_antibodies_are_known_by_their_company(names: list[str], antibodies: list[str]) -> None:
+    found = [names[place] for place in bare_antibodies(names)]
+    assert found[: len(antibodies)] == antibodies
+    assert len(found) == 0 or bool(antibodies)
+
+
+def test_no_gene_of_an_old_annotation_is_taken_for_an_antibody(data_dir: Path) -> None:
+    with h5py.File(data_dir / "h5ad/pbmc3k_raw_labelled.h5ad") as file:
+        assert bare_antibodies(open_frame(file, "var").strings("_index", 0, 40_000)) == []
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"is_gene": [True] * len(SYMBOLS) + [False] * len(ODD)},
+        {"is_adt": [False] * len(SYMBOLS) + [True] * len(ODD)},
+        {"feature_types": ["Gene Expression"] * len(SYMBOLS) + [""] * len(ODD)},
+        {"feature_types": ["Gene Expression"] * len(SYMBOLS) + ["nan"] * len(ODD)},
+    ],
+    ids=["is_gene", "is_adt", "no type", "nan"],
+)
+def test_flags_and_missing_types_tell_genes_from_others(columns: dict[str, list[str | bool]]) -> None:
+    verdict, _ = matched(file_of([*SYMBOLS, *ODD], columns))
+    assert verdict.n_genes == len(SYMBOLS)
+    assert "OTHER_FEATURES" in codes(verdict)
+
+
+def test_genes_without_a_type_stay_genes() -> None:
+    verdict, _ = matched(file_of(SYMBOLS, {"feature_types": ["Gene Expression"] * 200 + [""] * 50}))
+    assert verdict.n_genes == 250
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc", "dense"])
+@pytest.mark.parametrize("logged", [False, True])
+def test_features_that_no_annotation_knows_are_said_where_they_are_loud(kind: str, *, logged: bool) -> None:
+    counts = random_counts(20, len(SYMBOLS) + 3, density=0.5).tolil()
+    counts[:, -3:] = 30 + np.arange(60).reshape(20, 3)
+    values = counts.tocsr().log1p() if logged else counts.tocsr()
+    names = [*SYMBOLS, "EBV", "construct", "summed"]
+    verdict = validate(BytesSource(write_file(values, Recipe(kind=kind, genes=names))), NEEDS)
+    said = next(finding for finding in verdict.warnings if finding.code == "UNKNOWN_FEATURES")
+    assert "'EBV'" in said.message
+    share = said.details["share"]
+    assert isinstance(share, float)
+    assert abs(share - counts[:, -3:].sum() / counts.sum()) < 1e-3
 
 
 @pytest.mark.parametrize("prefix", ["ENSG", "ENSMUSG"])

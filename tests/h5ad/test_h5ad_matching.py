@@ -189,3 +189,17 @@ def test_a_file_of_ids_is_described_as_one_though_genomes_stand_before_them() ->
     verdict, _ = matched(file_of([f"GRCh38_{gene}" for gene in IDS]))
     assert verdict.genes is not None
     assert verdict.genes.kind is GeneIds.ENSEMBL
+
+
+def test_a_list_of_symbols_joined_with_one_of_ids_has_each_gene_twice_and_adds_them_up() -> None:
+    verdict, positions = matched(file_of([*SYMBOLS, *IDS]), BY_SYMBOL)
+    assert positions == [*ALL, *ALL]
+    assert "DUPLICATE_GENES" in codes(verdict)
+
+
+@pytest.mark.parametrize("moved", [sorted(SYMBOLS), [*SYMBOLS[1:], SYMBOLS[0]]], ids=["sorted", "shifted"])
+def test_symbols_and_ids_of_different_genes_are_said(moved: list[str]) -> None:
+    verdict, _ = matched(file_of(moved, {"gene_ids": IDS}))
+    said = next(finding for finding in verdict.warnings if finding.code == "GENES_DISAGREE")
+    assert f"'{moved[0]}' stands beside '{IDS[0]}', which is '{SYMBOLS[0]}'" in said.message
+    assert "GENES_DISAGREE" not in codes(matched(file_of(SYMBOLS, {"gene_ids": IDS}))[0])

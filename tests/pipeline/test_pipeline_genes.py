@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,24 @@ def test_labels_are_those_of_the_clean_form(
         assert done.status == 0, done.stderr
         tables.append(pd.read_csv(done.folder / "annotations.csv.gz", index_col="cell_id"))
     pd.testing.assert_frame_equal(tables[0].drop(columns="n_genes"), tables[1].drop(columns="n_genes"))
+
+
+def test_a_cell_of_which_the_model_knows_no_gene_is_unassigned(
+    cells: anndata.AnnData, celldrop: Celldrop, tmp_path: Path
+) -> None:
+    some = cells[:20].copy()
+    counts = some.X.tolil()
+    counts[3] = 0
+    some.X = counts.tocsr()
+    some.write_h5ad(tmp_path / "cells.h5ad")
+    done = celldrop("run", tmp_path / "cells.h5ad", "--json", "--set", "map=off")
+    table = pd.read_csv(done.folder / "annotations.csv.gz").iloc[3]
+    assert (table["label"], table["value_note"], table["abstained"]) == ("Unassigned", "no model genes", True)
+    annotated = anndata.read_h5ad(done.folder / "annotated.h5ad").obs.iloc[3]
+    assert (annotated["celldrop_label"], annotated["celldrop_value_note"]) == ("Unassigned", "no model genes")
+    findings = json.loads((done.folder / "manifest.json").read_text())["verdict"]["findings"]
+    told = {found["code"]: found["message"] for found in findings}
+    assert "1 of 20 cells" in told["CELLS_WITHOUT_GENES"]
 
 
 def test_without_a_model_a_file_is_judged_for_the_default_one(celldrop: Celldrop, data_dir: Path) -> None:

@@ -97,13 +97,6 @@ def remarks(
     if few >= _MANY_FEW_GENES and not selected_genes:
         text = f"{plural(tally.n_few_genes, 'cell')} ({percent(few)}) have fewer than {FEW_GENES} genes."
         found.append(Notice(text, "They may be debris or empty droplets: filter them before you trust their labels."))
-    if tally.n_no_genes:
-        found.append(
-            Notice(
-                f"{plural(tally.n_no_genes, 'cell')} without a single count.",
-                "A label of such a cell means nothing: leave it out.",
-            )
-        )
     found += _score_remarks(tally, min_score)
     found += _rare_remarks(rows)
     return tuple(found)
