@@ -116,8 +116,7 @@ def gene_to_feature(job: Job) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     if verdict is None or verdict.genes is None:
         raise InternalError("a submission without a gene space was dispatched", expected="an accepted verdict")
     card = job.card
-    matching = match_genes(read_gene_names(job.source, verdict), card.features, card.species)
-    return np.array(matching.feature_of_gene, dtype=np.int32)
+    return match_genes(read_gene_names(job.source, verdict), card.features, card.species).positions
 
 
 def matrix_of(job: Job) -> MatrixChoice:

@@ -76,8 +76,7 @@ def score_file(
     choice, space = verdict.matrix, verdict.genes
     if choice is None or space is None:
         raise InternalError("a file without a matrix or genes was to be scored", expected="an accepted verdict")
-    matching = match_genes(read_gene_names(source, verdict), card.features, card.species)
-    gene_to_feature = np.array(matching.feature_of_gene, dtype=np.int32)
+    gene_to_feature = match_genes(read_gene_names(source, verdict), card.features, card.species).positions
     annotator = Annotator(card, weights, gene_to_feature, torch.device("cpu"), as_it_is=choice.as_it_is)
     with open_matrix(source, choice) as matrix:
 

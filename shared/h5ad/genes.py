@@ -11,10 +11,10 @@ from itertools import islice
 from shared.domain.verdict import GeneIds, GeneSpace, Species
 from shared.h5ad.agreement import Disagreement, compare
 from shared.h5ad.facts import GeneColumn
-from shared.h5ad.matching import HELPS, FeatureTable, GeneNames, Matching, features_of, helps, map_genes, match_genes
+from shared.h5ad.matching import HELPS, FeatureTable, GeneNames, Matching, helps, map_genes, match_genes
 from shared.h5ad.tidying import ENSEMBL, bare_ids, plain, tidied, untidy
 
-__all__ = ["Found", "bare_ids", "describe_column", "features_of", "find_gene_space", "map_genes"]
+__all__ = ["Found", "bare_ids", "describe_column", "find_gene_space", "map_genes"]
 
 _VERSION = re.compile(r"ENS([A-Z]{3,4})?G\d{11}(\.\d+(_PAR_Y)?|_PAR_Y)")
 _SYMBOL = re.compile(r"[A-Za-z][A-Za-z0-9]*([-._/][A-Za-z0-9]+)*")

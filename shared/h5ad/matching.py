@@ -8,7 +8,10 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from shared.domain.verdict import GeneIds, Species
+import numpy as np
+import numpy.typing as npt
+
+from shared.domain.verdict import Species
 from shared.h5ad.gene_table import is_symbol, names_of, symbol_of
 from shared.h5ad.tidying import ENSEMBL, bare_id, tidied, untidy
 
@@ -66,6 +69,11 @@ class Matching:
     n_tidied: int = 0
     n_translated: int = 0
     n_summed: int = 0
+
+    @property
+    def positions(self) -> npt.NDArray[np.int32]:
+        """``feature_of_gene`` as readers and the engine take it."""
+        return np.array(self.feature_of_gene, dtype=np.int32)
 
     @property
     def matched(self) -> frozenset[int]:
@@ -143,11 +151,6 @@ def map_genes(ids: Sequence[str], features: Sequence[str | None]) -> list[int]:
         if feature:
             left.setdefault(feature, position)
     return [left.pop(identifier, -1) if identifier else -1 for identifier in ids]
-
-
-def features_of(table: FeatureTable, kind: GeneIds) -> tuple[str | None, ...]:
-    """The model's identifiers of a kind; columns of no known kind are compared with symbols."""
-    return table.ensembl if kind is GeneIds.ENSEMBL else table.symbol
 
 
 # --- Readings of a name -------------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from jobs.inference.annotations import BoolArray
 from jobs.inference.annotations_sample import MapSample
 from jobs.inference.report.data import CellMap, LabelRow, MapText, Point, PointGroup
+from jobs.inference.report.embedding import LEAST_CELLS
 from jobs.inference.report.wording import plural, shortened, whole
 
-LEAST_CELLS = 20
 FEW_PLACED = f"A map needs at least {LEAST_CELLS} cells with places on it."
 WIDTH, HEIGHT = 640, 480
 _MARGIN = 14
