@@ -20,8 +20,7 @@ from jobs.inference.parts import AnnotatedBlock, iter_part
 from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import CellNote, MatrixChoice, MatrixState
-from shared.h5ad.matching import match_genes
-from shared.h5ad.rows import CellIds, MatrixReader, open_cell_ids, open_matrix, read_gene_names
+from shared.h5ad.rows import CellIds, MatrixReader, features_of_genes, open_cell_ids, open_matrix
 from shared.ports.blobs import BlobInfo
 
 Made = TypeVar("Made")
@@ -116,7 +115,7 @@ def gene_to_feature(job: Job) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     if verdict is None or verdict.genes is None:
         raise InternalError("a submission without a gene space was dispatched", expected="an accepted verdict")
     card = job.card
-    return match_genes(read_gene_names(job.source, verdict), card.features, card.species).positions
+    return features_of_genes(job.source, verdict, card.features, card.species)
 
 
 def matrix_of(job: Job) -> MatrixChoice:

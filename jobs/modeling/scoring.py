@@ -20,9 +20,8 @@ from shared.domain.geometry import Rows
 from shared.domain.verdict import MatrixState, Verdict
 from shared.h5ad.blocks import RowBlock
 from shared.h5ad.genes import map_genes
-from shared.h5ad.matching import match_genes
 from shared.h5ad.projecting import projected_by_numpy
-from shared.h5ad.rows import open_matrix, read_gene_names
+from shared.h5ad.rows import features_of_genes, open_matrix
 from shared.h5ad.source import RangeSource
 
 _BLOCK_ROWS = 4096
@@ -76,7 +75,7 @@ def score_file(
     choice, space = verdict.matrix, verdict.genes
     if choice is None or space is None:
         raise InternalError("a file without a matrix or genes was to be scored", expected="an accepted verdict")
-    gene_to_feature = match_genes(read_gene_names(source, verdict), card.features, card.species).positions
+    gene_to_feature = features_of_genes(source, verdict, card.features, card.species)
     annotator = Annotator(card, weights, gene_to_feature, torch.device("cpu"), as_it_is=choice.as_it_is)
     with open_matrix(source, choice) as matrix:
 

@@ -8,9 +8,6 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from shared.domain.verdict import Species
 from shared.h5ad.gene_table import is_symbol, names_of, symbol_of
 from shared.h5ad.tidying import ENSEMBL, bare_id, tidied, untidy
@@ -69,11 +66,6 @@ class Matching:
     n_tidied: int = 0
     n_translated: int = 0
     n_summed: int = 0
-
-    @property
-    def positions(self) -> npt.NDArray[np.int32]:
-        """``feature_of_gene`` as readers and the engine take it."""
-        return np.array(self.feature_of_gene, dtype=np.int32)
 
     @property
     def matched(self) -> frozenset[int]:

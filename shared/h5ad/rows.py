@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from shared.domain.errors import InternalError, TruncatedFileError
 from shared.domain.geometry import Rows
-from shared.domain.verdict import MatrixChoice, MatrixEncoding, Verdict
+from shared.domain.verdict import MatrixChoice, MatrixEncoding, Species, Verdict
 from shared.h5ad.arrays import open_array
 from shared.h5ad.blocks import Columns, Genes, RowBlock, genes_from
 from shared.h5ad.cells import CellIds, open_cell_ids
@@ -24,7 +24,7 @@ from shared.h5ad.dense import DenseReader, with_cache
 from shared.h5ad.embedding import Coordinates, read_embedding
 from shared.h5ad.features import find_genes
 from shared.h5ad.layouts import describe, find_layout
-from shared.h5ad.matching import GeneNames
+from shared.h5ad.matching import FeatureTable, GeneNames, match_genes
 from shared.h5ad.opening import OpenFile, open_file
 from shared.h5ad.projection import ProjectedBlock
 from shared.h5ad.safety import check_stored
@@ -38,6 +38,7 @@ __all__ = [
     "MatrixReader",
     "ProjectedBlock",
     "RowBlock",
+    "features_of_genes",
     "open_cell_ids",
     "open_matrix",
     "read_embedding",
@@ -165,6 +166,19 @@ def read_gene_names(source: RangeSource, verdict: Verdict) -> GeneNames:
         genes = find_genes(frame).genes
         apart = () if space.apart is None else _names_of(frame, space.apart, genes)
         return GeneNames(_names_of(frame, space.column, genes), apart)
+
+
+def features_of_genes(source: RangeSource, verdict: Verdict, wanted: FeatureTable, species: Species) -> Columns:
+    """For each gene of the verdict's matrix the position of its feature in a model, or -1; int32.
+
+    Args:
+        species: The model's.
+
+    Raises:
+        As ``read_genes``.
+    """
+    found = match_genes(read_gene_names(source, verdict), wanted, species)
+    return np.array(found.feature_of_gene, dtype=np.int32)
 
 
 def _names_of(frame: Frame, column: str, genes: npt.NDArray[np.bool_] | None) -> list[str]:

@@ -17,8 +17,7 @@ from shared.bundle import CARD_NAME, WEIGHTS_NAME, ModelCard, parse_card
 from shared.domain.geometry import Rows
 from shared.domain.verdict import Transform, Verdict
 from shared.h5ad.judging import ModelNeeds, validate
-from shared.h5ad.matching import match_genes
-from shared.h5ad.rows import open_matrix, read_gene_names
+from shared.h5ad.rows import features_of_genes, open_matrix
 from shared.h5ad.source import BytesSource
 from shared.h5ad.states import NAMES
 from tests.values.forms import FORMS, Matrix, placed
@@ -82,7 +81,7 @@ def annotated(path: Path, card: ModelCard) -> Seen:
     if not verdict.accepted:
         return Seen(verdict, None)
     assert verdict.matrix is not None
-    features = match_genes(read_gene_names(source, verdict), card.features, card.species).positions
+    features = features_of_genes(source, verdict, card.features, card.species)
     weights = parse_weights((MODEL / WEIGHTS_NAME).read_bytes(), where=card.reference)
     annotator = Annotator(card, weights, features, torch.device("cpu"), as_it_is=verdict.matrix.as_it_is)
     with open_matrix(source, verdict.matrix) as matrix:
