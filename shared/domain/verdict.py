@@ -51,6 +51,10 @@ class Transform(StrEnum):
     """The inverse hyperbolic sine."""
     LOG1P_TWICE = "log1p_twice"
     """log1p of log1p: a logarithm that was taken twice by mistake."""
+    SCALED_LOG1P = "scaled_log1p"
+    """log1p, and then each cell scaled to a total: two steps of preprocessing in the wrong order."""
+    PREPROCESSED_TWICE = "preprocessed_twice"
+    """Scaled, log1p, scaled again, log1p again: preprocessing that was run twice by mistake."""
 
 
 class CellNote(IntEnum):

@@ -13,6 +13,7 @@ from shared.h5ad.projection import Expected
 from shared.h5ad.states import LOGARITHMS, STANDARD_SUMS, TARGET
 from shared.h5ad.transforms import (
     LARGEST_LOG,
+    SCALED_AFTERWARDS,
     Floats,
     RowIndex,
     largest,
@@ -28,7 +29,7 @@ _OFF = 0.01
 """Share by which a cell's total may differ from what it should be: rounding shifts it by less."""
 _NEAR = 0.005
 """The same for the compiled loops, whose exponentials are only roughly right."""
-_OTHERS = tuple(transform for transform in Transform if transform is not Transform.NONE)
+_OTHERS = tuple(transform for transform in Transform if transform not in {Transform.NONE, *SCALED_AFTERWARDS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class _Settling:
 
     def linear(self) -> Result:
         """Values in proportion to counts; what they are to be divided by; notes."""
-        linear = undo(self.values, self.stored.transform)
+        linear = undo(self.values, self.stored.transform, self.rows)
         suspects = self._strange(linear)
         found = self._convert(linear, suspects)
         note_n = np.where(found, CellNote.CONVERTED, CellNote.NONE)
@@ -146,7 +147,7 @@ class _Settling:
 
     def as_it_is(self) -> Result:
         """log1p of counts per 10,000: rows that are not are made so; their sums; notes."""
-        linear = undo(self.values, Transform.LOG1P)
+        linear = undo(self.values, Transform.LOG1P, self.rows)
         suspects = self._strange(linear)
         found = self._convert(linear, suspects)
         unclear = suspects & ~found
@@ -192,7 +193,7 @@ class _Settling:
         result = np.where(rows.spread(plain), values, result)
         best = np.full(len(rows), np.inf)
         for transform in _OTHERS:
-            undone, fits = undo(values, transform), rows.most(values) <= largest(transform)
+            undone, fits = undo(values, transform, rows), rows.most(values) <= largest(transform)
             off, counted = _off_standard(rows.sums(undone)), multiples(undone, rows)
             many, total = counted.proven(), off <= _OFF
             proven = (many & total) if self._takes_both() else (many | total)

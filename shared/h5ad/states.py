@@ -13,6 +13,8 @@ from shared.h5ad.facts import Evidence, RowKind, Undone
 TARGET = 10_000.0
 STANDARD_SUMS = (1e3, 1e4, 1e5, 1e6)
 """Totals that cells are scaled to by convention."""
+SHARES = 1.0
+"""The total of shares. Where this gives whole numbers, so does any other: cells divided by their largest count."""
 NEARLY_ALL = 0.95
 LOGARITHMS = (Transform.LOG1P, Transform.LOG2, Transform.LOG10)
 FIRST_TRANSFORMS = (Transform.NONE, Transform.LOG1P, Transform.LOG2, Transform.LOG10)
@@ -36,7 +38,11 @@ NAMES = {
     Transform.SQRT: "x squared",
     Transform.ARCSINH: "sinh(x)",
     Transform.LOG1P_TWICE: "exp(exp(x)-1)-1",
+    Transform.SCALED_LOG1P: "exp(x/s)-1 with s by each cell's two smallest values",
+    Transform.PREPROCESSED_TWICE: "exp((exp(x)-1)/s)-1 with s by each cell's two smallest values",
 }
+_SCALED_AFTERWARDS = {Transform.SCALED_LOG1P: Transform.NONE, Transform.PREPROCESSED_TWICE: Transform.LOG1P}
+"""With what is left when the last logarithm is undone: it has the total that it was scaled to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ def _recognise(evidence: Evidence, n_genes: int) -> Recognition:
         if full and n_genes >= 1_000:
             return Recognition(MatrixState.UNKNOWN, f"whole numbers, but none of {n_genes:,} genes is 0 in any cell")
         return _whole(evidence)
-    rules = (_one_total, _whole_multiples, _near_counts, _by_range)
+    rules = (_scaled_afterwards, _one_total, _whole_multiples, _near_counts, _by_range)
     return next(found for rule in rules if (found := rule(evidence, n_genes)))
 
 
@@ -140,6 +146,18 @@ def _counts(evidence: Evidence) -> Recognition:
 # --- Fractions ----------------------------------------------------------------------------------------------------
 
 
+def _scaled_afterwards(evidence: Evidence, n_genes: int) -> Recognition | None:
+    """Values of one total that are no multiples of one count as they are, but all are where they were logarithms."""
+    del n_genes
+    if any(found.multiples >= NEARLY_ALL for found in evidence.undone if found.transform not in _SCALED_AFTERWARDS):
+        return None
+    for transform, outer in _SCALED_AFTERWARDS.items():
+        if evidence.of(transform).multiples >= NEARLY_ALL and _agree(evidence.of(outer).sums):
+            proof = f"{NAMES[transform]} gives whole numbers: logarithms that were scaled afterwards"
+            return Recognition(MatrixState.LOG_NORMALISED, proof, transform)
+    return None
+
+
 def _one_total(evidence: Evidence, n_genes: int) -> Recognition | None:
     """Every cell has the same total, with some transformation undone.
 
@@ -175,7 +193,14 @@ def _is_norm(undone: Undone) -> bool:
 
 def _whole_multiples(evidence: Evidence, n_genes: int) -> Recognition | None:
     """The values of each cell are whole multiples of its smallest, as only counts are, however they were scaled."""
-    ordered = sorted(evidence.undone, key=lambda found: (-round(found.multiples, 2), _likely(found.transform)))
+    ordered = sorted(
+        evidence.undone,
+        key=lambda found: (
+            found.transform in _SCALED_AFTERWARDS,  # They fit whatever the others fit.
+            -round(found.multiples, 2),
+            _likely(found.transform),
+        ),
+    )
     undone = next((found for found in ordered if found.multiples >= NEARLY_ALL), None)
     if undone is None:
         return None
@@ -247,7 +272,7 @@ def _target(evidence: Evidence, undone: Undone) -> tuple[float | None, str]:
     units = undone.units
     if len(units) < 10 or spread(units) <= 0.01:  # Cells differ in their totals: what is alike in all is no total.
         return None, ""
-    for target in STANDARD_SUMS:
+    for target in (SHARES, *STANDARD_SUMS):
         totals = [target / unit for unit in units]
         whole = sum(abs(total - round(total)) <= min(0.05, 1e-4 * total) for total in totals)
         if whole >= NEARLY_ALL * len(units):  # Of ten times as much, too: only the smallest proves anything.

@@ -20,7 +20,10 @@ Number = TypeVar("Number", bound=np.generic)
 LARGEST_LOG = 20.0
 """exp(20) is half a billion: no cell has as many counts of one gene, so that larger values are no logarithms."""
 _MOST = 300.0
+_DIFFERENT, _HALVINGS = 1.001, 48
 
+SCALED_AFTERWARDS = (Transform.SCALED_LOG1P, Transform.PREPROCESSED_TWICE)
+"""Logarithms that were scaled: only the values of a cell together tell what they were."""
 _INVERSE: Mapping[Transform, Callable[[Floats], Floats]] = {
     Transform.NONE: lambda values: values,
     Transform.LOG1P: lambda values: np.expm1(np.minimum(values, _MOST)),
@@ -36,13 +39,39 @@ _LARGEST = {
     Transform.LOG10: LARGEST_LOG / math.log(10.0),
     Transform.ARCSINH: LARGEST_LOG,
     Transform.LOG1P_TWICE: math.log1p(LARGEST_LOG),
+    Transform.PREPROCESSED_TWICE: LARGEST_LOG,
 }
 """Above these the values cannot be what the transformation gives; without overflow up to here."""
 
 
-def undo(values: Floats, transform: Transform) -> Floats:
-    """Values proportional to counts; of no more than ``largest`` they are finite in float32, too."""
-    return _INVERSE[transform](values)
+def undo(values: Floats, transform: Transform, rows: RowIndex) -> Floats:
+    """Values proportional to counts; of no more than ``largest`` they are finite in float32, too.
+
+    Args:
+        rows: Where each cell's values lie; all above 0.
+    """
+    if transform not in SCALED_AFTERWARDS:
+        return _INVERSE[transform](values)
+    outer = Transform.LOG1P if transform is Transform.PREPROCESSED_TWICE else Transform.NONE
+    return _unscaled(_INVERSE[outer](values), rows)
+
+
+def _unscaled(values: Floats, rows: RowIndex) -> Floats:
+    """Counts k of which s log(1 + c k) is left, s and c of each cell unknown.
+
+    The two smallest different values are those of k = 1 and 2. Their ratio r is log(1 + 2 c) / log(1 + c), which falls
+    from 2 to 1 while c grows: c is found by halving, as L = log(1 + c), and k = (exp(L value / smallest) - 1) / c.
+    """
+    least = np.maximum(rows.least(values), np.finfo(np.float64).tiny)
+    ratio = values / rows.spread(least)
+    second = rows.least(np.where(ratio > _DIFFERENT, ratio, np.inf))
+    low, high = np.full(len(rows), 1e-6), np.full(len(rows), LARGEST_LOG)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        too_small = np.log(2 * np.exp(middle) - 1) > second * middle
+        low, high = np.where(too_small, middle, low), np.where(too_small, high, middle)
+    counts: Floats = np.expm1(np.minimum(ratio * rows.spread(low), _MOST)) / rows.spread(np.expm1(low))
+    return counts
 
 
 def largest(transform: Transform) -> float:
@@ -93,7 +122,7 @@ class Multiples:
 
     Attributes:
         hits: Values of each row that are.
-        looked_at: Values of each row from 1.5 to 20 times the smallest: larger multiples prove nothing, since
+        looked_at: Values of each row from 1.5 (2.5) to 20 times the smallest: larger multiples prove nothing, since
             rounding to three decimals, as old example files have it, shifts a ratio of 20 by 0.02 to 0.05.
         unit: The smallest value of each row.
     """
@@ -117,10 +146,14 @@ class Multiples:
         return refuted
 
 
-def multiples(linear: Floats, rows: RowIndex) -> Multiples:
-    """Compare the values of each row with its smallest; all above 0."""
+def multiples(linear: Floats, rows: RowIndex, transform: Transform = Transform.NONE) -> Multiples:
+    """Compare the values of each row with its smallest; all above 0.
+
+    Args:
+        transform: What was undone: where that took the second smallest for 2, it proves nothing.
+    """
     unit = rows.least(linear)
     ratio = linear / rows.spread(np.maximum(unit, np.finfo(np.float64).tiny))
-    looked_at = (ratio > 1.5) & (ratio < 20.5)
+    looked_at = (ratio > (2.5 if transform in SCALED_AFTERWARDS else 1.5)) & (ratio < 20.5)
     hits = looked_at & (np.abs(ratio - np.rint(ratio)) <= 0.03)
     return Multiples(rows.sums(hits), rows.sums(looked_at), unit)

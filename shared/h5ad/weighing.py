@@ -155,8 +155,8 @@ def _undone(rows: _Rows, noted: Ints, *, whole_rows: bool) -> Iterator[Undone]:
     for transform in Transform:
         if most > largest(transform):
             continue
-        linear = undo(rows.values, transform)
-        found = multiples(linear, rows.index)
+        linear = undo(rows.values, transform, rows.index)
+        found = multiples(linear, rows.index, transform)
         sums = rows.index.sums(linear)[noted] if whole_rows else np.empty(0)
         yield Undone(
             transform,

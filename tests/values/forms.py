@@ -74,6 +74,14 @@ def _recovered(counts: Matrix) -> Matrix:
     return sp.csr_matrix(sp.diags(totals(counts) / 1e4) @ each(stored, np.expm1)).astype(np.float32)
 
 
+def _by_largest(counts: Matrix) -> Matrix:
+    return sp.csr_matrix(sp.diags(1 / counts.max(axis=1).toarray().ravel()) @ counts)
+
+
+def _preprocessed(counts: Matrix) -> Matrix:
+    return each(scaled(counts), np.log1p)
+
+
 def _half(counts: Matrix) -> Matrix:
     middle = counts.shape[0] // 2
     return sp.vstack([counts[:middle], each(scaled(counts), np.log1p)[middle:]]).tocsr()
@@ -119,6 +127,7 @@ FORMS: Mapping[str, Form] = {
     "cp10k": Form("counts per 10,000", scaled),
     "cpm": Form("counts per million", lambda x: scaled(x, 1e6)),
     "median": Form("counts scaled to the median total", _median),
+    "by largest": Form("each cell's counts divided by the largest of them", _by_largest),
     "shares": Form("shares of a cell, adding up to 1 (scVI)", lambda x: scaled(x, 1.0)),
     "log1p cp10k": Form("log1p of counts per 10,000", lambda x: each(scaled(x), np.log1p)),
     "log1p cpm": Form("log1p of counts per million", lambda x: each(scaled(x, 1e6), np.log1p)),
@@ -133,6 +142,9 @@ FORMS: Mapping[str, Form] = {
     "sqrt counts": Form("square roots of counts", lambda x: each(x, np.sqrt)),
     "arcsinh cp10k": Form("arcsinh of counts per 10,000", lambda x: each(scaled(x), np.arcsinh)),
     "log1p twice": Form("log1p of log1p of counts per 10,000", lambda x: each(each(scaled(x), np.log1p), np.log1p)),
+    "log1p, then scaled": Form("log1p of counts, then scaled to 10,000", lambda x: scaled(each(x, np.log1p))),
+    "scaled again": Form("log1p of counts per 10,000, scaled to 10,000 again", lambda x: scaled(_preprocessed(x))),
+    "preprocessed twice": Form("preprocessing run twice", lambda x: _preprocessed(_preprocessed(x))),
     "half and half": Form("half counts, half log1p of counts per 10,000", _half),
     "two scales": Form("half log1p of counts per 10,000, half of the median", _two_scales),
     "some counts": Form("log1p of counts per 10,000, and 60 cells of counts", _some_counts),

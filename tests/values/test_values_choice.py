@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from shared.domain.verdict import MatrixState, Verdict
+from shared.domain.verdict import MatrixState, Transform, Verdict
 from shared.h5ad.judging import validate
 from shared.h5ad.source import BytesSource
 from tests.values.forms import FORMS, Matrix, as_bytes, each, scaled, totals
@@ -208,11 +208,12 @@ def test_values_of_one_norm_are_not_taken_for_roots(counts: Matrix, logged: bool
     values = log_cp10k(counts) if logged else counts
     norm_n = np.sqrt(np.asarray(values.multiply(values).sum(axis=1)).ravel())
     verdict = judged(sp.csr_matrix(sp.diags(1 / norm_n) @ values).astype(np.float32), {})
-    if logged:
-        assert verdict.matrix is None
-    else:
-        assert verdict.matrix is not None
-        assert verdict.matrix.state is MatrixState.NORMALISED
+    assert verdict.matrix is not None
+    state = MatrixState.LOG_NORMALISED if logged else MatrixState.NORMALISED
+    assert (verdict.matrix.state, verdict.matrix.undone) == (
+        state,
+        Transform.SCALED_LOG1P if logged else Transform.NONE,
+    )
 
 
 @pytest.mark.parametrize("form", ["ranks", "bins"])
