@@ -140,6 +140,7 @@ _REFUSED_CODES = frozenset({kind.code for kind in all_errors() if issubclass(kin
     "MODEL_UNSUPPORTED",
     "INVALID_BUNDLE",
     "INVALID_NAME",
+    "OBJECT_REFUSED",
     "TRAINING_DATA_UNUSABLE",
 }
 
