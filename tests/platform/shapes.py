@@ -126,20 +126,19 @@ def _places(value: object, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def _put(value: dict[str, Any], place: tuple[Any, ...], new: object, *, drop: bool) -> dict[str, Any]:
-    copy = json.loads(json.dumps(value))
+    copy: dict[str, Any] = json.loads(json.dumps(value))
     at = copy
     for key in place[:-1]:
         at = at[key]
     at.pop(place[-1], None)
     if not drop:
         at[place[-1]] = new
-    changed_copy: dict[str, Any] = copy
-    return changed_copy
+    return copy
 
 
 @st.composite
 def _mutated(draw: st.DrawFn, good: list[dict[str, Any]]) -> dict[str, Any]:
-    value = draw(st.sampled_from(good))
+    value: dict[str, Any] = draw(st.sampled_from(good))
     for _ in range(draw(st.integers(0, 2))):
         places = _places(value)
         if places:
