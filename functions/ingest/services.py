@@ -36,8 +36,9 @@ Validate = Callable[[ObjectRef, ModelCard, str | None], Verdict]
 
 FAULT_PATIENCE = timedelta(hours=1)
 """From when an event was sent, for what may mend itself: a grant takes minutes to be known everywhere."""
-SILENCE_PATIENCE = timedelta(hours=20)
-"""For a service that does not answer: Eventarc and Pub/Sub keep an event for 24 hours, and it must end in a record."""
+DROP_PATIENCE, REQUEST_PATIENCE = timedelta(hours=20), timedelta(hours=2)
+"""For a service that does not answer. Eventarc keeps an event for 24 hours; the 20 attempts at a request take two and a
+half, and then it is in the dead-letter topic. Both are to end in a record."""
 
 
 def utc_now() -> datetime:
@@ -86,7 +87,7 @@ class Ingest:
             drop = self.data.drop_of(event)
         except Exception as error:  # noqa: BLE001  # raised again, but for what is final
             # Its options cannot be read; what is known of it is recorded with the reason.
-            failure = self._final(error, sent_at)
+            failure = self._final(error, sent_at, DROP_PATIENCE)
             return self._refused(Request(event.ref, {}), failure)
         return self.accept(drop, sent_at) if drop else None
 
@@ -101,7 +102,7 @@ class Ingest:
         try:
             drop = self.data.asked_for(asked)
         except Exception as error:  # noqa: BLE001  # likewise
-            failure = self._final(error, sent_at)
+            failure = self._final(error, sent_at, REQUEST_PATIENCE)
             # Under an id of its own: who asks again once the object is there must not meet this refusal.
             refused = Request(
                 ObjectRef(asked.bucket, asked.name, asked.generation or 0),
@@ -149,17 +150,22 @@ class Ingest:
             card, model = self.data.model(options.model)
             verdict = self.validate(request.source, card, options.matrix)
         except Exception as error:  # noqa: BLE001  # likewise
-            return admission.rejected(request, self._final(error, sent_at), None)
+            patience = REQUEST_PATIENCE if request.requester else DROP_PATIENCE
+            return admission.rejected(request, self._final(error, sent_at, patience), None)
         if not verdict.accepted:
             reason = verdict.refusals[0]
             return admission.rejected(request, Failure(reason.code, reason.message, reason.hint), verdict)
         return admission.queued(request, with_forecast(verdict, model.cost, self.fleet, request.requested), model)
 
-    def _final(self, error: Exception, sent_at: datetime | None) -> Failure:
-        """The failure to record; what another delivery may not meet is raised again, while there is time for that."""
+    def _final(self, error: Exception, sent_at: datetime | None, silence: timedelta) -> Failure:
+        """The failure to record; what another delivery may not meet is raised again, while there is time for that.
+
+        Args:
+            silence: How long to wait for a service that does not answer.
+        """
         if isinstance(error, CelldropError) and not error.retryable:
             return Failure.of(error)
-        patience = SILENCE_PATIENCE if isinstance(error, UnavailableError) else FAULT_PATIENCE
+        patience = silence if isinstance(error, UnavailableError) else FAULT_PATIENCE
         if sent_at is None or self.now() - sent_at < patience:
             raise error
         if isinstance(error, CelldropError):

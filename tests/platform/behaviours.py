@@ -76,8 +76,8 @@ DOOR_BEHAVIOURS = (
     Behaviour(
         "Eventarc delivers an event again for 24 hours, and then drops it",
         "https://cloud.google.com/eventarc/docs/retry-events",
-        "After 20 hours of a storage that does not answer: `REJECTED` `UNAVAILABLE`; every drop ends in a record",
-        _STORAGE + "test_a_service_that_is_down_for_most_of_a_day_still_leaves_a_record",
+        "After 20 hours (a request: 2) of a storage that does not answer: `REJECTED` `UNAVAILABLE`",
+        _STORAGE + "test_a_storage_that_is_down_for_hours_still_leaves_a_record",
     ),
     Behaviour(
         "Eventarc and Pub/Sub deliver again whatever is not answered 2xx, a fault of ours among it",

@@ -150,14 +150,16 @@ def test_a_right_that_comes_in_time_lets_the_drop_through(house: StorageHouse, d
     assert house.only().state is State.QUEUED
 
 
-def test_a_service_that_is_down_for_most_of_a_day_still_leaves_a_record(
-    house: StorageHouse, door: FlaskClient, stand_in: StorageStandIn
+@pytest.mark.parametrize(("asked", "hours"), [(False, 20), (True, 2)], ids=["drop", "request"])
+def test_a_storage_that_is_down_for_hours_still_leaves_a_record(
+    house: StorageHouse, door: FlaskClient, stand_in: StorageStandIn, hours: float, *, asked: bool
 ) -> None:
-    event = storage_event("inbox", "sample.h5ad", house.put())
+    event: dict[str, Any] = storage_event("inbox", "sample.h5ad", house.put())
+    event = request() if asked else event
     stand_in.faults.extend([Fault(status=503)] * 200)
-    house.later(hours=19)
+    house.later(hours=hours - 0.1)
     assert send(door, event) == TRY_AGAIN
-    house.later(hours=2)
+    house.later(hours=0.2)
     assert send(door, event) == ACKNOWLEDGED
     rejected(house, "UNAVAILABLE", "did not answer", "Try again")
 

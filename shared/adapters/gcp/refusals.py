@@ -31,7 +31,7 @@ REFUSALS = (
     ),
     Refusal(
         ("requester pays", "userprojectmissing"),
-        "the bucket is a requester pays bucket, and celldrop names no project to pay",
+        "the bucket is a requester pays bucket, and no project is named to pay",
         "Turn it off (gcloud storage buckets update gs://BUCKET --no-requester-pays), or copy the file to the inbox.",
     ),
     Refusal(
