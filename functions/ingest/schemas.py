@@ -15,7 +15,7 @@ from shared.domain.temporary import is_piece, is_temporary
 from shared.messages import AnnotationRequest, parse_request
 
 METADATA_PREFIX = "celldrop-"
-MODEL_SEGMENT = "model="
+MODEL_KEY = "model"
 RERUN_KEY = "rerun"
 _OPTION_KEY = re.compile(r"(?:x-goog-meta-)?celldrop[-_. ]+(.+)", re.IGNORECASE)
 
@@ -112,8 +112,8 @@ def requested_options(name: str, metadata: Mapping[str, str]) -> tuple[dict[str,
                 expected=f"one value, under celldrop-{option.replace('_', '-')}",
                 hint="Remove one of the keys from the object's metadata, and upload the file again.",
             )
-    segments = name.split("/")[:-1]
-    models = [part.removeprefix(MODEL_SEGMENT) for part in segments if part.startswith(MODEL_SEGMENT)]
+    segments = [part.partition("=") for part in name.split("/")[:-1]]
+    models = [model for key, mark, model in segments if mark and key.lower() == MODEL_KEY]
     if models:
         options.setdefault("model", models[-1])
     return options, options.pop(RERUN_KEY, None)

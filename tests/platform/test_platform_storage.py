@@ -95,6 +95,31 @@ def test_a_name_of_as_many_bytes_as_storage_takes_is_taken(house: StorageHouse, 
     assert house.only().state is State.QUEUED
 
 
+ODD_NAMES = (
+    "a b.h5ad",
+    "a%2Fb.h5ad",
+    "a?b#c&d=e.h5ad",
+    "a//b.h5ad",
+    "/a.h5ad",
+    "../a.h5ad",
+    "a\tb.h5ad",
+    "\u202eda5h.a",
+    "a\u0301.h5ad",
+    "\U0001f9ec.h5ad",
+    "=1+1.h5ad",
+    "'\"<b>.h5ad",
+    "sample",
+)
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["drop", "request"])
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_an_odd_name_is_taken_as_it_is(house: StorageHouse, door: FlaskClient, name: str, *, asked: bool) -> None:
+    event: dict[str, Any] = storage_event("inbox", name, house.put(name=name))
+    assert send(door, request(name=name) if asked else event) == ACKNOWLEDGED
+    assert (house.only().state, house.only().source.name) == (State.QUEUED, name)
+
+
 @pytest.mark.parametrize("name", ["é" * 1024, "a\nb.h5ad"])
 def test_an_event_of_a_name_that_no_object_has_is_acknowledged(
     house: StorageHouse, door: FlaskClient, name: str
@@ -185,11 +210,31 @@ def test_a_file_that_was_replaced_in_a_bucket_without_a_trigger_is_to_be_asked_f
 
 
 @pytest.mark.parametrize(
-    "key", ["celldrop-top-k", "Celldrop-Top-K", "CELLDROP-TOP-K", "celldrop_top_k", "Celldrop-top_k"]
+    "key",
+    [
+        "celldrop-top-k",
+        "Celldrop-Top-K",
+        "x-goog-meta-celldrop-top-k",
+        "CELLDROP-TOP-K",
+        "celldrop_top_k",
+        "Celldrop-top_k",
+    ],
 )
 def test_an_option_is_known_however_its_key_is_written(house: StorageHouse, door: FlaskClient, key: str) -> None:
     send(door, storage_event("inbox", "sample.h5ad", house.put(**{key: "3"})))
     assert (house.only().state, dict(house.only().requested)) == (State.QUEUED, {"top_k": "3"})
+
+
+@pytest.mark.parametrize("folder", ["model=m", "Model=m", "MODEL=m"])
+def test_a_model_is_known_however_its_folder_is_written(house: StorageHouse, door: FlaskClient, folder: str) -> None:
+    name = f"lab/{folder}/sample.h5ad"
+    send(door, storage_event("inbox", name, house.put(name=name)))
+    assert dict(house.only().requested) == {"model": "m"}
+
+
+def test_a_key_that_is_no_option_is_refused_and_not_left_alone(house: StorageHouse, door: FlaskClient) -> None:
+    send(door, storage_event("inbox", "sample.h5ad", house.put(**{"Celldrop-TopK": "3"})))
+    rejected(house, "INVALID_OPTION", "topk", "spelling")
 
 
 def test_two_keys_that_set_one_option_to_different_values_are_refused(house: StorageHouse, door: FlaskClient) -> None:
