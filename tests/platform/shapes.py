@@ -201,7 +201,8 @@ _REQUESTS = st.fixed_dictionaries(
 )
 """Of the right types, and so taken: whatever they say."""
 _OBJECTS = st.builds(storage_event, st.just("inbox") | _ODD_TEXT, _ODD_TEXT, st.integers(0, 2**63 - 1))
-_ODD = st.one_of(_REQUESTS.map(lambda asked: push(json.dumps(asked).encode())), _OBJECTS)
+_PUSHED = st.builds(lambda asked, n: push(json.dumps(asked).encode(), f"message-{n}"), _REQUESTS, st.integers(0, 10**9))
+_ODD = st.one_of(_PUSHED, _OBJECTS)
 _EVENTS = st.one_of(_mutated(_GOOD), _inside(), _ODD)
 _BODIES = st.one_of(
     *[_EVENTS.map(written).flatmap(_spoilt)] * 5,
