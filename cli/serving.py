@@ -138,9 +138,10 @@ class _Handler(WSGIRequestHandler):
             if self.request_version == self.default_request_version:  # 0.9, whose answers have no head.
                 raise BadRequest
             self.make_environ()  # Its address can be read.
-            body = self.rfile.read(
-                _body_bytes(self.headers.get("Content-Length"), self.headers.get("Transfer-Encoding"))
-            )
+            size_bytes = _body_bytes(self.headers.get("Content-Length"), self.headers.get("Transfer-Encoding"))
+            body = self.rfile.read(size_bytes)
+            if len(body) < size_bytes:
+                raise BadRequest
         except HTTPException as error:
             self._refuse(error)
             return

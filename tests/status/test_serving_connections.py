@@ -17,6 +17,7 @@ from werkzeug.serving import BaseWSGIServer
 from cli import serving
 from cli.connections import MAX_CONNECTIONS
 from cli.serving import MAX_BODY_BYTES, make_server
+from shared.domain.submission import State
 from tests.status.world import World
 
 OURS = b"Host: localhost\r\n"
@@ -99,6 +100,13 @@ def test_a_body_of_any_shape_changes_nothing(server: BaseWSGIServer, world: Worl
     path = f"/v1/submissions/{world.queued(name=str(len(nested)))}:cancel".encode()
     head = b"POST " + path + b" HTTP/1.1\r\n" + OURS + f"Content-Length: {len(nested)}\r\n\r\n".encode()
     assert status_of(exchanged(server, head + nested)) == 200
+
+
+def test_a_request_that_breaks_off_in_its_body_does_nothing(server: BaseWSGIServer, world: World) -> None:
+    found = world.queued(name="broken off")
+    head = f"POST /v1/submissions/{found}:cancel HTTP/1.1\r\n".encode() + OURS + b"Content-Length: 9\r\n\r\n"
+    assert status_of(exchanged(server, head + b"abc")) == 400
+    assert world.record(found).state is State.QUEUED
 
 
 def test_a_body_in_chunks_is_not_waited_for(server: BaseWSGIServer, world: World) -> None:
