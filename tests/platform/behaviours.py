@@ -62,6 +62,12 @@ DOOR_BEHAVIOURS = (
         _STORAGE + "test_a_request_for_a_name_that_no_object_has_is_told_as_an_outcome",
     ),
     Behaviour(
+        "A name may hold anything else: blanks, `%2F`, `//`, `..`, a tab, marks of direction, two forms of one letter",
+        "https://cloud.google.com/storage/docs/objects#naming",
+        "Taken as it is, dropped or asked for",
+        _STORAGE + "test_an_odd_name_is_taken_as_it_is",
+    ),
+    Behaviour(
         "Any other 400 of an object",
         STATUS_CODES,
         "`REJECTED` `OBJECT_REFUSED` in the service's words; acknowledged",

@@ -16,6 +16,23 @@ FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 FINALIZED = "google.cloud.storage.object.v1.finalized"
 PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
 SENT_AT = "2026-01-01T00:00:00Z"
+"""Of an event that does not say otherwise."""
+ODD_NAMES = (
+    "a b.h5ad",
+    "a%2Fb.h5ad",
+    "a?b#c&d=e.h5ad",
+    "a//b.h5ad",
+    "/a.h5ad",
+    "../a.h5ad",
+    "a\tb.h5ad",
+    "\u202eda5h.a",
+    "a\u0301.h5ad",
+    "\U0001f9ec.h5ad",
+    "=1+1.h5ad",
+    "'\"<b>.h5ad",
+    "sample",
+)
+"""Of objects that there may well be."""
 ACKNOWLEDGED, TRY_AGAIN, REFUSED = 204, 503, 422
 
 

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from shared.domain.submission import State, Topic
 from tests.cloud.emulators_shelf import KMS_DENIED, KMS_DISABLED, Shelf
 from tests.cloud.emulators_storage import Fault, StorageStandIn
-from tests.platform.doors import ACKNOWLEDGED, TRY_AGAIN, open_door, request, send, storage_event
+from tests.platform.doors import ACKNOWLEDGED, ODD_NAMES, TRY_AGAIN, open_door, request, send, storage_event
 from tests.platform.storage_house import StorageHouse, storage_house
 
 pytest_plugins = ["tests.cloud.emulators_session"]
@@ -93,23 +93,6 @@ def test_a_name_of_as_many_bytes_as_storage_takes_is_taken(house: StorageHouse, 
     assert send(door, storage_event("inbox", name, house.put(name=name))) == ACKNOWLEDGED
     assert send(door, request(name=name)) == ACKNOWLEDGED
     assert house.only().state is State.QUEUED
-
-
-ODD_NAMES = (
-    "a b.h5ad",
-    "a%2Fb.h5ad",
-    "a?b#c&d=e.h5ad",
-    "a//b.h5ad",
-    "/a.h5ad",
-    "../a.h5ad",
-    "a\tb.h5ad",
-    "\u202eda5h.a",
-    "a\u0301.h5ad",
-    "\U0001f9ec.h5ad",
-    "=1+1.h5ad",
-    "'\"<b>.h5ad",
-    "sample",
-)
 
 
 @pytest.mark.parametrize("asked", [False, True], ids=["drop", "request"])
