@@ -14,6 +14,8 @@ from shared.domain.submission import ObjectRef, Requester
 from shared.domain.temporary import is_piece, is_temporary
 from shared.messages import AnnotationRequest, parse_request
 
+STORAGE_EVENTS = "google.cloud.storage."
+STORAGE_FINALIZED = "google.cloud.storage.object.v1.finalized"
 METADATA_PREFIX = "celldrop-"
 MODEL_KEY = "model"
 RERUN_KEY = "rerun"
@@ -75,6 +77,9 @@ def told(pushed: Pushed) -> StorageObject | Asked:
         UnknownVersionError: A request of a schema version that is not known here.
         InvalidMessageError: Neither a finalized object nor a request, or malformed.
     """
+    if pushed.type.startswith(STORAGE_EVENTS) and pushed.type != STORAGE_FINALIZED:
+        # Of a trigger for something else: an object that was deleted, or whose metadata changed, is no drop.
+        raise InvalidMessageError(f"an event of type {pushed.type}", expected=STORAGE_FINALIZED)
     if pushed.type != MESSAGE_PUBLISHED:
         return parse_storage_event(pushed.data)
     message = pubsub_message(pushed)

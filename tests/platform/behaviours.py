@@ -98,6 +98,12 @@ DOOR_BEHAVIOURS = (
         _STORAGE + "test_a_file_that_was_replaced_in_a_bucket_without_a_trigger_is_to_be_asked_for_again",
     ),
     Behaviour(
+        "A trigger may be made for other events of a bucket: deleted, archived, metadata updated",
+        "https://cloud.google.com/eventarc/docs/reference/supported-events",
+        "Acknowledged and logged: no drop, no second submission",
+        _STORAGE + "test_an_event_of_a_trigger_for_something_else_is_no_drop",
+    ),
+    Behaviour(
         "Keys of custom metadata keep the case that they are written in",
         "https://cloud.google.com/storage/docs/metadata#custom-metadata",
         "`Celldrop-Top-K` and `celldrop_top_k` are `celldrop-top-k`; two that differ in value are refused",

@@ -120,6 +120,13 @@ def test_another_400_is_recorded_in_the_words_of_the_service(
     rejected(house, "OBJECT_REFUSED", "Bad Request, says the stand-in", "gcloud storage objects describe")
 
 
+@pytest.mark.parametrize("what", ["deleted", "archived", "metadataUpdated"])
+def test_an_event_of_a_trigger_for_something_else_is_no_drop(house: StorageHouse, door: FlaskClient, what: str) -> None:
+    event = storage_event("inbox", "sample.h5ad", house.put())
+    assert send(door, {**event, "type": f"google.cloud.storage.object.v1.{what}"}) == ACKNOWLEDGED
+    assert house.store.find() == []
+
+
 # --- What may mend itself -----------------------------------------------------------------------------------------
 
 
