@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.domain.errors import CelldropError, InputError, all_errors
+from shared.domain.words import has_effect, spelt_out
 
 
 class Exit(IntEnum):
@@ -51,9 +51,7 @@ class Output:
     def result(self, value: object) -> None:
         """The one JSON object, where it was asked for."""
         if self.as_json:
-            text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
-            # A path that is not UTF-8 has lone surrogates, which no stream takes; escaped, they are JSON still.
-            sys.stdout.write(text.encode(errors="backslashreplace").decode() + "\n")
+            sys.stdout.write(_as_json(value) + "\n")
 
     def error(self, error: CelldropError) -> Exit:
         """What went wrong and what to do; the exit status that belongs to it."""
@@ -83,19 +81,13 @@ class Output:
 
 def literal(text: str) -> Text:
     """Words from anywhere, for the terminal: what could move its cursor, colour it or turn its lines is spelt out."""
-    return Text("".join(_spelt_out(sign) if _has_effect(sign) else sign for sign in text))
+    return Text(spelt_out(text))
 
 
-def _has_effect(sign: str) -> bool:
-    # Control characters, lone surrogates, separators of lines; and what changes the direction of writing.
-    return unicodedata.category(sign) in {"Cc", "Cs", "Zl", "Zp"} or sign in _DIRECTIONS
-
-
-def _spelt_out(sign: str) -> str:
-    return sign.encode("unicode_escape").decode()
-
-
-_DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+def _as_json(value: object) -> str:
+    """JSON that does nothing to a terminal, nor fails on the lone surrogates of a path that is not UTF-8."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
+    return "".join(f"\\u{ord(sign):04x}" if has_effect(sign) and sign != "\n" else sign for sign in text)
 
 
 class Bar:
@@ -109,10 +101,11 @@ class Bar:
 class _RichBar(Bar):
     def __init__(self, progress: Progress, what: str, total: int | None) -> None:
         self._progress = progress
-        self._task = progress.add_task(what, total=total)
+        self._task = progress.add_task(spelt_out(what), total=total)
 
     def update(self, done: int, total: int | None = None, what: str | None = None) -> None:
-        self._progress.update(self._task, completed=done, total=total, description=what)
+        description = None if what is None else spelt_out(what)
+        self._progress.update(self._task, completed=done, total=total, description=description)
 
 
 class _PlainBar(Bar):
@@ -140,6 +133,7 @@ _REFUSED_CODES = frozenset({kind.code for kind in all_errors() if issubclass(kin
     "MODEL_UNSUPPORTED",
     "INVALID_BUNDLE",
     "INVALID_NAME",
+    "OBJECT_REFUSED",
     "TRAINING_DATA_UNUSABLE",
 }
 

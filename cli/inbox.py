@@ -10,23 +10,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from shared.domain.errors import InputNotFoundError
+from shared.domain.temporary import is_temporary
 from shared.touched import touched_ns
 
 SETTLE_S = 2.0
 """A file that has not changed for so long is whole."""
-
-TEMPORARY_SUFFIXES = (
-    "~",
-    ".crdownload",  # Chrome
-    ".download",  # Safari
-    ".filepart",  # WinSCP
-    ".part",  # Firefox, rclone
-    ".partial",  # rclone, Edge
-    ".swp",
-    ".temp",
-    ".tmp",
-)
-"""Names that programs give to what they are still writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +130,6 @@ class Inbox:
                 elif entry.is_file(follow_symlinks=False) and is_visible(entry.name):
                     stat = entry.stat(follow_symlinks=False)
                     yield Path(entry.path), Generation(stat.st_size, stat.st_mtime_ns, stat.st_ino, touched_ns(stat))
-
-
-def is_temporary(name: str) -> bool:
-    """Whether a name says that its file is still being written."""
-    return name.lower().endswith(TEMPORARY_SUFFIXES)
 
 
 def is_visible(name: str) -> bool:

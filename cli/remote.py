@@ -21,6 +21,7 @@ from shared.domain.admission import Request
 from shared.domain.errors import InvalidOptionError, SubmissionNotFoundError
 from shared.domain.options import parse_options
 from shared.domain.submission import Submission
+from shared.domain.temporary import is_temporary
 from shared.ports.status import StatusStore, Stored
 from shared.settings import Backend, Settings
 from shared.updates import update
@@ -73,7 +74,8 @@ def _upload(settings: Settings, file: Path, *, model: str | None, pairs: Sequenc
             raise InvalidOptionError("a deployed pipeline takes no model from this machine", where=model, hint=hint)
         options["model"] = model
     parse_options(options)
-    name = f"submitted/{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}/{file.name}"
+    called = f"{file.name}.h5ad" if is_temporary(file.name) else file.name  # or ingest would leave it alone
+    name = f"submitted/{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}/{called}"
     ports = build_ports(settings)
     info = ports.blobs.write(
         settings.inbox_bucket, name, _chunks(file), if_generation=0, metadata=_as_metadata(options)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import socket
+import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
-from werkzeug.exceptions import MisdirectedRequest
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler
-from werkzeug.serving import make_server as make_wsgi_server
+from typing_extensions import override
+from werkzeug.exceptions import BadRequest, HTTPException, MisdirectedRequest, RequestEntityTooLarge, ServiceUnavailable
+from werkzeug.serving import BaseWSGIServer, ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
+from cli.connections import Connections
 from functions.status.problems import problem_of
 from functions.status.responses import problem_response, secured
 from functions.status.routes import answer
@@ -27,6 +32,12 @@ LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 MAX_BODY_BYTES = 64 * 1024
 """No route takes a body; a form's is a few bytes."""
 
+HEAD_TIMEOUT_S = 15.0
+"""Of silence, from whoever has connected and not asked for anything yet."""
+SEND_TIMEOUT_S = 2 * MAX_WAIT_S
+"""Of silence, from whoever takes an answer."""
+LINGER_S = 0.5
+
 log = logging.getLogger(__name__)
 
 
@@ -41,8 +52,7 @@ def make_server(service: StatusService, *, port: int) -> BaseWSGIServer:
     """
     listening = _listen(port)
     try:
-        app = loopback_app(service)
-        return make_wsgi_server(HOST, port, app, threaded=True, request_handler=_Handler, fd=listening.fileno())
+        return _Server(loopback_app(service), listening)
     finally:
         listening.close()  # The server listens on a duplicate of its own.
 
@@ -86,14 +96,116 @@ def _listen(port: int) -> socket.socket:
         ) from error
 
 
+class _Server(ThreadedWSGIServer):
+    """A thread for each connection, and a bound on both."""
+
+    def __init__(self, app: WSGIApplication, listening: socket.socket) -> None:
+        port: int = listening.getsockname()[1]
+        super().__init__(HOST, port, app, _Handler, fd=listening.fileno())
+        self.connections = Connections()
+
+    @override
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self.connections.admit(request):
+            super().process_request(request, client_address)
+            return
+        request.settimeout(0.0)
+        with suppress(OSError):
+            request.send(_raw(problem_response(problem_of(ServiceUnavailable()))))
+        self.shutdown_request(request)
+
+    @override
+    def shutdown_request(self, request: Any) -> None:
+        self.connections.leave(request)
+        super().shutdown_request(request)
+
+    @override
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        log.error("a connection broke off", exc_info=sys.exc_info())
+
+
 class _Handler(WSGIRequestHandler):
     """One connection; a silent one is given up, so that it does not hold its thread for ever."""
 
     protocol_version = "HTTP/1.1"
-    timeout = 2 * MAX_WAIT_S
+    timeout = HEAD_TIMEOUT_S
+    server: _Server
 
+    @override
+    def run_wsgi(self) -> None:
+        """Answer a request whose head could be read, once its body is here as well."""
+        try:
+            if self.request_version == self.default_request_version:  # 0.9, whose answers have no head.
+                raise BadRequest
+            self.make_environ()  # Its address can be read.
+            size_bytes = _body_bytes(self.headers.get("Content-Length"), self.headers.get("Transfer-Encoding"))
+            body = self.rfile.read(size_bytes)
+            if len(body) < size_bytes:
+                raise BadRequest
+        except HTTPException as error:
+            self._refuse(error)
+            return
+        except ValueError:
+            self._refuse(BadRequest())
+            return
+        self.server.connections.asks(self.connection)
+        self.connection.settimeout(SEND_TIMEOUT_S)
+        stream, self.rfile = self.rfile, io.BufferedReader(io.BytesIO(body))  # Nothing waits for more of it.
+        try:
+            super().run_wsgi()
+        finally:
+            self.rfile = stream
+
+    @override
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the base class says of a head that it cannot read, said as every other problem."""
+        self._refuse(BadRequest())
+
+    def _refuse(self, error: HTTPException) -> None:
+        self.close_connection = True
+        self.log_request(error.code or HTTPStatus.BAD_REQUEST)
+        self.wfile.write(_raw(problem_response(problem_of(error))))
+        self.connection.settimeout(LINGER_S)
+        # Whoever still sends would lose the answer if we closed with bytes unread.
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.rfile.read(MAX_BODY_BYTES)
+
+    @override
     def version_string(self) -> str:
         return "celldrop"
 
+    @override
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        event(log, "answered", level=logging.DEBUG, method=self.command, path=self.path, status=str(code), size=size)
+        line = self.requestline[:200]
+        event(log, "answered", level=logging.DEBUG, request=line, status=str(code), size=size)
+
+    @override
+    def log(self, type: str, message: str, *args: Any) -> None:
+        event(log, "connection", level=logging.DEBUG, said=message % args if args else message)
+
+
+def _body_bytes(length: str | None, encoding: str | None) -> int:
+    """How much of a request's body is read: what it says, and of one in chunks nothing, as no address takes any.
+
+    Raises:
+        BadRequest: It cannot be told where the request ends.
+        RequestEntityTooLarge: Longer than any form of ours.
+    """
+    if encoding is not None and (encoding.strip().lower() != "chunked" or length is not None):
+        raise BadRequest
+    if length is None:
+        return 0
+    if not (length.isascii() and length.isdigit() and len(length) < 20):
+        raise BadRequest
+    if int(length) > MAX_BODY_BYTES:
+        raise RequestEntityTooLarge
+    return int(length)
+
+
+def _raw(response: Response) -> bytes:
+    """A response as it goes over a socket, where no application stands behind."""
+    response.headers["Connection"] = "close"
+    response.headers["Content-Length"] = str(len(response.get_data()))
+    head = "".join(f"{name}: {value}\r\n" for name, value in secured(response).headers.items())
+    return f"HTTP/1.1 {response.status}\r\nServer: celldrop\r\n{head}\r\n".encode("latin-1") + response.get_data()

@@ -1,20 +1,16 @@
-"""The doors that the platform pushes through: the shapes it sends, and what an answer means to it."""
+"""The doors that the platform pushes through: what an answer means to it, whatever was sent."""
 
 from __future__ import annotations
 
 import logging
-from base64 import b64decode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeAlias
 
-from cloudevents.exceptions import GenericException
-from cloudevents.http import from_http
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
+from shared.cloud_events import Pushed, pushes_of
 from shared.domain.errors import (
     CelldropError,
+    InternalError,
     InvalidMessageError,
     NotAllowedError,
     NotAuthenticatedError,
@@ -23,59 +19,33 @@ from shared.domain.errors import (
 from shared.identity import CheckCaller
 from shared.telemetry import event
 
-STORAGE_FINALIZED = "google.cloud.storage.object.v1.finalized"
-MESSAGE_PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
-
 Answer: TypeAlias = tuple[str, int, dict[str, str]]
 """Body, status and headers."""
 
 _JSON = {"Content-Type": "application/json"}
 _NOTHING: Answer = ("", HTTPStatus.NO_CONTENT, {})
+_STATUS: Mapping[type[CelldropError], HTTPStatus] = {
+    UnknownVersionError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NotAuthenticatedError: HTTPStatus.UNAUTHORIZED,
+    NotAllowedError: HTTPStatus.FORBIDDEN,
+}
+"""Every other error asks for another delivery: SERVICE_UNAVAILABLE."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Pushed:
-    """What was pushed, whatever shape it came in.
-
-    Attributes:
-        type: The CloudEvent's.
-        data: Of the CloudEvent, parsed from JSON.
-    """
-
-    type: str
-    data: object
-
-
-class PubSubMessage(BaseModel):
-    """A message as Pub/Sub pushes it.
-
-    Attributes:
-        id: The bus's own, the same at every delivery of one publication.
-    """
-
-    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
-
-    data: bytes = b""
-    id: str = Field(default="", alias="messageId")
-
-
-class _Push(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    message: dict[str, object]
 
 
 def answer(headers: Mapping[str, str], body: bytes, check: CheckCaller, handle: Callable[[Pushed], None]) -> Answer:
     """Let one push in; the status tells the platform whether to deliver it again.
 
     204 acknowledges: it was handled, or it can never be. Anything else asks for another delivery, and in the end for
-    the dead-letter topic. The body never says what was sent, nor by whom.
+    the dead-letter topic. The body never says what was sent, nor by whom. Every event of a batch has its turn,
+    whatever becomes of the others; handling is idempotent, so that one of them may ask for all of them again.
     """
 
     def handled() -> str:
-        handle(parse_pushed(headers, body))
+        faults = [fault for pushed in pushes_of(headers, body) if (fault := _fault_of(pushed, handle)) is not None]
+        if faults:
+            raise min(faults, key=lambda fault: isinstance(fault, UnknownVersionError))
         return ""
 
     return called(headers, check, handled)
@@ -86,54 +56,39 @@ def called(headers: Mapping[str, str], check: CheckCaller, handle: Callable[[], 
     try:
         check(headers.get("Authorization"))
         text = handle()
-    except UnknownVersionError as error:
-        return _refused(error, HTTPStatus.UNPROCESSABLE_ENTITY)
-    except InvalidMessageError as error:
-        event(log, "malformed, acknowledged", level=logging.ERROR, code=error.code, found=error.message)
-        return _NOTHING
-    except NotAuthenticatedError as error:
-        return _refused(error, HTTPStatus.UNAUTHORIZED)
-    except NotAllowedError as error:
-        return _refused(error, HTTPStatus.FORBIDDEN)
     except CelldropError as error:
-        return _refused(error, HTTPStatus.SERVICE_UNAVAILABLE)
+        return _refused(error, _STATUS.get(type(error), HTTPStatus.SERVICE_UNAVAILABLE))
+    except Exception as error:  # noqa: BLE001  # the last door: a fault of ours, with its traceback in the log
+        return _refused(_fault_of_ours(error), HTTPStatus.SERVICE_UNAVAILABLE)
     return (text, HTTPStatus.OK, _JSON) if text else _NOTHING
 
 
-def parse_pushed(headers: Mapping[str, str], body: bytes) -> Pushed:
-    """Read a CloudEvent in binary or structured mode, or the plain envelope of a Pub/Sub push subscription.
-
-    Raises:
-        InvalidMessageError: It is neither.
-    """
+def _fault_of(pushed: Pushed | InvalidMessageError, handle: Callable[[Pushed], None]) -> CelldropError | None:
+    """What keeps one event from being acknowledged."""
+    if isinstance(pushed, InvalidMessageError):
+        return _malformed(pushed)
     try:
-        cloud_event = from_http(dict(headers), body)
-    except GenericException as error:
-        return _plain_push(body, error)
-    return Pushed(str(cloud_event["type"]), cloud_event.get_data())
+        handle(pushed)
+    except InvalidMessageError as error:
+        return _malformed(error)
+    except CelldropError as error:
+        return error
+    except Exception as error:  # noqa: BLE001  # the others of its batch have their turn
+        return _fault_of_ours(error)
+    return None
 
 
-def pubsub_message(pushed: Pushed) -> PubSubMessage:
-    """The Pub/Sub message in a push.
-
-    Raises:
-        InvalidMessageError: There is none, or its data is not base64.
-    """
-    try:
-        message = _Push.model_validate(pushed.data).message
-        data = b64decode(str(message.get("data", "")), validate=True)
-        return PubSubMessage.model_validate({**message, "data": data})
-    except ValueError as error:  # pydantic's and base64's faults are both
-        raise InvalidMessageError("the push has no message with data in base64", expected="a Pub/Sub push") from error
+def _malformed(error: InvalidMessageError) -> InvalidMessageError | None:
+    """Acknowledged, as it will never be another; what a later version may read is left for the dead-letter topic."""
+    if isinstance(error, UnknownVersionError):
+        return error
+    event(log, "malformed, acknowledged", level=logging.ERROR, code=error.code, found=error.message)
+    return None
 
 
-def _plain_push(body: bytes, because: GenericException) -> Pushed:
-    try:
-        push = _Push.model_validate_json(body)
-    except ValidationError as error:
-        found = f"neither a CloudEvent ({type(because).__name__}) nor a Pub/Sub push"
-        raise InvalidMessageError(found, expected="one of them") from error
-    return Pushed(MESSAGE_PUBLISHED, push.model_dump())
+def _fault_of_ours(error: Exception) -> InternalError:
+    log.error("unexpected fault", exc_info=error)
+    return InternalError(f"{type(error).__name__} while the call was handled")
 
 
 def _refused(error: CelldropError, status: HTTPStatus) -> Answer:

@@ -15,6 +15,11 @@ CheckCaller: TypeAlias = Callable[[str | None], object]
 """Given the Authorization header; raises NotAuthenticatedError, NotAllowedError or UnavailableError."""
 
 _SCHEME = "bearer "
+_MAX_TOKEN_CHARACTERS = 16_384
+"""Google's are a kilobyte or two."""
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What parsing a token raises besides, which until its signature is checked may hold anything: nesting without end, a
+list for a key's name, numbers for texts."""
 
 
 def anyone(_authorization: str | None) -> None:
@@ -42,7 +47,10 @@ class Callers:
         """
         if authorization is None or not authorization.lower().startswith(_SCHEME):
             raise NotAuthenticatedError("the request has no bearer token", expected="a Google identity token")
-        claims = self.verify(authorization[len(_SCHEME) :].strip())
+        token = authorization[len(_SCHEME) :].strip()
+        if len(token) > _MAX_TOKEN_CHARACTERS:
+            raise NotAuthenticatedError("the bearer token is too long", expected="a Google identity token")
+        claims = self.verify(token)
         email = str(claims.get("email", "")).lower()
         if claims.get("email_verified") is not True or not email:
             raise NotAllowedError("the token names no verified e-mail address", expected="email_verified")
@@ -75,7 +83,7 @@ def google_verifier(audience: str, fetch: Callable[..., object] | None = None) -
             claims: Mapping[str, Any] = id_token.verify_oauth2_token(token, transport, audience)
         except TransportError as error:
             raise UnavailableError("Google's keys could not be fetched", hint="Try again.") from error
-        except (GoogleAuthError, ValueError) as error:
+        except (GoogleAuthError, *_UNREADABLE) as error:
             raise NotAuthenticatedError(
                 f"the token is not accepted ({type(error).__name__})", expected=f"a Google token for {audience}"
             ) from error

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shared.cloud_events import first_fault
 from shared.domain.errors import InvalidMessageError, UnknownVersionError
 from shared.domain.submission import EntryKind, OutboxEntry, State, Submission
 from shared.ports.events import Message
@@ -44,7 +45,7 @@ class AnnotationRequest(_Payload):
 
     # Cloud Storage's own limits on names; the others keep a record well under the megabyte that Firestore takes.
     bucket: str = Field(min_length=1, max_length=222, description="One of the buckets that files are taken from.")
-    name: str = Field(min_length=1, max_length=1024, description="The object's name.")
+    name: str = Field(min_length=1, max_length=1024, description="The object's name, at most 1,024 bytes in UTF-8.")
     generation: int | None = Field(
         default=None, ge=0, lt=2**63, description="The object's generation; the newest where it is left out."
     )
@@ -244,7 +245,6 @@ def _parsed(kind: type[_P], data: bytes, what: str) -> _P:
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        refusal = UnknownVersionError if place == "schema_version" else InvalidMessageError
-        raise refusal(f"{what}, {place}: {first['msg']}", expected=f"schema version {SCHEMA_VERSION}") from error
+        found = first_fault(error)
+        refusal = UnknownVersionError if found.startswith("schema_version: ") else InvalidMessageError
+        raise refusal(f"{what}, {found}", expected=f"schema version {SCHEMA_VERSION}") from error

@@ -8,6 +8,10 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
+from shared.domain.words import spelt_out
+
+_LAYOUT = "\n\t"
+"""What a traceback is laid out with."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -51,5 +55,7 @@ class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
         fields = "".join(f" {key}={value}" for key, value in _fields(record).items())
-        text = f"{time} {record.levelname} {record.getMessage()}{fields}"
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        text = spelt_out(f"{time} {record.levelname} {record.getMessage()}{fields}")
+        if not record.exc_info:
+            return text
+        return f"{text}\n{spelt_out(self.formatException(record.exc_info), but=_LAYOUT)}"

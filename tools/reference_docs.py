@@ -73,7 +73,7 @@ def options_page() -> str:
     described = dict(re.findall(r"^ {8}(\w+): (.+?)$", Options.__doc__ or "", re.MULTILINE))
     rows = [f"| `{name}` | {parser.takes} | {described[name]} |" for name, parser in PARSERS.items()]
     head = (
-        "Given as `--set KEY=VALUE` at the command line, as object metadata `celldrop-KEY` in a bucket, "
+        "Given as `--set KEY=VALUE` at the command line, as object metadata `celldrop-KEY` in a bucket (in any case), "
         "or (the model alone) as a path segment `model=NAME/`."
     )
     return _page("Options", head, ["| option | takes | meaning |", "|---|---|---|", *rows])

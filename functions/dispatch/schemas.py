@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.doors import Pushed, pubsub_message
+from shared.cloud_events import Pushed, pubsub_message
 from shared.messages import JobMessage, parse_job
 
 
@@ -13,4 +13,4 @@ def pushed_job(pushed: Pushed) -> JobMessage:
         UnknownVersionError: Of a schema version that is not known here.
         InvalidMessageError: Not a push, or not a job message.
     """
-    return parse_job(pubsub_message(pushed).data)
+    return parse_job(pubsub_message(pushed).content())

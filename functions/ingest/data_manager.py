@@ -12,18 +12,22 @@ from shared.domain.errors import (
     InputChangedError,
     InputNotFoundError,
     InputTooLargeError,
+    InvalidNameError,
     ModelNotFoundError,
 )
 from shared.domain.submission import ModelRef, ObjectRef, Requester
 from shared.domain.verdict import Verdict
+from shared.domain.words import cut
 from shared.h5ad.judging import ModelNeeds, validate
-from shared.h5ad.source import BlobSource
+from shared.h5ad.source import NEWER_FILE, BlobSource
 from shared.messages import AnnotationRequest
 from shared.models import find_model
 from shared.ports.blobs import BlobInfo, BlobStore
 from shared.wiring import ADHOC_MODELS_BUCKET
 
 DIGEST_PREFIX = "sha256:"
+MAX_NAME_BYTES = 1024
+"""Cloud Storage counts bytes, not characters."""
 _SMALLER = "Split the file, or have whoever runs this pipeline raise"
 
 
@@ -75,12 +79,20 @@ def pinned(blobs: BlobStore, source: ObjectRef) -> BlobInfo:
             "the object is not there", where=f"{source.bucket}/{source.name}", hint="Drop the file again."
         ) from error
     if info.ref.generation != source.generation:
-        raise InputChangedError(
-            "the object was replaced before it was read",
-            where=str(source),
-            hint="Nothing to do: the newer file is annotated by itself.",
-        )
+        raise InputChangedError("the object was replaced before it was read", where=str(source), hint=NEWER_FILE)
     return info
+
+
+def _check_name(asked: AnnotationRequest) -> None:
+    size_bytes = len(asked.name.encode())
+    if size_bytes > MAX_NAME_BYTES or any(sign in asked.name for sign in "\r\n"):
+        found = f"its name is {size_bytes:,} bytes long" if size_bytes > MAX_NAME_BYTES else "its name has a line break"
+        raise InvalidNameError(
+            f"there can be no such object: {found}",
+            expected=f"at most {MAX_NAME_BYTES:,} bytes of UTF-8 on one line",
+            where=f"{asked.bucket}/{cut(asked.name, 200)}",
+            hint="Ask again with the object's name as `gcloud storage ls` prints it.",
+        )
 
 
 def needs_of(card: ModelCard) -> ModelNeeds:
@@ -106,6 +118,10 @@ class IngestData:
 
         None for what is not a drop (a piece of a parallel upload, a folder's placeholder, an object elsewhere), and for
         what is gone or replaced: the newer generation has an event of its own.
+
+        Raises:
+            ObjectRefusedError: The store does not even say what it is.
+            InvalidOptionError: Its metadata sets an option twice.
         """
         if event.bucket not in self.buckets or Drop(event.ref).ignored:
             return None
@@ -121,7 +137,9 @@ class IngestData:
 
         Raises:
             BucketNotAllowedError: This deployment takes no files from there.
+            InvalidNameError: No object of Cloud Storage can have that name.
             InputNotFoundError: There is no such object.
+            ObjectRefusedError: The store does not give it out.
         """
         if asked.bucket not in self.buckets:
             raise BucketNotAllowedError(
@@ -130,6 +148,7 @@ class IngestData:
                 where=asked.bucket,
                 hint="Copy the file to the inbox, or have CELLDROP_ALLOWED_BUCKETS name the bucket.",
             )
+        _check_name(asked)
         generation = asked.generation if asked.generation is not None else self._newest(asked)
         source = ObjectRef(asked.bucket, asked.name, generation)
         return Drop(source, dict(asked.options), asked.rerun, Requester(asked.correlation_id, asked.source))

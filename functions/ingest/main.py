@@ -9,7 +9,8 @@ import functions_framework
 
 from functions.ingest.dependencies import caller_check, ingest_service
 from functions.ingest.schemas import told
-from shared.doors import Answer, Pushed, answer
+from shared.cloud_events import Pushed
+from shared.doors import Answer, answer
 from shared.telemetry import event
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ def ingest(request: flask.Request) -> Answer:
 
 
 def _take_in(pushed: Pushed) -> None:
-    stored = ingest_service().take(told(pushed))
+    stored = ingest_service().take(told(pushed), pushed.sent_at)
     if stored is None:
         event(log, "no drop", kind=pushed.type)
     else:

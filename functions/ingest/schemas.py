@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.domain.errors import InvalidMessageError
+from shared.cloud_events import MESSAGE_PUBLISHED, Pushed, first_fault, pubsub_message
+from shared.domain.errors import InvalidMessageError, InvalidOptionError
 from shared.domain.submission import ObjectRef, Requester
-from shared.doors import MESSAGE_PUBLISHED, Pushed, pubsub_message
+from shared.domain.temporary import is_piece, is_temporary
 from shared.messages import AnnotationRequest, parse_request
 
+STORAGE_EVENTS = "google.cloud.storage."
+STORAGE_FINALIZED = "google.cloud.storage.object.v1.finalized"
 METADATA_PREFIX = "celldrop-"
-MODEL_SEGMENT = "model="
+MODEL_KEY = "model"
 RERUN_KEY = "rerun"
-TEMPORARY_MARKS = ("/gcloud/tmp/parallel_composite_uploads/", "/gsutil/tmp/parallel_composite_uploads/")  # object names
+_OPTION_KEY = re.compile(r"(?:x-goog-meta-)?celldrop[-_. ]+(.+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +38,9 @@ class Drop:
 
     @property
     def ignored(self) -> bool:
-        """Whether the name says that this is not a drop: a piece of a parallel upload, or a folder's placeholder."""
-        path = f"/{self.source.name}"
-        return path.endswith("/") or any(mark in path for mark in TEMPORARY_MARKS)
+        """Whether the name says that this is not a drop: a folder's placeholder, or of passing use to some program."""
+        name = self.source.name
+        return name.endswith("/") or is_piece(name) or is_temporary(name.rpartition("/")[2])
 
 
 class StorageObject(BaseModel):
@@ -47,9 +51,10 @@ class StorageObject(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    bucket: str
-    name: str
-    generation: int
+    # Within what Cloud Storage has; what is longer was never there, and would be too much for a record.
+    bucket: str = Field(min_length=1, max_length=222)
+    name: str = Field(min_length=1, max_length=4096)
+    generation: int = Field(ge=0, lt=2**63)
 
     @property
     def ref(self) -> ObjectRef:
@@ -72,10 +77,13 @@ def told(pushed: Pushed) -> StorageObject | Asked:
         UnknownVersionError: A request of a schema version that is not known here.
         InvalidMessageError: Neither a finalized object nor a request, or malformed.
     """
+    if pushed.type.startswith(STORAGE_EVENTS) and pushed.type != STORAGE_FINALIZED:
+        # Of a trigger for something else: an object that was deleted, or whose metadata changed, is no drop.
+        raise InvalidMessageError(f"an event of type {pushed.type}", expected=STORAGE_FINALIZED)
     if pushed.type != MESSAGE_PUBLISHED:
         return parse_storage_event(pushed.data)
     message = pubsub_message(pushed)
-    return Asked(parse_request(message.data), message.id)
+    return Asked(parse_request(message.content()), message.id)
 
 
 def parse_storage_event(data: object) -> StorageObject:
@@ -87,22 +95,35 @@ def parse_storage_event(data: object) -> StorageObject:
     try:
         return StorageObject.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "data"
         raise InvalidMessageError(
-            f"storage event, {place}: {first['msg']}", expected="bucket, name, generation"
+            f"storage event, {first_fault(error)}", expected="bucket, name, generation"
         ) from error
 
 
 def requested_options(name: str, metadata: Mapping[str, str]) -> tuple[dict[str, str], str | None]:
-    """Options and rerun token that ride on an object: its metadata, then a ``model=NAME/`` segment of its path."""
-    options = {
-        key.removeprefix(METADATA_PREFIX).replace("-", "_"): value
-        for key, value in metadata.items()
-        if key.startswith(METADATA_PREFIX)
-    }
-    segments = name.split("/")[:-1]
-    models = [part.removeprefix(MODEL_SEGMENT) for part in segments if part.startswith(MODEL_SEGMENT)]
+    """Options and rerun token that ride on an object: its metadata, then a ``model=NAME/`` segment of its path.
+
+    Keys are known however they are written: ``celldrop-top-k``, ``Celldrop-Top-K``, ``celldrop_top_k``.
+
+    Raises:
+        InvalidOptionError: Two keys are the same option, and ask for different things.
+    """
+    options: dict[str, str] = {}
+    for key, value in sorted(metadata.items()):
+        option = _option_of(key)
+        if option and options.setdefault(option, value) != value:
+            raise InvalidOptionError(
+                f"the object's metadata sets {option} twice, to {options[option]!r} and {value!r}",
+                expected=f"one value, under celldrop-{option.replace('_', '-')}",
+                hint="Remove one of the keys from the object's metadata, and upload the file again.",
+            )
+    segments = [part.partition("=") for part in name.split("/")[:-1]]
+    models = [model for key, mark, model in segments if mark and key.lower() == MODEL_KEY]
     if models:
         options.setdefault("model", models[-1])
     return options, options.pop(RERUN_KEY, None)
+
+
+def _option_of(key: str) -> str | None:
+    found = _OPTION_KEY.fullmatch(key.strip())
+    return re.sub(r"[-. ]+", "_", found[1].lower()) if found else None

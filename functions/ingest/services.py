@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 from functions.ingest.data_manager import IngestData
@@ -12,14 +14,11 @@ from shared.bundle import ModelCard
 from shared.domain import admission
 from shared.domain.admission import Request
 from shared.domain.errors import (
-    BucketNotAllowedError,
-    InputError,
-    InputNotFoundError,
-    InvalidBundleError,
-    InvalidOptionError,
-    ModelNotFoundError,
+    CelldropError,
+    InternalError,
     PreconditionFailedError,
     SubmissionNotFoundError,
+    UnavailableError,
 )
 from shared.domain.options import parse_options
 from shared.domain.plan import Fleet
@@ -31,7 +30,20 @@ from shared.outbox import Outbox
 from shared.ports.status import StatusStore, Stored
 from shared.updates import update
 
+log = logging.getLogger(__name__)
+
 Validate = Callable[[ObjectRef, ModelCard, str | None], Verdict]
+
+FAULT_PATIENCE = timedelta(hours=1)
+"""From when an event was sent, for what may mend itself: a grant takes minutes to be known everywhere."""
+DROP_PATIENCE, REQUEST_PATIENCE = timedelta(hours=20), timedelta(hours=2)
+"""For a service that does not answer. Eventarc keeps an event for 24 hours; the 20 attempts at a request take two and a
+half, and then it is in the dead-letter topic. Both are to end in a record."""
+
+
+def utc_now() -> datetime:
+    """The time by this machine's clock: good enough beside hours."""
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,7 @@ class Ingest:
 
     Attributes:
         fleet: What dispatch will plan with, so that a verdict can tell what its plan will take.
+        now: Beside the time that an event was sent at, how long it has been delivered in vain.
     """
 
     store: StatusStore
@@ -47,25 +60,38 @@ class Ingest:
     data: IngestData
     validate: Validate
     fleet: Fleet
+    now: Callable[[], datetime] = utc_now
 
-    def take(self, told: StorageObject | Asked) -> Stored[Submission] | None:
+    def take(self, told: StorageObject | Asked, sent_at: datetime | None = None) -> Stored[Submission] | None:
         """Take in what ingest was told; None for what is not a drop.
 
         Idempotent: as ``accept``.
 
+        Args:
+            sent_at: When it was sent first; what may mend itself is waited for from then on, not for ever.
+
         Raises:
             UnavailableError: A store or bus did not answer; deliver the event again.
+            AccessDeniedError: One that may not be asked yet; likewise.
         """
         match told:
             case StorageObject():
-                drop = self.data.drop_of(told)
-                return self.accept(drop) if drop else None
+                return self._take_drop(told, sent_at)
             case Asked():
-                return self.ask(told.request, told.message_id)
+                return self.ask(told.request, told.message_id, sent_at)
             case _:
                 assert_never(told)
 
-    def ask(self, asked: AnnotationRequest, message_id: str) -> Stored[Submission]:
+    def _take_drop(self, event: StorageObject, sent_at: datetime | None) -> Stored[Submission] | None:
+        try:
+            drop = self.data.drop_of(event)
+        except Exception as error:  # noqa: BLE001  # raised again, but for what is final
+            # Its options cannot be read; what is known of it is recorded with the reason.
+            failure = self._final(error, sent_at, DROP_PATIENCE)
+            return self._refused(Request(event.ref, {}), failure)
+        return self.accept(drop, sent_at) if drop else None
+
+    def ask(self, asked: AnnotationRequest, message_id: str, sent_at: datetime | None = None) -> Stored[Submission]:
         """Make, or join, the submission that another system asks for; a refusal is told like any other outcome.
 
         Idempotent: as ``accept``; the message's id is the same at every delivery.
@@ -74,8 +100,9 @@ class Ingest:
             UnavailableError: A store or bus did not answer; deliver the message again.
         """
         try:
-            return self.accept(self.data.asked_for(asked))
-        except (BucketNotAllowedError, InputNotFoundError) as error:
+            drop = self.data.asked_for(asked)
+        except Exception as error:  # noqa: BLE001  # likewise
+            failure = self._final(error, sent_at, REQUEST_PATIENCE)
             # Under an id of its own: who asks again once the object is there must not meet this refusal.
             refused = Request(
                 ObjectRef(asked.bucket, asked.name, asked.generation or 0),
@@ -83,10 +110,10 @@ class Ingest:
                 f"refused/{message_id}",
                 Requester(asked.correlation_id, asked.source),
             )
-            failure = Failure.of(error)
-            return self.outbox.pay(self._stored(refused, lambda: admission.rejected(refused, failure, None)))
+            return self._refused(refused, failure)
+        return self.accept(drop, sent_at)
 
-    def accept(self, drop: Drop) -> Stored[Submission]:
+    def accept(self, drop: Drop, sent_at: datetime | None = None) -> Stored[Submission]:
         """Make, or join, the submission of a drop.
 
         Idempotent: the id comes from the drop, the record is created only where none is, and the outbox has
@@ -96,7 +123,10 @@ class Ingest:
             UnavailableError: A store or bus did not answer; deliver the event again.
         """
         request = Request(drop.source, drop.options, drop.rerun_token, drop.requester)
-        return self.outbox.pay(self._stored(request, lambda: self._decide(request)))
+        return self.outbox.pay(self._stored(request, lambda: self._decide(request, sent_at)))
+
+    def _refused(self, request: Request, failure: Failure) -> Stored[Submission]:
+        return self.outbox.pay(self._stored(request, lambda: admission.rejected(request, failure, None)))
 
     def _join(self, request: Request) -> Stored[Submission]:
         who = request.requester
@@ -114,14 +144,32 @@ class Ingest:
         except PreconditionFailedError:
             return self._join(request)
 
-    def _decide(self, request: Request) -> Submission:
+    def _decide(self, request: Request, sent_at: datetime | None) -> Submission:
         try:
             options = parse_options(request.requested)
             card, model = self.data.model(options.model)
             verdict = self.validate(request.source, card, options.matrix)
-        except (InputError, InvalidOptionError, ModelNotFoundError, InvalidBundleError) as error:
-            return admission.rejected(request, Failure.of(error), None)
+        except Exception as error:  # noqa: BLE001  # likewise
+            patience = REQUEST_PATIENCE if request.requester else DROP_PATIENCE
+            return admission.rejected(request, self._final(error, sent_at, patience), None)
         if not verdict.accepted:
             reason = verdict.refusals[0]
             return admission.rejected(request, Failure(reason.code, reason.message, reason.hint), verdict)
         return admission.queued(request, with_forecast(verdict, model.cost, self.fleet, request.requested), model)
+
+    def _final(self, error: Exception, sent_at: datetime | None, silence: timedelta) -> Failure:
+        """The failure to record; what another delivery may not meet is raised again, while there is time for that.
+
+        Args:
+            silence: How long to wait for a service that does not answer.
+        """
+        if isinstance(error, CelldropError) and not error.retryable:
+            return Failure.of(error)
+        patience = silence if isinstance(error, UnavailableError) else FAULT_PATIENCE
+        if sent_at is None or self.now() - sent_at < patience:
+            raise error
+        if isinstance(error, CelldropError):
+            return Failure.of(error)
+        log.error("a fault of ours at every delivery", exc_info=error)
+        hint = "Please report it, with the log of the ingest function at this time."
+        return Failure.of(InternalError(f"{type(error).__name__} while the file was looked at", hint=hint))

@@ -39,6 +39,7 @@ HTTP_CODES: Mapping[int, tuple[str, str, str]] = {
         "this address does not take this method",
         "The Allow header names the methods that it takes.",
     ),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("BODY_TOO_LARGE", "the request's body is too large", "No address takes one."),
     HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: (
         "RANGE_NOT_SATISFIABLE",
         "the range lies outside the file",
@@ -48,6 +49,11 @@ HTTP_CODES: Mapping[int, tuple[str, str, str]] = {
         "HOST_NOT_ALLOWED",
         "this server answers to localhost only",
         "Use the address that `celldrop serve` printed.",
+    ),
+    HTTPStatus.SERVICE_UNAVAILABLE: (
+        "TOO_MANY_CONNECTIONS",
+        "this server answers as many requests as it can",
+        "Try again in a few seconds; a program that waits for many submissions should list them instead.",
     ),
 }
 """What HTTP itself can refuse: code, detail and hint."""

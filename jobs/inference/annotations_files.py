@@ -18,6 +18,8 @@ from shared.domain.geometry import BLOCK_ROWS
 
 PARQUET_TYPE = "application/vnd.apache.parquet"
 CSV_TYPE = "application/gzip"
+_FORMULA = "^[=+@\\-\\t\\r\\n\uff1d\uff0b\uff0d\uff20]"
+"""How a text begins that a spreadsheet takes for a formula (OWASP: CSV injection), full-width signs included."""
 _GZIP = 16 + zlib.MAX_WBITS
 _GZIP_LEVEL = 6
 _ZSTD_LEVEL = 3
@@ -41,6 +43,9 @@ def annotations_parquet(tables: Iterable[pa.Table], about: Mapping[str, str]) ->
 
 def annotations_csv(tables: Iterable[pa.Table]) -> Iterator[bytes]:
     """``annotations.csv.gz``: the columns of ``CSV_COLUMNS``, empty where unknown.
+
+    Spreadsheets take a text that begins as a formula does for one, and run it. Such ids and labels get an apostrophe in
+    front, which a spreadsheet does not show; ``annotations.parquet`` has them as they are.
 
     Scores are float32 and printed in the fewest digits that read back to the same float32. The gzip header has no
     time and no name, so that the same tables give the same bytes.
@@ -92,7 +97,16 @@ def _parquet_writer(
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    return table.select(CSV_COLUMNS).cast(_csv_schema())
+    plain = table.select(CSV_COLUMNS).cast(_csv_schema())
+    columns = [_harmless(column) if pa.types.is_string(column.type) else column for column in plain.columns]
+    return pa.table(columns, schema=plain.schema)
+
+
+def _harmless(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    runs = pc.match_substring_regex(texts, _FORMULA)
+    if not pc.any(runs).as_py():
+        return texts
+    return pc.if_else(runs, pc.binary_join_element_wise("'", texts, ""), texts)
 
 
 def _csv_schema() -> pa.Schema:

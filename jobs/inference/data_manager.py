@@ -13,7 +13,7 @@ from shared.bundle import ModelCard
 from shared.domain.errors import BlobNotFoundError, InputChangedError
 from shared.domain.options import Options, Scores, parse_options
 from shared.domain.submission import Submission
-from shared.h5ad.source import BlobSource, OpenedSource, RangeSource
+from shared.h5ad.source import NEWER_FILE, BlobSource, OpenedSource, RangeSource
 from shared.ports.blobs import BlobInfo, BlobStore, ByteRange
 
 _CRC_BYTES = 8 << 20
@@ -131,5 +131,5 @@ def _chunks(source: RangeSource) -> Iterator[bytes]:
 
 
 def _changed(record: Submission, found: str) -> InputChangedError:
-    hint = "The newer file, if there is one, is annotated by itself; drop the file again to have this one."
-    return InputChangedError(found, expected="the generation that was accepted", where=str(record.source), hint=hint)
+    where = str(record.source)
+    return InputChangedError(found, expected="the generation that was accepted", where=where, hint=NEWER_FILE)

@@ -14,6 +14,7 @@ from shared.domain.errors import (
     InputError,
     InvalidBundleError,
     ModelNotFoundError,
+    ObjectRefusedError,
     TaskCrashedError,
 )
 from shared.domain.geometry import Rows
@@ -22,7 +23,14 @@ from shared.telemetry import event
 
 log = logging.getLogger(__name__)
 
-PERMANENT = (InputError, InvalidBundleError, ModelNotFoundError, DeviceUnavailableError, TaskCrashedError)
+PERMANENT = (
+    InputError,
+    InvalidBundleError,
+    ModelNotFoundError,
+    ObjectRefusedError,
+    DeviceUnavailableError,
+    TaskCrashedError,
+)
 """Faults that another attempt would meet again: they end the submission with their own code."""
 
 

@@ -70,7 +70,7 @@ _NOT_ASKED = NoMap("No map was asked for (option map=off).")
 
 WHAT = {
     "annotations.parquet": "One row a cell: label, score, runner-up, counts, top labels; for any Parquet reader.",
-    "annotations.csv.gz": "The same without the lists, for spreadsheets and R.",
+    "annotations.csv.gz": "The same without the lists, for spreadsheets and R; ' before what would be a formula.",
     "scores.parquet": "Every label's probability for every cell.",
     "annotated.h5ad": "The input with celldrop_ columns in obs: anndata.read_h5ad opens it.",
     "report.html": "What a person reads first; self-contained.",

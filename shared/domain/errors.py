@@ -323,6 +323,12 @@ class InvalidNameError(CelldropError):
     code = "INVALID_NAME"
 
 
+class ObjectRefusedError(CelldropError):
+    """The store does not give an object out, for its key, its name or its bucket's settings; asking again is vain."""
+
+    code = "OBJECT_REFUSED"
+
+
 class CorruptBlobError(CelldropError):
     """Bytes that do not have the checksum that was recorded for them."""
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 CUT = "\u2026"
+
+_DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def cut(text: str, length: int) -> str:
@@ -25,3 +28,26 @@ def listed(names: Sequence[str], most: int = 3, length: int = 60) -> str:
     """A few names by comma, and how many more there are."""
     shown = ", ".join(cut(name, length) for name in names[:most])
     return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
+
+
+def has_effect(sign: str) -> bool:
+    """Whether a terminal does something with a character other than show it.
+
+    That is control characters, lone surrogates and separators of lines, and what changes the direction of writing.
+    """
+    return unicodedata.category(sign) in {"Cc", "Cs", "Zl", "Zp"} or sign in _DIRECTIONS
+
+
+def spelt_out(text: str, *, but: str = "") -> str:
+    """Words from anywhere, for a terminal: what could move its cursor, colour it or turn its lines is written out.
+
+    Args:
+        but: Characters that stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escape(sign) if has_effect(sign) and sign not in but else sign for sign in text)
+
+
+def _escape(sign: str) -> str:
+    return sign.encode("unicode_escape").decode()

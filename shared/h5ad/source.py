@@ -26,6 +26,12 @@ MISS_BLOCKS = MISS_BYTES // BLOCK_BYTES
 CACHE_BYTES = 8 * 1024 * 1024
 READ_AHEAD_BYTES = 1024 * 1024
 
+NEWER_FILE = (
+    "Leave a file alone until its results are there. A newer one that was dropped in the inbox is annotated by itself; "
+    "a file elsewhere must be asked for again."
+)
+"""What to do about an input that was replaced: only the inbox is watched."""
+
 
 class RangeSource(Protocol):
     """A file that never changes, of which parts can be had; calls may come from several threads."""
@@ -87,7 +93,7 @@ class BlobSource:
             "the file was replaced or deleted while it was being read",
             expected=f"generation {self.ref.generation}",
             where=f"{self.ref.bucket}/{self.ref.name}",
-            hint="Leave a dropped file alone until its results are there; the newer file has a submission of its own.",
+            hint=NEWER_FILE,
         )
 
 

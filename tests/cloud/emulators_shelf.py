@@ -17,17 +17,24 @@ from typing import Any
 import google_crc32c
 
 QUANTUM_BYTES = 256 * 1024
+MAX_NAME_BYTES = 1024
 WRITABLE = ("contentType", "metadata")
 
 Resource = dict[str, Any]
 
 
 class RefusedError(Exception):
-    """An answer other than success."""
+    """An answer other than success.
 
-    def __init__(self, status: HTTPStatus) -> None:
+    Attributes:
+        reason: As the JSON API names it; with ``said``, what stands in the answer.
+    """
+
+    def __init__(self, status: HTTPStatus, reason: str = "", said: str = "") -> None:
         super().__init__(status.phrase)
         self.status = status
+        self.reason = reason
+        self.said = said or f"{status.phrase}, says the stand-in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +57,21 @@ class Session:
 
 
 class Shelf:
-    """Buckets and the newest generation of each object; strict about everything that the documentation promises."""
+    """Buckets and the newest generation of each object; strict about everything that the documentation promises.
+
+    Attributes:
+        requester_pays: Buckets that answer only who names a project to pay.
+        denied: Buckets whose objects this account may not read.
+        customer_keys: Objects whose bytes come only to who sends their key along; what they are is told to all.
+        kms: Objects under a key of Cloud KMS, and what is the matter with it.
+    """
 
     def __init__(self) -> None:
         self.buckets: set[str] = set()
+        self.requester_pays: set[str] = set()
+        self.denied: set[str] = set()
+        self.customer_keys: set[tuple[str, str]] = set()
+        self.kms: dict[tuple[str, str], RefusedError] = {}
         self.objects: dict[tuple[str, str], Kept] = {}
         self.sessions: dict[str, Session] = {}
         self._generations = count(1_700_000_000_000_000)
@@ -67,10 +85,19 @@ class Shelf:
 
     def found(self, bucket: str, name: str, generation: int | None = None) -> Kept:
         self._check_bucket(bucket)
+        check_name(name)
         kept = self.objects.get((bucket, name))
         if kept is None or generation not in {None, int(kept.resource["generation"])}:
             raise RefusedError(HTTPStatus.NOT_FOUND)
         return kept
+
+    def check_readable(self, bucket: str, name: str) -> None:
+        """Refuse bytes that a key keeps from whoever has not got it."""
+        if (bucket, name) in self.customer_keys:
+            said = "The target object is encrypted by a customer-supplied encryption key."
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "resourceIsEncryptedWithCustomerEncryptionKey", said)
+        if (bucket, name) in self.kms:
+            raise self.kms[bucket, name]
 
     def listed(self, bucket: str, prefix: str) -> list[Resource]:
         self._check_bucket(bucket)
@@ -81,6 +108,7 @@ class Shelf:
         self, bucket: str, description: Resource, data: bytes, if_generation: int | None, crc32c: str | None
     ) -> Resource:
         """Make an object of whole bytes."""
+        check_name(description["name"])
         self.check(bucket, description["name"], if_generation)
         actual = _base64(google_crc32c.value(data).to_bytes(4, "big"))
         if crc32c not in {None, actual}:
@@ -153,6 +181,37 @@ class Shelf:
     def _check_bucket(self, bucket: str) -> None:
         if bucket not in self.buckets:
             raise RefusedError(HTTPStatus.NOT_FOUND)
+        if bucket in self.requester_pays:
+            said = "Bucket is a requester pays bucket but no user project provided."
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "required", said)
+        if bucket in self.denied:
+            said = "sa@p.example does not have storage.objects.get access to the Google Cloud Storage object."
+            raise RefusedError(HTTPStatus.FORBIDDEN, "forbidden", said)
+
+
+KMS_DISABLED = RefusedError(
+    HTTPStatus.BAD_REQUEST,
+    "invalid",
+    "Cloud KMS error when decrypting: key version is not enabled, current state is: DISABLED",
+)
+KMS_DENIED = RefusedError(
+    HTTPStatus.FORBIDDEN,
+    "forbidden",
+    "Permission denied on Cloud KMS key. Please ensure that your Cloud Storage service account has been authorized to "
+    "use this key.",
+)
+
+
+def check_name(name: str) -> None:
+    """Refuse what no object may be called: more than 1,024 bytes, or a line break."""
+    size_bytes = len(name.encode())
+    if size_bytes > MAX_NAME_BYTES:
+        said = f"The maximum object length is {MAX_NAME_BYTES} characters, but got a name with {size_bytes} characters."
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "invalid", said)
+    if any(sign in name for sign in "\r\n"):
+        raise RefusedError(
+            HTTPStatus.BAD_REQUEST, "invalid", f"Disallowed unicode characters present in object name {name!r}"
+        )
 
 
 def _base64(data: bytes) -> str:

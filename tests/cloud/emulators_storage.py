@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
             try:
                 answer = request.answer()
             except RefusedError as error:
-                return Answer(error.status, _words(error.status), _JSON)
+                return request.refusal(error)
             if fault.spoil:
                 return Answer(HTTPStatus.OK, json.dumps(_spoiled(self.server.shelf)).encode(), _JSON)
             return answer
@@ -170,6 +170,12 @@ class _Request:
             return _json({})
         raise RefusedError(HTTPStatus.NOT_IMPLEMENTED)
 
+    def refusal(self, error: RefusedError) -> Answer:
+        """As JSON; where bytes were asked for, in plain words."""
+        if self._query.get("alt") == "media" and error.reason:
+            return Answer(error.status, error.said.encode(), {"Content-Type": "text/html; charset=UTF-8"})
+        return Answer(error.status, _words(error.status, error.reason, error.said), _JSON)
+
     # --- Objects ---
 
     def _object(self, bucket: str, name: str) -> Answer:
@@ -178,7 +184,10 @@ class _Request:
             return Answer(HTTPStatus.NO_CONTENT)
         kept = self._shelf.found(bucket, name, self._number("generation"))
         self._shelf.check(bucket, name, self._number("ifGenerationMatch"))
-        return self._media(kept) if self._query.get("alt") == "media" else _json(kept.resource)
+        if self._query.get("alt") != "media":
+            return _json(kept.resource)
+        self._shelf.check_readable(bucket, name)
+        return self._media(kept)
 
     def _media(self, kept: Kept) -> Answer:
         headers = {
@@ -245,9 +254,10 @@ def _json(value: Any) -> Answer:
     return Answer(HTTPStatus.OK, json.dumps(value).encode(), _JSON)
 
 
-def _words(status: int) -> bytes:
-    phrase = HTTPStatus(status).phrase
-    return json.dumps({"error": {"code": status, "message": f"{phrase}, says the stand-in"}}).encode()
+def _words(status: int, reason: str = "", said: str = "") -> bytes:
+    said = said or f"{HTTPStatus(status).phrase}, says the stand-in"
+    reasons = [{"domain": "global", "reason": reason, "message": said}] if reason else []
+    return json.dumps({"error": {"code": status, "message": said, "errors": reasons}}).encode()
 
 
 def _parts(body: bytes, content_type: str) -> tuple[Resource, bytes]:

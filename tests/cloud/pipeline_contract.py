@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from tests.cloud.local_cloud import ROOT
 from tests.cloud.pipeline_cloud import Cloud
+from tests.platform.doors import ODD_NAMES
 
 PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
 LARGER = "h5ad/zheng_sorted_pbmc_train.h5ad"
@@ -84,6 +85,10 @@ class GcloudContract:
         assert [end["state"] for end in ends] == ["SUCCEEDED", "SUCCEEDED"]
         assert [end["summary"]["n_cells"] for end in ends] == [2700, 9644]
         _all_agree(cloud, ends[0])
+
+    def test_odd_names_come_through_as_they_are(self, cloud: Cloud) -> None:
+        names = [cloud.drop(name, b"these are notes, not cells\n" * 100, model=MODEL) for name in ODD_NAMES]
+        assert [cloud.end_of(name)["code"] for name in names] == ["NOT_HDF5"] * len(ODD_NAMES)
 
 
 def _embedded(file: Path, tmp_path: Path) -> Path:

@@ -16,8 +16,8 @@ import pytest
 from functions.dispatch.schemas import pushed_job
 from functions.ingest.schemas import parse_storage_event
 from shared.adapters.gcp.bus import ID_ATTRIBUTE, PubSubBus, connect
+from shared.cloud_events import MESSAGE_PUBLISHED, Pushed
 from shared.domain.submission import EntryKind, ObjectRef, Topic
-from shared.doors import MESSAGE_PUBLISHED, Pushed
 from shared.messages import JobMessage
 from shared.ports.events import Message
 from tests.cloud.local_cloud import Deployment, Emulators, Function, LocalCloud

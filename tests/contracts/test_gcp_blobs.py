@@ -19,6 +19,7 @@ from shared.domain.errors import (
     BlobNotFoundError,
     CorruptBlobError,
     InternalError,
+    ObjectRefusedError,
     PreconditionFailedError,
     SettingsError,
     UnavailableError,
@@ -139,7 +140,24 @@ def test_a_request_that_the_service_finds_fault_with_is_a_fault_of_ours(
 ) -> None:
     stand_in.faults.append(Fault(status=400))
     with pytest.raises(InternalError, match="refuses the request"):
+        store.write(bucket, "x", [b"data"], if_generation=0)
+
+
+def test_an_object_that_is_refused_is_no_fault_of_ours(
+    store: CloudBlobStore, stand_in: StorageStandIn, bucket: str
+) -> None:
+    stand_in.faults.append(Fault(status=400))
+    with pytest.raises(ObjectRefusedError, match="Cloud Storage refuses it: Bad Request, says the stand-in"):
         store.stat(bucket, "x")
+
+
+@pytest.mark.parametrize("if_generation", [0, None])
+def test_a_write_to_a_bucket_whose_settings_forbid_it_is_no_fault_of_ours(
+    store: CloudBlobStore, stand_in: StorageStandIn, bucket: str, if_generation: int | None
+) -> None:
+    stand_in.shelf.requester_pays.add(bucket)
+    with pytest.raises(ObjectRefusedError, match="requester pays"):
+        store.write(bucket, "x", [b"data"], if_generation=if_generation)
 
 
 @pytest.mark.parametrize("if_generation", [None, 0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import math
@@ -122,6 +123,34 @@ def test_hostile_cell_ids_survive_the_csv() -> None:
     merge = merge_of(Draws(replace(LAYOUT, n_cells=20), prefix=prefix), 1)
     table = pd.read_csv(io.BytesIO(b"".join(annotations_csv(merge.tables()))), compression="gzip")
     assert table["cell_id"].tolist() == [f"{prefix}{row}" for row in range(20)]
+
+
+@pytest.mark.parametrize(
+    "prefix", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", '=HYPERLINK("x")']
+)
+def test_what_a_spreadsheet_would_run_is_neutralised_in_the_csv_alone(prefix: str) -> None:
+    merge = merge_of(Draws(replace(LAYOUT, n_cells=20), prefix=prefix), 1)
+    lines = gzip.decompress(b"".join(annotations_csv(merge.tables()))).decode()
+    ids = [row[0] for row in csv.reader(io.StringIO(lines, newline=""))]
+    assert ids[1:] == [f"'{prefix}{row}" for row in range(20)]
+    assert pq.read_table(io.BytesIO(outputs(merge)[0]))["cell_id"].to_pylist() == [
+        f"{prefix}{row}" for row in range(20)
+    ]
+
+
+def test_a_label_that_a_spreadsheet_would_run_is_neutralised_too() -> None:
+    labels = [Label(name=f"={i}") for i in range(LAYOUT.n_labels)]
+    merge = merge_of(Draws(replace(LAYOUT, n_cells=20)), 1, labels=labels)
+    table = pd.read_csv(io.BytesIO(b"".join(annotations_csv(merge.tables()))), compression="gzip")
+    for column in ("label", "second_label"):
+        assert table[column].str.fullmatch(r"'=\d").all()
+
+
+@pytest.mark.parametrize("prefix", ["'=1", "a=1", "1-1", "A+", " =1", "é"])
+def test_what_a_spreadsheet_would_not_run_stays_in_the_csv(prefix: str) -> None:
+    merge = merge_of(Draws(replace(LAYOUT, n_cells=20), prefix=prefix), 1)
+    lines = gzip.decompress(b"".join(annotations_csv(merge.tables()))).decode()
+    assert [row[0] for row in csv.reader(io.StringIO(lines, newline=""))][1:] == [f"{prefix}{row}" for row in range(20)]
 
 
 def test_every_probability_is_written_when_all_are_asked_for(merge: Merge) -> None:

@@ -10,7 +10,7 @@ import safetensors.torch
 
 from jobs.modeling.bundles import write_bundle
 from shared.bundle import CARD_NAME, WEIGHTS_NAME, parse_card
-from shared.domain.words import cut
+from shared.domain.words import cut, has_effect
 from tests.pipeline.conftest import Celldrop
 
 PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
@@ -101,3 +101,17 @@ def test_a_path_that_is_not_utf8_is_said_and_is_no_fault_of_ours(celldrop: Celld
         for flags in ([], ["--json"]):
             done = celldrop(command, path, *flags)
             assert done.status in {2, 3}, (command, flags, done.stderr)
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]], ids=["for people", "for programs"])
+def test_no_control_character_of_a_path_reaches_the_terminal(
+    flags: list[str], celldrop: Celldrop, tmp_path: Path
+) -> None:
+    signs = "\x1b[31m\x9b31m\x7f\u202e\u2028\x90q\x9c"
+    empty, missing = tmp_path / f"a{signs}.h5ad", tmp_path / f"b{signs}.h5ad"
+    empty.write_bytes(b"")
+    for command in (["run", empty], ["validate", missing], ["submit", empty]):
+        done = celldrop(*command, *flags)
+        assert not any(has_effect(letter) for letter in (done.stdout + done.stderr).replace("\n", ""))
+    if flags:
+        assert signs in celldrop("validate", missing, *flags).json["message"]

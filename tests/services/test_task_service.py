@@ -11,6 +11,7 @@ from shared.domain.errors import (
     BadValuesError,
     DeviceUnavailableError,
     DuplicateCellsError,
+    ObjectRefusedError,
     PreconditionFailedError,
     UnavailableError,
 )
@@ -146,6 +147,21 @@ def test_an_absent_gpu_ends_the_submission_and_is_in_the_log(house: House, caplo
     (entry,) = caplog.records
     told = vars(entry)
     assert (told["code"], told["hint"], told["submission"]) == ("GPU_UNAVAILABLE", "give the job a GPU", record.id)
+
+
+@pytest.mark.parametrize("moment", ["before_part", "before_result"])
+def test_what_storage_refuses_for_good_ends_the_submission_with_its_reason(house: House, moment: str) -> None:
+    started(house, tasks=1)
+
+    def refused() -> None:
+        raise ObjectRefusedError("the Cloud KMS key cannot be used", hint="Enable the key's version")
+
+    setattr(house.computation, moment, refused)
+    assert house.run_task(0) is Ended.FAILED
+    record = house.only()
+    assert record.failure is not None
+    assert (record.state, record.failure.code) == (State.FAILED, "OBJECT_REFUSED")
+    assert record.failure.hint == "Enable the key's version"
 
 
 def test_duplicate_cells_found_by_the_merge_fail_with_their_own_code(house: House) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from tests.platform.behaviours import section
 from tests.simulation.faults import Fault
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.single import SEEDS, Cell, Stage, Way
@@ -49,7 +50,8 @@ demands it within the number in the last column.
 
 def page(cells: Sequence[Cell], mutants: Iterable[Mutant] = MUTANTS) -> str:
     """The whole page."""
-    return HEAD + _matrix(cells) + SAW + _notes(cells) + ENDS + _ends(cells) + SHARP + _sharpness(mutants)
+    runs = HEAD + _matrix(cells) + SAW + _notes(cells) + ENDS + _ends(cells) + SHARP + _sharpness(mutants)
+    return runs + section()
 
 
 def _matrix(cells: Sequence[Cell]) -> str:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cli.inbox import SETTLE_S, TEMPORARY_SUFFIXES, Inbox
+from cli.inbox import SETTLE_S, Inbox
 from shared.domain.errors import InputNotFoundError
+from shared.domain.temporary import TEMPORARY_SUFFIXES
 
 
 @pytest.fixture

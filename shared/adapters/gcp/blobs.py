@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from shared.adapters.gcp.blobs_upload import PIECE_BYTES, WRITER, Pieces, UploadSession, crc32c_text
 from shared.adapters.gcp.errors import answering
+from shared.adapters.gcp.refusals import refused, refused_by_settings
 from shared.domain.errors import (
     BlobNotFoundError,
     CorruptBlobError,
@@ -87,7 +88,7 @@ class CloudBlobStore(BlobStore):
         blob = self._blob(ref.bucket, ref.name)
         limits = {} if span is None else {"start": span.offset, "end": span.offset + span.length - 1}
         gone = _gone(str(ref))
-        with answering(str(ref), grant=READER, missing=gone, unmet=gone):
+        with answering(str(ref), grant=READER, missing=gone, unmet=gone, refused=refused):
             try:
                 # By condition, not by name: a bucket that keeps old versions then answers as one that does not.
                 # Raw: what is stored compressed is not unpacked on the way, so that offsets and checksum hold.
@@ -140,7 +141,7 @@ class CloudBlobStore(BlobStore):
 
     @override
     def list(self, bucket: str, prefix: str = "") -> Iterator[BlobInfo]:
-        with answering(bucket, grant=READER, missing=_no_bucket(bucket)):
+        with answering(bucket, grant=READER, missing=_no_bucket(bucket), refused=refused):
             for blob in self._client.list_blobs(
                 bucket, prefix=prefix, fields=_FIELDS, timeout=self._timeout_s, retry=self._retry
             ):
@@ -224,10 +225,10 @@ class CloudBlobStore(BlobStore):
         return self._client.bucket(bucket).blob(name)
 
     def _reading(self, blob: Blob) -> AbstractContextManager[None]:
-        return answering(_where(blob), grant=READER, missing=_gone(_where(blob)))
+        return answering(_where(blob), grant=READER, missing=_gone(_where(blob)), refused=refused)
 
     def _writing(self, blob: Blob) -> AbstractContextManager[None]:
-        return answering(_where(blob), grant=WRITER, missing=_no_bucket(blob.bucket.name))
+        return answering(_where(blob), grant=WRITER, missing=_no_bucket(blob.bucket.name), refused=refused_by_settings)
 
 
 def _where(blob: Blob) -> str:

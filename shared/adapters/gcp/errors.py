@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from google.api_core import exceptions
 from google.auth import exceptions as auth
 
+from shared.adapters.gcp.refusals import denial_hint
 from shared.domain.errors import (
     AccessDeniedError,
     CelldropError,
@@ -29,11 +31,20 @@ _UNMET = (exceptions.AlreadyExists, exceptions.FailedPrecondition, exceptions.Pr
 _DENIED = (exceptions.Forbidden, exceptions.Unauthorized)
 _GONE_CODES = frozenset({404, 410})
 _REQUEST_TIMEOUT = 408
+_MESSAGE = re.compile(r'"message":\s*"((?:[^"\\]|\\.)+)"')
+"""In the body that the storage client quotes whole where a download is refused."""
+_AROUND = re.compile(r"\A(GET|POST|PUT|DELETE) \S+: |: \('Request failed with status code'.*\Z", re.DOTALL)
+"""What it puts around that body."""
 
 
 @contextmanager
 def answering(
-    where: str, *, grant: str, missing: CelldropError | None = None, unmet: CelldropError | None = None
+    where: str,
+    *,
+    grant: str,
+    missing: CelldropError | None = None,
+    unmet: CelldropError | None = None,
+    refused: Callable[[str, str], CelldropError | None] | None = None,
 ) -> Iterator[None]:
     """Say what the service raises in our words. Only calls of the service belong inside.
 
@@ -42,17 +53,22 @@ def answering(
         grant: The role that permits it, and on what.
         missing: What "not found" means in this call; a fault of ours without it.
         unmet: What a failed precondition means, where it is not the caller's.
+        refused: What it means, by its words and where, that the request can never be met; a fault of ours without it.
 
     Raises:
         UnavailableError: No answer, or that it is busy.
         PreconditionFailedError: Something else is there than was named, or something where nothing was to be.
         AccessDeniedError: This account may not do it, or is not known.
         InternalError: The service finds fault with the request itself.
+        ObjectRefusedError: If ``refused`` says so.
     """
     try:
         yield
     except (exceptions.GoogleAPIError, auth.GoogleAuthError, OSError) as error:
-        raise _said(error, where, grant, missing, unmet) from error
+        said = _said(error, where, grant, missing, unmet)
+        if refused is not None and isinstance(said, InternalError):
+            said = refused(_all_words(error), where) or said
+        raise said from error
 
 
 def _said(
@@ -64,7 +80,7 @@ def _said(
         return unmet or PreconditionFailedError(_words(error), expected="what the caller had read", where=where)
     if isinstance(error, _DENIED) or _is_refused_login(error):
         hint = f"Grant {grant} to the account that this runs as; a grant takes some minutes to be known everywhere."
-        return AccessDeniedError(_words(error), where=where, hint=hint)
+        return AccessDeniedError(_words(error), where=where, hint=denial_hint(_words(error)) or hint)
     if isinstance(error, exceptions.GoogleAPICallError) and not _is_transient(error):
         return InternalError(f"the service refuses the request: {_words(error)}", where=where)
     return UnavailableError(f"the service did not answer: {_words(error)}", where=where, hint="Try again.")
@@ -82,4 +98,12 @@ def _is_refused_login(error: Exception) -> bool:
 
 def _words(error: Exception) -> str:
     text = error.message if isinstance(error, exceptions.GoogleAPICallError) else str(error)
-    return (text or type(error).__name__).strip().removesuffix(".")
+    quoted = _MESSAGE.search(text or "")
+    plain = quoted[1] if quoted else _AROUND.sub("", text or "")
+    return (plain or type(error).__name__).strip().removesuffix(".")
+
+
+def _all_words(error: Exception) -> str:
+    """With the reasons that an answer gives beside its message, where it is known by either."""
+    reasons = [str(one.get("reason", "")) for one in getattr(error, "errors", ()) if isinstance(one, dict)]
+    return " ".join([_words(error), *filter(None, reasons)])

@@ -44,7 +44,11 @@ def converted(what: str, read: str) -> Foreign:
     return Foreign(what, f"Convert it: adata = {read}, then {WRITE}.")
 
 
-EMPTY = Foreign("an empty file (0 bytes)", f"The upload or download stopped before it began. {AGAIN}")
+EMPTY = Foreign(
+    "an empty file (0 bytes)",
+    f"The upload or download stopped before it began. {AGAIN} gcsfuse makes an empty object before the whole one: that "
+    "one has a submission of its own.",
+)
 ZEROS = Foreign("a file of zeros: space was set aside for it and never filled", f"The download is not whole. {AGAIN}")
 MANGLED = Foreign(
     "an HDF5 file whose bytes were changed on the way, as a transfer in text mode does",
