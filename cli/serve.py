@@ -15,6 +15,7 @@ from cli.inbox import Inbox
 from cli.serving import make_server
 from functions.ingest.schemas import StorageObject
 from functions.status.dependencies import service_over
+from shared.desk import alone
 from shared.domain.errors import BlobNotFoundError, CelldropError, InputNotFoundError, SettingsError
 from shared.settings import Settings
 from shared.wiring import LocalLayout
@@ -25,7 +26,16 @@ RETRY_S = 10.0
 
 
 def serve_forever(settings: Settings, port: int | None, output: Output) -> Exit:
-    """Serve until interrupted; what was running then is taken up again at the next start."""
+    """Serve until interrupted; what was running then is taken up again at the next start.
+
+    Raises:
+        SettingsError: Another server has this home.
+    """
+    with alone(LocalLayout(settings.home).state / "serve.lock", "celldrop serve"):
+        return _serve(settings, port, output)
+
+
+def _serve(settings: Settings, port: int | None, output: Output) -> Exit:
     embedded = open_embedded(settings)
     _make_folders(embedded.layout)
     service = service_over(embedded.local.ports)

@@ -1,9 +1,13 @@
-"""Folders of this machine as buckets: what needs neither settings nor a pipeline."""
+"""Folders of this machine, as buckets and as homes: what needs neither settings nor a pipeline."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from shared.domain.errors import SettingsError
 from shared.ports.blobs import BlobStore
 
 FILES_BUCKET = "files"
@@ -23,3 +27,29 @@ def directories(roots: dict[str, Path], *ours: str) -> BlobStore:
     from shared.adapters.local.blobs import DirectoryBlobStore  # noqa: PLC0415  # adapters load only where chosen
 
     return DirectoryBlobStore(roots, frozenset(roots) - set(ours))
+
+
+@contextmanager
+def alone(lock: Path, what: str) -> Iterator[None]:
+    """Be the only process that holds a lock file; the kernel lets go of it when the process ends.
+
+    Args:
+        what: What the processes are, for whoever comes second.
+
+    Raises:
+        SettingsError: Another process holds it.
+    """
+    from shared.adapters.local.locks import try_lock  # noqa: PLC0415  # likewise
+
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        if not try_lock(descriptor):
+            who = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
+            hint = "Stop it, or give this one a folder of its own: --out FOLDER."
+            raise SettingsError(f"another {what} ({who}) has this folder", where=str(lock.parent), hint=hint)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,32 @@ def test_every_event_is_a_line_of_the_log(tmp_path: Path) -> None:
         bus.publish(Topic.EVENTS, Message("1", b'{"a":\n1}'))
     lines = (tmp_path / "events.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [{"a": 1}, {"a": 1}]
+
+
+def test_a_line_that_does_not_fit_leaves_nothing_behind_and_is_owed(tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    bus = EmbeddedBus(log)
+    bus.publish(Topic.EVENTS, Message("1", b'{"a":1}'))
+    before = log.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 5, hard))
+    try:
+        with pytest.raises(UnavailableError):
+            bus.publish(Topic.EVENTS, Message("2", b'{"a":22222222}'))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert log.read_bytes() == before
+    bus.publish(Topic.EVENTS, Message("2", b'{"a":2}'))
+    assert [json.loads(line)["a"] for line in log.read_text().splitlines()] == [1, 2]
+
+
+@pytest.mark.parametrize("torn", [b'{"a":', b"x" * 200_000])
+def test_a_line_that_a_kill_tore_is_taken_away(torn: bytes, tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    for whole in (b"", b'{"a":1}\n'):
+        log.write_bytes(whole + torn)
+        EmbeddedBus(log).publish(Topic.EVENTS, Message("2", b'{"a":2}'))
+        assert log.read_bytes() == whole + b'{"a":2}\n'
 
 
 def test_a_job_is_refused_where_nobody_dispatches(tmp_path: Path) -> None:

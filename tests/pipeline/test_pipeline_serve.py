@@ -100,6 +100,14 @@ def test_a_drop_is_annotated_and_told_over_http(server: Server, small: Path, cel
     ]
 
 
+@pytest.mark.usefixtures("server")
+def test_a_second_server_of_one_home_says_who_has_it(celldrop: Celldrop) -> None:
+    second = celldrop("serve", "--port", "0")
+    assert second.status != 0
+    assert "another celldrop serve (process " in second.stderr
+    assert "--out" in second.stderr
+
+
 def test_a_bad_drop_is_rejected_and_told(server: Server, data_dir: Path) -> None:
     shutil.copy(data_dir / "awkward/scp_bad.h5", server.home / "inbox" / "bad.h5")
     (one,) = server.wait_for(lambda: submissions(server, "REJECTED"))

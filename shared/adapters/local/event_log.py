@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from shared.adapters.local.bus import Handler, InProcessBus
 from shared.domain.errors import UnavailableError
 from shared.domain.submission import Topic
 from shared.ports.events import Message
+
+_LOOK_BACK = 1 << 16
 
 
 class EmbeddedBus(InProcessBus):
@@ -46,14 +50,42 @@ class EmbeddedBus(InProcessBus):
             super().publish(topic, message)
 
     def _append(self, message: Message) -> None:
-        line = message.data.replace(b"\n", b" ") + b"\n"
         try:
-            descriptor = os.open(self._events, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            try:
-                os.write(descriptor, line)  # One write of one line: lines stay whole, however many processes append.
-            finally:
-                os.close(descriptor)
+            append_line(self._events, message.data.replace(b"\n", b" "))
         except OSError as error:
             raise UnavailableError(
                 f"the event log cannot be written: {error.strerror}", where=str(self._events)
             ) from error
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add a whole line to a file that other processes append to, or nothing.
+
+    Part of a line, as a full disk or a kill leaves it, is taken away, now or by whoever appends next: what was not
+    written whole is still owed.
+
+    Raises:
+        OSError: There is no room, or no folder.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        end = _end_of_lines(descriptor)
+        os.ftruncate(descriptor, end)
+        if os.pwrite(descriptor, line + b"\n", end) <= len(line):
+            os.ftruncate(descriptor, end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        os.close(descriptor)
+
+
+def _end_of_lines(descriptor: int) -> int:
+    """Where the last whole line ends."""
+    end = os.fstat(descriptor).st_size
+    while end:
+        start = max(0, end - _LOOK_BACK)
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
