@@ -11,6 +11,7 @@ from pathlib import Path
 from cli.console import Exit, Output
 from cli.embedded import Embedded, open_embedded
 from cli.following import say_new
+from cli.home_key import PARAMETER, HomeKey
 from cli.inbox import Inbox
 from cli.serving import make_server
 from functions.ingest.schemas import StorageObject
@@ -39,11 +40,12 @@ def _serve(settings: Settings, port: int | None, output: Output) -> Exit:
     embedded = open_embedded(settings)
     _make_folders(embedded.layout)
     service = service_over(embedded.local.ports)
-    server = make_server(service, port=settings.port if port is None else port)
+    key = HomeKey.of(embedded.layout.state)
+    server = make_server(service, port=settings.port if port is None else port, key=key)
     threading.Thread(target=server.serve_forever, daemon=True, name="http").start()
     output.say(f"Drop .h5ad files in  {embedded.layout.inbox}")
     output.say(f"Results appear in    {embedded.layout.results}")
-    output.say(f"Watch them at        http://127.0.0.1:{server.port}/")
+    output.say(f"Watch them at        http://127.0.0.1:{server.port}/?{PARAMETER}={key.secret}")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 from werkzeug.exceptions import BadRequest, HTTPException, MisdirectedRequest, RequestEntityTooLarge, ServiceUnavailable
 from werkzeug.serving import BaseWSGIServer, ThreadedWSGIServer, WSGIRequestHandler
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
 from cli.connections import Connections
+from cli.home_key import PARAMETER, HomeKey
 from functions.status.problems import problem_of
 from functions.status.responses import problem_response, secured
 from functions.status.routes import answer
@@ -41,23 +43,24 @@ LINGER_S = 0.5
 log = logging.getLogger(__name__)
 
 
-def make_server(service: StatusService, *, port: int) -> BaseWSGIServer:
+def make_server(service: StatusService, *, port: int, key: HomeKey | None = None) -> BaseWSGIServer:
     """A threaded server on 127.0.0.1 only; call ``serve_forever`` and, from another thread, ``shutdown``.
 
     Args:
         port: 0 takes any that is free; the server's ``port`` tells which.
+        key: What callers must know; None lets in every user of this machine.
 
     Raises:
         SettingsError: The port is taken, or not to be had.
     """
     listening = _listen(port)
     try:
-        return _Server(loopback_app(service), listening)
+        return _Server(loopback_app(service, key), listening)
     finally:
         listening.close()  # The server listens on a duplicate of its own.
 
 
-def loopback_app(service: StatusService) -> WSGIApplication:
+def loopback_app(service: StatusService, key: HomeKey | None = None) -> WSGIApplication:
     """The status function as a WSGI application that answers only to loopback names.
 
     A web page elsewhere can point a name of its own at 127.0.0.1 (DNS rebinding) and is then, to the browser, of
@@ -67,15 +70,29 @@ def loopback_app(service: StatusService) -> WSGIApplication:
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request = Request(environ)
         request.max_content_length = MAX_BODY_BYTES
-        return _respond(service, request)(environ, start_response)
+        return _respond(service, request, key)(environ, start_response)
 
     return app
 
 
-def _respond(service: StatusService, request: Request) -> Response:
+def _respond(service: StatusService, request: Request, key: HomeKey | None) -> Response:
     if not _is_loopback(request.headers.get("Host", "")):
         return secured(problem_response(problem_of(MisdirectedRequest())))
-    return answer(service, request)
+    if key is None:
+        return answer(service, request)
+    # Browsers send cookies to every port of a host.
+    cookie = f"celldrop-{request.environ['SERVER_PORT']}"
+    if request.method == "GET" and key.is_in(request.args.get(PARAMETER, "")):
+        return secured(_with_cookie(request, cookie, key))
+    kept = request.cookies.get(cookie)
+    return answer(service, request, lambda header: key.check(header or (f"Bearer {kept}" if kept else None)))
+
+
+def _with_cookie(request: Request, cookie: str, key: HomeKey) -> Response:
+    """To the same address without the key, which then stands in no history and no page's links."""
+    response = redirect(request.path, HTTPStatus.SEE_OTHER)
+    response.set_cookie(cookie, key.secret, httponly=True, samesite="Lax")
+    return response
 
 
 def _is_loopback(host: str) -> bool:

@@ -101,7 +101,10 @@ def http_page() -> str:
     lines = ["| route | gives |", "|---|---|", *routes, "", "| code | status | meaning |", "|---|---|---|", *codes]
     head = (
         "Embedded, on loopback only (`celldrop serve`). Bodies are JSON; every error is an RFC 9457 problem "
-        "(`application/problem+json`) with `code` and `hint`. Codes of [errors](errors.md) keep their names."
+        "(`application/problem+json`) with `code` and `hint`. Codes of [errors](errors.md) keep their names. Every "
+        "user of a machine reaches its loopback: `celldrop serve` answers those alone who have the key of its home, in "
+        "`.celldrop/http-key`, which only its owner reads. The address that it prints brings a browser the key; a "
+        "program sends `Authorization: Bearer KEY`."
     )
     return _page("HTTP", head, lines)
 

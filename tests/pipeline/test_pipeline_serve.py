@@ -26,15 +26,19 @@ class Server:
     def __init__(self, base: str, home: Path) -> None:
         self.base = base
         self.home = home
+        self.key = (home / ".celldrop" / "http-key").read_text().strip()
+
+    def open(self, path: str, method: str = "GET") -> Any:
+        headers = {"Authorization": f"Bearer {self.key}"}
+        return urllib.request.urlopen(urllib.request.Request(self.base + path, method=method, headers=headers))
 
     def get(self, path: str) -> dict[str, Any]:
-        with urllib.request.urlopen(self.base + path) as answer:
+        with self.open(path) as answer:
             found: dict[str, Any] = json.load(answer)
         return found
 
     def post(self, path: str) -> dict[str, Any]:
-        request = urllib.request.Request(self.base + path, method="POST")
-        with urllib.request.urlopen(request) as answer:
+        with self.open(path, "POST") as answer:
             found: dict[str, Any] = json.load(answer)
         return found
 
@@ -60,7 +64,7 @@ def server(environment: dict[str, str], tmp_path: Path) -> Iterator[Server]:
     base = ""
     for line in process.stdout:
         if "http://" in line:
-            base = line.split()[-1].rstrip("/")
+            base = line.split()[-1].partition("/?key=")[0]
             break
     assert base
     yield Server(base, tmp_path / "home")
@@ -89,7 +93,7 @@ def test_a_drop_is_annotated_and_told_over_http(server: Server, small: Path, cel
     view = server.get(f"/v1/submissions/{one['id']}")
     names = {file["name"] for file in view["files"]}
     assert {"report.html", "annotated.h5ad", "annotations.parquet"} <= names
-    with urllib.request.urlopen(f"{server.base}/v1/submissions/{one['id']}/files/report.html") as answer:
+    with server.open(f"/v1/submissions/{one['id']}/files/report.html") as answer:
         assert b"<html" in answer.read()
     told = celldrop("status", one["id"], "--json")
     assert told.json["state"] == "SUCCEEDED"
