@@ -103,6 +103,7 @@ RIGHTS = (
         "dispatch", "roles/run.jobsExecutorWithOverrides", "jobs cpu, gpu", "starts executions, ends superseded ones"
     ),
     Right("dispatch", "roles/run.viewer", "jobs cpu, gpu", "looks whether one is over"),
+    Right("dispatch", "roles/iam.serviceAccountUser", "task", "has the executions that it starts act as that account"),
     Right("dispatch", "roles/pubsub.publisher", "jobs, events", "tells of what cannot be started"),
     Right("task", "roles/storage.objectViewer", "inbox, models, `allowed_buckets`", "reads its rows and the weights"),
     Right("task", "roles/storage.objectUser", "work, results", "writes parts and results, removes what lost"),
@@ -110,6 +111,7 @@ RIGHTS = (
     Right("reconcile", "roles/storage.objectUser", "work, results", "publishes manifests, sweeps (ADR 2)"),
     Right("reconcile", "roles/run.jobsExecutorWithOverrides", "jobs cpu, gpu", "ends executions that nobody waits for"),
     Right("reconcile", "roles/run.viewer", "jobs cpu, gpu", "looks whether an execution still runs"),
+    Right("reconcile", "roles/iam.serviceAccountUser", "task", "likewise, where it starts one again"),
     Right("reconcile", "roles/pubsub.publisher", "jobs, events", "pays whatever is owed"),
     Right("status", "roles/storage.objectViewer", "results", "hands results out"),
     Right("status", "roles/run.jobsExecutor", "jobs cpu, gpu", "ends the executions of what is cancelled"),

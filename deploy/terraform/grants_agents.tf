@@ -18,6 +18,15 @@ resource "google_service_account_iam_member" "signer" {
   depends_on = [google_pubsub_topic.topic] # Its agent is there once Pub/Sub has been used.
 }
 
+# Whoever starts an execution with settings of its own has it act as the job's account.
+resource "google_service_account_iam_member" "starter" {
+  for_each = toset(distinct([local.account_of.dispatch, local.account_of.reconcile]))
+
+  service_account_id = local.account_names[local.account_of.task]
+  role               = "roles/iam.serviceAccountUser"
+  member             = local.members[each.key]
+}
+
 resource "google_service_account_iam_member" "status_itself" {
   service_account_id = local.account_names[local.account_of.status]
   role               = "roles/iam.serviceAccountTokenCreator"

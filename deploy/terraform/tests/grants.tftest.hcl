@@ -107,6 +107,14 @@ run "an_account_for_each_part" {
   }
 
   assert {
+    condition = toset([for grant in google_service_account_iam_member.starter : "${grant.service_account_id} ${grant.role} ${grant.member}"]) == toset([
+      for part in ["dispatch", "reconcile"] :
+      "${google_service_account.part["task"].name} roles/iam.serviceAccountUser serviceAccount:${google_service_account.part[part].email}"
+    ])
+    error_message = "Expected dispatch and reconcile to have jobs act as the account of tasks, and as no other."
+  }
+
+  assert {
     condition = (
       google_service_account_iam_member.status_itself.service_account_id == google_service_account.part["status"].name &&
       google_service_account_iam_member.status_itself.member == "serviceAccount:${google_service_account.part["status"].email}" &&
