@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from shared.domain.admission import Request, event_key
 from shared.domain.errors import InvalidMessageError
 from shared.domain.submission import ObjectRef, Requester
 from shared.doors import MESSAGE_PUBLISHED, Pushed, pubsub_message
@@ -33,6 +34,11 @@ class Drop:
     requester: Requester | None = None
 
     @property
+    def request(self) -> Request:
+        """What a new submission starts from."""
+        return Request(self.source, self.options, self.rerun_token, self.requester)
+
+    @property
     def ignored(self) -> bool:
         """Whether the name says that this is not a drop: a piece of a parallel upload, or a folder's placeholder."""
         path = f"/{self.source.name}"
@@ -42,7 +48,10 @@ class Drop:
 class StorageObject(BaseModel):
     """The data of a ``google.cloud.storage.object.v1.finalized`` event; only the name is taken from it.
 
-    Options are read from the object itself, at its generation.
+    Options are read from the object itself, at its generation, when the event comes for the first time.
+
+    Attributes:
+        metageneration: Which metadata the event is about; 0 where it does not say.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -50,6 +59,12 @@ class StorageObject(BaseModel):
     bucket: str
     name: str
     generation: int
+    metageneration: int = 0
+
+    @property
+    def identity(self) -> str:
+        """The same at every delivery of the event."""
+        return event_key("storage", self.bucket, self.name, self.generation, self.metageneration)
 
     @property
     def ref(self) -> ObjectRef:
@@ -63,6 +78,13 @@ class Asked:
 
     request: AnnotationRequest
     message_id: str
+
+    @property
+    def identity(self) -> str | None:
+        """The same at every delivery of the message; None where its own words say the same at any time."""
+        if self.request.generation is not None or not self.message_id:
+            return None
+        return event_key("message", self.message_id)
 
 
 def told(pushed: Pushed) -> StorageObject | Asked:

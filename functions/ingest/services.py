@@ -51,52 +51,69 @@ class Ingest:
     def take(self, told: StorageObject | Asked) -> Stored[Submission] | None:
         """Take in what ingest was told; None for what is not a drop.
 
-        Idempotent: as ``accept``.
+        Idempotent: what an event asks for (options, generation) is resolved at its first delivery and kept under the
+        event's own identity, so that a later delivery means the same, whatever has changed since. Then as ``accept``.
 
         Raises:
             UnavailableError: A store or bus did not answer; deliver the event again.
         """
-        match told:
-            case StorageObject():
-                drop = self.data.drop_of(told)
-                return self.accept(drop) if drop else None
-            case Asked():
-                return self.ask(told.request, told.message_id)
-            case _:
-                assert_never(told)
+        request = self._resolved(told)
+        return self._admit(request) if request else None
 
     def ask(self, asked: AnnotationRequest, message_id: str) -> Stored[Submission]:
         """Make, or join, the submission that another system asks for; a refusal is told like any other outcome.
 
-        Idempotent: as ``accept``; the message's id is the same at every delivery.
+        Idempotent: as ``take``; the message's id is the same at every delivery.
 
         Raises:
             UnavailableError: A store or bus did not answer; deliver the message again.
         """
-        try:
-            return self.accept(self.data.asked_for(asked))
-        except (BucketNotAllowedError, InputNotFoundError) as error:
-            # Under an id of its own: who asks again once the object is there must not meet this refusal.
-            refused = Request(
-                ObjectRef(asked.bucket, asked.name, asked.generation or 0),
-                asked.options,
-                f"refused/{message_id}",
-                Requester(asked.correlation_id, asked.source),
-            )
-            failure = Failure.of(error)
-            return self.outbox.pay(self._stored(refused, lambda: admission.rejected(refused, failure, None)))
+        stored = self.take(Asked(asked, message_id))
+        assert stored is not None
+        return stored
 
     def accept(self, drop: Drop) -> Stored[Submission]:
         """Make, or join, the submission of a drop.
 
         Idempotent: the id comes from the drop, the record is created only where none is, and the outbox has
-        constant ids. A crash before the create leaves nothing, so that a redelivery starts afresh.
+        constant ids. A crash before the create leaves no record, so that a redelivery goes on.
 
         Raises:
             UnavailableError: A store or bus did not answer; deliver the event again.
         """
-        request = Request(drop.source, drop.options, drop.rerun_token, drop.requester)
-        return self.outbox.pay(self._stored(request, lambda: self._decide(request)))
+        return self._admit(drop.request)
+
+    def _resolved(self, told: StorageObject | Asked) -> Request | None:
+        event = told.identity
+        known = self.store.resolved(event) if event else None
+        if known is not None:
+            return known
+        match told:
+            case StorageObject():
+                drop = self.data.drop_of(told)
+                request = drop.request if drop else None
+            case Asked():
+                request = self._asked(told)
+            case _:
+                assert_never(told)
+        return self.store.resolve(event, request) if event and request else request
+
+    def _asked(self, told: Asked) -> Request:
+        asked = told.request
+        try:
+            return self.data.asked_for(asked).request
+        except (BucketNotAllowedError, InputNotFoundError) as error:
+            # Under an id of its own: who asks again once the object is there must not meet this refusal.
+            return Request(
+                ObjectRef(asked.bucket, asked.name, asked.generation or 0),
+                asked.options,
+                f"refused/{told.message_id}",
+                Requester(asked.correlation_id, asked.source),
+                Failure.of(error),
+            )
+
+    def _admit(self, request: Request) -> Stored[Submission]:
+        return self.outbox.pay(self._stored(request))
 
     def _join(self, request: Request) -> Stored[Submission]:
         who = request.requester
@@ -104,17 +121,19 @@ class Ingest:
             return self.store.get(request.id)
         return update(self.store, request.id, lambda record, _: admission.join(record, who))
 
-    def _stored(self, request: Request, decide: Callable[[], Submission]) -> Stored[Submission]:
+    def _stored(self, request: Request) -> Stored[Submission]:
         try:
             return self._join(request)
         except SubmissionNotFoundError:
             pass
         try:
-            return self.store.create(decide())
+            return self.store.create(self._decide(request))
         except PreconditionFailedError:
             return self._join(request)
 
     def _decide(self, request: Request) -> Submission:
+        if request.refusal is not None:
+            return admission.rejected(request, request.refusal, None)
         try:
             options = parse_options(request.requested)
             card, model = self.data.model(options.model)

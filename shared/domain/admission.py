@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from shared.domain import owed
-from shared.domain.submission import Failure, ModelRef, ObjectRef, Requester, State, Submission, submission_id
+from shared.domain.submission import (
+    ID_LENGTH,
+    Failure,
+    ModelRef,
+    ObjectRef,
+    Requester,
+    State,
+    Submission,
+    submission_id,
+)
 from shared.domain.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a new submission starts from."""
+    """What a new submission starts from.
+
+    Attributes:
+        refusal: Why it was refused before anybody looked into the file; None where the file decides.
+    """
 
     source: ObjectRef
     requested: Mapping[str, str]
     rerun_token: str | None = None
     requester: Requester | None = None
+    refusal: Failure | None = None
 
     @property
     def id(self) -> str:
         """The submission's id."""
         return submission_id(self.source, self.requested, self.rerun_token)
+
+
+def event_key(*identity: str | int) -> str:
+    """The name under which is kept what an event asks for: the same at every delivery, and no other event's."""
+    text = json.dumps(identity, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
 
 def queued(request: Request, verdict: Verdict, model: ModelRef) -> Submission:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
+from shared.domain.admission import Request
 from shared.domain.submission import State, Submission, TaskRecord
 
 T = TypeVar("T")
@@ -55,6 +56,18 @@ class StatusStore(Protocol):
 
     A write that answers UnavailableError may have happened.
     """
+
+    def resolved(self, event: str) -> Request | None:
+        """What an event asks for, as it was resolved at its first delivery; None where there was none."""
+        ...
+
+    def resolve(self, event: str, request: Request) -> Request:
+        """Keep what an event asks for, unless an earlier delivery has kept something; what is kept.
+
+        Args:
+            event: Of ``event_key``.
+        """
+        ...
 
     def create(self, record: Submission) -> Stored[Submission]:
         """The first write of a submission, with its first history entry.

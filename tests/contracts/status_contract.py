@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from shared.domain.admission import Request
 from shared.domain.errors import PreconditionFailedError, StaleWorkerError, SubmissionNotFoundError
 from shared.domain.submission import Failure, State, Submission, TaskRecord
 from shared.ports.status import StatusStore
@@ -22,8 +23,9 @@ from tests.contracts.racing import (
     count_attempts,
     count_attempts_in_transactions,
     put_first_tasks,
+    resolve_as,
 )
-from tests.contracts.records_made import finished_task, full, owing, plain, task
+from tests.contracts.records_made import ASKED, REFUSED, finished_task, full, owing, plain, task
 from tests.contracts.status_machine import StatusMachine
 
 FreshDoors = Callable[[], Sequence[StatusDoor]]
@@ -50,6 +52,24 @@ class StatusStoreContract:
             return [lambda: store]
 
         return make
+
+    # --- Events ---
+
+    @pytest.mark.parametrize("request_", [ASKED, REFUSED], ids=["asked", "refused"])
+    def test_what_an_event_asks_for_is_read_back_as_it_was_kept(self, store: StatusStore, request_: Request) -> None:
+        assert store.resolved("e1") is None
+        assert store.resolve("e1", request_) == request_
+        assert store.resolved("e1") == request_
+        assert store.resolved("e2") is None
+
+    def test_what_an_event_asks_for_is_what_it_asked_for_first(self, store: StatusStore) -> None:
+        store.resolve("e1", ASKED)
+        assert store.resolve("e1", REFUSED) == ASKED
+        assert store.resolved("e1") == ASKED
+
+    def test_racing_deliveries_agree_on_what_is_asked_for(self, door: StatusDoor, racers: Executor) -> None:
+        runs = [racers.submit(resolve_as, door, "e1", number) for number in range(N_RACERS)]
+        assert {run.result() for run in runs} == {resolve_as(door, "e1", N_RACERS)}
 
     # --- Records ---
 

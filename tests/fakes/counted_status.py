@@ -9,6 +9,7 @@ from datetime import datetime
 
 from typing_extensions import override
 
+from shared.domain.admission import Request
 from shared.domain.submission import State, Submission, TaskRecord
 from shared.history import history_entry
 from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
@@ -38,6 +39,17 @@ class CountedStatusStore(StatusStore):
     record_bytes: int = 0
     task_bytes: int = 0
     weighing: bool = True
+
+    @override
+    def resolved(self, event: str) -> Request | None:
+        self.reads += 1
+        return self.inner.resolved(event)
+
+    @override
+    def resolve(self, event: str, request: Request) -> Request:
+        kept = self.inner.resolve(event, request)
+        self.writes += 1
+        return kept
 
     @override
     def create(self, record: Submission) -> Stored[Submission]:

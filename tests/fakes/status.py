@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from typing_extensions import override
 
+from shared.domain.admission import Request
 from shared.domain.errors import PreconditionFailedError, SubmissionNotFoundError
 from shared.domain.submission import State, Submission, TaskRecord
 from shared.history import history_entry
@@ -28,8 +29,19 @@ class MemoryStatusStore(StatusStore):
         self._clock = clock
         self._lock = threading.RLock()
         self.records: dict[str, Stored[Submission]] = {}
+        self.events: dict[str, Request] = {}
         self._tasks: dict[tuple[str, int, int], Stored[TaskRecord]] = {}
         self._history: dict[str, list[HistoryEntry]] = defaultdict(list)
+
+    @override
+    def resolved(self, event: str) -> Request | None:
+        with call(self.hook, "status.resolved"), self._lock:
+            return self.events.get(event)
+
+    @override
+    def resolve(self, event: str, request: Request) -> Request:
+        with call(self.hook, "status.resolve"), self._lock:
+            return self.events.setdefault(event, request)
 
     @override
     def create(self, record: Submission) -> Stored[Submission]:

@@ -41,6 +41,8 @@ class Fault(StrEnum):
     DEPLOY = "new version deployed"
     SLOW = "merge slower than its lease, still at work"
     BROKEN = "a fault of ours, met at every try"
+    PATCHED = "redelivered with other metadata"
+    REPLACED = "redelivered with another generation"
 
 
 BEFORE = (Fault.CRASH, Fault.UNAVAILABLE, Fault.THROTTLED, Fault.PAUSE)
@@ -193,6 +195,8 @@ class Trouble:
             Fault.DEPLOY: self._deploy,
             Fault.SLOW: self._slow,
             Fault.BROKEN: self._break,
+            Fault.PATCHED: self._patch,
+            Fault.REPLACED: lambda: self._overwrite() and self.town.redeliver(),
         }
 
     def _storm(self) -> bool:
@@ -213,6 +217,12 @@ class Trouble:
         if refs:
             self.town.drop(self.world.random.choice(refs).name, f"good {self.world.random.randint(300, 900)}", 2)
         return bool(refs)
+
+    def _patch(self) -> bool:
+        refs = [info.ref for (bucket, _), (info, _) in self.town.blobs.objects.items() if bucket == "inbox"]
+        if refs:
+            self.town.patch(self.world.random.choice(refs))
+        return bool(refs) and self.town.redeliver()
 
     def _delete(self) -> bool:
         refs = [info.ref for (bucket, _), (info, _) in self.town.blobs.objects.items() if bucket == "inbox"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from shared.domain.submission import Requester, State, Submission
 from tests.simulation.faults import HARMFUL, Fault, Swarm, Trouble
 from tests.simulation.judge import MAX_ATTEMPTS, settled
-from tests.simulation.town import BAD, BROKEN, GOOD, Town, id_of
+from tests.simulation.town import BAD, BROKEN, GOOD, Town
 from tests.simulation.world import moment_text
 
 FAULTS_STOP_S = 2 * 3600.0
@@ -97,7 +98,7 @@ def _drop(town: Town, number: int, content: str, n_tasks: int | None) -> None:
     roll = town.world.random.random
     for name in range(town.world.random.choice((0, 0, 1, 2))):
         rerun = "again" if roll() < 0.2 else None
-        asked = replace(drop, requester=Requester(f"who-{name}"), rerun_token=rerun)
+        asked = replace(drop, requester=Requester(f"who-{number}-{name}"), rerun_token=rerun)
         town.world.after(200.0 * roll() ** 2, lambda asked=asked: town.request(asked))  # type: ignore[misc]
         town.drops.setdefault(asked.source, asked)
 
@@ -105,13 +106,15 @@ def _drop(town: Town, number: int, content: str, n_tasks: int | None) -> None:
 def _explained(town: Town, trouble: Trouble) -> None:
     """Nothing is lost, and nothing ends badly without a reason that was really there."""
     hold, done = town.judge.hold, town.done
-    for ref, drop in town.drops.items():
-        there = id_of(replace(drop, rerun_token=None)) in town.store.records or ref in done.changed
-        hold(there, f"the drop {ref} was lost")
+    taken_in = {stored.value.source for stored in town.store.records.values()}
+    for ref in town.drops:
+        hold(ref in taken_in or ref in done.changed, f"the drop {ref} was lost")
+    named = {who["correlation_id"] for told in town.judge.told.values() for event in told for who in _requesters(event)}
+    hold(named >= set(done.heard), f"who asked was heard, and never told: {set(done.heard) - named}")
     harm = sum(trouble.struck[fault] for fault in HARMFUL)
     for stored in town.store.records.values():
         record = stored.value
-        content = town.blobs.ever[record.source].decode()
+        content = town.blobs.ever[record.source].decode() if record.source.generation else "nothing"
         code = record.failure.code if record.failure else ""
         match record.state:
             case State.SUCCEEDED:
@@ -126,6 +129,11 @@ def _explained(town: Town, trouble: Trouble) -> None:
                 continue
     if not trouble.struck.total():
         _quiet(town)
+
+
+def _requesters(event: Mapping[str, Any]) -> list[Mapping[str, str]]:
+    named: list[Mapping[str, str]] = event["data"]["requesters"]
+    return named
 
 
 def _input_gone(town: Town, record: Submission) -> bool:

@@ -46,6 +46,7 @@ class Judge:
         asked_in_time: Who had asked for each submission while it was open.
         told: The outcome events of each submission.
         told_accepted: Its accepted events.
+        made: The submissions that the deliveries of each event made.
         heartbeat: The shortest silence that any version in use takes for death.
         finalize_lease: The shortest of the finalizer's leases.
     """
@@ -64,6 +65,7 @@ class Judge:
         self.asked_in_time: dict[str, frozenset[str]] = {}
         self.told: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self.told_accepted: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        self.made: dict[str, set[str]] = defaultdict(set)
         self.receipts: dict[str, Receipt] = {}
         self.asked: list[JobRequest] = []
 
@@ -92,6 +94,7 @@ class Judge:
             if after.state is State.SUCCEEDED:
                 self._committed(old, after)
         if old is None:
+            self._made_once(after)
             self.hold(after.state in FOLLOWS[None] and after.epoch == 0, f"began as {after.state}")
             return
         self._epochs_grow(old, after)
@@ -99,6 +102,12 @@ class Judge:
             self._stays_final(old, after)
         elif self._world.current is not None and self._world.current.role is Role.RECONCILE:
             self._takes_no_living_work(old, after)
+
+    def _made_once(self, record: Submission) -> None:
+        event = self._world.current.event if self._world.current else ""
+        if event:
+            self.made[event].add(record.id)
+            self.hold(len(self.made[event]) == 1, f"one event made {len(self.made[event])} submissions")
 
     def _in_time(self, record: Submission) -> None:
         if not record.state.final:

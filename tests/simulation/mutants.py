@@ -225,6 +225,11 @@ def _made_anew(town: Town) -> None:
     setattr(store, "create", create)  # noqa: B010  # a method of this one store
 
 
+def _resolved_anew(town: Town) -> None:
+    setattr(town.store, "resolved", lambda _event: None)  # noqa: B010  # methods of this one store
+    setattr(town.store, "resolve", lambda _event, request: request)  # noqa: B010
+
+
 def _slot(patch: Patch) -> None:
     def write(self: Any, task: TaskRecord) -> None:
         store: StatusStore = self._protocol.store
@@ -339,6 +344,7 @@ MUTANTS = (
     Mutant("heartbeat", "a run is given up without waiting for its beats", 100, _heartbeat),
     Mutant("conditional-write", "records are written whatever version is there", 200, town=_blind),
     Mutant("create-only", "a second delivery makes the record anew", 200, town=_made_anew),
+    Mutant("event-kept", "what an event asks for is resolved anew at every delivery", 200, town=_resolved_anew),
     Mutant("task-version", "an attempt writes over another's task document", 500, _slot),
     Mutant("late-requester", "who asks after the end is not told", 200, _late_requester),
     Mutant("accepted-joined", "who joins an open submission is not told that it is accepted", 200, _silent_join),

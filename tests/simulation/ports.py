@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from typing_extensions import override
@@ -103,6 +104,11 @@ class SimulatedBlobStore(MemoryBlobStore):
     def _remove(self, bucket: str, name: str) -> None:
         self._witness.blob_deleted(bucket, name)
         super()._remove(bucket, name)
+
+    def patch(self, ref: ObjectRef, metadata: Mapping[str, str]) -> None:
+        """Have an object's metadata changed: same generation, same bytes."""
+        info, data = self.objects[ref.bucket, ref.name]
+        self.objects[ref.bucket, ref.name] = (replace(info, metadata=dict(metadata)), data)
 
     def spoil(self, name: str, data: bytes) -> None:
         """Have the bytes of a part rot where they lie: same generation, same checksum on record."""

@@ -3,6 +3,7 @@
     submissions/{id}                        state, owes, created_at: to find by; changes, written_by, record, expires_at
     submissions/{id}/tasks/{epoch-index}    written_by, record, expires_at
     submissions/{id}/history/{n}            record, expires_at
+    events/{key}                            record, expires_at
 
 ``record`` is the JSON of ``shared.records``, as text: among the keys of a record are people's own words (options, cell
 labels), and Firestore keeps no map with an empty key or one like ``__unknown__``. What is searched for are fields.
@@ -28,6 +29,7 @@ from google.cloud.firestore import (
     Query,
 )
 
+from shared.domain.admission import Request
 from shared.domain.errors import InternalError, SubmissionNotFoundError
 from shared.domain.submission import State, Submission, TaskRecord
 from shared.ports.status import HistoryEntry, Stored
@@ -35,6 +37,8 @@ from shared.records import (
     Document,
     history_document,
     history_from,
+    request_document,
+    request_from,
     submission_document,
     submission_from,
     task_document,
@@ -45,6 +49,9 @@ T = TypeVar("T")
 SUBMISSIONS = "submissions"
 TASKS = "tasks"
 HISTORY = "history"
+EVENTS = "events"
+
+GROUPS = (SUBMISSIONS, TASKS, HISTORY, EVENTS)
 
 EXPIRES_AT = "expires_at"
 
@@ -118,13 +125,10 @@ def indexes() -> Fields:
     ]
     unsearched = [
         {"collectionGroup": group, "fieldPath": field, "indexes": []}
-        for group, field in product((SUBMISSIONS, TASKS, HISTORY), ("record", "written_by"))
+        for group, field in product(GROUPS, ("record", "written_by"))
     ]
     # An index of a time that only grows would bound how fast documents can be written.
-    expiring = [
-        {"collectionGroup": group, "fieldPath": EXPIRES_AT, "ttl": True, "indexes": []}
-        for group in (SUBMISSIONS, TASKS, HISTORY)
-    ]
+    expiring = [{"collectionGroup": group, "fieldPath": EXPIRES_AT, "ttl": True, "indexes": []} for group in GROUPS]
     return {"indexes": composites, "fieldOverrides": [*unsearched, *expiring]}
 
 
@@ -166,6 +170,11 @@ def history_fields(entry: HistoryEntry, *, expires_at: datetime | None) -> Field
     return {"record": _text(document, f"history entry {entry.n}"), EXPIRES_AT: expires_at}
 
 
+def event_fields(request: Request, *, expires_at: datetime | None) -> Fields:
+    """The fields of what an event asks for."""
+    return {"record": _text(request_document(request), "what an event asks for"), EXPIRES_AT: expires_at}
+
+
 def expiry_after(days: int) -> Callable[[], datetime | None]:
     """When a document that is written now may be removed; never, for 0 days.
 
@@ -186,6 +195,11 @@ def created(fields: Fields) -> Fields:
 def submission_of(snapshot: Snapshot) -> Stored[Submission]:
     """A submission as read."""
     return stored(snapshot, submission_from)
+
+
+def request_of(snapshot: Snapshot) -> Request:
+    """What an event asks for, as read."""
+    return request_from(_document(snapshot))
 
 
 def history_of(snapshot: Snapshot) -> HistoryEntry:

@@ -25,15 +25,18 @@ from google.cloud.firestore import (
 from typing_extensions import override
 
 from shared.adapters.gcp.documents import (
+    EVENTS,
     HISTORY,
     SUBMISSIONS,
     Snapshot,
     change_at,
     created,
+    event_fields,
     history_fields,
     history_of,
     moment,
     never,
+    request_of,
     stored,
     submission_at,
     submission_fields,
@@ -45,6 +48,7 @@ from shared.adapters.gcp.documents import (
     version_of,
 )
 from shared.adapters.gcp.errors import TRANSIENT, answering
+from shared.domain.admission import Request
 from shared.domain.errors import (
     CelldropError,
     InternalError,
@@ -106,12 +110,33 @@ class FirestoreStatusStore(StatusStore):
     ) -> None:
         self._client = client
         self._submissions = client.collection(SUBMISSIONS)
+        self._events = client.collection(EVENTS)
         self._new_token = new_token
         self._sleep = sleep
         self._expiry = expiry
         self._retry = Retry(
             predicate=if_exception_type(*TRANSIENT), initial=0.1, maximum=4.0, multiplier=2.0, timeout=patience_s
         )
+
+    # --- Events ---
+
+    @override
+    def resolved(self, event: str) -> Request | None:
+        found = self._read(self._events.document(event))
+        return request_of(found) if found.exists else None
+
+    @override
+    def resolve(self, event: str, request: Request) -> Request:
+        at = self._events.document(event)
+        batch = self._client.batch()
+        batch.create(at, event_fields(request, expires_at=self._expiry()))
+        try:
+            with self._writing(at):
+                batch.commit(retry=self._retry, timeout=REQUEST_S)
+        except PreconditionFailedError:
+            # Another delivery's, or our own whose answer was lost: what is there counts.
+            return request_of(self._read(at))
+        return request
 
     # --- Records ---
 

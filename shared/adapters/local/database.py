@@ -40,6 +40,10 @@ _SCHEMA = (
         document TEXT NOT NULL,
         PRIMARY KEY (submission_id, epoch, task)
     ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS events (
+        id TEXT NOT NULL PRIMARY KEY,
+        document TEXT NOT NULL
+    ) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS history (
         submission_id TEXT NOT NULL,
         n INTEGER NOT NULL,

@@ -12,6 +12,7 @@ from typing import Any
 from typing_extensions import override
 
 from shared.adapters.local.database import Database
+from shared.domain.admission import Request
 from shared.domain.errors import InternalError, PreconditionFailedError, SubmissionNotFoundError
 from shared.domain.submission import State, Submission, TaskRecord
 from shared.history import history_entry
@@ -20,6 +21,8 @@ from shared.records import (
     Document,
     history_document,
     history_from,
+    request_document,
+    request_from,
     submission_document,
     submission_from,
     task_document,
@@ -40,6 +43,20 @@ class SqliteStatusStore(StatusStore):
     def __init__(self, path: Path, clock: Callable[[], datetime]) -> None:
         self._database = Database(path)
         self._clock = clock
+
+    @override
+    def resolved(self, event: str) -> Request | None:
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT document FROM events WHERE id = ?", (event,)).fetchone()
+        return request_from(json.loads(row[0])) if row else None
+
+    @override
+    def resolve(self, event: str, request: Request) -> Request:
+        with self._database.writing() as connection:
+            row = (event, _json(request_document(request)))
+            connection.execute("INSERT OR IGNORE INTO events (id, document) VALUES (?, ?)", row)
+            (text,) = connection.execute("SELECT document FROM events WHERE id = ?", (event,)).fetchone()
+        return request_from(json.loads(text))
 
     @override
     def create(self, record: Submission) -> Stored[Submission]:
@@ -217,7 +234,8 @@ def _append_history(
 
 
 def _json(document: Document) -> str:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    # All ASCII: names out of damaged files can hold what UTF-8 cannot say.
+    return json.dumps(document, separators=(",", ":"))
 
 
 def _text(moment: datetime) -> str:
