@@ -13,6 +13,7 @@ from shared.domain.errors import (
     CelldropError,
     IllegalTransitionError,
     StaleWorkerError,
+    StartRefusedError,
     TaskCrashedError,
     UnavailableError,
 )
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 OPEN_STATES = tuple(state for state in State if state not in FINAL_STATES)
 _NONE = timedelta(0)
+_MEND_THE_JOB = (
+    "Have whoever runs this deployment mend the job that it names: image, secrets, keys, network. Then drop it again."
+)
 _LONGEST_PATIENCE = 4
 OVER = frozenset({ExecutionState.SUCCEEDED, ExecutionState.FAILED, ExecutionState.CANCELLED})
 
@@ -125,7 +129,10 @@ class Reconcile:
         report = self._report(record)
         expired = record.lease is None or now >= record.lease.expires_at or self._is_orphan(record, record.lease)
         if report.no_room:
-            return lambda newest, at: machine.await_capacity(newest, now=at)
+            return lambda newest, at: machine.await_capacity(newest, now=at, problem=report.problem)
+        if report.refused:
+            failure = Failure.of(StartRefusedError(report.problem, hint=_MEND_THE_JOB))
+            return lambda newest, at: machine.put_off(newest, failure, now=at, limits=self.limits)
         if report.state in OVER:
             return self._requeue(report, f"the execution {report.state} before its first task reported")
         if expired and report.state is not ExecutionState.RUNNING:
@@ -155,11 +162,20 @@ class Reconcile:
         if owed.owes(record, EntryKind.FINALIZE):
             return None
         first = record.finalize_attempts == 0  # Later ones were started by dispatch, which may not have noted them.
+        if silent and not first and self._report(record).not_begun:
+            return self._finalizer_not_started
         if silent and self._spent(record) and self._report(record).state is ExecutionState.RUNNING:
             return None  # Who still is at work may take the lease again.
         if silent or (first and self._report(record).state in OVER):
             return lambda newest, at: machine.request_finalizer(newest, now=at, limits=self.limits)
         return None
+
+    def _finalizer_not_started(self, record: Submission, now: datetime) -> Submission:
+        """The platform took a finalize-only execution on and never began it: asked for again, under the same number."""
+        asked, number = record, record.finalize_attempts
+        if record.finalize_started == number:
+            asked = machine.return_finalize(record, epoch=record.epoch, number=number, now=now)
+        return machine.request_finalizer(asked, now=now, limits=self.limits)
 
     def _lost_finalizer(self, record: Submission, now: datetime) -> machine.Change | None:
         report = self._report(record)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from shared.domain import owed
+from shared.domain import owed, waiting
 from shared.domain.errors import AttemptsExhaustedError, CapacityDeadlineError, IllegalTransitionError, StaleWorkerError
 from shared.domain.plan import Plan
 from shared.domain.submission import (
@@ -65,6 +65,7 @@ class Limits:
         finalize_lease: Without renewal by the finalizer.
         heartbeat: Silence of all tasks after which an execution that does not run is dead.
         capacity: How long to wait for the platform to have room.
+        refused: How long to go on asking a platform that refuses the start for another reason.
         backoff: Before the third start; doubles with each further one, up to LONGEST_BACKOFF times this.
     """
 
@@ -75,6 +76,7 @@ class Limits:
     finalize_lease: timedelta = timedelta(minutes=5)
     heartbeat: timedelta = timedelta(minutes=2)
     capacity: timedelta = timedelta(hours=6)
+    refused: timedelta = timedelta(hours=2)
     backoff: timedelta = timedelta(seconds=30)
 
 
@@ -125,7 +127,7 @@ def adopt(record: Submission, *, epoch: int, execution: str, now: datetime) -> S
             f"{record.id} is {record.state} in epoch {record.epoch}, owned by {record.owner}",
             expected=f"epoch {epoch} waiting for {execution}",
         )
-    running = replace(_move(record, State.RUNNING, now), owner=execution, lease=None, waiting_since=None)
+    running = waiting.started(replace(_move(record, State.RUNNING, now), owner=execution, lease=None))
     return note_execution(running, epoch=epoch, execution=execution)
 
 
@@ -142,14 +144,14 @@ def claim_finalize(record: Submission, *, epoch: int, number: int, now: datetime
 
 
 def return_finalize(record: Submission, *, epoch: int, number: int, now: datetime) -> Submission:
-    """Hand a request for a finalize-only execution back, because the platform had no room for it.
+    """Hand a request for a finalize-only execution back, because the platform did not start it.
 
     Raises:
         StaleWorkerError: When there is nothing left to finalize.
     """
     if record.state is not State.RUNNING or record.epoch != epoch or record.finalize_started != number:
         raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected="one to finalize")
-    return replace(record, finalize_started=number - 1, waiting_since=record.waiting_since or now)
+    return replace(waiting.refused(record, now), finalize_started=number - 1)
 
 
 def begin_finalizing(
@@ -163,7 +165,7 @@ def begin_finalizing(
     if record.epoch != epoch or record.state is not State.RUNNING or not receipts_complete(record, tasks):
         raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected="all receipts in")
     moved = _move(record, State.FINALIZING, now)
-    return replace(moved, lease=Lease(token, now + limits.finalize_lease), waiting_since=None)
+    return waiting.started(replace(moved, lease=Lease(token, now + limits.finalize_lease)))
 
 
 def renew(record: Submission, *, epoch: int, token: str, now: datetime, limits: Limits) -> Submission:
@@ -257,8 +259,8 @@ def request_finalizer(record: Submission, *, now: datetime, limits: Limits) -> S
     """
     if record.state is not State.RUNNING:
         raise IllegalTransitionError(f"{record.id} is {record.state}", expected="RUNNING")
-    if _past_capacity_deadline(record, now, limits):
-        return fail(record, _no_capacity(limits), now=now)
+    if waiting.is_past(record, now, limits.capacity):
+        return fail(record, _no_capacity(record, limits), now=now)
     unanswered = record.finalize_started < record.finalize_attempts
     n = record.finalize_attempts if unanswered else record.finalize_attempts + 1
     if n > limits.max_finalize_attempts:
@@ -280,30 +282,34 @@ def remind(record: Submission, *, now: datetime) -> Submission:
     return replace(owed.queue(record, owed.job(record.id, record.epoch + 1)), changed_at=now)
 
 
-def await_capacity(record: Submission, *, now: datetime) -> Submission:
+def await_capacity(record: Submission, *, now: datetime, problem: str = "") -> Submission:
     """The platform has no room and nothing was computed: wait, without spending an attempt."""
-    moved = _move(record, State.WAITING_CAPACITY, now)
-    return replace(
-        moved,
-        attempts=record.attempts - 1,
-        refusals=record.refusals + 1,
-        lease=None,
-        owner=None,
-        waiting_since=record.waiting_since or now,
-        last_problem="no capacity",
-    )
+    said = f"no capacity: {problem}" if problem else "no capacity"
+    return _not_started(_move(record, State.WAITING_CAPACITY, now), said, now)
+
+
+def put_off(record: Submission, failure: Failure, *, now: datetime, limits: Limits) -> Submission:
+    """The platform refuses the start for a reason that may pass (a grant on its way, a job that is replaced).
+
+    It costs no attempt; the pauses double, up to LONGEST_BACKOFF times the shortest. Past the deadline the failure is
+    the end.
+    """
+    if waiting.is_past(record, now, limits.refused):
+        return fail(record, failure, now=now)
+    pause = waiting.pause(record, now, limits.backoff, limits.backoff * LONGEST_BACKOFF)
+    return _not_started(_back_to_queue(record, now, pause=pause), failure.message, now)
 
 
 def resume(record: Submission, *, now: datetime, limits: Limits) -> Submission:
     """Try again after waiting for capacity; fail past the deadline."""
-    if _past_capacity_deadline(record, now, limits):
-        return fail(record, _no_capacity(limits), now=now)
+    if waiting.is_past(record, now, limits.capacity):
+        return fail(record, _no_capacity(record, limits), now=now)
     return _back_to_queue(record, now)
 
 
 def give_up_waiting(record: Submission, *, now: datetime, limits: Limits) -> Submission:
     """An execution was accepted by the platform and never got room: end, and stop it."""
-    return fail(record, _no_capacity(limits), now=now)
+    return fail(record, _no_capacity(record, limits), now=now)
 
 
 def fail(record: Submission, failure: Failure, *, now: datetime) -> Submission:
@@ -378,11 +384,14 @@ def _exhausted(reason: str) -> Failure:
     return Failure.of(AttemptsExhaustedError(reason, hint=hint))
 
 
-def _past_capacity_deadline(record: Submission, now: datetime, limits: Limits) -> bool:
-    return record.waiting_since is not None and now - record.waiting_since > limits.capacity
+def _not_started(record: Submission, problem: str, now: datetime) -> Submission:
+    tried = replace(record, attempts=record.attempts - 1, refusals=record.refusals + 1, lease=None, owner=None)
+    return replace(waiting.refused(tried, now), last_problem=problem)
 
 
-def _no_capacity(limits: Limits) -> Failure:
+def _no_capacity(record: Submission, limits: Limits) -> Failure:
     hours = limits.capacity.total_seconds() / 3600
-    hint = "Try another region, or the CPU."
-    return Failure.of(CapacityDeadlineError(f"no capacity in {hours:g} h", hint=hint))
+    said = f" ({record.last_problem})" if ": " in record.last_problem else ""
+    return Failure.of(
+        CapacityDeadlineError(f"no capacity in {hours:g} h{said}", hint="Try another region, or the CPU.")
+    )

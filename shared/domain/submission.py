@@ -169,7 +169,7 @@ class Submission:
         requested: Options as requested, by name; parsed with ``parse_options``.
         epoch: The fencing number, +1 at every dispatch.
         attempts: Dispatches that count against the limit.
-        refusals: Dispatches that the platform had no room for; they have a deadline of their own.
+        refusals: Dispatches that the platform did not start; they have a deadline of their own.
         finalize_attempts: Finalize-only executions asked for in this epoch, after a finalizer was lost.
         finalize_started: The latest of them that dispatch has taken on.
         lease: Held by dispatch while DISPATCHING, by the finalizer while FINALIZING.
@@ -177,7 +177,9 @@ class Submission:
         executions: Every execution known to have been started in this epoch, to look up and to stop.
         changed_at: Server time of the write that led to the present state.
         dispatched_at: Server time of the claim that opened the present epoch; None before, and in old records.
-        waiting_since: When capacity was first refused.
+        waiting_since: When a start was first refused, for want of room or otherwise; None once one went well.
+        refused_at: When one was refused last.
+        waited_s: Seconds of waiting up to then that count for the deadline.
         last_problem: What went wrong in the latest lost attempt, for people.
     """
 
@@ -201,6 +203,8 @@ class Submission:
     changed_at: datetime | None = None
     dispatched_at: datetime | None = None
     waiting_since: datetime | None = None
+    refused_at: datetime | None = None
+    waited_s: float = 0.0
     last_problem: str = ""
     result: Result | None = None
     failure: Failure | None = None

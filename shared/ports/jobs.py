@@ -29,6 +29,7 @@ class ExecutionReport:
     Attributes:
         problem: For people: out of memory, timeout, exit status; empty when all is well.
         no_room: It ended because the platform found no room for it; nothing was computed.
+        refused: It ended because the platform could not start it as it is deployed; nothing was computed.
         crashes: How and where, for each attempt that crashed by itself: a native fault, a hang that it found out.
         crashes_alike: Two attempts of one task crashed at the same place, so that no more were made.
         log: Where the last of them left its words, for people.
@@ -37,9 +38,15 @@ class ExecutionReport:
     state: ExecutionState
     problem: str = ""
     no_room: bool = False
+    refused: bool = False
     crashes: tuple[str, ...] = ()
     crashes_alike: bool = False
     log: str = ""
+
+    @property
+    def not_begun(self) -> bool:
+        """Whether the platform took it on and never began."""
+        return self.no_room or self.refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,7 @@ class JobRunner(Protocol):
 
         Raises:
             NoCapacityError: The platform has no room now.
+            StartRefusedError: The platform does not start it for another reason, which may pass; nothing was started.
             UnavailableError: No answer; it may have started.
         """
         ...

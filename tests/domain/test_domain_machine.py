@@ -190,9 +190,48 @@ def test_waiting_for_capacity_costs_no_attempt_but_has_a_deadline() -> None:
     waiting = machine.await_capacity(claimed(), now=NOW)
     assert waiting.attempts == 0
     assert machine.resume(waiting, now=NOW + timedelta(hours=1), limits=LIMITS).state is State.QUEUED
-    late = machine.resume(waiting, now=NOW + timedelta(hours=7), limits=LIMITS)
-    assert late.failure is not None
-    assert late.failure.code == "CAPACITY_DEADLINE"
+    for minutes in range(10, 7 * 60, 10):
+        now = NOW + timedelta(minutes=minutes)
+        waiting = machine.resume(waiting, now=now, limits=LIMITS)
+        if waiting.state.final:
+            break
+        waiting = machine.await_capacity(claimed(waiting), now=now, problem="no GPU is free")
+    assert waiting.failure is not None
+    assert waiting.failure.code == "CAPACITY_DEADLINE"
+    assert "no GPU is free" in waiting.failure.message
+    assert minutes > 6 * 60
+
+
+def test_a_clock_that_jumps_uses_up_no_deadline() -> None:
+    waiting = machine.await_capacity(claimed(), now=NOW)
+    for days in (1, 2, -1, 3):
+        now = NOW + timedelta(days=days)
+        waiting = machine.await_capacity(claimed(machine.resume(waiting, now=now, limits=LIMITS)), now=now)
+    assert waiting.state is State.WAITING_CAPACITY
+
+
+def test_a_start_that_is_refused_costs_no_attempt_but_has_a_deadline() -> None:
+    failure, record, now = Failure("START_REFUSED", "may not", "grant it"), new(), NOW
+    pauses = []
+    while True:
+        record = machine.put_off(claimed(record), failure, now=now, limits=LIMITS)
+        if record.state.final:
+            break
+        assert (record.state, record.attempts, record.last_problem) == (State.QUEUED, 0, "may not")
+        (entry,) = [entry for entry in record.outbox if entry.kind is EntryKind.JOB]
+        assert entry.not_before is not None
+        pauses.append(entry.not_before - now)
+        now = entry.not_before
+    assert record.failure == failure
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (LIMITS.backoff, LIMITS.backoff * machine.LONGEST_BACKOFF)
+    assert LIMITS.refused < now - NOW < LIMITS.refused + 2 * pauses[-1]
+
+
+def test_a_start_that_goes_well_ends_the_waiting() -> None:
+    put_off = machine.put_off(claimed(), Failure("START_REFUSED", "may not"), now=NOW, limits=LIMITS)
+    begun = machine.adopt(claimed(put_off), epoch=2, execution="x", now=NOW)
+    assert (begun.waiting_since, begun.refused_at, begun.waited_s) == (None, None, 0.0)
 
 
 def test_waiting_for_capacity_uses_up_no_starts() -> None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from jobs.inference.protocol import Ended
-from shared.domain.errors import NoCapacityError, UnavailableError
+from shared.domain.errors import CelldropError, NoCapacityError, StartRefusedError, UnavailableError
 from shared.domain.submission import EntryKind, State, Topic
 from shared.ports.events import Message
-from shared.ports.jobs import ExecutionState
+from shared.ports.jobs import ExecutionReport, ExecutionState
 from tests.fakes.calls import FailNext
 from tests.services.house import LIMITS, House
 
@@ -160,20 +160,45 @@ def test_a_finalizer_that_fell_silent_is_replaced(house: House) -> None:
     assert house.only().epoch == 1
 
 
-def test_no_room_for_a_finalizer_is_asked_again_under_the_same_number(house: House) -> None:
+@pytest.mark.parametrize("refusal", [NoCapacityError("full"), StartRefusedError("may not")])
+def test_a_finalizer_that_is_not_started_is_asked_for_again_under_the_same_number(
+    house: House, refusal: CelldropError
+) -> None:
     started(house, tasks=1)
     house.store.hook = FailNext("status.transact", UnavailableError("no answer"))
     with pytest.raises(UnavailableError):
         house.run_task(0)
     house.jobs.end(house.jobs.latest, ExecutionState.FAILED)
     house.reconcile.sweep()
-    house.jobs.hook = FailNext("jobs.start", NoCapacityError("full"))
-    with pytest.raises(NoCapacityError):
+    house.jobs.hook = FailNext("jobs.start", refusal)
+    with pytest.raises(type(refusal)):
         house.deliver()
     house.later(minutes=3)
     house.reconcile.sweep()
     assert house.deliver() == ["started"]
     assert house.only().finalize_attempts == 1
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        ExecutionReport(ExecutionState.FAILED, "full", no_room=True),
+        ExecutionReport(ExecutionState.FAILED, "no such image", refused=True),
+    ],
+)
+def test_a_finalizer_that_was_taken_on_and_never_began_costs_no_attempt(house: House, report: ExecutionReport) -> None:
+    started(house, tasks=1)
+    house.store.hook = FailNext("status.transact", UnavailableError("no answer"))
+    with pytest.raises(UnavailableError):
+        house.run_task(0)
+    house.jobs.end(house.jobs.latest, ExecutionState.FAILED)
+    house.reconcile.sweep()
+    for _ in range(5):
+        assert house.deliver_later() == ["started"]
+        house.jobs.tell(house.jobs.latest, report)
+        house.later(minutes=3)
+        house.reconcile.sweep()
+    assert (house.only().state, house.only().finalize_attempts) == (State.RUNNING, 1)
 
 
 def test_what_a_cancelled_submission_runs_is_stopped(house: House) -> None:
@@ -258,6 +283,21 @@ def test_an_execution_that_found_no_room_waits_and_costs_no_attempt(house: House
     house.reconcile.sweep()
     assert (house.only().state, house.only().attempts) == (State.WAITING_CAPACITY, 0)
     assert house.deliver_later() == ["started"]
+
+
+def test_an_execution_that_cannot_be_started_as_it_is_deployed_is_tried_again_within_a_deadline(house: House) -> None:
+    started(house)
+    tries = 0
+    while not house.only().state.final:
+        house.jobs.tell(house.jobs.latest, ExecutionReport(ExecutionState.FAILED, "no such image", refused=True))
+        house.reconcile.sweep()
+        tries += 1
+        assert house.only().state.final or house.only().attempts == 0
+        house.deliver_later()
+    failure = house.only().failure
+    assert failure is not None
+    assert (failure.code, "no such image" in failure.message) == ("START_REFUSED", True)
+    assert tries > 5
 
 
 def test_an_execution_that_never_gets_room_has_a_deadline(house: House) -> None:

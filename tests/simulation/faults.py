@@ -41,6 +41,8 @@ class Fault(StrEnum):
     DEPLOY = "new version deployed"
     SLOW = "merge slower than its lease, still at work"
     BROKEN = "a fault of ours, met at every try"
+    REFUSED = "start refused for an hour"
+    JUMP = "the clock jumps by a day"
     PATCHED = "redelivered with other metadata"
     REPLACED = "redelivered with another generation"
 
@@ -78,6 +80,7 @@ HARMFUL = (
     Fault.PART_LOST,
     Fault.STOPPED,
     Fault.EVICTED,
+    Fault.JUMP,
 )
 """What may cost a submission an attempt."""
 LEASE_S = FIRST.limits.finalize_lease.total_seconds()
@@ -175,7 +178,7 @@ class Trouble:
         """Have something happen now; whether there was anything that it could happen to."""
         happened = bool(self._happenings[fault]())
         if happened:
-            self.struck[fault] += fault not in {Fault.STORM, Fault.OUTAGE, Fault.NO_CAPACITY}
+            self.struck[fault] += fault not in {Fault.STORM, Fault.OUTAGE, Fault.NO_CAPACITY, Fault.REFUSED}
             self.world.tell(f"FAULT {fault}")
         return happened
 
@@ -195,6 +198,8 @@ class Trouble:
             Fault.DEPLOY: self._deploy,
             Fault.SLOW: self._slow,
             Fault.BROKEN: self._break,
+            Fault.REFUSED: self._refuse,
+            Fault.JUMP: self._jump,
             Fault.PATCHED: self._patch,
             Fault.REPLACED: lambda: self._overwrite() and self.town.redeliver(),
         }
@@ -209,7 +214,15 @@ class Trouble:
 
     def _no_capacity(self) -> bool:
         hours = 10.0 ** self.world.between(-1.5, 0.5)
-        self.town.jobs.refused_until_s = self.world.now_s + 3600.0 * hours
+        self.town.jobs.full_until_s = self.world.now_s + 3600.0 * hours
+        return True
+
+    def _refuse(self) -> bool:
+        self.town.jobs.refused_until_s = self.world.now_s + 3600.0 * self.world.between(0.1, 1.0)
+        return True
+
+    def _jump(self) -> bool:
+        self.world.jumped_s += DAY_S * self.world.between(0.5, 1.5)
         return True
 
     def _overwrite(self) -> bool:
@@ -286,7 +299,7 @@ class Trouble:
 
     def cease(self) -> None:
         """From now on all goes well; what is on its way still arrives late, and what is broken stays so."""
-        self.town.jobs.refused_until_s = self.storm_until_s = 0.0
+        self.town.jobs.full_until_s = self.town.jobs.refused_until_s = self.storm_until_s = 0.0
         self.down_until_s.clear()
         self.mail({})
         self.town.jobs.starts_twice = lambda: False

@@ -8,14 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from shared.domain.errors import NoCapacityError, StartRefusedError
 from shared.domain.submission import Requester, State, Submission
+from shared.domain.waiting import MOST_BETWEEN_S
 from tests.simulation.faults import HARMFUL, Fault, Swarm, Trouble
 from tests.simulation.judge import MAX_ATTEMPTS, settled
-from tests.simulation.town import BAD, BROKEN, GOOD, Town
+from tests.simulation.town import BAD, BROKEN, FIRST, GOOD, SECOND, Town
 from tests.simulation.world import moment_text
 
 FAULTS_STOP_S = 2 * 3600.0
 MOST_S = 4 * 86_400.0
+SHORTEST_CAPACITY_S = min(version.limits.capacity.total_seconds() for version in (FIRST, SECOND))
 HONEST = frozenset({"INPUT_CHANGED", "INPUT_NOT_FOUND"})
 
 
@@ -68,7 +71,8 @@ def concluded(town: Town, trouble: Trouble) -> History:
     came_to_rest = town.world.run(MOST_S)
     town.judge.hold(came_to_rest, "it never comes to rest")
     settled(town.judge, town.judge.hold)
-    trouble.struck[Fault.NO_CAPACITY] = town.jobs.refusals
+    trouble.struck[Fault.NO_CAPACITY] = town.jobs.refusals[NoCapacityError]
+    trouble.struck[Fault.REFUSED] = town.jobs.refusals[StartRefusedError]
     _explained(town, trouble)
     records = [stored.value for stored in town.store.records.values()]
     town.world.end()
@@ -111,7 +115,6 @@ def _explained(town: Town, trouble: Trouble) -> None:
         hold(ref in taken_in or ref in done.changed, f"the drop {ref} was lost")
     named = {who["correlation_id"] for told in town.judge.told.values() for event in told for who in _requesters(event)}
     hold(named >= set(done.heard), f"who asked was heard, and never told: {set(done.heard) - named}")
-    harm = sum(trouble.struck[fault] for fault in HARMFUL)
     for stored in town.store.records.values():
         record = stored.value
         content = town.blobs.ever[record.source].decode() if record.source.generation else "nothing"
@@ -124,7 +127,9 @@ def _explained(town: Town, trouble: Trouble) -> None:
             case State.CANCELLED:
                 hold(record.id in done.cancelled, "cancelled by nobody")
             case State.FAILED:
-                hold(_deserved(town, record, harm), f"failed without need: {record.failure}; {harm} faults")
+                hold(
+                    _deserved(town, trouble, record), f"failed without need: {record.failure}; {_harm(trouble)} faults"
+                )
             case _:
                 continue
     if not trouble.struck.total():
@@ -140,7 +145,11 @@ def _input_gone(town: Town, record: Submission) -> bool:
     return record.source in town.done.changed and record.failure is not None and record.failure.code in HONEST
 
 
-def _deserved(town: Town, record: Submission, harm: int) -> bool:
+def _harm(trouble: Trouble) -> int:
+    return sum(trouble.struck[fault] for fault in HARMFUL)
+
+
+def _deserved(town: Town, trouble: Trouble, record: Submission) -> bool:
     assert record.failure is not None
     match record.failure.code:
         case "INPUT_CHANGED":
@@ -148,9 +157,10 @@ def _deserved(town: Town, record: Submission, harm: int) -> bool:
         case "TASK_CRASHED":
             return record.id in town.computation.pace.broken
         case "CAPACITY_DEADLINE":
-            return town.jobs.refusals > 0
+            uncounted_s = MOST_BETWEEN_S * (1 + trouble.struck[Fault.JUMP])
+            return town.jobs.waited_s(record.id) > SHORTEST_CAPACITY_S - uncounted_s
         case "ATTEMPTS_EXHAUSTED":
-            return harm >= min(record.epoch, MAX_ATTEMPTS)
+            return _harm(trouble) >= min(record.epoch, MAX_ATTEMPTS)
         case _:
             return False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +17,7 @@ from shared.ports.blobs import BlobInfo
 from shared.ports.events import Message
 from shared.ports.jobs import ExecutionState, JobRequest
 from shared.ports.status import Stored
+from tests.fakes.clock import START
 from tests.simulation.platform import SimulatedJobs
 from tests.simulation.ports import SimulatedBlobStore, SimulatedStatusStore
 from tests.simulation.world import Role, World
@@ -61,6 +62,7 @@ class Judge:
         self.violations: list[str] = []
         self.commits: Counter[str] = Counter()
         self.final_at_s: dict[str, float] = {}
+        self.final_at: dict[str, datetime] = {}
         self.messages: dict[str, Message] = {}
         self.asked_in_time: dict[str, frozenset[str]] = {}
         self.told: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -91,6 +93,7 @@ class Judge:
                 self.hold(was is None, f"{was} became {after.state}")
             if after.state.final:
                 self.final_at_s[after.id] = self._world.now_s
+                self.final_at[after.id] = self._world.clock()
             if after.state is State.SUCCEEDED:
                 self._committed(old, after)
         if old is None:
@@ -310,8 +313,7 @@ def _tidy(judge: Judge, record: Submission, hold: Callable[[bool, str], None]) -
     known = f"{record.id}/manifest.json"
     succeeded = record.state is State.SUCCEEDED
     hold((("results", known) in judge.blobs.objects) == succeeded, f"{record.state} and manifest.json do not agree")
-    over_s = judge.final_at_s[record.id] if record.state.final else 0.0
-    over_at = judge._world.clock() - timedelta(seconds=judge._world.now_s - over_s)
+    over_at = judge.final_at.get(record.id, START)
     for (bucket, name), (info, _) in judge.blobs.objects.items():
         if not name.startswith(f"{record.id}/") or (record.result and name.startswith((record.result.prefix, known))):
             continue

@@ -15,7 +15,7 @@ from jobs.inference import services as computing
 from jobs.inference.finalizing import Finalizer
 from jobs.inference.protocol import TaskIdentity
 from shared import outbox as paying
-from shared.domain import admission, machine, owed
+from shared.domain import admission, machine, owed, waiting
 from shared.domain.errors import StaleWorkerError
 from shared.domain.planning import plan_of
 from shared.domain.submission import EntryKind, OutboxEntry, Receipt, Requester, State, Submission, TaskRecord
@@ -308,6 +308,14 @@ def _free_waiting(patch: Patch) -> None:
     patch(machine, "await_capacity", lambda record, **how: replace(real(record, **how), attempts=record.attempts))
 
 
+def _refused_for_good(patch: Patch) -> None:
+    patch(machine, "put_off", lambda record, failure, *, now, limits: machine.fail(record, failure, now=now))  # noqa: ARG005
+
+
+def _by_the_clock(patch: Patch) -> None:
+    patch(waiting, "MOST_BETWEEN_S", float("inf"))
+
+
 def _prefix(patch: Patch) -> None:
     real = Finalizer._merge_and_commit
 
@@ -352,6 +360,8 @@ MUTANTS = (
     Mutant("accepted-constant", "the accepted event tells of the time that it is paid at", 100, _acceptance_dated),
     Mutant("sweep", "the sweep takes the committed files too", 100, _sweep),
     Mutant("free-waiting", "waiting for capacity costs an attempt", 500, _free_waiting),
+    Mutant("put-off", "a start that is refused once is the end", 100, _refused_for_good),
+    Mutant("offered-time", "a clock that jumps uses up a deadline", 500, _by_the_clock),
     Mutant("patience", "a finalizer that is only slow is given up as its lease runs out", 200, _impatient),
     Mutant("same-fault", "a fault of ours that was met twice is met again and again", 200, _tries_on),
 )

@@ -62,6 +62,7 @@ FIRST = Version(
         finalize_lease=timedelta(minutes=2),
         heartbeat=timedelta(minutes=1),
         capacity=timedelta(hours=1),
+        refused=timedelta(minutes=100),
     ),
     Fleet(rows_per_task=2 * BLOCK_ROWS),
 )
@@ -74,6 +75,7 @@ SECOND = Version(
         finalize_lease=timedelta(minutes=3),
         heartbeat=timedelta(minutes=2),
         capacity=timedelta(minutes=30),
+        refused=timedelta(minutes=90),
     ),
     Fleet(rows_per_task=BLOCK_ROWS),
 )

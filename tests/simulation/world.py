@@ -68,6 +68,7 @@ class World:
         self.seed = seed
         self.random = random.Random(seed)
         self.now_s = 0.0
+        self.jumped_s = 0.0
         self.current: Process | None = None
         self.max_skew_s = 0.0
         self.lockstep_s = 0.0
@@ -82,7 +83,7 @@ class World:
 
     def clock(self) -> datetime:
         """The store's time."""
-        return START + timedelta(seconds=self.now_s)
+        return START + timedelta(seconds=self.now_s + self.jumped_s)
 
     def tell(self, what: str) -> None:
         """Add to the trace."""
