@@ -28,7 +28,7 @@ def serve_forever(settings: Settings, port: int | None, output: Output) -> Exit:
     """Serve until interrupted; what was running then is taken up again at the next start."""
     embedded = open_embedded(settings)
     _make_folders(embedded.layout)
-    service = service_over(embedded.local.ports)
+    service = service_over(embedded.local.ports, in_line=True)
     server = make_server(service, port=settings.port if port is None else port)
     threading.Thread(target=server.serve_forever, daemon=True, name="http").start()
     output.say(f"Drop .h5ad files in  {embedded.layout.inbox}")
@@ -38,6 +38,7 @@ def serve_forever(settings: Settings, port: int | None, output: Output) -> Exit:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
     try:
+        embedded.take_over_all()
         _loop(embedded, stop, output)
     finally:
         server.shutdown()

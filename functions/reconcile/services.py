@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 OPEN_STATES = tuple(state for state in State if state not in FINAL_STATES)
 _NONE = timedelta(0)
+_COUNT_EVERY = timedelta(minutes=10)
 _MEND_THE_JOB = (
     "Have whoever runs this deployment mend the job that it names: image, secrets, keys, network. Then drop it again."
 )
@@ -137,8 +138,8 @@ class Reconcile:
             return self._requeue(report, f"the execution {report.state} before its first task reported")
         if expired and report.state is not ExecutionState.RUNNING:
             return self._requeue(report, "nobody started to work on it in time", interrupted=True)
-        if now - (record.changed_at or now) > self.limits.capacity:
-            return lambda newest, at: machine.give_up_waiting(newest, now=at, limits=self.limits)
+        if expired and not report.begun and _looked_long_ago(record, now):
+            return lambda newest, at: machine.still_waiting(newest, now=at, limits=self.limits)
         return None
 
     def _lost_run(
@@ -254,6 +255,12 @@ class _Mend:
             return self.change(newest, now)
 
         return guarded
+
+
+def _looked_long_ago(record: Submission, now: datetime) -> bool:
+    """Whether it is time to count how long an execution has waited for room: not at every pass, as it costs a write."""
+    times = [at for at in (record.refused_at, record.changed_at) if at is not None]
+    return now - max(times, default=now) >= _COUNT_EVERY
 
 
 def _place(record: Submission) -> tuple[object, ...]:

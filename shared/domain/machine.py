@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from shared.domain import owed, waiting
-from shared.domain.errors import AttemptsExhaustedError, CapacityDeadlineError, IllegalTransitionError, StaleWorkerError
+from shared.domain import owed, reasons, waiting
+from shared.domain.errors import IllegalTransitionError, StaleWorkerError
 from shared.domain.plan import Plan
 from shared.domain.submission import (
     EntryKind,
@@ -240,7 +240,7 @@ def requeue(
     """
     spent, started = record.attempts - interrupted, record.epoch - record.refusals
     if spent >= limits.max_attempts or started >= limits.max_epochs:
-        return fail(record, _exhausted(f"{started} attempts were lost; the last one: {problem}"), now=now)
+        return fail(record, reasons.exhausted(f"{started} attempts were lost; the last one: {problem}"), now=now)
     back = _back_to_queue(record, now, pause=_backoff(started, limits))
     return replace(back, attempts=spent, last_problem=problem)
 
@@ -260,12 +260,12 @@ def request_finalizer(record: Submission, *, now: datetime, limits: Limits) -> S
     if record.state is not State.RUNNING:
         raise IllegalTransitionError(f"{record.id} is {record.state}", expected="RUNNING")
     if waiting.is_past(record, now, limits.capacity):
-        return fail(record, _no_capacity(record, limits), now=now)
+        return fail(record, reasons.no_capacity(limits.capacity, record.last_problem), now=now)
     unanswered = record.finalize_started < record.finalize_attempts
     n = record.finalize_attempts if unanswered else record.finalize_attempts + 1
     if n > limits.max_finalize_attempts:
         why = f"; the last problem: {record.last_problem}" if record.last_problem else ""
-        return fail(record, _exhausted(f"the results could not be written in {n - 1} more tries{why}"), now=now)
+        return fail(record, reasons.exhausted(f"the results could not be written in {n - 1} more tries{why}"), now=now)
     pause = _backoff(n, limits)
     entry = owed.finalize(record, n, now + pause if pause else None)
     return replace(owed.queue(record, entry), finalize_attempts=n, changed_at=now)
@@ -303,13 +303,16 @@ def put_off(record: Submission, failure: Failure, *, now: datetime, limits: Limi
 def resume(record: Submission, *, now: datetime, limits: Limits) -> Submission:
     """Try again after waiting for capacity; fail past the deadline."""
     if waiting.is_past(record, now, limits.capacity):
-        return fail(record, _no_capacity(record, limits), now=now)
+        return fail(record, reasons.no_capacity(limits.capacity, record.last_problem), now=now)
     return _back_to_queue(record, now)
 
 
-def give_up_waiting(record: Submission, *, now: datetime, limits: Limits) -> Submission:
-    """An execution was accepted by the platform and never got room: end, and stop it."""
-    return fail(record, _no_capacity(record, limits), now=now)
+def still_waiting(record: Submission, *, now: datetime, limits: Limits) -> Submission:
+    """An execution was taken on and has not begun: count the time; past the deadline end, and stop it."""
+    counted = waiting.refused(record, now)
+    if not waiting.is_past(counted, now, limits.capacity):
+        return counted
+    return fail(record, reasons.no_capacity(limits.capacity, record.last_problem), now=now)
 
 
 def fail(record: Submission, failure: Failure, *, now: datetime) -> Submission:
@@ -379,19 +382,6 @@ def _check_finalizer(record: Submission, epoch: int, token: str) -> None:
         )
 
 
-def _exhausted(reason: str) -> Failure:
-    hint = "Look at the task's log; run it again with a rerun token once mended."
-    return Failure.of(AttemptsExhaustedError(reason, hint=hint))
-
-
 def _not_started(record: Submission, problem: str, now: datetime) -> Submission:
     tried = replace(record, attempts=record.attempts - 1, refusals=record.refusals + 1, lease=None, owner=None)
     return replace(waiting.refused(tried, now), last_problem=problem)
-
-
-def _no_capacity(record: Submission, limits: Limits) -> Failure:
-    hours = limits.capacity.total_seconds() / 3600
-    said = f" ({record.last_problem})" if ": " in record.last_problem else ""
-    return Failure.of(
-        CapacityDeadlineError(f"no capacity in {hours:g} h{said}", hint="Try another region, or the CPU.")
-    )

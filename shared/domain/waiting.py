@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from shared.domain.submission import Submission
+from shared.domain.submission import State, Submission
 
 MOST_BETWEEN_S = 900.0
 """Of the time between two refusals, what counts at most: a clock that jumped, a machine that slept or a message that
@@ -34,6 +34,7 @@ def pause(record: Submission, now: datetime, shortest: timedelta, longest: timed
 
 
 def _counted_s(record: Submission, now: datetime) -> float:
-    if record.refused_at is None:
+    since = record.refused_at or (record.changed_at if record.state is State.DISPATCHING else None)
+    if since is None:
         return record.waited_s
-    return record.waited_s + min(max((now - record.refused_at).total_seconds(), 0.0), MOST_BETWEEN_S)
+    return record.waited_s + min(max((now - since).total_seconds(), 0.0), MOST_BETWEEN_S)

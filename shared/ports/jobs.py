@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -32,6 +32,7 @@ class ExecutionReport:
         refused: It ended because the platform could not start it as it is deployed; nothing was computed.
         crashes: How and where, for each attempt that crashed by itself: a native fault, a hang that it found out.
         crashes_alike: Two attempts of one task crashed at the same place, so that no more were made.
+        begun: Some task of it has run: it no longer waits for room.
         log: Where the last of them left its words, for people.
     """
 
@@ -42,6 +43,7 @@ class ExecutionReport:
     crashes: tuple[str, ...] = ()
     crashes_alike: bool = False
     log: str = ""
+    begun: bool = field(default=False, compare=False)
 
     @property
     def not_begun(self) -> bool:
@@ -76,6 +78,10 @@ class JobRunner(Protocol):
         """Whether whoever claimed under a name is known to be gone; where nobody can know, the lease decides."""
         del claimant
         return False
+
+    def has_room(self) -> bool:
+        """Whether what is started now begins at once; where the platform decides that, it is asked by starting."""
+        return True
 
     def start(self, request: JobRequest) -> str:
         """Start an execution and return its name.

@@ -300,13 +300,27 @@ def test_an_execution_that_cannot_be_started_as_it_is_deployed_is_tried_again_wi
     assert tries > 5
 
 
-def test_an_execution_that_never_gets_room_has_a_deadline(house: House) -> None:
-    name = started(house).jobs.latest
-    house.later(hours=5)
+def test_what_was_begun_and_a_clock_that_jumped_use_up_no_deadline(house: House) -> None:
+    started(house)
+    house.later(hours=24)
     house.reconcile.sweep()
     assert house.only().state is State.DISPATCHING
-    house.later(hours=2)
-    house.reconcile.sweep()
+    house.jobs.tell(house.jobs.latest, ExecutionReport(ExecutionState.RUNNING, begun=True))
+    for _ in range(50):
+        house.later(minutes=10)
+        house.reconcile.sweep()
+    assert house.only().state is State.DISPATCHING
+
+
+def test_an_execution_that_never_gets_room_has_a_deadline(house: House) -> None:
+    name = started(house).jobs.latest
+    for _ in range(35):
+        house.later(minutes=10)
+        house.reconcile.sweep()
+    assert house.only().state is State.DISPATCHING
+    for _ in range(2):
+        house.later(minutes=10)
+        house.reconcile.sweep()
     failure = house.only().failure
     assert failure is not None
     assert failure.code == "CAPACITY_DEADLINE"

@@ -44,7 +44,7 @@ def report_of(execution: Execution) -> ExecutionReport:
         Condition.State.CONDITION_FAILED,
     ):
         # Also while it is being cancelled: until its last task is gone it may still do something.
-        return ExecutionReport(ExecutionState.RUNNING)
+        return ExecutionReport(ExecutionState.RUNNING, begun=_began(execution))
     if completed.state == Condition.State.CONDITION_SUCCEEDED:
         return ExecutionReport(ExecutionState.SUCCEEDED)
     if completed.execution_reason in _ENDED_BY_SOMEBODY:
