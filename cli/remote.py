@@ -120,6 +120,8 @@ def show_status(settings: Settings, submission_id: str | None, output: Output) -
         output.say(f"Forecast: {forecast_words(record.verdict.forecast)}")
     rows = [[_clock(entry.at), entry.state, str(entry.epoch), entry.note] for entry in history]
     output.table(["time (UTC)", "state", "epoch", "note"], rows)
+    if record.given_up:
+        output.say(record.given_up, style="yellow")
     if record.failure:
         output.say(f"{record.failure.code}: {record.failure.message} {record.failure.hint}")
     return Exit.DONE

@@ -89,7 +89,13 @@ class Reconcile:
         return True
 
     def _due(self) -> Iterable[Stored[Submission]]:
-        found = self.store.find(OPEN_STATES, limit=self.batch, oldest_first=True)
+        """Who waits for a message comes first, then what is open, then upkeep; what failed comes behind what is new.
+
+        The last look finds what an earlier version wrote, which had no time to search by.
+        """
+        found = self.store.find_owing(messages=True, limit=self.batch)
+        found += self.store.find(OPEN_STATES, limit=self.batch, oldest_first=True)
+        found += self.store.find_owing(messages=False, limit=self.batch)
         found += self.store.find(with_outbox=True, limit=self.batch, oldest_first=True)
         return {stored.value.id: stored for stored in found}.values()
 

@@ -150,6 +150,7 @@ class OutboxEntry:
         n_requesters: For ACCEPTED and OUTCOME, how many requesters it names, in the order they came.
         execution: For STOP, which one.
         not_before: Server time before which it is not due.
+        tries: How often paying it has failed.
     """
 
     id: str
@@ -159,6 +160,7 @@ class OutboxEntry:
     n_requesters: int = 0
     execution: str = ""
     not_before: datetime | None = None
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,7 @@ class Submission:
         refused_at: When one was refused last.
         waited_s: Seconds of waiting up to then that count for the deadline.
         last_problem: What went wrong in the latest lost attempt, for people.
+        given_up: What was owed and could not be paid in the end, and why, for people.
     """
 
     id: str
@@ -208,6 +211,7 @@ class Submission:
     last_problem: str = ""
     result: Result | None = None
     failure: Failure | None = None
+    given_up: str = ""
     outbox: tuple[OutboxEntry, ...] = ()
 
 

@@ -120,6 +120,16 @@ class StatusStore(Protocol):
         """
         ...
 
+    def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
+        """Submissions that owe something that is due by the store's time, the one that is due longest first.
+
+        What was put off comes when it is due again, behind what was never tried, so that a bounded look starves nobody.
+
+        Args:
+            messages: Whether they owe messages; otherwise upkeep (``owed.UPKEEP``).
+        """
+        ...
+
     def history(self, submission_id: str) -> list[HistoryEntry]:
         """Every change of state, oldest first; empty for an unknown id."""
         ...

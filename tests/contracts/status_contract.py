@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
@@ -14,7 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from shared.domain.admission import Request
 from shared.domain.errors import PreconditionFailedError, StaleWorkerError, SubmissionNotFoundError
-from shared.domain.submission import Failure, State, Submission, TaskRecord
+from shared.domain.submission import EntryKind, Failure, OutboxEntry, State, Submission, TaskRecord
 from shared.ports.status import StatusStore
 from shared.records import Document
 from tests.contracts.racing import (
@@ -25,7 +25,7 @@ from tests.contracts.racing import (
     put_first_tasks,
     resolve_as,
 )
-from tests.contracts.records_made import ASKED, REFUSED, finished_task, full, owing, plain, task
+from tests.contracts.records_made import ASKED, OWED, REFUSED, finished_task, full, owing, plain, task
 from tests.contracts.status_machine import StatusMachine
 
 FreshDoors = Callable[[], Sequence[StatusDoor]]
@@ -264,6 +264,35 @@ class StatusStoreContract:
         assert [stored.value.id for stored in store.find([State.QUEUED], with_outbox=True)] == ["owing"]
         store.replace(plain("owing"), if_version=owed.version)
         assert [stored.value.id for stored in store.find(with_outbox=True)] == ["running"]
+
+    def test_messages_that_are_due_are_found_apart_from_upkeep(self, store: StatusStore) -> None:
+        message, sweep = OWED, OutboxEntry("s/sweep", EntryKind.SWEEP)
+        later = replace(message, not_before=datetime(2999, 1, 1, tzinfo=UTC))
+        for name, entries in {
+            "both": (sweep, message),
+            "sweep": (sweep,),
+            "none": (),
+            "later": (later,),
+            "message": (message,),
+            "sweep, message later": (later, sweep),
+        }.items():
+            store.create(replace(plain(name.replace(", ", "-").replace(" ", "-")), outbox=entries))
+
+        def found(*, messages: bool) -> set[str]:
+            return {stored.value.id for stored in store.find_owing(messages=messages)}
+
+        assert found(messages=True) == {"both", "message"}
+        assert found(messages=False) == {"both", "sweep", "sweep-message-later"}
+
+    def test_what_was_put_off_comes_behind_what_was_never_tried(self, store: StatusStore) -> None:
+        now = store.create(plain("clock")).read_at
+        for number in range(4):
+            put_off = now - timedelta(minutes=10 - number)
+            store.create(replace(plain(f"old{number}"), outbox=(replace(OWED, not_before=put_off, tries=1),)))
+        fresh = store.create(owing("fresh"))
+        assert [stored.value.id for stored in store.find_owing(messages=True, limit=3)] == ["fresh", "old0", "old1"]
+        store.replace(plain("fresh"), if_version=fresh.version)
+        assert [stored.value.id for stored in store.find_owing(messages=True, limit=2)] == ["old0", "old1"]
 
     # --- Tasks ---
 

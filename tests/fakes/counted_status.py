@@ -97,6 +97,12 @@ class CountedStatusStore(StatusStore):
         return found
 
     @override
+    def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
+        found = self.inner.find_owing(messages=messages, limit=limit)
+        self.reads += max(1, len(found))
+        return found
+
+    @override
     def history(self, submission_id: str) -> list[HistoryEntry]:
         found = self.inner.history(submission_id)
         self.reads += max(1, len(found))

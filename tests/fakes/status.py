@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from typing_extensions import override
 
+from shared.domain import owed
 from shared.domain.admission import Request
 from shared.domain.errors import PreconditionFailedError, SubmissionNotFoundError
 from shared.domain.submission import State, Submission, TaskRecord
@@ -87,6 +88,17 @@ class MemoryStatusStore(StatusStore):
             ]
         latest_first = sorted(found, key=lambda stored: stored.created_at, reverse=True)
         return (latest_first[::-1] if oldest_first else latest_first)[:limit]
+
+    @override
+    def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
+        with call(self.hook, "status.find_owing"), self._lock:
+            return self._owing(self.records.values(), messages, limit)
+
+    def _owing(self, records: Iterable[Stored[Submission]], messages: bool, limit: int) -> list[Stored[Submission]]:
+        now = self._clock()
+        dated = [(owed.due_at(stored.value, messages=messages), stored) for stored in records]
+        due = sorted(((at, stored) for at, stored in dated if at is not None and at <= now), key=lambda pair: pair[0])
+        return [self._now(stored) for _, stored in due[:limit]]
 
     @override
     def history(self, submission_id: str) -> list[HistoryEntry]:

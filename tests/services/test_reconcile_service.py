@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from jobs.inference.protocol import Ended
-from shared.domain.errors import CelldropError, NoCapacityError, StartRefusedError, UnavailableError
+from shared.domain import machine, owed
+from shared.domain.errors import AccessDeniedError, CelldropError, NoCapacityError, StartRefusedError, UnavailableError
 from shared.domain.submission import EntryKind, State, Topic
 from shared.ports.events import Message
 from shared.ports.jobs import ExecutionReport, ExecutionState
-from tests.fakes.calls import FailNext
+from tests.fakes.calls import FailNext, nothing
 from tests.services.house import LIMITS, House
 
 
@@ -435,3 +436,61 @@ def test_one_submissions_fault_does_not_stop_the_others(house: House) -> None:
     done = house.reconcile.sweep()
     assert len(done.faults) == 1
     assert len(house.bus.messages(Topic.JOBS)) == 1
+
+
+def test_debts_that_cannot_be_paid_hold_up_nobody(house: House) -> None:
+    house.reconcile = replace(house.reconcile, batch=3)
+    for number in range(5):
+        house.source = house.blobs.write("inbox", f"{number}.h5ad", [b"cells"]).ref
+        record = house.accept().value
+        house.blobs.write("work", f"{record.id}/part", [b"kept"])
+        house.store.transact(record.id, lambda newest, _tasks, now: machine.cancel(newest, now=now))
+    house.later(minutes=16)
+    house.blobs.hook = _refuse_deletes
+    house.reconcile.sweep()
+    house.source = house.blobs.write("inbox", "last.h5ad", [b"cells"]).ref
+    last = house.accept().value
+    house.store.transact(last.id, lambda newest, _tasks, now: machine.cancel(newest, now=now))
+    house.reconcile.sweep()
+    assert any(f"{last.id}/cancelled".encode() in message.data for message in house.bus.messages(Topic.EVENTS))
+
+
+def test_a_debt_that_is_refused_for_good_is_put_off_and_then_given_up_with_a_note(house: House) -> None:
+    record = house.accept().value
+    house.blobs.write("work", f"{record.id}/part", [b"kept"])
+    house.cancel()
+    house.blobs.hook = _refuse_deletes
+    house.later(minutes=16)
+    passes = 0
+    while house.only().outbox:
+        house.reconcile.sweep()
+        house.later(minutes=10)
+        passes += 1
+        assert passes < 100
+    assert passes > owed.MOST_TRIES
+    assert house.only().given_up.startswith("sweep was given up after 16 tries: it is retained")
+
+
+def test_a_debt_waits_for_a_service_that_is_down_for_as_long_as_it_takes(house: House) -> None:
+    record = house.accept().value
+    house.blobs.write("work", f"{record.id}/part", [b"cells"])
+    house.cancel()
+    house.blobs.hook = _down
+    for _ in range(50):
+        house.later(hours=1)
+        house.reconcile.sweep()
+    house.blobs.hook = nothing
+    house.later(hours=1)
+    house.reconcile.sweep()
+    assert (house.only().outbox, house.only().given_up) == ((), "")
+    assert list(house.blobs.list("work")) == []
+
+
+def _refuse_deletes(moment: str) -> None:
+    if moment == "blobs.delete":
+        raise AccessDeniedError("it is retained")
+
+
+def _down(moment: str) -> None:
+    if moment.startswith("blobs."):
+        raise UnavailableError("no answer")

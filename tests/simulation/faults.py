@@ -42,6 +42,7 @@ class Fault(StrEnum):
     SLOW = "merge slower than its lease, still at work"
     BROKEN = "a fault of ours, met at every try"
     REFUSED = "start refused for an hour"
+    RETAINED = "deletes refused for good"
     JUMP = "the clock jumps by a day"
     PATCHED = "redelivered with other metadata"
     REPLACED = "redelivered with another generation"
@@ -178,7 +179,13 @@ class Trouble:
         """Have something happen now; whether there was anything that it could happen to."""
         happened = bool(self._happenings[fault]())
         if happened:
-            self.struck[fault] += fault not in {Fault.STORM, Fault.OUTAGE, Fault.NO_CAPACITY, Fault.REFUSED}
+            self.struck[fault] += fault not in {
+                Fault.STORM,
+                Fault.OUTAGE,
+                Fault.NO_CAPACITY,
+                Fault.REFUSED,
+                Fault.RETAINED,
+            }
             self.world.tell(f"FAULT {fault}")
         return happened
 
@@ -200,6 +207,7 @@ class Trouble:
             Fault.BROKEN: self._break,
             Fault.REFUSED: self._refuse,
             Fault.JUMP: self._jump,
+            Fault.RETAINED: self._retain,
             Fault.PATCHED: self._patch,
             Fault.REPLACED: lambda: self._overwrite() and self.town.redeliver(),
         }
@@ -214,11 +222,16 @@ class Trouble:
 
     def _no_capacity(self) -> bool:
         hours = 10.0 ** self.world.between(-1.5, 0.5)
+        self.town.judge.calm_at_s = self.world.now_s
         self.town.jobs.full_until_s = self.world.now_s + 3600.0 * hours
         return True
 
     def _refuse(self) -> bool:
         self.town.jobs.refused_until_s = self.world.now_s + 3600.0 * self.world.between(0.1, 1.0)
+        return True
+
+    def _retain(self) -> bool:
+        self.town.blobs.retains = True
         return True
 
     def _jump(self) -> bool:

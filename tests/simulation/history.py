@@ -72,6 +72,7 @@ def concluded(town: Town, trouble: Trouble) -> History:
     town.judge.hold(came_to_rest, "it never comes to rest")
     settled(town.judge, town.judge.hold)
     trouble.struck[Fault.NO_CAPACITY] = town.jobs.refusals[NoCapacityError]
+    trouble.struck[Fault.RETAINED] = town.blobs.refused
     trouble.struck[Fault.REFUSED] = town.jobs.refusals[StartRefusedError]
     _explained(town, trouble)
     records = [stored.value for stored in town.store.records.values()]

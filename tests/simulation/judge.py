@@ -25,6 +25,9 @@ from tests.simulation.world import Role, World
 MAX_ATTEMPTS, MAX_EPOCHS, MAX_FINALIZE_ATTEMPTS = 3, 12, 5
 """Of one submission, whatever happens: so at most ``MAX_EPOCHS * (1 + MAX_FINALIZE_ATTEMPTS)`` executions."""
 
+MOST_SILENT_S = 5400.0
+"""From the end to the outcome event, while nothing goes wrong: the longest pause between two tries, and some."""
+
 FOLLOWS: Mapping[State | None, frozenset[State]] = {
     None: frozenset({State.QUEUED, State.REJECTED}),
     State.QUEUED: frozenset({State.DISPATCHING, State.FAILED, State.CANCELLED}),
@@ -62,6 +65,8 @@ class Judge:
         self.violations: list[str] = []
         self.commits: Counter[str] = Counter()
         self.final_at_s: dict[str, float] = {}
+        self.told_at_s: dict[str, float] = {}
+        self.calm_at_s = 0.0
         self.final_at: dict[str, datetime] = {}
         self.messages: dict[str, Message] = {}
         self.asked_in_time: dict[str, frozenset[str]] = {}
@@ -259,6 +264,7 @@ class Judge:
 
     def _outcome_told(self, record: Submission, event: Mapping[str, Any]) -> None:
         self.told[record.id].append(event)
+        self.told_at_s.setdefault(record.id, self._world.now_s)
         self.hold(record.state.final, f"an outcome is told of {record.state}")
         self.hold(record.state == event["data"]["state"], f"an event says {event['data']['state']}")
         self.hold(event["type"] == f"celldrop.submission.{record.state.lower()}.v1", f"an event is {event['type']}")
@@ -294,11 +300,19 @@ def settled(judge: Judge, hold: Callable[[bool, str], None]) -> None:
         hold(named == {who.correlation_id for who in record.requesters}, f"not every requester of {name} was told")
         _acceptance(judge, record, hold)
         hold(judge.commits[record.id] == (record.state is State.SUCCEEDED), f"{judge.commits[record.id]} commits")
+        _in_good_time(judge, record, hold)
         _tidy(judge, record, hold)
         _chronicle(judge, record, hold)
     hold(not judge.jobs.running, f"{len(judge.jobs.running)} executions are left running")
     for unexpected in judge.jobs.unexpected:
         hold(False, unexpected)
+
+
+def _in_good_time(judge: Judge, record: Submission, hold: Callable[[bool, str], None]) -> None:
+    """Once nothing goes wrong any more, an outcome goes out soon, whatever else is owed and cannot be paid."""
+    late_s = judge.told_at_s.get(record.id, 0.0) - max(judge.calm_at_s, judge.final_at_s.get(record.id, 0.0))
+    hold(late_s < MOST_SILENT_S, f"the outcome of {_short(record.id)} was told {late_s / 3600:.1f} h late")
+    hold(not record.given_up or judge.blobs.retains, f"given up, and nothing stood in the way: {record.given_up}")
 
 
 def _acceptance(judge: Judge, record: Submission, hold: Callable[[bool, str], None]) -> None:
@@ -316,6 +330,8 @@ def _tidy(judge: Judge, record: Submission, hold: Callable[[bool, str], None]) -
     over_at = judge.final_at.get(record.id, START)
     for (bucket, name), (info, _) in judge.blobs.objects.items():
         if not name.startswith(f"{record.id}/") or (record.result and name.startswith((record.result.prefix, known))):
+            continue
+        if judge.blobs.retains:
             continue
         # A worker that was paused for longer than the sweep waits may still write then; the buckets' lifecycle ends it.
         late = info.updated_at >= over_at + (SWEEP_DELAY if bucket == "results" else timedelta(0))

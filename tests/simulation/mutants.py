@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from functions.dispatch.services import Dispatch
-from functions.reconcile.services import Reconcile, _Mend
+from functions.reconcile.services import OPEN_STATES, Reconcile, _Mend
 from jobs.inference import finalizing
 from jobs.inference import services as computing
 from jobs.inference.finalizing import Finalizer
@@ -316,6 +316,19 @@ def _by_the_clock(patch: Patch) -> None:
     patch(waiting, "MOST_BETWEEN_S", float("inf"))
 
 
+def _never_closed(patch: Patch) -> None:
+    patch(owed, "MOST_TRIES", float("inf"))
+
+
+def _oldest_first(patch: Patch) -> None:
+    def due(self: Reconcile) -> list[Stored[Submission]]:
+        found = self.store.find(OPEN_STATES, limit=self.batch, oldest_first=True)
+        found += self.store.find(with_outbox=True, limit=self.batch, oldest_first=True)
+        return list({stored.value.id: stored for stored in found}.values())
+
+    patch(Reconcile, "_due", due)
+
+
 def _prefix(patch: Patch) -> None:
     real = Finalizer._merge_and_commit
 
@@ -362,6 +375,8 @@ MUTANTS = (
     Mutant("free-waiting", "waiting for capacity costs an attempt", 500, _free_waiting),
     Mutant("put-off", "a start that is refused once is the end", 100, _refused_for_good),
     Mutant("offered-time", "a clock that jumps uses up a deadline", 500, _by_the_clock),
+    Mutant("debt-closed", "what is refused for good is owed for ever", 100, _never_closed),
+    Mutant("fair-debts", "the oldest debts are tried first, however often they failed", 1500, _oldest_first),
     Mutant("patience", "a finalizer that is only slow is given up as its lease runs out", 200, _impatient),
     Mutant("same-fault", "a fault of ours that was met twice is met again and again", 200, _tries_on),
 )

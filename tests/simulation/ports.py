@@ -8,7 +8,7 @@ from typing import Protocol
 
 from typing_extensions import override
 
-from shared.domain.errors import UnavailableError
+from shared.domain.errors import AccessDeniedError, UnavailableError
 from shared.domain.submission import ObjectRef, Submission, TaskRecord, Topic
 from shared.ports.blobs import BlobInfo
 from shared.ports.events import EventBus, Message
@@ -90,7 +90,10 @@ class SimulatedBlobStore(MemoryBlobStore):
 
     def __init__(self, world: World, witness: Witness) -> None:
         super().__init__(world.clock, world.cut)
+        self._world = world
         self._witness = witness
+        self.retains = False
+        self.refused = 0
         self.ever: dict[ObjectRef, bytes] = {}
 
     @override
@@ -99,6 +102,15 @@ class SimulatedBlobStore(MemoryBlobStore):
         self._witness.blob_written(found[0] if found else None, info, data)
         self.ever[info.ref] = data
         super()._put(info, data)
+
+    @override
+    def delete(self, bucket: str, name: str, *, if_generation: int | None = None) -> None:
+        """As the port says, but for a bucket whose objects are retained: nobody may remove them, for good."""
+        if self.retains and self._world.current is not None and bucket in {"work", "results"}:
+            with call(self.hook, "blobs.delete"):
+                self.refused += 1
+                raise AccessDeniedError("the object is under a retention policy", where=f"{bucket}/{name}")
+        super().delete(bucket, name, if_generation=if_generation)
 
     @override
     def _remove(self, bucket: str, name: str) -> None:

@@ -146,6 +146,7 @@ class Town:
         self.post = Post(lambda: 1, lambda: self.world.between(0.02, 0.5))
         self.task_timeout_s = TASK_TIMEOUT_S
         self.reconciles = True
+        self.batch = 2
         self.done = Done()
         self.drops: dict[ObjectRef, Drop] = {}
         self._sent: list[Push] = []
@@ -309,7 +310,7 @@ class Town:
     def _sweep(self) -> None:
         ports = self.ports
         outbox = Outbox(ports.store, ports.bus, ports.blobs, ports.jobs)
-        Reconcile(ports.store, outbox, ports.jobs, self._which().limits).sweep()
+        Reconcile(ports.store, outbox, ports.jobs, self._which().limits, batch=self.batch).sweep()
 
     def _run_task(self, me: TaskIdentity) -> Ended:
         process = self.world.current

@@ -1,6 +1,7 @@
 """How records lie in Firestore: paths, fields, versions, times, and the indexes that finding them takes.
 
-    submissions/{id}                        state, owes, created_at: to find by; changes, written_by, record, expires_at
+    submissions/{id}                        state, owes, tell_at, tend_at, created_at: to find by;
+                                            changes, written_by, record, expires_at
     submissions/{id}/tasks/{epoch-index}    written_by, record, expires_at
     submissions/{id}/history/{n}            record, expires_at
     events/{key}                            record, expires_at
@@ -29,6 +30,7 @@ from google.cloud.firestore import (
     Query,
 )
 
+from shared.domain import owed
 from shared.domain.admission import Request
 from shared.domain.errors import InternalError, SubmissionNotFoundError
 from shared.domain.submission import State, Submission, TaskRecord
@@ -114,6 +116,13 @@ def submissions_where(
     return found.order_by("created_at", direction=Query.ASCENDING if oldest_first else Query.DESCENDING)
 
 
+def submissions_owing(submissions: CollectionReference, *, messages: bool) -> Query:
+    """Submissions that owe messages, or upkeep, what is due longest first: by one field, which takes no index."""
+    field = "tell_at" if messages else "tend_at"
+    found: Query = submissions.where(filter=FieldFilter(field, ">=", datetime(1970, 1, 1, tzinfo=UTC)))
+    return found.order_by(field)
+
+
 def indexes() -> Fields:
     """What ``submissions_where`` needs of the database, as the content of a ``firestore.indexes.json``."""
     composites = [
@@ -150,6 +159,8 @@ def submission_fields(record: Submission, *, n_changes: int, token: str, expires
     return {
         "state": str(record.state),
         "owes": bool(record.outbox),
+        "tell_at": owed.due_at(record, messages=True),
+        "tend_at": owed.due_at(record, messages=False),
         "changes": n_changes,
         "written_by": token,
         "record": _text(submission_document(record), f"submission {record.id}"),

@@ -41,6 +41,7 @@ from shared.adapters.gcp.documents import (
     submission_at,
     submission_fields,
     submission_of,
+    submissions_owing,
     submissions_where,
     task_at,
     task_fields,
@@ -48,6 +49,7 @@ from shared.adapters.gcp.documents import (
     version_of,
 )
 from shared.adapters.gcp.errors import TRANSIENT, answering
+from shared.domain import owed
 from shared.domain.admission import Request
 from shared.domain.errors import (
     CelldropError,
@@ -236,6 +238,14 @@ class FirestoreStatusStore(StatusStore):
             found = [submission_of(snapshot) for snapshot in query.stream(retry=self._retry, timeout=REQUEST_S)]
         # The field that is searched by has milliseconds; the documents' own times tell finer.
         return sorted(found, key=lambda submission: submission.created_at, reverse=not oldest_first)
+
+    @override
+    def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
+        query = submissions_owing(self._submissions, messages=messages).limit(limit)
+        with self._reading(SUBMISSIONS):
+            found = [submission_of(snapshot) for snapshot in query.stream(retry=self._retry, timeout=REQUEST_S)]
+        due = [(owed.due_at(submission.value, messages=messages), submission) for submission in found]
+        return [submission for at, submission in due if at is not None and at <= submission.read_at]
 
     @override
     def history(self, submission_id: str) -> list[HistoryEntry]:

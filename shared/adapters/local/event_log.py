@@ -31,6 +31,10 @@ class EmbeddedBus(InProcessBus):
         super().subscribe(topic, handler, ready)
 
     @override
+    def takes(self, topic: Topic) -> bool:
+        return self._dispatches or topic is not Topic.JOBS
+
+    @override
     def publish(self, topic: Topic, message: Message) -> None:
         """Return once the message is in the log, or queued here.
 

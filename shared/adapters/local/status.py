@@ -12,6 +12,7 @@ from typing import Any
 from typing_extensions import override
 
 from shared.adapters.local.database import Database
+from shared.domain import owed
 from shared.domain.admission import Request
 from shared.domain.errors import InternalError, PreconditionFailedError, SubmissionNotFoundError
 from shared.domain.submission import State, Submission, TaskRecord
@@ -110,6 +111,14 @@ class SqliteStatusStore(StatusStore):
             return [self._stored(row, submission_from) for row in rows]
 
     @override
+    def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
+        column = "tell_at" if messages else "tend_at"
+        query = f"{_RECORD} WHERE {column} <= ? ORDER BY {column}, number LIMIT ?"
+        with self._database.reading() as connection:
+            rows = connection.execute(query, [_text(self._now()), limit]).fetchall()
+            return [self._stored(row, submission_from) for row in rows]
+
+    @override
     def history(self, submission_id: str) -> list[HistoryEntry]:
         query = "SELECT document FROM history WHERE submission_id = ? ORDER BY n"
         with self._database.reading() as connection:
@@ -152,9 +161,9 @@ class SqliteStatusStore(StatusStore):
     def _insert(self, connection: sqlite3.Connection, record: Submission) -> Stored[Submission]:
         now = self._now()
         connection.execute(
-            "INSERT INTO submissions (id, revision, state, owes, created_at, updated_at, document)"
-            " VALUES (?, 1, ?, ?, ?, ?, ?)",
-            (record.id, record.state, len(record.outbox), _text(now), _text(now), _json(submission_document(record))),
+            "INSERT INTO submissions (id, revision, state, owes, tell_at, tend_at, created_at, updated_at, document)"
+            " VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?)",
+            (record.id, *_searched(record), _text(now), _text(now), _json(submission_document(record))),
         )
         _append_history(connection, None, record, now)
         return Stored(record, "1", now, now, now)
@@ -164,8 +173,9 @@ class SqliteStatusStore(StatusStore):
     ) -> Stored[Submission]:
         now, revision = self._now(), int(before.version) + 1
         connection.execute(
-            "UPDATE submissions SET revision = ?, state = ?, owes = ?, updated_at = ?, document = ? WHERE id = ?",
-            (revision, record.state, len(record.outbox), _text(now), _json(submission_document(record)), record.id),
+            "UPDATE submissions SET revision = ?, state = ?, owes = ?, tell_at = ?, tend_at = ?, updated_at = ?,"
+            " document = ? WHERE id = ?",
+            (revision, *_searched(record), _text(now), _json(submission_document(record)), record.id),
         )
         _append_history(connection, before.value, record, now)
         return Stored(record, str(revision), now, before.created_at, now)
@@ -216,6 +226,12 @@ class SqliteStatusStore(StatusStore):
 
     def _now(self) -> datetime:
         return self._clock().astimezone(UTC)
+
+
+def _searched(record: Submission) -> tuple[str, int, str | None, str | None]:
+    """What a record is found by: state, number of debts, and since when messages and upkeep are due."""
+    tell_at, tend_at = (owed.due_at(record, messages=messages) for messages in (True, False))
+    return record.state, len(record.outbox), _text(tell_at) if tell_at else None, _text(tend_at) if tend_at else None
 
 
 def _found(connection: sqlite3.Connection, submission_id: str) -> tuple[str, int, str, str] | None:
