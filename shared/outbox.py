@@ -10,7 +10,7 @@ from datetime import datetime
 from shared.domain import owed
 from shared.domain.errors import CelldropError, InternalError, UnavailableError
 from shared.domain.submission import EntryKind, ObjectRef, OutboxEntry, Submission, Topic
-from shared.messages import accepted_message, job_message, outcome_message
+from shared.messages import Page, accepted_message, job_message, outcome_message
 from shared.ports.blobs import BlobInfo, BlobStore
 from shared.ports.events import EventBus
 from shared.ports.jobs import JobRunner
@@ -99,12 +99,8 @@ class Outbox:
             case EntryKind.JOB | EntryKind.FINALIZE:
                 assert self.bus is not None
                 self.bus.publish(Topic.JOBS, job_message(stored.value, entry))
-            case EntryKind.ACCEPTED:
-                assert self.bus is not None
-                self.bus.publish(Topic.EVENTS, accepted_message(stored, entry))
-            case EntryKind.OUTCOME:
-                assert self.bus is not None
-                self.bus.publish(Topic.EVENTS, outcome_message(stored, entry))
+            case EntryKind.ACCEPTED | EntryKind.OUTCOME:
+                self._tell(stored, entry)
             case EntryKind.MANIFEST:
                 self._publish_manifest(stored.value)
             case EntryKind.STOP:
@@ -112,6 +108,18 @@ class Outbox:
                 self.jobs.cancel(entry.execution)
             case EntryKind.SWEEP:
                 self._sweep(stored.value)
+
+    def _tell(self, stored: Stored[Submission], entry: OutboxEntry) -> None:
+        """One event for each page of requesters."""
+        assert self.bus is not None
+        say = accepted_message if entry.kind is EntryKind.ACCEPTED else outcome_message
+        record = stored.value
+        for number in range(entry.first_page, entry.page + 1):
+            asked = record.requesters if number == record.pages else self.store.page(record.id, number)
+            if number == entry.page:
+                asked = asked[: entry.n_requesters]
+            page = Page(owed.told_id(record, entry.kind, number, len(asked)), asked)
+            self.bus.publish(Topic.EVENTS, say(stored, page))
 
     def _publish_manifest(self, record: Submission) -> None:
         assert self.blobs is not None

@@ -126,7 +126,7 @@ class Dispatch:
             return self._end(
                 record.id,
                 record.epoch,
-                lambda at, now: machine.await_capacity(at, now=now, problem=said),
+                lambda at, now: machine.await_capacity(at, now=now, limits=self.limits, problem=said),
                 Dispatched.WAITING,
             )
         failure = Failure.of(error)

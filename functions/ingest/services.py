@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import assert_never
 
 from functions.ingest.data_manager import IngestData
@@ -119,7 +120,22 @@ class Ingest:
         who = request.requester
         if who is None:
             return self.store.get(request.id)
-        return update(self.store, request.id, lambda record, _: admission.join(record, who))
+
+        def join(record: Submission, _now: datetime) -> Submission:
+            if self._has_asked(record, who):
+                return record
+            if admission.turns_page(record, who):
+                # Before the record says that it is there; a full page never changes, so that twice is harmless.
+                self.store.put_page(record.id, record.pages, record.requesters)
+            return admission.join(record, who)
+
+        return update(self.store, request.id, join)
+
+    def _has_asked(self, record: Submission, who: Requester) -> bool:
+        """Whether a requester is on an earlier page; whoever asks again and again is nearly always on the last."""
+        if who in record.requesters:
+            return True
+        return any(who in self.store.page(record.id, number) for number in reversed(range(record.pages)))
 
     def _stored(self, request: Request) -> Stored[Submission]:
         try:

@@ -25,7 +25,7 @@ from shared.ports.status import StatusStore, Stored, TransactedChange
 
 log = logging.getLogger(__name__)
 
-OPEN_STATES = tuple(state for state in State if state not in FINAL_STATES)
+WAITING_STATES = frozenset(State) - FINAL_STATES - machine.AT_WORK
 _NONE = timedelta(0)
 _COUNT_EVERY = timedelta(minutes=10)
 _MEND_THE_JOB = (
@@ -94,7 +94,8 @@ class Reconcile:
         The last look finds what an earlier version wrote, which had no time to search by.
         """
         found = self.store.find_owing(messages=True, limit=self.batch)
-        found += self.store.find(OPEN_STATES, limit=self.batch, oldest_first=True)
+        for states in (machine.AT_WORK, WAITING_STATES):
+            found += self.store.find(states, limit=self.batch, oldest_first=True)
         found += self.store.find_owing(messages=False, limit=self.batch)
         found += self.store.find(with_outbox=True, limit=self.batch, oldest_first=True)
         return {stored.value.id: stored for stored in found}.values()
@@ -130,13 +131,13 @@ class Reconcile:
     def _resume(self, stored: Stored[Submission]) -> machine.Change | None:
         if stored.read_at - _since(stored) < self.capacity_pause:
             return None
-        return lambda newest, at: machine.resume(newest, now=at, limits=self.limits)
+        return lambda newest, at: machine.resume(newest, now=at)
 
     def _lost_dispatch(self, record: Submission, now: datetime) -> machine.Change | None:
         report = self._report(record)
         expired = record.lease is None or now >= record.lease.expires_at or self._is_orphan(record, record.lease)
         if report.no_room:
-            return lambda newest, at: machine.await_capacity(newest, now=at, problem=report.problem)
+            return lambda newest, at: machine.await_capacity(newest, now=at, limits=self.limits, problem=report.problem)
         if report.refused:
             failure = Failure.of(StartRefusedError(report.problem, hint=_MEND_THE_JOB))
             return lambda newest, at: machine.put_off(newest, failure, now=at, limits=self.limits)

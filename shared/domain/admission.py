@@ -20,6 +20,9 @@ from shared.domain.submission import (
 )
 from shared.domain.verdict import Verdict
 
+PAGE, PAGE_CHARACTERS = 64, 16_000
+"""Requesters that one page holds, and one event names; long ones fill it sooner (12 bytes a character at most)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -58,12 +61,26 @@ def rejected(request: Request, failure: Failure, verdict: Verdict | None) -> Sub
     return owed.with_outcome(replace(_new(request, State.REJECTED, verdict), failure=failure))
 
 
+def turns_page(record: Submission, requester: Requester) -> bool:
+    """Whether one more requester begins a page: the full one must be kept beside the record before."""
+    return requester not in record.requesters and _is_full(record.requesters)
+
+
 def join(record: Submission, requester: Requester) -> Submission:
-    """A second request for the same id: recorded once; told that it is accepted, or how it ended if it is over."""
+    """A second request for the same id: recorded once; told that it is accepted, or how it ended if it is over.
+
+    A record holds one page of requesters, whatever their number.
+    """
     if requester in record.requesters:
         return record
+    if turns_page(record, requester):
+        record = replace(record, requesters=(), pages=record.pages + 1)
     joined = replace(record, requesters=(*record.requesters, requester))
     return owed.with_outcome(joined) if record.state.final else owed.with_acceptance(joined)
+
+
+def _is_full(page: tuple[Requester, ...]) -> bool:
+    return len(page) >= PAGE or sum(len(who.correlation_id) + len(who.source) for who in page) >= PAGE_CHARACTERS
 
 
 def _new(request: Request, state: State, verdict: Verdict | None) -> Submission:

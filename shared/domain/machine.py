@@ -5,6 +5,7 @@ QUEUED ──claim──► DISPATCHING ──adopt──► RUNNING ──begin
 DISPATCHING | RUNNING ──requeue──► QUEUED, or FAILED when the attempts are spent
 FINALIZING ──release_finalizer──► RUNNING, or FAILED likewise
 DISPATCHING | RUNNING ──await_capacity──► WAITING_CAPACITY ──resume──► QUEUED, or FAILED past the deadline
+DISPATCHING ──put_off──► QUEUED, or FAILED past the deadline
 any non-final ──fail | cancel──► FAILED | CANCELLED
 """
 
@@ -223,7 +224,7 @@ def commit(
     )
     undisturbed = record.epoch == 1 and record.finalize_attempts == 0
     sweep = owed.sweep(record, None if undisturbed else now + owed.SWEEP_DELAY)
-    return owed.with_outcome(owed.queue(done, owed.manifest(record), sweep))
+    return owed.with_outcome_for_all(owed.queue(done, owed.manifest(record), sweep))
 
 
 # --- When something is lost ----------------------------------------------------------------------------------------
@@ -282,8 +283,10 @@ def remind(record: Submission, *, now: datetime) -> Submission:
     return replace(owed.queue(record, owed.job(record.id, record.epoch + 1)), changed_at=now)
 
 
-def await_capacity(record: Submission, *, now: datetime, problem: str = "") -> Submission:
-    """The platform has no room and nothing was computed: wait, without spending an attempt."""
+def await_capacity(record: Submission, *, now: datetime, limits: Limits, problem: str = "") -> Submission:
+    """The platform has no room and nothing was computed: wait, without spending an attempt; past the deadline fail."""
+    if waiting.is_past(record, now, limits.capacity):
+        return fail(record, reasons.no_capacity(limits.capacity, record.last_problem), now=now)
     said = f"no capacity: {problem}" if problem else "no capacity"
     return _not_started(_move(record, State.WAITING_CAPACITY, now), said, now)
 
@@ -300,10 +303,8 @@ def put_off(record: Submission, failure: Failure, *, now: datetime, limits: Limi
     return _not_started(_back_to_queue(record, now, pause=pause), failure.message, now)
 
 
-def resume(record: Submission, *, now: datetime, limits: Limits) -> Submission:
-    """Try again after waiting for capacity; fail past the deadline."""
-    if waiting.is_past(record, now, limits.capacity):
-        return fail(record, reasons.no_capacity(limits.capacity, record.last_problem), now=now)
+def resume(record: Submission, *, now: datetime) -> Submission:
+    """Try again after waiting for capacity: whether it is the last time, the platform's answer decides."""
     return _back_to_queue(record, now)
 
 
@@ -371,7 +372,7 @@ def _backoff(lost: int, limits: Limits) -> timedelta:
 
 def _end(record: Submission, state: State, failure: Failure, now: datetime) -> Submission:
     ended = replace(_move(record, state, now), lease=None, failure=failure, outbox=owed.without(record, *owed.WORK))
-    return owed.with_outcome(owed.queue(ended, *owed.stops(record), owed.sweep(record, now + owed.SWEEP_DELAY)))
+    return owed.with_outcome_for_all(owed.queue(ended, *owed.stops(record), owed.sweep(record, now + owed.SWEEP_DELAY)))
 
 
 def _check_finalizer(record: Submission, epoch: int, token: str) -> None:

@@ -89,16 +89,40 @@ def _is_refused(entry: OutboxEntry, error: CelldropError) -> bool:
 
 
 def with_acceptance(record: Submission) -> Submission:
-    """Owe the event that it was accepted; it names everyone who has asked so far."""
-    n = len(record.requesters)
-    return queue(record, OutboxEntry(f"{record.id}/accepted/{n}", EntryKind.ACCEPTED, n_requesters=n))
+    """Owe the event that it was accepted: to the page of who asked last, and to those before that still wait for it."""
+    return _telling(record, EntryKind.ACCEPTED, first_page=record.pages)
 
 
 def with_outcome(record: Submission) -> Submission:
-    """Owe the outcome event; it names everyone who has asked so far."""
+    """Owe the outcome event, likewise: to who came after the end, and to those before that still wait for it."""
+    return _telling(record, EntryKind.OUTCOME, first_page=record.pages)
+
+
+def with_outcome_for_all(record: Submission) -> Submission:
+    """Owe the outcome event to everyone who has asked so far."""
+    return _telling(record, EntryKind.OUTCOME, first_page=0)
+
+
+def told_id(record: Submission, kind: EntryKind, page: int, n_requesters: int) -> str:
+    """The id of an event that names so many requesters of a page: who is named by it never changes."""
+    name = "accepted" if kind is EntryKind.ACCEPTED else record.state.lower()
+    place = f"{page}-{n_requesters}" if page else str(n_requesters)
+    return f"{record.id}/{name}/{place}"
+
+
+def _telling(record: Submission, kind: EntryKind, *, first_page: int) -> Submission:
+    """One entry of a kind at most: what a new one names includes what an unpaid one would have named."""
+    waiting = [entry.first_page for entry in record.outbox if entry.kind is kind]
     n = len(record.requesters)
-    entry = OutboxEntry(f"{record.id}/{record.state.lower()}/{n}", EntryKind.OUTCOME, record.epoch, n_requesters=n)
-    return queue(record, entry)
+    entry = OutboxEntry(
+        told_id(record, kind, record.pages, n),
+        kind,
+        epoch=record.epoch if kind is EntryKind.OUTCOME else 0,
+        first_page=min([first_page, *waiting]),
+        page=record.pages,
+        n_requesters=n,
+    )
+    return queue(replace(record, outbox=without(record, kind)), entry)
 
 
 def job(record_id: str, epoch: int, not_before: datetime | None = None) -> OutboxEntry:

@@ -147,7 +147,9 @@ class OutboxEntry:
         id: Constant: paying twice sends the same id twice.
         epoch: For JOB, the epoch that the claim will open; for FINALIZE, the one to finish.
         number: For FINALIZE, which request of its epoch this is, from 1.
-        n_requesters: For ACCEPTED and OUTCOME, how many requesters it names, in the order they came.
+        first_page: For ACCEPTED and OUTCOME, the first page of requesters to tell, each in an event of its own.
+        page: The last one.
+        n_requesters: How many of that last page it names, in the order they came.
         execution: For STOP, which one.
         not_before: Server time before which it is not due.
         tries: How often paying it has failed.
@@ -157,6 +159,8 @@ class OutboxEntry:
     kind: EntryKind
     epoch: int = 0
     number: int = 0
+    first_page: int = 0
+    page: int = 0
     n_requesters: int = 0
     execution: str = ""
     not_before: datetime | None = None
@@ -169,6 +173,8 @@ class Submission:
 
     Attributes:
         requested: Options as requested, by name; parsed with ``parse_options``.
+        requesters: Who asked last, in the order they came: the page that is not full yet.
+        pages: How many pages before it are full; they are kept beside the record.
         epoch: The fencing number, +1 at every dispatch.
         attempts: Dispatches that count against the limit.
         refusals: Dispatches that the platform did not start; they have a deadline of their own.
@@ -191,6 +197,7 @@ class Submission:
     requested: Mapping[str, str]
     state: State
     requesters: tuple[Requester, ...] = ()
+    pages: int = 0
     rerun_token: str | None = None
     model: ModelRef | None = None
     verdict: Verdict | None = None

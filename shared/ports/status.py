@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from shared.domain.admission import Request
-from shared.domain.submission import State, Submission, TaskRecord
+from shared.domain.submission import Requester, State, Submission, TaskRecord
 
 T = TypeVar("T")
 
@@ -128,6 +128,14 @@ class StatusStore(Protocol):
         Args:
             messages: Whether they owe messages; otherwise upkeep (``owed.UPKEEP``).
         """
+        ...
+
+    def put_page(self, submission_id: str, number: int, requesters: tuple[Requester, ...]) -> None:
+        """Keep a full page of requesters beside the record; written again, it is what it was."""
+        ...
+
+    def page(self, submission_id: str, number: int) -> tuple[Requester, ...]:
+        """A full page of requesters; empty where none was kept."""
         ...
 
     def history(self, submission_id: str) -> list[HistoryEntry]:

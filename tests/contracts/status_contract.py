@@ -14,7 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from shared.domain.admission import Request
 from shared.domain.errors import PreconditionFailedError, StaleWorkerError, SubmissionNotFoundError
-from shared.domain.submission import EntryKind, Failure, OutboxEntry, State, Submission, TaskRecord
+from shared.domain.submission import EntryKind, Failure, OutboxEntry, Requester, State, Submission, TaskRecord
 from shared.ports.status import StatusStore
 from shared.records import Document
 from tests.contracts.racing import (
@@ -70,6 +70,15 @@ class StatusStoreContract:
     def test_racing_deliveries_agree_on_what_is_asked_for(self, door: StatusDoor, racers: Executor) -> None:
         runs = [racers.submit(resolve_as, door, "e1", number) for number in range(N_RACERS)]
         assert {run.result() for run in runs} == {resolve_as(door, "e1", N_RACERS)}
+
+    def test_a_page_of_requesters_is_kept_and_may_be_kept_again(self, store: StatusStore) -> None:
+        pages = [tuple(Requester(f"{page}-{n} größe \udcff", "lims") for n in range(64)) for page in range(2)]
+        assert store.page("s1", 0) == ()
+        for _ in range(2):
+            for number, requesters in enumerate(pages):
+                store.put_page("s1", number, requesters)
+        assert [store.page("s1", number) for number in range(3)] == [*pages, ()]
+        assert store.page("s2", 0) == ()
 
     # --- Records ---
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing_extensions import override
 
 from shared.domain.admission import Request
-from shared.domain.submission import State, Submission, TaskRecord
+from shared.domain.submission import Requester, State, Submission, TaskRecord
 from shared.history import history_entry
 from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
 from shared.records import submission_document, task_document
@@ -101,6 +101,16 @@ class CountedStatusStore(StatusStore):
         found = self.inner.find_owing(messages=messages, limit=limit)
         self.reads += max(1, len(found))
         return found
+
+    @override
+    def put_page(self, submission_id: str, number: int, requesters: tuple[Requester, ...]) -> None:
+        self.inner.put_page(submission_id, number, requesters)
+        self.writes += 1
+
+    @override
+    def page(self, submission_id: str, number: int) -> tuple[Requester, ...]:
+        self.reads += 1
+        return self.inner.page(submission_id, number)
 
     @override
     def history(self, submission_id: str) -> list[HistoryEntry]:

@@ -14,7 +14,7 @@ from typing_extensions import override
 from shared.domain import owed
 from shared.domain.admission import Request
 from shared.domain.errors import PreconditionFailedError, SubmissionNotFoundError
-from shared.domain.submission import State, Submission, TaskRecord
+from shared.domain.submission import Requester, State, Submission, TaskRecord
 from shared.history import history_entry
 from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
 from tests.fakes.calls import Hook, call, nothing
@@ -31,6 +31,7 @@ class MemoryStatusStore(StatusStore):
         self._lock = threading.RLock()
         self.records: dict[str, Stored[Submission]] = {}
         self.events: dict[str, Request] = {}
+        self.pages: dict[tuple[str, int], tuple[Requester, ...]] = {}
         self._tasks: dict[tuple[str, int, int], Stored[TaskRecord]] = {}
         self._history: dict[str, list[HistoryEntry]] = defaultdict(list)
 
@@ -99,6 +100,16 @@ class MemoryStatusStore(StatusStore):
         dated = [(owed.due_at(stored.value, messages=messages), stored) for stored in records]
         due = sorted(((at, stored) for at, stored in dated if at is not None and at <= now), key=lambda pair: pair[0])
         return [self._now(stored) for _, stored in due[:limit]]
+
+    @override
+    def put_page(self, submission_id: str, number: int, requesters: tuple[Requester, ...]) -> None:
+        with call(self.hook, "status.put_page"), self._lock:
+            self.pages[submission_id, number] = requesters
+
+    @override
+    def page(self, submission_id: str, number: int) -> tuple[Requester, ...]:
+        with call(self.hook, "status.page"), self._lock:
+            return self.pages.get((submission_id, number), ())
 
     @override
     def history(self, submission_id: str) -> list[HistoryEntry]:

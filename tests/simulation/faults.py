@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from enum import StrEnum
 
 from shared.domain.errors import UnavailableError
+from shared.domain.submission import Requester
 from tests.simulation.town import FIRST, SECOND, Town
 from tests.simulation.world import Process, Role
 
@@ -42,6 +44,7 @@ class Fault(StrEnum):
     SLOW = "merge slower than its lease, still at work"
     BROKEN = "a fault of ours, met at every try"
     REFUSED = "start refused for an hour"
+    CROWD = "requesters without bound"
     RETAINED = "deletes refused for good"
     JUMP = "the clock jumps by a day"
     PATCHED = "redelivered with other metadata"
@@ -207,6 +210,7 @@ class Trouble:
             Fault.BROKEN: self._break,
             Fault.REFUSED: self._refuse,
             Fault.JUMP: self._jump,
+            Fault.CROWD: self._crowd,
             Fault.RETAINED: self._retain,
             Fault.PATCHED: self._patch,
             Fault.REPLACED: lambda: self._overwrite() and self.town.redeliver(),
@@ -228,6 +232,17 @@ class Trouble:
 
     def _refuse(self) -> bool:
         self.town.jobs.refused_until_s = self.world.now_s + 3600.0 * self.world.between(0.1, 1.0)
+        return True
+
+    def _crowd(self) -> bool:
+        """More than one page of them, within a minute or an hour, some again and again."""
+        if not self.town.drops:
+            return False
+        drop = self.world.random.choice(list(self.town.drops.values()))
+        most_s = 10.0 ** self.world.between(1.5, 3.5)
+        for number in range(self.world.random.randint(60, 140)):
+            asked = replace(drop, requester=Requester(f"crowd-{number // 2 if number % 7 == 0 else number}"))
+            self.world.after(self.world.between(0.0, most_s), lambda asked=asked: self.town.request(asked))  # type: ignore[misc]
         return True
 
     def _retain(self) -> bool:

@@ -25,6 +25,8 @@ from tests.simulation.world import Role, World
 MAX_ATTEMPTS, MAX_EPOCHS, MAX_FINALIZE_ATTEMPTS = 3, 12, 5
 """Of one submission, whatever happens: so at most ``MAX_EPOCHS * (1 + MAX_FINALIZE_ATTEMPTS)`` executions."""
 
+MOST_IN_A_RECORD, MOST_OWED = 64, 40
+"""Requesters, and entries of the outbox: a stop for each execution, and one of each other kind."""
 MOST_SILENT_S = 5400.0
 """From the end to the outcome event, while nothing goes wrong: the longest pause between two tries, and some."""
 
@@ -47,6 +49,7 @@ class Judge:
     Attributes:
         violations: In words, in order.
         commits: How often each submission was turned into SUCCEEDED.
+        joined: Who ever asked for each submission.
         asked_in_time: Who had asked for each submission while it was open.
         told: The outcome events of each submission.
         told_accepted: Its accepted events.
@@ -69,7 +72,8 @@ class Judge:
         self.calm_at_s = 0.0
         self.final_at: dict[str, datetime] = {}
         self.messages: dict[str, Message] = {}
-        self.asked_in_time: dict[str, frozenset[str]] = {}
+        self.asked_in_time: dict[str, set[str]] = defaultdict(set)
+        self.joined: dict[str, set[str]] = defaultdict(set)
         self.told: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self.told_accepted: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self.made: dict[str, set[str]] = defaultdict(set)
@@ -118,8 +122,12 @@ class Judge:
             self.hold(len(self.made[event]) == 1, f"one event made {len(self.made[event])} submissions")
 
     def _in_time(self, record: Submission) -> None:
+        names = {who.correlation_id for who in record.requesters}
+        self.joined[record.id] |= names
         if not record.state.final:
-            self.asked_in_time[record.id] = frozenset(who.correlation_id for who in record.requesters)
+            self.asked_in_time[record.id] |= names
+        self.hold(len(names) <= MOST_IN_A_RECORD, f"a record holds {len(names)} requesters")
+        self.hold(len(record.outbox) <= MOST_OWED, f"a record owes {len(record.outbox)} entries")
 
     def _epochs_grow(self, old: Submission, new: Submission) -> None:
         claimed = old.state is State.QUEUED and new.state is State.DISPATCHING
@@ -129,12 +137,8 @@ class Judge:
             self.hold(new.owner == old.owner, f"the owner of epoch {old.epoch} changed: {old.owner} → {new.owner}")
 
     def _stays_final(self, old: Submission, new: Submission) -> None:
-        kept = (old.result, old.failure, old.epoch, old.requesters) == (
-            new.result,
-            new.failure,
-            new.epoch,
-            new.requesters[: len(old.requesters)],
-        )
+        asked = new.requesters[: len(old.requesters)] if new.pages == old.pages else old.requesters
+        kept = (old.result, old.failure, old.epoch, old.requesters) == (new.result, new.failure, new.epoch, asked)
         self.hold(kept, f"a final record changed: {old.state}")
 
     def _takes_no_living_work(self, old: Submission, new: Submission) -> None:
@@ -297,7 +301,7 @@ def settled(judge: Judge, hold: Callable[[bool, str], None]) -> None:
         events = judge.told[record.id]
         hold(bool(events), f"nobody was told of the end of {name}")
         named = {who["correlation_id"] for event in events for who in event["data"]["requesters"]}
-        hold(named == {who.correlation_id for who in record.requesters}, f"not every requester of {name} was told")
+        hold(named == judge.joined[record.id], f"not every requester of {name} was told")
         _acceptance(judge, record, hold)
         hold(judge.commits[record.id] == (record.state is State.SUCCEEDED), f"{judge.commits[record.id]} commits")
         _in_good_time(judge, record, hold)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from functions.dispatch.services import Dispatch
-from functions.reconcile.services import OPEN_STATES, Reconcile, _Mend
+from functions.reconcile.services import WAITING_STATES, Reconcile, _Mend
 from jobs.inference import finalizing
 from jobs.inference import services as computing
 from jobs.inference.finalizing import Finalizer
@@ -19,7 +19,7 @@ from shared.domain import admission, machine, owed, waiting
 from shared.domain.errors import StaleWorkerError
 from shared.domain.planning import plan_of
 from shared.domain.submission import EntryKind, OutboxEntry, Receipt, Requester, State, Submission, TaskRecord
-from shared.messages import JobMessage, accepted_message
+from shared.messages import JobMessage, Page, accepted_message
 from shared.outbox import Outbox
 from shared.ports.blobs import BlobInfo
 from shared.ports.events import Message
@@ -286,8 +286,8 @@ def _acceptance_void(patch: Patch) -> None:
 
 
 def _acceptance_dated(patch: Patch) -> None:
-    def dated(stored: Stored[Submission], entry: OutboxEntry) -> Message:
-        return accepted_message(replace(stored, created_at=stored.value.changed_at or stored.created_at), entry)
+    def dated(stored: Stored[Submission], page: Page) -> Message:
+        return accepted_message(replace(stored, created_at=stored.value.changed_at or stored.created_at), page)
 
     patch(paying, "accepted_message", dated)
 
@@ -322,11 +322,23 @@ def _never_closed(patch: Patch) -> None:
 
 def _oldest_first(patch: Patch) -> None:
     def due(self: Reconcile) -> list[Stored[Submission]]:
-        found = self.store.find(OPEN_STATES, limit=self.batch, oldest_first=True)
+        found = self.store.find(machine.AT_WORK | WAITING_STATES, limit=self.batch, oldest_first=True)
         found += self.store.find(with_outbox=True, limit=self.batch, oldest_first=True)
         return list({stored.value.id: stored for stored in found}.values())
 
     patch(Reconcile, "_due", due)
+
+
+def _endless_page(patch: Patch) -> None:
+    patch(admission, "_is_full", lambda _page: False)
+
+
+def _last_page_told(patch: Patch) -> None:
+    patch(owed, "with_outcome_for_all", owed.with_outcome)
+
+
+def _page_not_kept(town: Town) -> None:
+    setattr(town.store, "put_page", lambda *_page: None)  # noqa: B010  # a method of this one store
 
 
 def _prefix(patch: Patch) -> None:
@@ -375,6 +387,9 @@ MUTANTS = (
     Mutant("free-waiting", "waiting for capacity costs an attempt", 500, _free_waiting),
     Mutant("put-off", "a start that is refused once is the end", 100, _refused_for_good),
     Mutant("offered-time", "a clock that jumps uses up a deadline", 500, _by_the_clock),
+    Mutant("page-turned", "a record holds everyone who asks", 300, _endless_page),
+    Mutant("page-kept", "a full page of requesters is dropped", 300, town=_page_not_kept),
+    Mutant("page-told", "the outcome is told to the last page of requesters", 300, _last_page_told),
     Mutant("debt-closed", "what is refused for good is owed for ever", 100, _never_closed),
     Mutant("fair-debts", "the oldest debts are tried first, however often they failed", 1500, _oldest_first),
     Mutant("patience", "a finalizer that is only slow is given up as its lease runs out", 200, _impatient),

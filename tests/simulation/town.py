@@ -197,7 +197,8 @@ class Town:
         def heard() -> None:
             self.done.heard.append(who)
 
-        self.send(Push(Role.INGEST, id_of(drop), lambda: self._ingest().ask(asked, who), who, heard))
+        message_id = f"{who}/{len(self._sent)}"
+        self.send(Push(Role.INGEST, id_of(drop), lambda: self._ingest().ask(asked, message_id), message_id, heard))
 
     def redeliver(self) -> bool:
         """Whoever delivers does so once more, though it was acknowledged; whether anything was sent before."""

@@ -4,6 +4,7 @@
                                             changes, written_by, record, expires_at
     submissions/{id}/tasks/{epoch-index}    written_by, record, expires_at
     submissions/{id}/history/{n}            record, expires_at
+    submissions/{id}/requesters/{n}         record, expires_at
     events/{key}                            record, expires_at
 
 ``record`` is the JSON of ``shared.records``, as text: among the keys of a record are people's own words (options, cell
@@ -33,12 +34,14 @@ from google.cloud.firestore import (
 from shared.domain import owed
 from shared.domain.admission import Request
 from shared.domain.errors import InternalError, SubmissionNotFoundError
-from shared.domain.submission import State, Submission, TaskRecord
+from shared.domain.submission import Requester, State, Submission, TaskRecord
 from shared.ports.status import HistoryEntry, Stored
 from shared.records import (
     Document,
     history_document,
     history_from,
+    page_document,
+    page_from,
     request_document,
     request_from,
     submission_document,
@@ -51,9 +54,10 @@ T = TypeVar("T")
 SUBMISSIONS = "submissions"
 TASKS = "tasks"
 HISTORY = "history"
+REQUESTERS = "requesters"
 EVENTS = "events"
 
-GROUPS = (SUBMISSIONS, TASKS, HISTORY, EVENTS)
+GROUPS = (SUBMISSIONS, TASKS, HISTORY, REQUESTERS, EVENTS)
 
 EXPIRES_AT = "expires_at"
 
@@ -98,6 +102,12 @@ def tasks_of(submission: DocumentReference, epoch: int) -> Query:
 def change_at(submission: DocumentReference, n: int) -> DocumentReference:
     """Where the n-th history entry lies."""
     at: DocumentReference = submission.collection(HISTORY).document(f"{n:0{_DIGITS}d}")
+    return at
+
+
+def page_at(submission: DocumentReference, number: int) -> DocumentReference:
+    """Where a full page of requesters lies."""
+    at: DocumentReference = submission.collection(REQUESTERS).document(f"{number:0{_DIGITS}d}")
     return at
 
 
@@ -186,6 +196,11 @@ def event_fields(request: Request, *, expires_at: datetime | None) -> Fields:
     return {"record": _text(request_document(request), "what an event asks for"), EXPIRES_AT: expires_at}
 
 
+def page_fields(requesters: tuple[Requester, ...], *, expires_at: datetime | None) -> Fields:
+    """The fields of a page of requesters."""
+    return {"record": _text(page_document(requesters), "a page of requesters"), EXPIRES_AT: expires_at}
+
+
 def expiry_after(days: int) -> Callable[[], datetime | None]:
     """When a document that is written now may be removed; never, for 0 days.
 
@@ -211,6 +226,11 @@ def submission_of(snapshot: Snapshot) -> Stored[Submission]:
 def request_of(snapshot: Snapshot) -> Request:
     """What an event asks for, as read."""
     return request_from(_document(snapshot))
+
+
+def page_of(snapshot: Snapshot) -> tuple[Requester, ...]:
+    """A page of requesters, as read."""
+    return page_from(_document(snapshot))
 
 
 def history_of(snapshot: Snapshot) -> HistoryEntry:

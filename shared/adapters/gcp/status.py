@@ -36,6 +36,9 @@ from shared.adapters.gcp.documents import (
     history_of,
     moment,
     never,
+    page_at,
+    page_fields,
+    page_of,
     request_of,
     stored,
     submission_at,
@@ -59,7 +62,7 @@ from shared.domain.errors import (
     SubmissionNotFoundError,
     UnavailableError,
 )
-from shared.domain.submission import State, Submission, TaskRecord
+from shared.domain.submission import Requester, State, Submission, TaskRecord
 from shared.history import history_entry
 from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
 from shared.records import task_from
@@ -246,6 +249,17 @@ class FirestoreStatusStore(StatusStore):
             found = [submission_of(snapshot) for snapshot in query.stream(retry=self._retry, timeout=REQUEST_S)]
         due = [(owed.due_at(submission.value, messages=messages), submission) for submission in found]
         return [submission for at, submission in due if at is not None and at <= submission.read_at]
+
+    @override
+    def put_page(self, submission_id: str, number: int, requesters: tuple[Requester, ...]) -> None:
+        at = page_at(submission_at(self._submissions, submission_id), number)
+        with self._writing(at):
+            at.set(page_fields(requesters, expires_at=self._expiry()), retry=self._retry, timeout=REQUEST_S)
+
+    @override
+    def page(self, submission_id: str, number: int) -> tuple[Requester, ...]:
+        found = self._read(page_at(submission_at(self._submissions, submission_id), number))
+        return page_of(found) if found.exists else ()
 
     @override
     def history(self, submission_id: str) -> list[HistoryEntry]:

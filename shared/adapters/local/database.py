@@ -48,6 +48,12 @@ _SCHEMA = (
         id TEXT NOT NULL PRIMARY KEY,
         document TEXT NOT NULL
     ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS pages (
+        submission_id TEXT NOT NULL,
+        n INTEGER NOT NULL,
+        document TEXT NOT NULL,
+        PRIMARY KEY (submission_id, n)
+    ) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS history (
         submission_id TEXT NOT NULL,
         n INTEGER NOT NULL,

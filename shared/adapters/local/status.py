@@ -15,13 +15,15 @@ from shared.adapters.local.database import Database
 from shared.domain import owed
 from shared.domain.admission import Request
 from shared.domain.errors import InternalError, PreconditionFailedError, SubmissionNotFoundError
-from shared.domain.submission import State, Submission, TaskRecord
+from shared.domain.submission import Requester, State, Submission, TaskRecord
 from shared.history import history_entry
 from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
 from shared.records import (
     Document,
     history_document,
     history_from,
+    page_document,
+    page_from,
     request_document,
     request_from,
     submission_document,
@@ -117,6 +119,19 @@ class SqliteStatusStore(StatusStore):
         with self._database.reading() as connection:
             rows = connection.execute(query, [_text(self._now()), limit]).fetchall()
             return [self._stored(row, submission_from) for row in rows]
+
+    @override
+    def put_page(self, submission_id: str, number: int, requesters: tuple[Requester, ...]) -> None:
+        with self._database.writing() as connection:
+            row = (submission_id, number, _json(page_document(requesters)))
+            connection.execute("INSERT OR REPLACE INTO pages (submission_id, n, document) VALUES (?, ?, ?)", row)
+
+    @override
+    def page(self, submission_id: str, number: int) -> tuple[Requester, ...]:
+        query = "SELECT document FROM pages WHERE submission_id = ? AND n = ?"
+        with self._database.reading() as connection:
+            row = connection.execute(query, (submission_id, number)).fetchone()
+        return page_from(json.loads(row[0])) if row else ()
 
     @override
     def history(self, submission_id: str) -> list[HistoryEntry]:
