@@ -17,6 +17,7 @@ from functions.ingest.schemas import Drop
 from functions.ingest.services import Ingest
 from functions.reconcile.dependencies import build_reconcile
 from functions.reconcile.services import Reconcile
+from functions.status.services import MOST_IN_LINE
 from shared.domain import machine, owed
 from shared.domain.admission import Request
 from shared.domain.errors import ResultFileNotFoundError, SubmissionNotFoundError
@@ -78,6 +79,11 @@ class Embedded:
 
         update(self.local.ports.store, submission_id, change)
 
+    def take_over_all(self) -> None:
+        """Go on with everything that was queued when the server before this one ended; idempotent likewise."""
+        for stored in self.local.ports.store.find([State.QUEUED], limit=MOST_IN_LINE, oldest_first=True):
+            self.take_over(stored.value.id)
+
     def step(self, only: str | None = None) -> list[str]:
         """Deliver what is queued, and every second mend what was lost; returns what could not be mended this time.
 
@@ -114,7 +120,10 @@ def open_embedded(settings: Settings) -> Embedded:
     def on_job(message: Message) -> None:
         dispatch.handle(parse_job(message.data))
 
-    local.bus.subscribe(Topic.JOBS, on_job)
+    def has_room(message: Message) -> bool:
+        return local.runner.has_room() or parse_job(message.data).kind is EntryKind.FINALIZE
+
+    local.bus.subscribe(Topic.JOBS, on_job, has_room)
     return embedded
 
 

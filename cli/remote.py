@@ -16,6 +16,7 @@ from cli.folders import missing
 from cli.following import Place, files_in, outcome_document, show, tell_end
 from cli.running import model_option, read_pairs
 from functions.ingest.schemas import METADATA_PREFIX
+from functions.status.services import place_in_line
 from shared.domain import machine
 from shared.domain.admission import Request
 from shared.domain.errors import InvalidOptionError, SubmissionNotFoundError
@@ -112,13 +113,17 @@ def show_status(settings: Settings, submission_id: str | None, output: Output) -
     history = ports.store.history(submission_id)
     lines = [{"at": entry.at, "state": entry.state, "epoch": entry.epoch, "note": entry.note} for entry in history]
     output.result({**outcome_document(record, _place(settings, ports, record)), "history": lines})
-    output.say(f"{record.id}  {record.state}  {record.source.name}", style="bold")
+    place = place_in_line(ports.store, record) if settings.backend is Backend.LOCAL else None
+    queued = f", number {place:,} in the queue" if place else ""
+    output.say(f"{record.id}  {record.state}{queued}  {record.source.name}", style="bold")
     if record.plan:
         output.say(f"Plan: {comparison_words(record)}")
     elif record.verdict and record.verdict.forecast:
         output.say(f"Forecast: {forecast_words(record.verdict.forecast)}")
     rows = [[_clock(entry.at), entry.state, str(entry.epoch), entry.note] for entry in history]
     output.table(["time (UTC)", "state", "epoch", "note"], rows)
+    if record.given_up:
+        output.say(record.given_up, style="yellow")
     if record.failure:
         output.say(f"{record.failure.code}: {record.failure.message} {record.failure.hint}")
     return Exit.DONE

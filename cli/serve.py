@@ -39,7 +39,7 @@ def serve_forever(settings: Settings, port: int | None, output: Output) -> Exit:
 def _serve(settings: Settings, port: int | None, output: Output) -> Exit:
     embedded = open_embedded(settings)
     _make_folders(embedded.layout)
-    service = service_over(embedded.local.ports)
+    service = service_over(embedded.local.ports, in_line=True)
     key = HomeKey.of(embedded.layout.state)
     server = make_server(service, port=settings.port if port is None else port, key=key)
     threading.Thread(target=server.serve_forever, daemon=True, name="http").start()
@@ -50,6 +50,7 @@ def _serve(settings: Settings, port: int | None, output: Output) -> Exit:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
     try:
+        embedded.take_over_all()
         _loop(embedded, stop, output)
     finally:
         server.shutdown()

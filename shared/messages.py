@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.cloud_events import first_fault
 from shared.domain.errors import InvalidMessageError, UnknownVersionError
-from shared.domain.submission import EntryKind, OutboxEntry, State, Submission
+from shared.domain.submission import EntryKind, OutboxEntry, Requester, State, Submission
 from shared.ports.events import Message
 from shared.ports.status import Stored
 
@@ -84,7 +85,10 @@ class _Told(_Payload):
     submission_id: str = Field(description="The submission: what HTTP, results and every other event call it.")
     source: SourceObject
     requesters: tuple[RequesterName, ...] = Field(
-        description="Who had asked by then; empty for a mere drop. Who asks later is named in one more event."
+        description=(
+            "Who had asked by then; empty for a mere drop. Who asks later is named in one more event; of more than "
+            "64, each 64 are named in an event of their own."
+        )
     )
 
 
@@ -158,6 +162,18 @@ Event: TypeAlias = Annotated[AcceptedEvent | OutcomeEvent, Field(discriminator="
 """Whatever is published to the events topic."""
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Who is told in one event.
+
+    Attributes:
+        id: Of the event: who is named under it never changes.
+    """
+
+    id: str
+    requesters: tuple[Requester, ...]
+
+
 def job_message(record: Submission, entry: OutboxEntry) -> Message:
     """The message of a JOB or FINALIZE entry, the same bytes every time."""
     job = JobMessage.model_validate(
@@ -166,19 +182,19 @@ def job_message(record: Submission, entry: OutboxEntry) -> Message:
     return Message(entry.id, job.model_dump_json().encode(), {"kind": entry.kind})
 
 
-def accepted_message(stored: Stored[Submission], entry: OutboxEntry) -> Message:
-    """The event of an ACCEPTED entry: the same bytes every time, whatever has become of the submission since."""
-    data = {**_told(stored.value, entry), "model": _model(stored.value)}
-    event = AcceptedEvent.model_validate({**_envelope(stored.value, entry, stored.created_at), "data": data})
+def accepted_message(stored: Stored[Submission], page: Page) -> Message:
+    """The accepted event for a page: the same bytes every time, whatever has become of the submission since."""
+    data = {**_told(stored.value, page), "model": _model(stored.value)}
+    event = AcceptedEvent.model_validate({**_envelope(stored.value, page, stored.created_at), "data": data})
     return _event_message(event)
 
 
-def outcome_message(stored: Stored[Submission], entry: OutboxEntry) -> Message:
-    """The event of an OUTCOME entry: the same bytes every time."""
+def outcome_message(stored: Stored[Submission], page: Page) -> Message:
+    """The outcome event for a page: the same bytes every time."""
     record = stored.value
-    envelope = _envelope(record, entry, record.changed_at or stored.created_at)
+    envelope = _envelope(record, page, record.changed_at or stored.created_at)
     kind = f"celldrop.submission.{record.state.lower()}.v1"
-    return _event_message(OutcomeEvent.model_validate({**envelope, "type": kind, "data": _outcome(record, entry)}))
+    return _event_message(OutcomeEvent.model_validate({**envelope, "type": kind, "data": _outcome(record, page)}))
 
 
 def _event_message(event: AcceptedEvent | OutcomeEvent) -> Message:
@@ -186,25 +202,25 @@ def _event_message(event: AcceptedEvent | OutcomeEvent) -> Message:
     return Message(event.id, event.model_dump_json().encode(), attributes)
 
 
-def _envelope(record: Submission, entry: OutboxEntry, at: datetime) -> dict[str, object]:
+def _envelope(record: Submission, page: Page, at: datetime) -> dict[str, object]:
     # A refused request may have named anything as its bucket, and a source is a URI reference.
     source = f"//celldrop/{quote(record.source.bucket, safe='')}"
-    return {"id": entry.id, "source": source, "subject": record.id, "time": at.isoformat()}
+    return {"id": page.id, "source": source, "subject": record.id, "time": at.isoformat()}
 
 
-def _told(record: Submission, entry: OutboxEntry) -> dict[str, object]:
-    source, asked = record.source, record.requesters[: entry.n_requesters]
+def _told(record: Submission, page: Page) -> dict[str, object]:
+    source = record.source
     return {
         "submission_id": record.id,
         "source": {"bucket": source.bucket, "name": source.name, "generation": source.generation},
-        "requesters": [{"correlation_id": who.correlation_id, "source": who.source} for who in asked],
+        "requesters": [{"correlation_id": who.correlation_id, "source": who.source} for who in page.requesters],
     }
 
 
-def _outcome(record: Submission, entry: OutboxEntry) -> dict[str, object]:
+def _outcome(record: Submission, page: Page) -> dict[str, object]:
     result, failure = record.result, record.failure
     return {
-        **_told(record, entry),
+        **_told(record, page),
         "state": record.state,
         "model": _model(record),
         "result_bucket": result.bucket if result else None,

@@ -6,12 +6,15 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from shared.domain.admission import Request
 from shared.domain.plan import Plan
-from shared.domain.submission import Receipt, Submission, TaskRecord
+from shared.domain.submission import Receipt, Requester, Submission, TaskRecord
 from shared.domain.verdict import Verdict
 from shared.ports.status import HistoryEntry
 
 _SUBMISSION: TypeAdapter[Submission] = TypeAdapter(Submission)
+_REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
+_PAGE: TypeAdapter[tuple[Requester, ...]] = TypeAdapter(tuple[Requester, ...])
 _TASK: TypeAdapter[TaskRecord] = TypeAdapter(TaskRecord)
 _RECEIPT: TypeAdapter[Receipt] = TypeAdapter(Receipt)
 _HISTORY: TypeAdapter[HistoryEntry] = TypeAdapter(HistoryEntry)
@@ -30,6 +33,27 @@ def submission_document(record: Submission) -> Document:
 def submission_from(document: Document) -> Submission:
     """A record from its fields; unknown ones, of a newer version, are ignored."""
     return _SUBMISSION.validate_python(document, strict=False)
+
+
+def request_document(request: Request) -> Document:
+    """JSON-able fields of what an event asks for."""
+    document: Document = _REQUEST.dump_python(request, mode="json")
+    return document
+
+
+def request_from(document: Document) -> Request:
+    """What an event asks for, from its fields."""
+    return _REQUEST.validate_python(document, strict=False)
+
+
+def page_document(requesters: tuple[Requester, ...]) -> Document:
+    """JSON-able fields of a page of requesters."""
+    return {"requesters": _PAGE.dump_python(requesters, mode="json")}
+
+
+def page_from(document: Document) -> tuple[Requester, ...]:
+    """A page of requesters from its fields."""
+    return _PAGE.validate_python(document["requesters"], strict=False)
 
 
 def task_document(task: TaskRecord) -> Document:

@@ -15,6 +15,7 @@ from shared.domain.errors import (
     IllegalTransitionError,
     NoCapacityError,
     StaleWorkerError,
+    StartRefusedError,
     SubmissionNotFoundError,
 )
 from shared.domain.machine import Limits
@@ -35,6 +36,7 @@ class Dispatched(StrEnum):
     STALE = "stale"
     UNKNOWN = "no answer"
     WAITING = "waiting for capacity"
+    REFUSED = "refused for now"
     FAILED = "failed"
 
 
@@ -63,6 +65,7 @@ class Dispatch:
         Raises:
             UnavailableError: The store did not answer; deliver the message again.
             NoCapacityError: No room for a finalize-only execution; deliver the message again.
+            StartRefusedError: It is not started for another reason; likewise.
         """
         try:
             match message.kind:
@@ -101,13 +104,11 @@ class Dispatch:
     def _start(self, record: Submission, message: JobMessage) -> Dispatched:
         try:
             execution = self.jobs.start(self._request(record, message))
-        except NoCapacityError:
+        except (NoCapacityError, StartRefusedError) as error:
             if message.kind is EntryKind.FINALIZE:
                 self._hand_back(message)
                 raise
-            return self._end(
-                record.id, record.epoch, lambda at, now: machine.await_capacity(at, now=now), Dispatched.WAITING
-            )
+            return self._not_started(record, error)
         except CelldropError as error:
             if error.retryable:  # It may have started: the lease, not a second start, decides.
                 return Dispatched.UNKNOWN
@@ -117,6 +118,24 @@ class Dispatch:
             )
         self._note(record, execution)
         return Dispatched.STARTED
+
+    def _not_started(self, record: Submission, error: NoCapacityError | StartRefusedError) -> Dispatched:
+        """Nothing was started, and that says nothing of the work: it is tried again, within a deadline."""
+        if isinstance(error, NoCapacityError):
+            said = error.found
+            return self._end(
+                record.id,
+                record.epoch,
+                lambda at, now: machine.await_capacity(at, now=now, limits=self.limits, problem=said),
+                Dispatched.WAITING,
+            )
+        failure = Failure.of(error)
+        return self._end(
+            record.id,
+            record.epoch,
+            lambda at, now: machine.put_off(at, failure, now=now, limits=self.limits),
+            Dispatched.REFUSED,
+        )
 
     def _refuse(self, message: JobMessage, error: CelldropError) -> Dispatched:
         """What can never be planned (an option or setting of another version, say) must not be delivered forever."""

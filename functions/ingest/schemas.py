@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.cloud_events import MESSAGE_PUBLISHED, Pushed, first_fault, pubsub_message
+from shared.domain.admission import Request, event_key
 from shared.domain.errors import InvalidMessageError, InvalidOptionError
 from shared.domain.submission import ObjectRef, Requester
 from shared.domain.temporary import is_piece, is_temporary
@@ -37,6 +38,11 @@ class Drop:
     requester: Requester | None = None
 
     @property
+    def request(self) -> Request:
+        """What a new submission starts from."""
+        return Request(self.source, self.options, self.rerun_token, self.requester)
+
+    @property
     def ignored(self) -> bool:
         """Whether the name says that this is not a drop: a folder's placeholder, or of passing use to some program."""
         name = self.source.name
@@ -46,7 +52,10 @@ class Drop:
 class StorageObject(BaseModel):
     """The data of a ``google.cloud.storage.object.v1.finalized`` event; only the name is taken from it.
 
-    Options are read from the object itself, at its generation.
+    Options are read from the object itself, at its generation, when the event comes for the first time.
+
+    Attributes:
+        metageneration: Which metadata the event is about; 0 where it does not say.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -55,6 +64,12 @@ class StorageObject(BaseModel):
     bucket: str = Field(min_length=1, max_length=222)
     name: str = Field(min_length=1, max_length=4096)
     generation: int = Field(ge=0, lt=2**63)
+    metageneration: int = Field(default=0, ge=0, lt=2**63)
+
+    @property
+    def identity(self) -> str:
+        """The same at every delivery of the event."""
+        return event_key("storage", self.bucket, self.name, self.generation, self.metageneration)
 
     @property
     def ref(self) -> ObjectRef:
@@ -68,6 +83,13 @@ class Asked:
 
     request: AnnotationRequest
     message_id: str
+
+    @property
+    def identity(self) -> str | None:
+        """The same at every delivery of the message; None where its own words say the same at any time."""
+        if self.request.generation is not None or not self.message_id:
+            return None
+        return event_key("message", self.message_id)
 
 
 def told(pushed: Pushed) -> StorageObject | Asked:

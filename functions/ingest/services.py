@@ -65,7 +65,8 @@ class Ingest:
     def take(self, told: StorageObject | Asked, sent_at: datetime | None = None) -> Stored[Submission] | None:
         """Take in what ingest was told; None for what is not a drop.
 
-        Idempotent: as ``accept``.
+        Idempotent: what an event asks for (options, generation) is resolved at its first delivery and kept under the
+        event's own identity, so that a later delivery means the same, whatever has changed since. Then as ``accept``.
 
         Args:
             sent_at: When it was sent first; what may mend itself is waited for from then on, not for ever.
@@ -74,77 +75,105 @@ class Ingest:
             UnavailableError: A store or bus did not answer; deliver the event again.
             AccessDeniedError: One that may not be asked yet; likewise.
         """
-        match told:
-            case StorageObject():
-                return self._take_drop(told, sent_at)
-            case Asked():
-                return self.ask(told.request, told.message_id, sent_at)
-            case _:
-                assert_never(told)
-
-    def _take_drop(self, event: StorageObject, sent_at: datetime | None) -> Stored[Submission] | None:
-        try:
-            drop = self.data.drop_of(event)
-        except Exception as error:  # noqa: BLE001  # raised again, but for what is final
-            # Its options cannot be read; what is known of it is recorded with the reason.
-            failure = self._final(error, sent_at, DROP_PATIENCE)
-            return self._refused(Request(event.ref, {}), failure)
-        return self.accept(drop, sent_at) if drop else None
+        request = self._resolved(told, sent_at)
+        return self._admit(request, sent_at) if request else None
 
     def ask(self, asked: AnnotationRequest, message_id: str, sent_at: datetime | None = None) -> Stored[Submission]:
         """Make, or join, the submission that another system asks for; a refusal is told like any other outcome.
 
-        Idempotent: as ``accept``; the message's id is the same at every delivery.
+        Idempotent: as ``take``; the message's id is the same at every delivery.
 
         Raises:
             UnavailableError: A store or bus did not answer; deliver the message again.
         """
-        try:
-            drop = self.data.asked_for(asked)
-        except Exception as error:  # noqa: BLE001  # likewise
-            failure = self._final(error, sent_at, REQUEST_PATIENCE)
-            # Under an id of its own: who asks again once the object is there must not meet this refusal.
-            refused = Request(
-                ObjectRef(asked.bucket, asked.name, asked.generation or 0),
-                asked.options,
-                f"refused/{message_id}",
-                Requester(asked.correlation_id, asked.source),
-            )
-            return self._refused(refused, failure)
-        return self.accept(drop, sent_at)
+        stored = self.take(Asked(asked, message_id), sent_at)
+        assert stored is not None
+        return stored
 
     def accept(self, drop: Drop, sent_at: datetime | None = None) -> Stored[Submission]:
         """Make, or join, the submission of a drop.
 
         Idempotent: the id comes from the drop, the record is created only where none is, and the outbox has
-        constant ids. A crash before the create leaves nothing, so that a redelivery starts afresh.
+        constant ids. A crash before the create leaves no record, so that a redelivery goes on.
 
         Raises:
             UnavailableError: A store or bus did not answer; deliver the event again.
         """
-        request = Request(drop.source, drop.options, drop.rerun_token, drop.requester)
-        return self.outbox.pay(self._stored(request, lambda: self._decide(request, sent_at)))
+        return self._admit(drop.request, sent_at)
 
-    def _refused(self, request: Request, failure: Failure) -> Stored[Submission]:
-        return self.outbox.pay(self._stored(request, lambda: admission.rejected(request, failure, None)))
+    def _resolved(self, told: StorageObject | Asked, sent_at: datetime | None) -> Request | None:
+        event = told.identity
+        known = self.store.resolved(event) if event else None
+        if known is not None:
+            return known
+        match told:
+            case StorageObject():
+                request = self._dropped(told, sent_at)
+            case Asked():
+                request = self._asked(told, sent_at)
+            case _:
+                assert_never(told)
+        return self.store.resolve(event, request) if event and request else request
+
+    def _dropped(self, told: StorageObject, sent_at: datetime | None) -> Request | None:
+        try:
+            drop = self.data.drop_of(told)
+        except Exception as error:  # noqa: BLE001  # raised again, but for what is final
+            # Its options cannot be read; what is known of it is recorded with the reason.
+            return Request(told.ref, {}, refusal=self._final(error, sent_at, DROP_PATIENCE))
+        return drop.request if drop else None
+
+    def _asked(self, told: Asked, sent_at: datetime | None) -> Request:
+        asked = told.request
+        try:
+            return self.data.asked_for(asked).request
+        except Exception as error:  # noqa: BLE001  # likewise
+            # Under an id of its own: who asks again once the object is there must not meet this refusal.
+            return Request(
+                ObjectRef(asked.bucket, asked.name, asked.generation or 0),
+                asked.options,
+                f"refused/{told.message_id}",
+                Requester(asked.correlation_id, asked.source),
+                self._final(error, sent_at, REQUEST_PATIENCE),
+            )
+
+    def _admit(self, request: Request, sent_at: datetime | None) -> Stored[Submission]:
+        return self.outbox.pay(self._stored(request, sent_at))
 
     def _join(self, request: Request) -> Stored[Submission]:
         who = request.requester
         if who is None:
             return self.store.get(request.id)
-        return update(self.store, request.id, lambda record, _: admission.join(record, who))
 
-    def _stored(self, request: Request, decide: Callable[[], Submission]) -> Stored[Submission]:
+        def join(record: Submission, _now: datetime) -> Submission:
+            if self._has_asked(record, who):
+                return record
+            if admission.turns_page(record, who):
+                # Before the record says that it is there; a full page never changes, so that twice is harmless.
+                self.store.put_page(record.id, record.pages, record.requesters)
+            return admission.join(record, who)
+
+        return update(self.store, request.id, join)
+
+    def _has_asked(self, record: Submission, who: Requester) -> bool:
+        """Whether a requester is on an earlier page; whoever asks again and again is nearly always on the last."""
+        if who in record.requesters:
+            return True
+        return any(who in self.store.page(record.id, number) for number in reversed(range(record.pages)))
+
+    def _stored(self, request: Request, sent_at: datetime | None) -> Stored[Submission]:
         try:
             return self._join(request)
         except SubmissionNotFoundError:
             pass
         try:
-            return self.store.create(decide())
+            return self.store.create(self._decide(request, sent_at))
         except PreconditionFailedError:
             return self._join(request)
 
     def _decide(self, request: Request, sent_at: datetime | None) -> Submission:
+        if request.refusal is not None:
+            return admission.rejected(request, request.refusal, None)
         try:
             options = parse_options(request.requested)
             card, model = self.data.model(options.model)

@@ -13,6 +13,7 @@ from shared.domain.errors import (
     CelldropError,
     IllegalTransitionError,
     StaleWorkerError,
+    StartRefusedError,
     TaskCrashedError,
     UnavailableError,
 )
@@ -24,8 +25,12 @@ from shared.ports.status import StatusStore, Stored, TransactedChange
 
 log = logging.getLogger(__name__)
 
-OPEN_STATES = tuple(state for state in State if state not in FINAL_STATES)
+WAITING_STATES = frozenset(State) - FINAL_STATES - machine.AT_WORK
 _NONE = timedelta(0)
+_COUNT_EVERY = timedelta(minutes=10)
+_MEND_THE_JOB = (
+    "Have whoever runs this deployment mend the job that it names: image, secrets, keys, network. Then drop it again."
+)
 _LONGEST_PATIENCE = 4
 OVER = frozenset({ExecutionState.SUCCEEDED, ExecutionState.FAILED, ExecutionState.CANCELLED})
 
@@ -84,7 +89,14 @@ class Reconcile:
         return True
 
     def _due(self) -> Iterable[Stored[Submission]]:
-        found = self.store.find(OPEN_STATES, limit=self.batch, oldest_first=True)
+        """Who waits for a message comes first, then what is open, then upkeep; what failed comes behind what is new.
+
+        The last look finds what an earlier version wrote, which had no time to search by.
+        """
+        found = self.store.find_owing(messages=True, limit=self.batch)
+        for states in (machine.AT_WORK, WAITING_STATES):
+            found += self.store.find(states, limit=self.batch, oldest_first=True)
+        found += self.store.find_owing(messages=False, limit=self.batch)
         found += self.store.find(with_outbox=True, limit=self.batch, oldest_first=True)
         return {stored.value.id: stored for stored in found}.values()
 
@@ -119,19 +131,22 @@ class Reconcile:
     def _resume(self, stored: Stored[Submission]) -> machine.Change | None:
         if stored.read_at - _since(stored) < self.capacity_pause:
             return None
-        return lambda newest, at: machine.resume(newest, now=at, limits=self.limits)
+        return lambda newest, at: machine.resume(newest, now=at)
 
     def _lost_dispatch(self, record: Submission, now: datetime) -> machine.Change | None:
         report = self._report(record)
         expired = record.lease is None or now >= record.lease.expires_at or self._is_orphan(record, record.lease)
         if report.no_room:
-            return lambda newest, at: machine.await_capacity(newest, now=at)
+            return lambda newest, at: machine.await_capacity(newest, now=at, limits=self.limits, problem=report.problem)
+        if report.refused:
+            failure = Failure.of(StartRefusedError(report.problem, hint=_MEND_THE_JOB))
+            return lambda newest, at: machine.put_off(newest, failure, now=at, limits=self.limits)
         if report.state in OVER:
             return self._requeue(report, f"the execution {report.state} before its first task reported")
         if expired and report.state is not ExecutionState.RUNNING:
             return self._requeue(report, "nobody started to work on it in time", interrupted=True)
-        if now - (record.changed_at or now) > self.limits.capacity:
-            return lambda newest, at: machine.give_up_waiting(newest, now=at, limits=self.limits)
+        if expired and not report.begun and _looked_long_ago(record, now):
+            return lambda newest, at: machine.still_waiting(newest, now=at, limits=self.limits)
         return None
 
     def _lost_run(
@@ -155,11 +170,20 @@ class Reconcile:
         if owed.owes(record, EntryKind.FINALIZE):
             return None
         first = record.finalize_attempts == 0  # Later ones were started by dispatch, which may not have noted them.
+        if silent and not first and self._report(record).not_begun:
+            return self._finalizer_not_started
         if silent and self._spent(record) and self._report(record).state is ExecutionState.RUNNING:
             return None  # Who still is at work may take the lease again.
         if silent or (first and self._report(record).state in OVER):
             return lambda newest, at: machine.request_finalizer(newest, now=at, limits=self.limits)
         return None
+
+    def _finalizer_not_started(self, record: Submission, now: datetime) -> Submission:
+        """The platform took a finalize-only execution on and never began it: asked for again, under the same number."""
+        asked, number = record, record.finalize_attempts
+        if record.finalize_started == number:
+            asked = machine.return_finalize(record, epoch=record.epoch, number=number, now=now)
+        return machine.request_finalizer(asked, now=now, limits=self.limits)
 
     def _lost_finalizer(self, record: Submission, now: datetime) -> machine.Change | None:
         report = self._report(record)
@@ -238,6 +262,12 @@ class _Mend:
             return self.change(newest, now)
 
         return guarded
+
+
+def _looked_long_ago(record: Submission, now: datetime) -> bool:
+    """Whether it is time to count how long an execution has waited for room: not at every pass, as it costs a write."""
+    times = [at for at in (record.refused_at, record.changed_at) if at is not None]
+    return now - max(times, default=now) >= _COUNT_EVERY
 
 
 def _place(record: Submission) -> tuple[object, ...]:

@@ -28,7 +28,11 @@ def caller_check() -> CheckCaller:
     return build_status_check(deployed_settings())
 
 
-def service_over(ports: Ports) -> StatusService:
-    """The service over these ports; it may stop executions, and may not write results."""
+def service_over(ports: Ports, *, in_line: bool = False) -> StatusService:
+    """The service over these ports; it may stop executions, and may not write results.
+
+    Args:
+        in_line: Whether what is queued waits for its turn on this machine.
+    """
     outbox = Outbox(ports.store, ports.bus, jobs=ports.jobs)
-    return StatusService(ports.store, outbox, ResultData(ports.blobs), time.sleep, time.monotonic)
+    return StatusService(ports.store, outbox, ResultData(ports.blobs), time.sleep, time.monotonic, in_line)

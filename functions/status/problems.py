@@ -23,6 +23,7 @@ STATUS_OF: Mapping[str, HTTPStatus] = {
     "UNAVAILABLE": HTTPStatus.SERVICE_UNAVAILABLE,
     "ACCESS_DENIED": HTTPStatus.SERVICE_UNAVAILABLE,
     "NO_CAPACITY": HTTPStatus.SERVICE_UNAVAILABLE,
+    "START_REFUSED": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """By the error's code; every other code is a fault of ours, INTERNAL_SERVER_ERROR."""
 

@@ -199,12 +199,14 @@ class SubmissionView(SubmissionItem):
     """A submission with all that is known of it.
 
     Attributes:
+        place: In the queue of the machine that this server runs on, from 1; null where it is not queued there.
         version: Give it back as ``?wait=…&version=…`` to be answered when something has changed.
         read_at: The store's time at this read, beside which all other times are to be judged.
     """
 
     schema_version: Literal[1] = 1
     version: str
+    place: int | None = None
     epoch: int
     attempts: int
     requested: dict[str, str]

@@ -26,6 +26,9 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 3.0
 """Pauses between two looks grow up to this: each look costs a read of the record and of every task's document."""
 
+MOST_IN_LINE = 10_000
+"""Of those that are queued, how many are counted."""
+
 _ID = re.compile(f"[0-9a-f]{{{ID_LENGTH}}}")
 _COMPUTING = frozenset({State.RUNNING, State.FINALIZING})
 
@@ -40,12 +43,14 @@ class Snapshot:
         tasks: Of the present epoch; empty once it succeeded, and where nothing computes in a list.
         history: Every change of state; left out in a list.
         files: Of the committed result; left out in a list.
+        place: In the queue of this machine, from 1, where it waits there; left out in a list.
     """
 
     stored: Stored[Submission]
     tasks: tuple[Stored[TaskRecord], ...] = ()
     history: tuple[HistoryEntry, ...] = ()
     files: tuple[ResultFile, ...] = ()
+    place: int | None = None
 
     @property
     def record(self) -> Submission:
@@ -108,6 +113,7 @@ class StatusService:
     Attributes:
         sleep: Waits seconds, between two looks of a watch.
         clock: Seconds that never run backwards, for a watch's deadline.
+        in_line: Whether what is queued waits for its turn on this machine, one behind the other.
     """
 
     store: StatusStore
@@ -115,6 +121,7 @@ class StatusService:
     data: ResultData
     sleep: Callable[[float], None]
     clock: Callable[[], float]
+    in_line: bool = False
 
     def look_up(self, submission_id: str) -> Snapshot:
         """Everything about a submission, now.
@@ -207,7 +214,20 @@ class StatusService:
     def _complete(self, glance: Snapshot) -> Snapshot:
         history = tuple(self.store.history(glance.record.id))
         result = glance.record.result
-        return Snapshot(glance.stored, glance.tasks, history, self.data.files(result) if result else ())
+        place = place_in_line(self.store, glance.record) if self.in_line else None
+        return Snapshot(glance.stored, glance.tasks, history, self.data.files(result) if result else (), place)
+
+
+def place_in_line(store: StatusStore, record: Submission) -> int | None:
+    """Which of those that are queued it is, from 1, oldest first; None where it is not queued.
+
+    Raises:
+        UnavailableError: The store did not answer.
+    """
+    if record.state is not State.QUEUED:
+        return None
+    queued = [stored.value.id for stored in store.find([State.QUEUED], limit=MOST_IN_LINE, oldest_first=True)]
+    return queued.index(record.id) + 1 if record.id in queued else None
 
 
 def _checked(submission_id: str) -> str:

@@ -30,6 +30,7 @@ def submission_view(snapshot: Snapshot) -> SubmissionView:
     return SubmissionView(
         **_item_fields(snapshot),
         version=snapshot.version,
+        place=snapshot.place,
         epoch=record.epoch,
         attempts=record.attempts,
         requested=dict(record.requested),

@@ -284,6 +284,13 @@ class NoCapacityError(CelldropError):
     retryable = True
 
 
+class StartRefusedError(CelldropError):
+    """The platform does not start the work, though it has room: a right, the job or a part of it is amiss just now."""
+
+    code = "START_REFUSED"
+    retryable = True
+
+
 class CapacityDeadlineError(CelldropError):
     """No capacity appeared before the deadline."""
 

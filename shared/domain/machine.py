@@ -5,6 +5,7 @@ QUEUED ──claim──► DISPATCHING ──adopt──► RUNNING ──begin
 DISPATCHING | RUNNING ──requeue──► QUEUED, or FAILED when the attempts are spent
 FINALIZING ──release_finalizer──► RUNNING, or FAILED likewise
 DISPATCHING | RUNNING ──await_capacity──► WAITING_CAPACITY ──resume──► QUEUED, or FAILED past the deadline
+DISPATCHING ──put_off──► QUEUED, or FAILED past the deadline
 any non-final ──fail | cancel──► FAILED | CANCELLED
 """
 
@@ -15,8 +16,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from shared.domain import owed
-from shared.domain.errors import AttemptsExhaustedError, CapacityDeadlineError, IllegalTransitionError, StaleWorkerError
+from shared.domain import owed, reasons, waiting
+from shared.domain.errors import IllegalTransitionError, StaleWorkerError
 from shared.domain.plan import Plan
 from shared.domain.submission import (
     EntryKind,
@@ -65,6 +66,7 @@ class Limits:
         finalize_lease: Without renewal by the finalizer.
         heartbeat: Silence of all tasks after which an execution that does not run is dead.
         capacity: How long to wait for the platform to have room.
+        refused: How long to go on asking a platform that refuses the start for another reason.
         backoff: Before the third start; doubles with each further one, up to LONGEST_BACKOFF times this.
     """
 
@@ -75,6 +77,7 @@ class Limits:
     finalize_lease: timedelta = timedelta(minutes=5)
     heartbeat: timedelta = timedelta(minutes=2)
     capacity: timedelta = timedelta(hours=6)
+    refused: timedelta = timedelta(hours=2)
     backoff: timedelta = timedelta(seconds=30)
 
 
@@ -125,7 +128,7 @@ def adopt(record: Submission, *, epoch: int, execution: str, now: datetime) -> S
             f"{record.id} is {record.state} in epoch {record.epoch}, owned by {record.owner}",
             expected=f"epoch {epoch} waiting for {execution}",
         )
-    running = replace(_move(record, State.RUNNING, now), owner=execution, lease=None, waiting_since=None)
+    running = waiting.started(replace(_move(record, State.RUNNING, now), owner=execution, lease=None))
     return note_execution(running, epoch=epoch, execution=execution)
 
 
@@ -142,14 +145,14 @@ def claim_finalize(record: Submission, *, epoch: int, number: int, now: datetime
 
 
 def return_finalize(record: Submission, *, epoch: int, number: int, now: datetime) -> Submission:
-    """Hand a request for a finalize-only execution back, because the platform had no room for it.
+    """Hand a request for a finalize-only execution back, because the platform did not start it.
 
     Raises:
         StaleWorkerError: When there is nothing left to finalize.
     """
     if record.state is not State.RUNNING or record.epoch != epoch or record.finalize_started != number:
         raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected="one to finalize")
-    return replace(record, finalize_started=number - 1, waiting_since=record.waiting_since or now)
+    return replace(waiting.refused(record, now), finalize_started=number - 1)
 
 
 def begin_finalizing(
@@ -163,7 +166,7 @@ def begin_finalizing(
     if record.epoch != epoch or record.state is not State.RUNNING or not receipts_complete(record, tasks):
         raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected="all receipts in")
     moved = _move(record, State.FINALIZING, now)
-    return replace(moved, lease=Lease(token, now + limits.finalize_lease), waiting_since=None)
+    return waiting.started(replace(moved, lease=Lease(token, now + limits.finalize_lease)))
 
 
 def renew(record: Submission, *, epoch: int, token: str, now: datetime, limits: Limits) -> Submission:
@@ -221,7 +224,7 @@ def commit(
     )
     undisturbed = record.epoch == 1 and record.finalize_attempts == 0
     sweep = owed.sweep(record, None if undisturbed else now + owed.SWEEP_DELAY)
-    return owed.with_outcome(owed.queue(done, owed.manifest(record), sweep))
+    return owed.with_outcome_for_all(owed.queue(done, owed.manifest(record), sweep))
 
 
 # --- When something is lost ----------------------------------------------------------------------------------------
@@ -238,7 +241,7 @@ def requeue(
     """
     spent, started = record.attempts - interrupted, record.epoch - record.refusals
     if spent >= limits.max_attempts or started >= limits.max_epochs:
-        return fail(record, _exhausted(f"{started} attempts were lost; the last one: {problem}"), now=now)
+        return fail(record, reasons.exhausted(f"{started} attempts were lost; the last one: {problem}"), now=now)
     back = _back_to_queue(record, now, pause=_backoff(started, limits))
     return replace(back, attempts=spent, last_problem=problem)
 
@@ -257,13 +260,13 @@ def request_finalizer(record: Submission, *, now: datetime, limits: Limits) -> S
     """
     if record.state is not State.RUNNING:
         raise IllegalTransitionError(f"{record.id} is {record.state}", expected="RUNNING")
-    if _past_capacity_deadline(record, now, limits):
-        return fail(record, _no_capacity(limits), now=now)
+    if waiting.is_past(record, now, limits.capacity):
+        return fail(record, reasons.no_capacity(limits.capacity, record.last_problem), now=now)
     unanswered = record.finalize_started < record.finalize_attempts
     n = record.finalize_attempts if unanswered else record.finalize_attempts + 1
     if n > limits.max_finalize_attempts:
         why = f"; the last problem: {record.last_problem}" if record.last_problem else ""
-        return fail(record, _exhausted(f"the results could not be written in {n - 1} more tries{why}"), now=now)
+        return fail(record, reasons.exhausted(f"the results could not be written in {n - 1} more tries{why}"), now=now)
     pause = _backoff(n, limits)
     entry = owed.finalize(record, n, now + pause if pause else None)
     return replace(owed.queue(record, entry), finalize_attempts=n, changed_at=now)
@@ -280,30 +283,37 @@ def remind(record: Submission, *, now: datetime) -> Submission:
     return replace(owed.queue(record, owed.job(record.id, record.epoch + 1)), changed_at=now)
 
 
-def await_capacity(record: Submission, *, now: datetime) -> Submission:
-    """The platform has no room and nothing was computed: wait, without spending an attempt."""
-    moved = _move(record, State.WAITING_CAPACITY, now)
-    return replace(
-        moved,
-        attempts=record.attempts - 1,
-        refusals=record.refusals + 1,
-        lease=None,
-        owner=None,
-        waiting_since=record.waiting_since or now,
-        last_problem="no capacity",
-    )
+def await_capacity(record: Submission, *, now: datetime, limits: Limits, problem: str = "") -> Submission:
+    """The platform has no room and nothing was computed: wait, without spending an attempt; past the deadline fail."""
+    if waiting.is_past(record, now, limits.capacity):
+        return fail(record, reasons.no_capacity(limits.capacity, record.last_problem), now=now)
+    said = f"no capacity: {problem}" if problem else "no capacity"
+    return _not_started(_move(record, State.WAITING_CAPACITY, now), said, now)
 
 
-def resume(record: Submission, *, now: datetime, limits: Limits) -> Submission:
-    """Try again after waiting for capacity; fail past the deadline."""
-    if _past_capacity_deadline(record, now, limits):
-        return fail(record, _no_capacity(limits), now=now)
+def put_off(record: Submission, failure: Failure, *, now: datetime, limits: Limits) -> Submission:
+    """The platform refuses the start for a reason that may pass (a grant on its way, a job that is replaced).
+
+    It costs no attempt; the pauses double, up to LONGEST_BACKOFF times the shortest. Past the deadline the failure is
+    the end.
+    """
+    if waiting.is_past(record, now, limits.refused):
+        return fail(record, failure, now=now)
+    pause = waiting.pause(record, now, limits.backoff, limits.backoff * LONGEST_BACKOFF)
+    return _not_started(_back_to_queue(record, now, pause=pause), failure.message, now)
+
+
+def resume(record: Submission, *, now: datetime) -> Submission:
+    """Try again after waiting for capacity: whether it is the last time, the platform's answer decides."""
     return _back_to_queue(record, now)
 
 
-def give_up_waiting(record: Submission, *, now: datetime, limits: Limits) -> Submission:
-    """An execution was accepted by the platform and never got room: end, and stop it."""
-    return fail(record, _no_capacity(limits), now=now)
+def still_waiting(record: Submission, *, now: datetime, limits: Limits) -> Submission:
+    """An execution was taken on and has not begun: count the time; past the deadline end, and stop it."""
+    counted = waiting.refused(record, now)
+    if not waiting.is_past(counted, now, limits.capacity):
+        return counted
+    return fail(record, reasons.no_capacity(limits.capacity, record.last_problem), now=now)
 
 
 def fail(record: Submission, failure: Failure, *, now: datetime) -> Submission:
@@ -362,7 +372,7 @@ def _backoff(lost: int, limits: Limits) -> timedelta:
 
 def _end(record: Submission, state: State, failure: Failure, now: datetime) -> Submission:
     ended = replace(_move(record, state, now), lease=None, failure=failure, outbox=owed.without(record, *owed.WORK))
-    return owed.with_outcome(owed.queue(ended, *owed.stops(record), owed.sweep(record, now + owed.SWEEP_DELAY)))
+    return owed.with_outcome_for_all(owed.queue(ended, *owed.stops(record), owed.sweep(record, now + owed.SWEEP_DELAY)))
 
 
 def _check_finalizer(record: Submission, epoch: int, token: str) -> None:
@@ -373,16 +383,6 @@ def _check_finalizer(record: Submission, epoch: int, token: str) -> None:
         )
 
 
-def _exhausted(reason: str) -> Failure:
-    hint = "Look at the task's log; run it again with a rerun token once mended."
-    return Failure.of(AttemptsExhaustedError(reason, hint=hint))
-
-
-def _past_capacity_deadline(record: Submission, now: datetime, limits: Limits) -> bool:
-    return record.waiting_since is not None and now - record.waiting_since > limits.capacity
-
-
-def _no_capacity(limits: Limits) -> Failure:
-    hours = limits.capacity.total_seconds() / 3600
-    hint = "Try another region, or the CPU."
-    return Failure.of(CapacityDeadlineError(f"no capacity in {hours:g} h", hint=hint))
+def _not_started(record: Submission, problem: str, now: datetime) -> Submission:
+    tried = replace(record, attempts=record.attempts - 1, refusals=record.refusals + 1, lease=None, owner=None)
+    return replace(waiting.refused(tried, now), last_problem=problem)

@@ -147,18 +147,24 @@ class OutboxEntry:
         id: Constant: paying twice sends the same id twice.
         epoch: For JOB, the epoch that the claim will open; for FINALIZE, the one to finish.
         number: For FINALIZE, which request of its epoch this is, from 1.
-        n_requesters: For ACCEPTED and OUTCOME, how many requesters it names, in the order they came.
+        first_page: For ACCEPTED and OUTCOME, the first page of requesters to tell, each in an event of its own.
+        page: The last one.
+        n_requesters: How many of that last page it names, in the order they came.
         execution: For STOP, which one.
         not_before: Server time before which it is not due.
+        tries: How often paying it has failed.
     """
 
     id: str
     kind: EntryKind
     epoch: int = 0
     number: int = 0
+    first_page: int = 0
+    page: int = 0
     n_requesters: int = 0
     execution: str = ""
     not_before: datetime | None = None
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +173,11 @@ class Submission:
 
     Attributes:
         requested: Options as requested, by name; parsed with ``parse_options``.
+        requesters: Who asked last, in the order they came: the page that is not full yet.
+        pages: How many pages before it are full; they are kept beside the record.
         epoch: The fencing number, +1 at every dispatch.
         attempts: Dispatches that count against the limit.
-        refusals: Dispatches that the platform had no room for; they have a deadline of their own.
+        refusals: Dispatches that the platform did not start; they have a deadline of their own.
         finalize_attempts: Finalize-only executions asked for in this epoch, after a finalizer was lost.
         finalize_started: The latest of them that dispatch has taken on.
         lease: Held by dispatch while DISPATCHING, by the finalizer while FINALIZING.
@@ -177,8 +185,11 @@ class Submission:
         executions: Every execution known to have been started in this epoch, to look up and to stop.
         changed_at: Server time of the write that led to the present state.
         dispatched_at: Server time of the claim that opened the present epoch; None before, and in old records.
-        waiting_since: When capacity was first refused.
+        waiting_since: When a start was first refused, for want of room or otherwise; None once one went well.
+        refused_at: When one was refused last.
+        waited_s: Seconds of waiting up to then that count for the deadline.
         last_problem: What went wrong in the latest lost attempt, for people.
+        given_up: What was owed and could not be paid in the end, and why, for people.
     """
 
     id: str
@@ -186,6 +197,7 @@ class Submission:
     requested: Mapping[str, str]
     state: State
     requesters: tuple[Requester, ...] = ()
+    pages: int = 0
     rerun_token: str | None = None
     model: ModelRef | None = None
     verdict: Verdict | None = None
@@ -201,9 +213,12 @@ class Submission:
     changed_at: datetime | None = None
     dispatched_at: datetime | None = None
     waiting_since: datetime | None = None
+    refused_at: datetime | None = None
+    waited_s: float = 0.0
     last_problem: str = ""
     result: Result | None = None
     failure: Failure | None = None
+    given_up: str = ""
     outbox: tuple[OutboxEntry, ...] = ()
 
 

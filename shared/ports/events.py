@@ -25,6 +25,11 @@ class Message:
 class EventBus(Protocol):
     """Publishing; receiving is a push to a function's door, or the embedded bus's loop."""
 
+    def takes(self, topic: Topic) -> bool:
+        """Whether this process may publish to a topic; where not, somebody else does."""
+        del topic
+        return True
+
     def publish(self, topic: Topic, message: Message) -> None:
         """Return once the bus has taken the message.
 

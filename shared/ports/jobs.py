@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -29,17 +29,26 @@ class ExecutionReport:
     Attributes:
         problem: For people: out of memory, timeout, exit status; empty when all is well.
         no_room: It ended because the platform found no room for it; nothing was computed.
+        refused: It ended because the platform could not start it as it is deployed; nothing was computed.
         crashes: How and where, for each attempt that crashed by itself: a native fault, a hang that it found out.
         crashes_alike: Two attempts of one task crashed at the same place, so that no more were made.
+        begun: Some task of it has run: it no longer waits for room.
         log: Where the last of them left its words, for people.
     """
 
     state: ExecutionState
     problem: str = ""
     no_room: bool = False
+    refused: bool = False
     crashes: tuple[str, ...] = ()
     crashes_alike: bool = False
     log: str = ""
+    begun: bool = field(default=False, compare=False)
+
+    @property
+    def not_begun(self) -> bool:
+        """Whether the platform took it on and never began."""
+        return self.no_room or self.refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +79,16 @@ class JobRunner(Protocol):
         del claimant
         return False
 
+    def has_room(self) -> bool:
+        """Whether what is started now begins at once; where the platform decides that, it is asked by starting."""
+        return True
+
     def start(self, request: JobRequest) -> str:
         """Start an execution and return its name.
 
         Raises:
             NoCapacityError: The platform has no room now.
+            StartRefusedError: The platform does not start it for another reason, which may pass; nothing was started.
             UnavailableError: No answer; it may have started.
         """
         ...

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from shared.domain.submission import State, Submission, TaskRecord
+from shared.domain.admission import Request
+from shared.domain.submission import Requester, State, Submission, TaskRecord
 
 T = TypeVar("T")
 
@@ -55,6 +56,18 @@ class StatusStore(Protocol):
 
     A write that answers UnavailableError may have happened.
     """
+
+    def resolved(self, event: str) -> Request | None:
+        """What an event asks for, as it was resolved at its first delivery; None where there was none."""
+        ...
+
+    def resolve(self, event: str, request: Request) -> Request:
+        """Keep what an event asks for, unless an earlier delivery has kept something; what is kept.
+
+        Args:
+            event: Of ``event_key``.
+        """
+        ...
 
     def create(self, record: Submission) -> Stored[Submission]:
         """The first write of a submission, with its first history entry.
@@ -105,6 +118,24 @@ class StatusStore(Protocol):
             with_outbox: Only those that still owe something.
             oldest_first: The other way round, so that a bounded look starves nobody.
         """
+        ...
+
+    def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
+        """Submissions that owe something that is due by the store's time, the one that is due longest first.
+
+        What was put off comes when it is due again, behind what was never tried, so that a bounded look starves nobody.
+
+        Args:
+            messages: Whether they owe messages; otherwise upkeep (``owed.UPKEEP``).
+        """
+        ...
+
+    def put_page(self, submission_id: str, number: int, requesters: tuple[Requester, ...]) -> None:
+        """Keep a full page of requesters beside the record; written again, it is what it was."""
+        ...
+
+    def page(self, submission_id: str, number: int) -> tuple[Requester, ...]:
+        """A full page of requesters; empty where none was kept."""
         ...
 
     def history(self, submission_id: str) -> list[HistoryEntry]:

@@ -32,6 +32,10 @@ class LostAnswerError(Exception):
     """Raised by a hook: the connection breaks instead of an answer."""
 
 
+class ForeignAnswerError(Exception):
+    """Raised by a hook: somebody on the way answers 200 with a page of their own."""
+
+
 class CloudRun:
     """The API at a port of its own; a context, at whose end every task has ended.
 
@@ -39,7 +43,7 @@ class CloudRun:
         jobs: What is deployed, in every project and region alike.
         log_dir: The output of tasks goes to ``EXECUTION/task-INDEX-attempt-ATTEMPT.log`` below it.
         hook: Called with ``jobs.run`` before the effect and ``jobs.run.done`` before the answer, and likewise for the
-            other methods; may raise RefusedError or LostAnswerError.
+            other methods; may raise RefusedError, LostAnswerError or ForeignAnswerError.
     """
 
     def __init__(self, jobs: Sequence[JobSpec], log_dir: Path, hook: Hook = nothing, port: int = 0) -> None:
@@ -145,17 +149,22 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         try:
-            self._send(HTTPStatus.OK, self.server.cloud_run.answer(self.command, self.path, body))
+            self._send(HTTPStatus.OK, _json(self.server.cloud_run.answer(self.command, self.path, body)))
         except RefusedError as refused:
-            self._send(refused.status, refused.body)
+            self._send(refused.status, _json(refused.body))
+        except ForeignAnswerError:
+            self._send(HTTPStatus.OK, b"<html>Sign in to this network</html>", "text/html")
         except LostAnswerError:
             return
 
-    def _send(self, status: HTTPStatus, answer: dict[str, object]) -> None:
-        content = json.dumps(answer).encode()
+    def _send(self, status: HTTPStatus, content: bytes, kind: str = "application/json; charset=UTF-8") -> None:
         self.send_response(status)
-        self.send_header("content-type", "application/json; charset=UTF-8")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(content)))
         with suppress(ConnectionError):  # Whoever asked may have given up.
             self.end_headers()
             self.wfile.write(content)
+
+
+def _json(answer: dict[str, object]) -> bytes:
+    return json.dumps(answer).encode()

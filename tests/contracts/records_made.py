@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from shared.domain.admission import Request
 from shared.domain.geometry import Rows
 from shared.domain.plan import Accelerator, CostHints, Plan
 from shared.domain.submission import (
@@ -25,6 +26,9 @@ from shared.domain.submission import (
 THEN = datetime(2026, 3, 1, 8, 30, 15, 123456, tzinfo=UTC)
 SOURCE = ObjectRef("inbox", "lab/größe.h5ad", 1_795_368_057_196_351)
 OWED = OutboxEntry("s1/job/1", EntryKind.JOB, epoch=1)
+
+ASKED = Request(SOURCE, {"model": "größe", "": "\udcff"}, "again", Requester("their-id", "lims"))
+REFUSED = Request(SOURCE, {}, refusal=Failure("INPUT_NOT_FOUND", "it is not there", "upload it"))
 
 
 def plain(record_id: str = "s1", state: State = State.QUEUED) -> Submission:

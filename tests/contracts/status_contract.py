@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from shared.domain.admission import Request
 from shared.domain.errors import PreconditionFailedError, StaleWorkerError, SubmissionNotFoundError
-from shared.domain.submission import Failure, State, Submission, TaskRecord
+from shared.domain.submission import EntryKind, Failure, OutboxEntry, Requester, State, Submission, TaskRecord
 from shared.ports.status import StatusStore
 from shared.records import Document
 from tests.contracts.racing import (
@@ -22,8 +23,9 @@ from tests.contracts.racing import (
     count_attempts,
     count_attempts_in_transactions,
     put_first_tasks,
+    resolve_as,
 )
-from tests.contracts.records_made import finished_task, full, owing, plain, task
+from tests.contracts.records_made import ASKED, OWED, REFUSED, finished_task, full, owing, plain, task
 from tests.contracts.status_machine import StatusMachine
 
 FreshDoors = Callable[[], Sequence[StatusDoor]]
@@ -50,6 +52,33 @@ class StatusStoreContract:
             return [lambda: store]
 
         return make
+
+    # --- Events ---
+
+    @pytest.mark.parametrize("request_", [ASKED, REFUSED], ids=["asked", "refused"])
+    def test_what_an_event_asks_for_is_read_back_as_it_was_kept(self, store: StatusStore, request_: Request) -> None:
+        assert store.resolved("e1") is None
+        assert store.resolve("e1", request_) == request_
+        assert store.resolved("e1") == request_
+        assert store.resolved("e2") is None
+
+    def test_what_an_event_asks_for_is_what_it_asked_for_first(self, store: StatusStore) -> None:
+        store.resolve("e1", ASKED)
+        assert store.resolve("e1", REFUSED) == ASKED
+        assert store.resolved("e1") == ASKED
+
+    def test_racing_deliveries_agree_on_what_is_asked_for(self, door: StatusDoor, racers: Executor) -> None:
+        runs = [racers.submit(resolve_as, door, "e1", number) for number in range(N_RACERS)]
+        assert {run.result() for run in runs} == {resolve_as(door, "e1", N_RACERS)}
+
+    def test_a_page_of_requesters_is_kept_and_may_be_kept_again(self, store: StatusStore) -> None:
+        pages = [tuple(Requester(f"{page}-{n} größe \udcff", "lims") for n in range(64)) for page in range(2)]
+        assert store.page("s1", 0) == ()
+        for _ in range(2):
+            for number, requesters in enumerate(pages):
+                store.put_page("s1", number, requesters)
+        assert [store.page("s1", number) for number in range(3)] == [*pages, ()]
+        assert store.page("s2", 0) == ()
 
     # --- Records ---
 
@@ -244,6 +273,35 @@ class StatusStoreContract:
         assert [stored.value.id for stored in store.find([State.QUEUED], with_outbox=True)] == ["owing"]
         store.replace(plain("owing"), if_version=owed.version)
         assert [stored.value.id for stored in store.find(with_outbox=True)] == ["running"]
+
+    def test_messages_that_are_due_are_found_apart_from_upkeep(self, store: StatusStore) -> None:
+        message, sweep = OWED, OutboxEntry("s/sweep", EntryKind.SWEEP)
+        later = replace(message, not_before=datetime(2999, 1, 1, tzinfo=UTC))
+        for name, entries in {
+            "both": (sweep, message),
+            "sweep": (sweep,),
+            "none": (),
+            "later": (later,),
+            "message": (message,),
+            "sweep, message later": (later, sweep),
+        }.items():
+            store.create(replace(plain(name.replace(", ", "-").replace(" ", "-")), outbox=entries))
+
+        def found(*, messages: bool) -> set[str]:
+            return {stored.value.id for stored in store.find_owing(messages=messages)}
+
+        assert found(messages=True) == {"both", "message"}
+        assert found(messages=False) == {"both", "sweep", "sweep-message-later"}
+
+    def test_what_was_put_off_comes_behind_what_was_never_tried(self, store: StatusStore) -> None:
+        now = store.create(plain("clock")).read_at
+        for number in range(4):
+            put_off = now - timedelta(minutes=10 - number)
+            store.create(replace(plain(f"old{number}"), outbox=(replace(OWED, not_before=put_off, tries=1),)))
+        fresh = store.create(owing("fresh"))
+        assert [stored.value.id for stored in store.find_owing(messages=True, limit=3)] == ["fresh", "old0", "old1"]
+        store.replace(plain("fresh"), if_version=fresh.version)
+        assert [stored.value.id for stored in store.find_owing(messages=True, limit=2)] == ["old0", "old1"]
 
     # --- Tasks ---
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import requests
 from google.api_core import exceptions
 from google.auth import exceptions as auth
+from google.auth.compute_engine import Credentials
+from google.protobuf import json_format  # type: ignore[import-untyped]  # ships no types
+from google.protobuf.struct_pb2 import Struct  # type: ignore[import-untyped]  # likewise
 
 from shared.adapters.gcp.errors import answering
 from shared.domain.errors import (
@@ -70,6 +76,24 @@ def test_a_login_that_may_yet_go_through_is_unavailable() -> None:
         _answered(_made(auth.RefreshError, "try later", retryable=True))
 
 
+@pytest.mark.parametrize("status", [404, 429, 500, 503])
+def test_trouble_with_the_metadata_server_is_no_missing_right(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("google.auth._exponential_backoff.time.sleep", lambda _seconds: None)
+    with pytest.raises(UnavailableError), answering("here", grant="a role"):
+        Credentials().refresh(_MetadataServer(status))
+
+
+def test_an_account_that_the_metadata_server_knows_nothing_of_yet_is_no_missing_right() -> None:
+    with pytest.raises(UnavailableError), answering("here", grant="a role"):
+        Credentials().refresh(_MetadataServer(200, b"{}"))
+
+
+def test_an_answer_that_is_not_the_services_is_unavailable() -> None:
+    for read in (json.loads, lambda text: json_format.Parse(text, Struct())):
+        with pytest.raises(UnavailableError), answering("here", grant="a role"):
+            read("<html>")
+
+
 def test_what_was_repeated_for_too_long_is_unavailable() -> None:
     with pytest.raises(UnavailableError):
         _answered(_made(exceptions.RetryError, "gave up", cause=TimeoutError()))
@@ -98,6 +122,25 @@ def test_what_is_not_the_services_passes_through() -> None:
         _answered(KeyError("ours"))
     with pytest.raises(BlobNotFoundError):
         _answered(GONE)
+
+
+class _MetadataServer:
+    """A transport of google-auth, at whose other end is a metadata server with an answer of its own."""
+
+    def __init__(self, status: int, data: bytes = b"") -> None:
+        self._answer = _MetadataAnswer(status, data)
+
+    def __call__(self, url: str, method: str = "GET", **_how: object) -> _MetadataAnswer:
+        assert "metadata" in url
+        assert method == "GET"
+        return self._answer
+
+
+@dataclass(frozen=True)
+class _MetadataAnswer:
+    status: int
+    data: bytes
+    headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
 
 
 def _made(kind: Any, *args: object, **kwargs: object) -> Exception:

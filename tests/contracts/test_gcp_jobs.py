@@ -13,20 +13,22 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from google.auth.exceptions import RefreshError
 from typing_extensions import override
 
-from shared.adapters.gcp.jobs import CloudRunJobRunner, connect
+from shared.adapters.gcp.jobs import CloudRunClients, CloudRunJobRunner, connect
 from shared.domain.errors import (
     AccessDeniedError,
     CelldropError,
     InternalError,
     NoCapacityError,
     SettingsError,
+    StartRefusedError,
     UnavailableError,
 )
 from shared.domain.plan import Accelerator
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRequest
-from tests.cloud.cloud_run import CloudRun, LostAnswerError
+from tests.cloud.cloud_run import CloudRun, ForeignAnswerError, LostAnswerError
 from tests.cloud.cloud_run_executions import JobSpec
 from tests.cloud.cloud_run_requests import RefusedError
 from tests.cloud.cloud_run_world import CPU_JOB, GPU_JOB, PROJECT, REGION, CloudRunWorld
@@ -139,10 +141,13 @@ def test_the_clients_of_google_are_not_loaded_before_they_are_needed() -> None:
     ("status", "code", "kind", "hint"),
     [
         (429, "RESOURCE_EXHAUSTED", NoCapacityError, ""),
-        (404, "NOT_FOUND", SettingsError, "CELLDROP_CPU_JOB"),
-        (403, "PERMISSION_DENIED", SettingsError, "roles/run.jobsExecutorWithOverrides"),
-        (400, "INVALID_ARGUMENT", SettingsError, "CELLDROP_TASK_TIMEOUT_S"),
-        (400, "FAILED_PRECONDITION", SettingsError, "CELLDROP_TASK_TIMEOUT_S"),
+        (404, "NOT_FOUND", StartRefusedError, "CELLDROP_CPU_JOB"),
+        (403, "PERMISSION_DENIED", StartRefusedError, "roles/run.jobsExecutorWithOverrides"),
+        (401, "UNAUTHENTICATED", StartRefusedError, "the account that dispatch runs as"),
+        (400, "INVALID_ARGUMENT", StartRefusedError, "CELLDROP_TASK_TIMEOUT_S"),
+        (400, "FAILED_PRECONDITION", StartRefusedError, "CELLDROP_TASK_TIMEOUT_S"),
+        (412, "FAILED_PRECONDITION", StartRefusedError, "CELLDROP_TASK_TIMEOUT_S"),
+        (408, "DEADLINE_EXCEEDED", UnavailableError, ""),
         (409, "ABORTED", UnavailableError, ""),
         (500, "INTERNAL", UnavailableError, ""),
         (502, "UNAVAILABLE", UnavailableError, ""),
@@ -201,6 +206,34 @@ def test_an_answer_that_names_no_execution_is_no_start_that_is_known_of(scratch:
         assert cloud_run.calls == ["jobs.run"]
 
 
+def test_an_answer_that_is_not_the_apis_is_no_start_that_is_known_of(make_world: MakeWorld) -> None:
+    world = make_world()
+    name = world.runner.start(ONE)
+
+    def answer_with_a_page(moment: str) -> None:
+        if moment.endswith(".done"):
+            raise ForeignAnswerError
+
+    world.cloud_run.hook = answer_with_a_page
+    for call in (lambda: world.runner.start(ONE), lambda: world.runner.describe(name)):
+        with pytest.raises(UnavailableError):
+            call()
+    with pytest.raises(UnavailableError):
+        world.runner.cancel(name)
+
+
+def test_without_a_token_nothing_was_started(make_world: MakeWorld) -> None:
+    world = make_world()
+
+    def no_clients() -> CloudRunClients:
+        raise RefreshError("the metadata server is down")
+
+    runner = CloudRunJobRunner(no_clients, {Accelerator.CPU: CPU_JOB}, PROJECT, REGION)
+    with pytest.raises(StartRefusedError, match="no token"):
+        runner.start(ONE)
+    assert world.cloud_run.calls == []
+
+
 def test_nobody_there_is_unavailable_for_everything() -> None:
     endpoint = f"http://127.0.0.1:{free_port()}"
     runner = CloudRunJobRunner(lambda: connect(endpoint), {Accelerator.CPU: CPU_JOB}, PROJECT, REGION, timeout_s=0.2)
@@ -223,7 +256,7 @@ def test_an_accelerator_without_a_job_is_a_missing_setting(make_world: MakeWorld
 
 def test_what_cloud_run_would_refuse_is_told_in_its_own_words(make_world: MakeWorld) -> None:
     world = make_world()
-    with pytest.raises(SettingsError, match="must be whole seconds, more than 0 and at most 3600"):
+    with pytest.raises(StartRefusedError, match="must be whole seconds, more than 0 and at most 3600"):
         world.runner.start(replace(ONE, accelerator=Accelerator.GPU, timeout_s=7200))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,5 +19,6 @@ CASES = json.loads((Path(__file__).parents[1] / "events" / "cloud_run_executions
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 def test_an_execution_is_told_with_its_problem(case: dict[str, Any]) -> None:
     execution = Execution.from_json(json.dumps(case["execution"]), ignore_unknown_fields=False)
-    told = ExecutionReport(ExecutionState(case["state"]), case.get("problem", ""), no_room=case.get("no_room", False))
+    kinds = {kind: case.get(kind, False) for kind in ("no_room", "refused")}
+    told = replace(ExecutionReport(ExecutionState(case["state"]), case.get("problem", "")), **kinds)
     assert report_of(execution) == told

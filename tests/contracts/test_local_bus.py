@@ -44,6 +44,31 @@ def test_what_may_pass_brings_the_message_again_at_the_next_call(error: Exceptio
     assert bus.dead_letters == ()
 
 
+def test_a_message_waits_for_its_turn_and_others_go_before_it() -> None:
+    bus, handler, free = InProcessBus(), _Handler(), set[str]()
+    bus.subscribe(Topic.JOBS, handler, lambda message: message.id in free)
+    for message in (ONE, TWO, ONE):
+        bus.publish(Topic.JOBS, message)
+    assert bus.deliver_pending() == 0
+    assert not bus.wait(0.0)
+    free.add("2")
+    assert (bus.deliver_pending(), handler.got) == (1, [TWO])
+    free.add("1")
+    bus.publish(Topic.JOBS, ONE)
+    assert (bus.deliver_pending(), handler.got) == (2, [TWO, ONE, ONE])
+    assert bus.deliver_pending() == 0
+
+
+def test_a_message_that_waits_for_its_turn_is_not_put_in_line_again() -> None:
+    bus, handler = InProcessBus(), _Handler()
+    bus.subscribe(Topic.JOBS, handler, lambda _message: False)
+    bus.publish(Topic.JOBS, ONE)
+    bus.deliver_pending()
+    for _ in range(3):
+        bus.publish(Topic.JOBS, ONE)
+    assert len(bus.waiting) == 1
+
+
 def test_a_permanent_error_is_a_dead_letter_at_once() -> None:
     error = InvalidMessageError("no such field")
     bus, handler = InProcessBus(), _Handler(error)

@@ -137,6 +137,18 @@ def test_no_more_tasks_run_at_a_time_than_permitted(make_world: MakeWorld) -> No
     assert [world.over(name).state for name in names] == [ExecutionState.SUCCEEDED] * 2
 
 
+def test_there_is_room_while_a_process_is_free(make_world: MakeWorld) -> None:
+    world = make_world(max_parallel=2)
+    assert world.runner.has_room()
+    name = world.runner.start(replace(ONE, n_tasks=2))
+    world.tasks(name)
+    assert not world.runner.has_room()
+    assert world.runner.describe(name).begun
+    world.end(name, well=True)
+    world.over(name)
+    assert world.runner.has_room()
+
+
 def test_a_cancelled_execution_starts_no_further_task(make_world: MakeWorld) -> None:
     world = make_world(max_parallel=1, max_retries=3)
     name = world.runner.start(replace(ONE, n_tasks=3))

@@ -195,3 +195,23 @@ def test_finding_does_not_scan_every_record(store: SqliteStatusStore, path: Path
         plan = " ".join(row[3] for row in other.execute(f"EXPLAIN QUERY PLAN {query}"))
     assert f"USING INDEX {index}" in plan
     assert "TEMP B-TREE" not in plan
+
+
+def test_a_file_of_an_earlier_version_is_widened_and_its_debts_are_found(scratch: Path) -> None:
+    path = scratch / "status.sqlite"
+    store = SqliteStatusStore(path, SettableClock(tick=timedelta(seconds=1)))
+    stored = store.create(owing("s1"))
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        for index in ("submissions_to_tell", "submissions_to_tend"):
+            connection.execute(f"DROP INDEX {index}")
+        for column in ("tell_at", "tend_at"):
+            connection.execute(f"ALTER TABLE submissions DROP COLUMN {column}")
+        connection.execute("DROP TABLE events")
+        connection.commit()
+    later = SqliteStatusStore(path, SettableClock(tick=timedelta(seconds=1)))
+    assert [found.value.id for found in later.find(with_outbox=True)] == ["s1"]
+    assert later.find_owing(messages=True) == []
+    later.replace(owing("s1"), if_version=stored.version)
+    assert [found.value.id for found in later.find_owing(messages=True)] == ["s1"]
+    assert later.resolved("an event") is None

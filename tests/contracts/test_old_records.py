@@ -13,7 +13,11 @@ from shared.records import submission_document, submission_from
 from tests.contracts.records_made import full
 from tests.services.house import good_verdict
 
-NEW = {"": ("dispatched_at",), "plan": ("estimated_usd", "usd_per_task_s"), "verdict": ("forecast",)}
+NEW = {
+    "": ("pages", "dispatched_at", "refused_at", "waited_s", "given_up"),
+    "plan": ("estimated_usd", "usd_per_task_s"),
+    "verdict": ("forecast",),
+}
 
 
 def documents() -> tuple[dict[str, Any], dict[str, Any]]:

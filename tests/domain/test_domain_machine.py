@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -28,6 +29,7 @@ from shared.domain.submission import (
     TaskRecord,
 )
 from shared.domain.verdict import Verdict
+from shared.records import submission_document
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LIMITS = Limits(max_attempts=3, max_finalize_attempts=2)
@@ -187,27 +189,66 @@ def test_a_requeue_stops_what_was_started() -> None:
 
 
 def test_waiting_for_capacity_costs_no_attempt_but_has_a_deadline() -> None:
-    waiting = machine.await_capacity(claimed(), now=NOW)
+    waiting = machine.await_capacity(claimed(), now=NOW, limits=LIMITS)
     assert waiting.attempts == 0
-    assert machine.resume(waiting, now=NOW + timedelta(hours=1), limits=LIMITS).state is State.QUEUED
-    late = machine.resume(waiting, now=NOW + timedelta(hours=7), limits=LIMITS)
-    assert late.failure is not None
-    assert late.failure.code == "CAPACITY_DEADLINE"
+    assert machine.resume(waiting, now=NOW + timedelta(hours=1)).state is State.QUEUED
+    for minutes in range(10, 7 * 60, 10):
+        now = NOW + timedelta(minutes=minutes)
+        again = claimed(machine.resume(waiting, now=now))
+        waiting = machine.await_capacity(again, now=now, limits=LIMITS, problem="no GPU is free")
+        if waiting.state.final:
+            break
+    assert waiting.failure is not None
+    assert waiting.failure.code == "CAPACITY_DEADLINE"
+    assert "no GPU is free" in waiting.failure.message
+    assert minutes > 6 * 60
+
+
+def test_a_clock_that_jumps_uses_up_no_deadline() -> None:
+    waiting = machine.await_capacity(claimed(), now=NOW, limits=LIMITS)
+    for days in (1, 2, -1, 3):
+        now = NOW + timedelta(days=days)
+        waiting = machine.await_capacity(claimed(machine.resume(waiting, now=now)), now=now, limits=LIMITS)
+    assert waiting.state is State.WAITING_CAPACITY
+
+
+def test_a_start_that_is_refused_costs_no_attempt_but_has_a_deadline() -> None:
+    failure, record, now = Failure("START_REFUSED", "may not", "grant it"), new(), NOW
+    pauses = []
+    while True:
+        record = machine.put_off(claimed(record), failure, now=now, limits=LIMITS)
+        if record.state.final:
+            break
+        assert (record.state, record.attempts, record.last_problem) == (State.QUEUED, 0, "may not")
+        (entry,) = [entry for entry in record.outbox if entry.kind is EntryKind.JOB]
+        assert entry.not_before is not None
+        pauses.append(entry.not_before - now)
+        now = entry.not_before
+    assert record.failure == failure
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (LIMITS.backoff, LIMITS.backoff * machine.LONGEST_BACKOFF)
+    assert LIMITS.refused < now - NOW < LIMITS.refused + 2 * pauses[-1]
+
+
+def test_a_start_that_goes_well_ends_the_waiting() -> None:
+    put_off = machine.put_off(claimed(), Failure("START_REFUSED", "may not"), now=NOW, limits=LIMITS)
+    begun = machine.adopt(claimed(put_off), epoch=2, execution="x", now=NOW)
+    assert (begun.waiting_since, begun.refused_at, begun.waited_s) == (None, None, 0.0)
 
 
 def test_waiting_for_capacity_uses_up_no_starts() -> None:
     limits = replace(LIMITS, max_epochs=2)
     record = new()
     for _ in range(5):
-        record = machine.resume(machine.await_capacity(claimed(record), now=NOW), now=NOW, limits=limits)
+        record = machine.resume(machine.await_capacity(claimed(record), now=NOW, limits=limits), now=NOW)
     interrupted = machine.requeue(claimed(record), problem="evicted", now=NOW, limits=limits, interrupted=True)
     assert (interrupted.state, interrupted.epoch) == (State.QUEUED, 6)
 
 
 def test_waiting_is_counted_from_the_first_refusal() -> None:
-    first = machine.await_capacity(claimed(), now=NOW)
+    first = machine.await_capacity(claimed(), now=NOW, limits=LIMITS)
     again = machine.await_capacity(
-        claimed(machine.resume(first, now=NOW + timedelta(hours=1), limits=LIMITS)), now=NOW + timedelta(hours=1)
+        claimed(machine.resume(first, now=NOW + timedelta(hours=1))), now=NOW + timedelta(hours=1), limits=LIMITS
     )
     assert again.waiting_since == NOW
 
@@ -220,8 +261,9 @@ def test_a_requester_is_recorded_once() -> None:
 def test_a_requester_who_comes_late_is_told_under_a_new_id() -> None:
     done = machine.cancel(new(), now=NOW)
     late = admission.join(done, Requester("late"))
-    ids = [entry.id for entry in late.outbox if entry.kind is EntryKind.OUTCOME]
-    assert len(ids) == len(set(ids)) == 2
+    (first,) = [entry.id for entry in done.outbox if entry.kind is EntryKind.OUTCOME]
+    (again,) = [entry.id for entry in late.outbox if entry.kind is EntryKind.OUTCOME]
+    assert first != again
     assert kinds(late).count(EntryKind.ACCEPTED) == 1
 
 
@@ -229,7 +271,7 @@ def test_a_requester_who_comes_late_is_told_under_a_new_id() -> None:
 def test_a_requester_who_joins_is_told_that_it_is_accepted(record: Submission) -> None:
     joined = admission.join(record, Requester("second"))
     told = {entry.id: entry.n_requesters for entry in joined.outbox if entry.kind is EntryKind.ACCEPTED}
-    assert told == {f"{record.id}/accepted/1": 1, f"{record.id}/accepted/2": 2}
+    assert told == {f"{record.id}/accepted/2": 2}, "who was not told yet is named by the same event"
     assert EntryKind.OUTCOME not in kinds(joined)
 
 
@@ -283,9 +325,9 @@ def _apply(record: Submission, event: str, now: datetime) -> Submission:  # noqa
         case "give_up":
             return machine.give_up_finalizing(record, epoch=epoch, token=token, problem="p", now=now)
         case "capacity":
-            return machine.await_capacity(record, now=now)
+            return machine.await_capacity(record, now=now, limits=LIMITS)
         case "resume":
-            return machine.resume(record, now=now, limits=LIMITS)
+            return machine.resume(record, now=now)
         case "fail":
             return machine.fail(record, Failure("X", "y"), now=now)
         case "cancel":
@@ -333,3 +375,29 @@ def test_final_states_are_final(state: State, event: str) -> None:
 def test_every_state_has_its_arrows() -> None:
     assert set(ARROWS) == set(State)
     assert {state for state in State if not ARROWS[state]} == FINAL_STATES
+
+
+@pytest.mark.parametrize("length", [1, 256])
+def test_a_record_stays_small_however_many_ask(length: int) -> None:
+    record, kept = new(), 0
+    for number in range(2000):
+        who = Requester(f"{number:x}".rjust(length, "\U0001f9ec"), "\U0001f9ec" * length)
+        before = record.pages
+        record = admission.join(record, who)
+        kept += record.pages - before
+        assert len(json.dumps(submission_document(record))) < 500_000
+    assert kept == record.pages > 0
+    (entry,) = [entry for entry in record.outbox if entry.kind is EntryKind.ACCEPTED]
+    assert (entry.first_page, entry.page, entry.n_requesters) == (0, record.pages, len(record.requesters))
+
+
+def test_who_is_told_of_the_end_is_everyone_on_every_page() -> None:
+    record = new()
+    for number in range(200):
+        record = admission.join(record, Requester(str(number)))
+    ended = machine.cancel(replace(record, outbox=()), now=NOW)
+    (entry,) = [entry for entry in ended.outbox if entry.kind is EntryKind.OUTCOME]
+    assert (entry.first_page, entry.page) == (0, 3)
+    late = admission.join(replace(ended, outbox=()), Requester("late"))
+    (entry,) = late.outbox
+    assert (entry.first_page, entry.page) == (3, 3)

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from typing_extensions import override
 
-from shared.domain.submission import State, Submission, TaskRecord
+from shared.domain.admission import Request
+from shared.domain.submission import Requester, State, Submission, TaskRecord
 from shared.history import history_entry
 from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
 from shared.records import submission_document, task_document
@@ -38,6 +39,17 @@ class CountedStatusStore(StatusStore):
     record_bytes: int = 0
     task_bytes: int = 0
     weighing: bool = True
+
+    @override
+    def resolved(self, event: str) -> Request | None:
+        self.reads += 1
+        return self.inner.resolved(event)
+
+    @override
+    def resolve(self, event: str, request: Request) -> Request:
+        kept = self.inner.resolve(event, request)
+        self.writes += 1
+        return kept
 
     @override
     def create(self, record: Submission) -> Stored[Submission]:
@@ -83,6 +95,22 @@ class CountedStatusStore(StatusStore):
         found = self.inner.find(states, limit=limit, with_outbox=with_outbox, oldest_first=oldest_first)
         self.reads += max(1, len(found))
         return found
+
+    @override
+    def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
+        found = self.inner.find_owing(messages=messages, limit=limit)
+        self.reads += max(1, len(found))
+        return found
+
+    @override
+    def put_page(self, submission_id: str, number: int, requesters: tuple[Requester, ...]) -> None:
+        self.inner.put_page(submission_id, number, requesters)
+        self.writes += 1
+
+    @override
+    def page(self, submission_id: str, number: int) -> tuple[Requester, ...]:
+        self.reads += 1
+        return self.inner.page(submission_id, number)
 
     @override
     def history(self, submission_id: str) -> list[HistoryEntry]:

@@ -11,8 +11,10 @@ from typing import TypeVar
 
 from typing_extensions import override
 
+from shared.domain import owed
+from shared.domain.admission import Request
 from shared.domain.errors import PreconditionFailedError, SubmissionNotFoundError
-from shared.domain.submission import State, Submission, TaskRecord
+from shared.domain.submission import Requester, State, Submission, TaskRecord
 from shared.history import history_entry
 from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
 from tests.fakes.calls import Hook, call, nothing
@@ -28,8 +30,20 @@ class MemoryStatusStore(StatusStore):
         self._clock = clock
         self._lock = threading.RLock()
         self.records: dict[str, Stored[Submission]] = {}
+        self.events: dict[str, Request] = {}
+        self.pages: dict[tuple[str, int], tuple[Requester, ...]] = {}
         self._tasks: dict[tuple[str, int, int], Stored[TaskRecord]] = {}
         self._history: dict[str, list[HistoryEntry]] = defaultdict(list)
+
+    @override
+    def resolved(self, event: str) -> Request | None:
+        with call(self.hook, "status.resolved"), self._lock:
+            return self.events.get(event)
+
+    @override
+    def resolve(self, event: str, request: Request) -> Request:
+        with call(self.hook, "status.resolve"), self._lock:
+            return self.events.setdefault(event, request)
 
     @override
     def create(self, record: Submission) -> Stored[Submission]:
@@ -75,6 +89,27 @@ class MemoryStatusStore(StatusStore):
             ]
         latest_first = sorted(found, key=lambda stored: stored.created_at, reverse=True)
         return (latest_first[::-1] if oldest_first else latest_first)[:limit]
+
+    @override
+    def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
+        with call(self.hook, "status.find_owing"), self._lock:
+            return self._owing(self.records.values(), messages, limit)
+
+    def _owing(self, records: Iterable[Stored[Submission]], messages: bool, limit: int) -> list[Stored[Submission]]:
+        now = self._clock()
+        dated = [(owed.due_at(stored.value, messages=messages), stored) for stored in records]
+        due = sorted(((at, stored) for at, stored in dated if at is not None and at <= now), key=lambda pair: pair[0])
+        return [self._now(stored) for _, stored in due[:limit]]
+
+    @override
+    def put_page(self, submission_id: str, number: int, requesters: tuple[Requester, ...]) -> None:
+        with call(self.hook, "status.put_page"), self._lock:
+            self.pages[submission_id, number] = requesters
+
+    @override
+    def page(self, submission_id: str, number: int) -> tuple[Requester, ...]:
+        with call(self.hook, "status.page"), self._lock:
+            return self.pages.get((submission_id, number), ())
 
     @override
     def history(self, submission_id: str) -> list[HistoryEntry]:

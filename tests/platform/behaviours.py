@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from tests.platform.behaviour import Behaviour
+from tests.platform.behaviours_protocol import PROTOCOL_BEHAVIOURS
 
 STATUS_CODES = "https://cloud.google.com/storage/docs/json_api/v1/status-codes"
-
-
-@dataclass(frozen=True, slots=True)
-class Behaviour:
-    """One row.
-
-    Attributes:
-        platform: What the platform does.
-        source: Where that stands: an address, or a document's name.
-        product: What the product does then.
-        proof: The test that shows it, ``FILE::NAME`` under ``tests/``.
-    """
-
-    platform: str
-    source: str
-    product: str
-    proof: str
 
 
 _STORAGE = "platform/test_platform_storage.py::"
@@ -165,7 +150,7 @@ DOOR_BEHAVIOURS = (
     ),
 )
 
-BEHAVIOURS = (*DOOR_BEHAVIOURS,)
+BEHAVIOURS = (*DOOR_BEHAVIOURS, *PROTOCOL_BEHAVIOURS)
 """All rows; who adds others adds a tuple."""
 
 TITLE = "## What the platform does, and what becomes of it"

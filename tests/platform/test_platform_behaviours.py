@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.platform.behaviours import BEHAVIOURS, TITLE, Behaviour, section
+from tests.platform.behaviour import Behaviour
+from tests.platform.behaviours import BEHAVIOURS, TITLE, section
 
 TESTS = Path(__file__).resolve().parents[1]
 PAGE = TESTS.parent / "docs" / "reference" / "faults.md"

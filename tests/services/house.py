@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from functions.dispatch.services import Dispatch, Dispatched
@@ -130,6 +130,11 @@ class House:
 
     def accept(self, options: dict[str, str] | None = None, who: str | None = None) -> Stored[Submission]:
         return self.ingest.accept(self.drop(options, who))
+
+    def patch(self, metadata: dict[str, str]) -> None:
+        """Give the sample other metadata: same generation, same bytes."""
+        info, data = self.blobs.objects["inbox", "sample.h5ad"]
+        self.blobs.objects["inbox", "sample.h5ad"] = (replace(info, metadata=metadata), data)
 
     def deliver(self) -> list[Dispatched]:
         return [self.dispatch.handle(parse_job(message.data)) for message in self.bus.take(Topic.JOBS)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shared.domain.errors import NoCapacityError, SettingsError, UnavailableError
+from shared.domain.errors import NoCapacityError, SettingsError, StartRefusedError, UnavailableError
 from shared.domain.submission import State, Topic
 from shared.messages import parse_job
 from tests.fakes.calls import FailNext
@@ -40,6 +40,19 @@ def test_no_capacity_waits_without_costing_an_attempt(house: House) -> None:
     assert house.deliver() == ["waiting for capacity"]
     assert (house.only().state, house.only().attempts) == (State.WAITING_CAPACITY, 0)
     house.later(minutes=2)
+    house.reconcile.sweep()
+    assert house.deliver() == ["started"]
+    assert house.only().epoch == 2
+
+
+def test_a_start_that_is_refused_is_tried_again_and_costs_no_attempt(house: House) -> None:
+    house.accept()
+    house.jobs.hook = FailNext("jobs.start", StartRefusedError("may not start it", hint="grant it"))
+    assert house.deliver() == ["refused for now"]
+    assert (house.only().state, house.only().attempts) == (State.QUEUED, 0)
+    assert "may not start it" in house.only().last_problem
+    assert house.deliver() == []
+    house.later(minutes=1)
     house.reconcile.sweep()
     assert house.deliver() == ["started"]
     assert house.only().epoch == 2

@@ -66,9 +66,9 @@ def message_event(data: bytes, message_id: str = "7") -> dict[str, Any]:
     }
 
 
-def request_event(**changed: Any) -> dict[str, Any]:
+def request_event(message_id: str = "7", **changed: Any) -> dict[str, Any]:
     asked = {"schema_version": 1, "bucket": "inbox", "name": "sample.h5ad", "correlation_id": "order-7", **changed}
-    return message_event(json.dumps(asked).encode())
+    return message_event(json.dumps(asked).encode(), message_id)
 
 
 def structured(client: FlaskClient, event: dict[str, Any]) -> int:
@@ -101,6 +101,27 @@ def test_an_object_of_another_bucket_is_no_drop(house: House, door: Door) -> Non
     house.blobs.write("elsewhere", "sample.h5ad", [b"cells"])
     assert structured(door("ingest"), storage_event(house, bucket="elsewhere")) == ACKNOWLEDGED
     assert house.store.find() == []
+
+
+def test_a_storage_event_means_the_same_at_every_delivery_whatever_the_metadata_says_by_then(
+    house: House, door: Door
+) -> None:
+    client, event = door("ingest"), storage_event(house)
+    structured(client, event)
+    for options in ({"celldrop-tasks": "2"}, {"celldrop-rerun": "again"}, {"celldrop-model": "nobody"}):
+        house.patch(options)
+        structured(client, event)
+    assert dict(house.only().requested) == {}
+
+
+def test_options_are_those_of_the_first_delivery_though_it_broke_off(house: House, door: Door) -> None:
+    client, event = door("ingest"), storage_event(house)
+    house.patch({"celldrop-tasks": "2"})
+    house.store.hook = FailNext("status.create", UnavailableError("no answer"))
+    assert structured(client, event) == TRY_AGAIN
+    house.patch({"celldrop-tasks": "5"})
+    assert structured(client, event) == ACKNOWLEDGED
+    assert dict(house.only().requested) == {"tasks": "2"}
 
 
 def test_a_fault_that_passes_asks_for_redelivery(house: House, door: Door) -> None:
@@ -165,8 +186,8 @@ def test_a_request_and_a_drop_of_the_same_are_one_submission(house: House, door:
 
 def test_a_rerun_token_makes_another_submission(house: House, door: Door) -> None:
     client = door("ingest")
-    for rerun in (None, "again", "again"):
-        plain(client, request_event(rerun=rerun))
+    for message_id, rerun in (("7", None), ("8", "again"), ("9", "again")):
+        plain(client, request_event(message_id, rerun=rerun))
     assert len(house.store.find()) == 2
 
 
@@ -189,10 +210,31 @@ def test_a_request_that_came_too_early_does_not_spoil_the_next(house: House, doo
     client = door("ingest")
     plain(client, request_event(name="late.h5ad"))
     house.blobs.write("inbox", "late.h5ad", [b"cells"])
-    again = request_event(name="late.h5ad")
-    again["data"]["message"]["messageId"] = "8"
-    plain(client, again)
+    plain(client, request_event("8", name="late.h5ad"))
     assert [stored.value.state for stored in house.store.find()] == [State.QUEUED, State.REJECTED]
+
+
+def test_a_request_means_the_same_object_at_every_delivery(house: House, door: Door) -> None:
+    client = door("ingest")
+    plain(client, request_event())
+    house.blobs.write("inbox", "sample.h5ad", [b"other cells"])
+    plain(client, request_event())
+    assert house.only().source == house.source
+
+
+def test_a_request_that_was_refused_stays_so_though_its_object_has_come(house: House, door: Door) -> None:
+    client = door("ingest")
+    plain(client, request_event(name="late.h5ad"))
+    house.blobs.write("inbox", "late.h5ad", [b"cells"])
+    plain(client, request_event(name="late.h5ad"))
+    assert house.only().state is State.REJECTED
+    assert len(house.bus.messages(Topic.EVENTS)) == 1
+
+
+def test_a_request_that_names_a_generation_costs_no_document_of_its_own(house: House, door: Door) -> None:
+    plain(door("ingest"), request_event(generation=house.source.generation))
+    assert house.only().state is State.QUEUED
+    assert house.store.events == {}
 
 
 @pytest.mark.parametrize("changed", [{"correlation_id": ""}, {"bucket": ""}, {"options": {"top_k": 3}}, {"name": None}])

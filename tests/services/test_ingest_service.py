@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from functions.ingest.schemas import parse_storage_event, requested_options
 from shared.domain.errors import InputChangedError, InvalidMessageError, UnavailableError
 from shared.domain.plan import Fleet
-from shared.domain.submission import EntryKind, State, Topic
+from shared.domain.submission import EntryKind, Requester, State, Topic
 from shared.messages import AnnotationRequest
 from tests.fakes.calls import FailNext, nothing
 from tests.services.house import House, refusing_verdict
@@ -106,6 +107,43 @@ def test_requesters_join_and_are_each_recorded_once(house: House) -> None:
     for who in ("a", "b", "a"):
         house.accept(who=who)
     assert [requester.correlation_id for requester in house.only().requesters] == ["a", "b"]
+
+
+def test_any_number_may_ask_and_each_is_told_once_of_the_end(house: House) -> None:
+    for number in range(200):
+        house.accept(who=f"order-{number}")
+        house.accept(who=f"order-{number // 2}")
+    record = house.only()
+    assert (record.pages, len(record.requesters)) == (3, 8)
+    house.bus.take(Topic.EVENTS)
+    house.cancel()
+    house.reconcile.sweep()
+    told = [[who["correlation_id"] for who in event["data"]["requesters"]] for event in events(house)]
+    assert [len(names) for names in told] == [64, 64, 64, 8]
+    assert sorted(name for names in told for name in names) == sorted(f"order-{number}" for number in range(200))
+    assert len({event["id"] for event in events(house)}) == 4
+
+
+def test_who_asks_again_and_again_costs_no_write(house: House) -> None:
+    for number in range(100):
+        house.accept(who=f"order-{number}")
+    version = house.store.find()[0].version
+    for _ in range(3):
+        for number in (0, 99):
+            house.accept(who=f"order-{number}")
+    assert house.store.find()[0].version == version
+
+
+def test_who_was_named_in_an_old_record_is_told_however_many_they_are(house: House) -> None:
+    stored = house.accept()
+    crowd = tuple(Requester(f"order-{number}") for number in range(1000))
+    house.store.replace(replace(stored.value, requesters=crowd), if_version=stored.version)
+    house.accept(who="one more")
+    assert (house.only().pages, house.only().requesters) == (1, (Requester("one more"),))
+    house.bus.take(Topic.EVENTS)
+    house.cancel()
+    house.reconcile.sweep()
+    assert [len(event["data"]["requesters"]) for event in events(house)] == [1000, 1]
 
 
 def test_an_accepted_submission_is_told_to_who_asked(house: House) -> None:

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from jobs.inference.protocol import Ended
-from shared.domain.errors import NoCapacityError, UnavailableError
+from shared.domain import machine, owed
+from shared.domain.errors import AccessDeniedError, CelldropError, NoCapacityError, StartRefusedError, UnavailableError
 from shared.domain.submission import EntryKind, State, Topic
 from shared.ports.events import Message
-from shared.ports.jobs import ExecutionState
-from tests.fakes.calls import FailNext
+from shared.ports.jobs import ExecutionReport, ExecutionState
+from tests.fakes.calls import FailNext, nothing
 from tests.services.house import LIMITS, House
 
 
@@ -160,20 +161,45 @@ def test_a_finalizer_that_fell_silent_is_replaced(house: House) -> None:
     assert house.only().epoch == 1
 
 
-def test_no_room_for_a_finalizer_is_asked_again_under_the_same_number(house: House) -> None:
+@pytest.mark.parametrize("refusal", [NoCapacityError("full"), StartRefusedError("may not")])
+def test_a_finalizer_that_is_not_started_is_asked_for_again_under_the_same_number(
+    house: House, refusal: CelldropError
+) -> None:
     started(house, tasks=1)
     house.store.hook = FailNext("status.transact", UnavailableError("no answer"))
     with pytest.raises(UnavailableError):
         house.run_task(0)
     house.jobs.end(house.jobs.latest, ExecutionState.FAILED)
     house.reconcile.sweep()
-    house.jobs.hook = FailNext("jobs.start", NoCapacityError("full"))
-    with pytest.raises(NoCapacityError):
+    house.jobs.hook = FailNext("jobs.start", refusal)
+    with pytest.raises(type(refusal)):
         house.deliver()
     house.later(minutes=3)
     house.reconcile.sweep()
     assert house.deliver() == ["started"]
     assert house.only().finalize_attempts == 1
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        ExecutionReport(ExecutionState.FAILED, "full", no_room=True),
+        ExecutionReport(ExecutionState.FAILED, "no such image", refused=True),
+    ],
+)
+def test_a_finalizer_that_was_taken_on_and_never_began_costs_no_attempt(house: House, report: ExecutionReport) -> None:
+    started(house, tasks=1)
+    house.store.hook = FailNext("status.transact", UnavailableError("no answer"))
+    with pytest.raises(UnavailableError):
+        house.run_task(0)
+    house.jobs.end(house.jobs.latest, ExecutionState.FAILED)
+    house.reconcile.sweep()
+    for _ in range(5):
+        assert house.deliver_later() == ["started"]
+        house.jobs.tell(house.jobs.latest, report)
+        house.later(minutes=3)
+        house.reconcile.sweep()
+    assert (house.only().state, house.only().finalize_attempts) == (State.RUNNING, 1)
 
 
 def test_what_a_cancelled_submission_runs_is_stopped(house: House) -> None:
@@ -260,13 +286,42 @@ def test_an_execution_that_found_no_room_waits_and_costs_no_attempt(house: House
     assert house.deliver_later() == ["started"]
 
 
-def test_an_execution_that_never_gets_room_has_a_deadline(house: House) -> None:
-    name = started(house).jobs.latest
-    house.later(hours=5)
+def test_an_execution_that_cannot_be_started_as_it_is_deployed_is_tried_again_within_a_deadline(house: House) -> None:
+    started(house)
+    tries = 0
+    while not house.only().state.final:
+        house.jobs.tell(house.jobs.latest, ExecutionReport(ExecutionState.FAILED, "no such image", refused=True))
+        house.reconcile.sweep()
+        tries += 1
+        assert house.only().state.final or house.only().attempts == 0
+        house.deliver_later()
+    failure = house.only().failure
+    assert failure is not None
+    assert (failure.code, "no such image" in failure.message) == ("START_REFUSED", True)
+    assert tries > 5
+
+
+def test_what_was_begun_and_a_clock_that_jumped_use_up_no_deadline(house: House) -> None:
+    started(house)
+    house.later(hours=24)
     house.reconcile.sweep()
     assert house.only().state is State.DISPATCHING
-    house.later(hours=2)
-    house.reconcile.sweep()
+    house.jobs.tell(house.jobs.latest, ExecutionReport(ExecutionState.RUNNING, begun=True))
+    for _ in range(50):
+        house.later(minutes=10)
+        house.reconcile.sweep()
+    assert house.only().state is State.DISPATCHING
+
+
+def test_an_execution_that_never_gets_room_has_a_deadline(house: House) -> None:
+    name = started(house).jobs.latest
+    for _ in range(35):
+        house.later(minutes=10)
+        house.reconcile.sweep()
+    assert house.only().state is State.DISPATCHING
+    for _ in range(2):
+        house.later(minutes=10)
+        house.reconcile.sweep()
     failure = house.only().failure
     assert failure is not None
     assert failure.code == "CAPACITY_DEADLINE"
@@ -381,3 +436,61 @@ def test_one_submissions_fault_does_not_stop_the_others(house: House) -> None:
     done = house.reconcile.sweep()
     assert len(done.faults) == 1
     assert len(house.bus.messages(Topic.JOBS)) == 1
+
+
+def test_debts_that_cannot_be_paid_hold_up_nobody(house: House) -> None:
+    house.reconcile = replace(house.reconcile, batch=3)
+    for number in range(5):
+        house.source = house.blobs.write("inbox", f"{number}.h5ad", [b"cells"]).ref
+        record = house.accept().value
+        house.blobs.write("work", f"{record.id}/part", [b"kept"])
+        house.store.transact(record.id, lambda newest, _tasks, now: machine.cancel(newest, now=now))
+    house.later(minutes=16)
+    house.blobs.hook = _refuse_deletes
+    house.reconcile.sweep()
+    house.source = house.blobs.write("inbox", "last.h5ad", [b"cells"]).ref
+    last = house.accept().value
+    house.store.transact(last.id, lambda newest, _tasks, now: machine.cancel(newest, now=now))
+    house.reconcile.sweep()
+    assert any(f"{last.id}/cancelled".encode() in message.data for message in house.bus.messages(Topic.EVENTS))
+
+
+def test_a_debt_that_is_refused_for_good_is_put_off_and_then_given_up_with_a_note(house: House) -> None:
+    record = house.accept().value
+    house.blobs.write("work", f"{record.id}/part", [b"kept"])
+    house.cancel()
+    house.blobs.hook = _refuse_deletes
+    house.later(minutes=16)
+    passes = 0
+    while house.only().outbox:
+        house.reconcile.sweep()
+        house.later(minutes=10)
+        passes += 1
+        assert passes < 100
+    assert passes > owed.MOST_TRIES
+    assert house.only().given_up.startswith("sweep was given up after 16 tries: it is retained")
+
+
+def test_a_debt_waits_for_a_service_that_is_down_for_as_long_as_it_takes(house: House) -> None:
+    record = house.accept().value
+    house.blobs.write("work", f"{record.id}/part", [b"cells"])
+    house.cancel()
+    house.blobs.hook = _down
+    for _ in range(50):
+        house.later(hours=1)
+        house.reconcile.sweep()
+    house.blobs.hook = nothing
+    house.later(hours=1)
+    house.reconcile.sweep()
+    assert (house.only().outbox, house.only().given_up) == ((), "")
+    assert list(house.blobs.list("work")) == []
+
+
+def _refuse_deletes(moment: str) -> None:
+    if moment == "blobs.delete":
+        raise AccessDeniedError("it is retained")
+
+
+def _down(moment: str) -> None:
+    if moment.startswith("blobs."):
+        raise UnavailableError("no answer")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from enum import StrEnum
 
 from shared.domain.errors import UnavailableError
+from shared.domain.submission import Requester
 from tests.simulation.town import FIRST, SECOND, Town
 from tests.simulation.world import Process, Role
 
@@ -41,6 +43,12 @@ class Fault(StrEnum):
     DEPLOY = "new version deployed"
     SLOW = "merge slower than its lease, still at work"
     BROKEN = "a fault of ours, met at every try"
+    REFUSED = "start refused for an hour"
+    CROWD = "requesters without bound"
+    RETAINED = "deletes refused for good"
+    JUMP = "the clock jumps by a day"
+    PATCHED = "redelivered with other metadata"
+    REPLACED = "redelivered with another generation"
 
 
 BEFORE = (Fault.CRASH, Fault.UNAVAILABLE, Fault.THROTTLED, Fault.PAUSE)
@@ -76,6 +84,7 @@ HARMFUL = (
     Fault.PART_LOST,
     Fault.STOPPED,
     Fault.EVICTED,
+    Fault.JUMP,
 )
 """What may cost a submission an attempt."""
 LEASE_S = FIRST.limits.finalize_lease.total_seconds()
@@ -173,7 +182,13 @@ class Trouble:
         """Have something happen now; whether there was anything that it could happen to."""
         happened = bool(self._happenings[fault]())
         if happened:
-            self.struck[fault] += fault not in {Fault.STORM, Fault.OUTAGE, Fault.NO_CAPACITY}
+            self.struck[fault] += fault not in {
+                Fault.STORM,
+                Fault.OUTAGE,
+                Fault.NO_CAPACITY,
+                Fault.REFUSED,
+                Fault.RETAINED,
+            }
             self.world.tell(f"FAULT {fault}")
         return happened
 
@@ -193,6 +208,12 @@ class Trouble:
             Fault.DEPLOY: self._deploy,
             Fault.SLOW: self._slow,
             Fault.BROKEN: self._break,
+            Fault.REFUSED: self._refuse,
+            Fault.JUMP: self._jump,
+            Fault.CROWD: self._crowd,
+            Fault.RETAINED: self._retain,
+            Fault.PATCHED: self._patch,
+            Fault.REPLACED: lambda: self._overwrite() and self.town.redeliver(),
         }
 
     def _storm(self) -> bool:
@@ -205,7 +226,31 @@ class Trouble:
 
     def _no_capacity(self) -> bool:
         hours = 10.0 ** self.world.between(-1.5, 0.5)
-        self.town.jobs.refused_until_s = self.world.now_s + 3600.0 * hours
+        self.town.judge.calm_at_s = self.world.now_s
+        self.town.jobs.full_until_s = self.world.now_s + 3600.0 * hours
+        return True
+
+    def _refuse(self) -> bool:
+        self.town.jobs.refused_until_s = self.world.now_s + 3600.0 * self.world.between(0.1, 1.0)
+        return True
+
+    def _crowd(self) -> bool:
+        """More than one page of them, within a minute or an hour, some again and again."""
+        if not self.town.drops:
+            return False
+        drop = self.world.random.choice(list(self.town.drops.values()))
+        most_s = 10.0 ** self.world.between(1.5, 3.5)
+        for number in range(self.world.random.randint(60, 140)):
+            asked = replace(drop, requester=Requester(f"crowd-{number // 2 if number % 7 == 0 else number}"))
+            self.world.after(self.world.between(0.0, most_s), lambda asked=asked: self.town.request(asked))  # type: ignore[misc]
+        return True
+
+    def _retain(self) -> bool:
+        self.town.blobs.retains = True
+        return True
+
+    def _jump(self) -> bool:
+        self.world.jumped_s += DAY_S * self.world.between(0.5, 1.5)
         return True
 
     def _overwrite(self) -> bool:
@@ -213,6 +258,12 @@ class Trouble:
         if refs:
             self.town.drop(self.world.random.choice(refs).name, f"good {self.world.random.randint(300, 900)}", 2)
         return bool(refs)
+
+    def _patch(self) -> bool:
+        refs = [info.ref for (bucket, _), (info, _) in self.town.blobs.objects.items() if bucket == "inbox"]
+        if refs:
+            self.town.patch(self.world.random.choice(refs))
+        return bool(refs) and self.town.redeliver()
 
     def _delete(self) -> bool:
         refs = [info.ref for (bucket, _), (info, _) in self.town.blobs.objects.items() if bucket == "inbox"]
@@ -276,7 +327,7 @@ class Trouble:
 
     def cease(self) -> None:
         """From now on all goes well; what is on its way still arrives late, and what is broken stays so."""
-        self.town.jobs.refused_until_s = self.storm_until_s = 0.0
+        self.town.jobs.full_until_s = self.town.jobs.refused_until_s = self.storm_until_s = 0.0
         self.down_until_s.clear()
         self.mail({})
         self.town.jobs.starts_twice = lambda: False

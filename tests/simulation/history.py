@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+from shared.domain.errors import NoCapacityError, StartRefusedError
 from shared.domain.submission import Requester, State, Submission
+from shared.domain.waiting import MOST_BETWEEN_S
 from tests.simulation.faults import HARMFUL, Fault, Swarm, Trouble
 from tests.simulation.judge import MAX_ATTEMPTS, settled
-from tests.simulation.town import BAD, BROKEN, GOOD, Town, id_of
+from tests.simulation.town import BAD, BROKEN, FIRST, GOOD, SECOND, Town
 from tests.simulation.world import moment_text
 
 FAULTS_STOP_S = 2 * 3600.0
 MOST_S = 4 * 86_400.0
+SHORTEST_CAPACITY_S = min(version.limits.capacity.total_seconds() for version in (FIRST, SECOND))
 HONEST = frozenset({"INPUT_CHANGED", "INPUT_NOT_FOUND"})
 
 
@@ -58,7 +62,7 @@ def play(seed: int, mutate: Callable[[Town], None] = lambda _town: None) -> Hist
 
 def play_quietly(seed: int) -> History:
     """The same without its trace, and without what the services log of every fault."""
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)
     return replace(play(seed), trace=())
 
 
@@ -67,7 +71,9 @@ def concluded(town: Town, trouble: Trouble) -> History:
     came_to_rest = town.world.run(MOST_S)
     town.judge.hold(came_to_rest, "it never comes to rest")
     settled(town.judge, town.judge.hold)
-    trouble.struck[Fault.NO_CAPACITY] = town.jobs.refusals
+    trouble.struck[Fault.NO_CAPACITY] = town.jobs.refusals[NoCapacityError]
+    trouble.struck[Fault.RETAINED] = town.blobs.refused
+    trouble.struck[Fault.REFUSED] = town.jobs.refusals[StartRefusedError]
     _explained(town, trouble)
     records = [stored.value for stored in town.store.records.values()]
     town.world.end()
@@ -97,7 +103,7 @@ def _drop(town: Town, number: int, content: str, n_tasks: int | None) -> None:
     roll = town.world.random.random
     for name in range(town.world.random.choice((0, 0, 1, 2))):
         rerun = "again" if roll() < 0.2 else None
-        asked = replace(drop, requester=Requester(f"who-{name}"), rerun_token=rerun)
+        asked = replace(drop, requester=Requester(f"who-{number}-{name}"), rerun_token=rerun)
         town.world.after(200.0 * roll() ** 2, lambda asked=asked: town.request(asked))  # type: ignore[misc]
         town.drops.setdefault(asked.source, asked)
 
@@ -105,13 +111,14 @@ def _drop(town: Town, number: int, content: str, n_tasks: int | None) -> None:
 def _explained(town: Town, trouble: Trouble) -> None:
     """Nothing is lost, and nothing ends badly without a reason that was really there."""
     hold, done = town.judge.hold, town.done
-    for ref, drop in town.drops.items():
-        there = id_of(replace(drop, rerun_token=None)) in town.store.records or ref in done.changed
-        hold(there, f"the drop {ref} was lost")
-    harm = sum(trouble.struck[fault] for fault in HARMFUL)
+    taken_in = {stored.value.source for stored in town.store.records.values()}
+    for ref in town.drops:
+        hold(ref in taken_in or ref in done.changed, f"the drop {ref} was lost")
+    named = {who["correlation_id"] for told in town.judge.told.values() for event in told for who in _requesters(event)}
+    hold(named >= set(done.heard), f"who asked was heard, and never told: {set(done.heard) - named}")
     for stored in town.store.records.values():
         record = stored.value
-        content = town.blobs.ever[record.source].decode()
+        content = town.blobs.ever[record.source].decode() if record.source.generation else "nothing"
         code = record.failure.code if record.failure else ""
         match record.state:
             case State.SUCCEEDED:
@@ -121,18 +128,29 @@ def _explained(town: Town, trouble: Trouble) -> None:
             case State.CANCELLED:
                 hold(record.id in done.cancelled, "cancelled by nobody")
             case State.FAILED:
-                hold(_deserved(town, record, harm), f"failed without need: {record.failure}; {harm} faults")
+                hold(
+                    _deserved(town, trouble, record), f"failed without need: {record.failure}; {_harm(trouble)} faults"
+                )
             case _:
                 continue
     if not trouble.struck.total():
         _quiet(town)
 
 
+def _requesters(event: Mapping[str, Any]) -> list[Mapping[str, str]]:
+    named: list[Mapping[str, str]] = event["data"]["requesters"]
+    return named
+
+
 def _input_gone(town: Town, record: Submission) -> bool:
     return record.source in town.done.changed and record.failure is not None and record.failure.code in HONEST
 
 
-def _deserved(town: Town, record: Submission, harm: int) -> bool:
+def _harm(trouble: Trouble) -> int:
+    return sum(trouble.struck[fault] for fault in HARMFUL)
+
+
+def _deserved(town: Town, trouble: Trouble, record: Submission) -> bool:
     assert record.failure is not None
     match record.failure.code:
         case "INPUT_CHANGED":
@@ -140,9 +158,10 @@ def _deserved(town: Town, record: Submission, harm: int) -> bool:
         case "TASK_CRASHED":
             return record.id in town.computation.pace.broken
         case "CAPACITY_DEADLINE":
-            return town.jobs.refusals > 0
+            uncounted_s = MOST_BETWEEN_S * (1 + trouble.struck[Fault.JUMP])
+            return town.jobs.waited_s(record.id) > SHORTEST_CAPACITY_S - uncounted_s
         case "ATTEMPTS_EXHAUSTED":
-            return harm >= min(record.epoch, MAX_ATTEMPTS)
+            return _harm(trouble) >= min(record.epoch, MAX_ATTEMPTS)
         case _:
             return False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -17,12 +17,18 @@ from shared.ports.blobs import BlobInfo
 from shared.ports.events import Message
 from shared.ports.jobs import ExecutionState, JobRequest
 from shared.ports.status import Stored
+from tests.fakes.clock import START
 from tests.simulation.platform import SimulatedJobs
 from tests.simulation.ports import SimulatedBlobStore, SimulatedStatusStore
 from tests.simulation.world import Role, World
 
 MAX_ATTEMPTS, MAX_EPOCHS, MAX_FINALIZE_ATTEMPTS = 3, 12, 5
 """Of one submission, whatever happens: so at most ``MAX_EPOCHS * (1 + MAX_FINALIZE_ATTEMPTS)`` executions."""
+
+MOST_IN_A_RECORD, MOST_OWED = 64, 40
+"""Requesters, and entries of the outbox: a stop for each execution, and one of each other kind."""
+MOST_SILENT_S = 5400.0
+"""From the end to the outcome event, while nothing goes wrong: the longest pause between two tries, and some."""
 
 FOLLOWS: Mapping[State | None, frozenset[State]] = {
     None: frozenset({State.QUEUED, State.REJECTED}),
@@ -43,9 +49,11 @@ class Judge:
     Attributes:
         violations: In words, in order.
         commits: How often each submission was turned into SUCCEEDED.
+        joined: Who ever asked for each submission.
         asked_in_time: Who had asked for each submission while it was open.
         told: The outcome events of each submission.
         told_accepted: Its accepted events.
+        made: The submissions that the deliveries of each event made.
         heartbeat: The shortest silence that any version in use takes for death.
         finalize_lease: The shortest of the finalizer's leases.
     """
@@ -60,10 +68,15 @@ class Judge:
         self.violations: list[str] = []
         self.commits: Counter[str] = Counter()
         self.final_at_s: dict[str, float] = {}
+        self.told_at_s: dict[str, float] = {}
+        self.calm_at_s = 0.0
+        self.final_at: dict[str, datetime] = {}
         self.messages: dict[str, Message] = {}
-        self.asked_in_time: dict[str, frozenset[str]] = {}
+        self.asked_in_time: dict[str, set[str]] = defaultdict(set)
+        self.joined: dict[str, set[str]] = defaultdict(set)
         self.told: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self.told_accepted: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        self.made: dict[str, set[str]] = defaultdict(set)
         self.receipts: dict[str, Receipt] = {}
         self.asked: list[JobRequest] = []
 
@@ -89,9 +102,11 @@ class Judge:
                 self.hold(was is None, f"{was} became {after.state}")
             if after.state.final:
                 self.final_at_s[after.id] = self._world.now_s
+                self.final_at[after.id] = self._world.clock()
             if after.state is State.SUCCEEDED:
                 self._committed(old, after)
         if old is None:
+            self._made_once(after)
             self.hold(after.state in FOLLOWS[None] and after.epoch == 0, f"began as {after.state}")
             return
         self._epochs_grow(old, after)
@@ -100,9 +115,19 @@ class Judge:
         elif self._world.current is not None and self._world.current.role is Role.RECONCILE:
             self._takes_no_living_work(old, after)
 
+    def _made_once(self, record: Submission) -> None:
+        event = self._world.current.event if self._world.current else ""
+        if event:
+            self.made[event].add(record.id)
+            self.hold(len(self.made[event]) == 1, f"one event made {len(self.made[event])} submissions")
+
     def _in_time(self, record: Submission) -> None:
+        names = {who.correlation_id for who in record.requesters}
+        self.joined[record.id] |= names
         if not record.state.final:
-            self.asked_in_time[record.id] = frozenset(who.correlation_id for who in record.requesters)
+            self.asked_in_time[record.id] |= names
+        self.hold(len(names) <= MOST_IN_A_RECORD, f"a record holds {len(names)} requesters")
+        self.hold(len(record.outbox) <= MOST_OWED, f"a record owes {len(record.outbox)} entries")
 
     def _epochs_grow(self, old: Submission, new: Submission) -> None:
         claimed = old.state is State.QUEUED and new.state is State.DISPATCHING
@@ -112,12 +137,8 @@ class Judge:
             self.hold(new.owner == old.owner, f"the owner of epoch {old.epoch} changed: {old.owner} → {new.owner}")
 
     def _stays_final(self, old: Submission, new: Submission) -> None:
-        kept = (old.result, old.failure, old.epoch, old.requesters) == (
-            new.result,
-            new.failure,
-            new.epoch,
-            new.requesters[: len(old.requesters)],
-        )
+        asked = new.requesters[: len(old.requesters)] if new.pages == old.pages else old.requesters
+        kept = (old.result, old.failure, old.epoch, old.requesters) == (new.result, new.failure, new.epoch, asked)
         self.hold(kept, f"a final record changed: {old.state}")
 
     def _takes_no_living_work(self, old: Submission, new: Submission) -> None:
@@ -247,6 +268,7 @@ class Judge:
 
     def _outcome_told(self, record: Submission, event: Mapping[str, Any]) -> None:
         self.told[record.id].append(event)
+        self.told_at_s.setdefault(record.id, self._world.now_s)
         self.hold(record.state.final, f"an outcome is told of {record.state}")
         self.hold(record.state == event["data"]["state"], f"an event says {event['data']['state']}")
         self.hold(event["type"] == f"celldrop.submission.{record.state.lower()}.v1", f"an event is {event['type']}")
@@ -279,14 +301,22 @@ def settled(judge: Judge, hold: Callable[[bool, str], None]) -> None:
         events = judge.told[record.id]
         hold(bool(events), f"nobody was told of the end of {name}")
         named = {who["correlation_id"] for event in events for who in event["data"]["requesters"]}
-        hold(named == {who.correlation_id for who in record.requesters}, f"not every requester of {name} was told")
+        hold(named == judge.joined[record.id], f"not every requester of {name} was told")
         _acceptance(judge, record, hold)
         hold(judge.commits[record.id] == (record.state is State.SUCCEEDED), f"{judge.commits[record.id]} commits")
+        _in_good_time(judge, record, hold)
         _tidy(judge, record, hold)
         _chronicle(judge, record, hold)
     hold(not judge.jobs.running, f"{len(judge.jobs.running)} executions are left running")
     for unexpected in judge.jobs.unexpected:
         hold(False, unexpected)
+
+
+def _in_good_time(judge: Judge, record: Submission, hold: Callable[[bool, str], None]) -> None:
+    """Once nothing goes wrong any more, an outcome goes out soon, whatever else is owed and cannot be paid."""
+    late_s = judge.told_at_s.get(record.id, 0.0) - max(judge.calm_at_s, judge.final_at_s.get(record.id, 0.0))
+    hold(late_s < MOST_SILENT_S, f"the outcome of {_short(record.id)} was told {late_s / 3600:.1f} h late")
+    hold(not record.given_up or judge.blobs.retains, f"given up, and nothing stood in the way: {record.given_up}")
 
 
 def _acceptance(judge: Judge, record: Submission, hold: Callable[[bool, str], None]) -> None:
@@ -301,10 +331,11 @@ def _tidy(judge: Judge, record: Submission, hold: Callable[[bool, str], None]) -
     known = f"{record.id}/manifest.json"
     succeeded = record.state is State.SUCCEEDED
     hold((("results", known) in judge.blobs.objects) == succeeded, f"{record.state} and manifest.json do not agree")
-    over_s = judge.final_at_s[record.id] if record.state.final else 0.0
-    over_at = judge._world.clock() - timedelta(seconds=judge._world.now_s - over_s)
+    over_at = judge.final_at.get(record.id, START)
     for (bucket, name), (info, _) in judge.blobs.objects.items():
         if not name.startswith(f"{record.id}/") or (record.result and name.startswith((record.result.prefix, known))):
+            continue
+        if judge.blobs.retains:
             continue
         # A worker that was paused for longer than the sweep waits may still write then; the buckets' lifecycle ends it.
         late = info.updated_at >= over_at + (SWEEP_DELAY if bucket == "results" else timedelta(0))

@@ -9,17 +9,17 @@ from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from functions.dispatch.services import Dispatch
-from functions.reconcile.services import Reconcile, _Mend
+from functions.reconcile.services import WAITING_STATES, Reconcile, _Mend
 from jobs.inference import finalizing
 from jobs.inference import services as computing
 from jobs.inference.finalizing import Finalizer
 from jobs.inference.protocol import TaskIdentity
 from shared import outbox as paying
-from shared.domain import admission, machine, owed
+from shared.domain import admission, machine, owed, waiting
 from shared.domain.errors import StaleWorkerError
 from shared.domain.planning import plan_of
 from shared.domain.submission import EntryKind, OutboxEntry, Receipt, Requester, State, Submission, TaskRecord
-from shared.messages import JobMessage, accepted_message
+from shared.messages import JobMessage, Page, accepted_message
 from shared.outbox import Outbox
 from shared.ports.blobs import BlobInfo
 from shared.ports.events import Message
@@ -225,6 +225,11 @@ def _made_anew(town: Town) -> None:
     setattr(store, "create", create)  # noqa: B010  # a method of this one store
 
 
+def _resolved_anew(town: Town) -> None:
+    setattr(town.store, "resolved", lambda _event: None)  # noqa: B010  # methods of this one store
+    setattr(town.store, "resolve", lambda _event, request: request)  # noqa: B010
+
+
 def _slot(patch: Patch) -> None:
     def write(self: Any, task: TaskRecord) -> None:
         store: StatusStore = self._protocol.store
@@ -281,8 +286,8 @@ def _acceptance_void(patch: Patch) -> None:
 
 
 def _acceptance_dated(patch: Patch) -> None:
-    def dated(stored: Stored[Submission], entry: OutboxEntry) -> Message:
-        return accepted_message(replace(stored, created_at=stored.value.changed_at or stored.created_at), entry)
+    def dated(stored: Stored[Submission], page: Page) -> Message:
+        return accepted_message(replace(stored, created_at=stored.value.changed_at or stored.created_at), page)
 
     patch(paying, "accepted_message", dated)
 
@@ -301,6 +306,39 @@ def _sweep(patch: Patch) -> None:
 def _free_waiting(patch: Patch) -> None:
     real = machine.await_capacity
     patch(machine, "await_capacity", lambda record, **how: replace(real(record, **how), attempts=record.attempts))
+
+
+def _refused_for_good(patch: Patch) -> None:
+    patch(machine, "put_off", lambda record, failure, *, now, limits: machine.fail(record, failure, now=now))  # noqa: ARG005
+
+
+def _by_the_clock(patch: Patch) -> None:
+    patch(waiting, "MOST_BETWEEN_S", float("inf"))
+
+
+def _never_closed(patch: Patch) -> None:
+    patch(owed, "MOST_TRIES", float("inf"))
+
+
+def _oldest_first(patch: Patch) -> None:
+    def due(self: Reconcile) -> list[Stored[Submission]]:
+        found = self.store.find(machine.AT_WORK | WAITING_STATES, limit=self.batch, oldest_first=True)
+        found += self.store.find(with_outbox=True, limit=self.batch, oldest_first=True)
+        return list({stored.value.id: stored for stored in found}.values())
+
+    patch(Reconcile, "_due", due)
+
+
+def _endless_page(patch: Patch) -> None:
+    patch(admission, "_is_full", lambda _page: False)
+
+
+def _last_page_told(patch: Patch) -> None:
+    patch(owed, "with_outcome_for_all", owed.with_outcome)
+
+
+def _page_not_kept(town: Town) -> None:
+    setattr(town.store, "put_page", lambda *_page: None)  # noqa: B010  # a method of this one store
 
 
 def _prefix(patch: Patch) -> None:
@@ -339,6 +377,7 @@ MUTANTS = (
     Mutant("heartbeat", "a run is given up without waiting for its beats", 100, _heartbeat),
     Mutant("conditional-write", "records are written whatever version is there", 200, town=_blind),
     Mutant("create-only", "a second delivery makes the record anew", 200, town=_made_anew),
+    Mutant("event-kept", "what an event asks for is resolved anew at every delivery", 200, town=_resolved_anew),
     Mutant("task-version", "an attempt writes over another's task document", 500, _slot),
     Mutant("late-requester", "who asks after the end is not told", 200, _late_requester),
     Mutant("accepted-joined", "who joins an open submission is not told that it is accepted", 200, _silent_join),
@@ -346,6 +385,13 @@ MUTANTS = (
     Mutant("accepted-constant", "the accepted event tells of the time that it is paid at", 100, _acceptance_dated),
     Mutant("sweep", "the sweep takes the committed files too", 100, _sweep),
     Mutant("free-waiting", "waiting for capacity costs an attempt", 500, _free_waiting),
+    Mutant("put-off", "a start that is refused once is the end", 100, _refused_for_good),
+    Mutant("offered-time", "a clock that jumps uses up a deadline", 500, _by_the_clock),
+    Mutant("page-turned", "a record holds everyone who asks", 300, _endless_page),
+    Mutant("page-kept", "a full page of requesters is dropped", 300, town=_page_not_kept),
+    Mutant("page-told", "the outcome is told to the last page of requesters", 300, _last_page_told),
+    Mutant("debt-closed", "what is refused for good is owed for ever", 100, _never_closed),
+    Mutant("fair-debts", "the oldest debts are tried first, however often they failed", 1500, _oldest_first),
     Mutant("patience", "a finalizer that is only slow is given up as its lease runs out", 200, _impatient),
     Mutant("same-fault", "a fault of ours that was met twice is met again and again", 200, _tries_on),
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from typing_extensions import override
 
 from jobs.inference.protocol import TaskIdentity
-from shared.domain.errors import CelldropError, NoCapacityError
+from shared.domain.errors import CelldropError, NoCapacityError, StartRefusedError
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRequest, JobRunner
 from tests.fakes.calls import call
 from tests.simulation.world import Gone, Process, Role, World
@@ -43,8 +44,10 @@ class SimulatedJobs(JobRunner):
         self._run_task = run_task
         self._asked = asked
         self.executions: dict[str, Execution] = {}
+        self.full_until_s = 0.0
         self.refused_until_s = 0.0
-        self.refusals = 0
+        self.refusals: Counter[type[CelldropError]] = Counter()
+        self._refused_s: dict[str, list[float]] = defaultdict(list)
         self.forgets_after_s = float("inf")
         self.starts_twice: Callable[[], bool] = lambda: False
         self.unexpected: list[str] = []
@@ -52,9 +55,10 @@ class SimulatedJobs(JobRunner):
     @override
     def start(self, request: JobRequest) -> str:
         with call(self._world.cut, "jobs.start"):
+            if self._world.now_s < self.full_until_s:
+                self._refuse(request, NoCapacityError("no room", hint="Wait."))
             if self._world.now_s < self.refused_until_s:
-                self.refusals += 1
-                raise NoCapacityError("no room", hint="Wait.")
+                self._refuse(request, StartRefusedError("the job may not be started", hint="Grant it."))
             self._asked(request)
             name = self._begin(request)
             if self.starts_twice():
@@ -79,6 +83,16 @@ class SimulatedJobs(JobRunner):
             found = self.executions.get(execution)
             if found is not None:
                 self.stop(found)
+
+    def waited_s(self, submission_id: str) -> float:
+        """For how long it has refused a submission, from the first time to the last."""
+        times_s = self._refused_s[submission_id] or [0.0]
+        return times_s[-1] - times_s[0]
+
+    def _refuse(self, request: JobRequest, error: CelldropError) -> None:
+        self.refusals[type(error)] += 1
+        self._refused_s[request.submission_id].append(self._world.now_s)
+        raise error
 
     def stop(self, execution: Execution) -> None:
         """Cancelled, by us or by an operator: it says so at once, and its processes go a little later."""

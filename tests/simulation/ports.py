@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from typing_extensions import override
 
-from shared.domain.errors import UnavailableError
+from shared.domain.errors import AccessDeniedError, UnavailableError
 from shared.domain.submission import ObjectRef, Submission, TaskRecord, Topic
 from shared.ports.blobs import BlobInfo
 from shared.ports.events import EventBus, Message
@@ -89,7 +90,10 @@ class SimulatedBlobStore(MemoryBlobStore):
 
     def __init__(self, world: World, witness: Witness) -> None:
         super().__init__(world.clock, world.cut)
+        self._world = world
         self._witness = witness
+        self.retains = False
+        self.refused = 0
         self.ever: dict[ObjectRef, bytes] = {}
 
     @override
@@ -100,9 +104,23 @@ class SimulatedBlobStore(MemoryBlobStore):
         super()._put(info, data)
 
     @override
+    def delete(self, bucket: str, name: str, *, if_generation: int | None = None) -> None:
+        """As the port says, but for a bucket whose objects are retained: nobody may remove them, for good."""
+        if self.retains and self._world.current is not None and bucket in {"work", "results"}:
+            with call(self.hook, "blobs.delete"):
+                self.refused += 1
+                raise AccessDeniedError("the object is under a retention policy", where=f"{bucket}/{name}")
+        super().delete(bucket, name, if_generation=if_generation)
+
+    @override
     def _remove(self, bucket: str, name: str) -> None:
         self._witness.blob_deleted(bucket, name)
         super()._remove(bucket, name)
+
+    def patch(self, ref: ObjectRef, metadata: Mapping[str, str]) -> None:
+        """Have an object's metadata changed: same generation, same bytes."""
+        info, data = self.objects[ref.bucket, ref.name]
+        self.objects[ref.bucket, ref.name] = (replace(info, metadata=dict(metadata)), data)
 
     def spoil(self, name: str, data: bytes) -> None:
         """Have the bytes of a part rot where they lie: same generation, same checksum on record."""

@@ -25,7 +25,7 @@ from shared.domain.machine import Limits
 from shared.domain.plan import Fleet
 from shared.domain.submission import ObjectRef, Topic
 from shared.domain.verdict import Verdict
-from shared.messages import parse_job
+from shared.messages import AnnotationRequest, parse_job
 from shared.outbox import Outbox
 from shared.ports.events import Message
 from shared.wiring import MadePorts
@@ -62,6 +62,7 @@ FIRST = Version(
         finalize_lease=timedelta(minutes=2),
         heartbeat=timedelta(minutes=1),
         capacity=timedelta(hours=1),
+        refused=timedelta(minutes=100),
     ),
     Fleet(rows_per_task=2 * BLOCK_ROWS),
 )
@@ -74,6 +75,7 @@ SECOND = Version(
         finalize_lease=timedelta(minutes=3),
         heartbeat=timedelta(minutes=2),
         capacity=timedelta(minutes=30),
+        refused=timedelta(minutes=90),
     ),
     Fleet(rows_per_task=BLOCK_ROWS),
 )
@@ -94,10 +96,37 @@ class Post:
 
 @dataclass(slots=True)
 class Done:
-    """What people and the world did that explains an end without results."""
+    """What people and the world did that explains an end without results.
+
+    Attributes:
+        heard: Those whose request was acknowledged, by their correlation ids.
+    """
 
     changed: set[ObjectRef] = field(default_factory=set)
     cancelled: set[str] = field(default_factory=set)
+    heard: list[str] = field(default_factory=list)
+
+
+def _nobody() -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What is delivered until it is acknowledged.
+
+    Attributes:
+        event: What it tells of, the same at every delivery.
+        heard: Called when it was acknowledged.
+        most: How often it is delivered before it is given up; None: no end.
+    """
+
+    role: Role
+    subject: str
+    handle: Callable[[], object]
+    event: str = ""
+    heard: Callable[[], object] = _nobody
+    most: int | None = None
 
 
 class Town:
@@ -117,8 +146,10 @@ class Town:
         self.post = Post(lambda: 1, lambda: self.world.between(0.02, 0.5))
         self.task_timeout_s = TASK_TIMEOUT_S
         self.reconciles = True
+        self.batch = 2
         self.done = Done()
         self.drops: dict[ObjectRef, Drop] = {}
+        self._sent: list[Push] = []
         self._tokens = (f"token{n}" for n in itertools.count())
         self._ticking = False
         self.blobs.write("models", "m/1/model.json", [CARD])
@@ -135,10 +166,14 @@ class Town:
         ref = self.blobs.write("inbox", name, [content.encode()], metadata=metadata).ref
         self.world.tell(f"{ref} is dropped")
         drop = self.drops[ref] = Drop(ref, options)
-        event = StorageObject(bucket=ref.bucket, name=ref.name, generation=ref.generation)
-        for _ in range(self.post.copies()):
-            self.world.after(self.post.delay_s(), lambda: self._storage_event(event, id_of(drop)))
+        event = StorageObject(bucket=ref.bucket, name=ref.name, generation=ref.generation, metageneration=1)
+        self.send(Push(Role.INGEST, id_of(drop), lambda: self._ingest().take(event), str(ref)))
         return drop
+
+    def patch(self, ref: ObjectRef) -> None:
+        """Somebody gives an object other options than it was dropped with."""
+        self.world.tell(f"{ref} is given other options")
+        self.blobs.patch(ref, {"celldrop-tasks": str(self.world.random.randint(1, 9))})
 
     def remove(self, ref: ObjectRef) -> None:
         """Somebody deletes a file."""
@@ -147,8 +182,35 @@ class Town:
         self.blobs.delete(ref.bucket, ref.name)
 
     def request(self, drop: Drop) -> None:
-        """Another system asks for a file, in its own words."""
-        self._push(Role.INGEST, id_of(drop), lambda: self._ingest().accept(drop))
+        """Another system asks for a file, in its own words, as it is now or as it was."""
+        assert drop.requester is not None
+        who = drop.requester.correlation_id
+        asked = AnnotationRequest(
+            bucket=drop.source.bucket,
+            name=drop.source.name,
+            generation=drop.source.generation if self.world.random.random() < 0.5 else None,
+            options=dict(drop.options),
+            correlation_id=who,
+            rerun=drop.rerun_token,
+        )
+
+        def heard() -> None:
+            self.done.heard.append(who)
+
+        message_id = f"{who}/{len(self._sent)}"
+        self.send(Push(Role.INGEST, id_of(drop), lambda: self._ingest().ask(asked, message_id), message_id, heard))
+
+    def redeliver(self) -> bool:
+        """Whoever delivers does so once more, though it was acknowledged; whether anything was sent before."""
+        if self._sent:
+            self._push(self.world.random.choice(self._sent))
+        return bool(self._sent)
+
+    def send(self, push: Push) -> None:
+        """Have something delivered."""
+        for _ in range(self.post.copies()):
+            self.world.after(self.post.delay_s(), lambda: self._push(push))
+        self._sent.append(push)
 
     def cancel(self, submission_id: str) -> None:
         """Somebody cancels over HTTP, once."""
@@ -170,42 +232,27 @@ class Town:
             for _ in range(self.post.copies()):
                 self.world.after(self.post.delay_s(), lambda: self._job_message(message))
 
-    def _storage_event(self, event: StorageObject, subject: str) -> None:
-        def handle() -> None:
-            service = self._ingest()
-            drop = service.data.drop_of(event)
-            if drop is not None:
-                service.accept(drop)
-
-        self._push(Role.INGEST, subject, handle)
-
     def _job_message(self, message: Message) -> None:
         job = parse_job(message.data)
-        self._push(Role.DISPATCH, job.submission_id, lambda: self._dispatch().handle(job), MAX_DELIVERIES)
+        self._push(Push(Role.DISPATCH, job.submission_id, lambda: self._dispatch().handle(job), most=MAX_DELIVERIES))
 
-    def _push(
-        self,
-        role: Role,
-        subject: str,
-        handle: Callable[[], object],
-        most: int | None = None,
-        number: int = 1,
-    ) -> None:
+    def _push(self, push: Push, number: int = 1) -> None:
         """Deliver; again with back-off when it was not acknowledged, and beside it when that takes too long."""
         settled = False
 
         def again() -> None:
-            if most is None or number < most:
-                delay_s = min(600.0, 10.0 * 2.0 ** (number - 1))
-                self.world.after(delay_s, lambda: self._push(role, subject, handle, most, number + 1))
+            if push.most is None or number < push.most:
+                self.world.after(min(600.0, 10.0 * 2.0 ** (number - 1)), lambda: self._push(push, number + 1))
             else:
-                self.world.tell(f"{role}: given up after {number} deliveries")
+                self.world.tell(f"{push.role}: given up after {number} deliveries")
 
         def ended(error: Exception | None) -> None:
             nonlocal settled
-            self._expected(role, error)
+            self._expected(push.role, error)
             self.tick()
-            if not settled and error is not None:
+            if error is None:
+                push.heard()
+            elif not settled:
                 again()
             settled = True
 
@@ -215,7 +262,7 @@ class Town:
                 settled = True
                 again()
 
-        self.world.spawn(role, subject, handle, ended)
+        self.world.spawn(push.role, push.subject, push.handle, ended, push.event)
         self.world.after(ACK_DEADLINE_S, overdue)
 
     def tick(self) -> None:
@@ -264,7 +311,7 @@ class Town:
     def _sweep(self) -> None:
         ports = self.ports
         outbox = Outbox(ports.store, ports.bus, ports.blobs, ports.jobs)
-        Reconcile(ports.store, outbox, ports.jobs, self._which().limits).sweep()
+        Reconcile(ports.store, outbox, ports.jobs, self._which().limits, batch=self.batch).sweep()
 
     def _run_task(self, me: TaskIdentity) -> Ended:
         process = self.world.current

@@ -45,6 +45,7 @@ class Process:
 
     Attributes:
         subject: The submission that it works on; empty for a pass over many.
+        event: What brought it about: the same at every delivery; empty where nothing is delivered.
         skew_s: How far its machine's clock is off.
     """
 
@@ -53,6 +54,7 @@ class Process:
     subject: str
     skew_s: float
     ended: Ended
+    event: str = ""
     thread: greenlet = field(init=False)
     error: Exception | None = None
     killed: bool = False
@@ -66,6 +68,7 @@ class World:
         self.seed = seed
         self.random = random.Random(seed)
         self.now_s = 0.0
+        self.jumped_s = 0.0
         self.current: Process | None = None
         self.max_skew_s = 0.0
         self.lockstep_s = 0.0
@@ -80,7 +83,7 @@ class World:
 
     def clock(self) -> datetime:
         """The store's time."""
-        return START + timedelta(seconds=self.now_s)
+        return START + timedelta(seconds=self.now_s + self.jumped_s)
 
     def tell(self, what: str) -> None:
         """Add to the trace."""
@@ -93,10 +96,10 @@ class World:
     def between(self, low: float, high: float) -> float:
         return low + (high - low) * self.random.random()
 
-    def spawn(self, role: Role, subject: str, body: Callable[[], object], ended: Ended) -> Process:
+    def spawn(self, role: Role, subject: str, body: Callable[[], object], ended: Ended, event: str = "") -> Process:
         """A new process, which begins at once."""
         skew_s = self.between(-self.max_skew_s, self.max_skew_s) if self.max_skew_s else 0.0
-        process = Process(f"{role}-{next(self._names[role])}", role, subject, skew_s, ended)
+        process = Process(f"{role}-{next(self._names[role])}", role, subject, skew_s, ended, event)
         process.thread = greenlet(lambda: self._live(process, body))
         self._alive[process] = None
         self.after(0.0, lambda: self._resume(process))

@@ -150,14 +150,14 @@ run "plumbing" {
 
   assert {
     condition = toset([for field in google_firestore_field.override : "${field.collection} ${field.field}" if length(field.ttl_config) == 1]) == toset([
-      "submissions expires_at", "tasks expires_at", "history expires_at",
+      "submissions expires_at", "tasks expires_at", "history expires_at", "requesters expires_at", "events expires_at",
     ])
     error_message = "Expected Firestore to remove what has expired."
   }
 
   assert {
     condition = (
-      length(google_firestore_field.override) == 9 &&
+      length(google_firestore_field.override) == 15 &&
       alltrue([for field in google_firestore_field.override : length(field.index_config) == 1 && length(field.index_config[0].indexes) == 0])
     )
     error_message = "Expected fields that nobody searches by to have no index."

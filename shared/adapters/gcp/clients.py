@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from google.auth.exceptions import DefaultCredentialsError
 
-from shared.domain.errors import SettingsError
+from shared.domain.errors import SettingsError, UnavailableError
 
 if TYPE_CHECKING:
     from google.cloud.firestore import Client as FirestoreClient
     from google.cloud.storage import Client as StorageClient  # type: ignore[import-untyped]  # ships no types
+
+ON_CLOUD_RUN = ("K_SERVICE", "CLOUD_RUN_JOB")
+"""Variables that Cloud Run sets, for services and functions, and for jobs."""
 
 CONNECTIONS = 32
 """Kept open to Cloud Storage. The client keeps 10 and then throws away what a second reader opened, with a warning."""
@@ -21,6 +25,7 @@ def default_project() -> str:
 
     Raises:
         SettingsError: No credentials, or none that name a project.
+        UnavailableError: The metadata server does not answer.
     """
     from google.auth import default  # noqa: PLC0415  # looks at files, and asks the metadata server
 
@@ -38,6 +43,7 @@ def storage_client(project: str) -> StorageClient:
 
     Raises:
         SettingsError: No credentials.
+        UnavailableError: The metadata server does not answer.
     """
     from google.cloud.storage import Client  # noqa: PLC0415  # half a second; whoever keeps no objects is spared it
     from requests.adapters import HTTPAdapter  # noqa: PLC0415
@@ -59,6 +65,7 @@ def firestore_client(project: str, database: str) -> FirestoreClient:
 
     Raises:
         SettingsError: No credentials.
+        UnavailableError: The metadata server does not answer.
     """
     from google.cloud.firestore import Client  # noqa: PLC0415  # as above
 
@@ -68,10 +75,17 @@ def firestore_client(project: str, database: str) -> FirestoreClient:
         raise no_credentials(error) from error
 
 
-def no_credentials(error: DefaultCredentialsError) -> SettingsError:
-    """What to say where Google's libraries find no credentials."""
+def no_credentials(error: DefaultCredentialsError) -> SettingsError | UnavailableError:
+    """What to say where Google's libraries find no credentials.
+
+    On Cloud Run there always is a service account; that it cannot be found is trouble with the metadata server.
+    """
+    where = str(error).split("\n", maxsplit=1)[0]
+    on_cloud_run = any(name in os.environ for name in ON_CLOUD_RUN)
+    if on_cloud_run and "GOOGLE_APPLICATION_CREDENTIALS" not in os.environ:
+        return UnavailableError("the metadata server does not answer", where=where, hint="Try again.")
     return SettingsError(
         "there are no Google credentials in this environment",
         hint="Run `gcloud auth application-default login`, or run where a service account is attached.",
-        where=str(error).split("\n", maxsplit=1)[0],
+        where=where,
     )

@@ -1,8 +1,11 @@
 """How records lie in Firestore: paths, fields, versions, times, and the indexes that finding them takes.
 
-    submissions/{id}                        state, owes, created_at: to find by; changes, written_by, record, expires_at
+    submissions/{id}                        state, owes, tell_at, tend_at, created_at: to find by;
+                                            changes, written_by, record, expires_at
     submissions/{id}/tasks/{epoch-index}    written_by, record, expires_at
     submissions/{id}/history/{n}            record, expires_at
+    submissions/{id}/requesters/{n}         record, expires_at
+    events/{key}                            record, expires_at
 
 ``record`` is the JSON of ``shared.records``, as text: among the keys of a record are people's own words (options, cell
 labels), and Firestore keeps no map with an empty key or one like ``__unknown__``. What is searched for are fields.
@@ -28,13 +31,19 @@ from google.cloud.firestore import (
     Query,
 )
 
+from shared.domain import owed
+from shared.domain.admission import Request
 from shared.domain.errors import InternalError, SubmissionNotFoundError
-from shared.domain.submission import State, Submission, TaskRecord
+from shared.domain.submission import Requester, State, Submission, TaskRecord
 from shared.ports.status import HistoryEntry, Stored
 from shared.records import (
     Document,
     history_document,
     history_from,
+    page_document,
+    page_from,
+    request_document,
+    request_from,
     submission_document,
     submission_from,
     task_document,
@@ -45,6 +54,10 @@ T = TypeVar("T")
 SUBMISSIONS = "submissions"
 TASKS = "tasks"
 HISTORY = "history"
+REQUESTERS = "requesters"
+EVENTS = "events"
+
+GROUPS = (SUBMISSIONS, TASKS, HISTORY, REQUESTERS, EVENTS)
 
 EXPIRES_AT = "expires_at"
 
@@ -92,6 +105,12 @@ def change_at(submission: DocumentReference, n: int) -> DocumentReference:
     return at
 
 
+def page_at(submission: DocumentReference, number: int) -> DocumentReference:
+    """Where a full page of requesters lies."""
+    at: DocumentReference = submission.collection(REQUESTERS).document(f"{number:0{_DIGITS}d}")
+    return at
+
+
 # --- Finding ---
 
 
@@ -107,6 +126,13 @@ def submissions_where(
     return found.order_by("created_at", direction=Query.ASCENDING if oldest_first else Query.DESCENDING)
 
 
+def submissions_owing(submissions: CollectionReference, *, messages: bool) -> Query:
+    """Submissions that owe messages, or upkeep, what is due longest first: by one field, which takes no index."""
+    field = "tell_at" if messages else "tend_at"
+    found: Query = submissions.where(filter=FieldFilter(field, ">=", datetime(1970, 1, 1, tzinfo=UTC)))
+    return found.order_by(field)
+
+
 def indexes() -> Fields:
     """What ``submissions_where`` needs of the database, as the content of a ``firestore.indexes.json``."""
     composites = [
@@ -118,13 +144,10 @@ def indexes() -> Fields:
     ]
     unsearched = [
         {"collectionGroup": group, "fieldPath": field, "indexes": []}
-        for group, field in product((SUBMISSIONS, TASKS, HISTORY), ("record", "written_by"))
+        for group, field in product(GROUPS, ("record", "written_by"))
     ]
     # An index of a time that only grows would bound how fast documents can be written.
-    expiring = [
-        {"collectionGroup": group, "fieldPath": EXPIRES_AT, "ttl": True, "indexes": []}
-        for group in (SUBMISSIONS, TASKS, HISTORY)
-    ]
+    expiring = [{"collectionGroup": group, "fieldPath": EXPIRES_AT, "ttl": True, "indexes": []} for group in GROUPS]
     return {"indexes": composites, "fieldOverrides": [*unsearched, *expiring]}
 
 
@@ -146,6 +169,8 @@ def submission_fields(record: Submission, *, n_changes: int, token: str, expires
     return {
         "state": str(record.state),
         "owes": bool(record.outbox),
+        "tell_at": owed.due_at(record, messages=True),
+        "tend_at": owed.due_at(record, messages=False),
         "changes": n_changes,
         "written_by": token,
         "record": _text(submission_document(record), f"submission {record.id}"),
@@ -164,6 +189,16 @@ def history_fields(entry: HistoryEntry, *, expires_at: datetime | None) -> Field
     document = history_document(entry)
     del document["at"]
     return {"record": _text(document, f"history entry {entry.n}"), EXPIRES_AT: expires_at}
+
+
+def event_fields(request: Request, *, expires_at: datetime | None) -> Fields:
+    """The fields of what an event asks for."""
+    return {"record": _text(request_document(request), "what an event asks for"), EXPIRES_AT: expires_at}
+
+
+def page_fields(requesters: tuple[Requester, ...], *, expires_at: datetime | None) -> Fields:
+    """The fields of a page of requesters."""
+    return {"record": _text(page_document(requesters), "a page of requesters"), EXPIRES_AT: expires_at}
 
 
 def expiry_after(days: int) -> Callable[[], datetime | None]:
@@ -186,6 +221,16 @@ def created(fields: Fields) -> Fields:
 def submission_of(snapshot: Snapshot) -> Stored[Submission]:
     """A submission as read."""
     return stored(snapshot, submission_from)
+
+
+def request_of(snapshot: Snapshot) -> Request:
+    """What an event asks for, as read."""
+    return request_from(_document(snapshot))
+
+
+def page_of(snapshot: Snapshot) -> tuple[Requester, ...]:
+    """A page of requesters, as read."""
+    return page_from(_document(snapshot))
 
 
 def history_of(snapshot: Snapshot) -> HistoryEntry:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 
 from google.api_core import exceptions
 from google.auth import exceptions as auth
+from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]  # ships no types
 
 from shared.adapters.gcp.refusals import denial_hint
 from shared.domain.errors import (
@@ -31,6 +33,7 @@ _UNMET = (exceptions.AlreadyExists, exceptions.FailedPrecondition, exceptions.Pr
 _DENIED = (exceptions.Forbidden, exceptions.Unauthorized)
 _GONE_CODES = frozenset({404, 410})
 _REQUEST_TIMEOUT = 408
+_METADATA = "metadata s"  # "metadata server" or "metadata service", as google-auth's own messages have it
 _MESSAGE = re.compile(r'"message":\s*"((?:[^"\\]|\\.)+)"')
 """In the body that the storage client quotes whole where a download is refused."""
 _AROUND = re.compile(r"\A(GET|POST|PUT|DELETE) \S+: |: \('Request failed with status code'.*\Z", re.DOTALL)
@@ -56,7 +59,7 @@ def answering(
         refused: What it means, by its words and where, that the request can never be met; a fault of ours without it.
 
     Raises:
-        UnavailableError: No answer, or that it is busy.
+        UnavailableError: No answer, that it is busy, or an answer that is not the service's (a proxy's page, say).
         PreconditionFailedError: Something else is there than was named, or something where nothing was to be.
         AccessDeniedError: This account may not do it, or is not known.
         InternalError: The service finds fault with the request itself.
@@ -64,7 +67,7 @@ def answering(
     """
     try:
         yield
-    except (exceptions.GoogleAPIError, auth.GoogleAuthError, OSError) as error:
+    except (exceptions.GoogleAPIError, auth.GoogleAuthError, OSError, ParseError, JSONDecodeError) as error:
         said = _said(error, where, grant, missing, unmet)
         if refused is not None and isinstance(said, InternalError):
             said = refused(_all_words(error), where) or said
@@ -91,9 +94,19 @@ def _is_transient(error: exceptions.GoogleAPICallError) -> bool:
 
 
 def _is_refused_login(error: Exception) -> bool:
-    if isinstance(error, auth.TransportError):
+    """Whether somebody who was asked said no; that nobody could be asked says nothing about rights.
+
+    google-auth wraps what the metadata server did (no connection, 500, 429, an empty answer) in a RefreshError like any
+    other, so that the cause tells; and the metadata server refuses nobody (google-auth-library-python issue 1562).
+    """
+    if not isinstance(error, auth.GoogleAuthError) or isinstance(error, auth.TransportError) or error.retryable:
         return False
-    return isinstance(error, auth.GoogleAuthError) and not error.retryable
+    return not _is_of_the_metadata_server(error)
+
+
+def _is_of_the_metadata_server(error: BaseException) -> bool:
+    causes = (error.__cause__, error.__context__, *error.args)
+    return any(isinstance(cause, auth.TransportError) for cause in causes) or _METADATA in str(error).lower()
 
 
 def _words(error: Exception) -> str:

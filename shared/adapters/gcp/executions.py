@@ -8,6 +8,23 @@ from google.cloud.run_v2 import Condition, Execution
 
 from shared.ports.jobs import ExecutionReport, ExecutionState
 
+_Reason = Condition.CommonReason
+_AMISS = frozenset(
+    {
+        _Reason.CONTAINER_MISSING,
+        _Reason.CONTAINER_PERMISSION_DENIED,
+        _Reason.CONTAINER_IMAGE_UNAUTHORIZED,
+        _Reason.CONTAINER_IMAGE_AUTHORIZATION_CHECK_FAILED,
+        _Reason.ENCRYPTION_KEY_PERMISSION_DENIED,
+        _Reason.ENCRYPTION_KEY_CHECK_FAILED,
+        _Reason.SECRETS_ACCESS_CHECK_FAILED,
+        _Reason.VPC_NETWORK_NOT_FOUND,
+    }
+)
+"""What somebody must mend before the job can start; more room would not help."""
+_FULL = frozenset({_Reason.PROGRESS_DEADLINE_EXCEEDED, _Reason.WAITING_FOR_OPERATION})
+_QUOTA = re.compile(r"quota|capacity|RESOURCE_EXHAUSTED", re.IGNORECASE)
+
 _ENDED_BY_SOMEBODY = frozenset({Condition.ExecutionReason.CANCELLED, Condition.ExecutionReason.DELETED})
 
 # Cloud Run has one reason for every way in which a task can fail; only its text tells them apart. The words below are
@@ -15,7 +32,6 @@ _ENDED_BY_SOMEBODY = frozenset({Condition.ExecutionReason.CANCELLED, Condition.E
 _IN_WORDS = (
     (re.compile(r"memory limit|out of memory|signal:? 9\b|SIGKILL", re.IGNORECASE), "it ran out of memory"),
     (re.compile(r"timeout|maximum time", re.IGNORECASE), "it ran past its time limit"),
-    (re.compile(r"quota|capacity|RESOURCE_EXHAUSTED", re.IGNORECASE), "Cloud Run had no room for it"),
     (re.compile(r"exit(?:ed with)? (?:code|status):? [1-9]|exit\([1-9]|exited with an error"), "its program failed"),
 )
 
@@ -28,27 +44,46 @@ def report_of(execution: Execution) -> ExecutionReport:
         Condition.State.CONDITION_FAILED,
     ):
         # Also while it is being cancelled: until its last task is gone it may still do something.
-        return ExecutionReport(ExecutionState.RUNNING)
+        return ExecutionReport(ExecutionState.RUNNING, begun=_began(execution))
     if completed.state == Condition.State.CONDITION_SUCCEEDED:
         return ExecutionReport(ExecutionState.SUCCEEDED)
     if completed.execution_reason in _ENDED_BY_SOMEBODY:
         return ExecutionReport(ExecutionState.CANCELLED, f"it was {completed.execution_reason.name.lower()}")
-    no_room = _failed(_condition(execution, "ResourcesAvailable"))
-    return ExecutionReport(ExecutionState.FAILED, _problem(execution, completed), no_room=no_room)
+    return _failure(execution, completed)
 
 
-def _failed(condition: Condition | None) -> bool:
-    return condition is not None and condition.state == Condition.State.CONDITION_FAILED
+def _failure(execution: Execution, completed: Condition) -> ExecutionReport:
+    """Why it failed, by the reasons that are given, whichever condition has them."""
+    failed = [condition for condition in execution.conditions if condition.state == Condition.State.CONDITION_FAILED]
+    amiss = next((condition for condition in failed if condition.reason in _AMISS), None)
+    if amiss is not None and not _began(execution):
+        said = f"Cloud Run cannot start the job as it is deployed ({_text(amiss)})"
+        return ExecutionReport(ExecutionState.FAILED, said, refused=True)
+    full = next((condition for condition in failed if _says_full(condition)), None)
+    if full is not None and not _began(execution):
+        said = f"Cloud Run had no room for it ({_text(full) or _text(completed)})"
+        return ExecutionReport(ExecutionState.FAILED, said, no_room=True)
+    return ExecutionReport(ExecutionState.FAILED, _problem(completed))
+
+
+def _says_full(condition: Condition) -> bool:
+    """Whether it speaks of room: by its type or its reason, or, as a quota has no reason of its own, by its words."""
+    if condition.type_ == "ResourcesAvailable" or condition.reason in _FULL:
+        return True
+    return not condition.execution_reason.value and bool(_QUOTA.search(condition.message))
+
+
+def _began(execution: Execution) -> bool:
+    """Whether any task was ever run."""
+    tasks = (execution.running_count, execution.succeeded_count, execution.failed_count, execution.retried_count)
+    return any(tasks) or "start_time" in execution
 
 
 def _condition(execution: Execution, kind: str) -> Condition | None:
     return next((condition for condition in execution.conditions if condition.type_ == kind), None)
 
 
-def _problem(execution: Execution, completed: Condition) -> str:
-    resources = _condition(execution, "ResourcesAvailable")
-    if resources is not None and _failed(resources):
-        return f"Cloud Run had no room for it ({_text(resources) or _text(completed)})"
+def _problem(completed: Condition) -> str:
     text = _text(completed)
     words = next((words for pattern, words in _IN_WORDS if pattern.search(text)), "it failed")
     return f"{words} ({text})" if text else words

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from http import HTTPStatus
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
 from google.api_core import exceptions
@@ -12,10 +14,17 @@ from google.api_core.client_options import ClientOptions
 from google.api_core.retry import Retry, if_transient_error
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
+from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]  # ships no types
 from typing_extensions import override
 
 from shared.adapters.gcp.errors import answering
-from shared.domain.errors import CelldropError, NoCapacityError, SettingsError, UnavailableError
+from shared.domain.errors import (
+    CelldropError,
+    NoCapacityError,
+    SettingsError,
+    StartRefusedError,
+    UnavailableError,
+)
 from shared.domain.plan import Accelerator
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRequest, JobRunner
 
@@ -28,8 +37,12 @@ TIMEOUT_S = 30.0
 _EXECUTOR = "roles/run.jobsExecutorWithOverrides"
 _VIEWER = "roles/run.viewer"
 
-_FAULTS = (exceptions.GoogleAPIError, GoogleAuthError, OSError)
-"""What a call may raise: an answer of the API, no credentials, or (requests' own errors are OSErrors) no answer."""
+_FAULTS = (exceptions.GoogleAPIError, GoogleAuthError, OSError, ParseError, JSONDecodeError)
+"""What a call may raise: an answer of the API, no credentials, no answer (requests' own errors are OSErrors), or an
+answer that is not the API's."""
+
+_MAY_HAVE_STARTED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, 499})
+"""Of the refusals, those after which something may have been started: 499 is a call that was broken off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +105,10 @@ class CloudRunJobRunner(JobRunner):
 
         Raises:
             NoCapacityError: Cloud Run refuses for want of room or quota; nothing was started.
+            StartRefusedError: The job is missing, may not be started, or cannot be run like this; nothing was started.
+                A grant takes minutes to be known everywhere, and a job may be on its way: it may go well later.
             UnavailableError: No answer that says so or that names the execution; it may have started.
-            SettingsError: The job is missing, may not be started, or cannot be run like this.
+            SettingsError: No job is set for the accelerator.
         """
         job = self._job_for(request.accelerator)
         try:
@@ -190,21 +205,32 @@ def _started(operation: Operation, job: str) -> str:
 
 
 def _refused(error: Exception, job: str) -> CelldropError:
-    """Permanent where the deployment must be corrected first: the submission then ends with what to correct."""
+    """Only what may have started something is left to the lease; what was refused may be asked for again."""
     match error:
         case exceptions.TooManyRequests():
             return NoCapacityError(f"Cloud Run has no room to start the job: {_said(error)}", where=job)
-        case exceptions.NotFound():
-            hint = "Deploy it, or correct CELLDROP_CPU_JOB, CELLDROP_GPU_JOB, CELLDROP_PROJECT or CELLDROP_REGION."
-            return SettingsError("the Cloud Run job does not exist", where=job, hint=hint)
-        case exceptions.Forbidden() | exceptions.Unauthorized():
-            hint = f"Grant {_EXECUTOR} on the job to the account that dispatch runs as, then drop the file again."
-            return SettingsError(f"Cloud Run does not permit starting the job: {_said(error)}", where=job, hint=hint)
-        case exceptions.BadRequest():
-            hint = "Correct the job, or the setting that Cloud Run names: CELLDROP_TASK_TIMEOUT_S, CELLDROP_MAX_TASKS."
-            return SettingsError(f"Cloud Run refuses to start the job: {_said(error)}", where=job, hint=hint)
+        case GoogleAuthError():
+            hint = "Look at the account that dispatch runs as, and at the metadata server of its instance."
+            return StartRefusedError(f"there is no token to start the job with: {_said(error)}", where=job, hint=hint)
+        case exceptions.ClientError() if error.code not in _MAY_HAVE_STARTED:
+            found, hint = _refusal(error)
+            return StartRefusedError(found, where=job, hint=hint)
         case _:
             return UnavailableError(f"Cloud Run did not say whether it started the job: {_said(error)}", where=job)
+
+
+def _refusal(error: exceptions.ClientError) -> tuple[str, str]:
+    """What Cloud Run says, and what to correct where it goes on saying so."""
+    match error:
+        case exceptions.NotFound():
+            hint = "Deploy it, or correct CELLDROP_CPU_JOB, CELLDROP_GPU_JOB, CELLDROP_PROJECT or CELLDROP_REGION."
+            return "the Cloud Run job does not exist", hint
+        case exceptions.Forbidden() | exceptions.Unauthorized():
+            hint = f"Grant {_EXECUTOR} on the job to the account that dispatch runs as, then drop the file again."
+            return f"Cloud Run does not permit starting the job: {_said(error)}", hint
+        case _:
+            hint = "Correct the job, or the setting that Cloud Run names: CELLDROP_TASK_TIMEOUT_S, CELLDROP_MAX_TASKS."
+            return f"Cloud Run refuses to start the job: {_said(error)}", hint
 
 
 def _said(error: Exception) -> str:

@@ -25,19 +25,26 @@ from google.cloud.firestore import (
 from typing_extensions import override
 
 from shared.adapters.gcp.documents import (
+    EVENTS,
     HISTORY,
     SUBMISSIONS,
     Snapshot,
     change_at,
     created,
+    event_fields,
     history_fields,
     history_of,
     moment,
     never,
+    page_at,
+    page_fields,
+    page_of,
+    request_of,
     stored,
     submission_at,
     submission_fields,
     submission_of,
+    submissions_owing,
     submissions_where,
     task_at,
     task_fields,
@@ -45,6 +52,8 @@ from shared.adapters.gcp.documents import (
     version_of,
 )
 from shared.adapters.gcp.errors import TRANSIENT, answering
+from shared.domain import owed
+from shared.domain.admission import Request
 from shared.domain.errors import (
     CelldropError,
     InternalError,
@@ -53,7 +62,7 @@ from shared.domain.errors import (
     SubmissionNotFoundError,
     UnavailableError,
 )
-from shared.domain.submission import State, Submission, TaskRecord
+from shared.domain.submission import Requester, State, Submission, TaskRecord
 from shared.history import history_entry
 from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
 from shared.records import task_from
@@ -106,12 +115,33 @@ class FirestoreStatusStore(StatusStore):
     ) -> None:
         self._client = client
         self._submissions = client.collection(SUBMISSIONS)
+        self._events = client.collection(EVENTS)
         self._new_token = new_token
         self._sleep = sleep
         self._expiry = expiry
         self._retry = Retry(
             predicate=if_exception_type(*TRANSIENT), initial=0.1, maximum=4.0, multiplier=2.0, timeout=patience_s
         )
+
+    # --- Events ---
+
+    @override
+    def resolved(self, event: str) -> Request | None:
+        found = self._read(self._events.document(event))
+        return request_of(found) if found.exists else None
+
+    @override
+    def resolve(self, event: str, request: Request) -> Request:
+        at = self._events.document(event)
+        batch = self._client.batch()
+        batch.create(at, event_fields(request, expires_at=self._expiry()))
+        try:
+            with self._writing(at):
+                batch.commit(retry=self._retry, timeout=REQUEST_S)
+        except PreconditionFailedError:
+            # Another delivery's, or our own whose answer was lost: what is there counts.
+            return request_of(self._read(at))
+        return request
 
     # --- Records ---
 
@@ -211,6 +241,25 @@ class FirestoreStatusStore(StatusStore):
             found = [submission_of(snapshot) for snapshot in query.stream(retry=self._retry, timeout=REQUEST_S)]
         # The field that is searched by has milliseconds; the documents' own times tell finer.
         return sorted(found, key=lambda submission: submission.created_at, reverse=not oldest_first)
+
+    @override
+    def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
+        query = submissions_owing(self._submissions, messages=messages).limit(limit)
+        with self._reading(SUBMISSIONS):
+            found = [submission_of(snapshot) for snapshot in query.stream(retry=self._retry, timeout=REQUEST_S)]
+        due = [(owed.due_at(submission.value, messages=messages), submission) for submission in found]
+        return [submission for at, submission in due if at is not None and at <= submission.read_at]
+
+    @override
+    def put_page(self, submission_id: str, number: int, requesters: tuple[Requester, ...]) -> None:
+        at = page_at(submission_at(self._submissions, submission_id), number)
+        with self._writing(at):
+            at.set(page_fields(requesters, expires_at=self._expiry()), retry=self._retry, timeout=REQUEST_S)
+
+    @override
+    def page(self, submission_id: str, number: int) -> tuple[Requester, ...]:
+        found = self._read(page_at(submission_at(self._submissions, submission_id), number))
+        return page_of(found) if found.exists else ()
 
     @override
     def history(self, submission_id: str) -> list[HistoryEntry]:

@@ -19,6 +19,8 @@ from shared.ports.events import EventBus, Message
 MAX_DELIVERIES = 10
 
 Handler: TypeAlias = Callable[[Message], None]
+Ready: TypeAlias = Callable[[Message], bool]
+"""Whether a message may be handed over now; one that may not waits for its turn, and others go before it."""
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +52,13 @@ class _Delivery:
     topic: Topic
     handler: Handler
     message: Message
+    ready: Ready
     number: int = 1
+
+
+def always(_message: Message) -> bool:
+    """Ready for every message."""
+    return True
 
 
 class InProcessBus(EventBus):
@@ -64,9 +72,10 @@ class InProcessBus(EventBus):
         self._random = random.Random(self._chaos.seed)  # noqa: S311  # repeated on purpose, keeps no secret
         self._max_deliveries = max_deliveries
         self._changed = threading.Condition()
-        self._handlers: dict[Topic, list[Handler]] = defaultdict(list)
+        self._handlers: dict[Topic, list[tuple[Handler, Ready]]] = defaultdict(list)
         self._unclaimed: dict[Topic, list[Message]] = defaultdict(list)
         self._due: deque[_Delivery] = deque()
+        self._held: list[_Delivery] = []
         self._later: list[_Delivery] = []
         self._dead: list[DeadLetter] = []
 
@@ -76,36 +85,51 @@ class InProcessBus(EventBus):
         with self._changed:
             return tuple(self._dead)
 
+    @property
+    def waiting(self) -> tuple[Message, ...]:
+        """What waits for its turn, in order."""
+        with self._changed:
+            return tuple(held.message for held in self._held)
+
     @override
     def publish(self, topic: Topic, message: Message) -> None:
         with self._changed:
             copies = 1 + (self._random.random() < self._chaos.duplicate)
             if self._handlers[topic]:
-                self._due.extend(
-                    _Delivery(topic, handler, message) for handler in self._handlers[topic] for _ in range(copies)
-                )
+                for handler, ready in self._handlers[topic]:
+                    self._due.extend(
+                        [_Delivery(topic, handler, message, ready)] * self._wanted(handler, message, copies)
+                    )
             else:
                 self._unclaimed[topic].extend([message] * copies)
             self._changed.notify_all()
 
-    def subscribe(self, topic: Topic, handler: Handler) -> None:
+    def _wanted(self, handler: Handler, message: Message, copies: int) -> int:
+        """One that still waits for its turn is not put in line a second time."""
+        waits = any(due.handler == handler and due.message.id == message.id for due in self._held)
+        return 0 if waits else copies
+
+    def subscribe(self, topic: Topic, handler: Handler, ready: Ready = always) -> None:
         """Have every message of a topic given to ``handler``, those that nobody has claimed so far included.
 
         What the handler raises decides: retryable errors and unknown exceptions bring the message again, a permanent
         error of ours is a dead letter at once.
         """
         with self._changed:
-            self._handlers[topic].append(handler)
+            self._handlers[topic].append((handler, ready))
             waiting = self._unclaimed.pop(topic, [])
-            self._due.extend(_Delivery(topic, handler, message) for message in waiting)
+            self._due.extend(_Delivery(topic, handler, message, ready) for message in waiting)
             self._changed.notify_all()
 
     def deliver_pending(self) -> int:
         """Deliver until nothing is due, what handlers publish meanwhile included; returns how many deliveries.
 
-        A message that failed waits for the next call, which gives what it needs time to recover.
+        A message that failed waits for the next call, which gives what it needs time to recover; so does one whose
+        handler is not ready for it.
         """
         with self._changed:
+            self._due.extendleft(reversed(self._held))
+            self._held.clear()
             self._due.extend(self._later)
             self._later.clear()
         count = 0
@@ -121,11 +145,14 @@ class InProcessBus(EventBus):
 
     def _next(self) -> _Delivery | None:
         with self._changed:
-            if not self._due:
-                return None
-            if self._chaos.reorder:
-                self._due.rotate(self._random.randrange(len(self._due)))
-            return self._due.popleft()
+            while self._due:
+                if self._chaos.reorder:
+                    self._due.rotate(self._random.randrange(len(self._due)))
+                first = self._due.popleft()
+                if first.ready(first.message):
+                    return first
+                self._held.append(first)
+            return None
 
     def _deliver(self, delivery: _Delivery) -> None:
         try:

@@ -25,11 +25,15 @@ _SCHEMA = (
         owes INTEGER NOT NULL,
         created_at TEXT NOT NULL,
         updated_at TEXT NOT NULL,
-        document TEXT NOT NULL
+        document TEXT NOT NULL,
+        tell_at TEXT,
+        tend_at TEXT
     )""",
     "CREATE INDEX IF NOT EXISTS submissions_latest ON submissions (created_at, number)",
     "CREATE INDEX IF NOT EXISTS submissions_by_state ON submissions (state, created_at, number)",
     "CREATE INDEX IF NOT EXISTS submissions_owing ON submissions (created_at, number) WHERE owes > 0",
+    "CREATE INDEX IF NOT EXISTS submissions_to_tell ON submissions (tell_at, number) WHERE tell_at IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS submissions_to_tend ON submissions (tend_at, number) WHERE tend_at IS NOT NULL",
     """CREATE TABLE IF NOT EXISTS tasks (
         submission_id TEXT NOT NULL,
         epoch INTEGER NOT NULL,
@@ -40,6 +44,16 @@ _SCHEMA = (
         document TEXT NOT NULL,
         PRIMARY KEY (submission_id, epoch, task)
     ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS events (
+        id TEXT NOT NULL PRIMARY KEY,
+        document TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS pages (
+        submission_id TEXT NOT NULL,
+        n INTEGER NOT NULL,
+        document TEXT NOT NULL,
+        PRIMARY KEY (submission_id, n)
+    ) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS history (
         submission_id TEXT NOT NULL,
         n INTEGER NOT NULL,
@@ -47,6 +61,9 @@ _SCHEMA = (
         PRIMARY KEY (submission_id, n)
     ) WITHOUT ROWID""",
 )
+
+_ADDED = ("tell_at", "tend_at")
+"""Columns of submissions that were not there at first."""
 
 
 class Database:
@@ -132,6 +149,7 @@ class Database:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("BEGIN IMMEDIATE")
+            self._widen(connection)
             for statement in _SCHEMA:
                 connection.execute(statement)
             self._check_version(connection)
@@ -140,6 +158,13 @@ class Database:
             connection.close()
             raise
         return connection
+
+    def _widen(self, connection: sqlite3.Connection) -> None:
+        """Give a file that an earlier version wrote the columns that it lacks; what wrote it reads it as before."""
+        there = {row[1] for row in connection.execute("PRAGMA table_info(submissions)")}
+        for column in _ADDED:
+            if there and column not in there:
+                connection.execute(f"ALTER TABLE submissions ADD COLUMN {column} TEXT")
 
     def _check_version(self, connection: sqlite3.Connection) -> None:
         row = connection.execute("SELECT version FROM schema_version").fetchone()

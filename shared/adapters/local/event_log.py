@@ -9,7 +9,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from shared.adapters.local.bus import Handler, InProcessBus
+from shared.adapters.local.bus import Handler, InProcessBus, Ready, always
 from shared.domain.errors import UnavailableError
 from shared.domain.submission import Topic
 from shared.ports.events import Message
@@ -30,9 +30,13 @@ class EmbeddedBus(InProcessBus):
         self._dispatches = False
 
     @override
-    def subscribe(self, topic: Topic, handler: Handler) -> None:
+    def subscribe(self, topic: Topic, handler: Handler, ready: Ready = always) -> None:
         self._dispatches = self._dispatches or topic is Topic.JOBS
-        super().subscribe(topic, handler)
+        super().subscribe(topic, handler, ready)
+
+    @override
+    def takes(self, topic: Topic) -> bool:
+        return self._dispatches or topic is not Topic.JOBS
 
     @override
     def publish(self, topic: Topic, message: Message) -> None:

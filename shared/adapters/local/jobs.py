@@ -40,9 +40,9 @@ class _Execution:
 
     @property
     def report(self) -> ExecutionReport:
-        # Until its last process is gone it may still do something.
+        # Until its last process is gone it may still do something. What waits here waits for us, and not for room.
         if self.unfinished:
-            return ExecutionReport(ExecutionState.RUNNING)
+            return ExecutionReport(ExecutionState.RUNNING, begun=True)
         return ExecutionReport(
             self.stopping or ExecutionState.SUCCEEDED,
             self.problem,
@@ -94,6 +94,12 @@ class SubprocessJobRunner(JobRunner):
         return self._vigil.other_lives(claimant) is False
 
     @override
+    def has_room(self) -> bool:
+        """Whether a process is free: what comes later waits as QUEUED, where it is seen and can be cancelled."""
+        with self._changed:
+            return sum(execution.unfinished for execution in self._executions.values()) < self._max_parallel
+
+    @override
     def start(self, request: JobRequest) -> str:
         n_tasks = 1 if request.finalize_only else request.n_tasks
         with self._changed:
@@ -115,7 +121,7 @@ class SubprocessJobRunner(JobRunner):
             return found.report
         match self._vigil.other_lives(execution):
             case True:
-                return ExecutionReport(ExecutionState.RUNNING)
+                return ExecutionReport(ExecutionState.RUNNING, begun=True)
             case False:
                 return ExecutionReport(ExecutionState.CANCELLED, "the process that supervised it is gone")
             case None:

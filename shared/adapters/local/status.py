@@ -12,14 +12,20 @@ from typing import Any
 from typing_extensions import override
 
 from shared.adapters.local.database import Database
+from shared.domain import owed
+from shared.domain.admission import Request
 from shared.domain.errors import InternalError, PreconditionFailedError, SubmissionNotFoundError
-from shared.domain.submission import State, Submission, TaskRecord
+from shared.domain.submission import Requester, State, Submission, TaskRecord
 from shared.history import history_entry
 from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
 from shared.records import (
     Document,
     history_document,
     history_from,
+    page_document,
+    page_from,
+    request_document,
+    request_from,
     submission_document,
     submission_from,
     task_document,
@@ -40,6 +46,20 @@ class SqliteStatusStore(StatusStore):
     def __init__(self, path: Path, clock: Callable[[], datetime]) -> None:
         self._database = Database(path)
         self._clock = clock
+
+    @override
+    def resolved(self, event: str) -> Request | None:
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT document FROM events WHERE id = ?", (event,)).fetchone()
+        return request_from(json.loads(row[0])) if row else None
+
+    @override
+    def resolve(self, event: str, request: Request) -> Request:
+        with self._database.writing() as connection:
+            row = (event, _json(request_document(request)))
+            connection.execute("INSERT OR IGNORE INTO events (id, document) VALUES (?, ?)", row)
+            (text,) = connection.execute("SELECT document FROM events WHERE id = ?", (event,)).fetchone()
+        return request_from(json.loads(text))
 
     @override
     def create(self, record: Submission) -> Stored[Submission]:
@@ -93,6 +113,27 @@ class SqliteStatusStore(StatusStore):
             return [self._stored(row, submission_from) for row in rows]
 
     @override
+    def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
+        column = "tell_at" if messages else "tend_at"
+        query = f"{_RECORD} WHERE {column} <= ? ORDER BY {column}, number LIMIT ?"
+        with self._database.reading() as connection:
+            rows = connection.execute(query, [_text(self._now()), limit]).fetchall()
+            return [self._stored(row, submission_from) for row in rows]
+
+    @override
+    def put_page(self, submission_id: str, number: int, requesters: tuple[Requester, ...]) -> None:
+        with self._database.writing() as connection:
+            row = (submission_id, number, _json(page_document(requesters)))
+            connection.execute("INSERT OR REPLACE INTO pages (submission_id, n, document) VALUES (?, ?, ?)", row)
+
+    @override
+    def page(self, submission_id: str, number: int) -> tuple[Requester, ...]:
+        query = "SELECT document FROM pages WHERE submission_id = ? AND n = ?"
+        with self._database.reading() as connection:
+            row = connection.execute(query, (submission_id, number)).fetchone()
+        return page_from(json.loads(row[0])) if row else ()
+
+    @override
     def history(self, submission_id: str) -> list[HistoryEntry]:
         query = "SELECT document FROM history WHERE submission_id = ? ORDER BY n"
         with self._database.reading() as connection:
@@ -135,9 +176,9 @@ class SqliteStatusStore(StatusStore):
     def _insert(self, connection: sqlite3.Connection, record: Submission) -> Stored[Submission]:
         now = self._now()
         connection.execute(
-            "INSERT INTO submissions (id, revision, state, owes, created_at, updated_at, document)"
-            " VALUES (?, 1, ?, ?, ?, ?, ?)",
-            (record.id, record.state, len(record.outbox), _text(now), _text(now), _json(submission_document(record))),
+            "INSERT INTO submissions (id, revision, state, owes, tell_at, tend_at, created_at, updated_at, document)"
+            " VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?)",
+            (record.id, *_searched(record), _text(now), _text(now), _json(submission_document(record))),
         )
         _append_history(connection, None, record, now)
         return Stored(record, "1", now, now, now)
@@ -147,8 +188,9 @@ class SqliteStatusStore(StatusStore):
     ) -> Stored[Submission]:
         now, revision = self._now(), int(before.version) + 1
         connection.execute(
-            "UPDATE submissions SET revision = ?, state = ?, owes = ?, updated_at = ?, document = ? WHERE id = ?",
-            (revision, record.state, len(record.outbox), _text(now), _json(submission_document(record)), record.id),
+            "UPDATE submissions SET revision = ?, state = ?, owes = ?, tell_at = ?, tend_at = ?, updated_at = ?,"
+            " document = ? WHERE id = ?",
+            (revision, *_searched(record), _text(now), _json(submission_document(record)), record.id),
         )
         _append_history(connection, before.value, record, now)
         return Stored(record, str(revision), now, before.created_at, now)
@@ -201,6 +243,12 @@ class SqliteStatusStore(StatusStore):
         return self._clock().astimezone(UTC)
 
 
+def _searched(record: Submission) -> tuple[str, int, str | None, str | None]:
+    """What a record is found by: state, number of debts, and since when messages and upkeep are due."""
+    tell_at, tend_at = (owed.due_at(record, messages=messages) for messages in (True, False))
+    return record.state, len(record.outbox), _text(tell_at) if tell_at else None, _text(tend_at) if tend_at else None
+
+
 def _found(connection: sqlite3.Connection, submission_id: str) -> tuple[str, int, str, str] | None:
     row: tuple[str, int, str, str] | None = connection.execute(f"{_RECORD} WHERE id = ?", (submission_id,)).fetchone()
     return row
@@ -217,7 +265,8 @@ def _append_history(
 
 
 def _json(document: Document) -> str:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    # All ASCII: names out of damaged files can hold what UTF-8 cannot say.
+    return json.dumps(document, separators=(",", ":"))
 
 
 def _text(moment: datetime) -> str:

@@ -102,7 +102,7 @@ class Account:
 
     def _counts(self) -> list[str]:
         city = self._city
-        refused = city.quota.refusals
+        refused = city.quota.refusals.total()
         tries = sum(entry.record.epoch for entry in self.entries if entry.record is not None)
         return [
             *(f"{n:>10,}  {end}" for end, n in sorted(self.ends.items(), key=lambda end: (-end[1], end[0]))),

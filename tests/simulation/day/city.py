@@ -27,8 +27,8 @@ from tests.simulation.day.ports import DayBlobStore, DayStatusStore
 from tests.simulation.day.scenario import File, Scenario, files
 from tests.simulation.day.tempo import Tempo
 from tests.simulation.ports import SimulatedBus
-from tests.simulation.town import Town, Version
-from tests.simulation.world import World
+from tests.simulation.town import Push, Town, Version
+from tests.simulation.world import Role, World
 
 BEAT_S = 1.5
 MINUTE_S = 60.0
@@ -90,8 +90,8 @@ class City(Town):
     def _come(self, file: File) -> None:
         metadata = {"celldrop-model": FOR_A_GPU} if file.accelerator is Accelerator.GPU else {}
         ref = self.blobs.write("inbox", file.name, [b"cells"], metadata=metadata).ref
-        event = StorageObject(bucket=ref.bucket, name=ref.name, generation=ref.generation)
-        self.world.after(self.post.delay_s(), lambda: self._storage_event(event, ref.name))
+        event = StorageObject(bucket=ref.bucket, name=ref.name, generation=ref.generation, metageneration=1)
+        self.send(Push(Role.INGEST, ref.name, lambda: self._ingest().take(event), str(ref)))
 
     def _dropped(self, name: str) -> tuple[float, int]:
         file = self.files[name]

@@ -108,7 +108,7 @@ class QuotaJobs(SimulatedJobs):
         with call(self._world.cut, "jobs.start"):
             self.starts += 1
             if self._pool(request).full:
-                self.refusals += 1
+                self.refusals[NoCapacityError] += 1
                 raise NoCapacityError("no room", hint="Wait.")
             return self._begin(request)
 

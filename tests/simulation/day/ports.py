@@ -43,6 +43,11 @@ class DayStatusStore(SimulatedStatusStore):
         return sorted(kept, key=lambda one: one.created_at, reverse=not oldest_first)[:limit]
 
     @override
+    def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
+        with call(self.hook, "status.find_owing"):
+            return self._owing([self.records[one] for one in self.open], messages, limit)
+
+    @override
     def put_task(self, submission_id: str, task: TaskRecord, *, if_version: str | None) -> Stored[TaskRecord]:
         stored = super().put_task(submission_id, task, if_version=if_version)
         self._of[submission_id, task.epoch].add(task.index)
