@@ -13,6 +13,7 @@ from shared.domain.geometry import Rows
 from shared.h5ad.ahead import in_order
 from shared.h5ad.blocks import Columns, Genes, RowBlock, as_float32, finished
 from shared.h5ad.decoding import decoding
+from shared.h5ad.inflating import sliced
 from shared.h5ad.projecting import Projector
 from shared.h5ad.projection import ProjectedBlock
 from shared.h5ad.settling import COUNTS, Stored
@@ -70,7 +71,7 @@ class DenseReader:
     def _slab(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Values in each row, then columns and values row by row."""
         with decoding(self.where):
-            slab = as_float32(np.asarray(self.matrix[start:stop]))
+            slab = as_float32(np.asarray(sliced(self.matrix, start, stop)))
         places = np.flatnonzero(slab)
         rows, columns = np.divmod(places, slab.shape[1]) if slab.shape[1] else (places, places)
         counts = np.bincount(rows, minlength=stop - start)
