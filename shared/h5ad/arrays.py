@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import h5py
@@ -121,6 +121,7 @@ class SlicedArray:
     """Any dataset, through h5py: slower, and one slice at a time."""
 
     dataset: h5py.Dataset
+    seen: set[tuple[int, ...]] = field(default_factory=set)
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -146,7 +147,7 @@ class SlicedArray:
     def decode(self, start: int, stop: int, parts: Sequence[memoryview]) -> Values:
         """A slice."""
         del parts
-        values: Values = np.asarray(sliced(self.dataset, start, stop))
+        values: Values = np.asarray(sliced(self.dataset, start, stop, seen=self.seen))
         return values.astype(np.int8) if values.dtype.kind == "b" else values
 
     def stored(self, start: int, stop: int, parts: Sequence[memoryview]) -> StoredChunks | None:

@@ -151,6 +151,16 @@ def _totals(frame: Frame, n_cells: int) -> Totals | None:
 # --- Genes --------------------------------------------------------------------------------------------------------
 
 
+def n_genes_in(file: h5py.File) -> int:
+    """Rows of all gene tables together.
+
+    Raises:
+        InputError: There are none, or no cells.
+    """
+    paths = {genes for _, genes in find_layout(file).matrices} or {"var"}
+    return sum(len(open_frame(file, path)) for path in paths)
+
+
 def _gene_tables(
     file: h5py.File, layout: Layout, limits: InspectionLimits, gets_on: Callable[[], None]
 ) -> dict[str, tuple[GeneTable, int, Mask | None]]:

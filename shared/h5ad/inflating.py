@@ -10,6 +10,7 @@ import bz2
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -44,18 +45,29 @@ _Grown = Callable[[bytes, int], int]
 """From a stored chunk, and what it may become: what it would become, or any number beyond."""
 
 
-def sliced(dataset: h5py.Dataset, start: int = 0, stop: int | None = None, field: str | None = None) -> Any:  # noqa: ANN401  # as h5py
+def sliced(
+    dataset: h5py.Dataset,
+    start: int = 0,
+    stop: int | None = None,
+    field: str | None = None,
+    seen: set[tuple[int, ...]] | None = None,
+) -> Any:  # noqa: ANN401  # as h5py
     """Values ``start`` to ``stop`` along the first axis; of one field, where there are fields.
+
+    Args:
+        seen: Where chunks begin that were looked at before: those are not again, and others are added.
 
     Raises:
         UnsafeFileError: A chunk would grow far beyond what is declared.
         TruncatedFileError: A chunk is stored as more than it can be.
     """
-    check_inflation(dataset, start, stop)
+    check_inflation(dataset, start, stop, seen)
     return (dataset if field is None else dataset.fields(field))[start:stop]
 
 
-def check_inflation(dataset: h5py.Dataset, start: int = 0, stop: int | None = None) -> None:
+def check_inflation(
+    dataset: h5py.Dataset, start: int = 0, stop: int | None = None, seen: set[tuple[int, ...]] | None = None
+) -> None:
     """Look at the chunks that hold values ``start`` to ``stop`` along the first axis.
 
     Raises:
@@ -65,14 +77,26 @@ def check_inflation(dataset: h5py.Dataset, start: int = 0, stop: int | None = No
     compressor = _compressor(dataset)
     if compressor is None:
         return
+    seen = set() if seen is None else seen
     for offset in _offsets(dataset, start, int(dataset.shape[0]) if stop is None else stop):
-        info = dataset.id.get_chunk_info_by_coord(offset)
-        if info.byte_offset is None or info.filter_mask >> compressor.place & 1:
+        if offset in seen:
             continue
-        if info.size > 2 * compressor.raw_bytes + _SLACK_BYTES:
-            raise _damaged(dataset, info.size, compressor.raw_bytes)
-        if compressor.may_burst(info.size) and compressor.grown(dataset.id.read_direct_chunk(offset)[1]):
-            raise _unsafe(dataset, offset, compressor.raw_bytes)
+        # To ask where a chunk lies would walk the whole index of the dataset; to read it does not.
+        with suppress(OSError, RuntimeError, ValueError):  # Never written, or damaged: the library will say so.
+            mask, data = dataset.id.read_direct_chunk(offset)
+            _check_chunk(dataset, offset, compressor, mask, data)
+        seen.add(offset)
+
+
+def _check_chunk(
+    dataset: h5py.Dataset, offset: tuple[int, ...], compressor: _Compressor, mask: int, data: bytes
+) -> None:
+    if mask >> compressor.place & 1:
+        return
+    if len(data) > 2 * compressor.raw_bytes + _SLACK_BYTES:
+        raise _damaged(dataset, len(data), compressor.raw_bytes)
+    if compressor.may_burst(len(data)) and compressor.grown(data):
+        raise _unsafe(dataset, offset, compressor.raw_bytes)
 
 
 @dataclass(frozen=True, slots=True)

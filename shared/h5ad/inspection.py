@@ -59,7 +59,7 @@ def inspect(
 ) -> FileFacts:
     """Look a file through, safety first, in a child process that has only the bytes it asks for.
 
-    What may be killed for want of memory has room: as many inspections run at once as fit in half of it. One that is
+    What may be killed for want of memory has room: as many inspections run at once as fit in most of it. One that is
     killed from outside all the same is tried again, alone.
 
     Args:

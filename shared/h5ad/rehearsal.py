@@ -37,9 +37,6 @@ class Plan:
     merge: bool = False
 
 
-NOTHING = Plan()
-
-
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
     """An open, scanned file about to be read outside.
@@ -75,7 +72,18 @@ class Rehearsal:
             self._read_what_is_copied(layout)
 
     def _read_attributes(self, obs: h5py.Group | h5py.Dataset) -> None:
-        """Those that a merge reads or rewrites."""
+        """Those that a merge reads or rewrites: among thousands, the library takes minutes to rewrite one.
+
+        Raises:
+            UnsafeFileError: There are thousands.
+        """
+        if len(obs.attrs) > self.limits.attributes:
+            raise UnsafeFileError(
+                f"{len(obs.attrs):,} attributes",
+                expected=f"at most {self.limits.attributes:,}",
+                where=str(obs.name),
+                hint="Keep such notes in adata.uns, and write the file anew with adata.write_h5ad().",
+            )
         for name in obs.attrs:
             if isinstance(name, str):
                 obs.attrs.get_id(name)

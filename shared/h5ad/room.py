@@ -1,4 +1,4 @@
-"""How many inspections have room at once: as many as fit in half of this machine's memory, and at least one."""
+"""How many inspections have room at once: as many as fit in most of this machine's memory, and at least one."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from shared.domain.errors import UnavailableError
 
 _CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-_SHARE = 0.5
-"""The other half is for who inspects, and for whatever else runs here."""
+_SHARE = 0.7
+"""The rest is for who inspects, and for whatever else runs here."""
 _FALLBACK_BYTES = 2 * 2**30
 ALONE = 1 << 62
 """More than there is anywhere: whoever asks for it is given all, and so is alone."""

@@ -23,11 +23,11 @@ from shared.domain.words import cut
 from shared.h5ad import filters
 from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.decoding import undecodable
-from shared.h5ad.gathering import gather
+from shared.h5ad.gathering import gather, n_genes_in
 from shared.h5ad.layouts import calling_it_by_name, find_layout
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.matrices import wanted_path
-from shared.h5ad.rehearsal import NOTHING, Plan, Rehearsal
+from shared.h5ad.rehearsal import Plan, Rehearsal
 from shared.h5ad.safety import scan
 from shared.h5ad.source import BytesSource, RangedFile, RangeSource
 from shared.h5ad.wire import Kind, pack_end, pack_error, pack_facts, pack_spans, receive, send, unpack_blobs
@@ -37,6 +37,8 @@ from shared.ports.blobs import ByteRange
 _CONTROL_FD = 3
 _MOST_DESCRIPTORS = 4096
 """The server has one for each child, and a few."""
+_GENES_A_CPU_S = 100_000
+"""A million names in six columns take four seconds of a core between two signs (2026-11)."""
 _LARGEST_CACHE = 64 * 2**20
 
 
@@ -99,18 +101,18 @@ class _Ends:
             os.close(told)
 
 
-def read_facts(
-    source: RangeSource,
-    *,
-    matrix: str | None,
-    limits: InspectionLimits,
-    plan: Plan = NOTHING,
-    gets_on: Callable[[], None] = lambda: None,
-) -> bytes:
-    """Scan, then gather, then rehearse what will be read outside; the facts as a frame's payload.
+class Free:
+    """No bounds: for a file of our own."""
 
-    Args:
-        gets_on: Called between steps.
+    def gets_on(self) -> None:
+        """A sign that the inspection gets on."""
+
+    def grant(self, n_genes: int) -> None:
+        """Memory and time for the names of so many genes."""
+
+
+def read_facts(source: RangeSource, *, matrix: str | None, limits: InspectionLimits, plan: Plan, bounds: Free) -> bytes:
+    """Scan, then gather, then rehearse what will be read outside; the facts as a frame's payload.
 
     Raises:
         InputError: The file cannot be used; which leaf says why.
@@ -118,11 +120,11 @@ def read_facts(
     with RangedFile(source, cache_bytes=_LARGEST_CACHE) as raw, h5py.File(raw, "r") as file:
         with calling_it_by_name(file):
             scan(file, source.size_bytes, limits)
-        gets_on()
+        bounds.grant(min(n_genes_in(file), limits.genes))
         foresight = Foresight(raw, file.userblock_size)
-        facts = gather(file, source.size_bytes, foresight, matrix=matrix, limits=limits, gets_on=gets_on)
-        Rehearsal(file, source.size_bytes, limits, foresight, _only(file, matrix), gets_on).run(plan)
-        gets_on()
+        facts = gather(file, source.size_bytes, foresight, matrix=matrix, limits=limits, gets_on=bounds.gets_on)
+        Rehearsal(file, source.size_bytes, limits, foresight, _only(file, matrix), bounds.gets_on).run(plan)
+        bounds.gets_on()
         return pack_facts(facts)
 
 
@@ -173,17 +175,11 @@ def _answer(link: socket.socket) -> None:
     _, payload = receive(link)
     job = json.loads(payload)
     limits = InspectionLimits(**job["limits"])
-    _confine(limits)
-
-    def gets_on() -> None:
-        # Nobody handles the signal: while a library loops, no handler of Python's gets its turn.
-        signal.setitimer(signal.ITIMER_PROF, limits.stuck_cpu_s)
-
-    gets_on()
-    source = _ParentSource(link, job["size_bytes"], gets_on)
+    bounds = Bounds(limits)
+    source = _ParentSource(link, job["size_bytes"], bounds.gets_on)
     try:
         plan = Plan(Rows(*job["rows"]) if job["rows"] else None, merge=job["merge"])
-        facts = read_facts(source, matrix=job["matrix"], limits=limits, plan=plan, gets_on=gets_on)
+        facts = read_facts(source, matrix=job["matrix"], limits=limits, plan=plan, bounds=bounds)
     except EOFError:
         return
     except CelldropError as error:
@@ -196,19 +192,41 @@ def _answer(link: socket.socket) -> None:
         send(link, Kind.FACTS, facts)
 
 
-def _confine(limits: InspectionLimits) -> None:
-    """From here on no file or socket can be opened or grown, and memory and time are bounded."""
-    wanted = {
-        resource.RLIMIT_AS: _address_space() + limits.memory_bytes,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_NOFILE: _CONTROL_FD + 1,
-    }
-    for kind, bound in wanted.items():
+class Bounds(Free):
+    """From its making on no file or socket can be opened or grown, and memory and time are bounded."""
+
+    def __init__(self, limits: InspectionLimits) -> None:
+        self._limits = limits
+        self._begun_bytes = _address_space()
+        self._stuck_s = limits.stuck_cpu_s
+        self._most_bytes = self._begun_bytes + max(limits.memory_bytes, limits.most_memory_bytes)
+        wanted = {
+            resource.RLIMIT_AS: (self._begun_bytes + limits.memory_bytes, self._most_bytes),
+            resource.RLIMIT_CORE: (0, 0),
+            resource.RLIMIT_FSIZE: (0, 0),
+            resource.RLIMIT_NOFILE: (_CONTROL_FD + 1, _CONTROL_FD + 1),
+            resource.RLIMIT_CPU: (limits.cpu_s, limits.cpu_s + 2),
+        }
+        for kind, bound in wanted.items():
+            with suppress(ValueError, OSError):
+                resource.setrlimit(kind, bound)
+        self.gets_on()
+
+    def gets_on(self) -> None:
+        """Begin anew to count the processor time without such a sign.
+
+        Nobody handles the signal that ends it: while a library loops, no handler of Python's gets its turn.
+        """
+        signal.setitimer(signal.ITIMER_PROF, self._stuck_s)
+
+    def grant(self, n_genes: int) -> None:
+        """Memory and time for the names of so many genes."""
+        memory_bytes = self._limits.memory_bytes + n_genes * self._limits.gene_bytes
+        bound = min(self._begun_bytes + memory_bytes, self._most_bytes)
         with suppress(ValueError, OSError):
-            resource.setrlimit(kind, (bound, bound))
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 2))
+            resource.setrlimit(resource.RLIMIT_AS, (bound, self._most_bytes))
+        self._stuck_s = self._limits.stuck_cpu_s + n_genes / _GENES_A_CPU_S
+        self.gets_on()
 
 
 def _address_space() -> int:
@@ -239,4 +257,4 @@ def _rehearse() -> None:
     for encoding in ("ascii", "latin-1", "utf-8"):
         codecs.lookup(encoding)
     with suppress(Exception):
-        read_facts(BytesSource(buffer.getvalue()), matrix=None, limits=DEFAULT_LIMITS)
+        read_facts(BytesSource(buffer.getvalue()), matrix=None, limits=DEFAULT_LIMITS, plan=Plan(), bounds=Free())

@@ -206,6 +206,15 @@ def test_an_id_may_be_so_long(length: int, *, accepted: bool) -> None:
     assert verdict.accepted is accepted
 
 
+@pytest.mark.parametrize(("n_attributes", "accepted"), [(1_000, True), (1_001, False)])
+def test_obs_may_have_so_many_attributes(n_attributes: int, *, accepted: bool) -> None:
+    def note(file: h5py.File) -> None:
+        for number in range(n_attributes - len(file["obs"].attrs)):
+            file["obs"].attrs[f"note{number}"] = number
+
+    assert validate(spoiled(note)).accepted is accepted
+
+
 def test_a_chunk_may_be_as_large_as_the_file_is_likely_to_need() -> None:
     def large(file: h5py.File) -> None:
         width = 2**21
