@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from shared.wiring import LocalLayout
 STEP_S = 0.1
 POLL_S = 0.5
 RETRY_S = 10.0
+TAKEN_AT_ONCE = 8
+"""Files that are looked into side by side, as far as memory has room: each in a process of its own."""
 
 
 def serve_forever(settings: Settings, port: int | None, output: Output) -> Exit:
@@ -69,35 +73,47 @@ def _make_folders(layout: LocalLayout) -> None:
 def _loop(embedded: Embedded, stop: threading.Event, output: Output) -> None:
     inbox = Inbox(embedded.layout.inbox)
     said: set[str] = set()
-    retries = _Retries()
     polled_s = 0.0
-    while not stop.is_set():
-        now_s = time.monotonic()
-        if now_s - polled_s >= POLL_S:
-            polled_s = now_s
-            _poll(embedded, inbox, retries, now_s, output)
-        say_new(embedded.step(), said, output)
-        stop.wait(STEP_S)
+    # What is looked into may take long, and is damaged or slow: it must not hold up what is begun, nor the next file.
+    with ThreadPoolExecutor(TAKEN_AT_ONCE, thread_name_prefix="celldrop-inbox") as pool:
+        drops = _Drops(lambda file: pool.submit(take_in, embedded, file, output))
+        while not stop.is_set():
+            now_s = time.monotonic()
+            if now_s - polled_s >= POLL_S:
+                polled_s = now_s
+                _poll(embedded, inbox, drops, now_s, output)
+            say_new(embedded.step(), said, output)
+            stop.wait(STEP_S)
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(slots=True)
-class _Retries:
-    """Drops that could not be taken this time, each until it is due again."""
+class _Drops:
+    """Files that are being taken in, and those that could not be this time, each until it is due again.
 
+    Attributes:
+        take: Begins to take a file in; False in the end when it must be tried again.
+    """
+
+    take: Callable[[Path], Future[bool]]
+    taken: list[tuple[Path, Future[bool]]] = field(default_factory=list)
     due_s: dict[Path, float] = field(default_factory=dict)
 
-    def later(self, file: Path, now_s: float) -> None:
-        self.due_s[file] = now_s + RETRY_S
+    def begin(self, file: Path) -> None:
+        self.taken.append((file, self.take(file)))
 
-    def take_due(self, now_s: float) -> list[Path]:
+    def again(self, now_s: float) -> list[Path]:
+        """Those whose time has come; raises what taking one in raised, which is a fault of ours."""
+        done = [one for one in self.taken if one[1].done()]
+        self.taken = [one for one in self.taken if one not in done]
+        self.due_s |= {file: now_s + RETRY_S for file, was_taken in done if not was_taken.result()}
         due = [file for file, due_s in self.due_s.items() if due_s <= now_s]
-        for file in due:
-            del self.due_s[file]
+        self.due_s = {file: due_s for file, due_s in self.due_s.items() if file not in due}
         return due
 
 
-def _poll(embedded: Embedded, inbox: Inbox, retries: _Retries, now_s: float, output: Output) -> None:
-    for file in retries.take_due(now_s):
+def _poll(embedded: Embedded, inbox: Inbox, drops: _Drops, now_s: float, output: Output) -> None:
+    for file in drops.again(now_s):
         inbox.forget(file)
     try:
         whole = inbox.poll(now_s)
@@ -106,8 +122,7 @@ def _poll(embedded: Embedded, inbox: Inbox, retries: _Retries, now_s: float, out
         embedded.layout.inbox.mkdir(parents=True, exist_ok=True)
         return
     for file in whole:
-        if not take_in(embedded, file, output):
-            retries.later(file, now_s)
+        drops.begin(file)
 
 
 def take_in(embedded: Embedded, file: Path, output: Output) -> bool:

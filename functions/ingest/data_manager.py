@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from functions.ingest.schemas import Drop, StorageObject, requested_options
@@ -23,9 +24,10 @@ from shared.h5ad.source import NEWER_FILE, BlobSource
 from shared.messages import AnnotationRequest
 from shared.models import find_model
 from shared.ports.blobs import BlobInfo, BlobStore
-from shared.wiring import ADHOC_MODELS_BUCKET
 
 DIGEST_PREFIX = "sha256:"
+_DIGEST = re.compile("[0-9a-f]{64}")
+_WORDS = 80
 MAX_NAME_BYTES = 1024
 """Cloud Storage counts bytes, not characters."""
 _SMALLER = "Split the file, or have whoever runs this pipeline raise"
@@ -106,12 +108,14 @@ class IngestData:
 
     Attributes:
         buckets: Those that files are taken from.
+        adhoc_bucket: Where bundles are kept that were given as a folder; None where nobody can give one.
     """
 
     blobs: BlobStore
     models_bucket: str
     default_model: str
     buckets: frozenset[str] = frozenset({"inbox"})
+    adhoc_bucket: str | None = None
 
     def drop_of(self, event: StorageObject) -> Drop | None:
         """The drop behind an event, with the options that the object carries.
@@ -170,17 +174,34 @@ class IngestData:
         """
         reference = asked or self.default_model
         if reference.startswith(DIGEST_PREFIX):
-            bucket, prefix = ADHOC_MODELS_BUCKET, f"{reference.removeprefix(DIGEST_PREFIX)}/"
-            card = self._adhoc_card(prefix)
+            bucket, prefix = self._adhoc_place(reference.removeprefix(DIGEST_PREFIX))
+            card = self._adhoc_card(bucket, prefix)
         else:
             bucket = self.models_bucket
             card, prefix = find_model(self.blobs, bucket, reference)
         return card, ModelRef(card.name, card.version, card.digest, bucket, prefix, card.cost)
 
-    def _adhoc_card(self, prefix: str) -> ModelCard:
-        where = f"{ADHOC_MODELS_BUCKET}/{prefix}"
+    def _adhoc_place(self, digest: str) -> tuple[str, str]:
+        if self.adhoc_bucket is None:
+            raise ModelNotFoundError(
+                "a model named by its digest, which only the machine knows that was given its folder",
+                expected="NAME or NAME@VERSION of the catalogue",
+                where=cut(digest, _WORDS),
+                hint="Upload the bundle to the models bucket, and name it.",
+            )
+        if not _DIGEST.fullmatch(digest):
+            raise ModelNotFoundError(
+                "a digest that is none",
+                expected="sha256: and 64 digits from 0 to f",
+                where=cut(digest, _WORDS),
+                hint="Give the bundle's folder with --model, or NAME or NAME@VERSION.",
+            )
+        return self.adhoc_bucket, f"{digest}/"
+
+    def _adhoc_card(self, bucket: str, prefix: str) -> ModelCard:
+        where = f"{bucket}/{prefix}"
         try:
-            info = self.blobs.stat(ADHOC_MODELS_BUCKET, prefix + CARD_NAME)
+            info = self.blobs.stat(bucket, prefix + CARD_NAME)
         except BlobNotFoundError as error:
             hint = "Give the bundle's folder with --model."
             raise ModelNotFoundError("no bundle of that digest", where=where, hint=hint) from error

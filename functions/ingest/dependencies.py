@@ -8,13 +8,15 @@ from functions.ingest.data_manager import IngestData, Validator
 from functions.ingest.services import Ingest
 from shared.identity import CheckCaller
 from shared.outbox import Outbox
-from shared.settings import Settings
-from shared.wiring import Ports, build_ports, build_push_check, deployed_settings
+from shared.settings import Backend, Settings
+from shared.wiring import ADHOC_MODELS_BUCKET, Ports, build_ports, build_push_check, deployed_settings
 
 
 def build_ingest(settings: Settings, ports: Ports) -> Ingest:
     """The service over given ports."""
-    data = IngestData(ports.blobs, settings.models_bucket, settings.default_model, settings.drop_buckets)
+    # Elsewhere than on this machine, a bucket of that name is anybody's.
+    adhoc = ADHOC_MODELS_BUCKET if settings.backend is Backend.LOCAL else None
+    data = IngestData(ports.blobs, settings.models_bucket, settings.default_model, settings.drop_buckets, adhoc)
     validator = Validator(ports.blobs, settings.max_input_bytes, settings.max_cells)
     return Ingest(ports.store, Outbox(ports.store, ports.bus), data, validator, settings.fleet)
 

@@ -24,6 +24,7 @@ from jobs.inference.annotated_h5ad_legacy import complete_frame, modernise_frame
 from jobs.inference.annotations_tally import Tally
 from jobs.inference.overlay import Overlay
 from shared.domain.errors import CelldropError
+from shared.domain.words import cut
 from shared.h5ad import filters
 from shared.h5ad.source import RangeSource
 from shared.h5ad.superblock import check_superblock
@@ -31,6 +32,8 @@ from shared.ports.blobs import BlobInfo, BlobStore
 
 H5AD_TYPE = "application/x-hdf5"
 UNS_KEY = "celldrop"
+_LETTERS = 300
+"""Of an error's own words, which may quote a file."""
 T = TypeVar("T")
 
 
@@ -89,7 +92,7 @@ def write_annotated_h5ad(
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             if overlay.failure is not None:
                 raise overlay.failure from error
-            return NotAnnotated(f"HDF5 could not add columns to this file: {error}")
+            return NotAnnotated(f"HDF5 could not add columns to this file: {cut(str(error), _LETTERS)}")
         with closing(overlay.chunks()) as chunks:  # Nothing is read any more once the write is over.
             return store.write(bucket, name, _beating(chunks, columns.beat), if_generation=0, content_type=H5AD_TYPE)
 

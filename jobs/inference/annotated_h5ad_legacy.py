@@ -18,8 +18,11 @@ from jobs.inference.annotated_h5ad_columns import (
     set_column_order,
     write_text,
 )
-from shared.h5ad.columns import INDEX_NAMES, names_in
+from shared.h5ad.columns import INDEX_NAMES, names_in, old_categories
+from shared.h5ad.inflating import check_inflation, sliced
 
+_TEXT_ROWS = 4096
+"""Texts read together: each may be long."""
 _SUFFIX = "_categories"
 _ASIDE = "celldrop-aside"
 
@@ -67,13 +70,10 @@ def _modernise(file: h5py.File, axis: str) -> set[str]:
 
 def _categories(file: h5py.File, column: str) -> list[str] | npt.NDArray[np.generic] | None:
     """What uns has as the column's categories: a single one may be a scalar."""
-    path = f"uns/{column}{_SUFFIX}"
-    if not isinstance(file.get("uns"), h5py.Group) or not isinstance(file.get(path, getlink=True), h5py.HardLink):
+    found = old_categories(file, column)
+    if found is None:
         return None
-    found = file[path]
-    # The safety scan may have left a large uns at that.
-    if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual or found.shape is None:
-        return None
+    check_inflation(found)
     values = np.atleast_1d(found[()])
     if values.dtype.kind in "OSU":
         return [_text(value) for value in values]
@@ -119,9 +119,9 @@ def _largest(table: h5py.Dataset, name: str) -> int:
 
 
 def _blocks(table: h5py.Dataset, name: str) -> Iterator[tuple[int, npt.NDArray[np.generic]]]:
-    field = table.fields(name)
-    for start in range(0, len(table), CHUNK_ROWS):
-        values = field[start : start + CHUNK_ROWS]
+    rows = _TEXT_ROWS if table.dtype[name].kind in "OSU" else CHUNK_ROWS
+    for start in range(0, len(table), rows):
+        values = sliced(table, start, start + rows, name)
         if values.dtype.kind in "OSU":
             values = np.array([_text(value) for value in values], object)
         yield start, values

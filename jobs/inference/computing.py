@@ -100,7 +100,8 @@ class Annotation(Computation):
         with pulse.stage("look through the file"):
             opened = self.data.open_input(record)
             source = ShowingSource(opened.source, pulse.sign)
-            inspect(source, rows=rows)
+            chosen = record.verdict.matrix if record.verdict else None
+            inspect(source, matrix=chosen.path if chosen else None, rows=rows, merge=rows is None)
         return OpenedInput(opened.info, source)
 
 

@@ -20,6 +20,7 @@ from shared.domain.errors import (
 )
 from shared.domain.machine import Limits
 from shared.domain.submission import Failure, Receipt, Result, State, Submission, TaskRecord
+from shared.domain.words import shortened
 from shared.outbox import Outbox
 from shared.ports.status import StatusStore, Stored
 from shared.telemetry import event
@@ -27,6 +28,8 @@ from shared.updates import update
 
 log = logging.getLogger(__name__)
 
+_LETTERS = 500
+"""Of an error's own words, which may quote a file."""
 DAMAGED_PARTS = (CorruptBlobError, BlobNotFoundError)
 
 
@@ -165,4 +168,6 @@ def _beaten(me: TaskIdentity) -> None:
 
 
 def _words(error: Exception) -> str:
-    return error.message if isinstance(error, CelldropError) else f"{type(error).__name__}: {error}"
+    return (
+        error.message if isinstance(error, CelldropError) else shortened(f"{type(error).__name__}: {error}", _LETTERS)
+    )

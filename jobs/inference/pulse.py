@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Self
 
+from shared.h5ad.ahead import cores
 from shared.h5ad.source import RangeSource
 from shared.ports.blobs import ByteRange
 from shared.telemetry import event
@@ -22,7 +24,10 @@ EVERY_S = 0.5
 """How often the beat is called; whoever made it says how often it is written."""
 PATIENCE_S = 300.0
 """How long the work may give no sign. The longest stage without one takes 3 s on a core of its own (2026-11)."""
+PATIENCE_CPU_S = 20.0
+"""The same in processor seconds, for every two cores: a library that loops burns them, however busy the machine is."""
 _REARM_S = 5.0
+_REARM_CPU_S = 0.1
 _STDERR = 2
 
 
@@ -32,17 +37,27 @@ class Pulse:
     A sign is cheap: nothing is written by the thread that gives it. Without one for ``patience_s``, the work counts as
     hung: a watchdog that needs neither Python's lock nor this thread writes every thread's traceback to standard error
     and ends the process with status 1. So a beat keeps nothing alive for ever, and a hang is found out like a crash.
+    One that burns the processor, as a library does on a damaged file, is ended likewise, by SIGPROF, after
+    ``patience_cpu_s`` of that.
 
     Args:
         beat: Called by one thread at a time. What it raises ends the work, at its next sign.
         ends_process: Whether a hung process is ended; else it only is beaten for no more.
     """
 
-    def __init__(self, beat: Callable[[], None], patience_s: float = PATIENCE_S, *, ends_process: bool = True) -> None:
+    def __init__(
+        self,
+        beat: Callable[[], None],
+        patience_s: float = PATIENCE_S,
+        patience_cpu_s: float | None = None,
+        *,
+        ends_process: bool = True,
+    ) -> None:
         self._beat = beat
         self._patience_s = patience_s
+        self._patience_cpu_s = PATIENCE_CPU_S * max(1.0, cores() / 2) if patience_cpu_s is None else patience_cpu_s
         self._ends_process = ends_process
-        self._heard_s = self._armed_s = time.monotonic()
+        self._heard_s = self._armed_s = self._armed_cpu_s = time.monotonic()
         self._lock = Lock()
         self._over = Event()
         self._fault: BaseException | None = None
@@ -50,7 +65,11 @@ class Pulse:
 
     def __enter__(self) -> Self:
         """Begin to beat."""
+        if self._ends_process:
+            # Dumps tracebacks without Python's lock, then does what the signal does by itself: end the process.
+            faulthandler.register(signal.SIGPROF, file=_STDERR, chain=True)
         self._arm()
+        self._arm_cpu()
         self._thread.start()
         return self
 
@@ -63,6 +82,8 @@ class Pulse:
         if self._ends_process:
             with self._lock:
                 faulthandler.cancel_dump_traceback_later()
+                signal.setitimer(signal.ITIMER_PROF, 0.0)
+                faulthandler.unregister(signal.SIGPROF)
         if error is None:
             self._check()
 
@@ -78,6 +99,8 @@ class Pulse:
     def sign(self) -> None:
         """The same from within a library that is not to be left by an error."""
         self._heard_s = time.monotonic()
+        if self._heard_s - self._armed_cpu_s > _REARM_CPU_S:
+            self._arm_cpu()
         if self._heard_s - self._armed_s > _REARM_S:
             self._arm()
 
@@ -101,6 +124,12 @@ class Pulse:
             self._armed_s = time.monotonic()
             if self._ends_process and not self._over.is_set():  # A reader beside may outlive the work by a moment.
                 faulthandler.dump_traceback_later(self._patience_s, exit=True, file=_STDERR)
+
+    def _arm_cpu(self) -> None:
+        with self._lock:
+            self._armed_cpu_s = time.monotonic()
+            if self._ends_process and not self._over.is_set():
+                signal.setitimer(signal.ITIMER_PROF, self._patience_cpu_s)
 
     def _go_on(self) -> None:
         while not self._over.wait(EVERY_S):

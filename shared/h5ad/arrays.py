@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import h5py
@@ -13,6 +13,7 @@ import numpy as np
 from shared.h5ad import filters
 from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.chunked import PIPELINES, Values, open_chunked
+from shared.h5ad.inflating import sliced
 from shared.h5ad.native import StoredChunks
 from shared.h5ad.safety import check_chunks, check_stored
 from shared.h5ad.source import RangeSource, whole
@@ -89,6 +90,17 @@ def open_array(dataset: h5py.Dataset, size_bytes: int, foresight: Foresight) -> 
     return open_chunked(dataset, size_bytes, pipeline, foresight)
 
 
+def is_read_by_us(dataset: h5py.Dataset, foresight: Foresight) -> bool:
+    """Whether ``open_array`` neither has the HDF5 library read its values nor look for its chunks."""
+    if not _plain_numbers(dataset):
+        return False
+    if dataset.chunks is None:
+        return True
+    plist = dataset.id.get_create_plist()
+    pipeline = tuple(int(plist.get_filter(place)[0]) for place in range(plist.get_nfilters()))
+    return pipeline in PIPELINES and foresight.chunks(dataset, [range(min(1, len(dataset)))]) is not None
+
+
 def _plain_numbers(dataset: h5py.Dataset) -> bool:
     """Whether the bytes are the values, without conversion by the HDF5 library."""
     if dataset.dtype.kind not in "iuf":
@@ -109,6 +121,7 @@ class SlicedArray:
     """Any dataset, through h5py: slower, and one slice at a time."""
 
     dataset: h5py.Dataset
+    seen: set[tuple[int, ...]] = field(default_factory=set)
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -134,7 +147,7 @@ class SlicedArray:
     def decode(self, start: int, stop: int, parts: Sequence[memoryview]) -> Values:
         """A slice."""
         del parts
-        values: Values = np.asarray(self.dataset[start:stop])
+        values: Values = np.asarray(sliced(self.dataset, start, stop, seen=self.seen))
         return values.astype(np.int8) if values.dtype.kind == "b" else values
 
     def stored(self, start: int, stop: int, parts: Sequence[memoryview]) -> StoredChunks | None:

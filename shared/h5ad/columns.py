@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.domain.errors import NotAnnDataError, TruncatedFileError
+from shared.h5ad.inflating import sliced
 
 Floats = npt.NDArray[np.float64]
 INDEX_NAMES = ("_index", "index")
@@ -114,17 +115,18 @@ class GroupFrame:
         categories = _categories_of(node, self.group, name)
         if categories is not None:
             codes = node["codes"] if isinstance(node, h5py.Group) else node
-            return _lookup(codes[start:stop], texts(categories[()]), str(node.name))
+            return _lookup(sliced(codes, start, stop), texts(sliced(categories)), str(node.name))
         if isinstance(node, h5py.Group):
-            return _masked(texts(node["values"][start:stop]), node["mask"][start:stop] if "mask" in node else None)
-        return texts(node[start:stop])
+            mask = sliced(node["mask"], start, stop) if "mask" in node else None
+            return _masked(texts(sliced(node["values"], start, stop)), mask)
+        return texts(sliced(node, start, stop))
 
     def numbers(self, name: str, start: int, stop: int) -> Floats:
         """Values as numbers."""
         values = _values_of(self.group[name])
         if values is None or not is_list(values) or not is_number(values):
             raise ValueError(name)
-        return np.asarray(values[start:stop], dtype=np.float64)
+        return np.asarray(sliced(values, start, stop), dtype=np.float64)
 
     def n_categories(self, name: str) -> int | None:
         """How many different values a categorical has."""
@@ -163,13 +165,13 @@ class CompoundFrame:
 
     def strings(self, name: str, start: int, stop: int) -> list[str]:
         """Values as text."""
-        return texts(self.dataset.fields(name)[start:stop])
+        return texts(sliced(self.dataset, start, stop, name))
 
     def numbers(self, name: str, start: int, stop: int) -> Floats:
         """Values as numbers."""
         if self.dataset.dtype[name].kind not in "iufb":
             raise ValueError(name)
-        return np.asarray(self.dataset.fields(name)[start:stop], dtype=np.float64)
+        return np.asarray(sliced(self.dataset, start, stop, name), dtype=np.float64)
 
     def n_categories(self, name: str) -> int | None:
         """Never known here: categories lie in uns."""
@@ -200,7 +202,7 @@ class SingleFrame:
     def strings(self, name: str, start: int, stop: int) -> list[str]:
         """Values as text."""
         assert name == self.index
-        return texts(self.dataset[start:stop])
+        return texts(sliced(self.dataset, start, stop))
 
     def numbers(self, name: str, start: int, stop: int) -> Floats:
         """There are none: ValueError."""
@@ -210,6 +212,17 @@ class SingleFrame:
         """Never a categorical."""
         del name
         return None
+
+
+def old_categories(file: h5py.File, column: str) -> h5py.Dataset | None:
+    """What uns has as the categories of a column of a compound table (AnnData before 0.7)."""
+    path = f"uns/{column}_categories"
+    if not isinstance(file.get("uns"), h5py.Group) or not isinstance(file.get(path, getlink=True), h5py.HardLink):
+        return None
+    found = file[path]
+    # The safety scan may have left a large uns at that.
+    plain = isinstance(found, h5py.Dataset) and not found.external and not found.is_virtual and found.shape is not None
+    return found if plain else None
 
 
 def is_list(dataset: h5py.Dataset) -> bool:

@@ -26,6 +26,7 @@ from shared.h5ad.blocks import (
     finished,
 )
 from shared.h5ad.decoding import decoding
+from shared.h5ad.inflating import sliced
 from shared.h5ad.projecting import Projector
 from shared.h5ad.projection import ProjectedBlock
 from shared.h5ad.settling import COUNTS, Stored
@@ -112,7 +113,7 @@ class CscReader:
 
     def _pointers(self) -> Pointers:
         with decoding(self.where):
-            pointers = np.asarray(self.pointers[()]).astype(np.int64, copy=False)
+            pointers = np.asarray(sliced(self.pointers)).astype(np.int64, copy=False)
         check_pointers(pointers, self.nnz, self.where)
         check_pointers(np.array([pointers[0], 0]), self.nnz, self.where)
         return pointers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import h5py
@@ -13,6 +13,7 @@ from shared.domain.geometry import Rows
 from shared.h5ad.ahead import in_order
 from shared.h5ad.blocks import Columns, Genes, RowBlock, as_float32, finished
 from shared.h5ad.decoding import decoding
+from shared.h5ad.inflating import sliced
 from shared.h5ad.projecting import Projector
 from shared.h5ad.projection import ProjectedBlock
 from shared.h5ad.settling import COUNTS, Stored
@@ -33,6 +34,7 @@ class DenseReader:
     genes: Genes
     matrix: h5py.Dataset
     stored: Stored = COUNTS
+    seen: set[tuple[int, ...]] = field(default_factory=set)
 
     @property
     def n_genes(self) -> int:
@@ -70,7 +72,7 @@ class DenseReader:
     def _slab(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Values in each row, then columns and values row by row."""
         with decoding(self.where):
-            slab = as_float32(np.asarray(self.matrix[start:stop]))
+            slab = as_float32(np.asarray(sliced(self.matrix, start, stop, seen=self.seen)))
         places = np.flatnonzero(slab)
         rows, columns = np.divmod(places, slab.shape[1]) if slab.shape[1] else (places, places)
         counts = np.bincount(rows, minlength=stop - start)

@@ -8,11 +8,12 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from shared.domain.errors import InputError
 from shared.domain.geometry import Rows
 from shared.h5ad.columns import is_list, is_number, names_in
 from shared.h5ad.decoding import decoding
+from shared.h5ad.inflating import check_inflation
 from shared.h5ad.opening import open_file
-from shared.h5ad.safety import inflates_as_declared
 from shared.h5ad.source import RangeSource
 
 PREFERRED = ("x_umap", "umap", "x_tsne", "tsne", "x_draw_graph_fa", "x_phate", "x_mde")
@@ -45,11 +46,21 @@ def read_embedding(source: RangeSource, rows: Rows) -> Coordinates | None:
             return _read(node, rows)
 
 
+def maps_in(node: object) -> list[h5py.Dataset]:
+    """The arrays that are looked at for a map, in the order in which they are."""
+    if not isinstance(node, h5py.Group):
+        return [node] if isinstance(node, h5py.Dataset) else []
+    by_rank = {name.lower(): name for name in names_in(node)}
+    found = [node[by_rank[name]] for name in PREFERRED if name in by_rank]
+    return [values for values in found if isinstance(values, h5py.Dataset) and values.shape is not None]
+
+
 def _read(node: object, rows: Rows) -> Coordinates | None:
     """From a group of arrays, or, before AnnData 0.7, an array with a field for each."""
     if isinstance(node, h5py.Group):
         named = {name: node[name] for name in names_in(node) if isinstance(node[name], h5py.Dataset)}
     elif isinstance(node, h5py.Dataset) and is_list(node) and len(node) >= rows.stop:
+        check_inflation(node, rows.start, rows.stop)
         named = {str(name): node.fields(str(name)) for name in node.dtype.names or ()}
     else:
         return None
@@ -63,13 +74,21 @@ def _read(node: object, rows: Rows) -> Coordinates | None:
 
 def _two(values: object, rows: Rows) -> npt.NDArray[np.float32] | None:
     """The first two columns, where there are two of real numbers."""
-    if isinstance(values, h5py.Dataset) and not (_is_map(values, rows) and inflates_as_declared(values)):
-        return None
+    if isinstance(values, h5py.Dataset):
+        return _columns(values, rows) if _is_map(values, rows) else None
     assert hasattr(values, "__getitem__")
     found = np.asarray(values[rows.start : rows.stop])
     if len(found.shape) != 2 or found.shape[1] < 2 or found.dtype.kind not in "iuf":
         return None
     return found[:, :2].astype(np.float32)
+
+
+def _columns(values: h5py.Dataset, rows: Rows) -> npt.NDArray[np.float32] | None:
+    try:
+        check_inflation(values, rows.start, rows.stop)
+    except InputError:
+        return None
+    return np.asarray(values[rows.start : rows.stop, :2]).astype(np.float32)
 
 
 def _is_map(values: h5py.Dataset, rows: Rows) -> bool:

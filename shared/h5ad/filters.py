@@ -7,19 +7,28 @@ from functools import cache
 DEFLATE = 1
 SHUFFLE = 2
 FLETCHER32 = 3
+SZIP = 4
+SCALE_OFFSET = 6
+BZIP2 = 307
+LZF = 32000
+BLOSC = 32001
+LZ4 = 32004
+BITSHUFFLE = 32008
+ZSTD = 32015
+BLOSC2 = 32026
 
 _OF_THE_LIBRARY = {
     DEFLATE: "gzip",
     SHUFFLE: "shuffle",
     FLETCHER32: "fletcher32",
-    4: "szip",
-    6: "scale-offset",
-    32000: "lzf",
+    SZIP: "szip",
+    SCALE_OFFSET: "scale-offset",
+    LZF: "lzf",
 }
-PLUGINS = {307: "bzip2", 32001: "blosc", 32004: "lz4", 32008: "bshuf", 32015: "zstd", 32026: "blosc2"}
+PLUGINS = {BZIP2: "bzip2", BLOSC: "blosc", LZ4: "lz4", BITSHUFFLE: "bshuf", ZSTD: "zstd", BLOSC2: "blosc2"}
 """Filters that hdf5plugin brings, by its own names."""
 
-ALLOWED = _OF_THE_LIBRARY | PLUGINS | {32008: "bitshuffle"}
+ALLOWED = _OF_THE_LIBRARY | PLUGINS | {BITSHUFFLE: "bitshuffle"}
 """Filters that the libraries we ship can decode; anything else would be looked for among plug-ins."""
 
 COMPRESSORS = ALLOWED.keys() - {SHUFFLE, FLETCHER32}

@@ -10,14 +10,27 @@ from shared.domain.words import shortened
 from shared.h5ad.cautions import WarningCode
 
 MOST_WORDS = 600
+_MOST_ITEMS, _MOST_LETTERS = 20, 200
+"""Of a list of the file's own words, and of each word, in what a program is told."""
 Details = Mapping[str, str | int | float | bool | list[str]]
 
 
 def warning(code: WarningCode, message: str, hint: str, details: Details | None = None) -> Finding:
     """What the reader of the results should know; the message without its full stop."""
-    return Finding(str(code), Severity.WARNING, f"{shortened(message, MOST_WORDS)}.", hint, details or {})
+    words, hint = f"{shortened(message, MOST_WORDS)}.", shortened(hint, MOST_WORDS)
+    return Finding(str(code), Severity.WARNING, words, hint, _bounded(details or {}))
 
 
 def refusal(error: CelldropError, details: Details | None = None) -> Finding:
     """What stands in the way."""
-    return Finding(error.code, Severity.REFUSAL, error.message, error.hint, details or {})
+    return Finding(error.code, Severity.REFUSAL, error.message, error.hint, _bounded(details or {}))
+
+
+def _bounded(details: Details) -> Details:
+    return {name: _short(value) for name, value in details.items()}
+
+
+def _short(value: str | float | list[str]) -> str | float | list[str]:
+    if isinstance(value, list):
+        return [shortened(word, _MOST_LETTERS) for word in value[:_MOST_ITEMS]]
+    return shortened(value, _MOST_LETTERS) if isinstance(value, str) else value

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import h5py
 
 from shared.domain.errors import NotAnnDataError, UnsafeFileError
-from shared.domain.words import cut, listed
+from shared.domain.words import cut, listed, shortened
 from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.columns import Frame, is_list, names_in, open_frame
 from shared.h5ad.facts import TRANSPOSED, Candidate, CellFacts, Embedding, FileFacts, GeneTable
@@ -18,7 +19,7 @@ from shared.h5ad.identifiers import LONGEST_NAME, identifier_columns
 from shared.h5ad.layouts import Layout, describe, find_layout
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.matrices import wanted_path
-from shared.h5ad.rehearsal import check_ids
+from shared.h5ad.rehearsal import check_ids, check_lengths
 from shared.h5ad.sampling import Mask, sample_rows, take_sample
 from shared.h5ad.strangers import loud_strangers
 from shared.h5ad.weighing import Totals, weigh
@@ -26,6 +27,7 @@ from shared.h5ad.weighing import Totals, weigh
 TOTALS_COLUMNS = ("n_counts", "total_counts", "nCount_RNA", "n_umi", "nUMI", "num_UMIs", "n_umis")
 ALL_IDS = 50_000
 """Up to this many cells, all ids are compared; beyond, the first thousand."""
+_MOST_EMBEDDINGS = 100
 MOST_MATRICES = 64
 """Matrices that are looked at where none is asked for; those named for counts come first."""
 
@@ -37,27 +39,29 @@ def gather(
     *,
     matrix: str | None = None,
     limits: InspectionLimits = DEFAULT_LIMITS,
+    gets_on: Callable[[], None] = lambda: None,
 ) -> FileFacts:
     """Collect the facts by ranged reads; no large matrix is read whole.
 
     Args:
         matrix: Sample only this one, where it exists.
+        gets_on: Called between steps.
 
     Raises:
         InputError: The file cannot be used at all; which leaf says why.
     """
     layout = find_layout(file)
     cells = open_frame(file, layout.obs)
-    tables = _gene_tables(file, layout, limits)
+    tables = _gene_tables(file, layout, limits, gets_on)
     only = wanted_path(matrix, [path for path, _ in layout.matrices]) if matrix else None
-    candidates, unusable = _Matrices(file, layout, foresight, tables, len(cells)).candidates(only)
+    candidates, unusable = _Matrices(file, layout, foresight, tables, len(cells), gets_on).candidates(only)
     return FileFacts(
         layout=layout.name,
         size_bytes=size_bytes,
         cells=_cell_facts(cells, layout, limits),
         candidates=tuple(candidates),
         genes=tuple(table for table, _, _ in tables.values()),
-        embeddings=tuple(_embeddings(file)),
+        embeddings=tuple(islice(_embeddings(file), _MOST_EMBEDDINGS)),
         old_layout=layout.old,
         tenx=layout.tenx,
         unusable=tuple(unusable),
@@ -80,6 +84,7 @@ class _Matrices:
     foresight: Foresight
     tables: Mapping[str, tuple[GeneTable, int, Mask | None]]
     n_cells: int
+    gets_on: Callable[[], None]
 
     def candidates(self, only: str | None) -> tuple[list[Candidate], list[tuple[str, str]]]:
         """Those that can be read, and the others with the reason."""
@@ -91,6 +96,7 @@ class _Matrices:
         wanted = [pair for pair in self.layout.matrices if only in {None, pair[0]}]
         wanted.sort(key=lambda pair: pair[0].startswith("layers/") and "count" not in pair[0].lower())
         for path, genes_path in wanted[:MOST_MATRICES]:
+            self.gets_on()
             try:
                 found.append(self._candidate(path, genes_path, totals))
             except ValueError as reason:
@@ -147,16 +153,28 @@ def _totals(frame: Frame, n_cells: int) -> Totals | None:
 # --- Genes --------------------------------------------------------------------------------------------------------
 
 
+def n_genes_in(file: h5py.File) -> int:
+    """Rows of all gene tables together.
+
+    Raises:
+        InputError: There are none, or no cells.
+    """
+    paths = {genes for _, genes in find_layout(file).matrices} or {"var"}
+    return sum(len(open_frame(file, path)) for path in paths)
+
+
 def _gene_tables(
-    file: h5py.File, layout: Layout, limits: InspectionLimits
+    file: h5py.File, layout: Layout, limits: InspectionLimits, gets_on: Callable[[], None]
 ) -> dict[str, tuple[GeneTable, int, Mask | None]]:
     """Each gene table once, with how many features it lists, and which of them are genes."""
     paths = dict.fromkeys(genes for _, genes in layout.matrices)
     paths = paths or dict.fromkeys(["var"])
-    return {path: _gene_table(open_frame(file, path), path, limits) for path in paths}
+    return {path: _gene_table(open_frame(file, path), path, limits, gets_on) for path in paths}
 
 
-def _gene_table(frame: Frame, path: str, limits: InspectionLimits) -> tuple[GeneTable, int, Mask | None]:
+def _gene_table(
+    frame: Frame, path: str, limits: InspectionLimits, gets_on: Callable[[], None]
+) -> tuple[GeneTable, int, Mask | None]:
     if len(frame) > limits.genes:
         raise UnsafeFileError(
             f"{len(frame):,} genes",
@@ -165,7 +183,9 @@ def _gene_table(frame: Frame, path: str, limits: InspectionLimits) -> tuple[Gene
             hint="If these are cells, turn the file: adata = adata.T.",
         )
     features = find_genes(frame)
+    gets_on()
     columns = identifier_columns(frame, features.genes)
+    gets_on()
     n_other = 0 if features.genes is None else int((~features.genes).sum())
     return GeneTable(path, columns, n_other, features.other_types, features.examples), len(frame), features.genes
 
@@ -178,16 +198,17 @@ def _cell_facts(frame: Frame, layout: Layout, limits: InspectionLimits) -> CellF
     n_cells = len(frame)
     checked = n_cells if n_cells <= ALL_IDS else 1000
     ids = frame.strings(frame.index, 0, checked)
+    check_lengths(ids, limits)
     if len(ids) != checked:
         raise NotAnnDataError("the index of obs is shorter than obs", hint="Write the file anew with AnnData.")
     repeated = [name for name, count in Counter(ids).items() if count > 1]
     return CellFacts(
         n_cells=n_cells,
-        index=frame.index,
+        index=shortened(frame.index, LONGEST_NAME),
         ids_checked=checked,
         n_duplicates=len(ids) - len(set(ids)),
         duplicates=tuple(name[:100] for name in repeated[:5]),
-        columns=frame.names[:1000],
+        columns=tuple(shortened(name, LONGEST_NAME) for name in frame.names[:1000]),
         takes_columns=not (layout.old or layout.tenx),
     )
 
@@ -198,7 +219,7 @@ def _embeddings(file: h5py.File) -> Iterator[Embedding]:
         for name in names_in(node):
             child = node[name]
             if isinstance(child, h5py.Dataset) and len(child.shape or ()) == 2:
-                yield Embedding(name, tuple(map(int, child.shape)))
+                yield Embedding(shortened(name, LONGEST_NAME), tuple(map(int, child.shape)))
     elif isinstance(node, h5py.Dataset) and is_list(node) and node.dtype.names:
         for name in node.dtype.names:
-            yield Embedding(name, (int(node.shape[0]), *map(int, node.dtype[name].shape)))
+            yield Embedding(shortened(name, LONGEST_NAME), (int(node.shape[0]), *map(int, node.dtype[name].shape)))

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import logging
-import os
-import socket
-import subprocess
-import sys
-import threading
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -28,8 +23,10 @@ from shared.domain.errors import (
     all_errors,
 )
 from shared.domain.geometry import Rows
+from shared.h5ad.children import SANDBOX, Child
 from shared.h5ad.facts import FileFacts
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
+from shared.h5ad.room import ALONE, room_here
 from shared.h5ad.source import OpenedSource, RangeSource
 from shared.h5ad.superblock import check_superblock
 from shared.h5ad.wire import Kind, pack_blobs, receive, send, unpack_spans
@@ -40,14 +37,15 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")
-_STARTS = 3
-_START_S = 60.0
-_WRITE_ANEW = "Write the file anew with adata.write_h5ad()."
-_BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "import shared.h5ad.sandbox as sandbox; sandbox.serve(int(sys.argv[2]))"
+_OUT_OF_TIME = frozenset({signal.SIGPROF, signal.SIGXCPU})
+_ITS_OWN_DOING = frozenset(
+    {
+        *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL),
+        *(signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS, signal.SIGPIPE, signal.SIGXFSZ),
+    }
 )
+"""Signals by which a process ends itself; any other came from outside."""
+_WRITE_ANEW = "Write the file anew with adata.write_h5ad()."
 
 
 def inspect(
@@ -55,54 +53,76 @@ def inspect(
     *,
     matrix: str | None = None,
     rows: Rows | None = None,
+    merge: bool = False,
     limits: InspectionLimits = DEFAULT_LIMITS,
     name: str = "",
 ) -> FileFacts:
     """Look a file through, safety first, in a child process that has only the bytes it asks for.
 
+    What may be killed for want of memory has room: as many inspections run at once as fit in most of it. One that is
+    killed from outside all the same is tried again, alone.
+
     Args:
         matrix: Sample only this matrix, as in the option of that name; None samples all.
         name: What the file is called; only what is no HDF5 file is told by it.
-        rows: Read the ids of these cells, too: what hangs or outgrows the HDF5 library there then ends the child, and
-            not who asks.
+        rows: Read the ids of these cells, and what else a task for them reads: what hangs or outgrows the HDF5 library
+            there then ends the child, and not who asks.
+        merge: The same of what a merge reads.
 
     Raises:
         InputError: The file cannot be used; which leaf says why. A crash of the child is one too.
-        UnavailableError: The child could not be had, or the machine is too busy.
+        UnavailableError: The child could not be had, or was killed from outside, or the machine is too busy.
     """
     source = OpenedSource.of(source)
     check_superblock(source, name)
-    with _SANDBOX.connect() as link:
-        link.settimeout(limits.silence_s)
-        return _Dialogue(link, source, limits.for_rows(rows)).run(matrix, rows)
+    limits = limits.for_file(source.size_bytes).for_rows(rows)
+    for wanted_bytes in (limits.memory_bytes, ALONE):
+        try:
+            with room_here().share(wanted_bytes, limits.silence_s), SANDBOX.connect() as child:
+                child.link.settimeout(limits.silence_s)
+                return _Dialogue(child, source, limits).run(matrix, rows, merge=merge)
+        except _KilledError as error:
+            how = str(error)
+            event(log, "an inspection was killed", level=logging.WARNING, how=how, alone=wanted_bytes == ALONE)
+    raise UnavailableError(
+        f"the inspection of the file was ended from outside, {how}, and so was the second one, which ran alone",
+        expected="to be let go on",
+        hint="Most likely memory ran out: give this machine more of it, or try again when less runs beside.",
+    )
+
+
+class _KilledError(Exception):
+    """The child was ended from outside: by the kernel for want of memory, most likely."""
 
 
 def prepare() -> None:
     """Start the child's server and do not wait for it: for those who have something else to load meanwhile."""
-    _SANDBOX.start()
+    SANDBOX.start()
 
 
 def warm_up() -> None:
     """Start the child's server now, so that the first inspection does not wait half a second for it."""
-    _SANDBOX.connect().close()
+    with SANDBOX.connect():
+        pass
 
 
 @dataclass(slots=True)
 class _Dialogue:
     """One inspection: the child asks for ranges until it has an answer."""
 
-    link: socket.socket
+    child: Child
     source: RangeSource
     limits: InspectionLimits
     reads: int = 0
     read_bytes: int = 0
     started: float = field(default_factory=time.monotonic)
 
-    def run(self, matrix: str | None, rows: Rows | None) -> FileFacts:
+    def run(self, matrix: str | None, rows: Rows | None, *, merge: bool) -> FileFacts:
         job = {
             "size_bytes": self.source.size_bytes,
             "matrix": matrix,
             "rows": [rows.start, rows.stop] if rows else None,
+            "merge": merge,
             "limits": asdict(self.limits),
         }
         self._say(Kind.JOB, json.dumps(job).encode())
@@ -118,13 +138,13 @@ class _Dialogue:
 
     def _say(self, kind: Kind, *parts: bytes) -> None:
         try:
-            send(self.link, kind, *parts)
+            send(self.child.link, kind, *parts)
         except ConnectionError as error:
             raise self._died() from error
 
     def _hear(self) -> tuple[Kind, bytes]:
         try:
-            return receive(self.link)
+            return receive(self.child.link)
         except TimeoutError as error:
             raise UnavailableError(f"no word from the inspection for {self.limits.silence_s:g} s") from error
         except (EOFError, ConnectionError) as error:
@@ -146,13 +166,17 @@ class _Dialogue:
                 hint=_WRITE_ANEW,
             )
 
-    def _died(self) -> InputError:
-        if time.monotonic() - self.started >= self.limits.cpu_s:
+    def _died(self) -> InputError | _KilledError:
+        self.child.link.close()  # One that says what nobody understands has not ended yet; now it does.
+        status = self.child.status()
+        if status is not None and -status in _OUT_OF_TIME:
             return UnsafeFileError(
                 "reading its structure took too long and was stopped",
-                expected=f"less than {self.limits.cpu_s} s",
+                expected=f"less than {self.limits.cpu_s} s, and {self.limits.stuck_cpu_s:g} s between two reads",
                 hint=_WRITE_ANEW,
             )
+        if status is None or (status < 0 and -status not in _ITS_OWN_DOING):
+            return _KilledError("with its server" if status is None else f"by {signal.Signals(-status).name}")
         return TruncatedFileError(
             "the file crashes the HDF5 library",
             expected="a whole, undamaged file",
@@ -176,78 +200,3 @@ def _error(payload: bytes) -> CelldropError:
     if words["cause"]:
         event(log, "a file cannot be decoded", code=kind.code, cause=words["cause"])
     return kind(words["found"], expected=words["expected"], where=words["where"], hint=words["hint"])
-
-
-@dataclass(slots=True)
-class _Sandbox:
-    """The warm server of this process; a fork of this process starts one of its own."""
-
-    _control: socket.socket | None = None
-    _process: subprocess.Popen[bytes] | None = None
-    _owner: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def connect(self) -> socket.socket:
-        """A connection to a child that has said hello: from then on, its death is the file's doing.
-
-        Raises:
-            UnavailableError: None could be started.
-        """
-        for _ in range(_STARTS):
-            ours, theirs = socket.socketpair()
-            ours.settimeout(_START_S)
-            try:
-                with theirs:
-                    self._pass(theirs)
-                if receive(ours)[0] is Kind.HELLO:
-                    return ours
-            except (OSError, EOFError):
-                ours.close()
-                self.stop()
-        raise UnavailableError("the inspecting process cannot be started", hint="Look for its traceback in the log.")
-
-    def start(self) -> None:
-        """Have the server started, unless it was."""
-        with self._lock:
-            self._running()
-
-    def _pass(self, theirs: socket.socket) -> None:
-        with self._lock:
-            socket.send_fds(self._running(), [b"."], [theirs.fileno()])
-
-    def _running(self) -> socket.socket:
-        if self._control is None or self._owner != os.getpid():
-            self._start()
-        assert self._control is not None
-        return self._control
-
-    def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        path = json.dumps([entry or os.getcwd() for entry in sys.path])  # noqa: PTH109  # as sys.path itself would
-        kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-                [sys.executable, "-I", "-c", _BOOT, path, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env={**kept, "HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
-        self._control, self._owner = ours, os.getpid()
-        atexit.register(self.stop)
-
-    def stop(self) -> None:
-        """End the server; the next connection starts another."""
-        with self._lock:
-            if self._owner == os.getpid():
-                self._stop()
-
-    def _stop(self) -> None:
-        if self._control is not None:
-            self._control.close()
-        if self._process is not None:
-            self._process.wait()
-        self._control = self._process = None
-
-
-_SANDBOX = _Sandbox()

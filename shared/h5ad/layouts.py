@@ -15,6 +15,7 @@ from shared.domain.words import cut, listed
 from shared.h5ad.columns import names_in, text
 from shared.h5ad.foreign.hdf5 import mudata, recognise_hdf5, refusal, unknown
 from shared.h5ad.foreign.kinds import Foreign
+from shared.h5ad.inflating import sliced
 
 _WORDS = 60
 """What a file calls its encodings, in our messages."""
@@ -174,7 +175,7 @@ def _dense(node: h5py.Dataset) -> Shape:
 
 def _sparse_form(node: h5py.Group, *, tenx: bool) -> tuple[MatrixEncoding, tuple[int, int]]:
     if tenx:
-        n_genes, n_cells = (int(size) for size in node["shape"][()])
+        n_genes, n_cells = (int(size) for size in sliced(node["shape"]))
         return MatrixEncoding.CSR, (n_cells, n_genes)
     kind = text(node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", "")))
     stored = node.attrs.get("shape", node.attrs.get("h5sparse_shape"))

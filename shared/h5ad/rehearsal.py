@@ -2,30 +2,135 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
 import h5py
 
-from shared.domain.errors import UnsafeFileError
+from shared.domain.errors import InputError, UnsafeFileError
 from shared.domain.geometry import Rows
-from shared.h5ad.columns import Frame, open_frame
-from shared.h5ad.layouts import find_layout
+from shared.domain.verdict import MatrixEncoding
+from shared.h5ad.arrays import is_read_by_us
+from shared.h5ad.chunk_index import Foresight
+from shared.h5ad.columns import Frame, is_list, old_categories, open_frame
+from shared.h5ad.embedding import maps_in
+from shared.h5ad.inflating import sliced
+from shared.h5ad.layouts import Layout, describe, find_layout
 from shared.h5ad.limits import InspectionLimits
+from shared.h5ad.safety import check_stored
 
 _WINDOW_ROWS = 4096
+_WINDOW_VALUES = 65_536
 
 
-def rehearse(file: h5py.File, rows: Rows | None, limits: InspectionLimits) -> None:
-    """Read the attributes of obs and of its columns, and the ids of ``rows``.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be read outside: nothing, where neither is told.
 
-    A damaged heap of strings can have the HDF5 library look for one for ever; the child's processor time ends that.
-
-    Raises:
-        UnsafeFileError: The ids are far longer than ids are.
+    Attributes:
+        rows: The cells of a task.
+        merge: Whether it is a merge, which copies the file and adds columns.
     """
-    layout = find_layout(file)
-    frame = open_frame(file, layout.obs)
-    _read_attributes(file[layout.obs])
-    if rows is not None:
-        _read_ids(frame, rows, limits)
+
+    rows: Rows | None = None
+    merge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """An open, scanned file about to be read outside.
+
+    A damaged heap of strings or index of chunks can have the HDF5 library look for one for ever; the child's processor
+    time ends that.
+
+    Attributes:
+        matrix: The one that a task reads; None where none is known.
+        gets_on: Called between steps.
+    """
+
+    file: h5py.File
+    size_bytes: int
+    limits: InspectionLimits
+    foresight: Foresight
+    matrix: str | None
+    gets_on: Callable[[], None]
+
+    def run(self, plan: Plan) -> None:
+        """Read the attributes of obs and of its columns, and what the plan says.
+
+        Raises:
+            InputError: What cannot be read, or bursts: ids far longer than ids are, say.
+        """
+        layout = find_layout(self.file)
+        frame = open_frame(self.file, layout.obs)
+        self._read_attributes(self.file[layout.obs])
+        if plan.rows is not None:
+            self._read_ids(frame, plan.rows)
+            self._read_index_of_matrix(layout, plan.rows)
+        if plan.merge:
+            self._read_what_is_copied(layout)
+
+    def _read_attributes(self, obs: h5py.Group | h5py.Dataset) -> None:
+        """Those that a merge reads or rewrites: among thousands, the library takes minutes to rewrite one.
+
+        Raises:
+            UnsafeFileError: There are thousands.
+        """
+        if len(obs.attrs) > self.limits.attributes:
+            raise UnsafeFileError(
+                f"{len(obs.attrs):,} attributes",
+                expected=f"at most {self.limits.attributes:,}",
+                where=str(obs.name),
+                hint="Keep such notes in adata.uns, and write the file anew with adata.write_h5ad().",
+            )
+        for name in obs.attrs:
+            if isinstance(name, str):
+                obs.attrs.get_id(name)
+        for name in ("_index", "column-order", "encoding-type", "encoding-version"):
+            obs.attrs.get(name)
+        self.gets_on()
+
+    def _read_ids(self, frame: Frame, rows: Rows) -> None:
+        total = 0
+        check_stored(frame.index_node, self.size_bytes)
+        step = _WINDOW_ROWS if frame.n_categories(frame.index) is None else max(1, len(rows))
+        for start in range(rows.start, rows.stop, step):
+            ids = frame.strings(frame.index, start, min(start + step, rows.stop))
+            total += check_lengths(ids, self.limits)
+            _bound(total, len(frame), self.limits)
+            self.gets_on()
+
+    def _read_index_of_matrix(self, layout: Layout, rows: Rows) -> None:
+        """Row pointers, and where the chunks lie that the library will look for."""
+        if self.matrix is None:
+            return
+        node = self.file[self.matrix]
+        encoding = describe(self.file, self.matrix, tenx=layout.tenx).encoding
+        if encoding is MatrixEncoding.DENSE:
+            self._walk(node)
+            return
+        pointers = node["indptr"]
+        self._walk(pointers)
+        wanted = rows if encoding is MatrixEncoding.CSR else Rows(0, int(pointers.shape[0]) - 1)
+        for start in range(wanted.start, wanted.stop + 1, _WINDOW_VALUES):
+            sliced(pointers, start, min(start + _WINDOW_VALUES, wanted.stop + 1))
+            self.gets_on()
+        for name in ("data", "indices"):
+            if not is_read_by_us(node[name], self.foresight):
+                self._walk(node[name])
+
+    def _read_what_is_copied(self, layout: Layout) -> None:
+        with suppress(InputError):  # An odd map is no reason to lose the results.
+            for values in maps_in(self.file.get("obsm")):
+                self._walk(values)
+        for path in (layout.obs, "var") if layout.old else ():
+            for _ in _texts(self.file, self.file.get(path)):
+                self.gets_on()
+
+    def _walk(self, dataset: h5py.Dataset) -> None:
+        check_stored(dataset, self.size_bytes)
+        self.gets_on()
 
 
 def check_ids(frame: Frame, limits: InspectionLimits) -> None:
@@ -39,12 +144,35 @@ def check_ids(frame: Frame, limits: InspectionLimits) -> None:
         _bound(len(frame) * int(node.dtype.itemsize), len(frame), limits)
 
 
-def _read_ids(frame: Frame, rows: Rows, limits: InspectionLimits) -> None:
-    total = 0
-    step = _WINDOW_ROWS if frame.n_categories(frame.index) is None else max(1, len(rows))
-    for start in range(rows.start, rows.stop, step):
-        total += sum(map(len, frame.strings(frame.index, start, min(start + step, rows.stop))))
-        _bound(total, len(frame), limits)
+def check_lengths(ids: list[str], limits: InspectionLimits) -> int:
+    """What some ids take together.
+
+    Raises:
+        UnsafeFileError: One is far longer than ids are.
+    """
+    longest = max(map(len, ids), default=0)
+    if longest > limits.longest_id:
+        raise UnsafeFileError(
+            f"a cell id of {longest:,} characters",
+            expected=f"at most {limits.longest_id:,}",
+            where="obs index",
+            hint="Give the cells short ids, and write the file anew with adata.write_h5ad().",
+        )
+    return sum(map(len, ids))
+
+
+def _texts(file: h5py.File, table: object) -> Iterator[None]:
+    """Reads the texts of a compound table a window at a time, and those that its numbers stand for."""
+    if not isinstance(table, h5py.Dataset) or not table.dtype.names:
+        return
+    for name in table.dtype.names:
+        if table.dtype[name].kind in "OSU":
+            for start in range(0, len(table), _WINDOW_ROWS):
+                sliced(table, start, start + _WINDOW_ROWS, name)
+                yield
+        elif (categories := old_categories(file, name)) is not None:
+            sliced(categories) if is_list(categories) else categories[()]
+            yield
 
 
 def _bound(found_bytes: int, n_cells: int, limits: InspectionLimits) -> None:
@@ -56,12 +184,3 @@ def _bound(found_bytes: int, n_cells: int, limits: InspectionLimits) -> None:
             where="obs index",
             hint="Give the cells short ids, and write the file anew with adata.write_h5ad().",
         )
-
-
-def _read_attributes(obs: h5py.Group | h5py.Dataset) -> None:
-    """Those that a merge reads or rewrites."""
-    for name in obs.attrs:
-        if isinstance(name, str):
-            obs.attrs.get_id(name)
-    for name in ("_index", "column-order", "encoding-type", "encoding-version"):
-        obs.attrs.get(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
@@ -11,15 +10,17 @@ import h5py
 from h5py import h5d, h5g, h5l, h5o, h5s
 
 from shared.domain.errors import TruncatedFileError, UnsafeFileError
-from shared.h5ad.filters import ALLOWED, COMPRESSORS, DEFLATE, name_of
+from shared.domain.words import cut
+from shared.h5ad.filters import ALLOWED, COMPRESSORS, FLETCHER32, name_of
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 
 _CONVERT = "Open the file with anndata on a machine you trust, check it, and write it anew with adata.write_h5ad()."
 _SLACK_BYTES = 1024 * 1024
+_WORDS = 200
+"""Of a path, in our messages."""
 _NOTES = "/uns"
 _Place = tuple[h5g.GroupID, str, int]
 """A group, its path and its depth."""
-_CHECKSUM_BYTES = 4
 _CHUNK_SLACK_BYTES = 64 * 1024
 
 
@@ -66,24 +67,6 @@ def check_stored(dataset: h5py.Dataset, size_bytes: int) -> None:
     check_chunks(dataset, size_bytes, iter(found))
 
 
-def inflates_as_declared(dataset: h5py.Dataset) -> bool:
-    """Whether no chunk that gzip made is larger than the dataset says: the HDF5 library would inflate all of it.
-
-    Inflates everything once, within a chunk's size: for arrays of a few numbers a cell.
-    """
-    layout = dataset.id.get_create_plist()
-    numbers = [int(layout.get_filter(place)[0]) for place in range(layout.get_nfilters())]
-    if DEFLATE not in numbers:
-        return True
-    most = prod(dataset.chunks) * int(dataset.dtype.itemsize) + _CHECKSUM_BYTES
-    places = [dataset.id.get_chunk_info(number) for number in range(dataset.id.get_num_chunks())]
-    for place in places:
-        mask, data = dataset.id.read_direct_chunk(place.chunk_offset)
-        if not mask & 1 << numbers.index(DEFLATE) and len(zlib.decompressobj().decompress(data, most + 1)) > most:
-            return False
-    return True
-
-
 @dataclass(slots=True)
 class _Scan:
     """One walk.
@@ -97,6 +80,7 @@ class _Scan:
     notes_left: int = 0
     seen: set[int] = field(default_factory=set)
     links: int = 0
+    aliases: int = 0
     declared_bytes: int = 0
 
     def run(self, root: h5g.GroupID) -> None:
@@ -132,16 +116,24 @@ class _Scan:
             if address not in self.seen:
                 self.seen.add(address)
                 yield h5o.open(group, raw), name
+            else:
+                self._check_alias(name)
 
     def _affordable(self, count: int, path: str) -> bool:
         """Whether a group of so many links is looked at; in uns the first ones are, elsewhere all must be."""
-        if path == _NOTES or path.startswith(f"{_NOTES}/"):
+        if _in_notes(path):
             self.notes_left -= count
             return self.notes_left >= 0
         self.links += count
         if self.links > self.limits.objects:
             raise _unsafe(f"more than {self.limits.objects:,} objects", path or "/", "far fewer")
         return True
+
+    def _check_alias(self, name: str) -> None:
+        self.aliases += not _in_notes(name)
+        if self.aliases > self.limits.aliases:
+            found = f"more than {self.limits.aliases:,} names that lead to what another name leads to"
+            raise _unsafe(found, cut(name, _WORDS), "one name for each object")
 
     def _check_depth(self, depth: int, name: str) -> None:
         if depth > self.limits.depth:
@@ -180,6 +172,10 @@ class _Scan:
             )
 
 
+def _in_notes(path: str) -> bool:
+    return path == _NOTES or path.startswith(f"{_NOTES}/")
+
+
 def _checked_link(group: h5g.GroupID, raw: bytes, name: str) -> int:
     """The address in this file that a link leads to."""
     link = group.links.get_info(raw)
@@ -199,14 +195,15 @@ def _check_filters(layout: h5py.h5p.PropDCID, name: str) -> None:
             f"one of {', '.join(ALLOWED.values())}",
             hint='Write the file anew with adata.write_h5ad(FILE, compression="gzip").',
         )
-    compressors = [name_of(number) for number in numbers if number in COMPRESSORS]
+    compressors = [place for place, number in enumerate(numbers) if number in COMPRESSORS]
+    names = " and ".join(name_of(number) for number in numbers[:4])
+    anew = 'Write the file anew with adata.write_h5ad(FILE, compression="gzip").'
     if len(compressors) > 1:
-        raise _unsafe(
-            f"values compressed {len(compressors)} times over, by {' and '.join(compressors)}",
-            name,
-            "one compressor",
-            hint='Write the file anew with adata.write_h5ad(FILE, compression="gzip").',
-        )
+        words = " and ".join(name_of(numbers[place]) for place in compressors[:4])
+        found = f"values compressed {len(compressors)} times over, by {words}"
+        raise _unsafe(found, name, "one compressor", hint=anew)
+    if len(set(numbers)) < len(numbers) or any(set(numbers[place + 1 :]) - {FLETCHER32} for place in compressors):
+        raise _unsafe(f"the filters {names}, in that order", name, "a shuffle at most, then one compressor", hint=anew)
 
 
 def _elements(space: h5s.SpaceID) -> int:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from shared.domain.errors import TruncatedFileError
 from shared.domain.verdict import MatrixEncoding
 from shared.h5ad.chunk_index import Foresight
+from shared.h5ad.inflating import sliced
 from shared.h5ad.layouts import Shape
 from shared.h5ad.transforms import Floats, Ints
 from shared.h5ad.weighing import Sample
@@ -118,7 +119,7 @@ def _dense(node: h5py.Dataset, shape: Shape, mask: Mask | None, *, small: bool) 
     rows = list(range(shape.n_cells)) if small else sample_rows(shape.n_cells)[: _affordable_rows(node, shape)]
     values, owners, genes = [np.empty(0)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for run in _runs(rows):
-        block = np.asarray(node[run.start : run.stop], dtype=np.float64)
+        block = np.asarray(sliced(node, run.start, run.stop), dtype=np.float64)
         block = block if mask is None else block[:, mask]
         places = np.flatnonzero(block)
         values.append(block.ravel()[places])
@@ -192,12 +193,12 @@ def _spread(size: int, length: int) -> list[range]:
 def _values(dataset: h5py.Dataset, spans: Sequence[range], foresight: Foresight) -> Floats:
     """The values of these spans, one after the other."""
     foresight.expect(dataset, spans)
-    parts = [np.asarray(dataset[span.start : span.stop], dtype=np.float64) for span in spans]
+    parts = [np.asarray(sliced(dataset, span.start, span.stop), dtype=np.float64) for span in spans]
     return np.concatenate([np.empty(0), *parts])
 
 
 def _pointers(node: h5py.Group, path: str, where: slice) -> Ints:
-    pointers = np.asarray(node["indptr"][where], dtype=np.int64)
+    pointers = np.asarray(sliced(node["indptr"], where.start or 0, where.stop), dtype=np.int64)
     if not pointers.size or (np.diff(pointers) < 0).any():
         raise _bad_pointers(path)
     return pointers

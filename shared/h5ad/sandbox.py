@@ -7,12 +7,12 @@ import io
 import json
 import os
 import resource
+import select
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 import h5py
@@ -23,38 +23,96 @@ from shared.domain.words import cut
 from shared.h5ad import filters
 from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.decoding import undecodable
-from shared.h5ad.gathering import gather
+from shared.h5ad.gathering import gather, n_genes_in
 from shared.h5ad.gene_table import symbols
-from shared.h5ad.layouts import calling_it_by_name
+from shared.h5ad.layouts import calling_it_by_name, find_layout
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
-from shared.h5ad.rehearsal import rehearse
+from shared.h5ad.matrices import wanted_path
+from shared.h5ad.rehearsal import Plan, Rehearsal
 from shared.h5ad.safety import scan
 from shared.h5ad.source import BytesSource, RangedFile, RangeSource
-from shared.h5ad.wire import Kind, pack_error, pack_facts, pack_spans, receive, send, unpack_blobs
+from shared.h5ad.wire import Kind, pack_end, pack_error, pack_facts, pack_spans, receive, send, unpack_blobs
+from shared.lifeline import end_with_parent
 from shared.ports.blobs import ByteRange
 
 _CONTROL_FD = 3
+_MOST_DESCRIPTORS = 4096
+"""The server has one for each child, and a few."""
+_GENES_A_CPU_S = 100_000
+"""A million names in six columns take four seconds of a core between two signs (2026-11)."""
 _LARGEST_CACHE = 64 * 2**20
 
 
 def serve(control_fd: int) -> None:
-    """Fork a child for every connection that comes over the control socket, until that is closed."""
+    """Fork a child for every connection that comes over the control socket, until that is closed.
+
+    With each comes a second descriptor, over which its end is told: only a parent learns how a process ended.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _move_descriptor(control_fd)
     control = socket.socket(fileno=_CONTROL_FD)
     filters.register()
     _rehearse()
+    ends, me = _Ends(), os.getpid()
     while True:
-        greeting, descriptors, _, _ = socket.recv_fds(control, 1, 1)
-        _bury()
+        ready = select.select([_CONTROL_FD, ends.bell], [], [])[0]
+        ends.tell()
+        if _CONTROL_FD not in ready:
+            continue
+        greeting, descriptors, _, _ = socket.recv_fds(control, 1, 2)
         if not greeting:
             os._exit(0)
-        if os.fork() == 0:
-            _child(descriptors[0])
+        pid = os.fork()
+        if pid == 0:
+            _child(descriptors[0], me)
         os.close(descriptors[0])
+        ends.expect(pid, descriptors[1])
 
 
-def read_facts(source: RangeSource, *, matrix: str | None, limits: InspectionLimits, rows: Rows | None = None) -> bytes:
+class _Ends:
+    """Children that have not ended, and whom to tell how they do; collecting one counts what it took as ours.
+
+    Attributes:
+        bell: Readable when one may have ended.
+    """
+
+    def __init__(self) -> None:
+        self.bell, rung = os.pipe()
+        for end in (self.bell, rung):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(rung, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        self._told: dict[int, int] = {}
+
+    def expect(self, pid: int, told: int) -> None:
+        self._told[pid] = told
+
+    def tell(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self.bell, 4096)
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                self._tell(*ended)
+
+    def _tell(self, pid: int, status: int) -> None:
+        told = self._told.pop(pid, None)
+        if told is not None:
+            with suppress(OSError):  # Nobody may care any more.
+                os.write(told, pack_end(os.waitstatus_to_exitcode(status)))
+            os.close(told)
+
+
+class Free:
+    """No bounds: for a file of our own."""
+
+    def gets_on(self) -> None:
+        """A sign that the inspection gets on."""
+
+    def grant(self, n_genes: int) -> None:
+        """Memory and time for the names of so many genes."""
+
+
+def read_facts(source: RangeSource, *, matrix: str | None, limits: InspectionLimits, plan: Plan, bounds: Free) -> bytes:
     """Scan, then gather, then rehearse what will be read outside; the facts as a frame's payload.
 
     Raises:
@@ -63,23 +121,31 @@ def read_facts(source: RangeSource, *, matrix: str | None, limits: InspectionLim
     with RangedFile(source, cache_bytes=_LARGEST_CACHE) as raw, h5py.File(raw, "r") as file:
         with calling_it_by_name(file):
             scan(file, source.size_bytes, limits)
+        bounds.grant(min(n_genes_in(file), limits.genes))
         foresight = Foresight(raw, file.userblock_size)
-        facts = gather(file, source.size_bytes, foresight, matrix=matrix, limits=limits)
-        rehearse(file, rows, limits)
+        facts = gather(file, source.size_bytes, foresight, matrix=matrix, limits=limits, gets_on=bounds.gets_on)
+        Rehearsal(file, source.size_bytes, limits, foresight, _only(file, matrix), bounds.gets_on).run(plan)
+        bounds.gets_on()
         return pack_facts(facts)
+
+
+def _only(file: h5py.File, matrix: str | None) -> str | None:
+    return wanted_path(matrix, [path for path, _ in find_layout(file).matrices]) if matrix else None
 
 
 class _ParentSource:
     """The file as the parent hands it out, range by range."""
 
-    def __init__(self, link: socket.socket, size_bytes: int) -> None:
+    def __init__(self, link: socket.socket, size_bytes: int, gets_on: Callable[[], None]) -> None:
         self._link = link
+        self._gets_on = gets_on
         self.size_bytes = size_bytes
 
     def read(self, span: ByteRange) -> bytes:
         return self.read_many([span])[0]
 
     def read_many(self, spans: Sequence[ByteRange]) -> list[bytes]:
+        self._gets_on()
         send(self._link, Kind.READ, pack_spans(spans))
         kind, payload = receive(self._link)
         if kind is not Kind.DATA:
@@ -87,19 +153,16 @@ class _ParentSource:
         return unpack_blobs(payload)
 
 
-def _child(descriptor: int) -> NoReturn:
+def _child(descriptor: int, server: int) -> NoReturn:
     # The control socket's number is taken over, so that no descriptor is free below the limit set next.
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _move_descriptor(descriptor)
+    os.closerange(_CONTROL_FD + 1, _MOST_DESCRIPTORS)
+    end_with_parent(server)
     with suppress(BaseException):
         _answer(socket.socket(fileno=_CONTROL_FD))
     os._exit(0)
-
-
-def _bury() -> None:
-    """Collect children that have ended, and with them what they took, for whoever asks what this process took."""
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
 
 
 def _move_descriptor(descriptor: int) -> None:
@@ -113,11 +176,11 @@ def _answer(link: socket.socket) -> None:
     _, payload = receive(link)
     job = json.loads(payload)
     limits = InspectionLimits(**job["limits"])
-    _confine(limits)
-    source = _ParentSource(link, job["size_bytes"])
+    bounds = Bounds(limits)
+    source = _ParentSource(link, job["size_bytes"], bounds.gets_on)
     try:
-        rows = Rows(*job["rows"]) if job["rows"] else None
-        facts = read_facts(source, matrix=job["matrix"], limits=limits, rows=rows)
+        plan = Plan(Rows(*job["rows"]) if job["rows"] else None, merge=job["merge"])
+        facts = read_facts(source, matrix=job["matrix"], limits=limits, plan=plan, bounds=bounds)
     except EOFError:
         return
     except CelldropError as error:
@@ -130,20 +193,41 @@ def _answer(link: socket.socket) -> None:
         send(link, Kind.FACTS, facts)
 
 
-def _confine(limits: InspectionLimits) -> None:
-    """From here on no file or socket can be opened or grown, and memory and time are bounded."""
-    signal.signal(signal.SIGXCPU, _out_of_time)
-    wanted = {
-        resource.RLIMIT_AS: _address_space() + limits.memory_bytes,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_NOFILE: _CONTROL_FD + 1,
-    }
-    for kind, bound in wanted.items():
+class Bounds(Free):
+    """From its making on no file or socket can be opened or grown, and memory and time are bounded."""
+
+    def __init__(self, limits: InspectionLimits) -> None:
+        self._limits = limits
+        self._begun_bytes = _address_space()
+        self._stuck_s = limits.stuck_cpu_s
+        self._most_bytes = self._begun_bytes + max(limits.memory_bytes, limits.most_memory_bytes)
+        wanted = {
+            resource.RLIMIT_AS: (self._begun_bytes + limits.memory_bytes, self._most_bytes),
+            resource.RLIMIT_CORE: (0, 0),
+            resource.RLIMIT_FSIZE: (0, 0),
+            resource.RLIMIT_NOFILE: (_CONTROL_FD + 1, _CONTROL_FD + 1),
+            resource.RLIMIT_CPU: (limits.cpu_s, limits.cpu_s + 2),
+        }
+        for kind, bound in wanted.items():
+            with suppress(ValueError, OSError):
+                resource.setrlimit(kind, bound)
+        self.gets_on()
+
+    def gets_on(self) -> None:
+        """Begin anew to count the processor time without such a sign.
+
+        Nobody handles the signal that ends it: while a library loops, no handler of Python's gets its turn.
+        """
+        signal.setitimer(signal.ITIMER_PROF, self._stuck_s)
+
+    def grant(self, n_genes: int) -> None:
+        """Memory and time for the names of so many genes."""
+        memory_bytes = self._limits.memory_bytes + n_genes * self._limits.gene_bytes
+        bound = min(self._begun_bytes + memory_bytes, self._most_bytes)
         with suppress(ValueError, OSError):
-            resource.setrlimit(kind, (bound, bound))
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 2))
+            resource.setrlimit(resource.RLIMIT_AS, (bound, self._most_bytes))
+        self._stuck_s = self._limits.stuck_cpu_s + n_genes / _GENES_A_CPU_S
+        self.gets_on()
 
 
 def _address_space() -> int:
@@ -152,14 +236,6 @@ def _address_space() -> int:
     except OSError:
         return 8 * 2**30
     return pages * resource.getpagesize()
-
-
-def _out_of_time(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise UnsafeFileError(
-        "reading its structure used up all the processor time allowed",
-        expected="a file that can be looked through in seconds",
-        hint="Write the file anew with adata.write_h5ad().",
-    )
 
 
 def _too_hungry(limits: InspectionLimits) -> UnsafeFileError:
@@ -183,4 +259,4 @@ def _rehearse() -> None:
     for encoding in ("ascii", "latin-1", "utf-8"):
         codecs.lookup(encoding)
     with suppress(Exception):
-        read_facts(BytesSource(buffer.getvalue()), matrix=None, limits=DEFAULT_LIMITS)
+        read_facts(BytesSource(buffer.getvalue()), matrix=None, limits=DEFAULT_LIMITS, plan=Plan(), bounds=Free())

@@ -15,6 +15,7 @@ from shared.h5ad.facts import FileFacts
 from shared.ports.blobs import ByteRange
 
 _HEADER = struct.Struct("<cQ")
+_END = struct.Struct("<i")
 LONGEST_FRAME = 512 * 1024 * 1024
 
 
@@ -86,6 +87,16 @@ def unpack_blobs(data: bytes) -> list[bytes]:
         parts.append(data[place : place + length])
         place += length
     return parts
+
+
+def pack_end(status: int) -> bytes:
+    """How a child ended: its exit status, or minus the signal that ended it."""
+    return _END.pack(status)
+
+
+def unpack_end(data: bytes) -> int | None:
+    """The same; None where nobody could tell."""
+    return int(_END.unpack(data)[0]) if len(data) == _END.size else None
 
 
 def pack_facts(facts: FileFacts) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,6 +24,8 @@ def main() -> None:
         child = subprocess.Popen(SLEEPER, pass_fds=[desk.fileno()]) if "CELLDROP_TEST_CHILD" in os.environ else None
         told = {name: value for name, value in os.environ.items() if name.startswith(("CLOUD_RUN_", "CELLDROP_"))}
         desk.sendall(json.dumps({"pid": os.getpid(), "child": child.pid if child else 0, "env": told}).encode() + b"\n")
+        if "CELLDROP_TEST_HANG" in os.environ:
+            re.match(r"(a+)+$", "a" * 60 + "b")  # As a library may: for ever, and with Python's lock held.
         order = desk.recv(64).decode()
     sys.stdout.write(f"was told {order or 'nothing'}\n")
     sys.stdout.flush()

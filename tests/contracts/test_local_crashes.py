@@ -53,6 +53,17 @@ def test_an_abort_is_a_crash(run: Run) -> None:
     assert len(logs) == 2
 
 
+def test_a_process_whose_processor_time_without_a_sign_is_over_hung(run: Run) -> None:
+    report, logs = run(
+        'import re\ndef hang():\n    re.match(r"(a+)+$", "a" * 60 + "b")\n'
+        "faulthandler.register(signal.SIGPROF, chain=True)\n"
+        "signal.setitimer(signal.ITIMER_PROF, 0.2)\nhang()\n"
+    )
+    assert report.crashes_alike
+    assert report.crashes[0].startswith("it hung at __init__.py, line")
+    assert len(logs) == 2
+
+
 def test_a_process_that_found_out_that_it_hangs_is_a_crash(run: Run) -> None:
     report, logs = run(
         "import threading\n"

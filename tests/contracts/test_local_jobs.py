@@ -210,10 +210,13 @@ def test_old_executions_are_forgotten(make_world: MakeWorld, monkeypatch: pytest
 
 
 @pytest.fixture
-def desk_and_parent(scratch: Path) -> Iterator[tuple[TaskDesk, subprocess.Popen[bytes]]]:
+def desk_and_parent(
+    scratch: Path, request: pytest.FixtureRequest
+) -> Iterator[tuple[TaskDesk, subprocess.Popen[bytes]]]:
     """Another process that supervises two tasks, which report at the desk."""
     desk = TaskDesk(scratch)
-    env = {**os.environ, "CELLDROP_TEST_DESK": desk.address, "CELLDROP_TEST_WATCH": "1", "CELLDROP_TEST_CHILD": "1"}
+    env = {**os.environ, "CELLDROP_TEST_DESK": desk.address, "CELLDROP_TEST_WATCH": "1"}
+    env[getattr(request, "param", "CELLDROP_TEST_CHILD")] = "1"
     env["PYTHONPATH"] = str(TASK.parents[2])
     with subprocess.Popen([sys.executable, PARENT, scratch / "logs", TASK], env=env) as parent:
         yield desk, parent
@@ -222,6 +225,18 @@ def desk_and_parent(scratch: Path) -> Iterator[tuple[TaskDesk, subprocess.Popen[
 
 
 def test_tasks_and_what_they_started_die_when_their_parent_is_killed(
+    desk_and_parent: tuple[TaskDesk, subprocess.Popen[bytes]],
+) -> None:
+    desk, parent = desk_and_parent
+    callers = [desk.next_caller() for _ in range(2)]
+    parent.kill()
+    for caller in callers:
+        caller.wait_until_gone()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends a process whose parent is gone")
+@pytest.mark.parametrize("desk_and_parent", ["CELLDROP_TEST_HANG"], indirect=True)
+def test_tasks_that_hang_in_a_library_die_when_their_parent_is_killed(
     desk_and_parent: tuple[TaskDesk, subprocess.Popen[bytes]],
 ) -> None:
     desk, parent = desk_and_parent

@@ -17,20 +17,12 @@ from shared.h5ad.judging import validate
 from shared.h5ad.limits import InspectionLimits
 from shared.h5ad.rows import read_embedding
 from shared.h5ad.source import BytesSource
+from tests.h5ad.bombs import with_broken_heap
 from tests.h5ad.h5ad_files import random_counts, spoiled, write_file
 
 HASTY = InspectionLimits(cpu_s=1)
 SPARING = InspectionLimits(memory_bytes=128 * 2**20)
 BOMB_BYTES = 2**29
-
-
-def with_broken_heap(data: bytes, marker: bytes) -> BytesSource:
-    """The header of the heap object that holds ``marker`` is zeroed: HDF5 looks for the next one for ever."""
-    spoilt = bytearray(data)
-    at = spoilt.find(marker)
-    assert at > 0
-    spoilt[at - 16 : at] = bytes(16)
-    return BytesSource(bytes(spoilt))
 
 
 def deflated_zeros(size_bytes: int) -> bytes:

@@ -26,9 +26,11 @@ from shared.domain.errors import (
     UnsafeFileError,
 )
 from shared.h5ad import inspection
+from shared.h5ad.children import SANDBOX
 from shared.h5ad.facts import FileFacts
 from shared.h5ad.inspection import inspect, warm_up
 from shared.h5ad.limits import InspectionLimits
+from shared.h5ad.room import ALONE, Room
 from shared.h5ad.source import BytesSource
 from shared.h5ad.wire import pack_error, receive
 from shared.ports.blobs import ByteRange
@@ -63,7 +65,7 @@ class Meddling:
 
 
 def server() -> int:
-    process = inspection._SANDBOX._process
+    process = SANDBOX._process
     assert process is not None
     return process.pid
 
@@ -81,7 +83,7 @@ def test_facts_come_back_as_values() -> None:
 
 def test_the_child_has_no_free_descriptor_and_no_variables_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CELLDROP_SECRET", "x")
-    inspection._SANDBOX.stop()
+    SANDBOX.stop()
     seen: list[tuple[str, list[str], bytes]] = []
 
     def look() -> None:
@@ -99,24 +101,63 @@ def test_the_child_has_no_free_descriptor_and_no_variables_of_ours(monkeypatch: 
     assert b"HDF5_PLUGIN_PRELOAD=::" in environment
 
 
-def test_a_child_that_is_killed_is_a_refusal() -> None:
+def kill_child(number: signal.Signals) -> None:
+    os.kill(children(server())[-1], number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE])
+def test_a_child_that_ends_itself_is_a_refusal(number: signal.Signals) -> None:
     warm_up()
     with pytest.raises(TruncatedFileError, match="crashes"):
-        inspect(Meddling(LONG, lambda: os.kill(children(server())[-1], signal.SIGKILL)))
+        inspect(Meddling(LONG, lambda: kill_child(number)))
     assert inspect(BytesSource(SOUND)).n_cells == 30
 
 
-def test_a_child_killed_after_its_time_is_unsafe() -> None:
-    limits = InspectionLimits(cpu_s=0)
-    with pytest.raises(UnsafeFileError, match=r"too long|processor time"):
-        inspect(Meddling(LONG, lambda: os.kill(children(server())[-1], signal.SIGKILL)), limits=limits)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_child_that_is_killed_from_outside_is_tried_again(number: signal.Signals) -> None:
+    warm_up()
+    killed: list[bool] = []
+
+    def kill_once() -> None:
+        if not killed:
+            kill_child(number)
+            killed.append(True)
+
+    assert inspect(Meddling(LONG, kill_once)).n_cells == 2_000
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_child_that_is_killed_each_time_is_not_the_files_fault(number: signal.Signals) -> None:
+    warm_up()
+    with pytest.raises(UnavailableError, match=number.name):
+        inspect(Meddling(LONG, lambda: kill_child(number)))
+    assert inspect(BytesSource(SOUND)).n_cells == 30
+
+
+def test_a_child_whose_server_is_killed_is_tried_again() -> None:
+    warm_up()
+    killed: list[bool] = []
+
+    def kill_once() -> None:
+        if not killed:
+            os.kill(server(), signal.SIGKILL)
+            killed.append(True)
+
+    assert inspect(Meddling(LONG, kill_once)).n_cells == 2_000
+
+
+@pytest.mark.parametrize("number", [signal.SIGXCPU, signal.SIGPROF])
+def test_a_child_whose_time_is_over_is_unsafe(number: signal.Signals) -> None:
+    warm_up()
+    with pytest.raises(UnsafeFileError, match="too long"):
+        inspect(Meddling(LONG, lambda: kill_child(number)))
 
 
 def test_a_server_that_is_killed_is_started_again() -> None:
     warm_up()
     before = server()
     os.kill(before, signal.SIGKILL)
-    inspection._SANDBOX._process.wait()  # type: ignore[union-attr]
+    SANDBOX._process.wait()  # type: ignore[union-attr]
     assert inspect(BytesSource(SOUND)).n_cells == 30
     assert server() != before
 
@@ -160,6 +201,20 @@ def test_many_threads_inspect_at_once() -> None:
     for thread in threads:
         thread.join()
     assert found == [30] * 8
+
+
+def test_as_many_inspect_at_once_as_have_room() -> None:
+    room, order = Room(100), []
+    with room.share(60, 0.0):
+        with room.share(40, 0.0):
+            order.append("both")
+        with pytest.raises(UnavailableError, match="no memory"), room.share(41, 0.01):
+            order.append("never")
+        with pytest.raises(UnavailableError), room.share(ALONE, 0.01):
+            order.append("never")
+    with room.share(ALONE, 0.0):
+        order.append("alone")
+    assert order == ["both", "alone"]
 
 
 def test_children_are_gone_after_their_work() -> None:

@@ -52,7 +52,7 @@ def many_layers(file: h5py.File) -> None:
     layer = file.create_group("layers/l0")
     layer["data"], layer["indices"], layer["indptr"] = [1.0], [0], [0, 1]
     layer.attrs["encoding-type"], layer.attrs["shape"] = "Z" * 60_000, [20, 30]
-    for number in range(1, 500):
+    for number in range(1, 100):
         file[f"layers/l{number}"] = layer
 
 

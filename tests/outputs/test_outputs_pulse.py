@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 import sys
 import time
@@ -108,6 +109,30 @@ def test_a_hung_process_ends_and_says_where() -> None:
     assert done.returncode == 1
     assert "Timeout (0:00:00.5" in done.stderr
     assert "in lay_out" in done.stderr
+
+
+def test_a_process_that_burns_the_processor_ends_and_says_where() -> None:
+    program = (
+        "import re\nfrom jobs.inference.pulse import Pulse\n"
+        'def read():\n    re.match(r"(a+)+$", "a" * 60 + "b")\n'
+        "with Pulse(lambda: None, patience_cpu_s=0.5):\n    read()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=ENOUGH_S
+    )
+    assert done.returncode == -signal.SIGPROF
+    assert "in read" in done.stderr
+
+
+def test_a_process_that_burns_the_processor_and_gives_signs_does_not_end() -> None:
+    program = (
+        "import signal, time\nfrom jobs.inference.pulse import Pulse\n"
+        "with Pulse(lambda: None, patience_cpu_s=0.5) as beating:\n"
+        "    while time.process_time() < 2.0:\n        beating.show()\n"
+        "assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=False, timeout=ENOUGH_S)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_process_that_gives_signs_does_not_end() -> None:

@@ -15,8 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import h5py
+import numpy as np
 import pytest
 
+from tests.h5ad.bombs import with_broken_heap
+from tests.h5ad.h5ad_files import spoiled
 from tests.pipeline.conftest import Celldrop
 
 DEADLINE_S = 120.0
@@ -116,6 +120,39 @@ def test_a_bad_drop_is_rejected_and_told(server: Server, data_dir: Path) -> None
     shutil.copy(data_dir / "awkward/scp_bad.h5", server.home / "inbox" / "bad.h5")
     (one,) = server.wait_for(lambda: submissions(server, "REJECTED"))
     assert server.get(f"/v1/submissions/{one['id']}")["failure"]["code"] == "NOT_HDF5"
+
+
+def test_damaged_files_do_not_hold_up_the_next(server: Server, small: Path) -> None:
+    def spoil(file: h5py.File) -> None:
+        del file["obs"].attrs["column-order"]
+        file["obs"].attrs.create("column-order", np.array(["zzcolumn"], object), dtype=h5py.string_dtype())
+
+    hanging = with_broken_heap(spoiled(spoil).data, b"zzcolumn").data
+    inbox = server.home / "inbox"
+    for number in range(3):
+        (inbox / f"a{number}.part").write_bytes(hanging)
+    shutil.copy(small, inbox / "b.part")
+    for path in sorted(inbox.glob("*.part")):
+        path.rename(path.with_suffix(".h5ad"))
+    server.wait_for(lambda: len(submissions(server, "REJECTED")) == 3)
+    told = [json.loads(line) for line in (server.home / ".celldrop" / "events.jsonl").read_text().splitlines()]
+    kinds = ("accepted.v1", "rejected.v1")
+    names = [event["data"]["source"]["name"] for event in told if event["type"].endswith(kinds)]
+    assert names[0] == "b.h5ad"
+    assert sorted(names) == ["a0.h5ad", "a1.h5ad", "a2.h5ad", "b.h5ad"]
+
+
+def test_a_drop_for_a_model_that_cannot_be_has_a_record(server: Server, small: Path) -> None:
+    models = ["sha256:..", "sha256:" + "0" * 64, "sha256:", "..", "nobody@@"]
+    for model in models:
+        folder = server.home / "inbox" / f"model={model}"
+        folder.mkdir()
+        shutil.copy(small, folder / "a.part")
+        (folder / "a.part").rename(folder / "a.h5ad")
+    records = server.wait_for(lambda: (found := submissions(server, "REJECTED"))[len(models) - 1 :] and found)
+    failures = [server.get(f"/v1/submissions/{one['id']}")["failure"] for one in records]
+    assert {failure["code"] for failure in failures} <= {"MODEL_NOT_FOUND", "INVALID_OPTION"}
+    assert all(failure["hint"] for failure in failures)
 
 
 @pytest.mark.usefixtures("server")

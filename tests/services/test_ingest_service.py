@@ -56,7 +56,12 @@ def test_a_bucket_that_no_uri_could_hold_is_quoted_in_the_source(house: House) -
 
 @pytest.mark.parametrize(
     ("options", "code"),
-    [({"model": "nobody"}, "MODEL_NOT_FOUND"), ({"tasks": "zero"}, "INVALID_OPTION"), ({"x": "1"}, "INVALID_OPTION")],
+    [
+        ({"model": "sha256:" + "0" * 64}, "MODEL_NOT_FOUND"),
+        ({"model": "nobody"}, "MODEL_NOT_FOUND"),
+        ({"tasks": "zero"}, "INVALID_OPTION"),
+        ({"x": "1"}, "INVALID_OPTION"),
+    ],
 )
 def test_a_request_that_cannot_be_met_is_rejected(house: House, options: dict[str, str], code: str) -> None:
     record = house.accept(options).value

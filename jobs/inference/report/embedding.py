@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from shared.lifeline import end_with_parent
+
 LEAST_CELLS = 20
 MEMORY_BYTES = 3 * 2**30
 """Address space of the program; 3,000 cells and 1,000 labels take a third of it, most of that libraries."""
@@ -98,6 +100,7 @@ def _tsne(score_ul: F64Array, threads: int) -> F64Array:
 
 def serve(threads: int, cpu_s: int) -> None:
     """The program: scores come as .npy over standard input, and places leave likewise; none if there are none."""
+    end_with_parent()
     gc.disable()
     bounds = {resource.RLIMIT_AS: MEMORY_BYTES, resource.RLIMIT_CPU: cpu_s, resource.RLIMIT_CORE: 0}
     for kind, bound in bounds.items():

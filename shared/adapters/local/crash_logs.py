@@ -21,6 +21,8 @@ _THREAD = re.compile(r"^(?:Current thread|Thread) 0x\w+.*\(most recent call firs
 def crash_of(status: int, log: Path) -> str:
     """How and where a process crashed that ended with ``status``; empty where it did not, or was killed."""
     words = _tail(log)
+    if -status == signal.SIGPROF:  # The pulse's timer of processor time.
+        return f"it hung{_place(words, 'Current')}"
     if status < 0:
         if -status not in NATIVE:
             return ""

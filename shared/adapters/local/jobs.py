@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import signal
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing_extensions import override
 from shared.adapters.local.processes import Attempt
 from shared.adapters.local.vigil import Vigil
 from shared.domain.errors import UnavailableError
+from shared.lifeline import end_with_parent
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRequest, JobRunner
 
 JOB_NAME = "celldrop-local"
@@ -22,6 +22,7 @@ MAX_REMEMBERED = 1000
 """Executions that are over and can still be looked up; older ones become UNKNOWN, as on the platform."""
 ORPHANED_STATUS = 70
 _STDIN = 0
+_SHELL = "/bin/sh"
 
 
 @dataclass(eq=False, slots=True)
@@ -237,14 +238,18 @@ def _variables(task: _Task, attempt: int) -> dict[str, str]:
 def die_with_parent() -> None:
     """Have this process and its group end when its parent is gone, however the parent ended.
 
-    The parent holds the other end of our standard input and never writes: end of file means that it is gone.
+    No thread of ours can be relied on: it gets no turn while a library hangs with Python's lock held. So the kernel
+    ends this process, where it can, and a shell in its group ends the group. The parent holds the other end of our
+    standard input and never writes: end of file means that it is gone.
     """
-    threading.Thread(target=_outlive_nobody, name="parent-watch", daemon=True).start()
+    end_with_parent()
+    if os.getpgrp() == os.getpid():
+        os.posix_spawn(_SHELL, [_SHELL, "-c", "read -r _; kill -9 0"], os.environ)
+    else:
+        threading.Thread(target=_outlive_nobody, name="parent-watch", daemon=True).start()
 
 
 def _outlive_nobody() -> None:
     while os.read(_STDIN, 4096):
         pass
-    if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
     os._exit(ORPHANED_STATUS)
