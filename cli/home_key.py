@@ -58,6 +58,6 @@ class HomeKey:
         if not given.lower().startswith(_SCHEME) or not self.is_in(given[len(_SCHEME) :].strip()):
             raise NotAuthenticatedError(
                 "the request does not carry this server's key",
-                expected="the one in the file http-key of the home's .celldrop folder",
+                expected="the one in the file .celldrop/http-key of its home",
                 hint="Open the address that `celldrop serve` printed, or send the header Authorization: Bearer KEY.",
             )
