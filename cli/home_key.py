@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.domain.errors import NotAuthenticatedError
@@ -21,10 +21,13 @@ class HomeKey:
 
     Attributes:
         path: Where it lies.
+        session: What browsers are given in its place, for as long as this server runs: they send cookies to every
+            port of a host, whoever listens there.
     """
 
     secret: str
     path: Path
+    session: str = field(default_factory=lambda: secrets.token_urlsafe(_BYTES), compare=False)
 
     @classmethod
     def of(cls, state: Path) -> HomeKey:
@@ -48,12 +51,14 @@ class HomeKey:
         """Whether this is the key."""
         return hmac.compare_digest(given.encode(), self.secret.encode())
 
-    def check(self, authorization: str | None) -> None:
-        """Let in whoever has the key.
+    def check(self, authorization: str | None, session: str | None = None) -> None:
+        """Let in whoever has the key, or was given a session for it.
 
         Raises:
             NotAuthenticatedError: The header does not carry it.
         """
+        if session and hmac.compare_digest(session.encode(), self.session.encode()):
+            return
         given = authorization or ""
         if not given.lower().startswith(_SCHEME) or not self.is_in(given[len(_SCHEME) :].strip()):
             raise NotAuthenticatedError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -22,6 +23,8 @@ from shared.desk import alone
 from shared.domain.errors import BlobNotFoundError, CelldropError, InputNotFoundError, SettingsError
 from shared.settings import Settings
 from shared.wiring import LocalLayout
+
+log = logging.getLogger(__name__)
 
 STEP_S = 0.1
 POLL_S = 0.5
@@ -75,8 +78,9 @@ def _loop(embedded: Embedded, stop: threading.Event, output: Output) -> None:
     said: set[str] = set()
     polled_s = 0.0
     # What is looked into may take long, and is damaged or slow: it must not hold up what is begun, nor the next file.
-    with ThreadPoolExecutor(TAKEN_AT_ONCE, thread_name_prefix="celldrop-inbox") as pool:
-        drops = _Drops(lambda file: pool.submit(take_in, embedded, file, output))
+    pool = ThreadPoolExecutor(TAKEN_AT_ONCE, thread_name_prefix="celldrop-inbox")
+    drops = _Drops(lambda file: pool.submit(take_in, embedded, file, output))
+    try:
         while not stop.is_set():
             now_s = time.monotonic()
             if now_s - polled_s >= POLL_S:
@@ -84,6 +88,7 @@ def _loop(embedded: Embedded, stop: threading.Event, output: Output) -> None:
                 _poll(embedded, inbox, drops, now_s, output)
             say_new(embedded.step(), said, output)
             stop.wait(STEP_S)
+    finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -103,7 +108,7 @@ class _Drops:
         self.taken.append((file, self.take(file)))
 
     def again(self, now_s: float) -> list[Path]:
-        """Those whose time has come; raises what taking one in raised, which is a fault of ours."""
+        """Those whose time has come."""
         done = [one for one in self.taken if one[1].done()]
         self.taken = [one for one in self.taken if one not in done]
         self.due_s |= {file: now_s + RETRY_S for file, was_taken in done if not was_taken.result()}
@@ -138,6 +143,12 @@ def take_in(embedded: Embedded, file: Path, output: Output) -> bool:
     except CelldropError as error:
         output.say(f"{name}: {error.code}: {error.message}", style="red")
         return not error.retryable
+    except Exception as error:
+        log.exception("%s could not be taken in", name)
+        output.say(
+            f"{name}: a fault of ours ({type(error).__name__}); the log has it. Drop it again to retry.", style="red"
+        )
+        return True
     if stored is not None:
         reason = f" ({stored.value.failure.code}: {stored.value.failure.message})" if stored.value.failure else ""
         output.say(f"{name}: {stored.value.state} {stored.value.id}{reason}")

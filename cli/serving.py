@@ -85,13 +85,13 @@ def _respond(service: StatusService, request: Request, key: HomeKey | None) -> R
     if request.method == "GET" and key.is_in(request.args.get(PARAMETER, "")):
         return secured(_with_cookie(request, cookie, key))
     kept = request.cookies.get(cookie)
-    return answer(service, request, lambda header: key.check(header or (f"Bearer {kept}" if kept else None)))
+    return answer(service, request, lambda header: key.check(header, kept))
 
 
 def _with_cookie(request: Request, cookie: str, key: HomeKey) -> Response:
     """To the same address without the key, which then stands in no history and no page's links."""
-    response = redirect(request.path, HTTPStatus.SEE_OTHER)
-    response.set_cookie(cookie, key.secret, httponly=True, samesite="Lax")
+    response = redirect("/" + request.path.lstrip("/\\"), HTTPStatus.SEE_OTHER)
+    response.set_cookie(cookie, key.session, httponly=True, samesite="Lax")
     return response
 
 
@@ -194,7 +194,7 @@ class _Handler(WSGIRequestHandler):
 
     @override
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        line = self.requestline[:200]
+        line = self.requestline[:200].partition("?")[0]  # A query may hold the key.
         event(log, "answered", level=logging.DEBUG, request=line, status=str(code), size=size)
 
     @override

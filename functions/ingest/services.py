@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
@@ -166,10 +166,11 @@ class Ingest:
             return self._join(request)
         except SubmissionNotFoundError:
             pass
+        made = self._decide(request, sent_at)
         try:
-            return self.store.create(self._decide(request, sent_at))
+            return self.store.create(made)
         except PreconditionFailedError:
-            return self._join(request)
+            return self._join(request) if made.id == request.id else self.store.get(made.id)
 
     def _decide(self, request: Request, sent_at: datetime | None) -> Submission:
         if request.refusal is not None:
@@ -180,7 +181,11 @@ class Ingest:
             verdict = self.validate(request.source, card, options.matrix)
         except Exception as error:  # noqa: BLE001  # likewise
             patience = REQUEST_PATIENCE if request.requester else DROP_PATIENCE
-            return admission.rejected(request, self._final(error, sent_at, patience), None)
+            failure = self._final(error, sent_at, patience)
+            if not isinstance(error, CelldropError) or error.retryable:
+                # No fault of the file's: who asks again must not meet this refusal.
+                request = replace(request, rerun_token=f"refused/{sent_at}")
+            return admission.rejected(request, failure, None)
         if not verdict.accepted:
             reason = verdict.refusals[0]
             return admission.rejected(request, Failure(reason.code, reason.message, reason.hint), verdict)

@@ -285,6 +285,7 @@ def remind(record: Submission, *, now: datetime) -> Submission:
 
 def await_capacity(record: Submission, *, now: datetime, limits: Limits, problem: str = "") -> Submission:
     """The platform has no room and nothing was computed: wait, without spending an attempt; past the deadline fail."""
+    record = waiting.waits_for(record, room=True)
     if waiting.is_past(record, now, limits.capacity):
         return fail(record, reasons.no_capacity(limits.capacity, record.last_problem), now=now)
     said = f"no capacity: {problem}" if problem else "no capacity"
@@ -297,6 +298,7 @@ def put_off(record: Submission, failure: Failure, *, now: datetime, limits: Limi
     It costs no attempt; the pauses double, up to LONGEST_BACKOFF times the shortest. Past the deadline the failure is
     the end.
     """
+    record = waiting.waits_for(record, room=False)
     if waiting.is_past(record, now, limits.refused):
         return fail(record, failure, now=now)
     pause = waiting.pause(record, now, limits.backoff, limits.backoff * LONGEST_BACKOFF)

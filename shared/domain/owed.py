@@ -15,12 +15,13 @@ SWEEP_DELAY = timedelta(minutes=15)
 WORK = (EntryKind.JOB, EntryKind.FINALIZE)
 """Entries that ask for work, and are void once the submission moves on."""
 
-UPKEEP = frozenset({EntryKind.MANIFEST, EntryKind.STOP, EntryKind.SWEEP})
-"""Entries that nobody waits for; all others are messages, and come first."""
+UPKEEP = frozenset({EntryKind.STOP, EntryKind.SWEEP})
+"""Entries that nobody waits for; all others are messages, or what messages point to, and come first."""
 
 MOST_TRIES = 16
 """After which an entry that is refused is given up: after some nine hours."""
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
+_MOST_DOUBLINGS = 10
 _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -76,7 +77,7 @@ def _failed(record: Submission, entry: OutboxEntry, error: CelldropError, now: d
     if tries >= MOST_TRIES and _is_refused(entry, error):
         left = paid(record, {entry.id})
         return replace(left, given_up=f"{entry.kind} was given up after {tries} tries: {error.message}")
-    pause = min(_FIRST_PAUSE * 2 ** (tries - 2), _LONGEST_PAUSE) if tries > 1 else timedelta(0)
+    pause = min(_FIRST_PAUSE * 2 ** min(tries - 2, _MOST_DOUBLINGS), _LONGEST_PAUSE) if tries > 1 else timedelta(0)
     later = replace(entry, tries=tries, not_before=now + pause)
     return replace(record, outbox=tuple(later if old.id == entry.id else old for old in record.outbox))
 

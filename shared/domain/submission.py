@@ -188,6 +188,7 @@ class Submission:
         waiting_since: When a start was first refused, for want of room or otherwise; None once one went well.
         refused_at: When one was refused last.
         waited_s: Seconds of waiting up to then that count for the deadline.
+        refused_room: Whether that was for want of room, which has a deadline of its own.
         last_problem: What went wrong in the latest lost attempt, for people.
         given_up: What was owed and could not be paid in the end, and why, for people.
     """
@@ -215,6 +216,7 @@ class Submission:
     waiting_since: datetime | None = None
     refused_at: datetime | None = None
     waited_s: float = 0.0
+    refused_room: bool = False
     last_problem: str = ""
     result: Result | None = None
     failure: Failure | None = None

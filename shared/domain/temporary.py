@@ -26,7 +26,7 @@ TEMPORARY_SUFFIXES = (
 _HIDDEN_COPY = re.compile(
     r"\._.*"  # macOS: what a file has beside its bytes
     r"|\.DS_Store"
-    r"|\..+\.[A-Za-z0-9]{6}"  # rsync
+    r"|\..+\.(?![a-z]{6})[A-Za-z0-9]{6}"  # rsync, whose endings are words one time in two hundred
     r"|\.(fuse_hidden|nfs)[0-9a-f]+"
     r"|\.(goutputstream|com\.google\.Chrome)[.-]\w+"
 )

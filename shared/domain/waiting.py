@@ -18,6 +18,13 @@ def refused(record: Submission, now: datetime) -> Submission:
     return replace(record, waiting_since=record.waiting_since or now, refused_at=now, waited_s=waited_s)
 
 
+def waits_for(record: Submission, *, room: bool) -> Submission:
+    """Begin to count anew where it was refused for another reason before: each has a deadline of its own."""
+    if record.refused_room is not room:
+        record = started(record)
+    return replace(record, refused_room=room)
+
+
 def started(record: Submission) -> Submission:
     """A start went well: whatever is refused from now on is counted from the beginning."""
     return replace(record, waiting_since=None, refused_at=None, waited_s=0.0)

@@ -30,12 +30,12 @@ class Disagreement:
 
 
 def compare(symbols: GeneColumn, ids: GeneColumn) -> Disagreement | None:
-    """What the rows say; None where most agree, or too few can be compared."""
+    """What the rows say, capitals apart; None where most agree, or too few can be compared."""
     step = max(1, len(ids.ids) // _MOST)
     rows = zip(symbols.ids[::step], ids.ids[::step], strict=True)
     known = [(name, identifier, symbol_of(bare_id(plain(identifier)))) for name, identifier in rows if name]
     pairs = [(name, identifier, meant) for name, identifier, meant in known if meant and is_symbol(name)]
-    wrong = [pair for pair in pairs if pair[0] != pair[2]]
+    wrong = [pair for pair in pairs if pair[0].casefold() != pair[2].casefold()]
     if len(pairs) < _FEWEST or len(pairs) - len(wrong) >= _LEAST_AGREEING * len(pairs):
         return None
     return Disagreement((symbols.name, ids.name), wrong[0], len(pairs), len(pairs) - len(wrong))

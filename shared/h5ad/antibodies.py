@@ -15,6 +15,8 @@ _PROTEIN = re.compile(
 """What panels call proteins, of which no gene has the name: CD45RA, CD11b, CD16."""
 _COPY = re.compile(r"(.+)[-.]\d{1,2}")
 LEAST = 3
+TRANSCRIPTOME = 1_000
+"""Genes of a list to which a panel was joined; in a shorter one, made by hand, CD14 beside CD16 may be the gene."""
 _DENSE = 0.2
 _GAP = 30
 """Names between two of them that may be of proteins which are called like their genes."""
@@ -25,9 +27,12 @@ def bare_antibodies(names: Sequence[str]) -> list[int]:
     """Places of features that are antibodies by the company that they keep; empty where too few names say so.
 
     In a stretch where one name in five is a protein's, all are: ``CD4`` there is the antibody, whatever stands among
-    the genes. Of a list in alphabetical order, which mixes both, only the names that no gene has.
+    the genes. Of a list in alphabetical order, which mixes both, and of one of few genes, only the names
+    that no gene has.
     """
     proteins = [place for place, name in enumerate(names) if _PROTEIN.fullmatch(name) and not is_symbol(name)]
+    if not proteins or sum(map(is_symbol, names)) < TRANSCRIPTOME:
+        return proteins if len(proteins) >= LEAST else []
     found: list[int] = []
     for stretch in _stretches(proteins):
         inside = names[stretch[0] : stretch[-1] + 1]

@@ -77,7 +77,7 @@ def other_types(frame: Frame, names: Sequence[str]) -> npt.NDArray[np.object_]:
 
 def _types(frame: Frame, name: str, names: Sequence[str]) -> _Types | None:
     try:
-        found = _of_words(frame, name) if frame.is_text(name) else _of_flags(frame, name)
+        found = _of_words(frame, name) if frame.is_text(name) else _of_flags(frame, name, names)
     except (InputError, KeyError, ValueError, TypeError):
         return None
     return found if found and len(found.words) == len(names) and not _biotypes(found, names) else None
@@ -102,16 +102,18 @@ def _of_words(frame: Frame, name: str) -> _Types | None:
     return _Types(words, other, GENE in said)
 
 
-def _of_flags(frame: Frame, name: str) -> _Types | None:
+def _of_flags(frame: Frame, name: str, names: Sequence[str]) -> _Types | None:
     """A column of yes and no that is called after a kind: ``is_gene``, ``is_adt``, ``hashtag``."""
     flag = _FLAG.fullmatch(name)
     kind = _kind(flag["kind"] if flag else name)
     if kind not in _SURE or (kind == GENE and not flag):
-        return None
+        return None  # A flag called protein may tell a surface protein's gene: names decide, below.
     values = frame.numbers(name, 0, len(frame))
     if not np.isin(values, (0.0, 1.0)).all() or not 0 < values.sum() < len(values):
         return None
     other = values == float(kind != GENE)
+    if _are_genes([names[place] for place in np.flatnonzero(other).tolist()]):
+        return None
     return _Types(np.where(other, f"{name}: {values[other][0] > 0}", GENE).astype(object), other, has_genes=True)
 
 
@@ -119,8 +121,13 @@ def _untyped(found: _Types, kinds: npt.NDArray[np.object_], names: Sequence[str]
     places = np.flatnonzero((found.words == "") & (kinds == ""))
     if not found.has_genes or not 0 < 2 * len(places) < len(names):
         return places[:0]
-    known = sum(is_symbol(names[place]) or _GENE_ID.fullmatch(names[place]) is not None for place in places.tolist())
-    return places if known < _FEW_KNOWN * len(places) else places[:0]
+    return places[:0] if _are_genes([names[place] for place in places.tolist()], _FEW_KNOWN) else places
+
+
+def _are_genes(names: Sequence[str], share: float = 0.5) -> bool:
+    """Whether as many of the names, or more, are those of genes."""
+    known = sum(is_symbol(name) or _GENE_ID.fullmatch(name) is not None for name in names)
+    return known >= share * len(names)
 
 
 def _speaks(words: list[str]) -> bool:

@@ -52,6 +52,7 @@ _PERHAPS = re.compile(
 )
 """Every name that one of those fits has one of these in it; nearly all genes have none."""
 
+_SPECIES_BEFORE = re.compile(r"(hu|ms)\.", re.IGNORECASE)
 _INTRON = re.compile(r"(.+?)([-_.]{1,2})(i|introns?|intronic|unspliced|nascent|u|a)", re.IGNORECASE)
 
 
@@ -94,6 +95,8 @@ def kinds_by_name(names: Sequence[str]) -> list[str]:
     if len(introns) > max(20, 0.01 * len(names)):
         for place in introns:
             kinds[place] = "introns"
+    if len(kinds) > 0 and all(map(_SPECIES_BEFORE.match, names)):
+        return [""] * len(names)  # Genes of a barnyard, not antibodies of a panel.
     for place in bare_antibodies(names):
         kinds[place] = kinds[place] or "antibodies"
     return kinds

@@ -88,6 +88,9 @@ def _disagreement(columns: Sequence[GeneColumn], spaces: Sequence[GeneSpace], us
     other = next((column for column, space in zip(columns, spaces, strict=True) if space.kind is wanted), None)
     if other is None or used.kind is GeneIds.UNKNOWN:
         return None
+    species = {space.species for space in spaces if space.column in {mine.name, other.name}}
+    if len(species - {Species.UNKNOWN}) > 1:  # Orthologues have names of their own.
+        return None
     return compare(mine, other) if wanted is GeneIds.ENSEMBL else compare(other, mine)
 
 

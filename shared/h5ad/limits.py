@@ -49,7 +49,7 @@ class InspectionLimits:
     notes: int = 20_000
     depth: int = 32
     chunk_bytes: int = 256 * 2**20
-    chunk_least_bytes: int = 32 * 2**20
+    chunk_least_bytes: int = 192 * 2**20
     chunk_each: int = 16
     genes: int = 1_000_000
     longest_id: int = 8192

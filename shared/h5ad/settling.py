@@ -10,7 +10,7 @@ import numpy.typing as npt
 from shared.domain.verdict import CellNote, MatrixChoice, MatrixState, Transform
 from shared.h5ad.blocks import RowBlock, as_float32
 from shared.h5ad.projection import Expected
-from shared.h5ad.states import LOGARITHMS, STANDARD_SUMS, TARGET
+from shared.h5ad.states import LOGARITHMS, NEARLY_ALL, STANDARD_SUMS, TARGET
 from shared.h5ad.transforms import (
     LARGEST_LOG,
     SCALED_AFTERWARDS,
@@ -25,6 +25,8 @@ from shared.h5ad.weighing import whole_numbers
 _LINEAR, _LOGARITHMS, _WHOLE = 1, 2, 3
 _MOSTLY = 0.5
 """A row of counts, estimated ones too, has as many whole numbers; of logarithms hardly any is one."""
+_FEW_FITTING = 3
+"""Values beyond the two that tell the scale of a cell, which must come out whole with it."""
 _OFF = 0.01
 """Share by which a cell's total may differ from what it should be: rounding shifts it by less."""
 _NEAR = 0.005
@@ -134,10 +136,15 @@ class _Settling:
 
     def linear(self) -> Result:
         """Values in proportion to counts; what they are to be divided by; notes."""
-        linear = undo(self.values, self.stored.transform, self.rows)
+        transform = self.stored.transform
+        linear = undo(self.values, transform, self.rows)
         suspects = self._strange(linear)
         found = self._convert(linear, suspects)
         note_n = np.where(found, CellNote.CONVERTED, CellNote.NONE)
+        if transform in SCALED_AFTERWARDS:
+            whole = multiples(linear, self.rows, transform)
+            fits = (whole.looked_at >= _FEW_FITTING) & (whole.hits >= NEARLY_ALL * whole.looked_at)
+            note_n[~found & ~fits] = CellNote.UNCLEAR
         if self.stored.counts:
             note_n[suspects & ~found & (self.most <= LARGEST_LOG)] = CellNote.UNCLEAR
         total_n = self.rows.sums(linear)
@@ -174,7 +181,7 @@ class _Settling:
             least = 0.0 if self.stored.target_sum else TARGET * (1 - _OFF)
             off: Rows = impossible | (sums < least) | (sums > TARGET * (1 + _OFF))
             return off
-        refuted: Rows = impossible | multiples(linear, self.rows).refuted()
+        refuted: Rows = impossible | multiples(linear, self.rows, transform).refuted()
         return refuted
 
     def _convert(self, linear: Floats, suspects: Rows) -> Rows:

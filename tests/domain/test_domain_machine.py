@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain import admission, machine
+from shared.domain import admission, machine, owed
 from shared.domain.admission import Request
-from shared.domain.errors import IllegalTransitionError, StaleWorkerError
+from shared.domain.errors import IllegalTransitionError, StaleWorkerError, UnavailableError
 from shared.domain.machine import ARROWS, Limits
 from shared.domain.plan import Accelerator, CostHints, Plan
 from shared.domain.submission import (
@@ -228,6 +228,31 @@ def test_a_start_that_is_refused_costs_no_attempt_but_has_a_deadline() -> None:
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (LIMITS.backoff, LIMITS.backoff * machine.LONGEST_BACKOFF)
     assert LIMITS.refused < now - NOW < LIMITS.refused + 2 * pauses[-1]
+
+
+def test_waiting_for_room_uses_up_no_patience_with_refusals() -> None:
+    waiting, now = machine.await_capacity(claimed(), now=NOW, limits=LIMITS), NOW
+    for _ in range(20):
+        now += timedelta(minutes=14)
+        waiting = machine.await_capacity(claimed(machine.resume(waiting, now=now)), now=now, limits=LIMITS)
+    put_off = machine.put_off(
+        claimed(machine.resume(waiting, now=now)), Failure("START_REFUSED", "no token"), now=now, limits=LIMITS
+    )
+    assert put_off.state is State.QUEUED
+    again = machine.await_capacity(claimed(put_off), now=now, limits=LIMITS)
+    assert again.state is State.WAITING_CAPACITY
+
+
+def test_what_is_never_paid_is_put_off_by_an_hour_at_most() -> None:
+    record, now = new(), NOW
+    (entry, *_) = record.outbox
+    for _ in range(100):
+        record = owed.tried(record, [], {entry.id: UnavailableError("down")}, now)
+        (left,) = (one for one in record.outbox if one.id == entry.id)
+        assert left.not_before is not None
+        assert left.not_before - now <= timedelta(hours=1)
+        now = left.not_before
+    assert left.tries == 100
 
 
 def test_a_start_that_goes_well_ends_the_waiting() -> None:

@@ -11,7 +11,7 @@ import pytest
 from shared.h5ad.antibodies import bare_antibodies
 from shared.h5ad.columns import open_frame
 from shared.h5ad.features import kinds_by_name
-from shared.h5ad.gene_table import names_of, symbol_of
+from shared.h5ad.gene_table import names_of, symbol_of, symbols
 from shared.h5ad.judging import validate
 from shared.h5ad.rows import read_gene_names
 from shared.h5ad.source import BytesSource
@@ -82,19 +82,22 @@ def test_features_without_types_are_known_by_their_names(name: str) -> None:
     assert "OTHER_FEATURES" in codes(verdict)
 
 
+LETTERS = (name for name in sorted(symbols()) if name.isalpha() and name.isupper() and not name.startswith("CD"))
+MANY = list(dict.fromkeys([*SYMBOLS, *LETTERS]))[:1500]
 PANEL = ["CD3", "CD4", "CD8a", "CD14", "CD16", "CD19", "CD45RA", "CD56", "HLA-DR", "IgG1", "TIGIT"]
 
 
 @pytest.mark.parametrize(
     ("names", "antibodies"),
     [
-        ([*SYMBOLS, *PANEL], PANEL[:10]),
-        ([*PANEL, *SYMBOLS], PANEL[:10]),
-        ([*SYMBOLS, *PANEL[:3], "CD14-1", *PANEL[4:5], "CD19-1", *PANEL[6:]], [*PANEL[:3], "CD14-1", *PANEL[4:5]]),
-        (sorted([*SYMBOLS, *PANEL]), ["CD16", "CD3", "CD45RA", "CD56", "CD8a"]),
-        ([*SYMBOLS, "CD97", "CD3"], []),
+        ([*MANY, *PANEL], PANEL[:10]),
+        ([*PANEL, *MANY], PANEL[:10]),
+        ([*MANY, *PANEL[:3], "CD14-1", *PANEL[4:5], "CD19-1", *PANEL[6:]], [*PANEL[:3], "CD14-1", *PANEL[4:5]]),
+        (sorted([*MANY, *PANEL]), ["CD16", "CD3", "CD45RA", "CD56", "CD8a"]),
+        ([*MANY, "CD97", "CD3"], []),
+        (["CD3D", "CD4", "CD16", "CD14", "CD20", "MS4A1", "CD19", "CD56", "NCAM1"], ["CD16", "CD20", "CD56"]),
     ],
-    ids=["behind", "before", "made unique", "in alphabetical order", "names of old annotations"],
+    ids=["behind", "before", "made unique", "in alphabetical order", "names of old annotations", "by hand"],
 )
 def test_bare_antibodies_are_known_by_their_company(names: list[str], antibodies: list[str]) -> None:
     found = [names[place] for place in bare_antibodies(names)]
@@ -121,6 +124,16 @@ def test_flags_and_missing_types_tell_genes_from_others(columns: dict[str, list[
     verdict, _ = matched(file_of([*SYMBOLS, *ODD], columns))
     assert verdict.n_genes == len(SYMBOLS)
     assert "OTHER_FEATURES" in codes(verdict)
+
+
+@pytest.mark.parametrize("column", ["protein", "is_protein", "is_mRNA", "peak", "surface_protein"])
+def test_a_flag_on_genes_takes_none_out(column: str) -> None:
+    verdict, _ = matched(file_of(SYMBOLS, {column: [True] * 100 + [False] * 150}))
+    assert verdict.n_genes == 250
+
+
+def test_genes_of_a_barnyard_are_no_antibodies() -> None:
+    assert not any(kinds_by_name([*(f"hu.{name}" for name in SYMBOLS), *(f"Ms.{name}" for name in SYMBOLS)]))
 
 
 def test_genes_without_a_type_stay_genes() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from shared.bundle import Features
 from shared.domain.verdict import GeneIds, Species
+from shared.h5ad.gene_table import names_of
 from shared.h5ad.judging import ModelNeeds, validate
 from shared.h5ad.matching import GeneNames, match_genes
 from tests.h5ad.gene_files import IDS, NEEDS, SYMBOLS, codes, file_of, matched
@@ -203,3 +204,12 @@ def test_symbols_and_ids_of_different_genes_are_said(moved: list[str]) -> None:
     said = next(finding for finding in verdict.warnings if finding.code == "GENES_DISAGREE")
     assert f"'{moved[0]}' stands beside '{IDS[0]}', which is '{SYMBOLS[0]}'" in said.message
     assert "GENES_DISAGREE" not in codes(matched(file_of(SYMBOLS, {"gene_ids": IDS}))[0])
+
+
+def test_capitals_and_orthologues_are_no_disagreement() -> None:
+    mouse = names_of("ENSMUSG")
+    assert mouse is not None
+    names = [name for name in mouse.number if name.isalpha()][:250]
+    ids = [mouse.id_of(name) or "" for name in names]
+    for index in ([name.upper() for name in names], SYMBOLS):
+        assert "GENES_DISAGREE" not in codes(validate(file_of(index, {"mouse": ids})))

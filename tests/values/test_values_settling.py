@@ -113,6 +113,18 @@ def test_logarithms_that_were_scaled_afterwards_are_the_counts_again(
     assert np.flatnonzero(settled.note_n).tolist() == [7]
 
 
+@pytest.mark.parametrize("missing", [[1, 2], [2]])
+def test_a_cell_whose_smallest_values_are_not_one_and_two_is_marked(missing: list[int]) -> None:
+    counts = cells(3).tolil()
+    row = counts[5].toarray()
+    row[np.isin(row, missing)] = 0
+    counts[5] = row
+    matrix = scaled(each(counts.tocsr(), np.log1p))
+    settled = settle(block_of(matrix), Stored(Transform.SCALED_LOG1P, counts=False))
+    assert settled.note_n[5] == CellNote.UNCLEAR
+    assert np.flatnonzero(settled.note_n).tolist() == [5]
+
+
 def test_a_cell_that_proves_nothing_among_counts_is_marked() -> None:
     counts = cells(0)
     noise = each(counts[3], lambda x: np.log1p(x * np.random.default_rng(0).uniform(0.2, 7, len(x))))

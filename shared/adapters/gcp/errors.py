@@ -69,7 +69,7 @@ def answering(
         yield
     except (exceptions.GoogleAPIError, auth.GoogleAuthError, OSError, ParseError, JSONDecodeError) as error:
         said = _said(error, where, grant, missing, unmet)
-        if refused is not None and isinstance(said, InternalError):
+        if refused is not None and isinstance(said, InternalError) and getattr(error, "code", 400) in {400, None}:
             said = refused(_all_words(error), where) or said
         raise said from error
 
