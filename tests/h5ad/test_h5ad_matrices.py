@@ -61,9 +61,9 @@ BASE = random_counts(200, 300, density=0.3)
         (cp(BASE), MatrixState.NORMALISED),
         (cp(BASE, 1.0), MatrixState.NORMALISED),
         (sp.csr_matrix(BASE.toarray() - 1.5), MatrixState.SCALED),
-        (cp(BASE).log1p() * 0.01, MatrixState.UNKNOWN),
+        (cp(BASE).log1p() * 0.01, MatrixState.LOG_NORMALISED),
     ],
-    ids=["counts", "log1p cp10k", "log1p cpm", "log1p of counts", "cp10k", "shares", "scaled", "tiny"],
+    ids=["counts", "log1p cp10k", "log1p cpm", "log1p of counts", "cp10k", "shares", "scaled", "log1p times 0.01"],
 )
 def test_a_matrix_is_recognised_by_its_numbers(matrix: sp.csr_matrix, state: MatrixState, kind: str) -> None:
     assert state_of(matrix, Recipe(kind=kind)) is state
