@@ -64,7 +64,7 @@ def test_a_cell_of_which_the_model_knows_no_gene_is_unassigned(
 ) -> None:
     some = cells[:20].copy()
     counts = some.X.tolil()
-    counts[3] = 0
+    counts[3:15] = 0
     some.X = counts.tocsr()
     some.write_h5ad(tmp_path / "cells.h5ad")
     done = celldrop("run", tmp_path / "cells.h5ad", "--json", "--set", "map=off")
@@ -74,7 +74,8 @@ def test_a_cell_of_which_the_model_knows_no_gene_is_unassigned(
     assert (annotated["celldrop_label"], annotated["celldrop_value_note"]) == ("Unassigned", "no model genes")
     findings = json.loads((done.folder / "manifest.json").read_text())["verdict"]["findings"]
     told = {found["code"]: found["message"] for found in findings}
-    assert "1 of 20 cells" in told["CELLS_WITHOUT_GENES"]
+    assert "12 of 20 cells" in told["CELLS_WITHOUT_GENES"]
+    assert "the model knows no gene in them" in (done.folder / "report.html").read_text()
 
 
 def test_without_a_model_a_file_is_judged_for_the_default_one(celldrop: Celldrop, data_dir: Path) -> None:

@@ -11,7 +11,7 @@ from jobs.inference.report.wording import listing, percent, plural, shortened, w
 from shared.bundle import Activation, ModelCard
 from shared.domain.actual import Actual
 from shared.domain.plan import Plan
-from shared.domain.verdict import GeneIds, MatrixState, Verdict
+from shared.domain.verdict import CellNote, GeneIds, MatrixState, Verdict
 
 _MANY_UNASSIGNED = 0.2
 _MANY_FEW_GENES = 0.05
@@ -55,12 +55,15 @@ def lead(tally: Tally, min_score: float | None) -> tuple[str, ...]:
     """What follows the headline."""
     middle = min(_median_score(tally), 0.99)
     sentences = [f"Half of the cells have a score of {middle:.2f} or more for their label."]
-    if min_score is None:
-        sentences.append("Every cell got its best label: no threshold was set.")
-    elif tally.n_abstained:
+    n_silent = int(tally.note_t[CellNote.SILENT])
+    why = [] if min_score is None else [f"their best score is below {min_score:g}"]
+    why += ["the model knows no gene in them"] if n_silent else []
+    if tally.n_abstained:
         share = percent(tally.n_abstained / tally.n_cells)
         cells = plural(tally.n_abstained, "cell")
-        sentences.append(f"{cells} ({share}) were left unassigned: their best score is below {min_score:g}.")
+        sentences.append(f"{cells} ({share}) were left unassigned: {', or '.join(why)}.")
+    elif min_score is None:
+        sentences.append("Every cell got its best label: no threshold was set.")
     else:
         sentences.append(f"No cell was left unassigned: every best score is {min_score:g} or more.")
     return tuple(sentences)
@@ -208,7 +211,7 @@ def provenance(submission_id: str, card: ModelCard, software: Mapping[str, str])
 def _score_remarks(tally: Tally, min_score: float | None) -> list[Notice]:
     found: list[Notice] = []
     share = tally.n_abstained / tally.n_cells
-    if share >= _MANY_UNASSIGNED:
+    if min_score is not None and share >= _MANY_UNASSIGNED:
         hint = "The tissue may hold kinds of cells that the model does not know: try another model."
         found.append(Notice(f"{percent(share)} of the cells score below {min_score:g} for every label.", hint))
     middle = _median_score(tally)
