@@ -39,6 +39,7 @@ _HARMLESS_BYTES = 256 * 2**20
 """What a small chunk may grow to is not looked into: DEFLATE makes 1,032 of one at most."""
 _MOST_OF_DEFLATE, _MOST_OF_LZF = 1032, 88
 _CHECKSUM_BYTES = 4
+_FILLED_UP = 4
 _SLACK_BYTES = 64 * 1024
 _ANEW = 'Write the file anew with adata.write_h5ad(FILE, compression="gzip").'
 _Grown = Callable[[bytes, int], int]
@@ -210,9 +211,12 @@ def _told_by_zstd(data: bytes, most: int) -> int:
 
 
 def _told_by_blosc2(data: bytes, most: int) -> int:
-    """A frame tells all its bytes and those of a chunk; what is none begins like a chunk of blosc."""
+    """A frame tells all its bytes and those of a chunk; what is none begins like a chunk of blosc.
+
+    Frames of several dimensions are filled up to whole blocks, to less than twice the length of each.
+    """
     if data[2:9] == b"b2frame":
-        return max(_told(">q", 30)(data, most), _told(">i", 58)(data, most))
+        return max(_told(">q", 30)(data, most), _told(">i", 58)(data, most)) // _FILLED_UP
     return _told("<I", 4)(data, most)
 
 
