@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from shared.h5ad.gene_table import is_symbol
+from shared.h5ad.tidying import COPY
 
 _PROTEIN = re.compile(
     r"CD\d{1,3}([a-zA-Z]|R[ABO])?|HLA[-_.](DR|ABC|A-B-C|A\.B\.C)|Ig[AGMDE]\d?[a-z]?|PD-?L?[12]|"
     r"TCR[-_. ]?(ab|gd|V\S{1,9}|alpha\S{0,9}|gamma\S{0,9})"
 )
 """What panels call proteins, of which no gene has the name: CD45RA, CD11b, CD16."""
-_COPY = re.compile(r"(.+)[-.]\d{1,2}")
 LEAST = 3
 TRANSCRIPTOME = 1_000
 """Genes of a list to which a panel was joined; in a shorter one, made by hand, CD14 beside CD16 may be the gene."""
@@ -68,5 +68,5 @@ def _widened(names: Sequence[str], stretch: Sequence[int]) -> range:
 
 def _repeats(name: str, earlier: Counter[str]) -> bool:
     """Whether a name is another's second copy, as it stands or as ``var_names_make_unique`` wrote it."""
-    copied = _COPY.fullmatch(name)
+    copied = COPY.fullmatch(name)
     return earlier[name] > 1 or (copied is not None and copied[1] in earlier)

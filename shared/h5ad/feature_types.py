@@ -107,11 +107,12 @@ def _of_flags(frame: Frame, name: str, names: Sequence[str]) -> _Types | None:
     flag = _FLAG.fullmatch(name)
     kind = _kind(flag["kind"] if flag else name)
     if kind not in _SURE or (kind == GENE and not flag):
-        return None  # A flag called protein may tell a surface protein's gene: names decide, below.
+        return None
     values = frame.numbers(name, 0, len(frame))
     if not np.isin(values, (0.0, 1.0)).all() or not 0 < values.sum() < len(values):
         return None
     other = values == float(kind != GENE)
+    # A flag called protein may be on the genes of surface proteins: then it tells no types.
     if _are_genes([names[place] for place in np.flatnonzero(other).tolist()]):
         return None
     return _Types(np.where(other, f"{name}: {values[other][0] > 0}", GENE).astype(object), other, has_genes=True)

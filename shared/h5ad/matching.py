@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Protocol
 
 from shared.domain.verdict import Species
 from shared.h5ad.gene_table import is_symbol, names_of, symbol_of
-from shared.h5ad.tidying import ENSEMBL, bare_id, tidied, untidy
+from shared.h5ad.tidying import COPY, ENSEMBL, bare_id, tidied, untidy
 
 HELPS = 0.9
 """Names are translated where the file's own find less than this share of what they find translated. Otherwise they are
@@ -20,7 +19,6 @@ MANY_AGAIN = 0.1
 JOINED = 0.02
 """A list in which a larger share of the names is repeated was joined from several; no annotation gives one name to as
 many genes (GENCODE 48: 1.2 %)."""
-_COPY = re.compile(r"(.+)[-.]\d{1,2}")
 _PREFIXES = {Species.HUMAN: ("ENSG",), Species.MOUSE: ("ENSMUSG",), Species.UNKNOWN: ("ENSG", "ENSMUSG")}
 
 
@@ -179,7 +177,7 @@ def _orphans(ids: Sequence[str], features: Mapping[str, int], own: Mapping[int, 
     present, taken = set(ids), set(own.values())
     found: dict[int, int] = {}
     for place, name in enumerate(ids):
-        copy = _COPY.fullmatch(name) if place not in own else None
+        copy = COPY.fullmatch(name) if place not in own else None
         position = features.get(copy[1], -1) if copy and copy[1] not in present else -1
         if position >= 0 and position not in taken:
             found[place] = position
@@ -265,7 +263,7 @@ def _copies(names: GeneNames, features: Mapping[str, int], own: Mapping[int, int
     first: dict[str, int] = {}
     for place, name in enumerate(names.ids):
         first.setdefault(name, place)
-    ended = ((place, _COPY.fullmatch(name)) for place, name in enumerate(names.ids) if name not in features)
+    ended = ((place, COPY.fullmatch(name)) for place, name in enumerate(names.ids) if name not in features)
     copies = {place: first[found[1]] for place, found in ended if found and found[1] in first}
     joined = len(copies) > JOINED * len(first)
     if joined:  # NKX2-1 is a gene of its own.

@@ -11,6 +11,8 @@ from shared.domain.verdict import Species
 
 ENSEMBL = re.compile(r"ENS([A-Z]{3,4})?G\d{11}")
 VERSIONED = re.compile(r"(ENS(?:[A-Z]{3,4})?G\d{11})(\.\d+)?(_PAR_Y)?")
+COPY = re.compile(r"(.+)[-.]\d{1,2}")
+"""A second copy of a name, as ``var_names_make_unique`` writes it: ``X-1``."""
 LONGEST = 100
 """Nobody's name of a gene is longer; of one that is, nothing is taken off, and no pattern is tried on it."""
 _WRAPPING = " \t\r\n\v\f\ufeff\u200b\xa0\"'`"

@@ -224,19 +224,19 @@ def desk_and_parent(
     desk.close()
 
 
-def test_tasks_and_what_they_started_die_when_their_parent_is_killed(
-    desk_and_parent: tuple[TaskDesk, subprocess.Popen[bytes]],
-) -> None:
-    desk, parent = desk_and_parent
-    callers = [desk.next_caller() for _ in range(2)]
-    parent.kill()
-    for caller in callers:
-        caller.wait_until_gone()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends a process whose parent is gone")
-@pytest.mark.parametrize("desk_and_parent", ["CELLDROP_TEST_HANG"], indirect=True)
-def test_tasks_that_hang_in_a_library_die_when_their_parent_is_killed(
+@pytest.mark.parametrize(
+    "desk_and_parent",
+    [
+        "CELLDROP_TEST_CHILD",
+        pytest.param(
+            "CELLDROP_TEST_HANG",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends a process whose parent is gone"),
+        ),
+    ],
+    ids=["with what they started", "though they hang in a library"],
+    indirect=True,
+)
+def test_tasks_die_when_their_parent_is_killed(
     desk_and_parent: tuple[TaskDesk, subprocess.Popen[bytes]],
 ) -> None:
     desk, parent = desk_and_parent

@@ -17,17 +17,14 @@ from cli.serving import make_server
 from functions.status.data_manager import CHUNK_BYTES
 from functions.status.responses import MAX_SIZED_BODY_BYTES
 from shared.domain.errors import SettingsError
+from tests.status.running import running
 from tests.status.world import FILES, World
 
 
 @pytest.fixture
 def server(world: World) -> Iterator[BaseWSGIServer]:
-    made = make_server(world.service, port=0)
-    thread = threading.Thread(target=lambda: made.serve_forever(poll_interval=0.01))
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
+    with running(world) as made:
+        yield made
 
 
 def get(server: BaseWSGIServer, path: str) -> tuple[http.client.HTTPResponse, bytes]:

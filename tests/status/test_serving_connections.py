@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,8 +16,9 @@ from werkzeug.serving import BaseWSGIServer
 
 from cli import serving
 from cli.connections import MAX_CONNECTIONS
-from cli.serving import MAX_BODY_BYTES, make_server
+from cli.serving import MAX_BODY_BYTES
 from shared.domain.submission import State
+from tests.status.running import running
 from tests.status.world import World
 
 OURS = b"Host: localhost\r\n"
@@ -32,17 +33,6 @@ def world() -> World:
 def server(world: World) -> Iterator[BaseWSGIServer]:
     with running(world) as made:
         yield made
-
-
-@contextmanager
-def running(world: World) -> Iterator[BaseWSGIServer]:
-    made = make_server(world.service, port=0)
-    thread = threading.Thread(target=lambda: made.serve_forever(poll_interval=0.01))
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
 
 
 def exchanged(server: BaseWSGIServer, sent: bytes) -> bytes:
