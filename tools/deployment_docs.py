@@ -209,9 +209,11 @@ def _sizes(flavor: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield name, f"{_machine(size)}, {instances}, {size['timeout_s']} s"
     for name, size in flavor["jobs"].items():
         gpu = f", {size['accelerator']}" if "accelerator" in size else ""
-        yield f"task, {name}", f"{_machine(size)}{gpu}, {size['parallelism']} at a time, {size['max_retries']} retries"
+        at_once = f"at most {size['parallelism']} at once"
+        yield f"task, {name}", f"{_machine(size)}{gpu}, {at_once}, {size['max_retries']} retries"
     tasks = flavor["tasks"]
-    yield "tasks", f"{tasks['rows_per_task']:,} cells each, at most {tasks['max_tasks']}, {tasks['timeout_s']:,} s"
+    more = f"up to {tasks['max_tasks']} where fewer would each take too long"
+    yield "tasks", f"{tasks['rows_per_task']:,} cells each, {more}, {tasks['timeout_s']:,} s"
 
 
 def _machine(size: dict[str, Any]) -> str:
