@@ -69,7 +69,8 @@ Whoever applies the module needs `roles/owner`, or on the project: `artifactregi
 WAY_NOTES = """\
 - An object that is whole in the inbox is an event of Eventarc, pushed into `ingest`. Eventarc keeps an event for a
   day and delivers it until then; its subscription (`eventarc-REGION-PREFIX-inbox-…`) has no dead-letter topic, so
-  that an alert watches it.
+  that an alert watches it. It waits ten seconds for an answer: a file that takes longer to look at is looked at once
+  more meanwhile, and makes no second submission (docs/how-to/operate.md has the line that gives it longer).
 - `PREFIX-jobs` is pushed into `dispatch`, `PREFIX-requests` into `ingest`: 20 deliveries, 10 s to 10 min apart, then
   the message goes to `PREFIX-jobs-dead` or `PREFIX-requests-dead`, whose subscriptions keep it for a week. Reconcile
   asks again for a job whose message was lost.
