@@ -101,7 +101,7 @@ def test_a_model_whose_weights_cannot_be_read_is_refused(
     shutil.copytree(model / "1", broken)
     (broken / WEIGHTS_NAME).write_bytes(b"no weights")
     card = parse_card((broken / CARD_NAME).read_bytes(), where="broken")
-    digest = digest_of(card, hashlib.sha256(b"no weights").hexdigest())
+    digest = digest_of(card_bytes(card), hashlib.sha256(b"no weights").hexdigest())
     (broken / CARD_NAME).write_bytes(card_bytes(card.model_copy(update={"digest": digest})))
     planned = celldrop("shards", "plan", data_dir / PBMC, "--model", broken)
     assert planned.status == 0, planned.stderr
