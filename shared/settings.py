@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     gpu_memory_mib: int = Field(16384, ge=512, description="GCP: memory of a task of the GPU job, for the planner.")
     gpu_parallel: int = Field(3, ge=1, description="GCP: most tasks of one execution on GPUs, which all run at once.")
     local_parallel: int = Field(2, ge=1, description="Embedded: task processes at a time.")
+    task_memory_mib: int = Field(
+        0, ge=0, description="Embedded: memory that a task process may take; 0: its share of most of this machine's."
+    )
     local_retries: int = Field(3, ge=0, description="Embedded: retries of a failed task, as Cloud Run's.")
     port: int = Field(8080, ge=0, le=65535, description="Embedded: the port of `celldrop serve`, on loopback only.")
     project: str = Field("", description="GCP: the project; empty: the one that the credentials belong to.")

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from jobs.inference.data_manager import InferenceData, OpenedInput
-from jobs.inference.memory import loading, peak_rss_bytes
+from jobs.inference.memory import loading, peak_rss_bytes, within_memory
 from jobs.inference.merging import ordered
 from jobs.inference.protocol import Computation
 from jobs.inference.pulse import Pulse, ShowingSource
@@ -41,7 +41,7 @@ class Annotation(Computation):
     def annotate(self, record: Submission, rows: Rows, part_name: str, beat: Callable[[int], None]) -> Receipt:
         """As the protocol says."""
         progress = _Progress(beat)
-        with Pulse(progress.beat) as pulse:
+        with within_memory(), Pulse(progress.beat) as pulse:
             progress.show = pulse.show
             return self._annotate(record, rows, part_name, progress, pulse)
 
@@ -80,7 +80,7 @@ class Annotation(Computation):
 
     def merge(self, record: Submission, receipts: Sequence[Receipt], prefix: str, beat: Callable[[], None]) -> Result:
         """As the protocol says; streams, and never holds two parts."""
-        with Pulse(beat) as pulse:
+        with within_memory(), Pulse(beat) as pulse:
             began_s = time.monotonic()
             with pulse.stage("load the merge's libraries"), loading():
                 from jobs.inference.results import Results  # noqa: PLC0415  # what tasks that only compute are spared

@@ -7,7 +7,7 @@ import logging
 import os
 from typing import Any
 
-from jobs.inference.memory import begin_process, leave
+from jobs.inference.memory import begin_process, bound_memory, leave
 from shared.domain.errors import CelldropError
 from shared.telemetry import event
 
@@ -34,6 +34,7 @@ def main() -> int:
     }
     if environment.die_with_parent:
         die_with_parent()
+        bound_memory(settings.task_memory_mib, settings.local_parallel)
     try:
         ended = build_task(settings, build_ports(settings), environment).run(me)
     except CelldropError as error:

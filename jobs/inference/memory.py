@@ -12,10 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
+from shared.domain.errors import InputTooLargeError
+from shared.h5ad.room import memory_bytes
+from shared.lifeline import end_before_others
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 """As in malloc.h."""
 _LARGE_BYTES = 2**20
 _KEPT_BYTES = 8 * 2**20
+_SHARE = 0.7
+"""Of this machine's memory, for all tasks at once; the rest is for inspections and whatever else runs here."""
+_WELL_NEEDED_BYTES = 2 * 2**30
+"""Several times what a task takes (docs/explanation/scale.md)."""
 
 
 def peak_rss_bytes() -> int:
@@ -49,6 +57,45 @@ def leave(status: int) -> NoReturn:
         with suppress(OSError, ValueError):
             stream.flush()
     os._exit(status)
+
+
+def bound_memory(most_mib: int, at_once: int) -> None:
+    """Bound what this process may take, and have the kernel end it before others where memory runs out all the same.
+
+    Beyond the bound an allocation fails, here and nowhere else. What is counted are pages of its own that it can write
+    to, as Linux does; elsewhere there is no such bound.
+
+    Args:
+        most_mib: The bound; 0: a share of this machine's memory, or of the container's.
+        at_once: How many such processes share it.
+    """
+    share_bytes = int(_SHARE * memory_bytes())
+    usual_bytes = min(share_bytes, max(share_bytes // at_once, _WELL_NEEDED_BYTES))
+    with suppress(OSError, ValueError):
+        most_bytes = most_mib * 2**20 or usual_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    end_before_others()
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """What fails for want of memory fails for the bound, where there is one: every attempt has the same.
+
+    Raises:
+        InputTooLargeError: More was needed.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        most_bytes = resource.getrlimit(resource.RLIMIT_DATA)[0]
+        if most_bytes == resource.RLIM_INFINITY:
+            raise
+        raise InputTooLargeError(
+            "a task needs more memory than it may take",
+            expected=f"at most {most_bytes // 2**20:,} MiB",
+            hint="Raise CELLDROP_TASK_MEMORY_MIB where this machine has more; or write the file anew with "
+            "adata.write_h5ad(), whose chunks are small.",
+        ) from error
 
 
 @contextmanager

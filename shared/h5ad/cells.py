@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from shared.domain.geometry import BLOCK_ROWS, Rows
-from shared.h5ad.columns import Frame, open_frame
+from shared.h5ad.columns import Slices, open_frame
 from shared.h5ad.decoding import decoding
 from shared.h5ad.layouts import find_layout
 from shared.h5ad.opening import open_file
@@ -22,16 +22,16 @@ _CACHE_BYTES = 3 * 2**20
 
 @dataclass(slots=True)
 class CellIds:
-    """The ids of a file's cells, in their order."""
+    """The ids of a file's cells, in their order.
 
-    frame: Frame
+    Attributes:
+        n_cells: Cells in the file.
+    """
+
+    n_cells: int
+    _read: Slices
     _kept: list[str] = field(default_factory=list)
     _first: int = 0
-
-    @property
-    def n_cells(self) -> int:
-        """Cells in the file."""
-        return len(self.frame)
 
     def ids(self, rows: Rows) -> list[str]:
         """The ids of ``rows``.
@@ -47,10 +47,7 @@ class CellIds:
         start = rows.start // WINDOW_ROWS * WINDOW_ROWS
         stop = min(max(start + WINDOW_ROWS, rows.stop), self.n_cells)
         with decoding("obs index"):
-            # A categorical index is rare, and its categories are as many as the cells: they are read once.
-            if self.frame.n_categories(self.frame.index) is not None:
-                start, stop = 0, self.n_cells
-            return start, self.frame.strings(self.frame.index, start, stop)
+            return start, self._read(start, stop)
 
 
 @contextmanager
@@ -64,4 +61,5 @@ def open_cell_ids(source: RangeSource) -> Iterator[CellIds]:
         with decoding("obs index"):
             frame = open_frame(opened.file, find_layout(opened.file).obs)
             check_stored(frame.index_node, source.size_bytes)
-        yield CellIds(frame)
+            ids = CellIds(len(frame), frame.slices(frame.index))
+        yield ids

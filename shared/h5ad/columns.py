@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol, TypeAlias
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from shared.domain.errors import NotAnnDataError, TruncatedFileError
+from shared.h5ad.held import Held, with_room_for_a_chunk
 from shared.h5ad.inflating import sliced
 
 Floats = npt.NDArray[np.float64]
 INDEX_NAMES = ("_index", "index")
+Slices: TypeAlias = Callable[[int, int], list[str]]
+"""Values from and to a place, as text."""
 
 
 class Frame(Protocol):
@@ -45,6 +49,10 @@ class Frame(Protocol):
         """Values as text; a missing one is empty."""
         ...
 
+    def slices(self, name: str) -> Slices:
+        """The same of a column that is read slice after slice: no chunk of it is inflated a second time."""
+        ...
+
     def numbers(self, name: str, start: int, stop: int) -> Floats:
         """Values as numbers; KeyError or ValueError where they are none."""
         ...
@@ -62,7 +70,8 @@ def open_frame(file: h5py.File, path: str) -> Frame:
     """
     node = file.get(path)
     if isinstance(node, h5py.Dataset) and is_list(node):
-        return CompoundFrame(node) if node.dtype.names else SingleFrame(node)
+        names = node.dtype.names
+        return CompoundFrame(with_room_for_a_chunk(node)) if names else SingleFrame(with_room_for_a_chunk(node))
     if isinstance(node, h5py.Group):
         return GroupFrame(node, _index_of(node))
     raise NotAnnDataError(
@@ -111,15 +120,21 @@ class GroupFrame:
 
     def strings(self, name: str, start: int, stop: int) -> list[str]:
         """Values as text."""
-        node = self.group[name]
+        return self.slices(name)(start, stop)
+
+    def slices(self, name: str) -> Slices:
+        """The same, slice after slice; categories are read at once."""
+        node, where = self.group[name], f"{self.group.name}/{name}"
         categories = _categories_of(node, self.group, name)
         if categories is not None:
-            codes = node["codes"] if isinstance(node, h5py.Group) else node
-            return _lookup(sliced(codes, start, stop), texts(sliced(categories)), str(node.name))
+            words = texts(sliced(categories))
+            codes = Held.of(node["codes"] if isinstance(node, h5py.Group) else node)
+            return lambda start, stop: _lookup(codes(start, stop), words, where)
         if isinstance(node, h5py.Group):
-            mask = sliced(node["mask"], start, stop) if "mask" in node else None
-            return _masked(texts(sliced(node["values"], start, stop)), mask)
-        return texts(sliced(node, start, stop))
+            values, mask = Held.of(node["values"]), Held.of(node["mask"]) if "mask" in node else None
+            return lambda start, stop: _masked(texts(values(start, stop)), mask(start, stop) if mask else None)
+        held = Held.of(node)
+        return lambda start, stop: texts(held(start, stop))
 
     def numbers(self, name: str, start: int, stop: int) -> Floats:
         """Values as numbers."""
@@ -136,9 +151,14 @@ class GroupFrame:
 
 @dataclass(frozen=True, slots=True)
 class CompoundFrame:
-    """A dataframe as one dataset of records (AnnData before 0.7)."""
+    """A dataframe as one dataset of records (AnnData before 0.7).
+
+    Attributes:
+        seen: Where chunks begin that were looked at.
+    """
 
     dataset: h5py.Dataset
+    seen: set[tuple[int, ...]] = field(default_factory=set)
 
     @property
     def index(self) -> str:
@@ -165,13 +185,17 @@ class CompoundFrame:
 
     def strings(self, name: str, start: int, stop: int) -> list[str]:
         """Values as text."""
-        return texts(sliced(self.dataset, start, stop, name))
+        return texts(sliced(self.dataset, start, stop, name, self.seen))
+
+    def slices(self, name: str) -> Slices:
+        """The same, slice after slice."""
+        return partial(self.strings, name)
 
     def numbers(self, name: str, start: int, stop: int) -> Floats:
         """Values as numbers."""
         if self.dataset.dtype[name].kind not in "iufb":
             raise ValueError(name)
-        return np.asarray(sliced(self.dataset, start, stop, name), dtype=np.float64)
+        return np.asarray(sliced(self.dataset, start, stop, name, self.seen), dtype=np.float64)
 
     def n_categories(self, name: str) -> int | None:
         """Never known here: categories lie in uns."""
@@ -181,11 +205,16 @@ class CompoundFrame:
 
 @dataclass(frozen=True, slots=True)
 class SingleFrame:
-    """A bare list of identifiers (Cell Ranger's barcodes)."""
+    """A bare list of identifiers (Cell Ranger's barcodes).
+
+    Attributes:
+        seen: Where chunks begin that were looked at.
+    """
 
     dataset: h5py.Dataset
     index: str = "_index"
     names: tuple[str, ...] = ()
+    seen: set[tuple[int, ...]] = field(default_factory=set)
 
     @property
     def index_node(self) -> h5py.Dataset:
@@ -202,7 +231,11 @@ class SingleFrame:
     def strings(self, name: str, start: int, stop: int) -> list[str]:
         """Values as text."""
         assert name == self.index
-        return texts(sliced(self.dataset, start, stop))
+        return texts(sliced(self.dataset, start, stop, seen=self.seen))
+
+    def slices(self, name: str) -> Slices:
+        """The same, slice after slice."""
+        return partial(self.strings, name)
 
     def numbers(self, name: str, start: int, stop: int) -> Floats:
         """There are none: ValueError."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -26,7 +25,7 @@ from shared.h5ad.blocks import (
     finished,
 )
 from shared.h5ad.decoding import decoding
-from shared.h5ad.inflating import sliced
+from shared.h5ad.held import Held
 from shared.h5ad.projecting import Projector
 from shared.h5ad.projection import ProjectedBlock
 from shared.h5ad.settling import COUNTS, Stored
@@ -69,7 +68,7 @@ class CscReader:
     where: str
     n_cells: int
     genes: Genes
-    pointers: h5py.Dataset
+    pointers: Held
     indices: StoredArray
     data: StoredArray
     nnz: int
@@ -113,7 +112,7 @@ class CscReader:
 
     def _pointers(self) -> Pointers:
         with decoding(self.where):
-            pointers = np.asarray(sliced(self.pointers)).astype(np.int64, copy=False)
+            pointers = np.asarray(self.pointers()).astype(np.int64, copy=False)
         check_pointers(pointers, self.nnz, self.where)
         check_pointers(np.array([pointers[0], 0]), self.nnz, self.where)
         return pointers

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-import h5py
 import numpy as np
 
 from shared.domain.geometry import BLOCK_ROWS, Rows
@@ -16,7 +15,7 @@ from shared.h5ad.ahead import cores, in_order
 from shared.h5ad.arrays import SlicedArray, StoredArray, Window, fetch
 from shared.h5ad.blocks import Columns, Genes, Pointers, RowBlock, as_float32, check_pointers, checked_columns, finished
 from shared.h5ad.decoding import decoding
-from shared.h5ad.inflating import sliced
+from shared.h5ad.held import Held
 from shared.h5ad.projecting import Projector
 from shared.h5ad.projection import Bench, ProjectedBlock, Room, features_of_columns
 from shared.h5ad.settling import COUNTS, Stored
@@ -69,7 +68,7 @@ class CsrReader:
     where: str
     n_cells: int
     genes: Genes
-    pointers: h5py.Dataset
+    pointers: Held
     indices: StoredArray
     data: StoredArray
     nnz: int
@@ -146,7 +145,7 @@ class CsrReader:
 
     def _pointers(self, window: Rows) -> Pointers:
         with decoding(self.where):
-            pointers = np.asarray(sliced(self.pointers, window.start, window.stop + 1)).astype(np.int64, copy=False)
+            pointers = np.asarray(self.pointers(window.start, window.stop + 1)).astype(np.int64, copy=False)
         check_pointers(pointers, self.nnz, self.where)
         if window.start == 0:
             check_pointers(np.array([pointers[0], 0]), self.nnz, self.where)

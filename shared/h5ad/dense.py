@@ -13,6 +13,7 @@ from shared.domain.geometry import Rows
 from shared.h5ad.ahead import in_order
 from shared.h5ad.blocks import Columns, Genes, RowBlock, as_float32, finished
 from shared.h5ad.decoding import decoding
+from shared.h5ad.held import with_room
 from shared.h5ad.inflating import sliced
 from shared.h5ad.projecting import Projector
 from shared.h5ad.projection import ProjectedBlock
@@ -80,7 +81,5 @@ class DenseReader:
 
 
 def with_cache(dataset: h5py.Dataset) -> h5py.Dataset:
-    """The same dataset, opened with room for the chunks that lie across a row."""
-    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-    access.set_chunk_cache(100_003, CACHE_BYTES, 1.0)
-    return h5py.Dataset(h5py.h5d.open(dataset.file.id, str(dataset.name).encode(), access))
+    """The same dataset, opened with room for the chunks that lie across a row; ``dataset`` itself is closed."""
+    return with_room(dataset, CACHE_BYTES, 100_003)

@@ -58,7 +58,8 @@ def _looks_like_ids(frame: Frame, name: str) -> bool:
         return n_categories >= min(_FEW, 0.3 * n_genes)
     size = n_genes if n_genes <= 5 * _WINDOW else _WINDOW
     starts = sorted({(n_genes - size) * quarter // 4 for quarter in range(5)})
-    seen = [value for start in starts for value in frame.strings(name, start, start + size)]
+    read = frame.slices(name)
+    seen = [value for start in starts for value in read(start, start + size)]
     present = [value for value in seen if value and value != "nan"]
     return bool(present) and len(set(present)) > 0.5 * len(present)
 

@@ -136,12 +136,12 @@ def _compressor(dataset: h5py.Dataset) -> _Compressor | None:
     for place in range(plist.get_nfilters()):
         number, _, options, _ = plist.get_filter(place)
         if number in COMPRESSORS:
-            raw_bytes = prod(dataset.chunks) * _stored_bytes(dataset.id.get_type())
+            raw_bytes = prod(dataset.chunks) * stored_bytes(dataset.id.get_type())
             return _Compressor(int(number), place, tuple(map(int, options)), raw_bytes)
     return None
 
 
-def _stored_bytes(kind: h5t.TypeID) -> int:
+def stored_bytes(kind: h5t.TypeID) -> int:
     """Of one value, at most: what has any length is stored as 16 bytes, of which the library tells 8, a pointer's."""
     return int(kind.get_size()) * (2 if any(map(kind.detect_class, (h5t.VLEN, h5t.STRING, h5t.REFERENCE))) else 1)
 

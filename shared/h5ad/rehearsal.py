@@ -15,6 +15,7 @@ from shared.h5ad.arrays import is_read_by_us
 from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.columns import Frame, is_list, old_categories, open_frame
 from shared.h5ad.embedding import maps_in
+from shared.h5ad.held import Held, with_room_for_a_chunk
 from shared.h5ad.inflating import sliced
 from shared.h5ad.layouts import Layout, describe, find_layout
 from shared.h5ad.limits import InspectionLimits
@@ -94,9 +95,9 @@ class Rehearsal:
     def _read_ids(self, frame: Frame, rows: Rows) -> None:
         total = 0
         check_stored(frame.index_node, self.size_bytes)
-        step = _WINDOW_ROWS if frame.n_categories(frame.index) is None else max(1, len(rows))
-        for start in range(rows.start, rows.stop, step):
-            ids = frame.strings(frame.index, start, min(start + step, rows.stop))
+        ids_of = frame.slices(frame.index)
+        for start in range(rows.start, rows.stop, _WINDOW_ROWS):
+            ids = ids_of(start, min(start + _WINDOW_ROWS, rows.stop))
             total += check_lengths(ids, self.limits)
             _bound(total, len(frame), self.limits)
             self.gets_on()
@@ -110,11 +111,11 @@ class Rehearsal:
         if encoding is MatrixEncoding.DENSE:
             self._walk(node)
             return
-        pointers = node["indptr"]
-        self._walk(pointers)
-        wanted = rows if encoding is MatrixEncoding.CSR else Rows(0, int(pointers.shape[0]) - 1)
+        self._walk(node["indptr"])
+        pointers = Held.of(node["indptr"])
+        wanted = rows if encoding is MatrixEncoding.CSR else Rows(0, int(pointers.dataset.shape[0]) - 1)
         for start in range(wanted.start, wanted.stop + 1, _WINDOW_VALUES):
-            sliced(pointers, start, min(start + _WINDOW_VALUES, wanted.stop + 1))
+            pointers(start, min(start + _WINDOW_VALUES, wanted.stop + 1))
             self.gets_on()
         for name in ("data", "indices"):
             if not is_read_by_us(node[name], self.foresight):
@@ -165,10 +166,11 @@ def _texts(file: h5py.File, table: object) -> Iterator[None]:
     """Reads the texts of a compound table a window at a time, and those that its numbers stand for."""
     if not isinstance(table, h5py.Dataset) or not table.dtype.names:
         return
-    for name in table.dtype.names:
-        if table.dtype[name].kind in "OSU":
-            for start in range(0, len(table), _WINDOW_ROWS):
-                sliced(table, start, start + _WINDOW_ROWS, name)
+    records, seen = with_room_for_a_chunk(table), set[tuple[int, ...]]()
+    for name in records.dtype.names:
+        if records.dtype[name].kind in "OSU":
+            for start in range(0, len(records), _WINDOW_ROWS):
+                sliced(records, start, start + _WINDOW_ROWS, name, seen)
                 yield
         elif (categories := old_categories(file, name)) is not None:
             sliced(categories) if is_list(categories) else categories[()]

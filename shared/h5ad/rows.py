@@ -23,6 +23,7 @@ from shared.h5ad.decoding import decoding
 from shared.h5ad.dense import DenseReader, with_cache
 from shared.h5ad.embedding import Coordinates, read_embedding
 from shared.h5ad.features import find_genes
+from shared.h5ad.held import Held
 from shared.h5ad.layouts import describe, find_layout
 from shared.h5ad.matching import FeatureTable, GeneNames, match_genes
 from shared.h5ad.opening import OpenFile, open_file
@@ -134,7 +135,7 @@ def _open(opened: OpenFile, source: RangeSource, choice: MatrixChoice, genes: Ge
         where=choice.path,
         n_cells=choice.n_cells,
         genes=genes,
-        pointers=node["indptr"],
+        pointers=Held.of(node["indptr"]),
         indices=open_array(node["indices"], source.size_bytes, opened.foresight),
         data=open_array(node["data"], source.size_bytes, opened.foresight),
         nnz=int(node["data"].shape[0]),

@@ -32,7 +32,7 @@ from shared.h5ad.rehearsal import Plan, Rehearsal
 from shared.h5ad.safety import scan
 from shared.h5ad.source import BytesSource, RangedFile, RangeSource
 from shared.h5ad.wire import Kind, pack_end, pack_error, pack_facts, pack_spans, receive, send, unpack_blobs
-from shared.lifeline import end_with_parent
+from shared.lifeline import end_before_others, end_with_parent
 from shared.ports.blobs import ByteRange
 
 _CONTROL_FD = 3
@@ -49,6 +49,7 @@ def serve(control_fd: int) -> None:
     With each comes a second descriptor, over which its end is told: only a parent learns how a process ended.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_before_others()
     _move_descriptor(control_fd)
     control = socket.socket(fileno=_CONTROL_FD)
     filters.register()

@@ -15,10 +15,24 @@ from shared.ports.events import Message
 
 
 def test_every_event_is_a_line_of_the_log(tmp_path: Path) -> None:
-    for bus in (EmbeddedBus(tmp_path / "events.jsonl"), EmbeddedBus(tmp_path / "events.jsonl")):
-        bus.publish(Topic.EVENTS, Message("1", b'{"a":\n1}'))
+    for number in (b"1", b"2"):
+        EmbeddedBus(tmp_path / "events.jsonl").publish(Topic.EVENTS, Message("1", b'{"a":\n' + number + b"}"))
     lines = (tmp_path / "events.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [{"a": 1}, {"a": 1}]
+    assert [json.loads(line) for line in lines] == [{"a": 1}, {"a": 2}]
+
+
+@pytest.mark.parametrize("n_between", [0, 1, 40])
+def test_an_event_that_is_told_again_is_a_line_once(n_between: int, tmp_path: Path) -> None:
+    told = [b'{"a":1}', *(b'{"a":1%d}' % number for number in range(n_between))]
+    for data in (*told, told[0]):
+        EmbeddedBus(tmp_path / "events.jsonl").publish(Topic.EVENTS, Message("1", data))
+    assert (tmp_path / "events.jsonl").read_bytes().splitlines() == told
+
+
+def test_an_event_that_is_part_of_another_is_told(tmp_path: Path) -> None:
+    for data in (b'{"a":{"b":1}}', b'{"b":1}', b'{"a":{"b":1}} '):
+        EmbeddedBus(tmp_path / "events.jsonl").publish(Topic.EVENTS, Message("1", data))
+    assert len((tmp_path / "events.jsonl").read_bytes().splitlines()) == 3
 
 
 def test_a_line_that_does_not_fit_leaves_nothing_behind_and_is_owed(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
-"""The show: `celldrop serve` and its tasks killed thirty times over ten real submissions, and nobody can tell."""
+"""The show: `celldrop serve` and its tasks killed again and again over twelve real submissions, and nobody can tell."""
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
 import subprocess
 import time
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,10 +25,9 @@ from tests.crashes.conftest import Homes
 from tests.crashes.ends import check_ends
 from tests.crashes.homes import PATIENCE_S, Home, kill, tell, wait_for
 
-WHICH = (0, 0, 1, 0, 0, 0, 1, 0, 0, 0)
-"""Which file each submission is of."""
-N_SUBMISSIONS = len(WHICH)
-N_KILLS = 30
+N_SUBMISSIONS = 12
+N_KILLS = int(os.environ.get("CELLDROP_KILLS", "20"))
+"""``CELLDROP_KILLS=40`` for more of them."""
 SHARE_OF_TASKS = 0.7
 TASK = "jobs.inference.main"
 LONGEST_WAIT_S = 3.5
@@ -37,18 +38,17 @@ LIMITS = {"dispatch_lease_s": 5, "heartbeat_s": 15, "finalize_lease_s": 60, "bac
 
 @pytest.fixture
 def files(data_dir: Path, tmp_path: Path) -> list[Path]:
-    """Real cells: one block of them, and so one task; and two."""
-    whole = anndata.read_h5ad(data_dir / "h5ad/pbmc3k_raw_labelled.h5ad")
-    made = [tmp_path / "one.h5ad", tmp_path / "two.h5ad"]
-    for file, n_cells in zip(made, (200, 400), strict=True):
-        whole[:n_cells].copy().write_h5ad(file)
-    return made
+    """Real cells, in files of one task, of two, and of three that is in an old layout."""
+    two = tmp_path / "two.h5ad"
+    anndata.read_h5ad(data_dir / "h5ad/pbmc3k_raw_labelled.h5ad")[:400].copy().write_h5ad(two)
+    whole = ("cas_test_adata", "mixology_sc_dropseq", "pbmc68k_reduced_v050")
+    return [two, *(data_dir / "h5ad" / f"{name}.h5ad" for name in whole)]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [1])
-def test_thirty_kills_over_ten_submissions_leave_no_trace(homes: Homes, files: list[Path], seed: int) -> None:
+def test_kills_at_random_over_twelve_submissions_leave_no_trace(homes: Homes, files: list[Path], seed: int) -> None:
     undisturbed = [_annotated(homes(**LIMITS), file) for file in files]
     show = Show(homes(**LIMITS), random.Random(seed))
     began_s = time.monotonic()
@@ -75,14 +75,15 @@ class Show:
         inbox = self.home.settings.home / "inbox"
         inbox.mkdir(parents=True)
         while (n_kills := self.kills.total()) < N_KILLS:
-            self._drop(inbox, files, up_to=3 + n_kills // 3)
+            self._drop(inbox, files, up_to=3 + N_SUBMISSIONS * n_kills // N_KILLS)
             server = self._serving()
-            wait_for(lambda: self.home.processes(TASK) or self._all_over(), self.home)
+            wait_for(lambda: self.home.processes(TASK) or self._all_over(), self.home, patience_s=2 * PATIENCE_S)
             # When a kill comes is the one thing here that waits for nothing but time.
             time.sleep(self.random.uniform(0.0, LONGEST_WAIT_S))
             self._kill_one(server)
+        self._drop(inbox, files, up_to=N_SUBMISSIONS)
         server = self._serving()
-        wait_for(self._all_over, self.home, patience_s=3 * PATIENCE_S)
+        wait_for(self._all_over, self.home, patience_s=5 * PATIENCE_S)
         server.send_signal(signal.SIGTERM)
         assert server.wait(PATIENCE_S) == 0
 
@@ -94,7 +95,7 @@ class Show:
 
     def _drop(self, inbox: Path, files: Sequence[Path], up_to: int) -> None:
         for number in range(min(up_to, N_SUBMISSIONS)):
-            which = WHICH[number]
+            which = number % len(files)
             drop = inbox / f"{which}-{number}.h5ad"
             if not drop.exists():
                 shutil.copy(files[which], drop.with_suffix(".part"))
@@ -136,4 +137,5 @@ def _check_results(found: Path, undisturbed: Path, file: Path) -> None:
     for name in reproducible():
         assert (found / name).read_bytes() == (undisturbed / name).read_bytes(), name
     cells = pq.read_table(found / "annotations.parquet", columns=["cell_id"]).column("cell_id").to_pylist()
-    assert cells == list(anndata.read_h5ad(file).obs_names)
+    with warnings.catch_warnings(action="ignore"):  # One is of a layout that anndata warns of.
+        assert cells == list(anndata.read_h5ad(file).obs_names)

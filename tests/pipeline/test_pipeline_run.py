@@ -9,6 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anndata
@@ -199,18 +201,42 @@ def test_an_interrupted_run_says_so_and_can_go_on(
     assert celldrop("run", small, "--json").status == 0
 
 
+def test_a_run_in_the_background_of_a_script_is_not_interrupted(
+    environment: dict[str, str], small: Path, tmp_path: Path
+) -> None:
+    """A shell without job control has it ignore SIGINT: the user's key is for what runs before them."""
+    command = [sys.executable, "-m", "cli.main", "run", str(small)]
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", *command], env=environment, stdout=subprocess.DEVNULL
+    )
+    wait_for_task(tmp_path / "home", process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+
+
 def test_an_unknown_command_is_a_usage_error(celldrop: Celldrop) -> None:
     assert celldrop("annotate").status == 2
 
 
 def start(environment: dict[str, str], *arguments: object) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "cli.main", *map(str, arguments)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        process_group=0,
-    )
+    with heeding(signal.SIGINT):
+        return subprocess.Popen(
+            [sys.executable, "-m", "cli.main", *map(str, arguments)],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+
+
+@contextmanager
+def heeding(number: signal.Signals) -> Iterator[None]:
+    """What is started meanwhile heeds a signal: where a script runs the tests in its background, all ignore SIGINT."""
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def wait_for_task(home: Path, process: subprocess.Popen[bytes]) -> int:

@@ -15,6 +15,9 @@ from shared.domain.submission import Topic
 from shared.ports.events import Message
 
 _LOOK_BACK = 1 << 16
+_RECENT_BYTES = 1 << 20
+"""Where a line is looked for that comes again: some thousand events. Who was killed between it and its record was the
+last to write, or nearly."""
 
 
 class EmbeddedBus(InProcessBus):
@@ -40,7 +43,7 @@ class EmbeddedBus(InProcessBus):
 
     @override
     def publish(self, topic: Topic, message: Message) -> None:
-        """Return once the message is in the log, or queued here.
+        """Return once the message is in the log, or queued here; an event that is there is not written a second time.
 
         Raises:
             UnavailableError: A job, in a process that dispatches none (a task): it stays owed, and the one that does
@@ -55,15 +58,15 @@ class EmbeddedBus(InProcessBus):
 
     def _append(self, message: Message) -> None:
         try:
-            append_line(self._events, message.data.replace(b"\n", b" "))
+            append_once(self._events, message.data.replace(b"\n", b" "))
         except OSError as error:
             raise UnavailableError(
                 f"the event log cannot be written: {error.strerror}", where=str(self._events)
             ) from error
 
 
-def append_line(path: Path, line: bytes) -> None:
-    """Add a whole line to a file that other processes append to, or nothing.
+def append_once(path: Path, line: bytes) -> None:
+    """Add a whole line to a file that other processes append to, or nothing; nothing where it is among the last.
 
     Part of a line, as a full disk or a kill leaves it, is taken away, now or by whoever appends next: what was not
     written whole is still owed.
@@ -76,11 +79,18 @@ def append_line(path: Path, line: bytes) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         end = _end_of_lines(descriptor)
         os.ftruncate(descriptor, end)
+        if _is_there(descriptor, end, line):
+            return
         if os.pwrite(descriptor, line + b"\n", end) <= len(line):
             os.ftruncate(descriptor, end)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(descriptor)
+
+
+def _is_there(descriptor: int, end: int, line: bytes) -> bool:
+    start = max(0, end - _RECENT_BYTES)
+    return b"\n" + line + b"\n" in (b"" if start else b"\n") + os.pread(descriptor, end - start, start)
 
 
 def _end_of_lines(descriptor: int) -> int:
