@@ -143,7 +143,7 @@ def outcome_document(record: Submission, place: Place | None) -> dict[str, Any]:
         "code": failure.code if failure else None,
         "message": failure.message if failure else None,
         "hint": failure.hint if failure else None,
-        "model": f"{record.model.name}@{record.model.version}" if record.model else None,
+        "model": record.model.reference if record.model else None,
         "results": place.where if place else None,
         "files": list(place.files) if place else [],
         "summary": dict(result.summary) if result else {},

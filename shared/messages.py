@@ -234,7 +234,7 @@ def _outcome(record: Submission, page: Page) -> dict[str, object]:
 
 
 def _model(record: Submission) -> str | None:
-    return f"{record.model.name}@{record.model.version}" if record.model else None
+    return record.model.reference if record.model else None
 
 
 def parse_job(data: bytes) -> JobMessage:

@@ -209,7 +209,7 @@ def summary_of(record: Submission, labels: Labels, actual: Actual) -> Mapping[st
     return {
         "n_cells": labels.n_cells,
         "n_unassigned": labels.n_unassigned,
-        "model": f"{record.model.name}@{record.model.version}" if record.model else "",
+        "model": record.model.reference if record.model else "",
         "labels": labels.counts,
         **{name: value for name, value in took.items() if value is not None},
     }

@@ -70,6 +70,11 @@ class ModelRef:
     prefix: str
     cost: CostHints
 
+    @property
+    def reference(self) -> str:
+        """``NAME@VERSION``."""
+        return f"{self.name}@{self.version}"
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:

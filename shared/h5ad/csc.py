@@ -36,7 +36,6 @@ Result = TypeVar("Result")
 BAND_VALUES = 24 * 2**20
 """Values of one band: 8 bytes each, 192 MiB. Each band reads the whole matrix once, so that fewer are faster."""
 STRETCH_VALUES = 2**20
-_MOST_COLUMNS = 2**20
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from shared.domain.geometry import Rows
 from shared.h5ad.cells import WINDOW_ROWS, open_cell_ids
 from shared.h5ad.inspection import inspect
 from shared.h5ad.rows import open_matrix
-from shared.h5ad.source import BytesSource, CountingSource
+from shared.h5ad.source import BytesSource
+from tests.fakes.sources import CountingSource
 from tests.h5ad.h5ad_files import Recipe, only_matrix, random_counts, write_file
 
 N_CELLS = 150_000

@@ -26,8 +26,9 @@ from shared.h5ad.inspection import inspect
 from shared.h5ad.judging import validate
 from shared.h5ad.matrices import choose
 from shared.h5ad.rows import open_matrix, read_embedding, read_genes
-from shared.h5ad.source import BytesSource, CountingSource
+from shared.h5ad.source import BytesSource
 from shared.ports.blobs import ByteRange
+from tests.fakes.sources import CountingSource
 from tests.h5ad.h5ad_files import (
     REAL_FILES,
     Recipe,

@@ -18,7 +18,8 @@ from shared.domain.geometry import task_rows
 from shared.h5ad.arrays import open_array
 from shared.h5ad.chunk_index import Foresight, StoredChunk
 from shared.h5ad.rows import open_matrix
-from shared.h5ad.source import HEAD_BYTES, TAIL_BYTES, BytesSource, CountingSource, RangedFile
+from shared.h5ad.source import HEAD_BYTES, TAIL_BYTES, BytesSource, RangedFile
+from tests.fakes.sources import CountingSource
 from tests.h5ad.h5ad_files import Recipe, only_matrix, random_counts, read_all, write_file
 
 OPTIONS = {"chunks": (500,), "compression": "gzip"}

@@ -19,12 +19,12 @@ from shared.h5ad.source import (
     TAIL_BYTES,
     BlobSource,
     BytesSource,
-    CountingSource,
     OpenedSource,
     RangedFile,
 )
 from shared.ports.blobs import ByteRange
 from tests.fakes.blobs import MemoryBlobStore
+from tests.fakes.sources import CountingSource
 from tests.h5ad.h5ad_files import random_counts, write_file
 
 LONG = bytes(np.random.default_rng(0).integers(0, 256, 9 * 2**20, dtype=np.uint8))
