@@ -123,6 +123,8 @@ class MatrixChoice:
         transform: What is undone while reading; None in records of before it was known.
         target_sum: The total that a cell was scaled to, where genes were left out afterwards, so that its values no
             longer have it; None: each cell's own total is divided by.
+        counted: Whether a cell's values are whole multiples of one count, once that is undone: then those of any other
+            cell that are not are noticed.
     """
 
     path: str
@@ -136,6 +138,7 @@ class MatrixChoice:
     genes_path: str
     transform: Transform | None = None
     target_sum: float | None = None
+    counted: bool = False
 
     @property
     def undone(self) -> Transform:

@@ -27,7 +27,8 @@ class Undone:
     Attributes:
         sums: Sum of each of ``Evidence.rows``.
         units: Smallest value of each of them: what one count became, where any gene has one.
-        multiples: Share of all sampled rows' values that are whole multiples of their row's smallest.
+        multiples: Share of a row's values that are whole multiples of its smallest, in the mean of the
+            sampled rows without the worst tenth.
         whole_fraction: Share of values that are whole numbers, but for rounding.
     """
 

@@ -82,13 +82,22 @@ def _on_state(path: str, evidence: Evidence, found: Recognition, counts: str) ->
 def _how_to_have_counts(selection: Selection, chosen: Weighed) -> str:
     """What to do to have counts used, in a file that may hold some already."""
     order = [one.candidate.path for one in selection.considered]
-    held = [one.candidate.path for one in selection.considered if one.found.state is MatrixState.COUNTS]
-    if not held:
+    held = next((one for one in selection.considered if _may_be_asked_for(one)), None)
+    if held is None:
         return _KEEP
-    option = f"--set matrix={'raw' if held[0] in {'raw/X', 'raw.X'} else held[0]}"
-    if order.index(held[0]) < order.index(chosen.candidate.path):
+    path = held.candidate.path
+    option = f"--set matrix={'raw' if path in {'raw/X', 'raw.X'} else path}"
+    if order.index(path) < order.index(chosen.candidate.path):
         return f"{option} uses the file's counts."
-    return f"{held[0]} holds counts, but less of each cell; {option} would use them all the same."
+    if held.candidate.genes_path != chosen.candidate.genes_path:
+        return _KEEP
+    return f"{path} holds counts, but less of each cell; {option} would use them all the same."
+
+
+def _may_be_asked_for(one: Weighed) -> bool:
+    """Whether these are sound counts, and of the same cells."""
+    bad = one.candidate.evidence.n_nan + one.candidate.evidence.n_infinite > 0
+    return one.found.state is MatrixState.COUNTS and not (bad or one.other_cells or one.lacks_cells)
 
 
 def _on_doubts(path: str, evidence: Evidence, found: Recognition) -> Iterator[Finding]:

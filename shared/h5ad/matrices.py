@@ -9,7 +9,7 @@ from statistics import median
 
 from shared.domain.verdict import MatrixChoice, MatrixState, Transform
 from shared.h5ad.facts import Candidate
-from shared.h5ad.states import Recognition, recognise
+from shared.h5ad.states import NEARLY_ALL, Recognition, recognise
 
 USABLE = (MatrixState.COUNTS, MatrixState.LOG1P_CP10K, MatrixState.LOG_NORMALISED, MatrixState.NORMALISED)
 """States from which expression can be had."""
@@ -255,6 +255,7 @@ def _choice(one: Weighed, *, asked_for: bool) -> MatrixChoice:
         genes_path=candidate.genes_path,
         transform=found.transform,
         target_sum=found.target_sum,
+        counted=candidate.evidence.of(found.transform).multiples >= NEARLY_ALL,
     )
 
 

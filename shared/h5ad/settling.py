@@ -10,7 +10,7 @@ import numpy.typing as npt
 from shared.domain.verdict import CellNote, MatrixChoice, MatrixState, Transform
 from shared.h5ad.blocks import RowBlock, as_float32
 from shared.h5ad.projection import Expected
-from shared.h5ad.states import LOGARITHMS, NEARLY_ALL, STANDARD_SUMS, TARGET
+from shared.h5ad.states import NEARLY_ALL, STANDARD_SUMS, TARGET
 from shared.h5ad.transforms import (
     LARGEST_LOG,
     SCALED_AFTERWARDS,
@@ -31,6 +31,8 @@ _OFF = 0.01
 """Share by which a cell's total may differ from what it should be: rounding shifts it by less."""
 _NEAR = 0.005
 """The same for the compiled loops, whose exponentials are only roughly right."""
+_NO_COUNT = 1e12
+"""No cell has as many of one gene; and float32 holds it."""
 _OTHERS = tuple(transform for transform in Transform if transform not in {Transform.NONE, *SCALED_AFTERWARDS})
 
 
@@ -45,17 +47,20 @@ class Stored:
         transform: What is undone.
         target_sum: As in ``MatrixChoice``.
         counts: Whether whole numbers are expected.
+        counted: As in ``MatrixChoice``.
     """
 
     transform: Transform = Transform.NONE
     target_sum: float | None = None
     as_it_is: bool = False
     counts: bool = True
+    counted: bool = False
 
     @classmethod
     def of(cls, choice: MatrixChoice) -> Stored:
         """As the verdict has it."""
-        return cls(choice.undone, choice.target_sum, choice.as_it_is, choice.state is MatrixState.COUNTS)
+        counts = choice.state is MatrixState.COUNTS
+        return cls(choice.undone, choice.target_sum, choice.as_it_is, counts, choice.counted)
 
     @property
     def expected(self) -> Expected | None:
@@ -140,7 +145,10 @@ class _Settling:
         linear = undo(self.values, transform, self.rows)
         suspects = self._strange(linear)
         found = self._convert(linear, suspects)
+        wild = self._left_as_stored(linear)
         note_n = np.where(found, CellNote.CONVERTED, CellNote.NONE)
+        unlike_others = suspects & ~found & (self.stored.counted and transform is not Transform.NONE)
+        note_n[wild | unlike_others] = CellNote.UNCLEAR
         if transform in SCALED_AFTERWARDS:
             whole = multiples(linear, self.rows, transform)
             fits = (whole.looked_at >= _FEW_FITTING) & (whole.hits >= NEARLY_ALL * whole.looked_at)
@@ -149,7 +157,7 @@ class _Settling:
             note_n[suspects & ~found & (self.most <= LARGEST_LOG)] = CellNote.UNCLEAR
         total_n = self.rows.sums(linear)
         if self.stored.target_sum is not None:
-            total_n[~found] = self.stored.target_sum
+            total_n[~found & ~wild] = self.stored.target_sum
         return linear, total_n, note_n.astype(np.uint8)
 
     def as_it_is(self) -> Result:
@@ -209,12 +217,19 @@ class _Settling:
             unit = np.where(many & (mine is Transform.NONE), counted.unit, 1.0)
             result = np.where(rows.spread(better), undone / rows.spread(unit), result)
             found |= better
-        left = ~found & (self.most[suspects] > LARGEST_LOG) & (mine in LOGARITHMS)
+        # What no logarithm can be is in proportion to counts; of roots there is no largest.
+        left = ~found & (self.most[suspects] > max(largest(mine), LARGEST_LOG))
         linear[chosen] = np.where(rows.spread(left), values, result)
         found |= left
         converted = suspects.copy()
         converted[suspects] = found
         return converted
+
+    def _left_as_stored(self, linear: Floats) -> Rows:
+        """Put back, in ``linear``, rows that come out larger than any count; which they were."""
+        wild: Rows = self.rows.most(linear) > _NO_COUNT
+        linear[:] = np.where(self.rows.spread(wild), self.values, linear)
+        return wild
 
     def _takes_both(self) -> bool:
         return self.stored.transform is Transform.NONE and not self.stored.counts

@@ -16,6 +16,9 @@ STANDARD_SUMS = (1e3, 1e4, 1e5, 1e6)
 SHARES = 1.0
 """The total of shares. Where this gives whole numbers, so does any other: cells divided by their largest count."""
 NEARLY_ALL = 0.95
+_MOST_CELLS = 0.9
+_MANY = 0.5
+"""Of logarithms that were scaled afterwards, 5 to 30 % of the values are multiples of another form's, by chance."""
 LOGARITHMS = (Transform.LOG1P, Transform.LOG2, Transform.LOG10)
 FIRST_TRANSFORMS = (Transform.NONE, Transform.LOG1P, Transform.LOG2, Transform.LOG10)
 """What is more likely stands first, where several could be."""
@@ -149,7 +152,7 @@ def _counts(evidence: Evidence) -> Recognition:
 def _scaled_afterwards(evidence: Evidence, n_genes: int) -> Recognition | None:
     """Values of one total that are no multiples of one count as they are, but all are where they were logarithms."""
     del n_genes
-    if any(found.multiples >= NEARLY_ALL for found in evidence.undone if found.transform not in _SCALED_AFTERWARDS):
+    if any(found.multiples >= _MANY for found in evidence.undone if found.transform not in _SCALED_AFTERWARDS):
         return None
     for transform, outer in _SCALED_AFTERWARDS.items():
         if evidence.of(transform).multiples >= NEARLY_ALL and _agree(evidence.of(outer).sums):
@@ -307,9 +310,9 @@ def _has_all(sums: Sequence[float], target: float) -> bool:
 
 
 def spread(sums: Sequence[float]) -> float:
-    """How far nineteen in twenty of the sums lie from their median, as a share of it."""
+    """How far nine in ten of the sums lie from their median, as a share of it: some cells may be of another batch."""
     middle = median(sums) if sums else 0.0
     if middle <= 0:
         return math.inf
     off = sorted(abs(value - middle) / middle for value in sums)
-    return off[math.ceil(NEARLY_ALL * len(off)) - 1]
+    return off[math.ceil(_MOST_CELLS * len(off)) - 1]

@@ -102,6 +102,18 @@ def test_how_to_have_counts_used_depends_on_whether_there_are_any(counts: Matrix
     assert "Keep counts" in hint_of(judged(log_cp10k(counts), {}), "LOG_NORMALISED_INPUT")
 
 
+@pytest.mark.parametrize("fault", ["with NaN", "of other cells"])
+def test_nobody_is_told_to_use_counts_that_are_no_use(counts: Matrix, fault: str) -> None:
+    held = counts.copy()
+    if fault == "with NaN":
+        held.data[::7] = np.nan
+    else:
+        held = held[np.random.default_rng(0).permutation(held.shape[0])]
+    verdict = judged(log_cp10k(counts), {"counts": held})
+    assert used(verdict) == "X"
+    assert "--set" not in hint_of(verdict, "LOG_NORMALISED_INPUT")
+
+
 @pytest.mark.parametrize("target", [1e4, 1e6, 2_345.0])
 def test_a_scale_is_proved_by_totals_in_obs_though_genes_were_left_out(counts: Matrix, target: float) -> None:
     chosen = np.arange(0, counts.shape[1], 3)

@@ -1,0 +1,88 @@
+"""A few odd cells change neither what the others are taken for, nor leave anything but finite numbers."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.verdict import CellNote, Transform, Verdict
+from shared.h5ad.judging import validate
+from shared.h5ad.settling import Stored, settle
+from shared.h5ad.source import BytesSource
+from shared.h5ad.states import NAMES
+from shared.h5ad.transforms import SCALED_AFTERWARDS
+from tests.values.forms import Matrix, as_bytes, each, scaled
+from tests.values.test_values_settling import FORWARD, block_of, cells, dense
+
+FORMS = {Transform.LOG1P: np.log1p, Transform.LOG2: lambda x: np.log2(x + 1), Transform.SQRT: np.sqrt}
+TRANSFORMED = [transform for transform in Transform if transform is not Transform.NONE]
+
+
+@pytest.fixture(scope="module")
+def counts(data_dir: Path) -> Matrix:
+    matrix: Matrix = anndata.read_h5ad(data_dir / "h5ad" / "pbmc3k_raw_labelled.h5ad").X.tocsr()[:300]
+    return matrix
+
+
+def corrected(counts: Matrix, seed: int = 0) -> Matrix:
+    """As a correction for ambient RNA leaves them: no multiples of one count."""
+    made = counts.astype(np.float64)
+    made.data = made.data * np.random.default_rng(seed).gamma(20, 1 / 20, made.nnz)
+    return made
+
+
+def judged(matrix: Matrix) -> Verdict:
+    verdict = validate(BytesSource(as_bytes(anndata.AnnData(matrix.astype(np.float32)))))
+    assert verdict.accepted
+    return verdict
+
+
+def test_every_transformation_is_tried_here_and_has_a_name() -> None:
+    assert set(FORWARD) | set(SCALED_AFTERWARDS) == set(Transform) == set(NAMES)
+
+
+@pytest.mark.parametrize("n_odd", [1, 2, 3, 6, 15])
+@pytest.mark.parametrize("total", [1e4, 3_333.0])
+@pytest.mark.parametrize("transform", list(FORMS))
+def test_a_few_corrected_cells_do_not_change_what_the_others_are(
+    counts: Matrix, transform: Transform, total: float, n_odd: int
+) -> None:
+    usual = each(scaled(counts), FORMS[transform])
+    odd = each(scaled(corrected(counts[-n_odd:]), total), FORMS[transform])
+    mixed = judged(sp.vstack([usual[:-n_odd], odd]).tocsr())
+    pure = judged(usual)
+    assert mixed.matrix is not None
+    assert pure.matrix is not None
+    assert (mixed.matrix.state, mixed.matrix.undone) == (pure.matrix.state, pure.matrix.undone)
+    assert mixed.matrix.undone is transform
+
+
+@given(
+    st.integers(0, 20),
+    st.sampled_from(TRANSFORMED),
+    st.booleans(),
+    st.integers(0, 39),
+    st.sampled_from([1, 16, 1e3, 1e6]),
+)
+def test_whatever_a_row_holds_is_finite_and_said_to_be_unclear_where_nothing_is_proved(
+    seed: int, transform: Transform, counted: bool, odd: int, largest: float
+) -> None:
+    logs = FORWARD.get(transform, np.log1p)
+    usual = each(scaled(cells(seed)), logs)
+    strange = corrected(cells(seed + 100), seed)
+    strange.data *= largest / strange.data.max()
+    mixed = sp.vstack([usual[:odd], strange[odd], usual[odd + 1 :]]).tocsr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        settled = settle(block_of(mixed), Stored(transform, counts=False, counted=counted))
+    assert np.isfinite(dense(settled.block)).all()
+    assert np.isfinite(settled.total_n).all()
+    if counted or (largest > 20 and transform is not Transform.SQRT):  # Of a root anything can be the square.
+        assert settled.note_n[odd] != CellNote.NONE
