@@ -142,6 +142,7 @@ def test_a_job_is_told_as_deployed_and_only_read(cloud_run: CloudRun) -> None:
     assert looking.job("celldrop-cpu") == JobFacts("local", 900, 2, account=JobSpec("any", []).account)
     assert why(looking.job("celldrop-gpu")) is Silence.MISSING
     assert why(looking.rights(Part.JOB, "celldrop-cpu", ["run.jobs.run"])) is Silence.MISSING
+    assert why(looking.function("celldrop-ingest")) is Silence.NOT_OFFERED
     assert set(cloud_run.calls) == {"jobs.get"}
 
 
