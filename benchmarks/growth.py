@@ -14,7 +14,7 @@ from shared.domain.plan import CostHints, Fleet, Forecast, Objective, Workload, 
 from shared.settings import Backend, Settings, load_settings
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
-TASKS = (1, 4, 20, 100)
+TASKS = (1, 4, 10, 20)
 PER_CELL = 2_240
 BYTES_PER_VALUE = 2.35
 """Of a file of anndata's own writing: 526 MB for 224M stored values."""

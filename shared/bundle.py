@@ -192,8 +192,34 @@ def card_bytes(card: ModelCard) -> bytes:
     return (json.dumps(card.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n").encode()
 
 
-def digest_of(card: ModelCard, weights_sha256: str) -> str:
-    """The bundle's identity: sha256 over the canonical card without its digest, then the weights' own sha256."""
-    fields = card.model_dump(mode="json", exclude={"digest"})
-    text = json.dumps(fields, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+def digest_of(card: bytes, weights_sha256: str) -> str:
+    """The bundle's identity: sha256 over the card as stored, canonical and without its digest, then the weights' own.
+
+    What a card does not say is no part of it, so that a field that is new and optional changes no digest.
+
+    Args:
+        card: The bytes of ``model.json``, which were parsed before.
+    """
+    return _digest(json.loads(card), weights_sha256)
+
+
+def is_digest(digest: str, card: bytes, weights_sha256: str) -> bool:
+    """Whether a digest is the bundle's: as made today, or as before 0.2, with the defaults of then written out."""
+    if digest == digest_of(card, weights_sha256):
+        return True
+    written_out = ModelCard.model_validate_json(card).model_dump(mode="json", include=_FIRST_FIELDS)
+    return digest == _digest(written_out, weights_sha256)
+
+
+_FIRST_FIELDS = {
+    *("format", "name", "version", "title", "description", "licence", "citation", "species", "kind", "features"),
+    *("preprocessing", "labels", "activation", "temperature", "min_score", "default_overlap", "training"),
+    *("flops_per_cell", "weights_bytes", "needs_gpu"),
+}
+"""Of a card before 0.2; none is ever added."""
+
+
+def _digest(fields: dict[str, object], weights_sha256: str) -> str:
+    said = {name: value for name, value in fields.items() if name != "digest"}
+    text = json.dumps(said, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(f"{text}\n{weights_sha256}".encode()).hexdigest()

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from shared.domain import owed
 from shared.domain.errors import CelldropError, InternalError, UnavailableError
+from shared.domain.outputs import MANIFEST
 from shared.domain.submission import EntryKind, ObjectRef, OutboxEntry, Submission, Topic
 from shared.messages import Page, accepted_message, job_message, outcome_message
 from shared.ports.blobs import BlobInfo, BlobStore
@@ -19,8 +20,6 @@ from shared.telemetry import event
 from shared.updates import update
 
 log = logging.getLogger(__name__)
-
-MANIFEST_NAME = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +125,12 @@ class Outbox:
         assert record.result is not None
         content = self.blobs.read(record.result.manifest)
         self.blobs.write(
-            record.result.bucket, f"{record.id}/{MANIFEST_NAME}", [content], content_type="application/json"
+            record.result.bucket, f"{record.id}/{MANIFEST.name}", [content], content_type=MANIFEST.content_type
         )
 
     def _sweep(self, record: Submission) -> None:
         """Remove what can be removed; what the bucket keeps (a retention policy, a hold) stays, and is told."""
-        kept = (record.result.prefix, f"{record.id}/{MANIFEST_NAME}") if record.result else ()
+        kept = (record.result.prefix, f"{record.id}/{MANIFEST.name}") if record.result else ()
         self._remove([info.ref for info in self._listed(self.work_bucket, record)])
         left = [info.ref for info in self._listed(self.results_bucket, record) if not info.ref.name.startswith(kept)]
         self._remove(left)

@@ -82,14 +82,14 @@ class Settings(BaseSettings):
     rows_per_task: int = Field(
         250_000, gt=0, description="Most cells in one task, where no number of them is asked for."
     )
-    max_tasks: int = Field(100, ge=1, description="Most tasks in one execution.")
+    max_tasks: int = Field(100, ge=1, description="Most tasks of one execution, where fewer would each take too long.")
     deadline_s: float = Field(600.0, gt=0, description="Seconds that a plan may take where no objective is asked for.")
     cpu_vcpus: int = Field(4, ge=1, description="GCP: vCPUs of a task of the CPU job, for the planner.")
     cpu_memory_mib: int = Field(8192, ge=512, description="GCP: memory of a task of the CPU job, for the planner.")
-    cpu_parallel: int = Field(20, ge=1, description="GCP: tasks at a time of the CPU job, for the planner.")
+    cpu_parallel: int = Field(20, ge=1, description="GCP: most tasks of one execution on CPUs, which all run at once.")
     gpu_vcpus: int = Field(4, ge=1, description="GCP: vCPUs of a task of the GPU job, for the planner.")
     gpu_memory_mib: int = Field(16384, ge=512, description="GCP: memory of a task of the GPU job, for the planner.")
-    gpu_parallel: int = Field(3, ge=1, description="GCP: tasks at a time of the GPU job, for the planner.")
+    gpu_parallel: int = Field(3, ge=1, description="GCP: most tasks of one execution on GPUs, which all run at once.")
     local_parallel: int = Field(2, ge=1, description="Embedded: task processes at a time.")
     local_retries: int = Field(3, ge=0, description="Embedded: retries of a failed task, as Cloud Run's.")
     port: int = Field(8080, ge=0, le=65535, description="Embedded: the port of `celldrop serve`, on loopback only.")
@@ -156,7 +156,7 @@ class Settings(BaseSettings):
         cpu = Shape(os.cpu_count() or 1, 0) if embedded else Shape(self.cpu_vcpus, self.cpu_memory_mib)
         gpu = Pool(Shape(self.gpu_vcpus, self.gpu_memory_mib, gpus=1), self.gpu_parallel)
         return Fleet(
-            cpu=Pool(cpu, 1 if embedded else self.cpu_parallel),
+            cpu=Pool(cpu, 1, waits=True) if embedded else Pool(cpu, self.cpu_parallel),
             gpu=gpu if self.gpu_job and not embedded else None,
             prices=None if embedded else TIER_1,
             rates=replace(RATES, platform_start_s=0.0) if embedded else RATES,

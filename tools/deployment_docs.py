@@ -69,7 +69,8 @@ Whoever applies the module needs `roles/owner`, or on the project: `artifactregi
 WAY_NOTES = """\
 - An object that is whole in the inbox is an event of Eventarc, pushed into `ingest`. Eventarc keeps an event for a
   day and delivers it until then; its subscription (`eventarc-REGION-PREFIX-inbox-…`) has no dead-letter topic, so
-  that an alert watches it.
+  that an alert watches it. It waits ten seconds for an answer: a file that takes longer to look at is looked at once
+  more meanwhile, and makes no second submission (docs/how-to/operate.md has the line that gives it longer).
 - `PREFIX-jobs` is pushed into `dispatch`, `PREFIX-requests` into `ingest`: 20 deliveries, 10 s to 10 min apart, then
   the message goes to `PREFIX-jobs-dead` or `PREFIX-requests-dead`, whose subscriptions keep it for a week. Reconcile
   asks again for a job whose message was lost.
@@ -209,9 +210,11 @@ def _sizes(flavor: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield name, f"{_machine(size)}, {instances}, {size['timeout_s']} s"
     for name, size in flavor["jobs"].items():
         gpu = f", {size['accelerator']}" if "accelerator" in size else ""
-        yield f"task, {name}", f"{_machine(size)}{gpu}, {size['parallelism']} at a time, {size['max_retries']} retries"
+        at_once = f"at most {size['parallelism']} at once"
+        yield f"task, {name}", f"{_machine(size)}{gpu}, {at_once}, {size['max_retries']} retries"
     tasks = flavor["tasks"]
-    yield "tasks", f"{tasks['rows_per_task']:,} cells each, at most {tasks['max_tasks']}, {tasks['timeout_s']:,} s"
+    more = f"up to {tasks['max_tasks']} where fewer would each take too long"
+    yield "tasks", f"{tasks['rows_per_task']:,} cells each, {more}, {tasks['timeout_s']:,} s"
 
 
 def _machine(size: dict[str, Any]) -> str:

@@ -9,16 +9,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import pyarrow as pa
 import typer.main
 from pydantic import BaseModel, TypeAdapter
 
 from cli.console import Exit
 from cli.main import app
 from functions.status.problems import HTTP_CODES
+from jobs.inference.annotated_h5ad_columns import COLUMNS
+from jobs.inference.annotations import CSV_COLUMNS, MEANINGS, SCHEMA
 from jobs.inference.manifest import Manifest
 from shared.bundle import ModelCard
 from shared.domain.errors import CelldropError, all_errors
 from shared.domain.options import PARSERS, Options
+from shared.domain.outputs import OUTPUTS
 from shared.domain.submission import FINAL_STATES, State
 from shared.h5ad.cautions import WarningCode
 from shared.messages import Accepted, AcceptedEvent, AnnotationRequest, Event, Outcome, OutcomeEvent
@@ -77,6 +81,32 @@ def options_page() -> str:
         "or (the model alone) as a path segment `model=NAME/`."
     )
     return _page("Options", head, ["| option | takes | meaning |", "|---|---|---|", *rows])
+
+
+def results_page() -> str:
+    """Every file of a result, and every column of the annotations."""
+    files = [f"| `{output.name}` | {output.what} | {'yes' if output.same_bytes else 'no'} |" for output in OUTPUTS]
+    in_obs = {column.source: column.name for column in COLUMNS}
+    columns = [
+        f"| `{field.name}` | {_arrow_type(field.type)} | {'yes' if field.name in CSV_COLUMNS else 'no'} |"
+        f" {f'`{in_obs[field.name]}`' if field.name in in_obs else ''} | {MEANINGS[field.name]} |"
+        for field in SCHEMA
+    ]
+    head = (
+        "`scores.parquet` is written with `scores=full`. What could not be made is named in `manifest.json`, with the "
+        "reason: `annotated.h5ad` of a 10x `.h5`, say. *Same bytes*: the same request on the same file gives the same "
+        "bytes, on one task or many, embedded or deployed."
+    )
+    told = ["| file | what it is | same bytes |", "|---|---|---|", *files, "", "## Columns of the annotations", ""]
+    about = "A row for each cell, in the order of `obs`. `celldrop_value_note` is left out where no cell has one."
+    table = ["| column | type | in the CSV | in obs of annotated.h5ad | meaning |", "|---|---|---|---|---|", *columns]
+    return _page("Results", head, [*told, about, "", *table])
+
+
+def _arrow_type(kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        return "category"
+    return f"list of {kind.value_type}" if pa.types.is_list(kind) else str(kind)
 
 
 def states_page() -> str:
@@ -274,6 +304,7 @@ ALL: dict[str, Callable[[], str]] = {
     "warnings.md": warnings_page,
     "settings.md": settings_page,
     "options.md": options_page,
+    "results.md": results_page,
     "states.md": states_page,
     "command-line.md": cli_page,
     "http.md": http_page,

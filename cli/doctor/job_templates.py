@@ -61,7 +61,7 @@ def _parallel_faults(commands: Commands, job: str, facts: JobFacts, *, on_gpu: b
     settings = commands.settings
     name, wanted = ("GPU", settings.gpu_parallel) if on_gpu else ("CPU", settings.cpu_parallel)
     free = (commands.update_job(job, "--parallelism=0"),)
-    mend = "Leave it out: the plan asks for no more tasks than may run at once."
+    mend = "Leave it out: the plan bounds how many tasks there are."
     if facts.parallelism > facts.task_count:
         words = f"parallelism {facts.parallelism} is above its task count, {facts.task_count}, as the API forbids"
         yield Fault(Health.WARNING, words, mend, free)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from shared.bundle import WEIGHTS_NAME, digest_of
+from shared.bundle import CARD_NAME, WEIGHTS_NAME, is_digest
 from shared.domain.errors import (
     AccessDeniedError,
     BlobNotFoundError,
@@ -44,7 +44,8 @@ def look_at_model(blobs: BlobStore, bucket: str, reference: str) -> ModelFacts |
         is_whole = None
         if weights.size_bytes <= MAX_WEIGHTS_BYTES:
             sha256 = hashlib.sha256(blobs.read(weights.ref)).hexdigest()
-            is_whole = card.digest == digest_of(card, sha256)
+            stored = blobs.read(blobs.stat(bucket, f"{prefix}{CARD_NAME}").ref)
+            is_whole = is_digest(card.digest, stored, sha256)
     except CelldropError as error:
         return Untold(_silence(error), error.message)
     return ModelFacts(card.reference, card.needs_gpu, is_whole)

@@ -15,7 +15,7 @@ resource "google_service_account_iam_member" "signer" {
   role               = "roles/iam.serviceAccountTokenCreator"
   member             = local.pubsub_agent
 
-  depends_on = [google_pubsub_topic.topic] # Its agent is there once Pub/Sub has been used.
+  depends_on = [google_pubsub_topic.topic] # Its agent is made by hand, once for a project (docs/how-to/operate.md).
 }
 
 # Whoever starts an execution with settings of its own has it act as the job's account.

@@ -9,8 +9,9 @@ resource "google_cloud_run_v2_job" "job" {
   deletion_protection = false # It keeps nothing.
 
   template {
-    task_count  = 1 # Dispatch's word stands above it.
-    parallelism = each.value.parallelism
+    # Dispatch's word stands above it. No parallelism: it may not be above this count, and what is left out is as many
+    # as there is room for; so the plan asks for no more tasks than may run at once.
+    task_count = 1
 
     template {
       service_account               = local.emails[local.account_of.task]

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from shared.domain import machine, owed
 from shared.domain.errors import (
+    AccessDeniedError,
     CelldropError,
     IllegalTransitionError,
     StaleWorkerError,
@@ -32,6 +33,8 @@ _MEND_THE_JOB = (
     "Have whoever runs this deployment mend the job that it names: image, secrets, keys, network. Then drop it again."
 )
 _LONGEST_PATIENCE = 4
+_STARTS_FOR_A_GRANT = 8
+"""With the pauses between them, half an hour: a grant takes minutes to be known everywhere."""
 OVER = frozenset({ExecutionState.SUCCEEDED, ExecutionState.FAILED, ExecutionState.CANCELLED})
 
 
@@ -162,8 +165,7 @@ class Reconcile:
             return crashed
         if over or (silent and report.state is not ExecutionState.RUNNING):
             failure = _failure_of(task.value for task in tasks)
-            down = failure is not None and failure.code == UnavailableError.code
-            return self._requeue(report, "its tasks fell silent", failure, interrupted=down)
+            return self._requeue(report, "its tasks fell silent", failure, interrupted=_is_elsewhere(failure, record))
         return None
 
     def _lost_after_receipts(self, record: Submission, *, silent: bool) -> machine.Change | None:
@@ -301,6 +303,14 @@ def _crashed_alike(report: ExecutionReport) -> machine.Change | None:
 def _crashed(crash: str, log: str) -> machine.Change:
     failure = Failure.of(TaskCrashedError.of("a task", crash, log))
     return lambda newest, at: machine.fail(newest, failure, now=at)
+
+
+def _is_elsewhere(failure: Failure | None, record: Submission) -> bool:
+    """Whether what a task left word of may mend itself, so that it costs no attempt."""
+    if failure is None:
+        return False
+    grant = failure.code == AccessDeniedError.code and record.epoch < _STARTS_FOR_A_GRANT
+    return grant or failure.code == UnavailableError.code
 
 
 def _failure_of(tasks: Iterable[TaskRecord]) -> Failure | None:

@@ -13,6 +13,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from functions.status.schemas import Problem, SubmissionItem, SubmissionList, SubmissionView
+from shared.domain.outputs import OUTPUTS
 from shared.domain.submission import FINAL_STATES, State
 
 ASSETS: Final[Mapping[str, str]] = {"page.css": "text/css", "refresh.js": "text/javascript"}
@@ -44,18 +45,7 @@ _WORDS: Final[Mapping[State, tuple[str, str]]] = {
     State.REJECTED: ("Refused", "bad"),
 }
 
-_FILES: Final[Mapping[str, str]] = {
-    "report.html": "The report: to read, print and forward",
-    "annotated.h5ad": "Your file, with celldrop_ columns added to obs",
-    "annotations.csv.gz": "One row a cell, for any spreadsheet or language",
-    "annotations.parquet": "One row a cell, with the best labels and their scores",
-    "scores.parquet": "The score of every label for every cell",
-    "manifest.json": "What was done with what, and every checksum",
-    "inferred_labels.csv": "One row a cell, as CAS writes it",
-    "ontology_response.json": "Scores by Cell Ontology term, as CAS writes them",
-    "ontology_resource.json": "The slice of the Cell Ontology that they use",
-    "metadata.json": "About the run, as CAS writes it",
-}
+_FILES: Final[Mapping[str, str]] = {output.name: output.what for output in OUTPUTS}
 
 
 class Shown(StrEnum):

@@ -15,9 +15,8 @@ from werkzeug.wrappers import Request, Response
 
 from functions.status.data_manager import ResultFile
 from functions.status.schemas import Problem
+from shared.domain.outputs import REPORT
 from shared.ports.blobs import ByteRange
-
-REPORT_NAME: Final = "report.html"
 
 NO_CONTENT_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
 PAGE_POLICY: Final = (
@@ -115,7 +114,7 @@ def file_response(
 
 
 def _file_headers(file: ResultFile) -> dict[str, str]:
-    shown = file.name == REPORT_NAME
+    shown = file.name == REPORT.name
     suffix = "." + file.name.rpartition(".")[2]
     return {
         "Accept-Ranges": "bytes",

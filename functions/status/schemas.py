@@ -200,6 +200,7 @@ class SubmissionView(SubmissionItem):
 
     Attributes:
         place: In the queue of the machine that this server runs on, from 1; null where it is not queued there.
+        given_up: What was owed after it and could not be done in the end, and why, for people; empty but for that.
         version: Give it back as ``?wait=…&version=…`` to be answered when something has changed.
         read_at: The store's time at this read, beside which all other times are to be judged.
     """
@@ -214,6 +215,7 @@ class SubmissionView(SubmissionItem):
     verdict: VerdictView | None
     plan: PlanView | None
     last_problem: str
+    given_up: str
     files: tuple[FileView, ...]
     history: tuple[HistoryView, ...]
     waiting_since: datetime | None

@@ -38,6 +38,7 @@ def submission_view(snapshot: Snapshot) -> SubmissionView:
         verdict=VerdictView.model_validate(record.verdict) if record.verdict else None,
         plan=PlanView.model_validate(record.plan) if record.plan else None,
         last_problem=record.last_problem,
+        given_up=record.given_up,
         files=tuple(_file_view(record, file) for file in snapshot.files),
         history=tuple(HistoryView.model_validate(entry) for entry in snapshot.history),
         waiting_since=record.waiting_since,

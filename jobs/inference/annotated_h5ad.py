@@ -24,13 +24,13 @@ from jobs.inference.annotated_h5ad_legacy import complete_frame, modernise_frame
 from jobs.inference.annotations_tally import Tally
 from jobs.inference.overlay import Overlay
 from shared.domain.errors import CelldropError
+from shared.domain.outputs import ANNOTATED_H5AD
 from shared.domain.words import cut
 from shared.h5ad import filters
 from shared.h5ad.source import RangeSource
 from shared.h5ad.superblock import check_superblock
 from shared.ports.blobs import BlobInfo, BlobStore
 
-H5AD_TYPE = "application/x-hdf5"
 UNS_KEY = "celldrop"
 _LETTERS = 300
 """Of an error's own words, which may quote a file."""
@@ -94,7 +94,9 @@ def write_annotated_h5ad(
                 raise overlay.failure from error
             return NotAnnotated(f"HDF5 could not add columns to this file: {cut(str(error), _LETTERS)}")
         with closing(overlay.chunks()) as chunks:  # Nothing is read any more once the write is over.
-            return store.write(bucket, name, _beating(chunks, columns.beat), if_generation=0, content_type=H5AD_TYPE)
+            return store.write(
+                bucket, name, _beating(chunks, columns.beat), if_generation=0, content_type=ANNOTATED_H5AD.content_type
+            )
 
 
 def categories_of(tally: Tally) -> dict[str, list[str]]:

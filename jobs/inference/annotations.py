@@ -54,6 +54,24 @@ SCHEMA = pa.schema(
     ]
 )
 
+MEANINGS = {
+    "cell_id": "The cell's name in `obs`, as in the file.",
+    "label": f"The label with the highest score; `{UNASSIGNED}` where the cell abstains.",
+    "score": "Probability of the best label, 0 to 1, by the model's own activation and temperature.",
+    "label_id": "Cell Ontology id of `label`; empty where the model gives none, and where the cell abstains.",
+    "second_label": "The label with the second highest score.",
+    "second_score": "Its probability.",
+    "abstained": "Whether the best score is below the threshold, or no gene of the model has a value in the cell.",
+    "n_counts": "Sum of the cell's counts over all genes; empty where the matrix has no counts.",
+    "n_genes": "Genes with a value above 0, of all genes.",
+    "value_note": "What was special about the cell's values: "
+    + ", ".join(f"`{word}`" for word in NOTES.values())
+    + ".",
+    "top_labels": "The `top_k` best labels, best first; the first stays the best guess of a cell that abstains.",
+    "top_scores": "Their probabilities.",
+}
+"""What each column of ``SCHEMA`` holds."""
+
 
 @dataclass(frozen=True)
 class Vocabulary:

@@ -16,8 +16,6 @@ from jobs.inference.merging import GROUP_ROWS, Merge
 from jobs.inference.parts_sink import ChunkSink
 from shared.domain.geometry import BLOCK_ROWS
 
-PARQUET_TYPE = "application/vnd.apache.parquet"
-CSV_TYPE = "application/gzip"
 _FORMULA = "^[=+@\\-\\t\\r\\n\uff1d\uff0b\uff0d\uff20]"
 """How a text begins that a spreadsheet takes for a formula (OWASP: CSV injection), full-width signs included."""
 _GZIP = 16 + zlib.MAX_WBITS

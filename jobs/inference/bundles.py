@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from shared.bundle import CARD_NAME, WEIGHTS_NAME, ModelCard, digest_of, parse_card
+from shared.bundle import CARD_NAME, WEIGHTS_NAME, ModelCard, digest_of, is_digest, parse_card
 from shared.domain.errors import BlobNotFoundError, InvalidBundleError
 from shared.ports.blobs import BlobStore
 
@@ -20,22 +20,23 @@ def read_bundle(store: BlobStore, bucket: str, prefix: str, expected_digest: str
         InvalidBundleError: A file is missing, or the bytes are not those that the digest names.
     """
     where = f"{bucket}/{prefix.rstrip('/')}"
-    card = parse_card(_read(store, bucket, f"{prefix.rstrip('/')}/{CARD_NAME}"), where=where)
+    stored = _read(store, bucket, f"{prefix.rstrip('/')}/{CARD_NAME}")
+    card = parse_card(stored, where=where)
     data = _read(store, bucket, f"{prefix.rstrip('/')}/{WEIGHTS_NAME}")
-    _check_digest(card, hashlib.sha256(data).hexdigest(), expected_digest, where)
+    weights_sha256 = hashlib.sha256(data).hexdigest()
+    for digest, by in ((card.digest, "its card"), (expected_digest, "the submission")):
+        if digest is not None and not is_digest(digest, stored, weights_sha256):
+            raise _another_bundle(digest_of(stored, weights_sha256), digest, by, where)
     return card, data
 
 
-def _check_digest(card: ModelCard, weights_sha256: str, expected: str | None, where: str) -> None:
-    actual = digest_of(card, weights_sha256)
-    for digest, by in ((card.digest, "its card"), (expected, "the submission")):
-        if digest is not None and digest != actual:
-            raise InvalidBundleError(
-                f"a bundle with digest {actual[:12]}…",
-                expected=f"{digest[:12] or 'none'}…, as {by} says",
-                where=where,
-                hint="A version is never changed in place: upload the bundle whole, under a new version.",
-            )
+def _another_bundle(found: str, expected: str, by: str, where: str) -> InvalidBundleError:
+    return InvalidBundleError(
+        f"a bundle with digest {found[:12]}…",
+        expected=f"{expected[:12] or 'none'}…, as {by} says",
+        where=where,
+        hint="A version is never changed in place: upload the bundle whole, under a new version.",
+    )
 
 
 def _read(store: BlobStore, bucket: str, name: str) -> bytes:

@@ -16,8 +16,6 @@ from shared.domain.verdict import Verdict
 from shared.ports.blobs import BlobInfo
 
 SCHEMA_VERSION: Literal[1] = 1
-MANIFEST_NAME = "manifest.json"
-MANIFEST_TYPE = "application/json"
 
 Crc32c = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$", description="Castagnoli checksum, eight hex digits.")]
 

@@ -6,7 +6,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,13 +20,7 @@ import pyarrow as pa
 
 from jobs.inference.annotated_h5ad import NewColumns, NotAnnotated, categories_of, write_annotated_h5ad
 from jobs.inference.annotations import Vocabulary
-from jobs.inference.annotations_files import (
-    CSV_TYPE,
-    PARQUET_TYPE,
-    annotations_csv,
-    annotations_parquet,
-    scores_parquet,
-)
+from jobs.inference.annotations_files import annotations_csv, annotations_parquet, scores_parquet
 from jobs.inference.data_manager import InferenceData, Job, input_crc32c
 from jobs.inference.manifest import (
     Choices,
@@ -51,11 +45,20 @@ from jobs.inference.reading_findings import LOOKED_FOR, findings_of
 from jobs.inference.report.gathering import Context, gather
 from jobs.inference.report.layouts import lay_out
 from jobs.inference.report.mapping import Layout, NoMap
-from jobs.inference.report.rendering import REPORT_TYPE, render
+from jobs.inference.report.rendering import render
 from jobs.inference.together import Together
 from shared.domain.actual import Actual, actual_of
 from shared.domain.geometry import Rows
-from shared.domain.options import Scores
+from shared.domain.outputs import (
+    ANNOTATED_H5AD,
+    ANNOTATIONS_CSV,
+    ANNOTATIONS_PARQUET,
+    MANIFEST,
+    OUTPUTS,
+    REPORT,
+    SCORES_PARQUET,
+    Output,
+)
 from shared.domain.submission import Receipt, Result
 from shared.h5ad.ahead import cores
 from shared.h5ad.rows import read_embedding
@@ -68,13 +71,11 @@ _SOON_COPIED_BYTES = 128 * 2**20
 _LOOK_S = 0.5
 _NOT_ASKED = NoMap("No map was asked for (option map=off).")
 
-WHAT = {
-    "annotations.parquet": "One row a cell: label, score, runner-up, counts, top labels; for any Parquet reader.",
-    "annotations.csv.gz": "The same without the lists, for spreadsheets and R; ' before what would be a formula.",
-    "scores.parquet": "Every label's probability for every cell.",
-    "annotated.h5ad": "The input with celldrop_ columns in obs: anndata.read_h5ad opens it.",
-    "report.html": "What a person reads first; self-contained.",
+_TABLES: Mapping[Output, Callable[[Merge, Mapping[str, str]], Iterator[bytes]]] = {
+    ANNOTATIONS_CSV: lambda merge, _about: annotations_csv(merge.tables()),
+    SCORES_PARQUET: scores_parquet,
 }
+"""What streams out of the parts alone: a merge, and what a lone file says of itself, become the file's bytes."""
 
 
 def software_used() -> dict[str, str]:
@@ -130,9 +131,9 @@ class Results:
             self._write_report(findings, laid_out)
         tally = findings.tally
         labels = Labels(n_cells=tally.n_cells, n_unassigned=tally.n_abstained, counts=tally.label_counts)
-        with self._timed("manifest.json"):
+        with self._timed(MANIFEST.name):
             made = self._manifest(labels)
-            manifest = self._put_unlisted("manifest.json", [manifest_bytes(made)], "application/json")
+            manifest = self._put_unlisted(MANIFEST, [manifest_bytes(made)])
         assert made.cost.actual is not None
         summary = {**summary_of(self.job.record, labels, made.cost.actual), **self._left_out(laid_out)}
         found = findings_of(self.receipts)
@@ -145,9 +146,8 @@ class Results:
 
     def _write_annotations(self, merge: Merge) -> Findings:
         survey = Survey(merge)
-        with self._timed("annotations.parquet"):
-            chunks = annotations_parquet(survey.tables(), self._about())
-            self.files.append(self._put("annotations.parquet", chunks, PARQUET_TYPE))
+        with self._timed(ANNOTATIONS_PARQUET.name):
+            self.files.append(self._put(ANNOTATIONS_PARQUET, annotations_parquet(survey.tables(), self._about())))
         return survey.findings()
 
     def _laid_out(self, beside: Executor, findings: Findings) -> Future[Layout | NoMap]:
@@ -177,15 +177,15 @@ class Results:
             return layout.result()
 
     def _other_tables(self, merge: Merge) -> list[FileFacts]:
-        with self._timed("annotations.csv.gz"):
-            files = [self._put("annotations.csv.gz", annotations_csv(merge.tables()), CSV_TYPE)]
-        if self.job.options.scores is Scores.FULL:
-            with self._timed("scores.parquet"):
-                files.append(self._put("scores.parquet", scores_parquet(merge, self._about()), PARQUET_TYPE))
+        files = []
+        for output, chunks in _TABLES.items():
+            if output.wanted(self.job.options):
+                with self._timed(output.name):
+                    files.append(self._put(output, chunks(merge, self._about())))
         return files
 
     def _annotated(self, merge: Merge, findings: Findings) -> list[FileFacts]:
-        name = "annotated.h5ad"
+        name = ANNOTATED_H5AD.name
         columns = NewColumns(
             merge.layout.n_cells, merge.tables(), categories_of(findings.tally), self._about(), self._together.beat
         )
@@ -196,20 +196,19 @@ class Results:
         if isinstance(written, NotAnnotated):
             self.missing.append(MissingFile(name=name, reason=written.reason))
             return []
-        return [file_facts(written, self.prefix, WHAT[name])]
+        return [file_facts(written, self.prefix, ANNOTATED_H5AD.what)]
 
     def _write_report(self, findings: Findings, layout: Layout | NoMap) -> None:
         """The report is for people to read: where it cannot be made, the results stand without it."""
-        name = "report.html"
-        with self._timed(name):
+        with self._timed(REPORT.name):
             try:
                 page = render(gather(findings, self._context(), layout))
             except Exception as error:
                 log.exception("report left out")
                 found = f"{type(error).__name__}: {error}"
-                self.missing.append(MissingFile(name=name, reason=f"The report could not be made ({found})."))
+                self.missing.append(MissingFile(name=REPORT.name, reason=f"The report could not be made ({found})."))
                 return
-            self.files.append(self._put(name, [page], REPORT_TYPE))
+            self.files.append(self._put(REPORT, [page]))
 
     def _context(self) -> Context:
         record = self.job.record
@@ -262,7 +261,7 @@ class Results:
             finished_at=datetime.now(UTC),
             seconds={
                 **{name: receipt.seconds for name, receipt in tasks.items()},
-                **{name: self.seconds[name] for name in WHAT if name in self.seconds},
+                **{output.name: self.seconds[output.name] for output in OUTPUTS if output.name in self.seconds},
             },
             peak_rss_bytes={
                 **{name: receipt.peak_rss_bytes for name, receipt in tasks.items()},
@@ -288,11 +287,11 @@ class Results:
             word: " and ".join({device[fact]: None for device in devices}) for word, fact in told.items() if devices
         }
 
-    def _put(self, name: str, chunks: Iterable[bytes], content_type: str) -> FileFacts:
-        return file_facts(self._put_unlisted(name, chunks, content_type), self.prefix, WHAT[name])
+    def _put(self, output: Output, chunks: Iterable[bytes]) -> FileFacts:
+        return file_facts(self._put_unlisted(output, chunks), self.prefix, output.what)
 
-    def _put_unlisted(self, name: str, chunks: Iterable[bytes], content_type: str) -> BlobInfo:
-        return self.data.write_result(self.prefix + name, self._beating(chunks), content_type)
+    def _put_unlisted(self, output: Output, chunks: Iterable[bytes]) -> BlobInfo:
+        return self.data.write_result(self.prefix + output.name, self._beating(chunks), output.content_type)
 
     def _beating(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:

@@ -68,7 +68,7 @@ def seal(card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> tuple[ModelCar
     weights = save({name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)})
     flops = 2.0 * len(card.labels) * len(card.features)
     costed = card.model_copy(update={"digest": "", "weights_bytes": len(weights), "flops_per_cell": flops})
-    digest = digest_of(costed, hashlib.sha256(weights).hexdigest())
+    digest = digest_of(card_bytes(costed), hashlib.sha256(weights).hexdigest())
     return costed.model_copy(update={"digest": digest}), weights
 
 

@@ -60,11 +60,14 @@ class Pool:
     """The machines of one kind that an execution may have.
 
     Attributes:
-        parallel: Tasks of one execution at a time; the others wait for their turn.
+        parallel: Tasks of one execution at a time.
+        waits: Whether those beyond ``parallel`` wait for their turn, as embedded. Cloud Run begins with all that there
+            is room for, so that a plan has no more than ``parallel``, unless each of them would take too long.
     """
 
     shape: Shape
     parallel: int
+    waits: bool = False
 
 
 CPU_POOL = Pool(Shape(vcpus=4, memory_mib=8192), parallel=20)
@@ -79,8 +82,8 @@ class Fleet:
     Attributes:
         gpu: None where there is no job with a GPU; a model that needs one is planned for GPU_POOL all the same.
         prices: None where nothing is billed: embedded.
-        max_tasks: Most tasks of one execution.
-        rows_per_task: Most cells of one task, as long as ``max_tasks`` are enough.
+        max_tasks: Most tasks of one execution, however long they take.
+        rows_per_task: Most cells of one task, as long as there are tasks enough.
         task_timeout_s: What the platform gives one task. A plan fills half of it at most, before merging.
         deadline_s: Seconds that Objective.DEADLINE asks for.
     """
@@ -169,7 +172,7 @@ def forecast(
     """What the plan for a workload will take.
 
     Args:
-        tasks: As many as asked for, but never more than there are blocks of rows or the fleet allows.
+        tasks: As many as asked for, but never more than there are blocks of rows or the fleet allows at a time.
     """
     found = candidates(work, cost, fleet, tasks=tasks)
     match objective:
@@ -187,12 +190,11 @@ def forecast(
 def candidates(work: Workload, cost: CostHints, fleet: Fleet, *, tasks: int | None = None) -> tuple[Forecast, ...]:
     """Every plan that there is to choose from, never none: CPU before GPU, fewer tasks before more."""
     most = max(1, min(fleet.max_tasks, block_count(work.n_cells)))
-    if tasks is not None:
-        most = min(tasks, most)
-    fewest = most if tasks is not None else min(most, max(1, -(-work.n_cells // fleet.rows_per_task)))
-    ways = [_Way(work, cost, fleet, kind, n) for kind in _accelerators(cost, fleet) for n in range(fewest, most + 1)]
+    kinds = _accelerators(cost, fleet)
     # Where even the most tasks are too long, or so many were asked for, they are the best that can be done.
-    wanted = [way for way in ways if way.fits] or [way for way in ways if way.n_tasks == most]
+    wanted = [way for kind in kinds for way in _fitting(work, cost, fleet, kind, most, tasks)] or [
+        _Way(work, cost, fleet, kind, min(tasks or most, most)) for kind in kinds
+    ]
     return tuple(way.forecast() for way in wanted)
 
 
@@ -228,6 +230,20 @@ def _accelerators(cost: CostHints, fleet: Fleet) -> tuple[Accelerator, ...]:
     if cost.needs_gpu:
         return (Accelerator.GPU,)
     return (Accelerator.CPU, Accelerator.GPU) if fleet.gpu else (Accelerator.CPU,)
+
+
+def _fitting(
+    work: Workload, cost: CostHints, fleet: Fleet, kind: Accelerator, most: int, asked: int | None
+) -> list[_Way]:
+    """Ways whose tasks have time enough: of as many tasks as may run at a time, or else of more."""
+    pool = _pool(fleet, kind)
+    for bound in (most if pool.waits else min(most, pool.parallel), most):
+        last = min(asked or bound, bound)
+        first = last if asked else min(last, max(1, -(-work.n_cells // fleet.rows_per_task)))
+        fitting = [way for n in range(first, last + 1) if (way := _Way(work, cost, fleet, kind, n)).fits]
+        if fitting:
+            return fitting
+    return []
 
 
 def _pool(fleet: Fleet, kind: Accelerator) -> Pool:

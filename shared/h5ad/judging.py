@@ -80,7 +80,7 @@ def judge(facts: FileFacts, model: ModelNeeds | None = None, *, matrix: str | No
         return replace(verdict, findings=tuple(findings))
     chosen = selection.chosen.candidate
     verdict = replace(verdict, n_genes=chosen.n_genes, matrix=selection.choice)
-    findings += on_values(selection.chosen)
+    findings += on_values(selection, selection.chosen)
     table = facts.genes_of(chosen.genes_path)
     if table is not None and table.n_other and not table.n_genes:
         return replace(verdict, findings=(*findings, refusal(only_others(table))))

@@ -10,7 +10,7 @@ from shared.domain.verdict import Finding, MatrixState, Transform
 from shared.h5ad.cautions import WarningCode
 from shared.h5ad.facts import Evidence, RowKind
 from shared.h5ad.findings import refusal, warning
-from shared.h5ad.matrices import Weighed
+from shared.h5ad.matrices import Selection, Weighed
 from shared.h5ad.states import LOGARITHMS, NAMES, NEARLY_ALL, TARGET, WHOLE_TRANSCRIPTOME, Recognition, told_totals
 
 FEW_GENES = 200
@@ -34,7 +34,7 @@ _TRANSFORMS = {
 }
 
 
-def on_values(chosen: Weighed) -> Iterator[Finding]:
+def on_values(selection: Selection, chosen: Weighed) -> Iterator[Finding]:
     """Every warning and refusal that the values of the chosen matrix give cause for."""
     path, evidence = chosen.candidate.path, chosen.candidate.evidence
     bad = evidence.n_nan + evidence.n_infinite
@@ -47,13 +47,13 @@ def on_values(chosen: Weighed) -> Iterator[Finding]:
             "name another matrix, such as --set matrix=X.",
         )
         yield refusal(error, {"n_nan": evidence.n_nan, "n_infinite": evidence.n_infinite})
-    yield from _on_state(path, evidence, chosen.found)
+    yield from _on_state(path, evidence, chosen.found, _how_to_have_counts(selection, chosen))
     yield from _on_mixture(path, evidence, chosen.found)
     yield from _on_parts(chosen)
     yield from _on_selection(chosen)
 
 
-def _on_state(path: str, evidence: Evidence, found: Recognition) -> Iterator[Finding]:
+def _on_state(path: str, evidence: Evidence, found: Recognition, counts: str) -> Iterator[Finding]:
     match found.state:
         case MatrixState.COUNTS if evidence.whole_fraction < 1 and evidence.main is RowKind.WHOLE:
             share = f"{1 - evidence.whole_fraction:.4%} of the sampled values in {path} are not whole numbers"
@@ -61,13 +61,12 @@ def _on_state(path: str, evidence: Evidence, found: Recognition) -> Iterator[Fin
             yield warning(WarningCode.NOT_WHOLE_COUNTS, words, "Nothing to do if the counts were estimated.")
         case MatrixState.NORMALISED:
             words = f"{path} holds fractions that are not logarithms; each cell is {_scaled(found)} and logarithmised"
-            yield warning(WarningCode.NORMALISED_INPUT, words, _KEEP)
+            yield warning(WarningCode.NORMALISED_INPUT, words, counts)
         case MatrixState.LOG1P_CP10K:
-            yield warning(
-                WarningCode.LOG_NORMALISED_INPUT, f"{path} is already log-normalised and used as it is", _KEEP
-            )
+            words = f"{path} is already log-normalised and used as it is"
+            yield warning(WarningCode.LOG_NORMALISED_INPUT, words, counts)
         case MatrixState.LOG_NORMALISED:
-            yield from _on_logarithms(path, found)
+            yield from _on_logarithms(path, found, counts)
         case _:
             pass
     yield from _on_doubts(path, evidence, found)
@@ -78,6 +77,18 @@ def _on_state(path: str, evidence: Evidence, found: Recognition) -> Iterator[Fin
             "between 0 and 78 % were labelled otherwise."
         )
         yield warning(WarningCode.UNKNOWN_TARGET_SUM, words, hint)
+
+
+def _how_to_have_counts(selection: Selection, chosen: Weighed) -> str:
+    """What to do to have counts used, in a file that may hold some already."""
+    order = [one.candidate.path for one in selection.considered]
+    held = [one.candidate.path for one in selection.considered if one.found.state is MatrixState.COUNTS]
+    if not held:
+        return _KEEP
+    option = f"--set matrix={'raw' if held[0] in {'raw/X', 'raw.X'} else held[0]}"
+    if order.index(held[0]) < order.index(chosen.candidate.path):
+        return f"{option} uses the file's counts."
+    return f"{held[0]} holds counts, but less of each cell; {option} would use them all the same."
 
 
 def _on_doubts(path: str, evidence: Evidence, found: Recognition) -> Iterator[Finding]:
@@ -103,10 +114,10 @@ def _on_doubts(path: str, evidence: Evidence, found: Recognition) -> Iterator[Fi
         yield warning(WarningCode.NO_SINGLE_COUNT, words, hint)
 
 
-def _on_logarithms(path: str, found: Recognition) -> Iterator[Finding]:
+def _on_logarithms(path: str, found: Recognition, counts: str) -> Iterator[Finding]:
     undone = f"({NAMES[found.transform]}), and each cell is {_scaled(found)}"
     words = f"{path} is already log-normalised; that is undone {undone}"
-    yield warning(WarningCode.LOG_NORMALISED_INPUT, words, _KEEP)
+    yield warning(WarningCode.LOG_NORMALISED_INPUT, words, counts)
     if found.transform in {Transform.LOG2, Transform.LOG10}:
         words = f"{path} holds {_TRANSFORMS[found.transform]}; they are converted exactly"
         yield warning(WarningCode.OTHER_LOG_BASE, words, "Nothing to do.")

@@ -52,7 +52,7 @@ class InspectionLimits:
     chunk_least_bytes: int = 192 * 2**20
     chunk_each: int = 16
     genes: int = 1_000_000
-    longest_id: int = 8192
+    longest_id: int = 2**20
     ids_bytes: int = 64 * 2**20
     id_bytes: int = 1024
     expansion: int = 1_100

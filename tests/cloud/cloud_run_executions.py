@@ -38,7 +38,7 @@ class JobSpec:
     """A job as deployed.
 
     Attributes:
-        parallelism: Tasks at a time; 0 for all.
+        room: Tasks at a time that the region has room for; 0 for all. Templates leave parallelism out.
         gpu: Whether its tasks have a GPU, which Cloud Run lends for an hour at most.
         grace_s: From the request to end to the end; Cloud Run's ten seconds but in tests of it.
         args: Behind ``argv``; what a start may replace.
@@ -53,7 +53,7 @@ class JobSpec:
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     max_retries: int = 3
-    parallelism: int = 0
+    room: int = 0
     timeout_s: float = DEFAULT_TIMEOUT_S
     gpu: bool = False
     grace_s: float = GRACE_S
@@ -125,7 +125,7 @@ class RunningExecution:
         return self._over.wait(timeout_s)
 
     async def _run(self) -> None:
-        gate = asyncio.Semaphore(self._job.parallelism or self._n_tasks)
+        gate = asyncio.Semaphore(self._job.room or self._n_tasks)
         # Every task is attempted, whatever becomes of the others.
         async with asyncio.TaskGroup() as group:
             for index in range(self._n_tasks):
@@ -180,7 +180,7 @@ class RunningExecution:
             update_time=self._ended_at or self._created_at,
             completion_time=self._ended_at,
             job=self._job.name,
-            parallelism=self._job.parallelism or self._n_tasks,
+            parallelism=self._n_tasks,
             task_count=self._n_tasks,
             template=self._template(),
             reconciling=not self.is_over,
@@ -238,7 +238,6 @@ def job_resource(name: str, spec: JobSpec) -> Job:
     """
     ready = Condition(type_="Ready", state=Condition.State.CONDITION_SUCCEEDED)
     job = Job(name=name, terminal_condition=ready)
-    job.template.parallelism = spec.parallelism
     job.template.task_count = 1
     job.template.template = TaskTemplate(
         containers=[Container(image="local")],

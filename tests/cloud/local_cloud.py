@@ -108,7 +108,7 @@ class Deployment:
         task: What a task of the job runs.
         variables: Further settings of functions and tasks.
         reconcile_every_s: A minute in Google's cloud.
-        parallelism: Tasks of one execution at a time.
+        room: Tasks of one execution that this machine has room for at a time.
     """
 
     project: str = "celldrop-local"
@@ -128,7 +128,7 @@ class Deployment:
     variables: Sequence[tuple[str, str]] = ()
     mode: Mode = Mode.BINARY
     reconcile_every_s: float = 5.0
-    parallelism: int = 2
+    room: int = 2
 
     @property
     def buckets(self) -> tuple[str, ...]:
@@ -283,10 +283,10 @@ class LocalCloud:
         self._subscriber.create_subscription(subscription)
 
     def _cloud_run(self, env: dict[str, str]) -> CloudRun:
-        parallelism = self.deployment.parallelism
-        threads = max(1, (os.cpu_count() or 1) // parallelism)
+        room = self.deployment.room
+        threads = max(1, (os.cpu_count() or 1) // room)
         task_env = {**env, "CELLDROP_DIE_WITH_PARENT": "1", "OMP_NUM_THREADS": str(threads)}
-        job = JobSpec(self.deployment.cpu_job, self.deployment.task, task_env, parallelism=parallelism)
+        job = JobSpec(self.deployment.cpu_job, self.deployment.task, task_env, room=room)
         return CloudRun([job], self._logs / "tasks", self._hook)
 
     def _start_functions(self, env: dict[str, str]) -> None:

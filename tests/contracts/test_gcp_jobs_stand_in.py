@@ -220,8 +220,8 @@ def test_the_other_tasks_run_on_when_one_has_failed(make_world: MakeWorld) -> No
     assert (found.failed_count, found.succeeded_count) == (1, 1)
 
 
-def test_no_more_tasks_run_at_a_time_than_the_job_permits(make_world: MakeWorld) -> None:
-    world = make_world(parallelism=1)
+def test_no_more_tasks_run_at_a_time_than_there_is_room_for(make_world: MakeWorld) -> None:
+    world = make_world(room=1)
     name = world.runner.start(replace(ONE, n_tasks=3))
     for _ in range(3):
         caller = world.desk.next_caller()
@@ -244,7 +244,7 @@ def test_a_task_that_is_late_is_asked_to_end_and_then_ended(scratch: Path) -> No
 
 
 def test_cancelling_ends_tasks_and_what_they_have_started_and_starts_no_further_one(make_world: MakeWorld) -> None:
-    world = make_world(env={"CELLDROP_TEST_CHILD": "1"}, parallelism=1, max_retries=3)
+    world = make_world(env={"CELLDROP_TEST_CHILD": "1"}, room=1, max_retries=3)
     name = world.runner.start(replace(ONE, n_tasks=3))
     caller = world.desk.next_caller()
     world.runner.cancel(name)

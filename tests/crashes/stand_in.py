@@ -12,11 +12,11 @@ import google_crc32c
 from jobs.inference.protocol import Computation, TaskIdentity
 from shared.domain.errors import BlobNotFoundError, CorruptBlobError, InputChangedError, InternalError
 from shared.domain.geometry import Rows
+from shared.domain.outputs import MANIFEST
 from shared.domain.submission import Receipt, Result, Submission
 from shared.ports.blobs import BlobStore
 
 ROWS_NAME = "rows.jsonl"
-MANIFEST_NAME = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Ledger(Computation):
         merged = self._merged(record, receipts, beat)
         rows = self.blobs.write(self.results_bucket, f"{prefix}{ROWS_NAME}", merged, if_generation=0)
         content = {"id": record.id, "epoch": record.epoch, "rows": rows.ref.name, "crc32c": rows.crc32c}
-        name = f"{prefix}{MANIFEST_NAME}"
+        name = f"{prefix}{MANIFEST.name}"
         manifest = self.blobs.write(self.results_bucket, name, [json.dumps(content).encode()], if_generation=0)
         return Result(self.results_bucket, prefix, manifest.ref, {"n_bytes": rows.size_bytes})
 

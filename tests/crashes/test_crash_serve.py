@@ -16,6 +16,7 @@ import anndata
 import pyarrow.parquet as pq
 import pytest
 
+from shared.domain.outputs import reproducible
 from shared.domain.submission import Submission
 from shared.wiring import build_ports
 from tests.crashes.conftest import Homes
@@ -32,7 +33,6 @@ LONGEST_WAIT_S = 3.5
 """Less than a task takes, so that a kill finds any of its moments."""
 LIMITS = {"dispatch_lease_s": 5, "heartbeat_s": 15, "finalize_lease_s": 60, "backoff_s": 0.5, "max_attempts": 10}
 """Short where only somebody's death is waited for; torch takes its time to load on a busy machine."""
-SAME_BYTES = ("annotations.parquet", "annotations.csv.gz", "annotated.h5ad")
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def _results(home: Home, record: Submission) -> Path:
 
 def _check_results(found: Path, undisturbed: Path, file: Path) -> None:
     assert sorted(path.name for path in found.iterdir()) == sorted(path.name for path in undisturbed.iterdir())
-    for name in SAME_BYTES:
+    for name in reproducible():
         assert (found / name).read_bytes() == (undisturbed / name).read_bytes(), name
     cells = pq.read_table(found / "annotations.parquet", columns=["cell_id"]).column("cell_id").to_pylist()
     assert cells == list(anndata.read_h5ad(file).obs_names)

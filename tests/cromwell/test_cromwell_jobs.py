@@ -15,6 +15,7 @@ import yaml
 from google.cloud import batch_v1
 from google.protobuf.json_format import ParseDict, ParseError  # type: ignore[import-untyped]  # likewise
 
+from shared.domain.outputs import reproducible
 from tests.cromwell.conftest import BUNDLE, FILE
 from tests.images.containers import INFERENCE, Containers
 from tests.images.locks import ROOT
@@ -23,7 +24,6 @@ KUBERNETES = ROOT / "deploy" / "kubernetes" / "job.yaml"
 BATCH = ROOT / "deploy" / "batch"
 OLDEST = "1.33"
 """The first Kubernetes where everything in the manifest is for general use (a backoff limit of each index)."""
-SAME_BYTES = ("annotations.parquet", "annotations.csv.gz", "annotated.h5ad")
 
 
 def jobs() -> dict[str, dict[str, Any]]:
@@ -129,7 +129,7 @@ def test_the_kubernetes_jobs_commands_give_the_pipelines_bytes(desk: Desk, pipel
         run("celldrop-annotate", JOB_COMPLETION_INDEX=index)
     assert desk.files("parts/*.arrow") == ["0.arrow", "1.arrow"], "the third index has nothing to do"
     run("celldrop-gather")
-    for name in SAME_BYTES:
+    for name in reproducible():
         assert (desk.folder / "results" / name).read_bytes() == (pipelines_own / name).read_bytes(), name
 
 
@@ -148,5 +148,5 @@ def test_the_batch_jobs_commands_give_the_pipelines_bytes(desk: Desk, pipelines_
         run("annotate.yaml", BATCH_TASK_INDEX=index, BATCH_TASK_COUNT=2)
     assert desk.files("parts/*.arrow") == ["0.arrow", "1.arrow"], "the third task has nothing to do"
     run("gather.yaml")
-    for name in SAME_BYTES:
+    for name in reproducible():
         assert (desk.folder / "results" / name).read_bytes() == (pipelines_own / name).read_bytes(), name

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from shared.domain.geometry import BLOCK_ROWS, block_count
 from shared.domain.plan import (
+    CPU_POOL,
     GPU_POOL,
     Accelerator,
     CostHints,
     Fleet,
     Forecast,
     Objective,
+    Pool,
     Workload,
     candidates,
     forecast,
@@ -85,14 +87,13 @@ def test_more_cells_never_cost_less(n_cells: int, more: int, cost: CostHints, fl
 
 
 @given(CELLS, st.integers(0, 1_000_000), COSTS, FLEETS, st.integers(1, 60))
-def test_more_cells_on_as_many_tasks_never_take_less_time(
+def test_more_cells_where_as_many_tasks_are_asked_for_never_take_less_time(
     n_cells: int, more: int, cost: CostHints, fleet: Fleet, tasks: int
 ) -> None:
     tasks = min(tasks, block_count(n_cells))
     few, many = (
         forecast(work(n), cost, fleet, tasks=tasks, objective=Objective.FASTEST) for n in (n_cells, n_cells + more)
     )
-    assert few.n_tasks == many.n_tasks
     assert few.seconds <= many.seconds
 
 
@@ -124,18 +125,45 @@ def test_every_candidate_leaves_half_of_the_tasks_time_unless_none_can(
 ) -> None:
     found = candidates(work(n_cells), cost, fleet)
     most = min(fleet.max_tasks, block_count(n_cells))
-    began_s = RATES.import_s + cost.weights_bytes / RATES.load_bytes_per_s
     for one in found:
-        on_gpu = one.accelerator is Accelerator.GPU
-        rounds = -(-one.n_tasks // (GPU_POOL if on_gpu else fleet.cpu).parallel)
-        fits = began_s + RATES.gpu_start_s * on_gpu + one.compute_s / rounds <= fleet.task_timeout_s / 2 + 0.1
+        rounds = -(-one.n_tasks // (GPU_POOL if one.accelerator is Accelerator.GPU else fleet.cpu).parallel)
+        fits = _begin_s(cost, one.accelerator) + one.compute_s / rounds <= fleet.task_timeout_s / 2 + 0.1
         assert fits or one.n_tasks == most
 
 
 @given(st.integers(1, 10**8), FLEETS)
 def test_no_task_has_more_cells_than_allowed_as_long_as_there_are_tasks(n_cells: int, fleet: Fleet) -> None:
     chosen = forecast(work(n_cells), LINEAR, fleet)
-    assert chosen.n_tasks >= min(fleet.max_tasks, block_count(n_cells), -(-n_cells // fleet.rows_per_task))
+    at_once = GPU_POOL.parallel if chosen.accelerator is Accelerator.GPU else fleet.cpu.parallel
+    wanted = -(-n_cells // fleet.rows_per_task)
+    assert chosen.n_tasks >= min(fleet.max_tasks, at_once, block_count(n_cells), wanted)
+
+
+@given(CELLS, COSTS, FLEETS, st.none() | st.integers(1, 10_000))
+def test_more_tasks_than_may_run_at_once_are_made_only_where_those_would_take_too_long(
+    n_cells: int, cost: CostHints, fleet: Fleet, tasks: int | None
+) -> None:
+    patient = replace(fleet, task_timeout_s=1e12)
+    for one in candidates(work(n_cells), cost, fleet, tasks=tasks):
+        parallel = (GPU_POOL if one.accelerator is Accelerator.GPU else fleet.cpu).parallel
+        if one.n_tasks > parallel:
+            at_once = candidates(work(n_cells), cost, patient, tasks=parallel)
+            compute_s = next(other.compute_s for other in at_once if other.accelerator is one.accelerator)
+            assert _begin_s(cost, one.accelerator) + compute_s > fleet.task_timeout_s / 2 - 0.1
+
+
+def _begin_s(cost: CostHints, kind: Accelerator) -> float:
+    device_s = RATES.gpu_start_s if kind is Accelerator.GPU else 0.0
+    return RATES.import_s + device_s + cost.weights_bytes / RATES.load_bytes_per_s
+
+
+def test_a_platform_that_begins_with_every_task_is_asked_for_no_more_than_there_is_room_for() -> None:
+    fleet = Fleet(cpu=Pool(CPU_POOL.shape, parallel=3), rows_per_task=1000)
+    assert forecast(work(100_000), LINEAR, fleet).n_tasks == 3
+    assert forecast(work(100_000), LINEAR, fleet, tasks=7).n_tasks == 3
+    waiting = replace(fleet, cpu=replace(fleet.cpu, waits=True))
+    assert forecast(work(100_000), LINEAR, waiting, tasks=7).n_tasks == 7
+    assert forecast(work(100_000), LARGE, replace(fleet, task_timeout_s=120)).n_tasks > 3
 
 
 def test_a_gpu_is_taken_only_where_it_pays() -> None:

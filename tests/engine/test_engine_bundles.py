@@ -22,6 +22,7 @@ from tests.engine.cards import make_card, make_tensors
 from tests.fakes.blobs import MemoryBlobStore
 
 BUCKET = "models"
+SHIPPED = sorted(path.parent for path in (Path(__file__).parents[2] / "models").rglob(CARD_NAME))
 
 
 def upload(store: MemoryBlobStore, directory: Path) -> None:
@@ -101,6 +102,41 @@ def test_a_card_that_was_edited_is_refused(store: MemoryBlobStore, card: ModelCa
         load_model(store, BUCKET, "test-model/1.0.0/", card.digest)
 
 
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.parent.name)
+def test_the_digest_of_a_shipped_bundle_is_over_what_its_card_says_and_nothing_else(folder: Path) -> None:
+    stored, sha256 = (folder / CARD_NAME).read_bytes(), hashlib.sha256((folder / WEIGHTS_NAME).read_bytes()).hexdigest()
+    said = json.loads(stored)
+    digest = said.pop("digest")
+    assert digest == digest_of(stored, sha256)
+    with_defaults = set(ModelCard.model_fields) - {"digest"}
+    assert set(said) <= with_defaults
+    for name in said:
+        fewer = {key: value for key, value in said.items() if key != name}
+        assert digest_of(json.dumps(fewer).encode(), sha256) != digest
+    assert digest_of(json.dumps({**said, "later": None}).encode(), sha256) != digest
+    assert digest_of(json.dumps(dict(reversed(said.items())), indent=7).encode(), sha256) == digest
+
+
+def test_a_field_that_a_card_does_not_say_is_no_part_of_its_digest(store: MemoryBlobStore, card: ModelCard) -> None:
+    said = {key: value for key, value in json.loads(card_bytes(card)).items() if key not in {"digest", "licence"}}
+    sha256 = hashlib.sha256(store.read(store.stat(BUCKET, f"test-model/1.0.0/{WEIGHTS_NAME}").ref)).hexdigest()
+    digest = digest_of(json.dumps(said).encode(), sha256)
+    assert digest != card.digest
+    store.write(BUCKET, f"test-model/1.0.0/{CARD_NAME}", [json.dumps({**said, "digest": digest}).encode()])
+    loaded, _ = load_model(store, BUCKET, "test-model/1.0.0/", digest)
+    assert loaded == card.model_copy(update={"digest": digest})
+
+
+def test_a_digest_of_before_which_wrote_defaults_out_stays_valid(store: MemoryBlobStore, card: ModelCard) -> None:
+    said = {key: value for key, value in json.loads(card_bytes(card)).items() if key != "licence"}
+    store.write(BUCKET, f"test-model/1.0.0/{CARD_NAME}", [json.dumps(said).encode()])
+    loaded, _ = load_model(store, BUCKET, "test-model/1.0.0/", card.digest)
+    assert loaded == card
+    store.write(BUCKET, f"test-model/1.0.0/{CARD_NAME}", [json.dumps({**said, "licence": "other"}).encode()])
+    with pytest.raises(InvalidBundleError, match="as its card says"):
+        load_model(store, BUCKET, "test-model/1.0.0/", None)
+
+
 def test_a_bundle_that_is_not_the_one_accepted_is_refused(store: MemoryBlobStore) -> None:
     with pytest.raises(InvalidBundleError, match="as the submission says"):
         load_model(store, BUCKET, "test-model/1.0.0/", "0" * 64)
@@ -116,7 +152,7 @@ def test_a_bundle_without_one_of_its_files_is_refused(store: MemoryBlobStore, na
 @pytest.mark.parametrize("content", [b"", b"\x80\x04N.", b"\xff" * 64, b'{"a": 1}'])
 def test_weights_that_are_not_safetensors_are_refused(content: bytes) -> None:
     card = make_card(3, 5)
-    sealed = card.model_copy(update={"digest": digest_of(card, hashlib.sha256(content).hexdigest())})
+    sealed = card.model_copy(update={"digest": digest_of(card_bytes(card), hashlib.sha256(content).hexdigest())})
     store = MemoryBlobStore()
     store.write(BUCKET, f"test-model/1.0.0/{CARD_NAME}", [card_bytes(sealed)])
     store.write(BUCKET, f"test-model/1.0.0/{WEIGHTS_NAME}", [content])

@@ -79,12 +79,20 @@ def expansion_of(data: bytes) -> int:
     return -(-(declared_bytes(data) - SLACK_BYTES) // len(data))
 
 
+def with_a_long_id(n_characters: int) -> bytes:
+    ids = [f"cell{i}" for i in range(60)]
+    ids[7] = "x" * n_characters
+    return write_file(random_counts(60, N_GENES), Recipe(cells=ids))
+
+
 DEEP, ONE_BOMB, MANY_BOMBS = changed(deepen), changed(inflate), changed(inflate_often)
+LONG_ID = with_a_long_id(70_000)
 AT_LIMIT = (
     ("objects", SOUND, n_objects(SOUND)),
     ("depth", DEEP, 4),
     ("chunk_bytes", SOUND, CHUNK * 4),
     ("genes", SOUND, N_GENES),
+    ("longest_id", LONG_ID, 70_000),
     ("expansion", ONE_BOMB, expansion_of(ONE_BOMB)),
     ("expansion", MANY_BOMBS, expansion_of(MANY_BOMBS)),
 )

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 
 from jobs.modeling.bundles import write_bundle
 from shared.bundle import CARD_NAME, WEIGHTS_NAME, parse_card
+from shared.domain.outputs import reproducible
 from shared.domain.submission import State
 from tests.cloud.emulators_doors import StorageDoor
 from tests.cloud.local_cloud import Deployment, Emulators, LocalCloud
@@ -36,7 +37,6 @@ PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
 MODEL = "pbmc-sorted-765"
 BUNDLE = ROOT / "models" / MODEL / "1.0.0"
 PATIENCE_S = 240.0
-SAME_BYTES = ("annotations.parquet", "annotations.csv.gz", "annotated.h5ad")
 
 
 @dataclass(slots=True)
@@ -110,7 +110,7 @@ def test_a_drop_comes_out_of_the_containers_as_the_same_bytes(cloud: Cloud, data
     cloud.drop("pbmc3k.h5ad", (data_dir / PBMC).read_bytes(), tasks="3")
     outcome = cloud.end_of("pbmc3k.h5ad")
     assert outcome["state"] == "SUCCEEDED", outcome
-    for name in SAME_BYTES:
+    for name in reproducible():
         assert cloud.result(outcome, name) == (embedded / name).read_bytes(), name
     manifest = json.loads(cloud.result(outcome, "manifest.json"))
     assert manifest["software"]["python"].startswith("3.11.")
@@ -150,7 +150,7 @@ def test_the_command_line_in_the_image_gives_the_same_bytes(
 ) -> None:
     require_image(INFERENCE)
     folder = results_of(engine, INFERENCE, data_dir / PBMC, tmp_path)
-    for name in SAME_BYTES:
+    for name in reproducible():
         assert (folder / name).read_bytes() == (embedded / name).read_bytes(), name
 
 

@@ -94,6 +94,19 @@ def test_ids_that_burst_beyond_the_first_are_refused_in_little_memory(
     assert ended.peak_bytes < MOST_BYTES
 
 
+def test_one_id_that_is_long_keeps_nobody_from_being_annotated(run: Run, genes: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "long.h5ad"
+    cells = cells_of(genes, 200, depth=300)
+    long = "x" * 500_000
+    cells.obs_names = [long if number == 3 else name for number, name in enumerate(cells.obs_names)]
+    cells.write_h5ad(path)
+    ended = run(path)
+    assert (ended.status, ended.said["state"]) == (0, "SUCCEEDED")
+    assert ended.peak_bytes < MOST_BYTES
+    annotated = anndata.read_h5ad(Path(ended.said["results"]) / "annotated.h5ad", backed="r")
+    assert annotated.obs_names[3] == long
+
+
 def test_a_merge_that_would_hang_on_a_column_is_refused(run: Run, genes: list[str], tmp_path: Path) -> None:
     path = tmp_path / "hangs.h5ad"
     cells = cells_of(genes, 60, depth=300)

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from shared.bundle import CARD_NAME, WEIGHTS_NAME, card_bytes, digest_of, parse_card
+from shared.domain.options import Options, Scores
+from shared.domain.outputs import reproducible
 from tests.pipeline.conftest import ROOT, Celldrop
 
 PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
-SAME_BYTES = ("annotations.parquet", "annotations.csv.gz", "scores.parquet", "annotated.h5ad")
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_three_shards_gathered_are_the_bytes_of_one_run(
     )
     assert (gathered.status, gathered.json["summary"]["n_cells"]) == (0, 2700), gathered.stderr
     ran = celldrop("run", data_dir / PBMC, "--model", model, "--json", "--set", "scores=full", "--set", "map=off")
-    for name in SAME_BYTES:
+    for name in reproducible(Options(scores=Scores.FULL)):
         assert (out / name).read_bytes() == (ran.folder / name).read_bytes(), name
     assert (out / "report.html").is_file()
 
@@ -101,7 +102,7 @@ def test_a_model_whose_weights_cannot_be_read_is_refused(
     shutil.copytree(model / "1", broken)
     (broken / WEIGHTS_NAME).write_bytes(b"no weights")
     card = parse_card((broken / CARD_NAME).read_bytes(), where="broken")
-    digest = digest_of(card, hashlib.sha256(b"no weights").hexdigest())
+    digest = digest_of(card_bytes(card), hashlib.sha256(b"no weights").hexdigest())
     (broken / CARD_NAME).write_bytes(card_bytes(card.model_copy(update={"digest": digest})))
     planned = celldrop("shards", "plan", data_dir / PBMC, "--model", broken)
     assert planned.status == 0, planned.stderr

@@ -72,6 +72,13 @@ DOOR_BEHAVIOURS = (
         _STORAGE + "test_a_storage_that_is_down_for_hours_still_leaves_a_record",
     ),
     Behaviour(
+        "Eventarc's subscription waits ten seconds for an answer, and delivers again meanwhile",
+        "https://cloud.google.com/eventarc/docs/retry-events",
+        "A file that takes longer is looked at twice, and is one submission; a line of the operations guide extends it",
+        "services/test_ingest_deliveries.py::"
+        "test_a_delivery_while_the_first_is_still_looked_at_makes_no_second_submission",
+    ),
+    Behaviour(
         "Eventarc and Pub/Sub deliver again whatever is not answered 2xx, a fault of ours among it",
         "https://cloud.google.com/pubsub/docs/push",
         "Tried again for an hour, then `REJECTED` `INTERNAL`",

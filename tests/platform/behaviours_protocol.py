@@ -99,4 +99,17 @@ PROTOCOL_BEHAVIOURS = (
         "No deadline for room runs meanwhile",
         _RECONCILE + "test_what_was_begun_and_a_clock_that_jumped_use_up_no_deadline",
     ),
+    Behaviour(
+        "A job's parallelism may not be above its own count of tasks; left out, as many tasks run as there is room for",
+        "https://cloud.google.com/run/docs/configuring/parallelism",
+        "Templates leave it out; a plan has no more tasks than may run at once, unless each would take too long",
+        "domain/test_domain_plan.py::"
+        "test_more_tasks_than_may_run_at_once_are_made_only_where_those_would_take_too_long",
+    ),
+    Behaviour(
+        "A service that is switched on has no agent until it is first used, and a grant to none is refused",
+        "https://cloud.google.com/iam/docs/create-service-agents",
+        "Pub/Sub's agent is made by hand once for a project; its line is parsed by gcloud's own parser",
+        "gcloud/test_gcloud_written.py::test_every_command_that_is_written_is_one_that_gcloud_takes",
+    ),
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from jobs.inference.protocol import Ended
-from shared.domain.errors import InternalError, PreconditionFailedError, UnavailableError
+from shared.domain.errors import AccessDeniedError, InternalError, PreconditionFailedError, UnavailableError
 from shared.domain.submission import EntryKind, State, Submission
 from shared.ports.jobs import ExecutionReport, ExecutionState
 from tests.fakes.calls import FailNext
@@ -185,7 +185,13 @@ def test_a_fault_at_another_place_may_be_tried_again(house: House) -> None:
     assert house.run_task(attempt=2) is Ended.COMMITTED
 
 
-ELSEWHERE = [UnavailableError("down"), OSError(28, "No space left"), MemoryError(), PreconditionFailedError("there")]
+ELSEWHERE = [
+    UnavailableError("down"),
+    AccessDeniedError("not yet"),
+    OSError(28, "No space left"),
+    MemoryError(),
+    PreconditionFailedError("there"),
+]
 
 
 @pytest.mark.parametrize("error", ELSEWHERE, ids=lambda error: type(error).__name__)

@@ -278,6 +278,27 @@ def test_a_service_that_is_down_costs_no_attempt(house: House) -> None:
     assert "the store does not answer" in house.only().last_problem
 
 
+def test_a_right_that_is_not_known_everywhere_yet_costs_no_attempt_for_half_an_hour(house: House) -> None:
+    house.accept()
+
+    def denied() -> None:
+        raise AccessDeniedError("the bucket may not be read")
+
+    house.computation.before_part = denied
+    cost = []
+    while not house.only().state.final:
+        house.deliver_later()
+        with pytest.raises(AccessDeniedError):
+            house.run_task(0)
+        house.jobs.end(house.jobs.latest, ExecutionState.FAILED, "task 0 failed")
+        house.reconcile.sweep()
+        cost.append(house.only().attempts)
+    failure = house.only().failure
+    assert failure is not None
+    assert "the bucket may not be read" in failure.message
+    assert cost == [0] * 7 + list(range(1, LIMITS.max_attempts + 1))
+
+
 def test_an_execution_that_found_no_room_waits_and_costs_no_attempt(house: House) -> None:
     started(house)
     house.jobs.end(house.jobs.latest, ExecutionState.FAILED, "Cloud Run had no room for it", no_room=True)

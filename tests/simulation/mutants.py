@@ -17,6 +17,7 @@ from jobs.inference.protocol import TaskIdentity
 from shared import outbox as paying
 from shared.domain import admission, machine, owed, waiting
 from shared.domain.errors import StaleWorkerError
+from shared.domain.outputs import MANIFEST
 from shared.domain.planning import plan_of
 from shared.domain.submission import EntryKind, OutboxEntry, Receipt, Requester, State, Submission, TaskRecord
 from shared.messages import JobMessage, Page, accepted_message
@@ -297,7 +298,7 @@ def _sweep(patch: Patch) -> None:
         assert self.blobs is not None
         for bucket in (self.work_bucket, self.results_bucket):
             for info in list(self.blobs.list(bucket, f"{record.id}/")):
-                if not info.ref.name.endswith(paying.MANIFEST_NAME):
+                if not info.ref.name.endswith(MANIFEST.name):
                     self.blobs.delete(bucket, info.ref.name)
 
     patch(Outbox, "_sweep", sweep)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -120,6 +121,15 @@ def test_a_finished_submission_leads_to_its_report_and_files(client: FlaskClient
     assert found.all("form") == []
     for text in ("1,200", "44%", "12 gene symbols occur twice.", "7,980 of the model's 8,025 genes"):
         assert text in found.text
+
+
+def test_what_was_owed_and_given_up_is_told(client: FlaskClient, world: World) -> None:
+    done = world.succeeded()
+    noted = "sweep was given up after 16 tries: the bucket keeps what it has"
+    stored = world.store.get(done)
+    world.store.replace(replace(stored.value, given_up=noted), if_version=stored.version)
+    assert noted in outline(client, f"/submissions/{done}").text
+    assert client.get(f"/v1/submissions/{done}").json["given_up"] == noted  # type: ignore[index]  # of an object
 
 
 def test_a_refused_submission_says_why_and_what_to_do(client: FlaskClient, world: World) -> None:

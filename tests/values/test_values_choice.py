@@ -49,6 +49,10 @@ def used(verdict: Verdict) -> str:
     return verdict.matrix.path
 
 
+def hint_of(verdict: Verdict, code: str) -> str:
+    return next(finding.hint for finding in verdict.findings if finding.code == code)
+
+
 def codes(verdict: Verdict) -> set[str]:
     return {finding.code for finding in verdict.findings}
 
@@ -87,6 +91,15 @@ def test_counts_of_selected_genes_stand_behind_a_logarithm_that_kept_the_scale(
     assert verdict.matrix is not None
     assert verdict.matrix.state is MatrixState.LOG1P_CP10K
     assert "SUBSET_OF_GENES" in codes(verdict)
+    assert "layers/counts holds counts" in hint_of(verdict, "LOG_NORMALISED_INPUT")
+
+
+def test_how_to_have_counts_used_depends_on_whether_there_are_any(counts: Matrix) -> None:
+    made = anndata.AnnData(log_cp10k(counts), layers={"umi": counts})
+    verdict = validate(BytesSource(as_bytes(made)), matrix="X")
+    assert hint_of(verdict, "LOG_NORMALISED_INPUT") == "--set matrix=layers/umi uses the file's counts."
+    assert used(validate(BytesSource(as_bytes(made)), matrix="layers/umi")) == "layers/umi"
+    assert "Keep counts" in hint_of(judged(log_cp10k(counts), {}), "LOG_NORMALISED_INPUT")
 
 
 @pytest.mark.parametrize("target", [1e4, 1e6, 2_345.0])

@@ -81,14 +81,14 @@ run "default" {
   assert {
     condition = (
       google_cloud_run_v2_job.job["cpu"].name == "cells-cpu" &&
-      google_cloud_run_v2_job.job["cpu"].template[0].parallelism == 20 &&
+      google_cloud_run_v2_job.job["cpu"].template[0].parallelism == 0 && # Left out.
       google_cloud_run_v2_job.job["cpu"].template[0].template[0].max_retries == 3 &&
       google_cloud_run_v2_job.job["cpu"].template[0].template[0].timeout == "3600s" &&
       google_cloud_run_v2_job.job["cpu"].template[0].template[0].containers[0].image == "europe-west4-docker.pkg.dev/lab-project/cells/celldrop-inference:0a1b2c3" &&
       google_cloud_run_v2_job.job["cpu"].template[0].template[0].containers[0].resources[0].limits == tomap({ cpu = "4", memory = "8192Mi" }) &&
       length(google_cloud_run_v2_job.job["cpu"].template[0].template[0].node_selector) == 0
     )
-    error_message = "Expected 20 tasks at a time of 4 vCPUs and 8 GiB, an hour and 3 retries each, without an accelerator."
+    error_message = "Expected tasks of 4 vCPUs and 8 GiB, an hour and 3 retries each, without an accelerator and without parallelism."
   }
 
   assert {
@@ -109,11 +109,11 @@ run "large" {
 
   assert {
     condition = (
-      google_cloud_run_v2_job.job["cpu"].template[0].parallelism == 100 &&
+      google_cloud_run_v2_job.job["cpu"].template[0].parallelism == 0 && # Left out.
       google_cloud_run_v2_job.job["cpu"].template[0].template[0].timeout == "10800s" &&
       google_cloud_run_v2_job.job["cpu"].template[0].template[0].containers[0].resources[0].limits == tomap({ cpu = "8", memory = "16384Mi" })
     )
-    error_message = "Expected 100 tasks at a time of 8 vCPUs and 16 GiB, three hours each."
+    error_message = "Expected no parallelism, and tasks of 8 vCPUs and 16 GiB, three hours each."
   }
 
   assert {
@@ -201,7 +201,7 @@ run "dev" {
 
   assert {
     condition = (
-      google_cloud_run_v2_job.job["cpu"].template[0].parallelism == 2 &&
+      google_cloud_run_v2_job.job["cpu"].template[0].parallelism == 0 && # Left out.
       google_cloud_run_v2_job.job["cpu"].template[0].template[0].max_retries == 1 &&
       output.environment.CELLDROP_MAX_TASKS == "4"
     )

@@ -11,8 +11,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jobs.inference.report import wording
 from jobs.inference.report.data import ReportData
 
-REPORT_NAME = "report.html"
-REPORT_TYPE = "text/html; charset=utf-8"
 _FOLDER = Path(__file__).parent
 
 

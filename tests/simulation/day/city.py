@@ -152,11 +152,8 @@ class _Forgetful(list[tuple[float, str, str]]):
 
 
 def _pools(scenario: Scenario, tempo: Tempo) -> dict[Accelerator, Pool]:
-    cpu, gpu = tempo.pool(Accelerator.CPU), tempo.pool(Accelerator.GPU)
-    return {
-        Accelerator.CPU: Pool(max(1, scenario.vcpus // cpu.shape.vcpus), cpu.parallel),
-        Accelerator.GPU: Pool(scenario.gpus, gpu.parallel),
-    }
+    vcpus = tempo.pool(Accelerator.CPU).shape.vcpus
+    return {Accelerator.CPU: Pool(max(1, scenario.vcpus // vcpus)), Accelerator.GPU: Pool(scenario.gpus)}
 
 
 def _chances(scenario: Scenario, world: World) -> Chances:

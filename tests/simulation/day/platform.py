@@ -36,14 +36,12 @@ class Pool:
 
     Attributes:
         size: How many at a time.
-        parallelism: Of one execution.
         full_s: When it was full for the first time.
         held_s: Task-seconds for which room was taken.
         runs_s: Seconds from each task's first line to its end.
     """
 
     size: int
-    parallelism: int
     lines: list[Line] = field(default_factory=list)
     taken: int = 0
     peak: int = 0
@@ -59,7 +57,7 @@ class Pool:
         """Whose turn it is: the first in line that may have one more."""
         if self.full:
             return None
-        return next((line for line in self.lines if line.waiting and line.held < self.parallelism), None)
+        return next((line for line in self.lines if line.waiting), None)
 
 
 @dataclass(frozen=True, slots=True)
