@@ -110,6 +110,11 @@ class RunningExecution:
         return self.name.rpartition("/")[2]
 
     @property
+    def _parallelism(self) -> int:
+        """What the template says stands, however many tasks a start asks for."""
+        return min(self._job.template_parallelism or self._n_tasks, self._n_tasks)
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing of it runs any more."""
         return self._over.is_set()
@@ -125,7 +130,7 @@ class RunningExecution:
         return self._over.wait(timeout_s)
 
     async def _run(self) -> None:
-        gate = asyncio.Semaphore(self._job.room or self._n_tasks)
+        gate = asyncio.Semaphore(min(self._job.room or self._n_tasks, self._parallelism))
         # Every task is attempted, whatever becomes of the others.
         async with asyncio.TaskGroup() as group:
             for index in range(self._n_tasks):
@@ -180,7 +185,7 @@ class RunningExecution:
             update_time=self._ended_at or self._created_at,
             completion_time=self._ended_at,
             job=self._job.name,
-            parallelism=self._n_tasks,
+            parallelism=self._parallelism,
             task_count=self._n_tasks,
             template=self._template(),
             reconciling=not self.is_over,

@@ -178,6 +178,18 @@ def test_a_job_that_is_not_ready_says_so(scratch: Path) -> None:
     assert [state for state, one in told.items() if one.get("deleteTime")] == [JobState.DELETING]
 
 
+def test_the_parallelism_of_the_template_stands_whatever_a_start_asks_for(scratch: Path) -> None:
+    alone = ["/bin/sh", "-c", f"mkdir {scratch}/alone && sleep 0.05 && rmdir {scratch}/alone"]
+    with running(
+        replace(CPU, argv=alone, env={"PATH": "/bin:/usr/bin"}, max_retries=0, template_parallelism=1), scratch / "logs"
+    ) as cloud_run:
+        operation = start(cloud_run, overrides={"taskCount": 4})
+        assert operation["metadata"]["parallelism"] == 1
+        execution = cloud_run.execution(operation["metadata"]["name"].rpartition("/")[2])
+        assert execution.wait(PATIENCE_S)
+        assert execution.resource().succeeded_count == 4
+
+
 def test_what_is_only_to_be_validated_is_not_run(scratch: Path) -> None:
     with running(CPU, scratch) as cloud_run:
         answer = start(cloud_run, validateOnly=True, overrides={"taskCount": 2})
