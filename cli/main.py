@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Annotated, Optional
 
 import typer
@@ -30,6 +31,22 @@ app = typer.Typer(
 )
 app.add_typer(models, name="models")
 app.add_typer(shards, name="shards")
+
+
+def _say_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"celldrop {version('celldrop')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", is_eager=True, callback=_say_version)
+    ] = False,
+) -> None:
+    """Drop an AnnData file, get its cells annotated."""
 
 
 @app.command()

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from shared.domain.errors import InvalidBundleError
 from shared.domain.plan import CostHints
 from shared.domain.verdict import Species
+from shared.faults import first_fault
 
 CARD_NAME = "model.json"
 WEIGHTS_NAME = "weights.safetensors"
@@ -176,11 +177,10 @@ def parse_card(data: bytes, *, where: str) -> ModelCard:
     try:
         return ModelCard.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        found = f"{str(first['input'])[:80]}: " if isinstance(first["input"], str | int | float) and place else ""
+        fault = first_fault(error)
+        found = f"{fault.found}: " if fault.found and fault.place else ""
         raise InvalidBundleError(
-            f"{CARD_NAME} breaks the format at {place or 'its top'}: {found}{first['msg']}",
+            f"{CARD_NAME} breaks the format at {fault.place or 'its top'}: {found}{fault.reason}",
             expected=f"a model card of format {FORMAT}",
             where=where,
             hint="Make the bundle again with `celldrop models import` or `celldrop models train`.",

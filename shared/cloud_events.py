@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from shared.domain.errors import InvalidMessageError
+from shared.faults import first_fault
 
 MESSAGE_PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
 
@@ -194,10 +195,3 @@ def _time(value: object) -> datetime | None:
     except ValueError:
         return None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def first_fault(error: ValidationError) -> str:
-    """Where pydantic found fault first, and with what."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or "data"
-    return f"{place}: {first['msg']}"

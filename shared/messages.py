@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.cloud_events import first_fault
 from shared.domain.errors import InvalidMessageError, UnknownVersionError
 from shared.domain.submission import EntryKind, OutboxEntry, Requester, State, Submission
+from shared.faults import first_fault
 from shared.ports.events import Message
 from shared.ports.status import Stored
 
@@ -262,5 +262,5 @@ def _parsed(kind: type[_P], data: bytes, what: str) -> _P:
         return kind.model_validate_json(data)
     except ValidationError as error:
         found = first_fault(error)
-        refusal = UnknownVersionError if found.startswith("schema_version: ") else InvalidMessageError
+        refusal = UnknownVersionError if found.place == "schema_version" else InvalidMessageError
         raise refusal(f"{what}, {found}", expected=f"schema version {SCHEMA_VERSION}") from error

@@ -16,6 +16,7 @@ from shared.domain.machine import Limits
 from shared.domain.plan import Fleet, Pool
 from shared.domain.prices import TIER_1, Shape
 from shared.domain.rates import RATES
+from shared.faults import first_fault
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -197,10 +198,9 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**{"_env_file": _env_file(), **overrides})  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = "CELLDROP_" + "_".join(str(part) for part in first["loc"]).upper()
+        fault = first_fault(error)
         hint = "Correct it in the environment or in the .env file; docs/reference/settings.md lists them all."
-        raise SettingsError(f"{name}: {first['msg']}", hint=hint) from error
+        raise SettingsError(f"CELLDROP_{fault.place.upper()}: {fault.reason}", hint=hint) from error
 
 
 def _env_file() -> str:

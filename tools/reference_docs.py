@@ -121,7 +121,11 @@ def cli_page() -> str:
     command = typer.main.get_command(app)
     statuses = [f"| {status.value} | {status.name.lower()} |" for status in Exit]
     lines = ["| exit status | meaning |", "|---|---|", *statuses, ""]
-    return _page("Command line", "Every command takes `--help`.", [*lines, *_commands(command, "celldrop")])
+    return _page(
+        "Command line",
+        "Every command takes `--help`; `celldrop --version` says which version it is.",
+        [*lines, *_commands(command, "celldrop")],
+    )
 
 
 def http_page() -> str:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.cloud_events import MESSAGE_PUBLISHED, Pushed, first_fault, pubsub_message
+from shared.cloud_events import MESSAGE_PUBLISHED, Pushed, pubsub_message
 from shared.domain.admission import Request, event_key
 from shared.domain.errors import InvalidMessageError, InvalidOptionError
 from shared.domain.submission import ObjectRef, Requester
 from shared.domain.temporary import is_piece, is_temporary
+from shared.faults import first_fault
 from shared.messages import AnnotationRequest, parse_request
 
 STORAGE_EVENTS = "google.cloud.storage."

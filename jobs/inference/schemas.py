@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from jobs.inference.protocol import TaskIdentity
 from shared.domain.errors import SettingsError
 from shared.domain.plan import Accelerator
+from shared.faults import first_fault
 
 
 class TaskEnvironment(BaseSettings):
@@ -50,7 +51,5 @@ def task_environment() -> TaskEnvironment:
     try:
         return TaskEnvironment()  # type: ignore[call-arg]  # pydantic-settings reads the fields from the environment
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
         hint = "This program is started by dispatch; to annotate a file by hand use `celldrop run FILE`."
-        raise SettingsError(f"{name}: {first['msg']}", hint=hint) from error
+        raise SettingsError(str(first_fault(error)), hint=hint) from error

@@ -20,6 +20,7 @@ from shared.bundle import (
     Training,
 )
 from shared.domain.errors import InvalidOptionError
+from shared.faults import first_fault
 
 METHOD = "celldrop models train"
 
@@ -40,12 +41,17 @@ def check_identity(settings: TrainingSettings) -> None:
             training=Training(method=METHOD),
         )
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InvalidOptionError(
-            f"{'.'.join(map(str, first['loc']))} {str(first['input'])[:80]!r}: {first['msg']}",
-            expected="a name in lower case, such as pbmc-sorted, and a version such as 1.0.0",
-            hint="Choose another --name or --version.",
-        ) from error
+        raise no_name(error) from error
+
+
+def no_name(error: ValidationError) -> InvalidOptionError:
+    """What a card takes for no name or version of a bundle."""
+    fault = first_fault(error)
+    return InvalidOptionError(
+        f"{fault.place} {fault.found!r}: {fault.reason}",
+        expected="a name in lower case, such as pbmc-sorted, and a version such as 1.0.0",
+        hint="Choose another --name or --version.",
+    )
 
 
 def draft_card(

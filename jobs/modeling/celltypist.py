@@ -13,11 +13,12 @@ import numpy.typing as npt
 import torch
 from pydantic import ValidationError
 
+from jobs.modeling.cards import no_name
 from jobs.modeling.celltypist_genes import feature_table, species_of
 from jobs.modeling.ontology import Ontology, read_ontology
 from jobs.modeling.unpickling import PickledObject, open_pickle, read_foreign
 from shared.bundle import Activation, Label, Log1p, ModelCard, Normalise, Standardise, Training
-from shared.domain.errors import InvalidOptionError, UnsupportedModelError
+from shared.domain.errors import UnsupportedModelError
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -89,13 +90,7 @@ def _card(model: _Model, path: Path, fields: Mapping[str, Any]) -> ModelCard:
             activation=Activation.SIGMOID,
         )
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InvalidOptionError(
-            f"{place} {str(first['input'])[:80]!r}: {first['msg']}",
-            expected="a name in lower case, such as immune-low, and a version such as 1.0.0",
-            hint="Choose another --name or --version.",
-        ) from error
+        raise no_name(error) from error
 
 
 @dataclass(frozen=True, slots=True)

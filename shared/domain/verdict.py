@@ -98,7 +98,7 @@ class Finding:
     """One warning or refusal.
 
     Attributes:
-        code: Stable; documented in docs/reference/findings.md (warnings) or errors.md (refusals).
+        code: Stable; documented in docs/reference/warnings.md (warnings) or errors.md (refusals).
         message: What was found, what was expected, where.
         hint: What to do about it.
         details: Numbers and names for programs.

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class WarningCode(StrEnum):
-    """Stable; documented in docs/reference/findings.md."""
+    """Stable; documented in docs/reference/warnings.md."""
 
     DUPLICATE_GENES = "DUPLICATE_GENES"
     """Identifiers that occur more than once: columns of one gene are added up, of different genes the first is used."""
