@@ -1,11 +1,12 @@
-"""Checks of the buckets: that they are there, apart, set up for what they hold, and tell ingest of drops."""
+"""Checks of the buckets: that they are there, near, tell ingest of drops, and have something to annotate with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-from cli.doctor.check import Check, CloudCheck, Fault, Health, summed
+from cli.doctor.bucket_settings import bucket_faults, described, use_words
+from cli.doctor.check import Check, CloudCheck, Health, summed
 from cli.doctor.commands import Commands
 from cli.doctor.gathering import Deployed
 from cli.doctor.silence import Remedy, is_missing, is_out, silent
@@ -24,12 +25,11 @@ def check_buckets(commands: Commands, found: Deployed) -> Iterator[Check]:
         check = CloudCheck.BUCKET.of(name)
         told = _told(facts, found.holdings[name])
         if isinstance(told, BucketFacts):
-            where = f"{_uses(commands.settings, name)} in {told.location}"
-            yield summed(check, where, _faults_of_any(commands, name, told))
+            yield summed(check, described(commands.settings, name, told), bucket_faults(commands, name, told))
         elif isinstance(told, Untold):
             yield silent(check, told, _remedy(commands, name))
         else:
-            yield _unseen(check, f"{_uses(commands.settings, name)}, there", told, _remedy(commands, name))
+            yield _unseen(check, f"{use_words(commands.settings, name)}, there", told, _remedy(commands, name))
 
 
 def _told(facts: BucketFacts | Untold, holding: bool | Untold) -> BucketFacts | Untold | Silence:
@@ -47,33 +47,6 @@ def _unseen(check: str, words: str, why: Silence, remedy: Remedy) -> Check:
     return replace(about, found=f"{words}; its settings are {about.found}")
 
 
-def _uses(settings: Settings, name: str) -> str:
-    uses = {
-        "inbox": settings.inbox_bucket,
-        "models": settings.models_bucket,
-        "work": settings.work_bucket,
-        "results": settings.results_bucket,
-    }
-    return ", ".join(use for use, bucket in uses.items() if bucket == name) or "allowed to requests"
-
-
-def _faults_of_any(commands: Commands, name: str, facts: BucketFacts) -> Iterator[Fault]:
-    if not facts.uniform_access:
-        yield Fault(
-            Health.WARNING,
-            "objects can be opened to others one by one",
-            "Have the bucket alone decide who may read.",
-            (commands.update_bucket(name, "--uniform-bucket-level-access"),),
-        )
-    if facts.requester_pays:
-        yield Fault(
-            Health.WRONG,
-            "whoever asks is to pay, and the pipeline does not",
-            "Have the bucket's owner pay.",
-            (commands.update_bucket(name, "--no-requester-pays"),),
-        )
-
-
 def _remedy(commands: Commands, name: str) -> Remedy:
     return Remedy(
         create=(commands.create_bucket(name),),
@@ -81,30 +54,6 @@ def _remedy(commands: Commands, name: str) -> Remedy:
         see=commands.let_caller(Part.BUCKET, name, SEE),
         enable=commands.enable(API),
     )
-
-
-def check_leftovers(commands: Commands, found: Deployed) -> Iterator[Check]:
-    """Whether the work bucket gets rid of what nobody needs any more."""
-    name = commands.settings.work_bucket
-    facts = found.buckets[name]
-    if not isinstance(facts, Untold):
-        days = facts.deletes_after_days
-        words = f"deleted after {days} days" if days is not None else "kept for ever"
-        yield summed(CloudCheck.LEFTOVERS.of(name), words, _leftovers(commands, name, facts))
-
-
-def _leftovers(commands: Commands, name: str, facts: BucketFacts) -> Iterator[Fault]:
-    if facts.deletes_after_days is None:
-        mend = "Parts of ended submissions are of no use: delete them by age."
-        yield Fault(Health.WARNING, "no rule deletes by age", mend, commands.sweep_bucket(name))
-    costs = "Nothing here is ever restored: do not pay for what is deleted."
-    if facts.versioned:
-        off = commands.update_bucket(name, "--no-versioning")
-        yield Fault(Health.WARNING, "old versions are kept", costs, (off,))
-    if facts.soft_delete_s:
-        off = commands.update_bucket(name, "--clear-soft-delete")
-        words = f"what is deleted is kept {facts.soft_delete_s / 86_400:g} days more"
-        yield Fault(Health.WARNING, words, costs, (off,))
 
 
 def check_drops(commands: Commands, found: Deployed) -> Iterator[Check]:
@@ -120,6 +69,11 @@ def check_drops(commands: Commands, found: Deployed) -> Iterator[Check]:
         yield silent(name, told, _remedy(commands, inbox))
         return
     heard = [one for one in told if _hears_drops(one)]
+    if heard and not any(one.tells_all for one in heard):
+        mend = "Have ingest told by an Eventarc trigger, which makes a notification of its own."
+        words = f"told to {', '.join(one.topic for one in heard)} without a payload, which no ingest understands"
+        yield Check(name, Health.WRONG, words, mend, (commands.notify_of_drops(inbox),))
+        return
     if heard:
         everything = any(not one.prefix for one in heard)
         words = f"told to {', '.join(one.topic for one in heard)}"

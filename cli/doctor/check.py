@@ -43,6 +43,7 @@ class CloudCheck(StrEnum):
     STATUS_AUTH = "status-auth"
     RUN_ENDPOINT = "run-endpoint"
     BUCKET = "bucket"
+    KEY = "key"
     LEFTOVERS = "leftovers"
     DROPS = "drops"
     REGION = "region"
@@ -51,9 +52,11 @@ class CloudCheck(StrEnum):
     PUSH = "push"
     DEAD_LETTER = "dead-letter"
     READERS = "readers"
+    FUNCTION = "function"
     DATABASE = "database"
     INDEX = "index"
     JOB = "job"
+    ACCOUNT = "account"
     RIGHTS = "rights"
 
     def of(self, what: str) -> str:

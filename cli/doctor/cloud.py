@@ -6,12 +6,17 @@ import os
 from collections.abc import Collection, Iterator
 from importlib.util import find_spec
 
-from cli.doctor.buckets import check_buckets, check_drops, check_leftovers, check_model, check_region
+from cli.doctor.accounts import check_accounts
+from cli.doctor.buckets import check_buckets, check_drops, check_model, check_region
 from cli.doctor.check import Check, CloudCheck, Health
 from cli.doctor.commands import Commands
+from cli.doctor.database import check_database
+from cli.doctor.functions import check_functions
 from cli.doctor.gathering import Deployed, Patience, gather
+from cli.doctor.jobs import check_jobs
+from cli.doctor.keys import check_keys
+from cli.doctor.leftovers import check_leftovers
 from cli.doctor.rights import check_rights, wanted_rights
-from cli.doctor.services import check_database, check_jobs
 from cli.doctor.settings import (
     check_apart,
     check_caller,
@@ -67,6 +72,7 @@ def judge(settings: Settings, found: Deployed, environment: Collection[str]) -> 
 
 def _services(commands: Commands, found: Deployed) -> Iterator[Check]:
     yield from check_buckets(commands, found)
+    yield from check_keys(commands, found)
     yield from check_leftovers(commands, found)
     yield from check_drops(commands, found)
     yield from check_region(commands.settings, found)
@@ -75,6 +81,8 @@ def _services(commands: Commands, found: Deployed) -> Iterator[Check]:
     yield from check_pushes(commands, found)
     yield from check_dead_letters(commands, found)
     yield from check_readers(commands, found)
+    yield from check_functions(commands, found)
     yield from check_database(commands, found)
     yield from check_jobs(commands, found)
+    yield from check_accounts(commands, found)
     yield from check_rights(commands, found)

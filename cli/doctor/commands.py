@@ -40,6 +40,14 @@ class Commands:
         """A bucket's settings."""
         return _line("gcloud storage buckets update", f"gs://{name}", *flags)
 
+    def describe_bucket(self, name: str) -> str:
+        """How a bucket is set up."""
+        return _line("gcloud storage buckets describe", f"gs://{name}")
+
+    def release_holds(self, name: str) -> str:
+        """Let go of everything in a bucket."""
+        return _line("gcloud storage objects update", f"gs://{name}/**", "--no-event-based-hold")
+
     def sweep_bucket(self, name: str) -> tuple[str, ...]:
         """Delete what is older than some days, and for good."""
         rule = f'{{"rule": [{{"action": {{"type": "Delete"}}, "condition": {{"age": {LEFTOVER_DAYS}}}}}]}}'
@@ -52,7 +60,7 @@ class Commands:
         """Have ingest told of every new object."""
         filters = ("--event-filters=type=google.cloud.storage.object.v1.finalized", f"--event-filters=bucket={bucket}")
         where = (f"--location={self.settings.region}", f"--destination-run-region={self.settings.region}")
-        account = f"--service-account={self._account('trigger')}"
+        account = f"--service-account={self.account('trigger')}"
         service = f"--destination-run-service={self.service('ingest')}"
         return _line(
             "gcloud eventarc triggers create", self.service("inbox"), *where, service, *filters, account, *self._in
@@ -62,6 +70,24 @@ class Commands:
         """A bundle of this machine's, in all its versions."""
         folder = self.settings.models_dir / name
         return _line("gcloud storage cp --recursive", str(folder), f"gs://{bucket}/")
+
+    # --- Cloud KMS ---
+
+    def key_version(self, verb: str, key: str, version: str) -> str:
+        """Have a version of a key be used again."""
+        return _line(f"gcloud kms keys versions {verb}", version, f"--key={key}")
+
+    def new_key_version(self, key: str) -> str:
+        """A version that encrypts from now on."""
+        return _line("gcloud kms keys versions create", f"--key={key}", "--primary")
+
+    def admit_storage(self, key: str) -> str:
+        """Let Cloud Storage's service agent use a key."""
+        return _line("gcloud storage service-agent", f"--authorize-cmek={key}", *self._in)
+
+    def let_caller_see_key(self, key: str, role: str) -> str:
+        """Give the caller a role on a key."""
+        return _line("gcloud kms keys add-iam-policy-binding", key, f"--member={self._member}", f"--role={role}")
 
     # --- Pub/Sub ---
 
@@ -162,6 +188,22 @@ class Commands:
         """Variables of a job."""
         return self.update_job(name, f"--update-env-vars={_variables(values)}")
 
+    def describe_function(self, name: str) -> str:
+        """What is deployed."""
+        return _line("gcloud run services describe", name, *self._there)
+
+    def list_functions(self) -> str:
+        """What services there are."""
+        return _line("gcloud run services list", *self._there)
+
+    def update_function(self, name: str, *flags: str) -> str:
+        """A function's settings."""
+        return _line("gcloud run services update", name, *flags, *self._there)
+
+    def set_function_variables(self, name: str, values: Mapping[str, str]) -> str:
+        """Variables of a function."""
+        return self.update_function(name, f"--update-env-vars={_variables(values)}")
+
     # --- Rights and services ---
 
     def let_caller(self, part: Part, name: str, role: str) -> str:
@@ -176,6 +218,8 @@ class Commands:
                 command, place = "pubsub subscriptions", self._named(name)
             case Part.JOB:
                 command, place = "run jobs", (name, *self._there)
+            case Part.ACCOUNT:
+                command, place = "iam service-accounts", (name, *_home(name))
             case _:
                 assert_never(part)
         flags = (f"--member={self._member}", f"--role={role}")
@@ -186,9 +230,19 @@ class Commands:
         member = f"--member={self._member}"
         return _line("gcloud projects add-iam-policy-binding", self.project, member, f"--role={role}")
 
-    def enable(self, service: str) -> str:
-        """Switch a service on."""
-        return _line("gcloud services enable", service, *self._in)
+    def enable(self, service: str, project: str = "") -> str:
+        """Switch a service on; in this project, if no other is named."""
+        return _line("gcloud services enable", service, f"--project={project or self.project}")
+
+    # --- Service accounts ---
+
+    def create_account(self, email: str) -> str:
+        """An account, by the address that it is to have."""
+        return _line("gcloud iam service-accounts create", email.partition("@")[0], *_home(email))
+
+    def enable_account(self, email: str) -> str:
+        """Let a disabled account act again."""
+        return _line("gcloud iam service-accounts enable", email, *_home(email))
 
     # --- Names ---
 
@@ -196,7 +250,7 @@ class Commands:
     def push_account(self) -> str:
         """The account that pushes: the first that the settings let in."""
         named = [account for account in listed(self.settings.push_accounts) if not account.startswith("@")]
-        return named[0] if named else self._account("push")
+        return named[0] if named else self.account("push")
 
     def may_push(self, account: str) -> bool:
         """Whether the settings let an account push."""
@@ -204,16 +258,16 @@ class Commands:
         return bool({account.lower(), "@" + account.lower().rpartition("@")[2]} & allowed)
 
     def service(self, part: str) -> str:
-        """The name of a part: all of them begin as the jobs' names do."""
-        prefix, hyphen, _ = self.settings.cpu_job.rpartition("-")
-        return f"{prefix if hyphen else 'celldrop'}-{part}"
+        """The name of a part."""
+        return part_name(self.settings, part)
 
     def address_of(self, function: str) -> str:
         """Where a function answers, asked when the command is run: nothing in the settings says so."""
         there = shlex.join(["gcloud", "run", "services", "describe", self.service(function), *self._there])
         return f"$({there} --format='value(status.url)')"
 
-    def _account(self, part: str) -> str:
+    def account(self, part: str) -> str:
+        """The account that a part is to run as."""
         return f"{self.service(part)}@{self.project}.iam.gserviceaccount.com"
 
     @property
@@ -259,6 +313,18 @@ class Commands:
         take = ("gcloud pubsub subscriptions add-iam-policy-binding", *self._named(subscription), member)
         put = ("gcloud pubsub topics add-iam-policy-binding", dead, *self._in, member)
         return (_line(*take, "--role=roles/pubsub.subscriber"), _line(*put, "--role=roles/pubsub.publisher"))
+
+
+def _home(email: str) -> tuple[str, ...]:
+    """The project of an account, where its address tells."""
+    project, owned, _ = email.partition("@")[2].partition(".iam.gserviceaccount.com")
+    return (f"--project={project}",) if owned and "." not in project else ()
+
+
+def part_name(settings: Settings, part: str) -> str:
+    """What a part is called: all of them begin as the jobs' names do."""
+    prefix, hyphen, _ = settings.cpu_job.rpartition("-")
+    return f"{prefix if hyphen else 'celldrop'}-{part}"
 
 
 def setting(name: str, value: str) -> str:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Thread
 from typing import Generic, TypeVar
 
+from cli.doctor.commands import part_name
 from cli.doctor.model import ModelFacts, look_at_model
 from shared.ports.blobs import BlobStore
 from shared.ports.survey import (
     BucketFacts,
     Caller,
     DatabaseFacts,
+    FunctionFacts,
     JobFacts,
+    KeyFacts,
     LackingIndex,
     NotificationFacts,
     Part,
@@ -36,8 +39,11 @@ MORE_PATIENCE_S = 6.0
 """For those that follow from their answers; together they stay below 20 s."""
 
 
+FUNCTIONS = ("ingest", "dispatch", "reconcile", "status")
 TO_READ_FROM = ("pubsub.subscriptions.consume",)
 """What it takes to read from a subscription."""
+TO_ACT_AS = ("iam.serviceAccounts.actAs",)
+"""What it takes to start a job with settings of one's own, on the account of its tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,10 @@ class Deployed:
     Attributes:
         project: Empty where it is neither set nor told.
         holdings: Whether each bucket has anything in it.
+        keys: By full name, those that buckets are encrypted with.
         subscriptions: By topic, dead-letter topics included.
+        accounts: By address, those of jobs, of functions and of subscriptions that push.
+        functions: By the name that their services are taken to have.
         rights: What the caller may do, of what was asked, by kind and name.
     """
 
@@ -63,6 +72,9 @@ class Deployed:
     lacking: tuple[LackingIndex, ...] | Untold
     jobs: Mapping[str, JobFacts | Untold]
     rights: Mapping[tuple[Part, str], frozenset[str] | Untold]
+    keys: Mapping[str, KeyFacts | Untold] = field(default_factory=dict)
+    accounts: Mapping[str, bool | Untold] = field(default_factory=dict)
+    functions: Mapping[str, FunctionFacts | Untold] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +110,7 @@ def gather(
     subscription_looks = _looks(survey.subscriptions, topics)
     database, lacking = _Look(survey.database), _Look(survey.lacking_indexes)
     job_looks = _looks(survey.job, job_names(settings))
+    function_looks = _looks(survey.function, function_names(settings))
     right_looks = {key: _Look(partial(survey.rights, *key, permissions)) for key, permissions in wanted.items()}
 
     told = caller.answer(until)
@@ -114,24 +127,58 @@ def gather(
         database=database.answer(until),
         lacking=lacking.answer(until),
         jobs=_answers(job_looks, until),
+        functions=_answers(function_looks, until),
         rights=_answers(right_looks, until),
     )
     return _followed(found, survey, _in(patience.more_s))
 
 
 def _followed(found: Deployed, survey: Survey, until: float) -> Deployed:
-    """What subscriptions lead to: dead-letter topics and who keeps what ends there, and what the caller may read."""
+    """What the first answers lead to: keys, accounts, dead-letter topics and who keeps what ends there, and rights."""
     known = [one for told in found.subscriptions.values() if not isinstance(told, Untold) for one in told]
     dead = {one.dead_letter_topic for one in known if one.dead_letter_topic}
-    pulled = [(Part.SUBSCRIPTION, one.name) for one in known if not one.endpoint]
+    wanted = {(Part.SUBSCRIPTION, one.name): TO_READ_FROM for one in known if not one.endpoint}
+    wanted |= {(Part.ACCOUNT, email): TO_ACT_AS for email in task_accounts(found)}
+    keys, accounts = _looks(survey.key, keys_of(found.buckets)), _looks(survey.account, accounts_of(found))
     topics, subscriptions = _looks(survey.topic, dead), _looks(survey.subscriptions, dead)
-    right_looks = {key: _Look(partial(survey.rights, *key, TO_READ_FROM)) for key in pulled}
+    right_looks = {key: _Look(partial(survey.rights, *key, permissions)) for key, permissions in wanted.items()}
     return replace(
         found,
+        keys=_answers(keys, until),
         topics={**found.topics, **_answers(topics, until)},
         subscriptions={**found.subscriptions, **_answers(subscriptions, until)},
+        accounts=_answers(accounts, until),
         rights={**found.rights, **_answers(right_looks, until)},
     )
+
+
+def keys_of(buckets: Mapping[str, BucketFacts | Untold]) -> dict[str, list[str]]:
+    """The keys that buckets are encrypted with, each with its buckets."""
+    told = ((name, facts) for name, facts in buckets.items() if not isinstance(facts, Untold))
+    return _grouped((facts.kms_key, name) for name, facts in told if facts.kms_key)
+
+
+def task_accounts(found: Deployed) -> dict[str, list[str]]:
+    """The accounts that tasks run as, each with what runs as it."""
+    jobs = ((name, facts) for name, facts in found.jobs.items() if not isinstance(facts, Untold) and facts.account)
+    return _grouped((facts.account, f"tasks of {name}") for name, facts in jobs)
+
+
+def accounts_of(found: Deployed) -> dict[str, list[str]]:
+    """These, and the accounts that functions run as and subscriptions push as."""
+    told = (one for answer in found.subscriptions.values() if not isinstance(answer, Untold) for one in answer)
+    pushes = [(one.token_account, f"pushes of {one.name.rpartition('/')[2]}") for one in told if one.token_account]
+    functions = ((name, facts) for name, facts in found.functions.items() if not isinstance(facts, Untold))
+    running = [(facts.account, name) for name, facts in functions if facts.account]
+    tasks = [(email, use) for email, uses in task_accounts(found).items() for use in uses]
+    return _grouped([*tasks, *running, *pushes])
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
 
 
 def bucket_names(settings: Settings) -> list[str]:
@@ -148,6 +195,11 @@ def topic_names(settings: Settings) -> list[str]:
 def job_names(settings: Settings) -> list[str]:
     """The jobs that are set."""
     return list(dict.fromkeys(name for name in (settings.cpu_job, settings.gpu_job) if name))
+
+
+def function_names(settings: Settings) -> list[str]:
+    """The services that functions are taken to be."""
+    return [part_name(settings, part) for part in FUNCTIONS]
 
 
 class _Look(Generic[T_co]):

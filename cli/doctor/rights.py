@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from cli.doctor.check import Check, CloudCheck, Health
 from cli.doctor.commands import Commands
-from cli.doctor.gathering import TO_READ_FROM, Deployed, bucket_names, job_names, topic_names
+from cli.doctor.gathering import TO_ACT_AS, TO_READ_FROM, Deployed, bucket_names, job_names, topic_names
 from cli.doctor.silence import is_out
 from shared.ports.survey import Part, Untold
 from shared.settings import Settings, listed
@@ -24,10 +24,13 @@ ROLES = {
     _DELETE: "roles/storage.objectUser",
     "pubsub.topics.publish": "roles/pubsub.publisher",
     "pubsub.subscriptions.consume": "roles/pubsub.subscriber",
+    "iam.serviceAccounts.actAs": "roles/iam.serviceAccountUser",
     "run.jobs.run": "roles/run.jobsExecutorWithOverrides",
     "run.jobs.runWithOverrides": "roles/run.jobsExecutorWithOverrides",
 }
 """The narrowest role that has each permission."""
+_FOLLOWING = {Part.SUBSCRIPTION: TO_READ_FROM, Part.ACCOUNT: TO_ACT_AS}
+"""Of what the settings do not name."""
 
 YOURS = "These are the rights of whoever runs doctor; each part of the pipeline has an account, and rights, of its own."
 
@@ -52,7 +55,7 @@ def check_rights(commands: Commands, found: Deployed) -> Iterator[Check]:
     wanted = wanted_rights(commands.settings)
     silent: list[str] = []
     for (part, name), held in found.rights.items():
-        permissions = wanted.get((part, name), TO_READ_FROM)
+        permissions = wanted.get((part, name), _FOLLOWING.get(part, ()))
         if not isinstance(held, Untold):
             yield _check(commands, part, name, [one for one in permissions if one not in held])
         elif not _is_absent(found, part, name):
@@ -73,7 +76,12 @@ def _check(commands: Commands, part: Part, name: str, lacking: list[str]) -> Che
 
 def _is_absent(found: Deployed, part: Part, name: str) -> bool:
     """Whether the thing itself was not there, or not to be had: that is told elsewhere."""
-    places = {Part.BUCKET: found.holdings, Part.TOPIC: found.topics, Part.JOB: found.jobs}
+    places: dict[Part, Mapping[str, object]] = {
+        Part.BUCKET: found.holdings,
+        Part.TOPIC: found.topics,
+        Part.JOB: found.jobs,
+        Part.ACCOUNT: found.accounts,
+    }
     return part in places and is_out(places[part].get(name))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cli.doctor.check import Check, Health
 from shared.ports.survey import Silence, Untold
@@ -39,6 +39,12 @@ def silent(name: str, untold: Untold, remedy: Remedy) -> Check:
         Silence.NOT_SET: (wrong, untold.words, "Mend the credentials and the project first.", ()),
     }[untold.why]
     return Check(name, health, found, mend, run)
+
+
+def unseen(name: str, untold: Untold, remedy: Remedy) -> Check:
+    """The same of what the pipeline itself never asks: unless it is not there, nothing is wrong but our view of it."""
+    check = silent(name, untold, remedy)
+    return check if untold.why is Silence.MISSING else replace(check, health=Health.WARNING)
 
 
 NOT_OFFERED = "not told: what answers here does not know the question, as an emulator does not"

@@ -60,6 +60,28 @@ class Caller:
     trouble: Silence | None = None
 
 
+class Encryption(StrEnum):
+    """Whose key an object is encrypted with."""
+
+    GOOGLE = "Google's own keys"
+    KMS = "Cloud KMS keys"
+    SUPPLIED = "customer-supplied keys"
+
+
+@dataclass(frozen=True, slots=True)
+class AgeRule:
+    """What a lifecycle rule does to objects of some age.
+
+    Attributes:
+        storage_class: That it moves them to; empty where it deletes them.
+        within: The beginnings and ends of names that it is for; empty for all.
+    """
+
+    age_days: int
+    storage_class: str = ""
+    within: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class BucketFacts:
     """How a bucket is set up.
@@ -67,16 +89,54 @@ class BucketFacts:
     Attributes:
         location: A region, or a name for several.
         uniform_access: Nobody is let in object by object.
-        deletes_after_days: The shortest age that a lifecycle rule deletes at.
+        rules: Of its lifecycle, those that go by age.
         soft_delete_s: For which deleted objects are kept, and paid for.
+        storage_class: Of what is written without one.
+        autoclass: It moves objects to other classes by itself, at no price for reading.
+        kms_key: That encrypts what is written without a key, in full; empty for Google's own.
+        refused_encryption: No new object may be encrypted so.
+        retention_s: From its creation, for which no object can be deleted or replaced.
+        retention_locked: Nobody can shorten that.
+        holds_objects: Every new object is held: not deleted or replaced until somebody releases it.
+        object_retention: An object can be given a time of its own for which it is kept.
+        ip_filtered: It answers some networks alone.
     """
 
     location: str
     uniform_access: bool
     versioned: bool = False
     requester_pays: bool = False
-    deletes_after_days: int | None = None
+    rules: tuple[AgeRule, ...] = ()
     soft_delete_s: int = 0
+    storage_class: str = "STANDARD"
+    autoclass: bool = False
+    kms_key: str = ""
+    refused_encryption: frozenset[Encryption] = frozenset()
+    retention_s: int = 0
+    retention_locked: bool = False
+    holds_objects: bool = False
+    object_retention: bool = False
+    ip_filtered: bool = False
+
+    @property
+    def deletes_after_days(self) -> int | None:
+        """The shortest age at which everything is deleted."""
+        return min((rule.age_days for rule in self.rules if not rule.storage_class and not rule.within), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """A Cloud KMS key.
+
+    Attributes:
+        primary: The number of the version that encrypts; empty where there is none.
+        state: Of that version: ``ENABLED`` where it can be used.
+        others: Older versions that cannot be used and still exist, each with its state.
+    """
+
+    primary: str
+    state: str
+    others: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +146,13 @@ class NotificationFacts:
     Attributes:
         event_types: Empty for all.
         prefix: Of the names that it is told of.
+        tells_all: With the object's metadata, which Eventarc passes on; else its name alone.
     """
 
     topic: str
     event_types: tuple[str, ...] = ()
     prefix: str = ""
+    tells_all: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,16 +206,39 @@ class JobFacts:
 
     Attributes:
         accelerator: The kind of GPU; empty for none.
-        limits: Of its container: ``cpu``, ``memory``.
-        account: The service account that its tasks run as.
+        limits: Of its container: ``cpu``, ``memory``, ``nvidia.com/gpu``.
+        account: The service account that its tasks run as; empty for the project's default one.
         trouble: Why it is not ready; empty where it is.
         variables: The CELLDROP_ ones that are written in the job.
+        parallelism: Tasks at a time of one execution; 0 for as many as there is room for.
+        task_count: Of an execution that is started without a word about it.
+        spare_zone: GPUs are kept for it in a second zone.
     """
 
     image: str
     timeout_s: int
     max_retries: int
     accelerator: str = ""
+    limits: Mapping[str, str] = field(default_factory=dict)
+    account: str = ""
+    trouble: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    parallelism: int = 0
+    task_count: int = 1
+    spare_zone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionFacts:
+    """A Cloud Run service that is one of our functions.
+
+    Attributes:
+        timeout_s: For one request.
+        limits, account, trouble, variables: As a job's.
+    """
+
+    image: str
+    timeout_s: int
     limits: Mapping[str, str] = field(default_factory=dict)
     account: str = ""
     trouble: str = ""
@@ -167,6 +252,7 @@ class Part(StrEnum):
     TOPIC = "topic"
     SUBSCRIPTION = "subscription"
     JOB = "job"
+    ACCOUNT = "account"
 
 
 class Survey(Protocol):
@@ -185,6 +271,10 @@ class Survey(Protocol):
 
     def has_objects(self, bucket: str) -> bool | Untold:
         """Whether there is anything in it: what is told even to those who may not see its settings."""
+        ...
+
+    def key(self, name: str) -> KeyFacts | Untold:
+        """A Cloud KMS key, by its full name."""
         ...
 
     def notifications(self, bucket: str) -> tuple[NotificationFacts, ...] | Untold:
@@ -209,6 +299,14 @@ class Survey(Protocol):
 
     def job(self, name: str) -> JobFacts | Untold:
         """A job of the deployment's region."""
+        ...
+
+    def function(self, name: str) -> FunctionFacts | Untold:
+        """A service of the deployment's region."""
+        ...
+
+    def account(self, email: str) -> bool | Untold:
+        """Whether a service account can be used: false for one that is disabled."""
         ...
 
     def rights(self, part: Part, name: str, wanted: Sequence[str]) -> frozenset[str] | Untold:

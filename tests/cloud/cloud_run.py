@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from tests.cloud.cloud_run_api import ApiCall, CloudRunApi, route
 from tests.cloud.cloud_run_executions import JobSpec, RunningExecution
-from tests.cloud.cloud_run_requests import RefusedError
+from tests.cloud.cloud_run_refusals import RefusedError
 from tests.fakes.calls import Hook, call, nothing
 
 T = TypeVar("T")

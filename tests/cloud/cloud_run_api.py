@@ -9,13 +9,14 @@ import string
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 
 from google.cloud.run_v2 import Execution, Job
 
-from tests.cloud.cloud_run_executions import JobSpec, RunningExecution, job_resource
-from tests.cloud.cloud_run_requests import RefusedError, not_found, parse_cancel, parse_run
+from tests.cloud.cloud_run_executions import JobSpec, JobState, RunningExecution
+from tests.cloud.cloud_run_refusals import not_found, not_now
+from tests.cloud.cloud_run_requests import parse_cancel, parse_run
+from tests.cloud.cloud_run_templates import check_job, job_of
 
 EXECUTION_TYPE = "type.googleapis.com/google.cloud.run.v2.Execution"
 SUFFIX_CHARS = string.ascii_lowercase + string.digits
@@ -72,9 +73,14 @@ class CloudRunApi:
 
     Args:
         jobs: What is deployed, in every project and region alike.
+
+    Raises:
+        RefusedError: The API would not take one of them.
     """
 
     def __init__(self, jobs: Sequence[JobSpec], log_dir: Path) -> None:
+        for job in jobs:
+            check_job(job_of(f"projects/p/locations/l/jobs/{job.name}", job))
         self.executions: dict[str, RunningExecution] = {}
         self._jobs = {job.name: job for job in jobs}
         self._log_dir = log_dir
@@ -92,7 +98,7 @@ class CloudRunApi:
             case "jobs.run":
                 return self._run(job, request)
             case "jobs.get":
-                return request.json(job_resource(request.names["job_name"], job))
+                return request.json(job_of(request.names["job_name"], job))
             case "executions.list":
                 return self._list(request)
             case "executions.get":
@@ -102,9 +108,14 @@ class CloudRunApi:
 
     def _run(self, job: JobSpec, request: ApiCall) -> dict[str, object]:
         name = request.names["job_name"]
-        overrides = parse_run(request.body, name, job).overrides
+        asked = parse_run(request.body, name, job_of(name, job))
+        if job.state is not JobState.READY:
+            # Not documented, but that a job is Ready when "it can be run"; what is being deleted may be gone as well.
+            raise not_now(f"Job '{name}' is not ready: {job.trouble or job.state}.")
+        if asked.validate_only:
+            return _validated(request)
         suffix = "".join(secrets.choice(SUFFIX_CHARS) for _ in range(5))
-        execution = RunningExecution(f"{name}/executions/{job.name}-{suffix}", job, overrides, self._log_dir)
+        execution = RunningExecution(f"{name}/executions/{job.name}-{suffix}", job, asked.overrides, self._log_dir)
         self.executions[execution.short_name] = execution
         return _operation(request, execution)
 
@@ -118,11 +129,12 @@ class CloudRunApi:
 
     def _cancel(self, request: ApiCall) -> dict[str, object]:
         execution = self._execution(request)
-        parse_cancel(request.body, execution.name)
+        asked = parse_cancel(request.body, execution.resource())
         if execution.is_over:
             # Not documented: the API may as well answer with a finished operation.
-            message = f"Execution '{execution.name}' is already complete."
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "FAILED_PRECONDITION", message)
+            raise not_now(f"Execution '{execution.name}' is already complete.")
+        if asked.validate_only:
+            return _validated(request)
         execution.cancel()
         return _operation(request, execution)
 
@@ -131,6 +143,11 @@ class CloudRunApi:
         if found is None or found.name != request.execution_name:
             raise not_found(request.execution_name)
         return found
+
+
+def _validated(request: ApiCall) -> dict[str, object]:
+    """Nothing was done, and nothing is under way."""
+    return {"name": f"{request.names['location']}/operations/{uuid.uuid4()}", "done": True}
 
 
 def _operation(request: ApiCall, execution: RunningExecution) -> dict[str, object]:

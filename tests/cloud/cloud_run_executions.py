@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 
 from google.cloud.run_v2 import Condition, Container, EnvVar, Execution, Job, RunJobRequest, TaskTemplate
@@ -20,6 +21,16 @@ from tests.cloud.cloud_run_attempts import Attempt
 
 GRACE_S = 10.0
 DEFAULT_TIMEOUT_S = 600.0
+GPU_MACHINE = {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1"}
+
+
+class JobState(StrEnum):
+    """How far a job has got."""
+
+    DEPLOYING = "being deployed"
+    READY = "ready"
+    FAILED = "failed to deploy"
+    DELETING = "being deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +41,12 @@ class JobSpec:
         room: Tasks at a time that the region has room for; 0 for all. Templates leave parallelism out.
         gpu: Whether its tasks have a GPU, which Cloud Run lends for an hour at most.
         grace_s: From the request to end to the end; Cloud Run's ten seconds but in tests of it.
+        args: Behind ``argv``; what a start may replace.
+        task_count: Of a start that says nothing of it.
+        template_parallelism: Of the template; 0 for none, as it is to be.
+        account: That its tasks run as.
+        machine: Limits of its container; empty for the least that there is.
+        containers: Their names.
     """
 
     name: str
@@ -40,6 +57,26 @@ class JobSpec:
     timeout_s: float = DEFAULT_TIMEOUT_S
     gpu: bool = False
     grace_s: float = GRACE_S
+    args: Sequence[str] = ()
+    task_count: int = 1
+    template_parallelism: int = 0
+    account: str = "celldrop-task@celldrop-local.iam.gserviceaccount.com"
+    machine: Mapping[str, str] = field(default_factory=dict)
+    kind_of_gpu: str = "nvidia-l4"
+    gpu_zonal_redundancy_disabled: bool | None = None
+    containers: Sequence[str] = ("",)
+    state: JobState = JobState.READY
+    trouble: str = ""
+
+    @property
+    def accelerator(self) -> str:
+        """The kind of GPU; empty without."""
+        return self.kind_of_gpu if self.gpu else ""
+
+    @property
+    def limits(self) -> Mapping[str, str]:
+        """Of its container."""
+        return self.machine or (GPU_MACHINE if self.gpu else {})
 
 
 class RunningExecution:
@@ -52,9 +89,10 @@ class RunningExecution:
     def __init__(self, name: str, job: JobSpec, overrides: RunJobRequest.Overrides, log_dir: Path) -> None:
         self.name = name
         self._job = job
-        self._n_tasks = overrides.task_count or 1
+        self._n_tasks = overrides.task_count or job.task_count
         self._timeout_s = _seconds(overrides.timeout) or job.timeout_s
         self._env = {**job.env, **{one.name: one.value for one in _env_of(overrides)}}
+        self._argv = [*job.argv, *_args_of(overrides, job)]
         self._log_dir = log_dir / self.short_name
         self._counts: Counter[str] = Counter()
         self._uid = str(uuid.uuid4())
@@ -72,6 +110,11 @@ class RunningExecution:
         return self.name.rpartition("/")[2]
 
     @property
+    def _parallelism(self) -> int:
+        """What the template says stands, however many tasks a start asks for."""
+        return min(self._job.template_parallelism or self._n_tasks, self._n_tasks)
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing of it runs any more."""
         return self._over.is_set()
@@ -87,7 +130,7 @@ class RunningExecution:
         return self._over.wait(timeout_s)
 
     async def _run(self) -> None:
-        gate = asyncio.Semaphore(self._job.room or self._n_tasks)
+        gate = asyncio.Semaphore(min(self._job.room or self._n_tasks, self._parallelism))
         # Every task is attempted, whatever becomes of the others.
         async with asyncio.TaskGroup() as group:
             for index in range(self._n_tasks):
@@ -124,7 +167,7 @@ class RunningExecution:
         log = self._log_dir / f"task-{index:05}-attempt-{number}.log"
         self._counts["running"] += 1
         try:
-            attempt = Attempt(self._job.argv, {**self._env, **own}, log, self._timeout_s, self._job.grace_s)
+            attempt = Attempt(self._argv, {**self._env, **own}, log, self._timeout_s, self._job.grace_s)
             return await attempt.run()
         finally:
             self._counts["running"] -= 1
@@ -142,7 +185,7 @@ class RunningExecution:
             update_time=self._ended_at or self._created_at,
             completion_time=self._ended_at,
             job=self._job.name,
-            parallelism=self._n_tasks,
+            parallelism=self._parallelism,
             task_count=self._n_tasks,
             template=self._template(),
             reconciling=not self.is_over,
@@ -211,6 +254,14 @@ def job_resource(name: str, spec: JobSpec) -> Job:
 
 def _env_of(overrides: RunJobRequest.Overrides) -> list[EnvVar]:
     return [variable for container in overrides.container_overrides for variable in container.env]
+
+
+def _args_of(overrides: RunJobRequest.Overrides, job: JobSpec) -> Sequence[str]:
+    """What stands in the place of the job's own arguments, if something does."""
+    for container in overrides.container_overrides:
+        if container.args or container.clear_args:
+            return list(container.args)
+    return job.args
 
 
 def _seconds(duration: timedelta | None) -> float:

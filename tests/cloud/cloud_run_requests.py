@@ -1,88 +1,67 @@
-"""What the Cloud Run API takes and what it refuses: bodies read against its own message types, then its limits."""
+"""What the Cloud Run API takes and what it refuses: bodies read against its own message types, then its limits.
+
+https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.jobs/run
+"""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Sequence
-from http import HTTPStatus
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
-from google.cloud.run_v2 import CancelExecutionRequest, EnvVar, RunJobRequest
+from google.cloud.run_v2 import CancelExecutionRequest, Execution, Job, RunJobRequest
 from google.protobuf import json_format  # type: ignore[import-untyped]  # protobuf ships no types
 
-from tests.cloud.cloud_run_executions import JobSpec
+from tests.cloud.cloud_run_env import MAX_VARIABLES, check_env
+from tests.cloud.cloud_run_refusals import changed, invalid
+from tests.cloud.cloud_run_templates import MAX_TASKS, check_timeout
 
-MAX_TASKS = 10_000
-MAX_VARIABLES = 1000
-MAX_VALUE_BYTES = 32 * 1024
-MAX_TIMEOUT_S = 168 * 3600
-MAX_GPU_TIMEOUT_S = 3600
-RESERVED = re.compile(r"CLOUD_RUN_.*|PORT|K_.*")
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+FIELD = "overrides.container_overrides"
 
 R = TypeVar("R", RunJobRequest, CancelExecutionRequest)
 
 
-class RefusedError(Exception):
-    """An answer that is an error, as the API words it.
-
-    Args:
-        status: The HTTP status.
-        code: The name of the canonical code.
-    """
-
-    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-
-    @property
-    def body(self) -> dict[str, object]:
-        """The JSON of the answer."""
-        return {"error": {"code": int(self.status), "message": str(self), "status": self.code}}
-
-
-def invalid(message: str) -> RefusedError:
-    """A request that the API will never take."""
-    return RefusedError(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", message)
-
-
-def not_found(name: str) -> RefusedError:
-    """A resource that is not there."""
-    return RefusedError(HTTPStatus.NOT_FOUND, "NOT_FOUND", f"Resource '{name}' was not found.")
-
-
-def parse_run(body: bytes, name: str, job: JobSpec) -> RunJobRequest:
+def parse_run(body: bytes, name: str, job: Job) -> RunJobRequest:
     """Read the body of ``jobs.run``.
 
+    Args:
+        job: As it is deployed.
+
     Raises:
-        RefusedError: It is malformed, has a field that the API does not know, or a value that it does not take.
+        RefusedError: It is malformed, has a field that the API does not know, a value that it does not take, or is for
+            another version of the job.
     """
-    request = _parsed(RunJobRequest, body, name)
-    overrides = request.overrides
-    if overrides.task_count > MAX_TASKS or overrides.task_count < 0:
+    request, given = _parsed(RunJobRequest, body, name)
+    _check_version(request, name, job.etag)
+    # In the message a zero cannot be told from nothing; in JSON it can.
+    is_said = _field(_field(given, "overrides") or {}, "taskCount") is not None
+    if not is_said <= request.overrides.task_count <= MAX_TASKS:
         raise invalid(f"overrides.task_count: must be between 1 and {MAX_TASKS}.")
-    _check_timeout(overrides, job)
-    if len(overrides.container_overrides) > 1:
-        raise invalid("overrides.container_overrides: more overrides than the job has containers.")
-    for container in overrides.container_overrides:
-        if container.name:
-            raise invalid(f"overrides.container_overrides.name: the job has no container {container.name!r}.")
-        _check_env(container.env)
+    if "timeout" in request.overrides:
+        has_gpu = bool(job.template.template.node_selector.accelerator)
+        check_timeout("overrides.timeout", request.overrides.timeout, has_gpu=has_gpu)
+    _check_containers(request.overrides, job)
     return request
 
 
-def parse_cancel(body: bytes, name: str) -> CancelExecutionRequest:
+def parse_cancel(body: bytes, execution: Execution) -> CancelExecutionRequest:
     """Read the body of ``executions.cancel``.
 
     Raises:
-        RefusedError: It is malformed, or has a field that the API does not know.
+        RefusedError: It is malformed, has a field that the API does not know, or is for another version.
     """
-    return _parsed(CancelExecutionRequest, body, name)
+    request = _parsed(CancelExecutionRequest, body, execution.name)[0]
+    _check_version(request, execution.name, execution.etag)
+    return request
 
 
-def _parsed(kind: type[R], body: bytes, name: str) -> R:
+def _check_version(request: RunJobRequest | CancelExecutionRequest, name: str, etag: str) -> None:
+    if request.etag and request.etag != etag:
+        raise changed(name)
+
+
+def _parsed(kind: type[R], body: bytes, name: str) -> tuple[R, Mapping[str, Any]]:
+    """The message, and the JSON that it was."""
     try:
         found: R = kind.from_json(body or b"{}", ignore_unknown_fields=False)
         given = json.loads(body or b"{}")
@@ -90,31 +69,29 @@ def _parsed(kind: type[R], body: bytes, name: str) -> R:
         raise invalid(f"Invalid JSON payload received. {error}") from error
     if not isinstance(given, dict):
         raise invalid("Invalid JSON payload received. Expected an object.")
-    overrides = given.get("overrides") or {}
-    if 0 in (overrides.get("taskCount"), overrides.get("task_count")):
-        raise invalid(f"overrides.task_count: must be between 1 and {MAX_TASKS}.")
     if found.name not in ("", name):
         raise invalid(f"name: {found.name!r} does not match the path.")
-    return found
+    return found, given
 
 
-def _check_timeout(overrides: RunJobRequest.Overrides, job: JobSpec) -> None:
-    if "timeout" not in overrides:
-        return
-    seconds = overrides.timeout.total_seconds()
-    most = MAX_GPU_TIMEOUT_S if job.gpu else MAX_TIMEOUT_S
-    if not 0 < seconds <= most or seconds != int(seconds):
-        raise invalid(f"overrides.timeout: must be whole seconds, more than 0 and at most {most}.")
+def _field(given: Mapping[str, Any], name: str) -> Any:
+    """A field by either of the names that JSON may have for it."""
+    snake = "".join(f"_{char.lower()}" if char.isupper() else char for char in name)
+    return given.get(name, given.get(snake))
 
 
-def _check_env(env: Sequence[EnvVar]) -> None:
-    names = [variable.name for variable in env]
-    if len(names) > MAX_VARIABLES or len(set(names)) != len(names):
-        raise invalid(f"overrides.container_overrides.env: at most {MAX_VARIABLES}, each name once.")
-    for variable in env:
-        if not VARIABLE.fullmatch(variable.name):
-            raise invalid(f"overrides.container_overrides.env.name: {variable.name!r} is no name of a variable.")
-        if RESERVED.fullmatch(variable.name):
-            raise invalid(f"overrides.container_overrides.env.name: {variable.name} is reserved.")
-        if len(variable.value.encode()) > MAX_VALUE_BYTES:
-            raise invalid(f"overrides.container_overrides.env.value: {variable.name} is too long.")
+def _check_containers(overrides: RunJobRequest.Overrides, job: Job) -> None:
+    """Each is for one container of the job: the only one, or one that it names."""
+    containers = {container.name: container for container in job.template.template.containers}
+    only = next(iter(containers)) if len(containers) == 1 else None
+    names = [one.name or (only if only is not None else "") for one in overrides.container_overrides]
+    for name in names:
+        if name not in containers or names.count(name) > 1:
+            raise invalid(f"{FIELD}.name: expected one of {sorted(containers)}, each once; found {name!r}.")
+    for name, one in zip(names, overrides.container_overrides, strict=True):
+        if one.args and one.clear_args:
+            raise invalid(f"{FIELD}.clear_args: there are args, too.")
+        check_env(f"{FIELD}.env", one.env)
+        # They are merged, and the whole is what the container has.
+        if len({variable.name for variable in (*containers[name].env, *one.env)}) > MAX_VARIABLES:
+            raise invalid(f"{FIELD}.env: with those of the job they are more than {MAX_VARIABLES}.")

@@ -30,7 +30,7 @@ from shared.domain.plan import Accelerator
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRequest
 from tests.cloud.cloud_run import CloudRun, ForeignAnswerError, LostAnswerError
 from tests.cloud.cloud_run_executions import JobSpec
-from tests.cloud.cloud_run_requests import RefusedError
+from tests.cloud.cloud_run_refusals import RefusedError
 from tests.cloud.cloud_run_world import CPU_JOB, GPU_JOB, PROJECT, REGION, CloudRunWorld
 from tests.cloud.local_cloud_programs import free_port
 from tests.contracts.task_desk import PATIENCE_S

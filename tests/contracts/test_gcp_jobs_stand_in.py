@@ -20,7 +20,7 @@ from shared.domain.plan import Accelerator
 from shared.ports.jobs import ExecutionState, JobRequest
 from tests.cloud.cloud_run import CloudRun
 from tests.cloud.cloud_run_executions import JobSpec
-from tests.cloud.cloud_run_requests import RefusedError
+from tests.cloud.cloud_run_refusals import RefusedError
 from tests.cloud.cloud_run_world import CPU_JOB, PROJECT, REGION, CloudRunWorld
 from tests.contracts.task_desk import PATIENCE_S
 

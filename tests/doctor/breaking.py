@@ -121,7 +121,7 @@ BROKEN: dict[str, tuple[Break, str, Health, str]] = {
         "gcloud storage buckets update gs://lab-inbox --no-requester-pays",
     ),
     "work kept for ever": (
-        with_bucket("lab-work", deletes_after_days=None),
+        with_bucket("lab-work", rules=()),
         "leftovers lab-work",
         WARNING,
         "gcloud storage buckets update gs://lab-work --lifecycle-file=leftovers.json",

@@ -10,14 +10,17 @@ from typing_extensions import override
 
 from cli.doctor.check import Check, Health
 from cli.doctor.cloud import judge
-from cli.doctor.gathering import TO_READ_FROM, Deployed
+from cli.doctor.gathering import TO_ACT_AS, TO_READ_FROM, Deployed
 from cli.doctor.model import ModelFacts
 from cli.doctor.rights import wanted_rights
 from shared.ports.survey import (
+    AgeRule,
     BucketFacts,
     Caller,
     DatabaseFacts,
+    FunctionFacts,
     JobFacts,
+    KeyFacts,
     LackingIndex,
     NotificationFacts,
     Part,
@@ -34,6 +37,8 @@ PROJECT = "lab-7"
 REGION = "europe-west4"
 AUDIENCE = "https://push.example.org"
 ACCOUNT = "push@lab-7.iam.gserviceaccount.com"
+TASK_ACCOUNT = "celldrop-task@lab-7.iam.gserviceaccount.com"
+KEY = "projects/lab-7/locations/europe-west4/keyRings/lab/cryptoKeys/cells"
 MISSING = Untold(Silence.MISSING)
 DENIED = Untold(Silence.DENIED, "permission denied")
 NOBODY = Untold(Silence.UNREACHABLE, "nothing within 12 s")
@@ -77,10 +82,20 @@ def reader(topic: str) -> SubscriptionFacts:
 
 CALLER = Caller("a person's, by gcloud", "ada@example.org", is_user=True, project=PROJECT, quota_project=PROJECT)
 BUCKET = BucketFacts("EUROPE-WEST4", uniform_access=True)
-WORK = replace(BUCKET, deletes_after_days=7)
+WORK = replace(BUCKET, rules=(AgeRule(7),))
 NOTIFIED = (NotificationFacts("//pubsub.googleapis.com/projects/lab-7/topics/eventarc-1", ("OBJECT_FINALIZE",)),)
-JOB = JobFacts("europe-docker.pkg.dev/lab-7/celldrop/task:1", 3600, 3, limits={"cpu": "4", "memory": "16Gi"})
-GPU_JOB = replace(JOB, accelerator="nvidia-l4")
+LIMITS = {"cpu": "4", "memory": "16Gi"}
+JOB = JobFacts("europe-docker.pkg.dev/lab-7/celldrop/task:1", 3600, 3, limits=LIMITS, account=TASK_ACCOUNT)
+GPU_JOB = replace(JOB, accelerator="nvidia-l4", limits={**LIMITS, "nvidia.com/gpu": "1"})
+FUNCTIONS = {
+    f"celldrop-{part}": FunctionFacts(
+        "europe-docker.pkg.dev/lab-7/celldrop/functions:1",
+        120,
+        {"cpu": "1", "memory": "2048Mi"},
+        f"celldrop-{part}@lab-7.iam.gserviceaccount.com",
+    )
+    for part in ("ingest", "dispatch", "reconcile", "status")
+}
 MODEL = ModelFacts("pbmc-sorted@1", needs_gpu=False, is_whole=True)
 BUCKETS = ("lab-inbox", "lab-models", "lab-work", "lab-results")
 TOPICS = ("celldrop-jobs", "celldrop-events", "celldrop-requests")
@@ -109,7 +124,10 @@ def sound(given: Settings | None = None) -> Deployed:
         rights={
             **{key: frozenset(permissions) for key, permissions in wanted_rights(given).items()},
             (Part.SUBSCRIPTION, reader("celldrop-events").name): frozenset(TO_READ_FROM),
+            (Part.ACCOUNT, TASK_ACCOUNT): frozenset(TO_ACT_AS),
         },
+        accounts=dict.fromkeys([TASK_ACCOUNT, ACCOUNT, *(facts.account for facts in FUNCTIONS.values())], True),
+        functions=FUNCTIONS,
     )
 
 
@@ -140,6 +158,18 @@ class ToldSurvey(Survey):
     @override
     def notifications(self, bucket: str) -> tuple[NotificationFacts, ...] | Untold:
         return self.found.notifications
+
+    @override
+    def key(self, name: str) -> KeyFacts | Untold:
+        return self._of(self.found.keys, name)
+
+    @override
+    def function(self, name: str) -> FunctionFacts | Untold:
+        return self._of(self.found.functions, name)
+
+    @override
+    def account(self, email: str) -> bool | Untold:
+        return self._of(self.found.accounts, email)
 
     @override
     def topic(self, name: str) -> str | Untold:

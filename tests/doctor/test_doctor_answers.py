@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
@@ -17,15 +17,16 @@ from google.cloud.run_v2 import (
     Job,
     NodeSelector,
     ResourceRequirements,
+    RevisionTemplate,
     SecretKeySelector,
+    Service,
     TaskTemplate,
 )
-from google.cloud.storage import Bucket, Client  # type: ignore[import-untyped]  # ships no types
 from google.pubsub_v1 import DeadLetterPolicy, ExpirationPolicy, PushConfig, RetryPolicy, Subscription
 from google.rpc import error_details_pb2  # type: ignore[import-untyped]  # ships no types
 
-from shared.adapters.gcp.survey_answers import bucket_facts, job_facts, subscription_facts, untold
-from shared.ports.survey import BucketFacts, JobFacts, Silence, SubscriptionFacts
+from shared.adapters.gcp.survey_answers import function_facts, job_facts, subscription_facts, untold
+from shared.ports.survey import FunctionFacts, JobFacts, Silence, SubscriptionFacts
 
 SWITCHED_OFF = error_details_pb2.ErrorInfo(reason="SERVICE_DISABLED", domain="googleapis.com")
 CASES = [
@@ -57,35 +58,6 @@ def test_words_are_the_services_own_without_request_and_link() -> None:
     )
     assert untold(error).words == "It is off. then retry"
     assert len(untold(exceptions.NotFound("x" * 5000)).words) == 200
-
-
-def bucket(**resource: object) -> Bucket:
-    client = Client.create_anonymous_client()
-    found = Bucket(client, "lab-work")
-    found._set_properties({"name": "lab-work", "location": "EUROPE-WEST4", **resource})
-    return found
-
-
-def test_a_bucket_as_the_api_lists_it() -> None:
-    found = bucket(
-        iamConfiguration={"uniformBucketLevelAccess": {"enabled": True}},
-        versioning={"enabled": True},
-        billing={"requesterPays": True},
-        softDeletePolicy={"retentionDurationSeconds": "604800"},
-        lifecycle={
-            "rule": [
-                {"action": {"type": "Delete"}, "condition": {"age": 30}},
-                {"action": {"type": "Delete"}, "condition": {"age": 7}},
-                {"action": {"type": "Delete"}, "condition": {"numNewerVersions": 1}},
-                {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": 1}},
-            ]
-        },
-    )
-    assert bucket_facts(found) == BucketFacts("EUROPE-WEST4", True, True, True, 7, 604_800)
-
-
-def test_a_bucket_that_says_nothing_is_as_the_api_means_it() -> None:
-    assert bucket_facts(bucket()) == BucketFacts("EUROPE-WEST4", uniform_access=False)
 
 
 def test_a_push_subscription_with_all_that_it_can_have() -> None:
@@ -146,7 +118,8 @@ def test_a_job_with_all_that_it_can_have_and_without_what_is_secret() -> None:
         node_selector=NodeSelector(accelerator="nvidia-l4"),
     )
     broken = Condition(state=Condition.State.CONDITION_FAILED, message="Image not found")
-    job = Job(template=ExecutionTemplate(template=tasks), terminal_condition=broken)
+    template = ExecutionTemplate(template=tasks, parallelism=20, task_count=1)
+    job = Job(template=template, terminal_condition=broken)
     assert job_facts(job) == JobFacts(
         image="task:1",
         timeout_s=900,
@@ -156,7 +129,37 @@ def test_a_job_with_all_that_it_can_have_and_without_what_is_secret() -> None:
         account="task@lab-7.iam.gserviceaccount.com",
         trouble="Image not found",
         variables={"CELLDROP_WORK_BUCKET": "lab-work"},
+        parallelism=20,
+        task_count=1,
+        spare_zone=True,
     )
+
+
+def test_a_gpu_without_a_spare_and_a_job_without_a_gpu_have_none() -> None:
+    node = NodeSelector(accelerator="nvidia-l4")
+    alone = TaskTemplate(node_selector=node, gpu_zonal_redundancy_disabled=True)
+    for tasks in (alone, TaskTemplate()):
+        assert not job_facts(Job(template=ExecutionTemplate(template=tasks))).spare_zone
+
+
+def test_a_job_that_is_being_deleted_is_not_ready() -> None:
+    ready = Condition(state=Condition.State.CONDITION_SUCCEEDED)
+    job = Job(terminal_condition=ready, delete_time=datetime(2026, 1, 1, tzinfo=UTC))
+    assert job_facts(job).trouble == "it is being deleted"
+
+
+def test_a_function_as_cloud_run_describes_it() -> None:
+    container = Container(
+        image="functions:1",
+        resources=ResourceRequirements(limits={"memory": "2048Mi"}),
+        env=[EnvVar(name="CELLDROP_WORK_BUCKET", value="lab-work"), EnvVar(name="TOKEN", value="hunter2")],
+    )
+    template = RevisionTemplate(containers=[container], timeout=timedelta(seconds=120), service_account="a@b")
+    broken = Condition(state=Condition.State.CONDITION_FAILED)
+    assert function_facts(Service(template=template, terminal_condition=broken)) == FunctionFacts(
+        "functions:1", 120, {"memory": "2048Mi"}, "a@b", "it is not ready", {"CELLDROP_WORK_BUCKET": "lab-work"}
+    )
+    assert function_facts(Service()) == FunctionFacts("", 0)
 
 
 def test_a_job_without_a_container_is_told_as_one_without_an_image() -> None:

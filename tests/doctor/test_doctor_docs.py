@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cli.doctor import buckets, services, topics
+from cli.doctor import accounts, buckets, database, jobs, keys, topics
 from cli.doctor.check import CloudCheck
 from shared.settings import REPOSITORY
 from tests.gcloud.gcloud import refusals
@@ -19,7 +19,7 @@ def test_every_check_is_documented_and_nothing_else() -> None:
 
 
 def test_every_role_that_looking_takes_is_documented() -> None:
-    roles = {buckets.SEE, topics.SEE, services.SEE_DATABASE, services.SEE_JOB}
+    roles = {buckets.SEE, keys.SEE, topics.SEE, database.SEE, jobs.SEE, accounts.SEE}
     assert roles <= set(re.findall(r"^\| `(roles/[\w.]+)` \|", PAGE, re.MULTILINE))
 
 

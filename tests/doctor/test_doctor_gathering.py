@@ -9,12 +9,13 @@ from dataclasses import replace
 import pytest
 from typing_extensions import override
 
-from cli.doctor.gathering import MORE_PATIENCE_S, PATIENCE_S, Deployed, Patience, gather
+from cli.doctor.gathering import MORE_PATIENCE_S, PATIENCE_S, TO_ACT_AS, Deployed, Patience, gather
 from cli.doctor.rights import wanted_rights
 from shared.adapters.local.blobs import DirectoryBlobStore
 from shared.ports.blobs import BlobStore
-from shared.ports.survey import BucketFacts, DatabaseFacts, JobFacts, Silence, Untold
-from tests.doctor.deployed import PUSHED, ToldSurvey, dead, settings, sound
+from shared.ports.survey import BucketFacts, DatabaseFacts, JobFacts, KeyFacts, Part, Silence, Untold
+from tests.doctor.breaking import both, with_bucket, with_fact
+from tests.doctor.deployed import ACCOUNT, KEY, PUSHED, TASK_ACCOUNT, ToldSurvey, dead, settings, sound
 
 SOON = Patience(first_s=0.5, more_s=0.5)
 LONG = Patience(first_s=60, more_s=60)
@@ -91,6 +92,16 @@ def test_dead_letter_topics_are_looked_at_as_subscriptions_name_them() -> None:
     survey = ToldSurvey(sound())
     gathered(survey)
     assert {dead(topic) for topic in PUSHED} <= set(survey.asked)
+
+
+def test_keys_and_accounts_are_looked_at_once_as_buckets_and_jobs_name_them() -> None:
+    told = KeyFacts("1", "ENABLED")
+    encrypted = both(with_bucket("lab-inbox", kms_key=KEY), with_bucket("lab-work", kms_key=KEY))(sound())
+    survey = ToldSurvey(with_fact("keys", KEY, told)(encrypted))
+    found = gathered(survey)
+    assert found.keys == {KEY: told}
+    assert [survey.asked.count(name) for name in (KEY, TASK_ACCOUNT, ACCOUNT)] == [1, 1, 1]
+    assert found.rights[Part.ACCOUNT, TASK_ACCOUNT] == frozenset(TO_ACT_AS)
 
 
 def test_the_project_is_the_callers_own_where_none_is_set() -> None:

@@ -10,17 +10,22 @@ import pytest
 from cli.doctor.check import Health
 from cli.doctor.cloud import judge
 from shared.ports.survey import (
+    AgeRule,
     BucketFacts,
     Caller,
+    KeyFacts,
     Part,
     Silence,
     Untold,
 )
 from shared.settings import PushAuth, StatusAuth
-from tests.doctor.breaking import BROKEN, INDEX, NO_CREDENTIALS, WARNING, WRONG, with_fact, with_push
+from tests.doctor.breaking import INDEX, NO_CREDENTIALS, WARNING, WRONG, both, with_bucket, with_fact, with_push
+from tests.doctor.broken import ALL_BROKEN, ALL_HARMLESS
 from tests.doctor.deployed import (
     ACCOUNT,
     AUDIENCE,
+    BUCKET,
+    KEY,
     MISSING,
     MODEL,
     NOBODY,
@@ -36,15 +41,41 @@ def test_of_a_deployment_in_which_all_is_well_nothing_is_wrong() -> None:
     assert not not_ok(sound())
 
 
-@pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.parametrize("case", ALL_BROKEN)
 def test_exactly_what_is_broken_is_told_with_what_mends_it(case: str) -> None:
-    broken, name, health, command = BROKEN[case]
+    broken, name, health, command = ALL_BROKEN[case]
     told = not_ok(broken(sound()))
     assert list(told) == [name]
     assert told[name].health is health
     assert command in "\n".join(told[name].run)
     assert told[name].mend
     assert (not told[name].run) == (not command)
+
+
+@pytest.mark.parametrize("case", ALL_HARMLESS)
+def test_what_changes_nothing_is_no_fault(case: str) -> None:
+    assert not not_ok(ALL_HARMLESS[case](sound()))
+
+
+def test_a_key_is_told_once_with_its_buckets_and_those_that_the_pipeline_writes_to() -> None:
+    buckets = ("lab-inbox", "lab-work", "lab-results")
+    found = both(*(with_bucket(name, kms_key=KEY) for name in buckets))(sound())
+    found = with_fact("keys", KEY, KeyFacts("1", "ENABLED"))(found)
+    checks = {check.name: check for check in judge(settings(), found, ())}
+    assert checks[f"key {KEY}"].found == (
+        "of lab-inbox, lab-work, lab-results (the pipeline writes to lab-work, lab-results)"
+    )
+    assert KEY in checks["bucket lab-inbox"].found
+
+
+def test_a_bucket_that_requests_may_name_is_read_as_the_inbox_is() -> None:
+    given = settings(allowed_buckets="partner-files")
+    buckets = {**sound(given).buckets, "partner-files": replace(BUCKET, rules=(AgeRule(0),), requester_pays=True)}
+    found = replace(sound(given), buckets=buckets, holdings={**sound(given).holdings, "partner-files": True})
+    check = not_ok(found, given)["bucket partner-files"]
+    assert check.health is WRONG
+    assert "a file may be gone before its turn" in check.found
+    assert "whoever asks is to pay" in check.found
 
 
 SETTINGS: dict[str, tuple[dict[str, Any], str, Health, str]] = {

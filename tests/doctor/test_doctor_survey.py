@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from shared.adapters.gcp.documents import indexes
 from shared.adapters.gcp.survey import CloudSurvey
 from shared.ports.survey import DatabaseFacts, JobFacts, Part, Silence, Untold
 from tests.cloud.cloud_run import CloudRun
-from tests.cloud.cloud_run_executions import JobSpec
+from tests.cloud.cloud_run_executions import GPU_MACHINE, JobSpec, JobState
 from tests.cloud.emulators import FIRESTORE_VARIABLE, STORAGE_VARIABLE
 from tests.cloud.emulators_storage import Fault, StorageStandIn
 from tests.cloud.local_cloud_programs import free_port
@@ -139,10 +140,31 @@ def cloud_run(tmp_path: Path) -> Iterator[CloudRun]:
 
 def test_a_job_is_told_as_deployed_and_only_read(cloud_run: CloudRun) -> None:
     looking = survey(cloud_run.endpoint)
-    assert looking.job("celldrop-cpu") == JobFacts("local", 900, 2)
+    assert looking.job("celldrop-cpu") == JobFacts("local", 900, 2, account=JobSpec("any", []).account)
     assert why(looking.job("celldrop-gpu")) is Silence.MISSING
     assert why(looking.rights(Part.JOB, "celldrop-cpu", ["run.jobs.run"])) is Silence.MISSING
+    assert why(looking.function("celldrop-ingest")) is Silence.NOT_OFFERED
     assert set(cloud_run.calls) == {"jobs.get"}
+
+
+def test_the_template_of_a_job_is_told_and_why_it_is_not_ready(tmp_path: Path) -> None:
+    spec = JobSpec("celldrop-gpu", ["true"], gpu=True, task_count=5, template_parallelism=5, account="")
+    with CloudRun([replace(spec, state=JobState.FAILED, trouble="Image not found")], tmp_path) as running:
+        assert survey(running.endpoint).job("celldrop-gpu") == JobFacts(
+            "local",
+            600,
+            3,
+            accelerator="nvidia-l4",
+            limits=GPU_MACHINE,
+            trouble="Image not found",
+            parallelism=5,
+            task_count=5,
+            spare_zone=True,
+        )
+    with CloudRun([replace(spec, state=JobState.DELETING)], tmp_path) as running:
+        found = survey(running.endpoint).job("celldrop-gpu")
+        assert isinstance(found, JobFacts)
+        assert found.trouble == "it is being deleted"
 
 
 # --- Nobody to ask as ---

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from tests.platform.behaviour import Behaviour
 from tests.platform.behaviours_protocol import PROTOCOL_BEHAVIOURS
+from tests.platform.behaviours_settings import SETTINGS_BEHAVIOURS
 
 STATUS_CODES = "https://cloud.google.com/storage/docs/json_api/v1/status-codes"
 
@@ -157,7 +158,7 @@ DOOR_BEHAVIOURS = (
     ),
 )
 
-BEHAVIOURS = (*DOOR_BEHAVIOURS, *PROTOCOL_BEHAVIOURS)
+BEHAVIOURS = (*DOOR_BEHAVIOURS, *PROTOCOL_BEHAVIOURS, *SETTINGS_BEHAVIOURS)
 """All rows; who adds others adds a tuple."""
 
 TITLE = "## What the platform does, and what becomes of it"

@@ -12,7 +12,9 @@ from typing_extensions import override
 
 from shared.adapters.gcp.clients import default_project, firestore_client, no_credentials, storage_client
 from shared.adapters.gcp.jobs import connect
-from shared.adapters.gcp.survey_answers import bucket_facts, job_facts, notification_facts, subscription_facts, untold
+from shared.adapters.gcp.survey_answers import function_facts, job_facts, subscription_facts, untold
+from shared.adapters.gcp.survey_buckets import bucket_facts, notification_facts
+from shared.adapters.gcp.survey_by_rest import ByRest
 from shared.adapters.gcp.survey_caller import look_at_caller
 from shared.domain.errors import SettingsError
 from shared.domain.submission import State
@@ -20,7 +22,9 @@ from shared.ports.survey import (
     BucketFacts,
     Caller,
     DatabaseFacts,
+    FunctionFacts,
     JobFacts,
+    KeyFacts,
     LackingIndex,
     NotificationFacts,
     Part,
@@ -33,7 +37,7 @@ from shared.ports.survey import (
 if TYPE_CHECKING:
     from google.cloud.firestore import Client as FirestoreClient
     from google.cloud.firestore import Query
-    from google.cloud.run_v2 import JobsClient
+    from google.cloud.run_v2 import JobsClient, ServicesClient
     from google.cloud.storage import Client as StorageClient  # type: ignore[import-untyped]  # ships no types
     from google.pubsub_v1 import PublisherClient, SubscriberClient
 
@@ -52,9 +56,12 @@ class CloudSurvey(Survey):
     Args:
         project: Empty for the one that the credentials belong to.
         run_endpoint: Of a stand-in for Cloud Run; empty for Google's.
+        rest_endpoint: Of a stand-in for Cloud KMS and IAM; empty for Google's.
     """
 
-    def __init__(self, project: str, region: str, database: str, run_endpoint: str = "") -> None:
+    def __init__(
+        self, project: str, region: str, database: str, run_endpoint: str = "", rest_endpoint: str = ""
+    ) -> None:
         self._region = region
         self._database = database
         self._project = _Once(lambda: project or default_project())
@@ -63,6 +70,9 @@ class CloudSurvey(Survey):
         self._publisher = _Once(_publisher)
         self._subscriber = _Once(_subscriber)
         self._jobs: _Once[JobsClient] = _Once(lambda: connect(run_endpoint).jobs)
+        self._services: _Once[ServicesClient] = _Once(_services)
+        self._has_services = not run_endpoint
+        self._rest = _Once(lambda: ByRest(rest_endpoint, TIMEOUT_S))
 
     @override
     def caller(self) -> Caller | Untold:
@@ -85,6 +95,16 @@ class CloudSurvey(Survey):
             return tuple(notification_facts(one) for one in found)
 
         return _answer(ask)
+
+    # --- Keys and accounts ---
+
+    @override
+    def key(self, name: str) -> KeyFacts | Untold:
+        return _answer(lambda: self._rest().key(name))
+
+    @override
+    def account(self, email: str) -> bool | Untold:
+        return _answer(lambda: self._rest().account(email))
 
     # --- Pub/Sub ---
 
@@ -130,12 +150,20 @@ class CloudSurvey(Survey):
     def job(self, name: str) -> JobFacts | Untold:
         return _answer(lambda: job_facts(self._jobs().get_job(name=self._full_job(name), **_ONCE)))
 
+    @override
+    def function(self, name: str) -> FunctionFacts | Untold:
+        if not self._has_services:
+            return Untold(Silence.NOT_OFFERED, "a stand-in for jobs has no services")
+        return _answer(lambda: function_facts(self._services().get_service(name=self._full_service(name), **_ONCE)))
+
     # --- Rights ---
 
     @override
     def rights(self, part: Part, name: str, wanted: Sequence[str]) -> frozenset[str] | Untold:
         if part is Part.BUCKET:
             return _answer(lambda: frozenset(self._storage().bucket(name).test_iam_permissions(list(wanted), **_ONCE)))
+        if part is Part.ACCOUNT:
+            return _answer(lambda: self._rest().rights_on_account(name, wanted))
 
         def ask() -> frozenset[str]:
             client, resource = self._holder(part, name)
@@ -157,6 +185,9 @@ class CloudSurvey(Survey):
 
     def _full_topic(self, name: str) -> str:
         return name if "/" in name else f"projects/{self._project()}/topics/{name}"
+
+    def _full_service(self, name: str) -> str:
+        return f"projects/{self._project()}/locations/{self._region}/services/{name}"
 
     def _full_job(self, name: str) -> str:
         return f"projects/{self._project()}/locations/{self._region}/jobs/{name}"
@@ -205,6 +236,12 @@ def _subscriber() -> SubscriberClient:
     from google.pubsub_v1 import SubscriberClient  # noqa: PLC0415  # likewise
 
     return SubscriberClient()
+
+
+def _services() -> ServicesClient:
+    from google.cloud.run_v2 import ServicesClient  # noqa: PLC0415  # likewise
+
+    return ServicesClient(transport="rest")
 
 
 def _lacking(client: FirestoreClient) -> Iterator[LackingIndex]:

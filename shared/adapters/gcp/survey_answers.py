@@ -10,12 +10,10 @@ from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError, TransportError
 from requests import RequestException
 
-from shared.ports.survey import BucketFacts, JobFacts, NotificationFacts, Silence, SubscriptionFacts, Untold
+from shared.ports.survey import FunctionFacts, JobFacts, Silence, SubscriptionFacts, Untold
 
 if TYPE_CHECKING:
-    from google.cloud.run_v2 import Container, Job
-    from google.cloud.storage import Bucket  # type: ignore[import-untyped]  # ships no types
-    from google.cloud.storage.notification import BucketNotification  # type: ignore[import-untyped]  # likewise
+    from google.cloud.run_v2 import Condition, Container, Job, Service
     from google.pubsub_v1 import Subscription
 
 MAX_WORDS = 200
@@ -62,30 +60,6 @@ def _host(error: RequestException) -> str:
     return urlsplit(url).netloc if isinstance(url, str) else "an address"
 
 
-def bucket_facts(bucket: Bucket) -> BucketFacts:
-    """A bucket as its metadata tell."""
-    ages = [
-        rule["condition"]["age"]
-        for rule in bucket.lifecycle_rules
-        if rule["action"]["type"] == "Delete" and "age" in rule["condition"]
-    ]
-    return BucketFacts(
-        location=str(bucket.location or ""),
-        uniform_access=bool(bucket.iam_configuration.uniform_bucket_level_access_enabled),
-        versioned=bool(bucket.versioning_enabled),
-        requester_pays=bool(bucket.requester_pays),
-        deletes_after_days=min(ages, default=None),
-        soft_delete_s=int(bucket.soft_delete_policy.retention_duration_seconds or 0),
-    )
-
-
-def notification_facts(notification: BucketNotification) -> NotificationFacts:
-    """A notification as the bucket lists it."""
-    return NotificationFacts(
-        notification.topic_name, tuple(notification.event_types or ()), notification.blob_name_prefix or ""
-    )
-
-
 def subscription_facts(found: Subscription) -> SubscriptionFacts:
     """A subscription as Pub/Sub describes it."""
     endpoint = found.push_config.push_endpoint
@@ -115,7 +89,24 @@ def job_facts(job: Job) -> JobFacts:
         accelerator=template.node_selector.accelerator,
         limits=dict(container.resources.limits) if container else {},
         account=template.service_account,
-        trouble=_trouble(job),
+        trouble="it is being deleted" if job.delete_time else _trouble(job.terminal_condition),
+        variables=_variables(container) if container else {},
+        parallelism=job.template.parallelism,
+        task_count=job.template.task_count or 1,
+        spare_zone=bool(template.node_selector.accelerator) and not template.gpu_zonal_redundancy_disabled,
+    )
+
+
+def function_facts(service: Service) -> FunctionFacts:
+    """A service as Cloud Run describes it."""
+    template = service.template
+    container: Container | None = next(iter(template.containers), None)
+    return FunctionFacts(
+        image=container.image if container else "",
+        timeout_s=int(template.timeout.total_seconds()) if template.timeout else 0,
+        limits=dict(container.resources.limits) if container else {},
+        account=template.service_account,
+        trouble=_trouble(service.terminal_condition),
         variables=_variables(container) if container else {},
     )
 
@@ -129,8 +120,7 @@ def _variables(container: Container) -> dict[str, str]:
     }
 
 
-def _trouble(job: Job) -> str:
-    condition = job.terminal_condition
+def _trouble(condition: Condition) -> str:
     if condition.state != type(condition).State.CONDITION_FAILED:
         return ""
     return condition.message or "it is not ready"
