@@ -13,7 +13,7 @@ from tests.prove.options import Options, options_of
 from tests.prove.programs import Programs
 from tests.prove.redaction import Redactor
 from tests.prove.report import Report
-from tests.prove.walk import Place, tear_down, walk
+from tests.prove.walk import Place, say, tear_down, walk
 from tests.prove.watch import Watch
 
 PAUSE = "CELLDROP_PROVE_PAUSE_S"
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tear_down(place, report)
         else:
             walk(place, report, watch)
-    sys.stdout.write(f"{report.path}: {'everything passed' if report.proved else 'not everything passed'}\n")
+    say(f"{report.path}: {'everything passed' if report.proved else 'not everything passed'}")
     return 0 if report.proved else 1
 
 

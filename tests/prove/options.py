@@ -89,6 +89,8 @@ def options_of(arguments: Sequence[str] | None, now: datetime, suffix: str) -> O
         return replace(saved_options(given.tear_down), keep=False)
     if bool(given.project) == given.local:
         own.error("expected either --project PROJECT or --local")
+    if given.keep and given.local:
+        own.error("expected no --keep with --local: the local cloud ends with this program")
     project = given.project or LOCAL_PROJECT
     prefix = f"{PREFIX}{now:%m%d-%H%M}-{suffix}"
     return Options(

@@ -102,10 +102,16 @@ class Report:
             "started": self.started.isoformat(timespec="seconds"),
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             **self.facts,
+            "differs_from_the_docs": self._faults_that("differs"),
+            "not_provoked": self._faults_that("not provoked"),
             "steps": [asdict(entry) for entry in self.entries],
             "left_behind": self.left,
             "programs": self.programs,
         }
+
+    def _faults_that(self, result: str) -> list[str]:
+        checks = [check for entry in self.entries for check in entry.checks if "fault" in check]
+        return [check["fault"] for check in checks if check["result"] == result]
 
     def write(self) -> None:
         """Write both files, without secrets; one that is half written never replaces a whole one."""

@@ -188,6 +188,13 @@ def test_what_does_not_hold_fails_the_proof(bench: Bench, broken: dict[str, Any]
     proof = bench.prove(**broken)
     assert proof.status == 1
     assert proof.destroyed == 1
+    assert not proof.report["proved"]
+
+
+def test_the_report_names_what_differs_from_the_docs_at_its_top(bench: Bench) -> None:
+    proof = bench.prove(fault="differs")
+    assert proof.report["differs_from_the_docs"] == ["customer-key"]
+    assert '| differs_from_the_docs | ["customer-key"] |' in (proof.folder / "report.md").read_text()
 
 
 def test_an_apply_that_google_is_not_ready_for_is_planned_and_tried_again(bench: Bench) -> None:
@@ -277,6 +284,18 @@ def test_a_second_signal_does_not_skip_the_tear_down_and_says_how_it_is_done_by_
     assert proof.destroyed == 2
 
 
+def test_who_stops_reading_keeps_nothing_from_being_removed(bench: Bench) -> None:
+    process = bench.start(*bench.project(), hangs="^terraform apply")
+    bench.wait_until_it_hangs()
+    assert process.stdout is not None
+    process.stdout.close()
+    process.terminate()
+    process.wait(LIMIT_S)
+    assert "terraform destroy" in (bench.folder / "lines").read_text()
+    [folder] = bench.out.iterdir()
+    assert '"name": "tear-down"' in (folder / "report.json").read_text()
+
+
 def test_the_time_limit_stops_the_step_and_everything_is_removed(bench: Bench) -> None:
     proof = bench.prove("--limit-minutes", "0.1", hangs="faults.json")
     assert proof.results["faults"] == "stopped"
@@ -306,7 +325,9 @@ def test_what_a_killed_proof_left_is_removed_by_its_folder(bench: Bench) -> None
     assert (later.status, later.destroyed) == (0, 1)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--local", "--project", "lab-7"], ["--tear-down", "nowhere"]], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [[], ["--local", "--project", "lab-7"], ["--local", "--keep"], ["--tear-down", "nowhere"]], ids=str
+)
 def test_what_cannot_be_meant_is_refused(bench: Bench, arguments: list[str]) -> None:
     proof = bench.ended(bench.start(*arguments))
     assert proof.status == 2

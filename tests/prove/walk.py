@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,13 +61,13 @@ def walk(place: Place, report: Report, watch: Watch) -> bool:
 
 def tear_down(place: Place, report: Report) -> None:
     """The last step: no signal or limit stops it."""
-    _say("tear-down …")
+    say("tear-down …")
     with report.entry("tear-down", "removes everything that was made, and looks for what is left") as entry:
         try:
             place.tear_down(entry)
         except Exception as error:  # noqa: BLE001  # the report must say it, whatever it is
             entry.fail(f"{_words(error)}. By hand: {place.advice}")
-    _say(f"tear-down {entry.result}")
+    say(f"tear-down {entry.result}")
 
 
 def _steps(steps: Sequence[Step], report: Report, watch: Watch) -> None:
@@ -77,10 +78,10 @@ def _steps(steps: Sequence[Step], report: Report, watch: Watch) -> None:
                 entry.result = Result.SKIPPED
                 entry.notes.append(f"not run: {stopped}")
             continue
-        _say(f"{step.name} …")
+        say(f"{step.name} …")
         with report.entry(step.name, step.purpose) as entry:
             stopped = _one(step, entry, watch)
-        _say(f"{step.name} {entry.result} ({entry.seconds:g} s) {'; '.join(entry.problems)[:400]}".rstrip())
+        say(f"{step.name} {entry.result} ({entry.seconds:g} s) {'; '.join(entry.problems)[:400]}".rstrip())
 
 
 def _one(step: Step, entry: Entry, watch: Watch) -> str:
@@ -106,6 +107,8 @@ def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if not isinstance(error, ProgramError | StepFailedError) else str(error)
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+def say(line: str) -> None:
+    """A line for who watches."""
+    with suppress(OSError):  # A reader that has gone must not keep anything from being torn down.
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()

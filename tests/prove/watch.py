@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -73,7 +73,8 @@ class Watch:
         armed, self._armed = self._armed, False
         if number != signal.SIGALRM:
             self._stopped = f"{signal.Signals(number).name} was received"
-            sys.stderr.write(f"{self._stopped}: {self._advice}\n")
+            with suppress(OSError):  # Not by way of sys.stderr, which may be in the middle of a line.
+                os.write(2, f"{self._stopped}: {self._advice}\n".encode())
         if not armed:
             return
         if self._stopped:
