@@ -140,8 +140,9 @@ def _python(words: list[str], _: Path, scenario: dict[str, Any]) -> Any:
 
 def _fault(scenario: dict[str, Any]) -> dict[str, Any]:
     result = scenario.get("fault", "as documented")
+    facts = {"answer": TOKEN, "quota": os.environ["GOOGLE_CLOUD_QUOTA_PROJECT"]}
     words = {"expected": "`REJECTED`", "found": "REJECTED", "seconds": 3.0}
-    return {"fault": "customer-key", "result": result, "rows": ["An object"], "facts": {"answer": TOKEN}, **words}
+    return {"fault": "customer-key", "result": result, "rows": ["An object"], "facts": facts, **words}
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.prove.fault import Fault, Found, ended, ended_as
 from tests.prove.hands import Hands
+from tests.prove.report import PLAIN
 
 READY_TRIES = 20
 
@@ -114,7 +115,7 @@ def drop_delivered_again(hands: Hands) -> Found:
 FIRST_DROP = Fault("first drop", "`REJECTED` `NOT_HDF5`, for notes", first_drop)
 """Before the suite, whose drops a trigger that is not ready yet would lose."""
 FAULTS = (
-    Fault("plain drop", "`SUCCEEDED`", plain),
+    Fault(PLAIN, "`SUCCEEDED`", plain),
     Fault(
         "dropped twice",
         "the newest `SUCCEEDED`; the older `INPUT_CHANGED`, ignored, or through",

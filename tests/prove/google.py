@@ -22,8 +22,10 @@ from tests.prove.report import Entry, Report
 from tests.prove.terraform_commands import Module, changes_of
 from tests.prove.walk import Place, Step, StepFailedError
 
-TRIES = 3
+TRIES = 4
 """Of apply and destroy: agents that a new project has not had before take minutes to be known."""
+QUOTA = "GOOGLE_CLOUD_QUOTA_PROJECT"
+"""Without one, Google's libraries warn of a user's credentials, and a warning is an error in tests."""
 
 
 class GooglePlace(Place):
@@ -44,7 +46,7 @@ class GooglePlace(Place):
         self._begun = had_begun
         self._module = Module.of(options)
         self._preflight = Preflight(options, programs, report)
-        self._pipeline = PipelineSteps(options, programs, {})
+        self._pipeline = PipelineSteps(options, programs, {QUOTA: options.project})
         self._reached: Reached | None = None
 
     @override

@@ -44,7 +44,7 @@ class Options:
     image_tag: str
     local: bool = False
     keep: bool = False
-    limit_minutes: float = 60.0
+    limit_minutes: float = 90.0
     budget_usd: float = 1.0
     python: str = sys.executable
     despite_leftovers: bool = False
@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--image-tag", help="of the images to run (the commit's short hash)")
     found.add_argument("--local", action="store_true", help="prove the local cloud instead of a project")
     found.add_argument("--keep", action="store_true", help="leave the deployment up")
-    found.add_argument("--limit-minutes", type=float, default=60.0, help="before it is torn down (%(default)g)")
+    found.add_argument("--limit-minutes", type=float, default=90.0, help="before it is torn down (%(default)g)")
     found.add_argument("--budget-usd", type=float, default=1.0, help="refused when forecast above it (%(default)g)")
     found.add_argument("--despite-leftovers", action="store_true", help="go on where an earlier proof left something")
     found.add_argument("--out", type=Path, default=PROOFS, help="where the report's folder is made (%(default)s)")

@@ -119,7 +119,8 @@ def _read_faults(document: dict[str, Any], entry: Entry) -> None:
     for fault in document["faults"]:
         row = {name: str(fault[name]) for name in ("fault", "result", "seconds", "expected", "found")}
         entry.checks.append({**row, "rows of faults.md": " · ".join(fault["rows"])})
-        entry.found[fault["fault"]] = fault["facts"]
+        if fault["facts"]:
+            entry.found[fault["fault"]] = fault["facts"]
         if fault["result"] in {"differs", "broken"}:
             entry.fail(f"{fault['fault']} {fault['result']}: expected {fault['expected']}; found {fault['found']}")
     if not document["ended"]:

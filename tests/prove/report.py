@@ -16,6 +16,9 @@ from tests.prove.markdown import page
 from tests.prove.options import Options
 from tests.prove.redaction import Redactor
 
+PLAIN = "plain drop"
+"""The fault that is none: its times stand at the top."""
+
 
 class Result(StrEnum):
     """How a step came out."""
@@ -104,6 +107,9 @@ class Report:
             **self.facts,
             "differs_from_the_docs": self._faults_that("differs"),
             "not_provoked": self._faults_that("not provoked"),
+            "seconds_of_a_plain_drop": next(
+                (seconds for seconds in map(_plain_seconds, self.entries) if seconds), None
+            ),
             "steps": [asdict(entry) for entry in self.entries],
             "left_behind": self.left,
             "programs": self.programs,
@@ -118,6 +124,10 @@ class Report:
         document = self.document
         _replace(self.path.with_suffix(".json"), self.redact(json.dumps(document, indent=1, default=str)) + "\n")
         _replace(self.path, self.redact(page(document)))
+
+
+def _plain_seconds(entry: Entry) -> Any:
+    return entry.found.get(PLAIN, {}).get("seconds")
 
 
 def _replace(path: Path, text: str) -> None:

@@ -98,13 +98,19 @@ class Bench:
             os.sched_yield()
 
 
+@pytest.fixture(scope="module")
+def passed(tmp_path_factory: pytest.TempPathFactory) -> Proof:
+    """One in which nothing goes wrong."""
+    return Bench(tmp_path_factory.mktemp("passed")).prove()
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-def test_a_proof_goes_through_every_step_and_leaves_nothing(bench: Bench) -> None:
-    proof = bench.prove()
+def test_a_proof_goes_through_every_step_and_leaves_nothing(passed: Proof) -> None:
+    proof = passed
     assert proof.results == dict.fromkeys(STEPS, "passed"), proof.said
     assert proof.status == 0
     assert proof.destroyed == 1
@@ -130,9 +136,8 @@ ORDER = (
 )
 
 
-def test_the_report_has_versions_images_commit_bill_answers_and_every_program(bench: Bench) -> None:
-    proof = bench.prove()
-    report = proof.report
+def test_the_report_has_versions_images_commit_bill_answers_and_every_program(passed: Proof) -> None:
+    proof, report = passed, passed.report
     assert report["versions"] == {"terraform": "1.11.4", "gcloud": "528.0.0", "registry/hashicorp/google": "6.50.0"}
     assert report["images"]["celldrop-functions"] == "sha256:0123"
     assert len(report["commit"]) == 40
@@ -142,6 +147,8 @@ def test_the_report_has_versions_images_commit_bill_answers_and_every_program(be
     assert evidence["found"]["seconds_from_creation_to_start"] == {"median": 5.0, "most": 5.0}
     assert [(row["status"], row["requests"]) for row in evidence["checks"]] == [("503", "1"), ("204", "2")]
     assert len(report["programs"]) == len(proof.lines)
+    faults = next(step for step in report["steps"] if step["name"] == "faults")
+    assert faults["found"]["customer-key"] == {"answer": "[removed]", "quota": "lab-7"}
     page = (proof.folder / "report.md").read_text()
     assert page.startswith("# Proof of a deployment: Google Cloud, everything passed\n")
     assert all(f"| {step} | passed |" in page for step in STEPS)
@@ -172,7 +179,13 @@ FAILING = {
 NEEDED = ("preflight", "plan", "apply", "upload", "ready")
 
 
-@pytest.mark.parametrize("step", FAILING)
+OFTEN = ("plan", "apply", "suite", "faults")
+"""The others fail in the same way: they have their turn with the slow tests."""
+
+
+@pytest.mark.parametrize(
+    "step", [pytest.param(step, marks=[] if step in OFTEN else [pytest.mark.slow]) for step in FAILING]
+)
 def test_whichever_step_fails_what_was_made_is_removed(bench: Bench, step: str) -> None:
     proof = bench.prove(fails=FAILING[step])
     assert proof.status == 1
@@ -297,10 +310,11 @@ def test_who_stops_reading_keeps_nothing_from_being_removed(bench: Bench) -> Non
 
 
 def test_the_time_limit_stops_the_step_and_everything_is_removed(bench: Bench) -> None:
-    proof = bench.prove("--limit-minutes", "0.1", hangs="faults.json")
-    assert proof.results["faults"] == "stopped"
-    assert "limit of 0.1 minutes" in proof.problems("faults")
-    assert proof.destroyed == 1
+    proof = bench.prove("--limit-minutes", "0.2", hangs="^terraform apply")
+    [stopped] = [step for step, result in proof.results.items() if result == "stopped"]
+    assert "limit of 0.2 minutes" in proof.problems(stopped)
+    # On a machine that is slow beyond measure the limit may come before the apply.
+    assert proof.destroyed == (1 if stopped == "apply" else 0)
 
 
 def test_a_deployment_is_kept_where_that_is_asked_for_and_removed_later(bench: Bench) -> None:
