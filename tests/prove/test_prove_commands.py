@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,15 +84,19 @@ NOT_MADE_BY_A_PROOF = {"artifact_registry_repository", "billing_budget", "monito
 @pytest.fixture
 def module(tmp_path: Path) -> Module:
     """The copy, with its override and variables."""
-    options = Options("lab-7", "us-central1", "prove-1129-0130-ab12", tmp_path, IMAGES, "abc")
+    options = replace(OPTIONS, project="lab-project", folder=tmp_path)
     found = Module.of(options)
     found.write(options, MEMBER)
     return found
 
 
-def test_the_module_of_a_proof_stands_in_terraform(module: Module) -> None:
+def test_the_module_of_a_proof_is_what_it_says_in_terraform_itself(module: Module) -> None:
+    tests = module.folder / "tests"
+    shutil.copytree(DEPLOY / "terraform" / "tests" / "mocks", tests / "mocks")
+    shutil.copy(Path(__file__).with_name("proof.tftest.hcl"), tests)
     outcome = check(module.folder)
     assert outcome.passed, outcome.told
+    assert "1 passed, 0 failed" in outcome.told
 
 
 def test_the_state_lies_beside_the_report(module: Module) -> None:
