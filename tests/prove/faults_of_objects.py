@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.prove.fault import Fault, Found, ended, ended_as
 from tests.prove.hands import Hands
+from tests.prove.options import MODEL
 from tests.prove.report import PLAIN
 
 READY_TRIES = 20
@@ -80,6 +81,17 @@ def empty_first(hands: Hands) -> Found:
     return Found(refused["state"] == "REJECTED" and whole["state"] == "SUCCEEDED", words, {"hint": refused["hint"]})
 
 
+def option_in_another_case(hands: Hands) -> Found:
+    """As a person may write it."""
+    blob = hands.blob("case.h5ad")
+    blob.metadata = {"Celldrop-Model": MODEL, "celldrop-map": "off", "Celldrop-Top-K": "3"}
+    blob.upload_from_string(hands.cells)
+    outcome = hands.end_of(blob)
+    requested = hands.record(outcome)["requested"]
+    agrees = outcome["state"] == "SUCCEEDED" and requested.get("top_k") == "3"
+    return Found(agrees, f"{ended_as(outcome)}, top_k {requested.get('top_k')}", {"kept as": blob.metadata})
+
+
 TEMPORARY = (".gcsfuse_tmp/x.h5ad", "._x.h5ad", ".x.h5ad.Ab12Cd", "x.h5ad.part")
 
 
@@ -136,6 +148,12 @@ FAULTS = (
         ("gcsfuse makes an empty object first",),
     ),
     Fault("temporary names", "ignored, without a record", temporary_names, ("In a mounted bucket temporary files",)),
+    Fault(
+        "option in another case",
+        "`SUCCEEDED`, the option taken as it is meant",
+        option_in_another_case,
+        ("Keys of custom metadata keep the case",),
+    ),
     Fault("metadata patched at once", "one submission, `SUCCEEDED`", patched_at_once),
     Fault(
         "drop delivered again",

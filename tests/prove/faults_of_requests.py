@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 import urllib.error
 import urllib.request
 from http import HTTPStatus
 from typing import Any
 
 from tests.prove.fault import Fault, Found, ended, ended_as
-from tests.prove.hands import Hands, asked
+from tests.prove.hands import Hands, asked, is_outcome
 from tests.prove.options import MODEL
 
+REQUESTERS = 70
 OPTIONS = {"model": MODEL, "map": "off"}
 MALFORMED = (
     b"{}",
@@ -62,6 +64,21 @@ def asked_twice(hands: Hands) -> Found:
     return Found(outcome["state"] == "SUCCEEDED" and len(ids) == 1, f"{ended_as(outcome)}, {len(ids)} submissions")
 
 
+def many_requesters(hands: Hands) -> Found:
+    """More than a record holds ask for one submission."""
+    blob = hands.drop("many.h5ad", top_k="2")
+    options = {**OPTIONS, "top_k": "2"}
+    marks = {_ask(hands, "many.h5ad", options=options) for _ in range(REQUESTERS)}
+    submission_id = hands.end_of(blob)["submission_id"]
+    last_s = time.monotonic() + hands.cloud.patience_s
+    heard: set[str] = set()
+    while heard != marks and time.monotonic() < last_s:
+        events = [event for event in hands.cloud.events_in(hands.soon_s / 4) if is_outcome(event)]
+        named = {who["correlation_id"]: event["subject"] for event in events for who in event["data"]["requesters"]}
+        heard = {mark for mark in marks if named.get(mark) == submission_id}
+    return Found(heard == marks, f"{len(heard)} of {REQUESTERS} heard the outcome of one submission")
+
+
 def request_delivered_again(hands: Hands) -> Found:
     """Pub/Sub's own message comes again, after the object was overwritten."""
     first = hands.drop("redelivered.h5ad")
@@ -78,13 +95,19 @@ def request_delivered_again(hands: Hands) -> Found:
 
 
 def without_token(hands: Hands) -> Found:
-    """Nobody in particular opens the status page."""
+    """Nobody in particular opens the status page, and somebody with a token of their own making."""
+    statuses = [_status_of(hands, {}), _status_of(hands, {"Authorization": "Bearer e30.e30.e30"})]
+    words = f"without HTTP {statuses[0]}, with a false one HTTP {statuses[1]}"
+    return Found(set(statuses) <= {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}, words)
+
+
+def _status_of(hands: Hands, headers: dict[str, str]) -> int:
+    request = urllib.request.Request(hands.cloud.at.status_url, headers=headers)
     try:
-        with urllib.request.urlopen(hands.cloud.at.status_url, timeout=60) as answer:
-            status = answer.status
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return int(answer.status)
     except urllib.error.HTTPError as error:
-        status = error.code
-    return Found(status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}, f"HTTP {status}")
+        return error.code
 
 
 def _ask(hands: Hands, name: str, mark: str = "", **changed: Any) -> str:
@@ -116,10 +139,19 @@ FAULTS = (
     Fault("unknown model", "`REJECTED` `MODEL_NOT_FOUND`", unknown_model),
     Fault("asked twice", "one submission", asked_twice, ("delivered twice",)),
     Fault(
+        "many requesters", "every one hears of one submission", many_requesters, ("A Firestore document takes 1 MiB",)
+    ),
+    Fault(
         "request delivered again",
         "one submission, of the generation of the first delivery",
         request_delivered_again,
         ("A message is delivered again, with the object overwritten",),
     ),
-    Fault("no token", "401 or 403, by Cloud Run itself", without_token, only_at_google=True),
+    Fault(
+        "no token, or a false one",
+        "401 or 403, by Cloud Run itself",
+        without_token,
+        ("A token's header and claims may hold anything",),
+        only_at_google=True,
+    ),
 )

@@ -69,7 +69,7 @@ class Hands:
         return [
             event["data"]
             for event in self.cloud.events_in(seconds)
-            if event["data"]["source"]["name"] == name and State(event["data"]["state"]).final
+            if event["data"]["source"]["name"] == name and is_outcome(event)
         ]
 
     def end_of(self, blob: Blob) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Hands:
             lambda event: (
                 event["data"]["source"]["name"] == blob.name
                 and event["data"]["source"]["generation"] == blob.generation
-                and State(event["data"]["state"]).final
+                and is_outcome(event)
             )
         )
         data: dict[str, Any] = event["data"]
@@ -86,9 +86,7 @@ class Hands:
 
     def end_for(self, correlation_id: str) -> dict[str, Any]:
         """The outcome for who asked."""
-        event = self.cloud.event_where(
-            lambda event: asked(event, correlation_id) and State(event["data"]["state"]).final
-        )
+        event = self.cloud.event_where(lambda event: asked(event, correlation_id) and is_outcome(event))
         data: dict[str, Any] = event["data"]
         return data
 
@@ -152,6 +150,11 @@ class Hands:
             if one.name.rpartition("/")[2].startswith(start):
                 return one.name
         raise NotProvokedError(f"there is no subscription {start}…: on this machine no Eventarc delivers drops")
+
+
+def is_outcome(event: dict[str, Any]) -> bool:
+    """Whether nothing follows it."""
+    return State(event["data"]["state"]).final
 
 
 def asked(event: dict[str, Any], correlation_id: str) -> bool:
