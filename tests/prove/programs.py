@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -108,7 +109,8 @@ class Programs:
 
     def _keep(self, ran: Ran, seconds: float) -> str:
         self._count += 1
-        name = "-".join(Path(word).name for word in ran.command.argv[:4] if not word.startswith("-"))
+        words = [Path(word).name for word in ran.command.argv[:4] if re.fullmatch(r"[\w./][\w./-]*", word)]
+        name = "-".join(words)
         path = self._logs / f"{self._count:03d}-{name[:60]}.txt"
         shown = "(not kept)\n" if ran.command.secret else f"{ran.stdout}\n--- stderr ---\n{ran.stderr}"
         path.write_text(self._redact(f"$ {ran.command.line}\n{shown}\nstatus {ran.status}, {seconds:.1f} s\n"))
