@@ -20,6 +20,10 @@ PLAIN = "plain drop"
 """The fault that is none: its times stand at the top."""
 
 
+TEAR_DOWN = "tear-down"
+"""The last step: without it a proof was killed."""
+
+
 class Result(StrEnum):
     """How a step came out."""
 
@@ -89,8 +93,9 @@ class Report:
 
     @property
     def proved(self) -> bool:
-        """Every step passed, and nothing is left."""
-        return all(entry.result is Result.PASSED for entry in self.entries) and not self.left
+        """Every step passed to the last, and nothing is left."""
+        ended = any(entry.name == TEAR_DOWN for entry in self.entries)
+        return ended and all(entry.result is Result.PASSED for entry in self.entries) and not self.left
 
     @property
     def document(self) -> dict[str, Any]:

@@ -335,6 +335,7 @@ def test_what_a_killed_proof_left_is_removed_by_its_folder(bench: Bench) -> None
     for pid in [pid for pid in all_processes() if str(bench.bin) in command_of(pid)]:
         os.kill(pid, signal.SIGKILL)
     assert killed.destroyed == 0
+    assert not killed.report["proved"]
     later = bench.ended(bench.start("--tear-down", str(killed.folder)))
     assert (later.status, later.destroyed) == (0, 1)
 

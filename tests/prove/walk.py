@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tests.prove.programs import ProgramError
-from tests.prove.report import Entry, Report, Result
+from tests.prove.report import TEAR_DOWN, Entry, Report, Result
 from tests.prove.watch import StepTooLongError, StoppedError, Watch
 
 
@@ -62,7 +62,7 @@ def walk(place: Place, report: Report, watch: Watch) -> bool:
 def tear_down(place: Place, report: Report) -> None:
     """The last step: no signal or limit stops it."""
     say("tear-down …")
-    with report.entry("tear-down", "removes everything that was made, and looks for what is left") as entry:
+    with report.entry(TEAR_DOWN, "removes everything that was made, and looks for what is left") as entry:
         try:
             place.tear_down(entry)
         except Exception as error:  # noqa: BLE001  # the report must say it, whatever it is
