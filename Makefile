@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help setup run test test-fast test-exhaustive test-system cloud-demo simulate simulate-day bench images test-images locks check format oracle
+.PHONY: help setup run test test-fast test-exhaustive test-system prove-deployment cloud-demo simulate simulate-day bench images test-images locks check format oracle
 .PHONY: docs clean
 
 help: ## what can be made
@@ -30,6 +30,9 @@ test-exhaustive: setup ## every crash point, and every pair of them: an hour
 
 test-system: setup ## the pipeline that is deployed in a real project (docs/how-to/test-a-deployment.md)
 	$(BIN)/python -m pytest -m system
+
+prove-deployment: setup ## a throw-away deployment, tested and removed, with a report (PROJECT=…; without, on this machine)
+	@$(BIN)/python -m tests.prove $(if $(PROJECT),--project $(PROJECT),--local) $(PROVE)
 
 cloud-demo: setup ## the deployed pipeline on this machine: emulators, functions, a real file dropped in a bucket (FILE=…)
 	@$(BIN)/python -m tests.cloud.local_cloud_demo $(FILE)

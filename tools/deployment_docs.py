@@ -33,7 +33,8 @@ file with the provider's checksums: keep it with your own configuration.
 Against what was made, `celldrop` works with the settings of `terraform output -raw env_file`.
 
 All of it has been checked against the provider's schema and by `terraform test` with made-up answers
-(`tests/deploy`). It has not been applied to a project yet.
+(`tests/deploy`). It has not been applied to a project yet; `make prove-deployment PROJECT=…` does so, for a while
+([how](../how-to/prove-a-deployment.md)).
 
 Settings come from variables, which the module sets, and below them from the `.env` file of `config_secret`, which
 Secret Manager keeps and Cloud Run mounts at `/etc/celldrop/.env`: whoever wants to change one of the module's own

@@ -130,6 +130,15 @@ class Shelf:
         self.objects[bucket, description["name"]] = Kept(resource, data)
         return resource
 
+    def patch(self, bucket: str, name: str, changes: Resource) -> Resource:
+        """Change what may be changed of an object that stays the same generation."""
+        kept = self.found(bucket, name)
+        metageneration = int(kept.resource["metageneration"]) + 1
+        changed = {key: changes[key] for key in WRITABLE if key in changes}
+        resource = {**kept.resource, **changed, "metageneration": str(metageneration)}
+        self.objects[bucket, name] = Kept(resource, kept.data)
+        return resource
+
     def delete(self, bucket: str, name: str, if_generation: int | None) -> None:
         self.found(bucket, name)
         self.check(bucket, name, if_generation)

@@ -123,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._send(answer, fault.send_bytes)
 
-    do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815  # the base class looks for these names
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815  # the base class looks for these names
 
     def _send(self, answer: Answer, send_bytes: int | None) -> None:
         self.send_response(answer.status)
@@ -184,6 +184,8 @@ class _Request:
             return Answer(HTTPStatus.NO_CONTENT)
         kept = self._shelf.found(bucket, name, self._number("generation"))
         self._shelf.check(bucket, name, self._number("ifGenerationMatch"))
+        if self._method == "PATCH":
+            return _json(self._shelf.patch(bucket, name, json.loads(self._body)))
         if self._query.get("alt") != "media":
             return _json(kept.resource)
         self._shelf.check_readable(bucket, name)
@@ -221,6 +223,8 @@ class _Request:
         match self._query["uploadType"]:
             case "multipart":
                 description, data = _parts(self._body, self._headers["Content-Type"])
+                if "X-Goog-Encryption-Key" in self._headers:
+                    self._shelf.customer_keys.add((bucket, description["name"]))
                 return _json(self._shelf.put(bucket, description, data, condition, description.get("crc32c")))
             case "media":
                 description = {"name": self._query["name"], "contentType": self._headers["Content-Type"]}

@@ -175,6 +175,7 @@ class LocalCloud:
 
     Attributes:
         programs: The running functions, by name.
+        run_endpoint: Where the stand-in for Cloud Run Jobs answers.
     """
 
     def __init__(self, emulators: Emulators, deployment: Deployment, logs: Path, hook: Hook = nothing) -> None:
@@ -183,6 +184,7 @@ class LocalCloud:
         self._emulators = emulators
         self._logs = logs
         self.programs: dict[str, Program] = {}
+        self.run_endpoint = ""
         self._ports: dict[str, int] = {}
         self._stop = threading.Event()
         self._stack = ExitStack()
@@ -226,7 +228,8 @@ class LocalCloud:
         self._make_topics()
         env = {**os.environ, **self.deployment.settings, "PYTHONPATH": str(ROOT)}
         cloud_run = self._stack.enter_context(self._cloud_run(env))
-        self._start_functions({**env, "CELLDROP_RUN_ENDPOINT": cloud_run.endpoint})
+        self.run_endpoint = cloud_run.endpoint
+        self._start_functions({**env, "CELLDROP_RUN_ENDPOINT": self.run_endpoint})
         self.subscribe(self.deployment.jobs_topic, self.url("dispatch"))
         self.subscribe(self.deployment.requests_topic, self.url("ingest"))
         notifier = Notifier(self._emulators.storage, self.deployment.inbox, self.url("ingest"), self.deployment.mode)

@@ -66,6 +66,7 @@ class Cloud:
     storage: Client
     publisher: PublisherClient
     subscriber: SubscriberClient
+    patience_s: float = PATIENCE_S
     _told: dict[str, list[Any]] = field(default_factory=dict)
 
     def drop(self, name: str, data: bytes, **options: str) -> str:
@@ -105,10 +106,18 @@ class Cloud:
         found: dict[str, Any] = self._message_where(self.at.events, lambda data: fits(json.loads(data)), json.loads)
         return found
 
+    def events_in(self, seconds: float) -> list[dict[str, Any]]:
+        """Listen for so long; every event that came so far."""
+        return [json.loads(data) for data in self._listen(self.at.events, seconds)]
+
     def dead_request_where(self, fits: Callable[[bytes], bool]) -> bytes:
         """Wait for a request that nobody would take."""
         found: bytes = self._message_where(self.at.dead_requests, fits, bytes)
         return found
+
+    def dead_requests_in(self, seconds: float) -> list[bytes]:
+        """Listen for so long; every request so far that nobody would take."""
+        return self._listen(self.at.dead_requests, seconds)
 
     def dead_requests(self) -> list[bytes]:
         """Those that came so far."""
@@ -148,7 +157,7 @@ class Cloud:
 
     def _message_where(self, subscription: str, fits: Callable[[bytes], bool], read: Callable[[bytes], Any]) -> Any:
         told = self._told.setdefault(subscription, [])
-        last_s = time.monotonic() + PATIENCE_S
+        last_s = time.monotonic() + self.patience_s
         while time.monotonic() < last_s:
             found = next((data for data in told if fits(data)), None)
             if found is not None:
@@ -156,10 +165,17 @@ class Cloud:
             told += self._pull(subscription)
         pytest.fail(f"no such message among {told}")
 
-    def _pull(self, subscription: str) -> list[bytes]:
+    def _listen(self, subscription: str, seconds: float) -> list[bytes]:
+        told = self._told.setdefault(subscription, [])
+        last_s = time.monotonic() + seconds
+        while (left_s := last_s - time.monotonic()) > 0:
+            told += self._pull(subscription, min(left_s, PULL_S))
+        return told
+
+    def _pull(self, subscription: str, timeout_s: float = PULL_S) -> list[bytes]:
         found = []
         with suppress(DeadlineExceeded):
-            answer = self.subscriber.pull(subscription=subscription, max_messages=100, timeout=PULL_S)
+            answer = self.subscriber.pull(subscription=subscription, max_messages=100, timeout=timeout_s)
             found = list(answer.received_messages)
         if found:
             self.subscriber.acknowledge(subscription=subscription, ack_ids=[one.ack_id for one in found])

@@ -36,7 +36,7 @@ def local_pipeline(emulators: Emulators, deployment: Deployment, logs: Path) -> 
         upload_bundle(storage, deployment.models, MODEL)
         publisher = stack.enter_context(PublisherClient())
         subscriber = stack.enter_context(SubscriberClient())
-        yield Cloud(_deployed(local, emulators, logs), storage, publisher, subscriber)
+        yield Cloud(deployed_at(local, emulators, logs), storage, publisher, subscriber)
 
 
 def upload_bundle(storage: Client, bucket: str, name: str) -> None:
@@ -45,7 +45,8 @@ def upload_bundle(storage: Client, bucket: str, name: str) -> None:
         storage.bucket(bucket).blob(path.relative_to(ROOT / "models").as_posix()).upload_from_filename(path)
 
 
-def _deployed(local: LocalCloud, emulators: Emulators, logs: Path) -> Deployed:
+def deployed_at(local: LocalCloud, emulators: Emulators, logs: Path) -> Deployed:
+    """Where its users find it."""
     deployment = local.deployment
     gcloud = {
         **GCLOUD,

@@ -13,6 +13,7 @@ from dotenv import dotenv_values
 from google.cloud.storage import Client  # type: ignore[import-untyped]  # ships no types
 from google.pubsub_v1 import PublisherClient, SubscriberClient, Subscription
 from test_utils.prefixer import Prefixer
+from typing_extensions import override
 
 from tests.cloud.pipeline_cloud import Cloud, Deployed
 from tests.cloud.pipeline_contract import GcloudContract, PipelineContract
@@ -58,6 +59,25 @@ def cloud() -> Iterator[Cloud]:
 
 class TestDeployed(PipelineContract, GcloudContract):
     """Everything that the local cloud does, and gcloud's uploads."""
+
+    @override
+    def test_a_request_of_a_later_version_is_a_dead_letter_and_a_malformed_one_is_not(self, cloud: Cloud) -> None:
+        given_up_s = _longest_retries_s(cloud)
+        if given_up_s > cloud.patience_s:
+            pytest.skip(f"this deployment gives a request up after {given_up_s / 60:.0f} minutes or more")
+        super().test_a_request_of_a_later_version_is_a_dead_letter_and_a_malformed_one_is_not(cloud)
+
+
+def _longest_retries_s(cloud: Cloud) -> float:
+    """How long the subscription that pushes requests tries: the pauses double up to the longest."""
+    for name in cloud.publisher.list_topic_subscriptions(topic=cloud.at.requests_topic):
+        found = cloud.subscriber.get_subscription(subscription=name)
+        if found.push_config.push_endpoint:
+            policy, attempts = found.retry_policy, found.dead_letter_policy.max_delivery_attempts
+            least_s = float(policy.minimum_backoff.total_seconds())
+            most_s = float(policy.maximum_backoff.total_seconds())
+            return float(sum(min(least_s * 2**turn, most_s) for turn in range(attempts - 1)))
+    pytest.fail(f"nothing pushes what {cloud.at.requests_topic} carries")
 
 
 def _variables() -> dict[str, str]:

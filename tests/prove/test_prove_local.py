@@ -1,0 +1,40 @@
+"""The whole proof, walked on this machine: every step passes, faults end as the docs say, nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cloud.pubsub_session import INSISTING
+from tests.prove.faults import FAULTS
+from tests.prove.options import ROOT
+
+LIMIT_S = 1800
+NOT_HERE = {fault.name for fault in FAULTS if fault.only_at_google} | {"drop delivered again"}
+"""What no stand-in on this machine can do."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(LIMIT_S)
+@pytest.mark.xdist_group("local-cloud")
+def test_the_local_cloud_is_proved_and_nothing_is_left(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.prove", "--local", "--out", str(tmp_path)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    if "EmulatorMissingError" in done.stdout and not any(name in os.environ for name in INSISTING):
+        pytest.skip("the emulators are not here")
+    [folder] = tmp_path.iterdir()
+    report = json.loads((folder / "report.json").read_text())
+    problems = {step["name"]: step["problems"] for step in report["steps"] if step["problems"]}
+    assert problems == {}, done.stdout
+    assert (done.returncode, report["left_behind"]) == (0, [])
+    faults = json.loads((folder / "faults.json").read_text())["faults"]
+    assert {fault["fault"] for fault in faults if fault["result"] == "not provoked"} == NOT_HERE
+    assert {fault["result"] for fault in faults} == {"as documented", "not provoked"}
+    plain = faults[0]["facts"]["seconds"]
+    assert plain["DISPATCHING to RUNNING"] > 0
