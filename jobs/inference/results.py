@@ -232,6 +232,8 @@ class Results:
         assert record.model is not None
         assert record.verdict is not None
         assert record.plan is not None
+        told = {file.name for file in self.files} | {file.name for file in self.missing}
+        assert {output.name for output in OUTPUTS if output.wanted(options)} - told <= {MANIFEST.name}
         return Manifest(
             submission_id=record.id,
             epoch=record.epoch,

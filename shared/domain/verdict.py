@@ -22,7 +22,7 @@ class MatrixState(StrEnum):
     COUNTS = "counts"
     """Non-negative whole numbers (stored as any type)."""
     LOG1P_CP10K = "log1p_cp10k"
-    """log1p of counts scaled to 10,000 a cell: expm1 of each full row sums to 10,000."""
+    """log1p of counts scaled to 10,000 a cell: expm1 of each row sums to 10,000, unless genes were left out later."""
     LOG_NORMALISED = "log_normalised"
     """A logarithm or a root of counts, whatever they were scaled to before: it is undone."""
     NORMALISED = "normalised"

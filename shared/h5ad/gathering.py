@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -138,16 +139,12 @@ def _misfit(stored: tuple[int, int], wanted: tuple[int, int]) -> str:
 
 def _totals(frame: Frame, n_cells: int) -> Totals | None:
     """Total counts of the rows that are sampled, from the first column that has them."""
-    column = next((name for name in TOTALS_COLUMNS if name in frame.names), None)
-    if column is None or not n_cells:
-        return None
-    rows = sample_rows(n_cells)
-    try:
-        if n_cells <= ALL_IDS:
-            return Totals(column, dict(enumerate(frame.numbers(column, 0, n_cells).tolist())))
-        return Totals(column, {row: float(frame.numbers(column, row, row + 1)[0]) for row in rows})
-    except ValueError:
-        return None
+    for column in (name for name in TOTALS_COLUMNS if name in frame.names and n_cells):
+        with suppress(ValueError):
+            if n_cells <= ALL_IDS:
+                return Totals(column, dict(enumerate(frame.numbers(column, 0, n_cells).tolist())))
+            return Totals(column, {row: float(frame.numbers(column, row, row + 1)[0]) for row in sample_rows(n_cells)})
+    return None
 
 
 # --- Genes --------------------------------------------------------------------------------------------------------

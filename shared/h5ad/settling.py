@@ -81,7 +81,8 @@ class Settled:
     """A block with its values as a model is given them; zeros left out.
 
     Attributes:
-        total_n: What each cell's values are to be divided by, float64; of values as they are, their sum.
+        total_n: What each cell's values are to be divided by, float64; of a matrix that is used as it is, what was
+            stored of the cell, summed.
         note_n: ``CellNote`` of each cell.
     """
 
