@@ -79,7 +79,8 @@ def open_chunked(
         check_chunks(dataset, size_bytes, spans)
         return found
 
-    return ChunkedArray(dataset.dtype, length, pipeline, dataset.fillvalue, str(dataset.name), places)
+    n_values, where = int(dataset.shape[0]), str(dataset.name)
+    return ChunkedArray(dataset.dtype, n_values, length, pipeline, dataset.fillvalue, where, places)
 
 
 def _looked_up(dataset: h5py.Dataset, numbers: range, foresight: Foresight) -> Places | None:
@@ -116,12 +117,14 @@ class ChunkedArray:
     """A dataset in chunks.
 
     Attributes:
-        length: Values in a chunk.
+        n_values: In all.
+        length: Values in a chunk, of which the last may hold fewer.
         places_of: Finds chunks by their numbers.
         kept: The chunk decoded last, where chunks are large.
     """
 
     dtype: np.dtype[np.generic]
+    n_values: int
     length: int
     pipeline: tuple[int, ...]
     fill: object
@@ -192,23 +195,28 @@ class ChunkWindow:
         array = self.array
         if number in known:
             return known[number]
+        # A chunk may be declared far larger than all that it is to hold: no more than that is unshuffled and kept.
+        n_held = min(array.length, array.n_values - number * array.length)
         if number not in stored:
-            return np.full(array.length, array.fill, array.dtype)
-        values = self._decoded(stored[number], int(self.places.masks[number - self.places.first]))
+            return np.full(n_held, array.fill, array.dtype)
+        values = self._decoded(stored[number], int(self.places.masks[number - self.places.first]), n_held)
         if array.chunk_bytes > LARGE_BYTES:
             array.kept.clear()
             array.kept[number] = values
         return values
 
-    def _decoded(self, data: memoryview, mask: int) -> Values:
+    def _decoded(self, data: memoryview, mask: int, n_held: int) -> Values:
+        """The first ``n_held`` values; filters were a shuffle and a compressor at most, in that order."""
         raw: memoryview | bytearray = data
-        for place, kind in reversed(list(enumerate(self.array.pipeline))):
-            if mask >> place & 1:
-                continue
-            raw = self._inflated(raw) if kind == DEFLATE else self._unshuffled(raw)
+        steps = [kind for place, kind in enumerate(self.array.pipeline) if not mask >> place & 1]
+        if DEFLATE in steps:
+            raw = self._inflated(raw)
         if len(raw) != self.array.chunk_bytes:
             raise self._damaged(f"a chunk of {len(raw):,} bytes")
-        return np.frombuffer(raw, dtype=self.array.dtype)
+        if len(steps) > (DEFLATE in steps):
+            return self._unshuffled(raw, n_held)
+        values = np.frombuffer(raw, dtype=self.array.dtype)
+        return values if n_held == len(values) else values[:n_held].copy()
 
     def _inflated(self, data: memoryview | bytearray) -> bytearray:
         try:
@@ -216,11 +224,9 @@ class ChunkWindow:
         except deflate.DeflateError as error:
             raise self._damaged("a chunk that does not inflate") from error
 
-    def _unshuffled(self, data: memoryview | bytearray) -> memoryview | bytearray:
-        width = self.array.dtype.itemsize
-        if len(data) != self.array.chunk_bytes:
-            raise self._damaged(f"a chunk of {len(data):,} bytes")
-        return memoryview(np.frombuffer(data, np.uint8).reshape(width, -1).T.tobytes())
+    def _unshuffled(self, data: memoryview | bytearray, n_held: int) -> Values:
+        bytes_of_values = np.frombuffer(data, np.uint8).reshape(self.array.dtype.itemsize, -1)[:, :n_held]
+        return np.frombuffer(bytes_of_values.T.tobytes(), dtype=self.array.dtype)
 
     def _damaged(self, found: str) -> TruncatedFileError:
         return TruncatedFileError(

@@ -29,9 +29,9 @@ class Held:
     seen: set[tuple[int, ...]] = field(default_factory=set)
 
     @classmethod
-    def of(cls, dataset: h5py.Dataset) -> Held:
-        """Take a dataset over from who opened it."""
-        return cls(with_room_for_a_chunk(dataset))
+    def of(cls, dataset: h5py.Dataset, most_bytes: int = MOST_BYTES) -> Held:
+        """Take a dataset over from who opened it, with room for a chunk of so many bytes at most."""
+        return cls(with_room_for_a_chunk(dataset, most_bytes))
 
     def __call__(self, start: int = 0, stop: int | None = None) -> Any:  # noqa: ANN401  # as h5py
         """Values ``start`` to ``stop``.
@@ -43,12 +43,12 @@ class Held:
         return sliced(self.dataset, start, stop, seen=self.seen)
 
 
-def with_room_for_a_chunk(dataset: h5py.Dataset) -> h5py.Dataset:
+def with_room_for_a_chunk(dataset: h5py.Dataset, most_bytes: int = MOST_BYTES) -> h5py.Dataset:
     """The same dataset, with room for one chunk, inflated; ``dataset`` itself may be closed."""
     if dataset.chunks is None:
         return dataset
     size_bytes = prod(dataset.chunks) * stored_bytes(dataset.id.get_type())
-    return with_room(dataset, size_bytes, _SLOTS) if _USUAL_BYTES < size_bytes <= MOST_BYTES else dataset
+    return with_room(dataset, size_bytes, _SLOTS) if _USUAL_BYTES < size_bytes <= most_bytes else dataset
 
 
 def with_room(dataset: h5py.Dataset, size_bytes: int, slots: int) -> h5py.Dataset:

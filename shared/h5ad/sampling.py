@@ -12,8 +12,10 @@ import numpy.typing as npt
 from shared.domain.errors import TruncatedFileError
 from shared.domain.verdict import MatrixEncoding
 from shared.h5ad.chunk_index import Foresight
+from shared.h5ad.held import Held
 from shared.h5ad.inflating import sliced
 from shared.h5ad.layouts import Shape
+from shared.h5ad.limits import DEFAULT_LIMITS
 from shared.h5ad.transforms import Floats, Ints
 from shared.h5ad.weighing import Sample
 
@@ -118,8 +120,9 @@ def _summed(values: Floats, rows: Ints, columns: Ints, n_columns: int) -> tuple[
 def _dense(node: h5py.Dataset, shape: Shape, mask: Mask | None, *, small: bool) -> Sample:
     rows = list(range(shape.n_cells)) if small else sample_rows(shape.n_cells)[: _affordable_rows(node, shape)]
     values, owners, genes = [np.empty(0)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    seen = set[tuple[int, ...]]()
     for run in _runs(rows):
-        block = np.asarray(sliced(node, run.start, run.stop), dtype=np.float64)
+        block = np.asarray(sliced(node, run.start, run.stop, seen=seen), dtype=np.float64)
         block = block if mask is None else block[:, mask]
         places = np.flatnonzero(block)
         values.append(block.ravel()[places])
@@ -193,7 +196,8 @@ def _spread(size: int, length: int) -> list[range]:
 def _values(dataset: h5py.Dataset, spans: Sequence[range], foresight: Foresight) -> Floats:
     """The values of these spans, one after the other."""
     foresight.expect(dataset, spans)
-    parts = [np.asarray(sliced(dataset, span.start, span.stop), dtype=np.float64) for span in spans]
+    held = Held.of(dataset, DEFAULT_LIMITS.chunk_bytes)  # Let go as soon as these are read.
+    parts = [np.asarray(held(span.start, span.stop), dtype=np.float64) for span in spans]
     return np.concatenate([np.empty(0), *parts])
 
 
