@@ -125,7 +125,8 @@ def _say_success(record: Submission, place: Place, output: Output) -> None:
 def _say_failure(record: Submission, output: Output) -> Exit:
     failure = record.failure
     assert failure is not None
-    output.say(f"{record.state}: {failure.code}: {failure.message}", style="bold red")
+    words = str(record.state) if record.state == failure.code else f"{record.state}: {failure.code}"
+    output.say(f"{words}: {failure.message}", style="bold red")
     if failure.hint:
         output.say(failure.hint)
     for finding in record.verdict.findings if record.verdict else ():

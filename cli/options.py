@@ -55,7 +55,7 @@ def finish(output: Output, action: Callable[[], Exit]) -> None:
     except CelldropError as error:
         status = output.error(error)
     except KeyboardInterrupt:
-        output.error(InterruptedRunError("interrupted", hint="Run the same command again to go on."))
+        output.error(InterruptedRunError("the run was stopped", hint="Run the same command again to have its results."))
         raise typer.Exit(INTERRUPTED_STATUS) from None
     except Exception as error:
         log.exception("a fault of ours")

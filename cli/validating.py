@@ -65,9 +65,9 @@ def say_verdict(verdict: Verdict, file: Path, output: Output) -> None:
     """The verdict in words."""
     answer = "can be annotated" if verdict.accepted else "cannot be annotated"
     output.say(f"{file.name} {answer}.", style="bold green" if verdict.accepted else "bold red")
-    output.say(
-        f"  {verdict.n_cells:,} cells, {verdict.n_genes:,} genes, {verdict.size_bytes:,} bytes, {verdict.layout}"
-    )
+    if verdict.layout:
+        size = f"{verdict.n_cells:,} cells, {verdict.n_genes:,} genes, {verdict.size_bytes:,} bytes"
+        output.say(f"  {size}, {verdict.layout}")
     if verdict.matrix:
         output.say(f"  matrix  {verdict.matrix.path} ({verdict.matrix.state}): {verdict.matrix.why}")
     if verdict.genes:

@@ -38,10 +38,10 @@ def answer(service: StatusService, request: Request, check: CheckCaller = anyone
     """Answer a request; whatever goes wrong becomes a problem, and nothing is raised.
 
     Args:
-        check: Who may ask; whether the function serves is for everybody to know.
+        check: Who may ask; whether the function serves, and how its pages look, is for everybody to know.
     """
     try:
-        if request.path not in HEALTH:
+        if request.path not in HEALTH and not request.path.startswith("/assets/"):
             check(request.headers.get("Authorization"))
         response = _route(service, request)
     except Exception as error:  # noqa: BLE001  # the last door: problem_of logs what it does not know

@@ -9,7 +9,10 @@ from shared.domain.verdict import Finding
 from shared.h5ad.cautions import WarningCode
 from shared.h5ad.findings import warning
 
-LOOKED_FOR = (str(WarningCode.MIXED_VALUES), str(WarningCode.CELLS_WITHOUT_GENES))
+LOOKED_FOR = tuple(
+    str(code) for code in (WarningCode.MIXED_VALUES, WarningCode.CELLS_WITHOUT_GENES, WarningCode.CELLS_NOT_ALL_CHECKED)
+)
+"""What a verdict said of these is said anew, or no longer: every id was compared, and two of one name are an error."""
 
 
 def findings_of(receipts: Sequence[Receipt]) -> tuple[Finding, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.modeling.unpickling_names import NUMPY
-from shared.domain.errors import UnsafeModelError, UnsupportedModelError
+from shared.domain.errors import InputNotFoundError, UnsafeModelError, UnsupportedModelError
 
 MAX_BYTES = 2**30
 """A larger pickle is refused; CellTypist's largest model is 0.1 GB."""
@@ -44,6 +44,7 @@ def read_foreign(path: Path) -> bytes:
     """The bytes of a foreign model file.
 
     Raises:
+        InputNotFoundError: It is not there.
         UnsupportedModelError: It cannot be read, or is larger than any model.
     """
     try:
@@ -51,6 +52,8 @@ def read_foreign(path: Path) -> bytes:
         if size_bytes > MAX_BYTES:
             raise _unsupported(f"a file of {size_bytes:,} bytes, above the limit of {MAX_BYTES:,}", str(path))
         return path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputNotFoundError("no such file", where=str(path), hint="Check the path.") from error
     except OSError as error:
         raise _unsupported(f"a file that cannot be read: {error.strerror}", str(path)) from error
 

@@ -13,7 +13,7 @@ import torch
 from jobs.engine.weights import linear_weights
 from jobs.modeling.celltypist import import_celltypist
 from shared.bundle import ModelCard, Standardise
-from shared.domain.errors import InvalidOptionError, UnsupportedModelError
+from shared.domain.errors import InputNotFoundError, InvalidOptionError, UnsupportedModelError
 from shared.domain.verdict import Species
 from tests.engine.blocks import Scorer, block_of
 from tests.modeling_import.pickles import model_parts
@@ -170,3 +170,8 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_a_name_that_a_bundle_cannot_have_is_refused(option: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(InvalidOptionError, match=next(iter(option.values()))):
         imported(model_parts(["a", "b"]), tmp_path, **option)
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(InputNotFoundError, match="no such file"):
+        import_celltypist(tmp_path / "Immune_All_Low.pkl", name="immune", version="1")

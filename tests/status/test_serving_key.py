@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
@@ -37,13 +38,22 @@ def test_an_empty_key_is_made_anew(tmp_path: Path) -> None:
     assert len(HomeKey.of(tmp_path).secret) >= 32
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/submissions", "/v1/submissions/x:cancel", "/assets/page.css", "/nope"])
+@pytest.mark.parametrize("path", ["/", "/v1/submissions", "/v1/submissions/x:cancel", "/assetsx", "/nope"])
 @pytest.mark.parametrize("header", [None, "Bearer", "Bearer ", "Bearer guess", "Basic eDp5", "Bearer \u00e9"])
 def test_a_stranger_learns_nothing(stranger: Client, path: str, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
     for query in ("", "?key=", "?key=guess"):
         assert stranger.get(path + query, headers=headers).status_code == 401
     assert stranger.post(path, headers=headers).status_code == 401
+
+
+def test_the_page_that_refuses_looks_as_the_others_do(stranger: Client) -> None:
+    refused = stranger.get("/", headers={"Accept": "text/html"})
+    assert refused.status_code == 401
+    sheets = re.findall(r'<link rel="stylesheet" href="([^"]+)"', refused.text)
+    assert sheets
+    assert [stranger.get(sheet).status_code for sheet in sheets] == [200] * len(sheets)
+    assert stranger.get("/assets/../v1/submissions").status_code in {401, 404}
 
 
 def test_whether_it_serves_is_for_everybody_to_know(stranger: Client) -> None:
