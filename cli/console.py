@@ -126,7 +126,7 @@ class _PlainBar(Bar):
 
 
 _USAGE_CODES = frozenset(
-    {"INVALID_OPTION", "INVALID_SETTING", "MODEL_NOT_FOUND", "MODEL_EXISTS", "SUBMISSION_NOT_FOUND"}
+    {"DISK_FULL", "INVALID_OPTION", "INVALID_SETTING", "MODEL_NOT_FOUND", "MODEL_EXISTS", "SUBMISSION_NOT_FOUND"}
 )
 _REFUSED_CODES = frozenset({kind.code for kind in all_errors() if issubclass(kind, InputError)}) | {
     "MODEL_UNSAFE",

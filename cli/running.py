@@ -16,11 +16,15 @@ from cli.files import bundle_folder
 from cli.following import report_end, see_through
 from functions.ingest.data_manager import DIGEST_PREFIX
 from shared.bundle import CARD_NAME, WEIGHTS_NAME, parse_card
-from shared.domain.errors import InvalidOptionError
+from shared.domain.errors import DiskFullError, InvalidOptionError
 from shared.domain.options import parse_options
 from shared.domain.submission import State, Submission
 from shared.ports.status import Stored
 from shared.settings import Settings
+
+_COPIES = 1.1
+"""Of the input: annotated.h5ad is one, with more columns."""
+_TABLES_BYTES = 4_000_000
 
 
 def run(
@@ -42,10 +46,28 @@ def run(
         parse_options(asked)
         stored = _submit(embedded, file, asked, rerun=rerun)
         if not stored.value.state.final:
+            _check_room(embedded.layout.state, file)
             stored = see_through(embedded, stored.value.id, output)
         return report_end(embedded, stored, output)
     finally:
         embedded.close()
+
+
+def _check_room(results: Path, file: Path) -> None:
+    """Whether results fit on their disk: a copy of the input, tables and parts.
+
+    Raises:
+        DiskFullError: They do not.
+    """
+    free = shutil.disk_usage(results).free
+    needed = int(_COPIES * file.stat().st_size) + _TABLES_BYTES
+    if free < needed:
+        raise DiskFullError(
+            f"{free / 1e6:,.0f} MB are free on the disk of the results",
+            expected=f"some {needed / 1e6:,.0f} MB",
+            where=str(results),
+            hint="Free some, or name a folder on another disk with --out.",
+        )
 
 
 def _submit(embedded: Embedded, file: Path, asked: Mapping[str, str], *, rerun: bool) -> Stored[Submission]:

@@ -342,6 +342,13 @@ class CorruptBlobError(CelldropError):
     code = "BLOB_CORRUPT"
 
 
+class DiskFullError(CelldropError):
+    """The disk of the results has less room than they take."""
+
+    code = "DISK_FULL"
+    retryable = True
+
+
 class UnavailableError(CelldropError):
     """A service did not answer, or answered that it is busy."""
 

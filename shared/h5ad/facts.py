@@ -96,6 +96,19 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Household:
+    """What of the genes that every cell has was seen in a sample.
+
+    Attributes:
+        seen: Groups of such genes, each with the share of it that has a value somewhere.
+        bare: Share of the cells that have none of them.
+    """
+
+    seen: tuple[tuple[str, float], ...]
+    bare: float
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A matrix that could be read.
 
@@ -106,6 +119,7 @@ class Candidate:
         chunk_bytes: Raw size of the largest chunk of its datasets; 0 when contiguous.
         n_other: Columns that are no genes.
         strangers: Names that no annotation knows, each with its share of the sampled counts, where that is large.
+        household: None where the sample or the names tell too little.
     """
 
     path: str
@@ -119,6 +133,7 @@ class Candidate:
     chunk_bytes: int = 0
     n_other: int = 0
     strangers: tuple[tuple[str, float], ...] = ()
+    household: Household | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import h5py
 
 from shared.domain.errors import NotAnnDataError, UnsafeFileError
 from shared.domain.words import cut, listed, shortened
+from shared.h5ad import household
 from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.columns import Frame, is_list, names_in, open_frame
 from shared.h5ad.facts import TRANSPOSED, Candidate, CellFacts, Embedding, FileFacts, GeneTable
@@ -127,6 +128,7 @@ class _Matrices:
             chunk_bytes=shape.chunk_bytes,
             n_other=table.n_other,
             strangers=loud_strangers(sample, table.columns),
+            household=household.look(sample, table.columns),
         )
 
 

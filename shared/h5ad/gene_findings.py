@@ -17,7 +17,7 @@ from shared.h5ad.needs import ModelNeeds
 from shared.h5ad.states import WHOLE_TRANSCRIPTOME
 
 LOW_OVERLAP = 0.5
-_FEW_RIBOSOMAL = 10
+_NEARLY_ALL_SEEN, _SOME_BARE = 0.85, 0.02
 _MUCH = 0.05
 _SPECIES = {Species.HUMAN: "human", Species.MOUSE: "mouse"}
 
@@ -38,7 +38,7 @@ def on_genes(found: Found, table: GeneTable, chosen: Candidate) -> Iterator[Find
     if found.disagreement is not None:
         yield _disagreeing(found.disagreement, found.space.column, table)
     yield from _on_their_species(found, table, ids)
-    yield from _on_ribosomes(ids, path)
+    yield from _on_household(chosen)
     if found.space.species is not Species.UNKNOWN:
         yield from _on_strangers(chosen)
     if found.matching.n_translated:
@@ -50,16 +50,22 @@ def on_genes(found: Found, table: GeneTable, chosen: Candidate) -> Iterator[Find
         yield warning(WarningCode.GENES_TRANSLATED, words, hint, {"n_translated": n_translated})
 
 
-def _on_ribosomes(ids: Sequence[str], path: str) -> Iterator[Finding]:
-    """Genes of ribosomes are a fifth of a cell's counts and more; a whole list of symbols without them was filtered."""
-    if len(ids) < WHOLE_TRANSCRIPTOME or not any(name.upper() == "CD3D" for name in ids):
+def _on_household(chosen: Candidate) -> Iterator[Finding]:
+    """Of a whole transcriptome every kind of cell has these, and much of them."""
+    found, path = chosen.household, chosen.path
+    if found is None:
         return
-    if sum(name.upper().startswith(("RPL", "RPS")) for name in ids) < _FEW_RIBOSOMAL:
-        words = (
-            f"{path} has no ribosomal genes (RPL…, RPS…); without them a cell's total is smaller, and labels may change"
-        )
-        hint = "Send the file with all genes if you have it: totals and overlap are better."
-        yield warning(WarningCode.SUBSET_OF_GENES, words, hint)
+    lacking = [(group, share) for group, share in found.seen if share < _NEARLY_ALL_SEEN]
+    if lacking and chosen.n_genes >= WHOLE_TRANSCRIPTOME:
+        said = ", ".join(f"{group} ({share:.0%} of them found)" for group, share in lacking)
+        words = f"{path} lacks genes of which every cell has plenty: {said}; without them a cell's total is smaller"
+        hint = "Send the file with all genes if you have it. If you left none out: are the names those of the columns?"
+        yield warning(WarningCode.SUBSET_OF_GENES, f"{words}, and labels may change", hint)
+    elif found.bare >= _SOME_BARE:
+        words = f"{found.bare:.0%} of the sampled cells of {path} have neither a ribosomal nor a mitochondrial gene"
+        words = f"{words}, nor MALAT1: they have selected genes only, and labels of these cells mean little"
+        hint = "Were files joined of which one had fewer genes? Join them with all their genes."
+        yield warning(WarningCode.SUBSET_OF_GENES, words, hint, {"share": round(found.bare, 4)})
 
 
 def _on_strangers(chosen: Candidate) -> Iterator[Finding]:

@@ -74,6 +74,20 @@ def names_of(prefix: str) -> GeneNames | None:
     return GeneNames(prefix, number, symbol) if number else None
 
 
+def numbers_of(prefix: str, wanted: frozenset[str]) -> dict[str, int]:
+    """Of a few symbols, in capitals, the numbers of their Ensembl ids; without reading all the others."""
+    found: dict[str, int] = {}
+    lines = _lines()[1:]
+    for start in range(0, len(lines) - _BLOCK + 1, _BLOCK):
+        if lines[start] == prefix:
+            numbers = accumulate(map(int, lines[start + 1].split(" ")))
+            symbols_in_capitals = lines[start + 2].upper().split("\t")
+            for symbol, number in zip(symbols_in_capitals, numbers, strict=True):
+                if symbol in wanted:
+                    found.setdefault(symbol, number)
+    return found
+
+
 @cache
 def _lines() -> list[str]:
     return gzip.decompress(FILE.read_bytes()).decode().splitlines()

@@ -17,7 +17,7 @@ from shared.h5ad.inflating import sliced
 from shared.h5ad.layouts import Shape
 from shared.h5ad.limits import DEFAULT_LIMITS
 from shared.h5ad.transforms import Floats, Ints
-from shared.h5ad.weighing import Sample
+from shared.h5ad.weighing import GeneValues, Sample
 
 Mask = npt.NDArray[np.bool_]
 
@@ -97,7 +97,7 @@ class _Sparse:
             kept = self.mask[columns]
             values, rows, columns = values[kept], rows[kept], columns[kept]
         if columns is not None:
-            of_genes = (values, gene_of(columns, self.mask)) if whole_rows else None
+            of_genes = GeneValues(values, gene_of(columns, self.mask), rows) if whole_rows else None
             values, rows = _summed(values, rows, columns, self.shape.n_columns)
         return replace(_nonzero(values, rows, whole_rows=whole_rows), of_genes=of_genes)
 
@@ -128,9 +128,9 @@ def _dense(node: h5py.Dataset, shape: Shape, mask: Mask | None, *, small: bool) 
         values.append(block.ravel()[places])
         owners.append(places // max(1, block.shape[1]) + run.start)
         genes.append(places % max(1, block.shape[1]))
-    found = np.concatenate(values)
-    of_genes = (found, np.concatenate(genes))
-    return Sample(found, np.concatenate(owners), whole_rows=True, n_looked_at=len(rows), of_genes=of_genes)
+    found, owner = np.concatenate(values), np.concatenate(owners)
+    of_genes = GeneValues(found, np.concatenate(genes), owner)
+    return Sample(found, owner, whole_rows=True, n_looked_at=len(rows), of_genes=of_genes)
 
 
 def _affordable_rows(node: h5py.Dataset, shape: Shape) -> int:
@@ -152,12 +152,14 @@ def _csr(matrix: _Sparse, *, small: bool) -> Sample:
     if not small and sum(map(len, spans)) > _MOST_SAMPLED:
         raise _bad_pointers(path)
     values = matrix.values(spans)
-    rows = np.concatenate([np.repeat(run, np.diff(p)) for run, p in zip(runs, pointers, strict=True)])
+    owners = [np.repeat(run, np.diff(p)) for run, p in zip(runs, pointers, strict=True)]
+    rows = np.concatenate(owners)
     columns = matrix.places(spans, shape.n_columns) if small or matrix.must_know_columns(values) else None
     found = matrix.sample(values, rows, columns, whole_rows=True)
     if columns is None:
-        some = spans[:: PLACES // FEWER_PLACES]
-        found = replace(found, of_genes=(matrix.values(some), matrix.places(some, shape.n_columns)))
+        some = slice(None, None, PLACES // FEWER_PLACES)
+        genes = matrix.places(spans[some], shape.n_columns)
+        found = replace(found, of_genes=GeneValues(matrix.values(spans[some]), genes, np.concatenate(owners[some])))
     n_looked_at = sum(map(len, runs))
     return replace(found, n_looked_at=n_looked_at) if found.values.size or small else _loose(matrix)
 

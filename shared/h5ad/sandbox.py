@@ -25,6 +25,7 @@ from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.decoding import undecodable
 from shared.h5ad.gathering import gather, n_genes_in
 from shared.h5ad.gene_table import symbols
+from shared.h5ad.household import panel
 from shared.h5ad.layouts import calling_it_by_name, find_layout
 from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.matrices import wanted_path
@@ -250,6 +251,7 @@ def _too_hungry(limits: InspectionLimits) -> UnsafeFileError:
 def _rehearse() -> None:
     """Read a small file once, so that nothing is left to import or open when no file can be opened any more."""
     symbols()
+    panel()
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file["X"] = [[1.0, 2.0], [3.0, 0.5]]

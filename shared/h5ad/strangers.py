@@ -24,7 +24,7 @@ def loud_strangers(sample: Sample, columns: Sequence[GeneColumn]) -> tuple[tuple
     """
     if sample.of_genes is None or not columns:
         return ()
-    values, genes = sample.of_genes
+    values, genes = sample.of_genes.values, sample.of_genes.genes
     if not values.size or not np.isfinite(values).all() or values.min() < 0:
         return ()
     if values.max() <= LARGEST_LOG and not whole_numbers(values).all():

@@ -30,6 +30,15 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class GeneValues:
+    """Values of whole rows, with gene and row of each."""
+
+    values: Floats
+    genes: Ints
+    rows: Ints
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """Stored values with the row of each.
 
@@ -38,14 +47,14 @@ class Sample:
         rows: Row of each value.
         whole_rows: Whether every value of these rows is here.
         n_looked_at: Rows, those without a value among them.
-        of_genes: Values of whole rows, some or all of them, with the gene of each; None where genes were not read.
+        of_genes: Some or all of them with their genes; None where genes were not read.
     """
 
     values: Floats
     rows: Ints
     whole_rows: bool
     n_looked_at: int = 0
-    of_genes: tuple[Floats, Ints] | None = None
+    of_genes: GeneValues | None = None
 
 
 def weigh(sample: Sample, totals: Totals | None, preferred: Sequence[int] = ()) -> Evidence:

@@ -1,0 +1,98 @@
+"""Genes of which every kind of cell has plenty: where a whole transcriptome has none, genes were left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import numpy as np
+
+from shared.h5ad.facts import GeneColumn, Household
+from shared.h5ad.gene_table import is_symbol, numbers_of
+from shared.h5ad.tidying import ENSEMBL, tidied
+from shared.h5ad.transforms import Ints
+from shared.h5ad.weighing import Sample
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "ribosomal genes (RPL…, RPS…)": (
+        *(f"RPL{n}" for n in (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 18, 19, 21, 22, 24, 26, 27, 28, 29, 30, 31)),
+        *(f"RPL{n}" for n in (32, 34, 35, 36, 37, 38, 39, 41, "7A", "10A", "13A", "18A", "23A", "27A", "35A", "37A")),
+        *(f"RPS{n}" for n in (2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 23, 24, 25, 26, 27, 28)),
+        *("RPS29", "RPS3A", "RPS4X", "RPS15A", "RPS27A", "RPLP0", "RPLP1", "RPLP2", "RPSA"),
+    ),
+    "mitochondrial genes (MT-…)": tuple(
+        f"MT-{name}" for name in ("ND1", "ND2", "ND3", "ND4", "ND5", "CO1", "CO2", "CO3", "ATP6", "CYB")
+    ),
+    "MALAT1": ("MALAT1",),
+}
+_SEEN, _ROWS, _KNOWN, _TRIED = 1_000, 10, 0.3, 200
+"""Genes and cells from which a sample tells; share of names, of so many, that must be known."""
+_ENOUGH = 30
+"""Genes of a cell from which it has one of these: in a cell of 200 genes fifty are."""
+
+
+@cache
+def panel() -> Mapping[str, tuple[str, str]]:
+    """Group and symbol of each name that such a gene goes by: symbols in capitals, Ensembl ids of man and mouse."""
+    found = {name: (group, name) for group, names in GROUPS.items() for name in names}
+    for prefix in ("ENSG", "ENSMUSG"):
+        for name, number in numbers_of(prefix, frozenset(found)).items():
+            found[f"{prefix}{number:011d}"] = found[name]
+    return found
+
+
+def look(sample: Sample, columns: Sequence[GeneColumn]) -> Household | None:
+    """What of these genes has a value in the sampled cells, by the column that knows most of them.
+
+    Returns:
+        None where the sample or the names tell too little.
+    """
+    told = sample.of_genes
+    if told is None:
+        return None
+    kept = told.values != 0
+    genes, rows = told.genes[kept], told.rows[kept]
+    seen = np.unique(genes)
+    if len(seen) < _SEEN or len(np.unique(rows)) < _ROWS:
+        return None
+    found = [hits for column in columns if (hits := _hits(column, seen))]
+    if not found:
+        return None
+    hits = max(found, key=len)
+    groups = {group: len({symbol for of, symbol in hits.values() if of == group}) for group in GROUPS}
+    return Household(
+        tuple((group, groups[group] / len(names)) for group, names in GROUPS.items()), _bare(genes, rows, hits)
+    )
+
+
+def _hits(column: GeneColumn, seen: Ints) -> Mapping[int, tuple[str, str]]:
+    """Group and symbol of each seen gene that is one of these; nothing where hardly a name is known."""
+    names = [column.ids[gene] for gene in seen]
+    tried = names[:: max(1, len(names) // _TRIED)]
+    if sum(map(_is_gene, tried)) < _KNOWN * len(tried):
+        return {}
+    return {
+        int(gene): panel()[form]
+        for gene, name in zip(seen, names, strict=True)
+        for form in _forms(name)
+        if form in panel()
+    } or {-1: ("", "")}
+
+
+def _bare(genes: Ints, rows: Ints, hits: Mapping[int, tuple[str, str]]) -> float:
+    """Share of the cells, of those with enough genes, that have none of these."""
+    _, row_n, size_n = np.unique(rows, return_inverse=True, return_counts=True)
+    has = np.zeros(len(size_n), bool)
+    has[row_n[np.isin(genes, list(hits))]] = True
+    enough = size_n >= _ENOUGH
+    return float((~has[enough]).mean()) if enough.any() else 0.0
+
+
+def _forms(name: str) -> Sequence[str]:
+    if name.upper() in panel():
+        return (name.upper(),)
+    return [form.upper() for form in tidied(name).names]
+
+
+def _is_gene(name: str) -> bool:
+    return any(is_symbol(form) or ENSEMBL.fullmatch(form) is not None for form in tidied(name).names)
