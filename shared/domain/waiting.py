@@ -5,29 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from shared.domain.submission import State, Submission
+from shared.domain.submission import NotStarted, State, Submission
 
 MOST_BETWEEN_S = 900.0
 """Of the time between two refusals, what counts at most: a clock that jumped, a machine that slept or a message that
 came a day late offered the platform nothing to refuse."""
 
 
-def refused(record: Submission, now: datetime) -> Submission:
-    """Count one more refusal."""
-    waited_s = _counted_s(record, now)
-    return replace(record, waiting_since=record.waiting_since or now, refused_at=now, waited_s=waited_s)
-
-
-def waits_for(record: Submission, *, room: bool) -> Submission:
-    """Begin to count anew where it was refused for another reason before: each has a deadline of its own."""
-    if record.refused_room is not room:
+def refused(record: Submission, why: NotStarted, now: datetime) -> Submission:
+    """Count one more refusal; from the beginning where the one before met another obstacle."""
+    if record.not_started is not None and record.not_started.obstacle is not why.obstacle:
         record = started(record)
-    return replace(record, refused_room=room)
+    waited_s = _counted_s(record, now)
+    return replace(
+        record, waiting_since=record.waiting_since or now, refused_at=now, waited_s=waited_s, not_started=why
+    )
 
 
 def started(record: Submission) -> Submission:
     """A start went well: whatever is refused from now on is counted from the beginning."""
-    return replace(record, waiting_since=None, refused_at=None, waited_s=0.0)
+    return replace(record, waiting_since=None, refused_at=None, waited_s=0.0, not_started=None)
 
 
 def is_past(record: Submission, now: datetime, deadline: timedelta) -> bool:
