@@ -218,7 +218,8 @@ class Submission:
         dispatched_at: Server time of the claim that opened the present epoch; None before, and in old records.
         waiting_since: When a start was first refused, for want of room or otherwise; None once one went well.
         refused_at: When one was refused last.
-        waited_s: Seconds of waiting up to then that count for the deadline.
+        waited_s: Seconds of waiting up to then that count for the deadline of the obstacle that was met last.
+        waited_otherwise_s: Likewise, for the other obstacle.
         not_started: Why it was refused last; None once one went well.
         last_problem: What went wrong in the latest lost attempt, for people.
         given_up: What was owed and could not be paid in the end, and why, for people.
@@ -247,6 +248,7 @@ class Submission:
     waiting_since: datetime | None = None
     refused_at: datetime | None = None
     waited_s: float = 0.0
+    waited_otherwise_s: float = 0.0
     not_started: NotStarted | None = None
     last_problem: str = ""
     result: Result | None = None

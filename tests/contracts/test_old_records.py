@@ -14,7 +14,7 @@ from tests.contracts.records_made import full
 from tests.services.house import good_verdict
 
 NEW = {
-    "": ("pages", "dispatched_at", "refused_at", "waited_s", "not_started", "given_up"),
+    "": ("pages", "dispatched_at", "refused_at", "waited_s", "waited_otherwise_s", "not_started", "given_up"),
     "plan": ("estimated_usd", "usd_per_task_s"),
     "verdict": ("forecast",),
 }

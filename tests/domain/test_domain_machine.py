@@ -253,6 +253,17 @@ def test_waiting_for_room_uses_up_no_patience_with_refusals() -> None:
     assert again.state is State.WAITING_CAPACITY
 
 
+def test_obstacles_that_take_turns_have_a_deadline() -> None:
+    record, now = new(), NOW
+    while not record.state.final:
+        why = MAY_NOT if record.refusals % 2 else FULL
+        queued = machine.resume(record, now=now) if record.state is State.WAITING_CAPACITY else record
+        record = machine.not_started(claimed(queued), why, now=now, limits=LIMITS)
+        now += timedelta(minutes=10)
+    assert record.failure == MAY_NOT.failure
+    assert 2 * LIMITS.refused < now - NOW < 2 * LIMITS.refused + timedelta(hours=1)
+
+
 def test_what_is_never_paid_is_put_off_by_an_hour_at_most() -> None:
     record, now = new(), NOW
     (entry, *_) = record.outbox

@@ -389,6 +389,19 @@ def test_an_execution_that_cannot_be_started_as_it_is_deployed_is_tried_again_wi
     assert tries > 5
 
 
+def test_an_execution_that_waits_for_room_and_then_cannot_be_started_is_not_tried_for_ever(house: House) -> None:
+    started(house)
+    began = house.clock()
+    while not house.only().state.final:
+        for _ in range(3):
+            house.later(minutes=6)
+            house.reconcile.sweep()
+        house.jobs.tell(house.jobs.latest, ExecutionReport(ExecutionState.FAILED, "no such image", refused=True))
+        house.reconcile.sweep()
+        house.deliver_later()
+    assert house.clock() - began < timedelta(hours=24)
+
+
 def test_what_was_begun_and_a_clock_that_jumped_use_up_no_deadline(house: House) -> None:
     started(house)
     house.later(hours=24)
