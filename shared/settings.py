@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.domain.errors import SettingsError
-from shared.domain.machine import Limits
+from shared.domain.limits import Limits
 from shared.domain.plan import Fleet, Pool
 from shared.domain.prices import TIER_1, Shape
 from shared.domain.rates import RATES

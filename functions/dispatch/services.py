@@ -18,10 +18,10 @@ from shared.domain.errors import (
     StartRefusedError,
     SubmissionNotFoundError,
 )
-from shared.domain.machine import Limits
+from shared.domain.limits import Limits
 from shared.domain.plan import Accelerator, Fleet
 from shared.domain.planning import plan_of
-from shared.domain.submission import EntryKind, Failure, State, Submission
+from shared.domain.submission import EntryKind, Failure, NotStarted, Obstacle, State, Submission
 from shared.messages import JobMessage
 from shared.outbox import Outbox
 from shared.ports.jobs import JobRequest, JobRunner
@@ -105,10 +105,11 @@ class Dispatch:
         try:
             execution = self.jobs.start(self._request(record, message))
         except (NoCapacityError, StartRefusedError) as error:
+            why = NotStarted.of(error)
             if message.kind is EntryKind.FINALIZE:
-                self._hand_back(message)
+                self._hand_back(message, why)
                 raise
-            return self._not_started(record, error)
+            return self._not_started(record, why)
         except CelldropError as error:
             if error.retryable:  # It may have started: the lease, not a second start, decides.
                 return Dispatched.UNKNOWN
@@ -119,22 +120,13 @@ class Dispatch:
         self._note(record, execution)
         return Dispatched.STARTED
 
-    def _not_started(self, record: Submission, error: NoCapacityError | StartRefusedError) -> Dispatched:
+    def _not_started(self, record: Submission, why: NotStarted) -> Dispatched:
         """Nothing was started, and that says nothing of the work: it is tried again, within a deadline."""
-        if isinstance(error, NoCapacityError):
-            said = error.found
-            return self._end(
-                record.id,
-                record.epoch,
-                lambda at, now: machine.await_capacity(at, now=now, limits=self.limits, problem=said),
-                Dispatched.WAITING,
-            )
-        failure = Failure.of(error)
         return self._end(
             record.id,
             record.epoch,
-            lambda at, now: machine.put_off(at, failure, now=now, limits=self.limits),
-            Dispatched.REFUSED,
+            lambda at, now: machine.not_started(at, why, now=now, limits=self.limits),
+            Dispatched.WAITING if why.obstacle is Obstacle.NO_ROOM else Dispatched.REFUSED,
         )
 
     def _refuse(self, message: JobMessage, error: CelldropError) -> Dispatched:
@@ -169,9 +161,9 @@ class Dispatch:
         except StaleWorkerError:
             self.jobs.cancel(execution)
 
-    def _hand_back(self, message: JobMessage) -> None:
+    def _hand_back(self, message: JobMessage, why: NotStarted) -> None:
         def change(newest: Submission, now: datetime) -> Submission:
-            return machine.return_finalize(newest, epoch=message.epoch, number=message.number, now=now)
+            return machine.return_finalize(newest, why, epoch=message.epoch, number=message.number, now=now)
 
         with suppress(StaleWorkerError):
             update(self.store, message.submission_id, change)

@@ -119,8 +119,10 @@ class Ingest:
         try:
             drop = self.data.drop_of(told)
         except Exception as error:  # noqa: BLE001  # raised again, but for what is final
-            # Its options cannot be read; what is known of it is recorded with the reason.
-            return Request(told.ref, {}, refusal=self._final(error, sent_at, DROP_PATIENCE))
+            # Its options cannot be read; what is known of it is recorded with the reason, under an id of its own: who
+            # asks for the same object with options that can be read must not meet this refusal.
+            refusal = self._final(error, sent_at, DROP_PATIENCE)
+            return Request(told.ref, {}, f"refused/{told.identity}", refusal=refusal)
         return drop.request if drop else None
 
     def _asked(self, told: Asked, sent_at: datetime | None) -> Request:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import assert_never
 
 from shared.domain import machine, owed
@@ -14,12 +15,20 @@ from shared.domain.errors import (
     CelldropError,
     IllegalTransitionError,
     StaleWorkerError,
-    StartRefusedError,
     TaskCrashedError,
     UnavailableError,
 )
-from shared.domain.machine import Limits
-from shared.domain.submission import FINAL_STATES, EntryKind, Failure, Lease, State, Submission, TaskRecord
+from shared.domain.limits import Limits
+from shared.domain.submission import (
+    FINAL_STATES,
+    EntryKind,
+    Failure,
+    Lease,
+    NotStarted,
+    State,
+    Submission,
+    TaskRecord,
+)
 from shared.outbox import Outbox
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRunner
 from shared.ports.status import StatusStore, Stored, TransactedChange
@@ -29,12 +38,9 @@ log = logging.getLogger(__name__)
 WAITING_STATES = frozenset(State) - FINAL_STATES - machine.AT_WORK
 _NONE = timedelta(0)
 _COUNT_EVERY = timedelta(minutes=10)
-_MEND_THE_JOB = (
-    "Have whoever runs this deployment mend the job that it names: image, secrets, keys, network. Then drop it again."
-)
 _LONGEST_PATIENCE = 4
 _STARTS_FOR_A_GRANT = 8
-"""With the pauses between them, half an hour: a grant takes minutes to be known everywhere."""
+"""With the pauses after them, half an hour: a grant takes minutes to be known everywhere."""
 OVER = frozenset({ExecutionState.SUCCEEDED, ExecutionState.FAILED, ExecutionState.CANCELLED})
 
 
@@ -139,11 +145,8 @@ class Reconcile:
     def _lost_dispatch(self, record: Submission, now: datetime) -> machine.Change | None:
         report = self._report(record)
         expired = record.lease is None or now >= record.lease.expires_at or self._is_orphan(record, record.lease)
-        if report.no_room:
-            return lambda newest, at: machine.await_capacity(newest, now=at, limits=self.limits, problem=report.problem)
-        if report.refused:
-            failure = Failure.of(StartRefusedError(report.problem, hint=_MEND_THE_JOB))
-            return lambda newest, at: machine.put_off(newest, failure, now=at, limits=self.limits)
+        if (why := report.not_started) is not None:
+            return partial(self._not_started, why)
         if report.state in OVER:
             return self._requeue(report, f"the execution {report.state} before its first task reported")
         if expired and report.state is not ExecutionState.RUNNING:
@@ -172,19 +175,22 @@ class Reconcile:
         if owed.owes(record, EntryKind.FINALIZE):
             return None
         first = record.finalize_attempts == 0  # Later ones were started by dispatch, which may not have noted them.
-        if silent and not first and self._report(record).not_begun:
-            return self._finalizer_not_started
+        if silent and not first and (why := self._report(record).not_started) is not None:
+            return partial(self._finalizer_not_started, why)
         if silent and self._spent(record) and self._report(record).state is ExecutionState.RUNNING:
             return None  # Who still is at work may take the lease again.
         if silent or (first and self._report(record).state in OVER):
             return lambda newest, at: machine.request_finalizer(newest, now=at, limits=self.limits)
         return None
 
-    def _finalizer_not_started(self, record: Submission, now: datetime) -> Submission:
+    def _not_started(self, why: NotStarted, record: Submission, now: datetime) -> Submission:
+        return machine.not_started(record, why, now=now, limits=self.limits)
+
+    def _finalizer_not_started(self, why: NotStarted, record: Submission, now: datetime) -> Submission:
         """The platform took a finalize-only execution on and never began it: asked for again, under the same number."""
         asked, number = record, record.finalize_attempts
         if record.finalize_started == number:
-            asked = machine.return_finalize(record, epoch=record.epoch, number=number, now=now)
+            asked = machine.return_finalize(record, why, epoch=record.epoch, number=number, now=now)
         return machine.request_finalizer(asked, now=now, limits=self.limits)
 
     def _lost_finalizer(self, record: Submission, now: datetime) -> machine.Change | None:
@@ -218,7 +224,8 @@ class Reconcile:
     ) -> machine.Change:
         detail = failure.message if failure else ""
         crash = report.crashes[-1] if report.crashes and report.crashes[-1] not in report.problem else ""
-        problem = ": ".join(part for part in (report.problem, crash, detail) if part) or otherwise
+        *before, last = [part for part in (report.problem, crash, detail) if part] or [otherwise]
+        problem = ": ".join([*(part.removesuffix(".") for part in before), last])
         interrupted = interrupted or report.state is ExecutionState.CANCELLED
 
         def change(newest: Submission, now: datetime) -> Submission:
@@ -309,7 +316,7 @@ def _is_elsewhere(failure: Failure | None, record: Submission) -> bool:
     """Whether what a task left word of may mend itself, so that it costs no attempt."""
     if failure is None:
         return False
-    grant = failure.code == AccessDeniedError.code and record.epoch < _STARTS_FOR_A_GRANT
+    grant = failure.code == AccessDeniedError.code and record.starts <= _STARTS_FOR_A_GRANT
     return grant or failure.code == UnavailableError.code
 
 

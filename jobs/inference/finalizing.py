@@ -18,7 +18,7 @@ from shared.domain.errors import (
     IllegalTransitionError,
     StaleWorkerError,
 )
-from shared.domain.machine import Limits
+from shared.domain.limits import Limits
 from shared.domain.submission import Failure, Receipt, Result, State, Submission, TaskRecord
 from shared.domain.words import shortened
 from shared.outbox import Outbox

@@ -34,11 +34,11 @@ class CelldropError(Exception):
     @property
     def message(self) -> str:
         """One sentence or two: found, expected, where."""
-        text = self.found
+        text = self.found.removesuffix(".")
         if self.where:
             text += f" ({self.where})"
         if self.expected:
-            text += f"; expected {self.expected}"
+            text += f"; expected {self.expected.removesuffix('.')}"
         return text + "."
 
 

@@ -4,25 +4,30 @@
 QUEUED ──claim──► DISPATCHING ──adopt──► RUNNING ──begin_finalizing──► FINALIZING ──commit──► SUCCEEDED
 DISPATCHING | RUNNING ──requeue──► QUEUED, or FAILED when the attempts are spent
 FINALIZING ──release_finalizer──► RUNNING, or FAILED likewise
-DISPATCHING | RUNNING ──await_capacity──► WAITING_CAPACITY ──resume──► QUEUED, or FAILED past the deadline
-DISPATCHING ──put_off──► QUEUED, or FAILED past the deadline
+DISPATCHING ──not_started──► WAITING_CAPACITY ──resume──► QUEUED, or FAILED past the deadline for room
+DISPATCHING ──not_started──► QUEUED, where the start is refused, or FAILED past the deadline for that
+DISPATCHING ──still_waiting──► DISPATCHING, or FAILED past the deadline for room
+RUNNING ──return_finalize, request_finalizer──► RUNNING, or FAILED past either deadline, or when the tries are spent
 any non-final ──fail | cancel──► FAILED | CANCELLED
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from shared.domain import owed, reasons, waiting
-from shared.domain.errors import IllegalTransitionError, StaleWorkerError
+from shared.domain.errors import IllegalTransitionError, NoCapacityError, StaleWorkerError
+from shared.domain.limits import LONGEST_BACKOFF, Limits
 from shared.domain.plan import Plan
 from shared.domain.submission import (
     EntryKind,
     Failure,
     Lease,
+    NotStarted,
+    Obstacle,
     Result,
     State,
     Submission,
@@ -34,9 +39,7 @@ ARROWS: Mapping[State, frozenset[State]] = {
     State.DISPATCHING: frozenset(
         {State.RUNNING, State.QUEUED, State.WAITING_CAPACITY, State.FAILED, State.CANCELLED},
     ),
-    State.RUNNING: frozenset(
-        {State.FINALIZING, State.QUEUED, State.WAITING_CAPACITY, State.FAILED, State.CANCELLED},
-    ),
+    State.RUNNING: frozenset({State.FINALIZING, State.QUEUED, State.FAILED, State.CANCELLED}),
     State.FINALIZING: frozenset({State.SUCCEEDED, State.RUNNING, State.FAILED, State.CANCELLED}),
     State.WAITING_CAPACITY: frozenset({State.QUEUED, State.FAILED, State.CANCELLED}),
     State.SUCCEEDED: frozenset(),
@@ -49,36 +52,8 @@ ARROWS: Mapping[State, frozenset[State]] = {
 AT_WORK = frozenset({State.DISPATCHING, State.RUNNING, State.FINALIZING})
 """States in which an execution has something to do."""
 
-LONGEST_BACKOFF = 20
-
 Change: TypeAlias = Callable[[Submission, datetime], Submission]
 """From the newest record and the server's time to what it becomes; raises to write nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long and how often before something is given up.
-
-    Attributes:
-        max_attempts: Dispatches that were lost by their own doing.
-        max_epochs: Dispatches that were started, interrupted ones included.
-        dispatch_lease: From the claim to the first task's own record.
-        finalize_lease: Without renewal by the finalizer.
-        heartbeat: Silence of all tasks after which an execution that does not run is dead.
-        capacity: How long to wait for the platform to have room.
-        refused: How long to go on asking a platform that refuses the start for another reason.
-        backoff: Before the third start; doubles with each further one, up to LONGEST_BACKOFF times this.
-    """
-
-    max_attempts: int = 3
-    max_epochs: int = 50
-    max_finalize_attempts: int = 8
-    dispatch_lease: timedelta = timedelta(minutes=10)
-    finalize_lease: timedelta = timedelta(minutes=5)
-    heartbeat: timedelta = timedelta(minutes=2)
-    capacity: timedelta = timedelta(hours=6)
-    refused: timedelta = timedelta(hours=2)
-    backoff: timedelta = timedelta(seconds=30)
 
 
 # --- The way through ----------------------------------------------------------------------------------------------
@@ -144,15 +119,19 @@ def claim_finalize(record: Submission, *, epoch: int, number: int, now: datetime
     return replace(record, finalize_started=number, changed_at=now, outbox=kept)
 
 
-def return_finalize(record: Submission, *, epoch: int, number: int, now: datetime) -> Submission:
+def return_finalize(record: Submission, why: NotStarted, *, epoch: int, number: int, now: datetime) -> Submission:
     """Hand a request for a finalize-only execution back, because the platform did not start it.
+
+    A crash of whoever merged before stays the last problem: another at the same place is the end.
 
     Raises:
         StaleWorkerError: When there is nothing left to finalize.
     """
     if record.state is not State.RUNNING or record.epoch != epoch or record.finalize_started != number:
         raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected="one to finalize")
-    return replace(waiting.refused(record, now), finalize_started=number - 1)
+    before = record.not_started.failure.message if record.not_started else ""
+    problem = why.failure.message if record.last_problem in {"", before} else record.last_problem
+    return replace(waiting.refused(record, why, now), finalize_started=number - 1, last_problem=problem)
 
 
 def begin_finalizing(
@@ -239,7 +218,7 @@ def requeue(
         interrupted: The platform, whoever runs it, or a service that was down ended it: that says nothing of the work
             and costs no attempt, as long as there are epochs left.
     """
-    spent, started = record.attempts - interrupted, record.epoch - record.refusals
+    spent, started = record.attempts - interrupted, record.starts
     if spent >= limits.max_attempts or started >= limits.max_epochs:
         return fail(record, reasons.exhausted(f"{started} attempts were lost; the last one: {problem}"), now=now)
     back = _back_to_queue(record, now, pause=_backoff(started, limits))
@@ -258,11 +237,10 @@ def request_finalizer(record: Submission, *, now: datetime, limits: Limits) -> S
     Raises:
         IllegalTransitionError: When the submission is not RUNNING.
     """
-    if record.state is not State.RUNNING:
-        raise IllegalTransitionError(f"{record.id} is {record.state}", expected="RUNNING")
-    if waiting.is_past(record, now, limits.capacity):
-        return fail(record, reasons.no_capacity(limits.capacity, record.last_problem), now=now)
+    _check_state(record, State.RUNNING)
     unanswered = record.finalize_started < record.finalize_attempts
+    if unanswered and (overdue := _overdue(record, now, limits)) is not None:
+        return fail(record, overdue, now=now)
     n = record.finalize_attempts if unanswered else record.finalize_attempts + 1
     if n > limits.max_finalize_attempts:
         why = f"; the last problem: {record.last_problem}" if record.last_problem else ""
@@ -278,31 +256,34 @@ def remind(record: Submission, *, now: datetime) -> Submission:
     Raises:
         IllegalTransitionError: When the submission is not QUEUED.
     """
-    if record.state is not State.QUEUED:
-        raise IllegalTransitionError(f"{record.id} is {record.state}", expected="QUEUED")
+    _check_state(record, State.QUEUED)
     return replace(owed.queue(record, owed.job(record.id, record.epoch + 1)), changed_at=now)
 
 
-def await_capacity(record: Submission, *, now: datetime, limits: Limits, problem: str = "") -> Submission:
-    """The platform has no room and nothing was computed: wait, without spending an attempt; past the deadline fail."""
-    record = waiting.waits_for(record, room=True)
-    if waiting.is_past(record, now, limits.capacity):
-        return fail(record, reasons.no_capacity(limits.capacity, record.last_problem), now=now)
-    said = f"no capacity: {problem}" if problem else "no capacity"
-    return _not_started(_move(record, State.WAITING_CAPACITY, now), said, now)
+def not_started(record: Submission, why: NotStarted, *, now: datetime, limits: Limits) -> Submission:
+    """The platform started nothing: try again without spending an attempt; past the deadline fail.
 
+    Without room, it waits for room. Where the start is refused for a reason that may pass (a grant on its way, a job
+    that is replaced), it is queued; the pauses double, up to LONGEST_BACKOFF times the shortest.
 
-def put_off(record: Submission, failure: Failure, *, now: datetime, limits: Limits) -> Submission:
-    """The platform refuses the start for a reason that may pass (a grant on its way, a job that is replaced).
-
-    It costs no attempt; the pauses double, up to LONGEST_BACKOFF times the shortest. Past the deadline the failure is
-    the end.
+    Raises:
+        IllegalTransitionError: When the submission is not DISPATCHING.
     """
-    record = waiting.waits_for(record, room=False)
-    if waiting.is_past(record, now, limits.refused):
-        return fail(record, failure, now=now)
-    pause = waiting.pause(record, now, limits.backoff, limits.backoff * LONGEST_BACKOFF)
-    return _not_started(_back_to_queue(record, now, pause=pause), failure.message, now)
+    _check_state(record, State.DISPATCHING)
+    counted = waiting.refused(record, why, now)
+    if (overdue := _overdue(counted, now, limits)) is not None:
+        return fail(counted, overdue, now=now)
+    problem = why.failure.message
+    match why.obstacle:
+        case Obstacle.NO_ROOM:
+            back, problem = _move(counted, State.WAITING_CAPACITY, now), f"no capacity: {problem}"
+        case Obstacle.REFUSED:
+            pause = waiting.pause(counted, now, limits.backoff, limits.backoff * LONGEST_BACKOFF)
+            back = _back_to_queue(counted, now, pause=pause)
+        case _:
+            assert_never(why.obstacle)
+    refusals, attempts = record.refusals + 1, record.attempts - 1
+    return replace(back, attempts=attempts, refusals=refusals, lease=None, owner=None, last_problem=problem)
 
 
 def resume(record: Submission, *, now: datetime) -> Submission:
@@ -311,11 +292,16 @@ def resume(record: Submission, *, now: datetime) -> Submission:
 
 
 def still_waiting(record: Submission, *, now: datetime, limits: Limits) -> Submission:
-    """An execution was taken on and has not begun: count the time; past the deadline end, and stop it."""
-    counted = waiting.refused(record, now)
-    if not waiting.is_past(counted, now, limits.capacity):
-        return counted
-    return fail(record, reasons.no_capacity(limits.capacity, record.last_problem), now=now)
+    """An execution was taken on and has not begun: it waits for room; past the deadline end, and stop it.
+
+    Raises:
+        IllegalTransitionError: When the submission is not DISPATCHING.
+    """
+    _check_state(record, State.DISPATCHING)
+    why = NotStarted.of(NoCapacityError("an execution was taken on, and has not begun"))
+    counted = waiting.refused(record, why, now)
+    overdue = _overdue(counted, now, limits)
+    return counted if overdue is None else fail(counted, overdue, now=now)
 
 
 def fail(record: Submission, failure: Failure, *, now: datetime) -> Submission:
@@ -357,6 +343,11 @@ def _move(record: Submission, to: State, now: datetime) -> Submission:
     return replace(record, state=to, changed_at=now)
 
 
+def _check_state(record: Submission, expected: State) -> None:
+    if record.state is not expected:
+        raise IllegalTransitionError(f"{record.id} is {record.state}", expected=expected)
+
+
 def _back_to_queue(record: Submission, now: datetime, pause: timedelta = timedelta(0)) -> Submission:
     back = replace(
         _move(record, State.QUEUED, now), lease=None, owner=None, executions=(), outbox=owed.without(record, *owed.WORK)
@@ -385,6 +376,9 @@ def _check_finalizer(record: Submission, epoch: int, token: str) -> None:
         )
 
 
-def _not_started(record: Submission, problem: str, now: datetime) -> Submission:
-    tried = replace(record, attempts=record.attempts - 1, refusals=record.refusals + 1, lease=None, owner=None)
-    return replace(waiting.refused(tried, now), last_problem=problem)
+def _overdue(record: Submission, now: datetime, limits: Limits) -> Failure | None:
+    """The end of what has not been started for longer than the obstacle that it meets is given; None before."""
+    why = record.not_started
+    if why is None or not waiting.is_past(record, now, deadline := limits.deadline(why.obstacle)):
+        return None
+    return reasons.never_started(why, deadline)

@@ -19,7 +19,7 @@ UPKEEP = frozenset({EntryKind.STOP, EntryKind.SWEEP})
 """Entries that nobody waits for; all others are messages, or what messages point to, and come first."""
 
 MOST_TRIES = 16
-"""After which an entry that is refused is given up: after some nine hours."""
+"""After which an entry that is refused is given up: after some eight hours."""
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
 _MOST_DOUBLINGS = 10
 _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
@@ -86,7 +86,7 @@ def _is_refused(entry: OutboxEntry, error: CelldropError) -> bool:
     """Whether more tries would end the same way. A service that is down, or is not there yet, refuses nothing."""
     if isinstance(error, UnavailableError | SettingsError):
         return False
-    return entry.kind in {EntryKind.STOP, EntryKind.SWEEP} or not error.retryable
+    return entry.kind in UPKEEP or not error.retryable
 
 
 def with_acceptance(record: Submission) -> Submission:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import assert_never
 
 from shared.domain.errors import AttemptsExhaustedError, CapacityDeadlineError
-from shared.domain.submission import Failure
+from shared.domain.submission import Failure, NotStarted, Obstacle
 
 
 def exhausted(reason: str) -> Failure:
@@ -14,10 +15,14 @@ def exhausted(reason: str) -> Failure:
     return Failure.of(AttemptsExhaustedError(reason, hint=hint))
 
 
-def no_capacity(waited: timedelta, last_problem: str) -> Failure:
-    """The platform had no room for so long; with its own words, where it gave any."""
-    hours = waited.total_seconds() / 3600
-    said = f" ({last_problem})" if ": " in last_problem else ""
-    return Failure.of(
-        CapacityDeadlineError(f"no capacity in {hours:g} h{said}", hint="Try another region, or the CPU.")
-    )
+def never_started(why: NotStarted, waited: timedelta) -> Failure:
+    """The platform has not started it for so long; with its own words."""
+    match why.obstacle:
+        case Obstacle.REFUSED:
+            return why.failure
+        case Obstacle.NO_ROOM:
+            said = why.failure.message.removesuffix(".")
+            found = f"no capacity in {waited.total_seconds() / 3600:g} h ({said})"
+            return Failure.of(CapacityDeadlineError(found, hint="Try another region, or the CPU."))
+        case _:
+            assert_never(why.obstacle)

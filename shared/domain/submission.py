@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from shared.domain.errors import CelldropError
+from shared.domain.errors import CelldropError, NoCapacityError, StartRefusedError
 from shared.domain.geometry import Rows
 from shared.domain.plan import CostHints, Plan
 from shared.domain.verdict import Finding, Verdict
@@ -96,6 +96,32 @@ class Failure:
     def of(cls, error: CelldropError) -> Failure:
         """An error as it is recorded."""
         return cls(error.code, error.message, error.hint)
+
+
+class Obstacle(StrEnum):
+    """What kept the platform from starting an execution; each has a deadline of its own."""
+
+    NO_ROOM = "no room"
+    REFUSED = "refused"
+    """For another reason, which may pass: a right, the job, or a part of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotStarted:
+    """Why the platform did not start an execution.
+
+    Attributes:
+        failure: What the platform said, and what to do where it goes on saying so.
+    """
+
+    obstacle: Obstacle
+    failure: Failure
+
+    @classmethod
+    def of(cls, error: NoCapacityError | StartRefusedError) -> NotStarted:
+        """What a job runner raises, as it is recorded."""
+        obstacle = Obstacle.NO_ROOM if isinstance(error, NoCapacityError) else Obstacle.REFUSED
+        return cls(obstacle, Failure.of(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +218,9 @@ class Submission:
         dispatched_at: Server time of the claim that opened the present epoch; None before, and in old records.
         waiting_since: When a start was first refused, for want of room or otherwise; None once one went well.
         refused_at: When one was refused last.
-        waited_s: Seconds of waiting up to then that count for the deadline.
-        refused_room: Whether that was for want of room, which has a deadline of its own.
+        waited_s: Seconds of waiting up to then that count for the deadline of the obstacle that was met last.
+        waited_otherwise_s: Likewise, for the other obstacle.
+        not_started: Why it was refused last; None once one went well.
         last_problem: What went wrong in the latest lost attempt, for people.
         given_up: What was owed and could not be paid in the end, and why, for people.
     """
@@ -221,12 +248,18 @@ class Submission:
     waiting_since: datetime | None = None
     refused_at: datetime | None = None
     waited_s: float = 0.0
-    refused_room: bool = False
+    waited_otherwise_s: float = 0.0
+    not_started: NotStarted | None = None
     last_problem: str = ""
     result: Result | None = None
     failure: Failure | None = None
     given_up: str = ""
     outbox: tuple[OutboxEntry, ...] = ()
+
+    @property
+    def starts(self) -> int:
+        """Dispatches but for those that the platform did not start."""
+        return self.epoch - self.refusals
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from shared.domain.errors import NoCapacityError, StartRefusedError
 from shared.domain.plan import Accelerator
+from shared.domain.submission import NotStarted
+
+_MEND_THE_JOB = (
+    "Have whoever runs this deployment mend the job that it names: image, secrets, keys, network. Then drop it again."
+)
 
 
 class ExecutionState(StrEnum):
@@ -46,9 +52,14 @@ class ExecutionReport:
     begun: bool = field(default=False, compare=False)
 
     @property
-    def not_begun(self) -> bool:
-        """Whether the platform took it on and never began."""
-        return self.no_room or self.refused
+    def not_started(self) -> NotStarted | None:
+        """Why the platform took it on and never began; None where it did, or still may."""
+        if self.no_room:
+            return NotStarted.of(NoCapacityError(self.problem or "an execution was taken on, and found no room"))
+        if self.refused:
+            found = self.problem or "an execution was taken on, and could not be started"
+            return NotStarted.of(StartRefusedError(found, hint=_MEND_THE_JOB))
+        return None
 
 
 @dataclass(frozen=True, slots=True)

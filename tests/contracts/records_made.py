@@ -13,7 +13,9 @@ from shared.domain.submission import (
     Failure,
     Lease,
     ModelRef,
+    NotStarted,
     ObjectRef,
+    Obstacle,
     OutboxEntry,
     Receipt,
     Requester,
@@ -56,6 +58,7 @@ def full() -> Submission:
         changed_at=THEN,
         dispatched_at=THEN,
         waiting_since=THEN,
+        not_started=NotStarted(Obstacle.REFUSED, Failure("START_REFUSED", "may not", "grant it")),
         last_problem="it was killed",
         result=Result(
             "results", "full/4-token/", SOURCE, {"seconds": 1.5, "labels": {"B": 3}, "kind": "linear", "n": 7}

@@ -14,7 +14,7 @@ from tests.contracts.records_made import full
 from tests.services.house import good_verdict
 
 NEW = {
-    "": ("pages", "dispatched_at", "refused_at", "waited_s", "refused_room", "given_up"),
+    "": ("pages", "dispatched_at", "refused_at", "waited_s", "waited_otherwise_s", "not_started", "given_up"),
     "plan": ("estimated_usd", "usd_per_task_s"),
     "verdict": ("forecast",),
 }
@@ -49,6 +49,7 @@ def test_a_record_without_the_new_fields_is_read_with_nothing_in_their_place() -
     assert old == replace(
         new,
         dispatched_at=None,
+        not_started=None,
         plan=replace(new.plan, estimated_usd=None, usd_per_task_s=None),
         verdict=replace(new.verdict, forecast=None),
     )

@@ -21,6 +21,18 @@ def call(hook: Hook, name: str) -> Iterator[None]:
     hook(f"{name}.done")
 
 
+class FailEvery:
+    """A hook that raises at the given moment of every such call."""
+
+    def __init__(self, name: str, error: Exception) -> None:
+        self._name = name
+        self._error = error
+
+    def __call__(self, name: str) -> None:
+        if name == self._name:
+            raise self._error
+
+
 class FailNext:
     """A hook that raises once, at the given moment of the given call.
 

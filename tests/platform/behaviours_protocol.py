@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.platform.behaviour import Behaviour
 
 _DOORS = "services/test_function_doors.py::"
+_DISPATCH = "services/test_dispatch_service.py::"
 _JOBS = "contracts/test_gcp_jobs.py::"
 _WORDS = "contracts/test_gcp_jobs_words.py::test_an_execution_is_told_with_its_problem"
 _ERRORS = "contracts/test_gcp_blob_errors.py::"
@@ -37,7 +38,7 @@ PROTOCOL_BEHAVIOURS = (
         "`jobs.run` answers 400, 401, 403, 404 or 412: a grant takes minutes, jobs are replaced",
         "https://cloud.google.com/iam/docs/access-change-propagation",
         "Tried again for two hours, without costing an attempt; then `FAILED` `START_REFUSED`",
-        _JOBS + "test_a_start_that_is_refused_is_not_tried_again",
+        _DISPATCH + "test_a_start_that_goes_on_being_refused_ends_after_the_deadline_with_what_was_said_last",
     ),
     Behaviour(
         "`jobs.run` answers 408, 409 or 5xx, or not at all: an execution may have been started",

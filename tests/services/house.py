@@ -19,7 +19,7 @@ from shared.bundle import Features, Label, ModelCard, Training, card_bytes
 from shared.domain import machine
 from shared.domain.errors import CorruptBlobError
 from shared.domain.geometry import Rows
-from shared.domain.machine import Limits
+from shared.domain.limits import Limits
 from shared.domain.plan import Fleet
 from shared.domain.submission import ObjectRef, Receipt, Requester, Result, Submission, Topic
 from shared.domain.verdict import (

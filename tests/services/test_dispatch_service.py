@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
-from shared.domain.errors import NoCapacityError, SettingsError, StartRefusedError, UnavailableError
+import pytest
+
+from shared.domain.errors import CelldropError, NoCapacityError, SettingsError, StartRefusedError, UnavailableError
 from shared.domain.submission import State, Topic
 from shared.messages import parse_job
-from tests.fakes.calls import FailNext
+from tests.fakes.calls import FailEvery, FailNext, nothing
 from tests.services.house import House
 
 
@@ -56,6 +59,53 @@ def test_a_start_that_is_refused_is_tried_again_and_costs_no_attempt(house: Hous
     house.reconcile.sweep()
     assert house.deliver() == ["started"]
     assert house.only().epoch == 2
+
+
+@pytest.mark.parametrize(
+    ("refusal", "hours", "code", "said"),
+    [
+        (StartRefusedError("may not start it"), 2, "START_REFUSED", "may not start it."),
+        (NoCapacityError("no quota is left"), 6, "CAPACITY_DEADLINE", "no capacity in 6 h (no quota is left)."),
+    ],
+)
+def test_a_start_that_goes_on_being_refused_ends_after_the_deadline_with_what_was_said_last(
+    house: House, refusal: CelldropError, hours: int, code: str, said: str
+) -> None:
+    house.accept()
+    began = house.clock()
+    house.jobs.hook = FailEvery("jobs.start", type(refusal)("said at first"))
+    house.deliver()
+    house.jobs.hook = FailEvery("jobs.start", refusal)
+    while not house.only().state.final:
+        assert house.only().attempts == 0
+        house.later(minutes=1)
+        house.reconcile.sweep()
+        house.deliver()
+    failure = house.only().failure
+    assert failure is not None
+    assert (failure.code, failure.message) == (code, said)
+    assert timedelta(hours=hours) < house.clock() - began < timedelta(hours=hours, minutes=15)
+
+
+def test_hours_of_refusals_are_no_hours_without_room(house: House) -> None:
+    house.accept()
+    house.jobs.hook = FailEvery("jobs.start", StartRefusedError("403: may not start it"))
+    for _ in range(106):
+        house.deliver()
+        house.later(minutes=1)
+        house.reconcile.sweep()
+    house.jobs.hook = nothing
+    while not house.deliver():
+        house.later(minutes=1)
+        house.reconcile.sweep()
+    started = house.clock()
+    while not house.only().state.final:
+        house.later(minutes=1)
+        house.reconcile.sweep()
+    failure = house.only().failure
+    assert failure is not None
+    assert (failure.code, "403" in failure.message) == ("CAPACITY_DEADLINE", False)
+    assert timedelta(hours=6) < house.clock() - started < timedelta(hours=6, minutes=15)
 
 
 def test_a_start_whose_answer_was_lost_is_left_to_its_first_task(house: House) -> None:

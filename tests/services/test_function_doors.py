@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 from shared.domain.errors import UnavailableError
 from shared.domain.submission import State, Topic
 from shared.identity import callers, google_verifier
-from tests.fakes.calls import FailNext
+from tests.fakes.calls import FailEvery, FailNext, nothing
 from tests.identity.tokens import AUDIENCE, PUSHER, Issuer
 from tests.services.house import House
 
@@ -182,6 +182,29 @@ def test_a_request_and_a_drop_of_the_same_are_one_submission(house: House, door:
     structured(client, storage_event(house))
     plain(client, request_event())
     assert [who.correlation_id for who in house.only().requesters] == ["order-7"]
+
+
+def test_a_drop_whose_metadata_contradicts_itself_does_not_spoil_a_request_for_the_same(
+    house: House, door: Door
+) -> None:
+    client, event = door("ingest"), storage_event(house)
+    house.patch({"celldrop-tasks": "2", "celldrop_tasks": "3"})
+    assert [structured(client, event) for _ in range(2)] == [ACKNOWLEDGED] * 2
+    refused = house.only()
+    assert refused.failure is not None
+    assert (refused.state, "sets tasks twice" in refused.failure.message) == (State.REJECTED, True)
+    plain(client, request_event())
+    assert [stored.value.state for stored in house.store.find()] == [State.QUEUED, State.REJECTED]
+
+
+def test_a_drop_that_could_not_be_looked_at_does_not_spoil_a_request_for_the_same(house: House, door: Door) -> None:
+    client, event = door("ingest"), storage_event(house) | {"time": "2026-01-01T00:00:00Z"}
+    house.blobs.hook = FailEvery("blobs.stat", UnavailableError("no answer"))
+    assert [structured(client, event) for _ in range(2)] == [ACKNOWLEDGED] * 2
+    assert house.only().state is State.REJECTED
+    house.blobs.hook = nothing
+    plain(client, request_event())
+    assert [stored.value.state for stored in house.store.find()] == [State.QUEUED, State.REJECTED]
 
 
 def test_a_rerun_token_makes_another_submission(house: House, door: Door) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -12,7 +14,7 @@ from shared.domain.errors import AccessDeniedError, CelldropError, NoCapacityErr
 from shared.domain.submission import EntryKind, State, Topic
 from shared.ports.events import Message
 from shared.ports.jobs import ExecutionReport, ExecutionState
-from tests.fakes.calls import FailNext, nothing
+from tests.fakes.calls import FailEvery, FailNext, nothing
 from tests.services.house import LIMITS, House
 
 
@@ -181,6 +183,57 @@ def test_a_finalizer_that_is_not_started_is_asked_for_again_under_the_same_numbe
 
 
 @pytest.mark.parametrize(
+    ("refusal", "hours", "code", "said"),
+    [
+        (StartRefusedError("may not start it"), 2, "START_REFUSED", "may not start it."),
+        (NoCapacityError("no quota is left"), 6, "CAPACITY_DEADLINE", "no capacity in 6 h (no quota is left)."),
+    ],
+)
+def test_a_finalizer_that_goes_on_being_refused_has_the_deadline_of_any_start(
+    house: House, refusal: CelldropError, hours: int, code: str, said: str
+) -> None:
+    started(house, tasks=1)
+    house.store.hook = FailNext("status.transact", UnavailableError("no answer"))
+    with pytest.raises(UnavailableError):
+        house.run_task(0)
+    house.jobs.end(house.jobs.latest, ExecutionState.FAILED)
+    house.jobs.hook = FailEvery("jobs.start", refusal)
+    house.reconcile.sweep()
+    began = house.clock()
+    while not house.only().state.final:
+        with suppress(type(refusal)):
+            house.deliver()
+        assert house.only().state.final or house.only().last_problem == refusal.message
+        house.later(minutes=1)
+        house.reconcile.sweep()
+    failure = house.only().failure
+    assert failure is not None
+    assert (failure.code, failure.message) == (code, said)
+    assert timedelta(hours=hours) < house.clock() - began < timedelta(hours=hours, minutes=15)
+
+
+def test_a_finalizer_that_was_taken_on_after_hours_of_refusals_is_not_ended_by_them(house: House) -> None:
+    started(house, tasks=1)
+    house.store.hook = FailNext("status.transact", UnavailableError("no answer"))
+    with pytest.raises(UnavailableError):
+        house.run_task(0)
+    house.jobs.end(house.jobs.latest, ExecutionState.FAILED)
+    house.jobs.hook = FailEvery("jobs.start", StartRefusedError("may not start it"))
+    for _ in range(115):
+        house.reconcile.sweep()
+        with suppress(StartRefusedError):
+            house.deliver()
+        house.later(minutes=1)
+    house.jobs.hook = nothing
+    while house.deliver() != ["started"]:
+        house.later(minutes=1)
+        house.reconcile.sweep()
+    house.later(minutes=15)
+    house.reconcile.sweep()
+    assert house.only().failure is None
+
+
+@pytest.mark.parametrize(
     "report",
     [
         ExecutionReport(ExecutionState.FAILED, "full", no_room=True),
@@ -280,11 +333,7 @@ def test_a_service_that_is_down_costs_no_attempt(house: House) -> None:
 
 def test_a_right_that_is_not_known_everywhere_yet_costs_no_attempt_for_half_an_hour(house: House) -> None:
     house.accept()
-
-    def denied() -> None:
-        raise AccessDeniedError("the bucket may not be read")
-
-    house.computation.before_part = denied
+    house.computation.before_part = _denied
     cost = []
     while not house.only().state.final:
         house.deliver_later()
@@ -295,8 +344,26 @@ def test_a_right_that_is_not_known_everywhere_yet_costs_no_attempt_for_half_an_h
         cost.append(house.only().attempts)
     failure = house.only().failure
     assert failure is not None
-    assert "the bucket may not be read" in failure.message
-    assert cost == [0] * 7 + list(range(1, LIMITS.max_attempts + 1))
+    assert failure.message.endswith("the last one: task 0 failed: the bucket may not be read.")
+    assert cost == [0] * 8 + list(range(1, LIMITS.max_attempts + 1))
+
+
+def test_starts_that_found_no_room_are_not_among_those_that_a_grant_is_waited_for(house: House) -> None:
+    house.accept()
+    for _ in range(10):
+        house.jobs.hook = FailNext("jobs.start", NoCapacityError("full"))
+        assert house.deliver_later() == ["waiting for capacity"]
+    house.deliver_later()
+    house.computation.before_part = _denied
+    with pytest.raises(AccessDeniedError):
+        house.run_task(0)
+    house.jobs.end(house.jobs.latest, ExecutionState.FAILED, "task 0 failed")
+    house.reconcile.sweep()
+    assert (house.only().state, house.only().attempts) == (State.QUEUED, 0)
+
+
+def _denied() -> None:
+    raise AccessDeniedError("the bucket may not be read")
 
 
 def test_an_execution_that_found_no_room_waits_and_costs_no_attempt(house: House) -> None:
@@ -320,6 +387,19 @@ def test_an_execution_that_cannot_be_started_as_it_is_deployed_is_tried_again_wi
     assert failure is not None
     assert (failure.code, "no such image" in failure.message) == ("START_REFUSED", True)
     assert tries > 5
+
+
+def test_an_execution_that_waits_for_room_and_then_cannot_be_started_is_not_tried_for_ever(house: House) -> None:
+    started(house)
+    began = house.clock()
+    while not house.only().state.final:
+        for _ in range(3):
+            house.later(minutes=6)
+            house.reconcile.sweep()
+        house.jobs.tell(house.jobs.latest, ExecutionReport(ExecutionState.FAILED, "no such image", refused=True))
+        house.reconcile.sweep()
+        house.deliver_later()
+    assert house.clock() - began < timedelta(hours=24)
 
 
 def test_what_was_begun_and_a_clock_that_jumped_use_up_no_deadline(house: House) -> None:

@@ -17,9 +17,20 @@ from jobs.inference.protocol import TaskIdentity
 from shared import outbox as paying
 from shared.domain import admission, machine, owed, waiting
 from shared.domain.errors import StaleWorkerError
+from shared.domain.limits import Limits
 from shared.domain.outputs import MANIFEST
 from shared.domain.planning import plan_of
-from shared.domain.submission import EntryKind, OutboxEntry, Receipt, Requester, State, Submission, TaskRecord
+from shared.domain.submission import (
+    EntryKind,
+    NotStarted,
+    Obstacle,
+    OutboxEntry,
+    Receipt,
+    Requester,
+    State,
+    Submission,
+    TaskRecord,
+)
 from shared.messages import JobMessage, Page, accepted_message
 from shared.outbox import Outbox
 from shared.ports.blobs import BlobInfo
@@ -305,12 +316,24 @@ def _sweep(patch: Patch) -> None:
 
 
 def _free_waiting(patch: Patch) -> None:
-    real = machine.await_capacity
-    patch(machine, "await_capacity", lambda record, **how: replace(real(record, **how), attempts=record.attempts))
+    real = machine.not_started
+
+    def at_a_price(record: Submission, why: NotStarted, *, now: datetime, limits: Limits) -> Submission:
+        made = real(record, why, now=now, limits=limits)
+        return replace(made, attempts=record.attempts) if why.obstacle is Obstacle.NO_ROOM else made
+
+    patch(machine, "not_started", at_a_price)
 
 
 def _refused_for_good(patch: Patch) -> None:
-    patch(machine, "put_off", lambda record, failure, *, now, limits: machine.fail(record, failure, now=now))  # noqa: ARG005
+    real = machine.not_started
+
+    def at_once(record: Submission, why: NotStarted, *, now: datetime, limits: Limits) -> Submission:
+        if why.obstacle is Obstacle.REFUSED:
+            return machine.fail(record, why.failure, now=now)
+        return real(record, why, now=now, limits=limits)
+
+    patch(machine, "not_started", at_once)
 
 
 def _by_the_clock(patch: Patch) -> None:

@@ -21,7 +21,7 @@ from shared.bundle import ModelCard, card_bytes
 from shared.domain.admission import Request
 from shared.domain.errors import CelldropError, InternalError, NotHdf5Error
 from shared.domain.geometry import BLOCK_ROWS
-from shared.domain.machine import Limits
+from shared.domain.limits import Limits
 from shared.domain.plan import Fleet
 from shared.domain.submission import ObjectRef, Topic
 from shared.domain.verdict import Verdict

@@ -11,7 +11,7 @@ from functions.status.dependencies import service_over
 from functions.status.services import StatusService
 from shared.domain import admission, machine
 from shared.domain.admission import Request
-from shared.domain.machine import Limits
+from shared.domain.limits import Limits
 from shared.domain.plan import Accelerator, CostHints, Fleet, Plan
 from shared.domain.planning import with_forecast
 from shared.domain.submission import (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from typing_extensions import override
 
-from shared.domain.machine import Limits
+from shared.domain.limits import Limits
 from shared.domain.submission import State, Submission, TaskRecord, Topic
 from shared.ports.blobs import BlobInfo
 from shared.ports.events import Message
