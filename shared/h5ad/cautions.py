@@ -41,7 +41,7 @@ class WarningCode(StrEnum):
     SPECIES_UNKNOWN = "SPECIES_UNKNOWN"
     """The gene identifiers do not tell the species."""
     MIXED_SPECIES = "MIXED_SPECIES"
-    """Genes of two species in one file; only the model's are used, and labels of the other's cells mean nothing."""
+    """Genes of two species: the other's count into each cell's total, and its cells' labels mean nothing."""
     GENE_IDS_UNKNOWN = "GENE_IDS_UNKNOWN"
     """The gene identifiers look like neither Ensembl ids nor symbols."""
     GENES_DISAGREE = "GENES_DISAGREE"

@@ -60,6 +60,7 @@ class Evidence:
         ones: Share of values that are 1: half and more of counts, few of bins.
         ranked: Share of these rows whose values are ranks: 1, 2, 3 … without a gap, up to 12 at least.
         same_most: Share of these rows with one and the same largest value.
+        hollow: Share of these rows that have hundreds of values and no large one, as no row of counts has.
         near_whole: Share of values within 0.15 of a whole number from 1 on; of logarithms it is a third.
         totals_column: The obs column of total counts, if there is one.
         totals: What it says of each of ``rows``; 0 where nothing.
@@ -81,6 +82,7 @@ class Evidence:
     ones: float = 0.0
     ranked: float = 0.0
     same_most: float = 0.0
+    hollow: float = 0.0
     near_whole: float = 0.0
     totals_column: str | None = None
     totals: tuple[float, ...] = ()
@@ -101,7 +103,7 @@ class Household:
 
     Attributes:
         seen: Groups of such genes, each with the share of it that has a value somewhere.
-        bare: Share of the cells that have none of them.
+        bare: Share of the cells that have hardly one of them.
     """
 
     seen: tuple[tuple[str, float], ...]

@@ -62,8 +62,8 @@ def _on_household(chosen: Candidate) -> Iterator[Finding]:
         hint = "Send the file with all genes if you have it. If you left none out: are the names those of the columns?"
         yield warning(WarningCode.SUBSET_OF_GENES, f"{words}, and labels may change", hint)
     elif found.bare >= _SOME_BARE:
-        words = f"{found.bare:.0%} of the sampled cells of {path} have neither a ribosomal nor a mitochondrial gene"
-        words = f"{words}, nor MALAT1: they have selected genes only, and labels of these cells mean little"
+        words = f"{found.bare:.0%} of the sampled cells of {path} have hardly a ribosomal or mitochondrial gene"
+        words = f"{words}: they have selected genes only, and labels of these cells mean little"
         hint = "Were files joined of which one had fewer genes? Join them with all their genes."
         yield warning(WarningCode.SUBSET_OF_GENES, words, hint, {"share": round(found.bare, 4)})
 
@@ -171,7 +171,10 @@ def _on_their_species(found: Found, table: GeneTable, ids: Sequence[str]) -> Ite
     counts = species_counts(table.columns)
     if counts:
         said = " and ".join(f"{count:,} {_SPECIES.get(species, 'other')}" for species, count in sorted(counts.items()))
-        hint = "Cells of the other species get labels that mean nothing: take them out first."
+        hint = (
+            "Cells of the other species get labels that mean nothing, and counts of its genes weigh in every cell's "
+            "total: take both out first."
+        )
         details = {str(species): count for species, count in counts.items()}
         yield warning(WarningCode.MIXED_SPECIES, f"the genes are of more than one species: {said} names", hint, details)
         return

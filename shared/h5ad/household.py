@@ -27,8 +27,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 _SEEN, _ROWS, _KNOWN, _TRIED = 1_000, 10, 0.3, 200
 """Genes and cells from which a sample tells; share of names, of so many, that must be known."""
-_ENOUGH = 30
-"""Genes of a cell from which it has one of these: in a cell of 200 genes fifty are."""
+_ENOUGH, _FEW, _FEW_OF = 30, 10, 20
+"""Of a cell of that many genes one in twenty is one of these, ten at least: in a cell of 200 genes fifty are."""
 
 
 @cache
@@ -80,12 +80,12 @@ def _hits(column: GeneColumn, seen: Ints) -> Mapping[int, tuple[str, str]]:
 
 
 def _bare(genes: Ints, rows: Ints, hits: Mapping[int, tuple[str, str]]) -> float:
-    """Share of the cells, of those with enough genes, that have none of these."""
+    """Share of the cells, of those with enough genes, that have hardly one of these."""
     _, row_n, size_n = np.unique(rows, return_inverse=True, return_counts=True)
-    has = np.zeros(len(size_n), bool)
-    has[row_n[np.isin(genes, list(hits))]] = True
+    hit_n = np.bincount(row_n, weights=np.isin(genes, list(hits)), minlength=len(size_n))
+    bare_n = hit_n < np.minimum(_FEW, size_n / _FEW_OF)
     enough = size_n >= _ENOUGH
-    return float((~has[enough]).mean()) if enough.any() else 0.0
+    return float(bare_n[enough].mean()) if enough.any() else 0.0
 
 
 def _forms(name: str) -> Sequence[str]:

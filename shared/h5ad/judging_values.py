@@ -14,8 +14,7 @@ from shared.h5ad.matrices import Selection, Weighed
 from shared.h5ad.states import LOGARITHMS, NAMES, NEARLY_ALL, TARGET, WHOLE_TRANSCRIPTOME, Recognition, told_totals
 
 FEW_GENES = 200
-_SMALL_MOST, _MANY_GENES, _MANY_ROWS, _MANY_ALIKE = 12, 300, 10, 0.5
-"""Of 300 genes that a cell expresses one has more than 12 counts, be it a ribosomal one or MALAT1."""
+_MANY_GENES, _MANY_ROWS, _MANY_ALIKE, _MANY_HOLLOW = 300, 10, 0.5, 0.2
 _KEEP = 'Keep counts in adata.layers["counts"] to have them used.'
 _ALL_GENES = "Send the file with all genes if you have it: totals and overlap are better."
 _KINDS = {
@@ -43,8 +42,9 @@ def on_values(selection: Selection, chosen: Weighed) -> Iterator[Finding]:
             f"{evidence.n_nan:,} NaN and {evidence.n_infinite:,} infinite of {evidence.n_values:,} sampled values",
             expected="finite numbers",
             where=path,
-            hint="Find where they come from (often a division by an empty cell's total), and write the file again; or "
-            "name another matrix, such as --set matrix=X.",
+            hint="Find where they come from, and write the file again: joining files of other genes "
+            "(anndata.concat with join='outer') leaves NaN unless fill_value=0, and so does dividing by a total of 0. Or name "
+            "another matrix of the file with --set matrix=NAME.",
         )
         yield refusal(error, {"n_nan": evidence.n_nan, "n_infinite": evidence.n_infinite})
     yield from _on_state(path, evidence, chosen.found, _how_to_have_counts(selection, chosen))
@@ -104,10 +104,12 @@ def _on_doubts(path: str, evidence: Evidence, found: Recognition) -> Iterator[Fi
     """What does not look as counts do, or as what is made of them."""
     genes_a_cell = evidence.n_values / max(1, evidence.n_rows)
     if found.state is MatrixState.COUNTS:
-        if evidence.maximum <= _SMALL_MOST and evidence.n_rows >= _MANY_ROWS and genes_a_cell >= _MANY_GENES:
-            words = f"the largest value of {path} is {evidence.maximum:.0f} in cells of {genes_a_cell:,.0f} genes"
-            words = f"{words}, where counts go to 20 and beyond; it is used as counts"
-            hint = "Are these logarithms that were rounded? Then labels mean little: send the counts."
+        if evidence.hollow >= _MANY_HOLLOW and evidence.n_rows >= _MANY_ROWS:
+            words = f"{evidence.hollow:.0%} of the sampled cells of {path} have hundreds of genes and no value above 12"
+            words = f"{words}, where counts go to 20 and beyond; they are used as counts"
+            hint = (
+                "These may be rounded logarithms, or marks of what is expressed; then labels mean little: send counts."
+            )
             yield warning(WarningCode.UNLIKELY_COUNTS, words, hint)
         elif evidence.same_most >= _MANY_ALIKE and evidence.n_rows >= _MANY_ROWS and genes_a_cell >= _MANY_GENES:
             words = f"the largest value of {path} is {evidence.maximum:.0f} in {evidence.same_most:.0%} of the sampled"

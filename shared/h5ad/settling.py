@@ -20,7 +20,7 @@ from shared.h5ad.transforms import (
     multiples,
     undo,
 )
-from shared.h5ad.weighing import whole_numbers
+from shared.h5ad.weighing import hollow, whole_numbers
 
 _LINEAR, _LOGARITHMS, _WHOLE = 1, 2, 3
 _MOSTLY = 0.5
@@ -155,7 +155,8 @@ class _Settling:
             fits = (whole.looked_at >= _FEW_FITTING) & (whole.hits >= NEARLY_ALL * whole.looked_at)
             note_n[~found & ~fits] = CellNote.UNCLEAR
         if self.stored.counts:
-            note_n[suspects & ~found & (self.most <= LARGEST_LOG)] = CellNote.UNCLEAR
+            told = (self.most <= LARGEST_LOG) | multiples(self.values, self.rows).refuted()
+            note_n[suspects & ~found & told] = CellNote.UNCLEAR
         total_n = self.rows.sums(linear)
         if self.stored.target_sum is not None:
             total_n[~found & ~wild] = self.stored.target_sum
@@ -203,7 +204,9 @@ class _Settling:
             return suspects
         chosen = self.rows.spread(suspects)
         values, rows = self.values[chosen], RowIndex.of(self.rows.sizes[suspects])
-        plain = (self.share_whole[suspects] == 1.0) | multiples(values, rows).proven()
+        whole = self.share_whole[suspects] == 1.0
+        rounded = whole & hollow(rows.sizes, self.most[suspects])  # What sums of those come to is chance.
+        plain = (whole | multiples(values, rows).proven()) & ~rounded
         mine = self.stored.transform
         result, found = linear[chosen], plain & (mine is not Transform.NONE)
         result = np.where(rows.spread(plain), values, result)
@@ -213,7 +216,7 @@ class _Settling:
             off, counted = _off_standard(rows.sums(undone)), multiples(undone, rows)
             many, total = counted.proven(), off <= _OFF
             proven = (many & total) if self._takes_both() else (many | total)
-            better = ~plain & fits & proven & (np.where(many, 0.0, 1.0) + off < best)
+            better = ~plain & ~rounded & fits & proven & (np.where(many, 0.0, 1.0) + off < best)
             best = np.where(better, np.where(many, 0.0, 1.0) + off, best)
             unit = np.where(many & (mine is Transform.NONE), counted.unit, 1.0)
             result = np.where(rows.spread(better), undone / rows.spread(unit), result)

@@ -17,6 +17,7 @@ ROUNDING = 1e-4
 MOSTLY_WHOLE = 0.8
 """Of estimated counts more are whole; of logarithms fewer, even where one count became a whole number."""
 _ENOUGH = 5
+_SMALL_MOST, _MANY_GENES = 12.0, 300
 _LEAST_RANKS = 12
 """Counts of a shallow cell may be 1, 2 … 8 without a gap; up to 12 none are."""
 
@@ -118,6 +119,14 @@ def whole_numbers(values: Floats) -> npt.NDArray[np.bool_]:
     return np.abs(values - np.rint(values)) <= ROUNDING * np.maximum(values, 1.0)
 
 
+def hollow(sizes: Ints, most: Floats) -> npt.NDArray[np.bool_]:
+    """Rows of many values of which none is large: of 300 genes of a cell one has more than 12 counts.
+
+    Be it a ribosomal one or MALAT1. So these are logarithms that were rounded, or marks of what is expressed.
+    """
+    return (sizes >= _MANY_GENES) & (most <= _SMALL_MOST)
+
+
 def kinds_of(values: Floats, index: RowIndex) -> npt.NDArray[np.object_]:
     """The ``RowKind`` of each row."""
     whole = index.sums(whole_numbers(values)) >= MOSTLY_WHOLE * index.sizes
@@ -146,6 +155,7 @@ def _of_main_rows(
         ones=float((values == 1).mean()),
         ranked=_ranked(rows) if sample.whole_rows and main is RowKind.WHOLE else 0.0,
         same_most=float((most == np.median(most)).mean()),
+        hollow=float(hollow(index.sizes, most).mean()),
         near_whole=float(near.mean()),
         totals=tuple(totals.of_row.get(row, 0.0) for row in rows.names[noted].tolist()) if totals else (),
     )

@@ -86,3 +86,29 @@ def test_whatever_a_row_holds_is_finite_and_said_to_be_unclear_where_nothing_is_
     assert np.isfinite(settled.total_n).all()
     if counted or (largest > 20 and transform is not Transform.SQRT):  # Of a root anything can be the square.
         assert settled.note_n[odd] != CellNote.NONE
+
+
+def test_rounded_logarithms_are_no_proof_of_counts(counts: Matrix) -> None:
+    logs = each(scaled(counts), np.log1p)
+    deep = np.flatnonzero(np.diff(counts.indptr) >= 400)[:40]
+    mixed = sp.vstack([logs[deep[:20]], each(logs[deep[20:]], np.rint)]).tocsr()
+    mixed.eliminate_zeros()
+    settled = settle(block_of(mixed), Stored(Transform.LOG1P, as_it_is=True, counts=False))
+    assert settled.note_n.tolist() == [CellNote.NONE] * 20 + [CellNote.UNCLEAR] * 20
+
+
+def test_values_over_gene_lengths_among_counts_are_marked(counts: Matrix) -> None:
+    lengths = np.random.default_rng(0).lognormal(7.7, 0.8, counts.shape[1])
+    tpm = scaled(sp.csr_matrix(counts @ sp.diags(1 / lengths)), 1e6)
+    deep = np.flatnonzero(np.diff(counts.indptr) >= 400)[:40]
+    mixed = sp.vstack([counts[deep[:20]], tpm[deep[20:30]], scaled(counts[deep[30:]])]).tocsr()
+    settled = settle(block_of(mixed), Stored())
+    assert settled.note_n.tolist() == [CellNote.NONE] * 20 + [CellNote.UNCLEAR] * 10 + [CellNote.NONE] * 10
+
+
+def test_cells_of_counts_joined_with_rounded_logarithms_are_doubted(counts: Matrix) -> None:
+    floored = each(each(scaled(counts), np.log1p), np.floor)
+    mixed = sp.vstack([counts[::2], floored[1::2]]).tocsr()
+    mixed.eliminate_zeros()
+    assert "UNLIKELY_COUNTS" in [finding.code for finding in judged(mixed).warnings]
+    assert "UNLIKELY_COUNTS" not in [finding.code for finding in judged(counts).warnings]
