@@ -43,8 +43,8 @@ def on_values(selection: Selection, chosen: Weighed) -> Iterator[Finding]:
             expected="finite numbers",
             where=path,
             hint="Find where they come from, and write the file again: joining files of other genes "
-            "(anndata.concat with join='outer') leaves NaN unless fill_value=0, and so does dividing by a total of 0. Or "
-            "name another matrix of the file with --set matrix=NAME.",
+            "(anndata.concat with join='outer') leaves NaN unless fill_value=0, and so does dividing by a total of 0. "
+            "Or name another matrix of the file with --set matrix=NAME.",
         )
         yield refusal(error, {"n_nan": evidence.n_nan, "n_infinite": evidence.n_infinite})
     yield from _on_state(path, evidence, chosen.found, _how_to_have_counts(selection, chosen))
