@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Protocol
 
 from shared.domain.verdict import Species
 from shared.h5ad.gene_table import is_symbol, names_of, symbol_of
-from shared.h5ad.tidying import COPY, ENSEMBL, bare_id, tidied, untidy
+from shared.h5ad.tidying import COPY, ENSEMBL, LONGEST, bare_id, tidied, untidy
 
 HELPS = 0.9
 """Names are translated where the file's own find less than this share of what they find translated. Otherwise they are
@@ -19,6 +20,8 @@ MANY_AGAIN = 0.1
 JOINED = 0.02
 """A list in which a larger share of the names is repeated was joined from several; no annotation gives one name to as
 many genes (GENCODE 48: 1.2 %)."""
+_BETWEEN = re.compile(r"[-_./:@ \u2010-\u2015]")
+"""Signs that stand between the letters of a gene's name, or in their place."""
 _PREFIXES = {Species.HUMAN: ("ENSG",), Species.MOUSE: ("ENSMUSG",), Species.UNKNOWN: ("ENSG", "ENSMUSG")}
 
 
@@ -92,7 +95,7 @@ def match_genes(
     if not helps(len(set(own.values())), len(set(own.values()) | set(more.values()))):
         more = {}
     more |= _said_twice(names.ids, features, own, species)
-    copies = dict(_copies(names, features, own))
+    copies = dict(_copies(names, features, own)) | dict(_respelt(names.ids, features, literal, species))
     grouped = own | more | copies
     used = _used(grouped, copies, names, literal)
     return Matching(
@@ -163,6 +166,34 @@ def _tidied(
         found = next((features[form] for form in said.names if form in features), -1)
         if found >= 0:
             yield place, found
+
+
+def _respelt(
+    ids: Sequence[str], features: Mapping[str, int], literal: Container[int], species: Species
+) -> Iterator[tuple[int, int]]:
+    """Names that differ from a feature's in the signs between letters alone: R turns each but ``_`` into a dot.
+
+    ``RP11.34P13.7`` is RP11-34P13.7, and ``HLA_A`` HLA-A; of what means two features, neither is.
+    """
+    spelt: dict[str, int] = {}
+    for name, feature in features.items():
+        if _BETWEEN.search(name):
+            spelt[_spelling(name)] = -1 if spelt.get(_spelling(name), feature) != feature else feature
+    present = set(ids)
+    for place, name in enumerate(ids):
+        if place in literal or len(name) > LONGEST or not _BETWEEN.search(name) or is_symbol(name):
+            continue
+        copy = COPY.fullmatch(name)
+        if copy and copy[1] in present:
+            continue
+        said = tidied(name)
+        found = spelt.get(_spelling(said.names[0]), -1)
+        if found >= 0 and not _foreign(said.species, species):
+            yield place, found
+
+
+def _spelling(name: str) -> str:
+    return _BETWEEN.sub(".", name)
 
 
 def _foreign(theirs: Species, ours: Species) -> bool:

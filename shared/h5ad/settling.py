@@ -211,7 +211,8 @@ class _Settling:
         result, found = linear[chosen], plain & (mine is not Transform.NONE)
         result = np.where(rows.spread(plain), values, result)
         best = np.full(len(rows), np.inf)
-        for transform in _OTHERS:
+        # To be brought to what they are already is no conversion, unless that is used as it is.
+        for transform in (one for one in _OTHERS if one is not mine or self.stored.as_it_is):
             undone, fits = undo(values, transform, rows), rows.most(values) <= largest(transform)
             off, counted = _off_standard(rows.sums(undone)), multiples(undone, rows)
             many, total = counted.proven(), off <= _OFF

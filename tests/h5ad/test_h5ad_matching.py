@@ -213,3 +213,25 @@ def test_capitals_and_orthologues_are_no_disagreement() -> None:
     ids = [mouse.id_of(name) or "" for name in names]
     for index in ([name.upper() for name in names], SYMBOLS):
         assert "GENES_DISAGREE" not in codes(validate(file_of(index, {"mouse": ids})))
+
+
+SPELT = ("HLA-A", "RP11-34P13.7", "NKX2-1", "MT-CO1", "CD3D", "TRBV20/OR9-2")
+
+
+@pytest.mark.parametrize("sign", [".", "_", "\u2011", " ", ":"])
+def test_a_name_whose_signs_were_changed_is_found(sign: str) -> None:
+    changed = [name.replace("-", sign).replace("/", sign) for name in SPELT]
+    found = match_genes(GeneNames(changed), Features(symbol=SPELT), Species.HUMAN)
+    assert found.feature_of_gene == list(range(len(SPELT)))
+
+
+def test_two_spellings_of_a_gene_in_a_joined_list_are_summed() -> None:
+    found = match_genes(GeneNames([*SPELT, "HLA.A", "RP11.34P13.7"]), Features(symbol=SPELT), Species.HUMAN)
+    assert found.feature_of_gene == [*range(len(SPELT)), 0, 1]
+    assert found.n_summed == 2
+
+
+def test_a_spelling_that_could_be_two_genes_or_is_one_of_its_own_is_left_alone() -> None:
+    wanted = Features(symbol=("A-B.C", "A.B-C", "HLA-A"))
+    assert match_genes(GeneNames(["A.B.C", "A_B_C"]), wanted).feature_of_gene == [-1, -1]
+    assert match_genes(GeneNames(["HLA", "HLA-1", "HLA-A"]), wanted).feature_of_gene == [-1, -1, 2]
