@@ -59,6 +59,10 @@ def _on_state(path: str, evidence: Evidence, found: Recognition, counts: str) ->
             share = f"{1 - evidence.whole_fraction:.4%} of the sampled values in {path} are not whole numbers"
             words = f"{share}; they are used as estimated counts: each cell is scaled by its own total"
             yield warning(WarningCode.NOT_WHOLE_COUNTS, words, "Nothing to do if the counts were estimated.")
+        case MatrixState.NORMALISED if evidence.main is RowKind.WHOLE:
+            words = f"{path} holds whole numbers that were scaled, or made logarithms, before they were rounded"
+            words = f"{words}; each cell is {_scaled(found)} and logarithmised, and labels may change"
+            yield warning(WarningCode.NORMALISED_INPUT, words, counts)
         case MatrixState.NORMALISED:
             words = f"{path} holds fractions that are not logarithms; each cell is {_scaled(found)} and logarithmised"
             yield warning(WarningCode.NORMALISED_INPUT, words, counts)

@@ -17,6 +17,8 @@ SHARES = 1.0
 """The total of shares. Where this gives whole numbers, so does any other: cells divided by their largest count."""
 NEARLY_ALL = 0.95
 _MOST_CELLS = 0.9
+_NEARLY_ONE_TOTAL = 0.25
+"""Nine in ten cells of shared files lie within 52 % of the median total and more, never within less."""
 _MANY = 0.5
 """Of logarithms that were scaled afterwards, 5 to 30 % of the values are multiples of another form's, by chance."""
 LOGARITHMS = (Transform.LOG1P, Transform.LOG2, Transform.LOG10)
@@ -131,11 +133,19 @@ def _not_counts(evidence: Evidence) -> str:
 
 
 def _scaled_then_rounded(evidence: Evidence) -> Recognition | None:
-    """Of 100 genes that a cell expresses some has a single count; of scaled and rounded values none is 1."""
+    """Of 100 genes that a cell expresses some has a single count; of scaled and rounded values none is 1.
+
+    Or the cells have nearly one total, which counts never have; those that were sampled down have exactly one.
+    """
     plain = evidence.of(Transform.NONE)
-    if evidence.n_rows < 10 or evidence.n_values < 100 * evidence.n_rows or median(plain.units) < 2:
+    if evidence.n_rows < 10 or evidence.n_values < 100 * evidence.n_rows:
         return None
-    words = f"whole numbers, of which the smallest in a cell is {median(plain.units):,.0f}: scaled, then rounded"
+    if median(plain.units) >= 2:
+        words = f"whole numbers, of which the smallest in a cell is {median(plain.units):,.0f}: scaled, then rounded"
+    elif len(plain.sums) >= 10 and 0 < spread(plain.sums) <= _NEARLY_ONE_TOTAL:
+        words = f"whole numbers that sum to nearly {median(plain.sums):,.0f} in every cell: scaled, then rounded"
+    else:
+        return None
     return Recognition(MatrixState.NORMALISED, words, was_scaled_to=median(plain.sums))
 
 

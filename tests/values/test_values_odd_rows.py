@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata
@@ -12,13 +13,13 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.verdict import CellNote, Transform, Verdict
+from shared.domain.verdict import CellNote, MatrixState, Transform, Verdict
 from shared.h5ad.judging import validate
 from shared.h5ad.settling import Stored, settle
 from shared.h5ad.source import BytesSource
 from shared.h5ad.states import NAMES
-from shared.h5ad.transforms import SCALED_AFTERWARDS
-from tests.values.forms import Matrix, as_bytes, each, scaled
+from shared.h5ad.transforms import SCALED_AFTERWARDS, Floats
+from tests.values.forms import Matrix, as_bytes, each, scaled, totals
 from tests.values.test_values_settling import FORWARD, block_of, cells, dense
 
 FORMS = (Transform.LOG1P, Transform.LOG2, Transform.SQRT)
@@ -112,3 +113,22 @@ def test_cells_of_counts_joined_with_rounded_logarithms_are_doubted(counts: Matr
     mixed.eliminate_zeros()
     assert "UNLIKELY_COUNTS" in [finding.code for finding in judged(mixed).warnings]
     assert "UNLIKELY_COUNTS" not in [finding.code for finding in judged(counts).warnings]
+
+
+@pytest.mark.parametrize(("total", "round_off"), [(1e3, np.floor), (2_200.0, np.rint), (1e4, np.rint), (1e4, np.floor)])
+def test_whole_numbers_of_nearly_one_total_were_scaled(
+    counts: Matrix, total: float, round_off: Callable[[Floats], Floats]
+) -> None:
+    verdict = judged(each(scaled(counts, total), round_off))
+    assert verdict.matrix is not None
+    assert verdict.matrix.state is MatrixState.NORMALISED
+    (finding,) = [finding for finding in verdict.warnings if finding.code == "NORMALISED_INPUT"]
+    assert "whole numbers that were scaled" in finding.message
+
+
+def test_counts_that_were_sampled_down_to_one_total_are_counts(counts: Matrix) -> None:
+    draw = np.random.default_rng(0).multivariate_hypergeometric
+    deep = counts[totals(counts) >= 1_500].toarray().astype(int)
+    verdict = judged(sp.csr_matrix([draw(row, 1_500) for row in deep]))
+    assert verdict.matrix is not None
+    assert verdict.matrix.state is MatrixState.COUNTS
