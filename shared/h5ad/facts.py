@@ -98,6 +98,19 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Strangers:
+    """Features whose names no annotation knows.
+
+    Attributes:
+        loud: Those with much of the sampled counts, and their shares, largest first.
+        share: Of all of them together.
+    """
+
+    loud: tuple[tuple[str, float], ...] = ()
+    share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Household:
     """What of the genes that every cell has was seen in a sample.
 
@@ -120,7 +133,6 @@ class Candidate:
         nnz: Stored values; cells x genes when dense.
         chunk_bytes: Raw size of the largest chunk of its datasets; 0 when contiguous.
         n_other: Columns that are no genes.
-        strangers: Names that no annotation knows, each with its share of the sampled counts, where that is large.
         household: None where the sample or the names tell too little.
     """
 
@@ -134,7 +146,7 @@ class Candidate:
     evidence: Evidence
     chunk_bytes: int = 0
     n_other: int = 0
-    strangers: tuple[tuple[str, float], ...] = ()
+    strangers: Strangers = Strangers()
     household: Household | None = None
 
 

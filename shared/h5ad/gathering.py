@@ -23,7 +23,7 @@ from shared.h5ad.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.matrices import wanted_path
 from shared.h5ad.rehearsal import check_ids, check_lengths
 from shared.h5ad.sampling import Mask, sample_rows, take_sample
-from shared.h5ad.strangers import loud_strangers
+from shared.h5ad.strangers import strangers_in
 from shared.h5ad.weighing import Totals, weigh
 
 TOTALS_COLUMNS = ("n_counts", "total_counts", "nCount_RNA", "n_umi", "nUMI", "num_UMIs", "n_umis")
@@ -127,7 +127,7 @@ class _Matrices:
             evidence=weigh(sample, totals, sample_rows(self.n_cells)),
             chunk_bytes=shape.chunk_bytes,
             n_other=table.n_other,
-            strangers=loud_strangers(sample, table.columns),
+            strangers=strangers_in(sample, table.columns),
             household=household.look(sample, table.columns),
         )
 

@@ -18,7 +18,7 @@ from shared.h5ad.states import WHOLE_TRANSCRIPTOME
 
 LOW_OVERLAP = 0.5
 _NEARLY_ALL_SEEN, _SOME_BARE = 0.85, 0.02
-_MUCH = 0.05
+_MUCH, _MUCH_TOGETHER = 0.05, 0.08
 _SPECIES = {Species.HUMAN: "human", Species.MOUSE: "mouse"}
 
 
@@ -69,16 +69,19 @@ def _on_household(chosen: Candidate) -> Iterator[Finding]:
 
 
 def _on_strangers(chosen: Candidate) -> Iterator[Finding]:
-    """Of the genes that were renamed since a file was made none is so loud."""
-    share = sum(share for _, share in chosen.strangers)
-    if share >= _MUCH:
-        named = shown([name for name, _ in chosen.strangers])
-        words = f"about {share:.0%} of the values of {chosen.path} are of features that no annotation knows: {named}"
-        hint = (
-            "They count into each cell's total. If they are no genes (antibodies, spike-ins, sums), take them out, or "
-            'say so: adata.var["feature_types"] with "Gene Expression" for genes and any other word for these.'
-        )
-        yield warning(WarningCode.UNKNOWN_FEATURES, words, hint, {"share": round(share, 4)})
+    """Of the genes that were renamed since a file was made none is so loud, and all together have 4 % of the counts."""
+    loud = sum(share for _, share in chosen.strangers.loud)
+    share = loud if loud >= _MUCH else chosen.strangers.share
+    if loud < _MUCH and share < _MUCH_TOGETHER:
+        return
+    words = f"about {share:.0%} of the values of {chosen.path} are of features that no annotation knows"
+    if loud >= _MUCH:
+        words = f"{words}: {shown([name for name, _ in chosen.strangers.loud])}"
+    hint = (
+        "They count into each cell's total. If they are no genes (antibodies, spike-ins, viruses), take them out, "
+        'or say so: adata.var["feature_types"] with "Gene Expression" for genes and any other word for these.'
+    )
+    yield warning(WarningCode.UNKNOWN_FEATURES, words, hint, {"share": round(share, 4)})
 
 
 def only_others(table: GeneTable) -> NotGenesError:

@@ -156,6 +156,15 @@ def test_features_that_no_annotation_knows_are_said_where_they_are_loud(kind: st
     assert abs(share - counts[:, -3:].sum() / counts.sum()) < 1e-3
 
 
+@pytest.mark.parametrize("n_unknown", [3, 60])
+def test_features_that_no_annotation_knows_are_said_where_together_they_are_much(n_unknown: int) -> None:
+    counts = random_counts(40, len(SYMBOLS) + n_unknown, density=0.5)
+    names = [*SYMBOLS, *(f"VIRUS_{number}" for number in range(n_unknown))]
+    verdict = validate(BytesSource(write_file(counts, Recipe(genes=names))), NEEDS)
+    told = [finding.message for finding in verdict.warnings if finding.code == "UNKNOWN_FEATURES"]
+    assert len(told) == (n_unknown == 60)
+
+
 @pytest.mark.parametrize("prefix", ["ENSG", "ENSMUSG"])
 def test_no_gene_of_gencode_is_taken_for_anything_else(prefix: str) -> None:
     table = names_of(prefix)
