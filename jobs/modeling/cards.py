@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+from jobs.modeling.card_names import no_name
 from jobs.modeling.expression import TARGET_SUM
 from jobs.modeling.labelled import LabelledCells
 from jobs.modeling.recipe import CLIP_MAX, Weights
@@ -19,8 +20,6 @@ from shared.bundle import (
     Standardise,
     Training,
 )
-from shared.domain.errors import InvalidOptionError
-from shared.faults import first_fault
 
 METHOD = "celldrop models train"
 
@@ -42,16 +41,6 @@ def check_identity(settings: TrainingSettings) -> None:
         )
     except ValidationError as error:
         raise no_name(error) from error
-
-
-def no_name(error: ValidationError) -> InvalidOptionError:
-    """What a card takes for no name or version of a bundle."""
-    fault = first_fault(error)
-    return InvalidOptionError(
-        f"{fault.place} {fault.found!r}: {fault.reason}",
-        expected="a name in lower case, such as pbmc-sorted, and a version such as 1.0.0",
-        hint="Choose another --name or --version.",
-    )
 
 
 def draft_card(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from pydantic import ValidationError
 
-from jobs.modeling.cards import no_name
+from jobs.modeling.card_names import no_name
 from jobs.modeling.celltypist_genes import feature_table, species_of
 from jobs.modeling.ontology import Ontology, read_ontology
 from jobs.modeling.unpickling import PickledObject, open_pickle, read_foreign

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -35,12 +36,31 @@ class Measured:
     stderr: str
 
 
+_SMALL = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[2:], check=False).returncode
+with open(sys.argv[1], "w") as told:
+    told.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(status if status >= 0 else 128 - status)
+"""
+"""Between a large program and the command: a process's peak begins with that of the one that it was forked from."""
+
+
 def measured(command: Sequence[str], environment: Mapping[str, str], folder: Path, limit_s: float) -> Measured:
     """Run a command, for so long at most; nothing of its session is left."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+    with (
+        tempfile.TemporaryFile("w+") as out,
+        tempfile.TemporaryFile("w+") as err,
+        tempfile.NamedTemporaryFile("r") as peak,
+    ):
         began_s = time.monotonic()
         process = subprocess.Popen(
-            command, env=dict(environment), cwd=folder, stdout=out, stderr=err, start_new_session=True
+            [sys.executable, "-I", "-S", "-c", _SMALL, peak.name, *command],
+            env=dict(environment),
+            cwd=folder,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
         )
         look = _Look(process.pid, began_s + limit_s)
         _, status, used = os.wait4(process.pid, 0)
@@ -49,7 +69,7 @@ def measured(command: Sequence[str], environment: Mapping[str, str], folder: Pat
         look.end()
         for stream in (out, err):
             stream.seek(0)
-        peak_mb = max(look.peak_kib, used.ru_maxrss) / 1024
+        peak_mb = max(look.peak_kib, int(peak.read() or 0)) / 1024
         return Measured(process.returncode, wall_s, used.ru_utime + used.ru_stime, peak_mb, out.read(), err.read())
 
 
