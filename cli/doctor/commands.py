@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
-from shared.ports.survey import Caller, JobFacts, LackingIndex, Part, SubscriptionFacts, Untold
+from shared.ports.survey import Caller, JobFacts, LackingIndex, Part, SubscriptionFacts, Untold, project_of_account
 from shared.settings import Settings, listed
 
 ATTEMPTS = 20
@@ -317,8 +317,8 @@ class Commands:
 
 def _home(email: str) -> tuple[str, ...]:
     """The project of an account, where its address tells."""
-    project, owned, _ = email.partition("@")[2].partition(".iam.gserviceaccount.com")
-    return (f"--project={project}",) if owned and "." not in project else ()
+    project = project_of_account(email)
+    return (f"--project={project}",) if project else ()
 
 
 def part_name(settings: Settings, part: str) -> str:

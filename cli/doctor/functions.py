@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from cli.doctor.check import Check, CloudCheck, Fault, Health, summed
 from cli.doctor.commands import Commands
-from cli.doctor.deployed_as import PLACEHOLDER, other_values
+from cli.doctor.deployed_as import account_faults, image_faults, variable_faults
 from cli.doctor.gathering import Deployed
 from cli.doctor.job_templates import memory_mib_of
 from cli.doctor.jobs import API, SEE
@@ -38,11 +39,7 @@ def check_functions(commands: Commands, found: Deployed) -> Iterator[Check]:
 
 
 def _faults(commands: Commands, service: str, facts: FunctionFacts) -> Iterator[Fault]:
-    look = (commands.describe_function(service),)
-    if facts.trouble:
-        yield Fault(Health.WRONG, f"not ready: {facts.trouble}", "Look at what is deployed.", look)
-    if facts.image.startswith(PLACEHOLDER):
-        yield Fault(Health.WRONG, "the image is Google's sample", "Deploy celldrop's own.", look)
+    yield from image_faults(facts, commands.describe_function(service))
     if facts.timeout_s < LEAST_S:
         longer = commands.update_function(service, f"--timeout={LEAST_S}")
         yield Fault(Health.WARNING, "requests are cut off early, and delivered again", "Give it time.", (longer,))
@@ -50,16 +47,11 @@ def _faults(commands: Commands, service: str, facts: FunctionFacts) -> Iterator[
         more = commands.update_function(service, f"--memory={INSPECTING_MIB}Mi")
         words = f"memory {facts.limits['memory']}: an inspection may take 1,536 MiB, and files that need it are refused"
         yield Fault(Health.WARNING, words, f"Give it {INSPECTING_MIB} MiB.", (more,))
-    if not facts.account:
-        words = "it runs as the project's default account, which may do more than it needs, or less"
-        account = commands.account(service.rpartition("-")[2])
-        own = commands.update_function(service, f"--service-account={account}")
-        yield Fault(Health.WARNING, words, "Give it an account of its own.", (own,))
-    others = other_values(commands.settings, facts.variables)
-    if others:
-        words = f"it is told otherwise than we are: {', '.join(others)}"
-        mend = "Have the function and this environment say the same."
-        yield Fault(Health.WRONG, words, mend, (commands.set_function_variables(service, others),))
+    account = commands.account(service.rpartition("-")[2])
+    own = commands.update_function(service, f"--service-account={account}")
+    yield from account_faults(facts, "Give it an account of its own.", own)
+    tell = partial(commands.set_function_variables, service)
+    yield from variable_faults(commands.settings, facts, "function", tell)
 
 
 def _remedy(commands: Commands) -> Remedy:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from cli.doctor.check import Fault, Health
 from cli.doctor.commands import Commands
+from cli.doctor.deployed_as import account_faults
 from shared.ports.survey import JobFacts
 
 MAX_GPU_TIMEOUT_S = 3600
@@ -28,10 +29,8 @@ def template_faults(commands: Commands, job: str, facts: JobFacts, *, on_gpu: bo
         mend = "Let Cloud Run try a task again: an instance may be taken away at any time."
         more = commands.update_job(job, "--max-retries=3")
         yield Fault(Health.WARNING, "a task is tried only once", mend, (more,))
-    if not facts.account:
-        own = commands.update_job(job, f"--service-account={commands.account('task')}")
-        words = "it runs as the project's default account, which may do more than it needs, or less"
-        yield Fault(Health.WARNING, words, "Give its tasks an account of their own.", (own,))
+    own = commands.update_job(job, f"--service-account={commands.account('task')}")
+    yield from account_faults(facts, "Give its tasks an account of their own.", own)
     if on_gpu:
         yield from _gpu_faults(commands, job, facts)
     elif facts.accelerator:

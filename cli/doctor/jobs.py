@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from cli.doctor.check import Check, CloudCheck, Fault, Health, summed
 from cli.doctor.commands import Commands, setting
-from cli.doctor.deployed_as import PLACEHOLDER, other_values
+from cli.doctor.deployed_as import image_faults, variable_faults
 from cli.doctor.gathering import Deployed
 from cli.doctor.job_templates import template_faults
 from cli.doctor.silence import Remedy, silent
@@ -49,18 +50,9 @@ def _described(facts: JobFacts) -> str:
 
 
 def _job_faults(commands: Commands, job: str, facts: JobFacts, *, on_gpu: bool) -> Iterator[Fault]:
-    settings = commands.settings
-    look = (commands.describe_job(job),)
-    if facts.trouble:
-        yield Fault(Health.WRONG, f"not ready: {facts.trouble}", "Look at what is deployed.", look)
-    if facts.image.startswith(PLACEHOLDER):
-        yield Fault(Health.WRONG, "the image is Google's sample", "Deploy celldrop's own.", look)
+    yield from image_faults(facts, commands.describe_job(job))
     yield from template_faults(commands, job, facts, on_gpu=on_gpu)
-    others = other_values(settings, facts.variables)
-    if others:
-        words = f"it is told otherwise than we are: {', '.join(others)}"
-        mend = "Have the job and this environment say the same."
-        yield Fault(Health.WRONG, words, mend, (commands.set_job_variables(job, others),))
+    yield from variable_faults(commands.settings, facts, "job", partial(commands.set_job_variables, job))
 
 
 def _job_remedy(commands: Commands, job: str, found: Deployed) -> Remedy:

@@ -33,7 +33,7 @@ def column_texts(file: h5py.File, frame: Frame, column: str, size_bytes: int) ->
 
 def _is_list(frame: Frame, column: str) -> bool:
     if isinstance(frame, CompoundFrame):
-        return frame.dataset.dtype[column].shape == () and frame.dataset.dtype[column].names is None
+        return frame.held.dataset.dtype[column].shape == () and frame.held.dataset.dtype[column].names is None
     if not isinstance(frame, GroupFrame):
         return False
     node = frame.group[column]
@@ -45,7 +45,7 @@ def _is_list(frame: Frame, column: str) -> bool:
 def _datasets(file: h5py.File, frame: Frame, column: str) -> Iterator[h5py.Dataset]:
     """What h5py will read."""
     if isinstance(frame, CompoundFrame):
-        yield frame.dataset
+        yield frame.held.dataset
         found = _categories_in_uns(file, column)
         if found is not None:
             yield found
@@ -61,13 +61,13 @@ def _datasets(file: h5py.File, frame: Frame, column: str) -> Iterator[h5py.Datas
 
 def _old_categories(file: h5py.File, frame: Frame, column: str) -> list[str] | None:
     """A compound obs keeps codes; what they mean lies in uns. None where the column is no categorical of this kind."""
-    if not isinstance(frame, CompoundFrame) or frame.dataset.dtype[column].kind not in "iu":
+    if not isinstance(frame, CompoundFrame) or frame.held.dataset.dtype[column].kind not in "iu":
         return None
     found = _categories_in_uns(file, column)
     if found is None:
         return None
     names = texts(np.atleast_1d(found[()]))  # a single one may be a scalar
-    codes = frame.dataset.fields(column)[()]
+    codes = frame.held.dataset.fields(column)[()]
     return _looked_up(codes.tolist(), names, column)
 
 

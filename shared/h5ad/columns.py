@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeAlias
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.domain.errors import NotAnnDataError, TruncatedFileError
-from shared.h5ad.held import Held, with_room_for_a_chunk
+from shared.h5ad.held import Held
 from shared.h5ad.inflating import sliced
 
 Floats = npt.NDArray[np.float64]
@@ -70,8 +70,8 @@ def open_frame(file: h5py.File, path: str) -> Frame:
     """
     node = file.get(path)
     if isinstance(node, h5py.Dataset) and is_list(node):
-        names = node.dtype.names
-        return CompoundFrame(with_room_for_a_chunk(node)) if names else SingleFrame(with_room_for_a_chunk(node))
+        names, held = node.dtype.names, Held.of(node)
+        return CompoundFrame(held) if names else SingleFrame(held)
     if isinstance(node, h5py.Group):
         return GroupFrame(node, _index_of(node))
     raise NotAnnDataError(
@@ -151,41 +151,36 @@ class GroupFrame:
 
 @dataclass(frozen=True, slots=True)
 class CompoundFrame:
-    """A dataframe as one dataset of records (AnnData before 0.7).
+    """A dataframe as one dataset of records (AnnData before 0.7)."""
 
-    Attributes:
-        seen: Where chunks begin that were looked at.
-    """
-
-    dataset: h5py.Dataset
-    seen: set[tuple[int, ...]] = field(default_factory=set)
+    held: Held
 
     @property
     def index(self) -> str:
         """The field that is the index."""
-        fields = tuple(self.dataset.dtype.names)
+        fields = tuple(self.held.dataset.dtype.names)
         return next((name for name in INDEX_NAMES if name in fields), fields[0])
 
     @property
     def names(self) -> tuple[str, ...]:
         """Fields other than the index."""
-        return tuple(name for name in self.dataset.dtype.names if name != self.index)
+        return tuple(name for name in self.held.dataset.dtype.names if name != self.index)
 
     @property
     def index_node(self) -> h5py.Dataset:
         """The dataset that holds the index."""
-        return self.dataset
+        return self.held.dataset
 
     def __len__(self) -> int:
-        return int(self.dataset.shape[0])
+        return int(self.held.dataset.shape[0])
 
     def is_text(self, name: str) -> bool:
         """Whether the field holds strings."""
-        return h5py.check_string_dtype(self.dataset.dtype[name]) is not None
+        return h5py.check_string_dtype(self.held.dataset.dtype[name]) is not None
 
     def strings(self, name: str, start: int, stop: int) -> list[str]:
         """Values as text."""
-        return texts(sliced(self.dataset, start, stop, name, self.seen))
+        return texts(self.held(start, stop, name))
 
     def slices(self, name: str) -> Slices:
         """The same, slice after slice."""
@@ -193,9 +188,9 @@ class CompoundFrame:
 
     def numbers(self, name: str, start: int, stop: int) -> Floats:
         """Values as numbers."""
-        if self.dataset.dtype[name].kind not in "iufb":
+        if self.held.dataset.dtype[name].kind not in "iufb":
             raise ValueError(name)
-        return np.asarray(sliced(self.dataset, start, stop, name, self.seen), dtype=np.float64)
+        return np.asarray(self.held(start, stop, name), dtype=np.float64)
 
     def n_categories(self, name: str) -> int | None:
         """Never known here: categories lie in uns."""
@@ -205,33 +200,28 @@ class CompoundFrame:
 
 @dataclass(frozen=True, slots=True)
 class SingleFrame:
-    """A bare list of identifiers (Cell Ranger's barcodes).
+    """A bare list of identifiers (Cell Ranger's barcodes)."""
 
-    Attributes:
-        seen: Where chunks begin that were looked at.
-    """
-
-    dataset: h5py.Dataset
+    held: Held
     index: str = "_index"
     names: tuple[str, ...] = ()
-    seen: set[tuple[int, ...]] = field(default_factory=set)
 
     @property
     def index_node(self) -> h5py.Dataset:
         """The dataset that holds the index."""
-        return self.dataset
+        return self.held.dataset
 
     def __len__(self) -> int:
-        return int(self.dataset.shape[0])
+        return int(self.held.dataset.shape[0])
 
     def is_text(self, name: str) -> bool:
         """Whether the list holds strings."""
-        return name == self.index and is_string(self.dataset)
+        return name == self.index and is_string(self.held.dataset)
 
     def strings(self, name: str, start: int, stop: int) -> list[str]:
         """Values as text."""
         assert name == self.index
-        return texts(sliced(self.dataset, start, stop, seen=self.seen))
+        return texts(self.held(start, stop))
 
     def slices(self, name: str) -> Slices:
         """The same, slice after slice."""

@@ -8,6 +8,9 @@ from enum import StrEnum
 
 from shared.domain.verdict import MatrixEncoding, Transform
 
+MANY_GENES, SMALL_MOST = 300, 12
+"""Of so many genes that a cell expresses one has more counts than this, be it a ribosomal one or MALAT1."""
+
 
 class RowKind(StrEnum):
     """What a cell's values look like at first sight."""
@@ -92,6 +95,11 @@ class Evidence:
         """The kind of most rows; None where there are none."""
         return max(self.kinds, key=lambda kind: self.kinds[kind], default=None)
 
+    @property
+    def n_bad(self) -> int:
+        """Values that are no finite numbers."""
+        return self.n_nan + self.n_infinite
+
     def of(self, transform: Transform) -> Undone:
         """The rows with a transformation undone; empty where the values cannot come from it."""
         return next((found for found in self.undone if found.transform is transform), Undone(transform))
@@ -133,6 +141,7 @@ class Candidate:
         nnz: Stored values; cells x genes when dense.
         chunk_bytes: Raw size of the largest chunk of its datasets; 0 when contiguous.
         n_other: Columns that are no genes.
+        strangers: Names that no annotation knows.
         household: None where the sample or the names tell too little.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
@@ -62,30 +63,28 @@ def names_of(prefix: str) -> GeneNames | None:
     """The genes whose ids begin with ``prefix``, ``ENSG`` or ``ENSMUSG``; None for any other."""
     number: dict[str, int] = {}
     symbol: dict[int, str] = {}
-    lines = _lines()[1:]
-    for start in range(0, len(lines) - _BLOCK + 1, _BLOCK):
-        if lines[start] == prefix:
-            numbers = list(accumulate(map(int, lines[start + 1].split(" "))))
-            symbols = lines[start + 2].split("\t")
-            symbol |= zip(numbers, symbols, strict=True)
-            number = (
-                dict(zip(symbols, numbers, strict=True)) | number
-            )  # The first block has the gene that a name means.
+    for numbers, symbols in _blocks(prefix):
+        symbol |= zip(numbers, symbols, strict=True)
+        number = dict(zip(symbols, numbers, strict=True)) | number  # The first block has the gene that a name means.
     return GeneNames(prefix, number, symbol) if number else None
 
 
 def numbers_of(prefix: str, wanted: frozenset[str]) -> dict[str, int]:
-    """Of a few symbols, in capitals, the numbers of their Ensembl ids; without reading all the others."""
+    """Of a few symbols, in capitals, the numbers of their Ensembl ids; without a table of all the others."""
     found: dict[str, int] = {}
+    for numbers, symbols in _blocks(prefix):
+        for symbol, number in zip(map(str.upper, symbols), numbers, strict=True):
+            if symbol in wanted:
+                found.setdefault(symbol, number)
+    return found
+
+
+def _blocks(prefix: str) -> Iterator[tuple[list[int], list[str]]]:
+    """The numbers of ids and the symbols of each block of a species."""
     lines = _lines()[1:]
     for start in range(0, len(lines) - _BLOCK + 1, _BLOCK):
         if lines[start] == prefix:
-            numbers = accumulate(map(int, lines[start + 1].split(" ")))
-            symbols_in_capitals = lines[start + 2].upper().split("\t")
-            for symbol, number in zip(symbols_in_capitals, numbers, strict=True):
-                if symbol in wanted:
-                    found.setdefault(symbol, number)
-    return found
+            yield list(accumulate(map(int, lines[start + 1].split(" ")))), lines[start + 2].split("\t")
 
 
 @cache

@@ -19,7 +19,7 @@ _SLOTS = 521
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A dataset of one dimension.
+    """A dataset that is read along its first axis.
 
     Attributes:
         seen: Where chunks begin that were looked at.
@@ -33,14 +33,14 @@ class Held:
         """Take a dataset over from who opened it, with room for a chunk of so many bytes at most."""
         return cls(with_room_for_a_chunk(dataset, most_bytes))
 
-    def __call__(self, start: int = 0, stop: int | None = None) -> Any:  # noqa: ANN401  # as h5py
-        """Values ``start`` to ``stop``.
+    def __call__(self, start: int = 0, stop: int | None = None, name: str | None = None) -> Any:  # noqa: ANN401  # as h5py
+        """Values ``start`` to ``stop``; of one field, where there are fields.
 
         Raises:
             UnsafeFileError: A chunk would grow far beyond what is declared.
             TruncatedFileError: A chunk is stored as more than it can be.
         """
-        return sliced(self.dataset, start, stop, seen=self.seen)
+        return sliced(self.dataset, start, stop, name, self.seen)
 
 
 def with_room_for_a_chunk(dataset: h5py.Dataset, most_bytes: int = MOST_BYTES) -> h5py.Dataset:

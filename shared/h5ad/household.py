@@ -8,8 +8,9 @@ from functools import cache
 import numpy as np
 
 from shared.h5ad.facts import GeneColumn, Household
-from shared.h5ad.gene_table import is_symbol, numbers_of
-from shared.h5ad.tidying import ENSEMBL, tidied
+from shared.h5ad.gene_table import numbers_of
+from shared.h5ad.strangers import is_gene
+from shared.h5ad.tidying import tidied, untidy
 from shared.h5ad.transforms import Ints
 from shared.h5ad.weighing import Sample
 
@@ -51,48 +52,38 @@ def look(sample: Sample, columns: Sequence[GeneColumn]) -> Household | None:
     if told is None:
         return None
     kept = told.values != 0
-    genes, rows = told.genes[kept], told.rows[kept]
-    seen = np.unique(genes)
-    if len(seen) < _SEEN or len(np.unique(rows)) < _ROWS:
+    genes = told.genes[kept]
+    seen = np.flatnonzero(np.bincount(genes))
+    _, row_n, size_n = np.unique(told.rows[kept], return_inverse=True, return_counts=True)
+    if len(seen) < _SEEN or len(size_n) < _ROWS:
         return None
-    found = [hits for column in columns if (hits := _hits(column, seen))]
+    found = [hits for column in columns if (hits := _hits(column, seen)) is not None]
     if not found:
         return None
     hits = max(found, key=len)
-    groups = {group: len({symbol for of, symbol in hits.values() if of == group}) for group in GROUPS}
-    return Household(
-        tuple((group, groups[group] / len(names)) for group, names in GROUPS.items()), _bare(genes, rows, hits)
-    )
+    seen_of = {group: len({symbol for of, symbol in hits.values() if of == group}) for group in GROUPS}
+    shares = tuple((group, seen_of[group] / len(names)) for group, names in GROUPS.items())
+    hit_n = np.bincount(row_n[np.isin(genes, list(hits))], minlength=len(size_n))
+    return Household(shares, _bare(hit_n, size_n))
 
 
-def _hits(column: GeneColumn, seen: Ints) -> Mapping[int, tuple[str, str]]:
-    """Group and symbol of each seen gene that is one of these; nothing where hardly a name is known."""
+def _hits(column: GeneColumn, seen: Ints) -> Mapping[int, tuple[str, str]] | None:
+    """Group and symbol of each seen gene that is one of these; None where hardly a name is known."""
     names = [column.ids[gene] for gene in seen]
     tried = names[:: max(1, len(names) // _TRIED)]
-    if sum(map(_is_gene, tried)) < _KNOWN * len(tried):
-        return {}
-    return {
-        int(gene): panel()[form]
-        for gene, name in zip(seen, names, strict=True)
-        for form in _forms(name)
-        if form in panel()
-    } or {-1: ("", "")}
+    if sum(map(is_gene, tried)) < _KNOWN * len(tried):
+        return None
+    known, hits = panel(), dict[int, tuple[str, str]]()
+    for gene, name in zip(seen.tolist(), names, strict=True):
+        forms = (name,) if name.upper() in known or not untidy(name) else tidied(name).names
+        for form in forms:
+            if form.upper() in known:
+                hits[gene] = known[form.upper()]
+    return hits
 
 
-def _bare(genes: Ints, rows: Ints, hits: Mapping[int, tuple[str, str]]) -> float:
+def _bare(hit_n: Ints, size_n: Ints) -> float:
     """Share of the cells, of those with enough genes, that have hardly one of these."""
-    _, row_n, size_n = np.unique(rows, return_inverse=True, return_counts=True)
-    hit_n = np.bincount(row_n, weights=np.isin(genes, list(hits)), minlength=len(size_n))
     bare_n = hit_n < np.minimum(_FEW, size_n / _FEW_OF)
     enough = size_n >= _ENOUGH
     return float(bare_n[enough].mean()) if enough.any() else 0.0
-
-
-def _forms(name: str) -> Sequence[str]:
-    if name.upper() in panel():
-        return (name.upper(),)
-    return [form.upper() for form in tidied(name).names]
-
-
-def _is_gene(name: str) -> bool:
-    return any(is_symbol(form) or ENSEMBL.fullmatch(form) is not None for form in tidied(name).names)

@@ -178,7 +178,7 @@ def _seen(one: Weighed) -> str:
     candidate, evidence = one.candidate, one.candidate.evidence
     if not evidence.n_values:
         return f"{candidate.path}: all {'of it is' if not candidate.nnz else 'sampled values are'} zero"
-    if evidence.n_values == evidence.n_nan + evidence.n_infinite:
+    if evidence.n_values == evidence.n_bad:
         return f"{candidate.path}: no value is a finite number"
     return f"{candidate.path}: {described(one)}"
 

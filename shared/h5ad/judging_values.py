@@ -8,13 +8,13 @@ from statistics import median
 from shared.domain.errors import BadValuesError
 from shared.domain.verdict import Finding, MatrixState, Transform
 from shared.h5ad.cautions import WarningCode
-from shared.h5ad.facts import Evidence, RowKind
+from shared.h5ad.facts import MANY_GENES, SMALL_MOST, Evidence, RowKind
 from shared.h5ad.findings import refusal, warning
-from shared.h5ad.matrices import Selection, Weighed
+from shared.h5ad.matrices import Selection, Weighed, wanted_word
 from shared.h5ad.states import LOGARITHMS, NAMES, NEARLY_ALL, TARGET, WHOLE_TRANSCRIPTOME, Recognition, told_totals
 
 FEW_GENES = 200
-_MANY_GENES, _MANY_ROWS, _MANY_ALIKE, _MANY_HOLLOW = 300, 10, 0.5, 0.2
+_MANY_ROWS, _MANY_ALIKE, _MANY_HOLLOW = 10, 0.5, 0.2
 _KEEP = 'Keep counts in adata.layers["counts"] to have them used.'
 _ALL_GENES = "Send the file with all genes if you have it: totals and overlap are better."
 _KINDS = {
@@ -36,8 +36,7 @@ _TRANSFORMS = {
 def on_values(selection: Selection, chosen: Weighed) -> Iterator[Finding]:
     """Every warning and refusal that the values of the chosen matrix give cause for."""
     path, evidence = chosen.candidate.path, chosen.candidate.evidence
-    bad = evidence.n_nan + evidence.n_infinite
-    if bad:
+    if evidence.n_bad:
         error = BadValuesError(
             f"{evidence.n_nan:,} NaN and {evidence.n_infinite:,} infinite of {evidence.n_values:,} sampled values",
             expected="finite numbers",
@@ -90,7 +89,7 @@ def _how_to_have_counts(selection: Selection, chosen: Weighed) -> str:
     if held is None:
         return _KEEP
     path = held.candidate.path
-    option = f"--set matrix={'raw' if path in {'raw/X', 'raw.X'} else path}"
+    option = f"--set matrix={wanted_word(path)}"
     if order.index(path) < order.index(chosen.candidate.path):
         return f"{option} uses the file's counts."
     if held.candidate.genes_path != chosen.candidate.genes_path:
@@ -100,8 +99,8 @@ def _how_to_have_counts(selection: Selection, chosen: Weighed) -> str:
 
 def _may_be_asked_for(one: Weighed) -> bool:
     """Whether these are sound counts, and of the same cells."""
-    bad = one.candidate.evidence.n_nan + one.candidate.evidence.n_infinite > 0
-    return one.found.state is MatrixState.COUNTS and not (bad or one.other_cells or one.lacks_cells)
+    unsound = one.candidate.evidence.n_bad or one.other_cells or one.lacks_cells
+    return one.found.state is MatrixState.COUNTS and not unsound
 
 
 def _on_doubts(path: str, evidence: Evidence, found: Recognition) -> Iterator[Finding]:
@@ -109,13 +108,14 @@ def _on_doubts(path: str, evidence: Evidence, found: Recognition) -> Iterator[Fi
     genes_a_cell = evidence.n_values / max(1, evidence.n_rows)
     if found.state is MatrixState.COUNTS:
         if evidence.hollow >= _MANY_HOLLOW and evidence.n_rows >= _MANY_ROWS:
-            words = f"{evidence.hollow:.0%} of the sampled cells of {path} have hundreds of genes and no value above 12"
+            cells = f"{evidence.hollow:.0%} of the sampled cells of {path}"
+            words = f"{cells} have hundreds of genes and no value above {SMALL_MOST}"
             words = f"{words}, where counts go to 20 and beyond; they are used as counts"
             hint = (
                 "These may be rounded logarithms, or marks of what is expressed; then labels mean little: send counts."
             )
             yield warning(WarningCode.UNLIKELY_COUNTS, words, hint)
-        elif evidence.same_most >= _MANY_ALIKE and evidence.n_rows >= _MANY_ROWS and genes_a_cell >= _MANY_GENES:
+        elif evidence.same_most >= _MANY_ALIKE and evidence.n_rows >= _MANY_ROWS and genes_a_cell >= MANY_GENES:
             words = f"the largest value of {path} is {evidence.maximum:.0f} in {evidence.same_most:.0%} of the sampled"
             words = f"{words} cells: larger ones were cut off there"
             hint = "Labels may change where abundant genes were cut: send the counts as they were."

@@ -178,7 +178,8 @@ def _respelt(
     spelt: dict[str, int] = {}
     for name, feature in features.items():
         if _BETWEEN.search(name):
-            spelt[_spelling(name)] = -1 if spelt.get(_spelling(name), feature) != feature else feature
+            spelling = _spelling(name)
+            spelt[spelling] = feature if spelt.get(spelling, feature) == feature else -1
     present = set(ids)
     for place, name in enumerate(ids):
         if place in literal or len(name) > LONGEST or not _BETWEEN.search(name) or is_symbol(name):

@@ -22,6 +22,7 @@ _PART = re.compile(
 """Layers that hold some of a cell's molecules, as velocity tools write them."""
 _WIDE = 0.75
 """A matrix with less than this share of the widest one's genes is a selection, and stands back."""
+_RAW = ("raw/X", "raw.X")
 _WHOLE_CELL = 0.9
 """Share of a cell's counts from which a matrix passes for all of them: filters of genes take a few percent."""
 _OTHER_NUMBERS = 3.0
@@ -91,11 +92,16 @@ class Selection:
 
 def wanted_path(wanted: str, paths: Sequence[str]) -> str | None:
     """The path that an option's ``X``, ``raw`` or ``layers/NAME`` means; None where there is none of the kind."""
-    names = {"X": ("X", "matrix"), "raw": ("raw/X", "raw.X"), "raw/X": ("raw/X", "raw.X")}.get(wanted, (wanted,))
+    names = {"X": ("X", "matrix"), "raw": _RAW, "raw/X": _RAW}.get(wanted, (wanted,))
     found = next((name for name in names if name in paths), None)
     if found is None and wanted == "X" and len(paths) == 1 and "/" not in paths[0] and paths[0] != "raw.X":
         return paths[0]
     return found
+
+
+def wanted_word(path: str) -> str:
+    """The option by which a path is asked for."""
+    return "raw" if path in _RAW else path
 
 
 def choose(
@@ -129,7 +135,7 @@ def _rank(one: Weighed, widest: int, unfit: frozenset[str]) -> tuple[bool, bool,
     candidate = one.candidate
     narrow = one.found.state in USABLE[:2] and candidate.n_genes < _WIDE * widest
     lacking = 1.0 - (one.share_of_counts or 0.0) if one.is_part else 0.0
-    bad = candidate.evidence.n_nan + candidate.evidence.n_infinite > 0
+    bad = candidate.evidence.n_bad > 0
     unusable, last = candidate.genes_path in unfit or bad, (_place(one), candidate.path)
     return unusable, not one.usable, narrow, one.is_part, lacking, _tier(one), *last
 

@@ -15,7 +15,7 @@ from shared.h5ad.arrays import is_read_by_us
 from shared.h5ad.chunk_index import Foresight
 from shared.h5ad.columns import Frame, is_list, old_categories, open_frame
 from shared.h5ad.embedding import maps_in
-from shared.h5ad.held import Held, with_room_for_a_chunk
+from shared.h5ad.held import Held
 from shared.h5ad.inflating import sliced
 from shared.h5ad.layouts import Layout, describe, find_layout
 from shared.h5ad.limits import InspectionLimits
@@ -166,11 +166,11 @@ def _texts(file: h5py.File, table: object) -> Iterator[None]:
     """Reads the texts of a compound table a window at a time, and those that its numbers stand for."""
     if not isinstance(table, h5py.Dataset) or not table.dtype.names:
         return
-    records, seen = with_room_for_a_chunk(table), set[tuple[int, ...]]()
-    for name in records.dtype.names:
-        if records.dtype[name].kind in "OSU":
-            for start in range(0, len(records), _WINDOW_ROWS):
-                sliced(records, start, start + _WINDOW_ROWS, name, seen)
+    records = Held.of(table)
+    for name in records.dataset.dtype.names:
+        if records.dataset.dtype[name].kind in "OSU":
+            for start in range(0, len(records.dataset), _WINDOW_ROWS):
+                records(start, start + _WINDOW_ROWS, name)
                 yield
         elif (categories := old_categories(file, name)) is not None:
             sliced(categories) if is_list(categories) else categories[()]

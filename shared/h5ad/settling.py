@@ -154,7 +154,7 @@ class _Settling:
             whole = multiples(linear, self.rows, transform)
             fits = (whole.looked_at >= _FEW_FITTING) & (whole.hits >= NEARLY_ALL * whole.looked_at)
             note_n[~found & ~fits] = CellNote.UNCLEAR
-        if self.stored.counts:
+        if self.stored.counts and suspects.any():
             told = (self.most <= LARGEST_LOG) | multiples(self.values, self.rows).refuted()
             note_n[suspects & ~found & told] = CellNote.UNCLEAR
         total_n = self.rows.sums(linear)
@@ -233,7 +233,8 @@ class _Settling:
     def _left_as_stored(self, linear: Floats) -> Rows:
         """Put back, in ``linear``, rows that come out larger than any count; which they were."""
         wild: Rows = self.rows.most(linear) > _NO_COUNT
-        linear[:] = np.where(self.rows.spread(wild), self.values, linear)
+        if wild.any():
+            linear[:] = np.where(self.rows.spread(wild), self.values, linear)
         return wild
 
     def _takes_both(self) -> bool:

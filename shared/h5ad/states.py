@@ -89,7 +89,7 @@ def recognise(evidence: Evidence, n_genes: int = WHOLE_TRANSCRIPTOME, n_other: i
 def _recognise(evidence: Evidence, n_genes: int) -> Recognition:
     if not evidence.n_values:
         return Recognition(MatrixState.UNKNOWN, "all values are 0")
-    if evidence.n_values == evidence.n_nan + evidence.n_infinite:
+    if evidence.n_values == evidence.n_bad:
         return Recognition(MatrixState.UNKNOWN, "no finite values were found in the sample")
     if evidence.n_negative:
         return Recognition(MatrixState.SCALED, f"{evidence.n_negative:,} of {evidence.n_values:,} values are negative")

@@ -13,7 +13,7 @@ from shared.h5ad.transforms import LARGEST_LOG
 from shared.h5ad.weighing import Sample, whole_numbers
 
 LOUD = 0.01
-"""Share of all counts from which a feature is looked at: of a gene that was renamed since it is a third of that."""
+"""Share of all counts from which a feature is named: of a gene that was renamed since it is a third of that."""
 
 
 def strangers_in(sample: Sample, columns: Sequence[GeneColumn]) -> Strangers:
@@ -32,12 +32,17 @@ def strangers_in(sample: Sample, columns: Sequence[GeneColumn]) -> Strangers:
         values = np.expm1(values)
     share_g = np.bincount(genes, weights=values) / values.sum()
     strange = [
-        gene for gene in map(int, np.flatnonzero(share_g)) if not any(_is_gene(column.ids[gene]) for column in columns)
+        gene for gene in map(int, np.flatnonzero(share_g)) if not any(is_gene(column.ids[gene]) for column in columns)
     ]
     loud = sorted((gene for gene in strange if share_g[gene] >= LOUD), key=lambda gene: -share_g[gene])
     named = tuple((columns[0].ids[gene][:60], float(share_g[gene])) for gene in loud)
     return Strangers(named, float(share_g[strange].sum()))
 
 
-def _is_gene(name: str) -> bool:
-    return any(is_symbol(form) or ENSEMBL.fullmatch(form) is not None for form in tidied(name).names)
+def is_gene(name: str) -> bool:
+    """Whether GENCODE has a gene of that name, or it is an Ensembl id, with whatever stands around it taken off."""
+    return _is_bare_gene(name) or any(map(_is_bare_gene, tidied(name).names))
+
+
+def _is_bare_gene(name: str) -> bool:
+    return is_symbol(name) or ENSEMBL.fullmatch(name) is not None

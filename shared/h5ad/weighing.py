@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.domain.verdict import Transform
-from shared.h5ad.facts import Evidence, RowKind, Undone
+from shared.h5ad.facts import MANY_GENES, SMALL_MOST, Evidence, RowKind, Undone
 from shared.h5ad.transforms import LARGEST_LOG, Floats, Ints, RowIndex, largest, multiples, undo
 
 MOST_ROWS = 64
@@ -17,7 +17,6 @@ ROUNDING = 1e-4
 MOSTLY_WHOLE = 0.8
 """Of estimated counts more are whole; of logarithms fewer, even where one count became a whole number."""
 _ENOUGH = 5
-_SMALL_MOST, _MANY_GENES = 12.0, 300
 _LEAST_RANKS = 12
 """Counts of a shallow cell may be 1, 2 … 8 without a gap; up to 12 none are."""
 
@@ -120,11 +119,8 @@ def whole_numbers(values: Floats) -> npt.NDArray[np.bool_]:
 
 
 def hollow(sizes: Ints, most: Floats) -> npt.NDArray[np.bool_]:
-    """Rows of many values of which none is large: of 300 genes of a cell one has more than 12 counts.
-
-    Be it a ribosomal one or MALAT1. So these are logarithms that were rounded, or marks of what is expressed.
-    """
-    return (sizes >= _MANY_GENES) & (most <= _SMALL_MOST)
+    """Rows of many values of which none is large: logarithms that were rounded, or marks of what is expressed."""
+    return (sizes >= MANY_GENES) & (most <= SMALL_MOST)
 
 
 def kinds_of(values: Floats, index: RowIndex) -> npt.NDArray[np.object_]:

@@ -8,6 +8,12 @@ from enum import StrEnum
 from typing import Protocol
 
 
+def project_of_account(email: str) -> str:
+    """The project that a service account's address names; empty where it names none, as Google's own agents' do not."""
+    project, owned, _ = email.partition("@")[2].partition(".iam.gserviceaccount.com")
+    return project if owned and "." not in project else ""
+
+
 class Silence(StrEnum):
     """Why something was not told."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,40 +17,34 @@ import pytest
 import scipy.sparse as sp
 
 from tests.h5ad.bombs import COMPRESSIONS, packed_zeros, with_broken_heap
+from tests.pipeline.measured import measured
 
-MOST_BYTES = 600 * 2**20
+MOST_MB = 600
+LIMIT_S = 300.0
 MANY = 51_000
 """Cells of which an inspection reads the first thousand ids."""
-_MEASURED = """
-import resource, subprocess, sys
-done = subprocess.run([sys.executable, "-m", "cli.main", *sys.argv[1:]], stdout=subprocess.PIPE, check=False)
-print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.stdout.write(done.stdout.decode())
-"""
 
 
 @dataclass(frozen=True)
-class Measured:
+class Ended:
     """How a run ended, and the largest of its processes."""
 
     status: int
-    peak_bytes: int
+    peak_mb: float
     said: dict[str, Any]
 
 
-Run = Callable[[Path], Measured]
+Run = Callable[[Path], Ended]
 
 
 @pytest.fixture
 def run(environment: dict[str, str], tmp_path: Path) -> Run:
-    def measured(file: Path) -> Measured:
-        command = [sys.executable, "-c", _MEASURED, "run", str(file), "--json", "--set", "map=off"]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
-        first, _, rest = done.stdout.partition("\n")
-        status, peak_kib = map(int, first.split())
-        return Measured(status, peak_kib * 1024, json.loads(rest))
+    def ended(file: Path) -> Ended:
+        command = [sys.executable, "-m", "cli.main", "run", str(file), "--json", "--set", "map=off"]
+        took = measured(command, environment, tmp_path, LIMIT_S)
+        return Ended(took.status, took.peak_mb, json.loads(took.stdout))
 
-    return measured
+    return ended
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +69,7 @@ def test_a_task_that_would_hang_on_an_id_is_refused(run: Run, genes: list[str], 
     path.write_bytes(with_broken_heap(path.read_bytes(), b"cell020000").data)
     ended = run(path)
     assert (ended.status, ended.said["state"], ended.said["code"]) == (3, "FAILED", "FILE_UNSAFE")
-    assert ended.peak_bytes < MOST_BYTES
+    assert ended.peak_mb < MOST_MB
 
 
 def test_ids_that_burst_beyond_the_first_are_refused_in_little_memory(
@@ -91,7 +84,7 @@ def test_ids_that_burst_beyond_the_first_are_refused_in_little_memory(
         made.id.write_direct_chunk((MANY // 2,), packed_zeros(COMPRESSIONS["gzip"], 2**30))
     ended = run(path)
     assert (ended.status, ended.said["state"], ended.said["code"]) == (3, "FAILED", "FILE_UNSAFE")
-    assert ended.peak_bytes < MOST_BYTES
+    assert ended.peak_mb < MOST_MB
 
 
 def test_one_id_that_is_long_keeps_nobody_from_being_annotated(run: Run, genes: list[str], tmp_path: Path) -> None:
@@ -102,7 +95,7 @@ def test_one_id_that_is_long_keeps_nobody_from_being_annotated(run: Run, genes: 
     cells.write_h5ad(path)
     ended = run(path)
     assert (ended.status, ended.said["state"]) == (0, "SUCCEEDED")
-    assert ended.peak_bytes < MOST_BYTES
+    assert ended.peak_mb < MOST_MB
     annotated = anndata.read_h5ad(Path(ended.said["results"]) / "annotated.h5ad", backed="r")
     assert annotated.obs_names[3] == long
 
@@ -139,4 +132,4 @@ def test_a_chunk_of_values_that_bursts_outside_the_sample_is_refused_in_little_m
     ended = run(path)
     assert (ended.status, ended.said["state"]) == (3, "FAILED")
     assert ended.said["code"] in {"FILE_UNSAFE", "FILE_DAMAGED"}
-    assert ended.peak_bytes < MOST_BYTES
+    assert ended.peak_mb < MOST_MB

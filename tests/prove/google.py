@@ -14,7 +14,7 @@ from tests.prove import bill, gcloud_commands
 from tests.prove.evidence import doors, executions_found
 from tests.prove.leftovers import leftovers
 from tests.prove.options import BUNDLES, Options
-from tests.prove.pipeline_steps import FAULTS_LIMIT_S, READY_LIMIT_S, SUITE_LIMIT_S, PipelineSteps
+from tests.prove.pipeline_steps import PipelineSteps
 from tests.prove.preflight import Preflight
 from tests.prove.programs import ProgramError, Programs
 from tests.prove.reached import Reached, from_outputs
@@ -51,24 +51,12 @@ class GooglePlace(Place):
 
     @override
     def steps(self) -> Sequence[Step]:
-        pipeline = self._pipeline
         return (
             Step("preflight", "what is needed is there, and the forecast is within the budget", 600, self._preflight),
             Step("plan", "terraform plan, which creates and changes nothing else", 900, self._plan),
             Step("apply", "terraform apply", 2400, self._apply),
             Step("upload", "the bundles of this checkout go into the models bucket", 600, self._upload),
-            Step("doctor", "celldrop doctor", 180, lambda entry: pipeline.doctor(self._up, entry), needed=False),
-            Step("ready", "drops until one arrives", READY_LIMIT_S, lambda entry: pipeline.ready(self._up, entry)),
-            Step(
-                "suite", "the system suite", SUITE_LIMIT_S, lambda entry: pipeline.suite(self._up, entry), needed=False
-            ),
-            Step(
-                "faults",
-                "faults without privilege",
-                FAULTS_LIMIT_S,
-                lambda entry: pipeline.faults(self._up, entry),
-                needed=False,
-            ),
+            *self._pipeline.steps(lambda: self._up),
             Step("evidence", "what Google says of executions and requests", 600, self._evidence, needed=False),
         )
 

@@ -22,7 +22,7 @@ from tests.cloud.pipeline_local import deployed_at, upload_bundle
 from tests.cloud.pubsub_emulator import pubsub_emulator
 from tests.prove.evidence import executions_found
 from tests.prove.options import BUNDLES, Options, changed_files, commit
-from tests.prove.pipeline_steps import FAULTS_LIMIT_S, READY_LIMIT_S, SUITE_LIMIT_S, PipelineSteps
+from tests.prove.pipeline_steps import PipelineSteps
 from tests.prove.programs import Programs
 from tests.prove.reached import Reached
 from tests.prove.report import Entry, Report
@@ -45,22 +45,10 @@ class LocalPlace(Place):
 
     @override
     def steps(self) -> Sequence[Step]:
-        pipeline = self._pipeline
         return (
             Step("apply", "starts the local cloud, in the place of terraform", 300, self._start),
             Step("upload", "the bundles of this checkout go into the models bucket", 120, self._upload),
-            Step("doctor", "celldrop doctor", 180, lambda entry: pipeline.doctor(self._up, entry), needed=False),
-            Step("ready", "drops until one arrives", READY_LIMIT_S, lambda entry: pipeline.ready(self._up, entry)),
-            Step(
-                "suite", "the system suite", SUITE_LIMIT_S, lambda entry: pipeline.suite(self._up, entry), needed=False
-            ),
-            Step(
-                "faults",
-                "faults without privilege",
-                FAULTS_LIMIT_S,
-                lambda entry: pipeline.faults(self._up, entry),
-                needed=False,
-            ),
+            *self._pipeline.steps(lambda: self._up),
             Step("evidence", "what the stand-in says of executions", 60, self._evidence, needed=False),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from tests.prove.options import ROOT, Options
 from tests.prove.programs import Command, Programs
 from tests.prove.reached import Reached
 from tests.prove.report import Entry
-from tests.prove.walk import StepFailedError
+from tests.prove.walk import Step, StepFailedError
 
 SUITE_LIMIT_S = 1500.0
 FAULTS_LIMIT_S = 2400.0
@@ -33,6 +33,21 @@ class PipelineSteps:
         self._options = options
         self._programs = programs
         self._environment = {**environment, "PYTHONPATH": str(ROOT)}
+
+    def steps(self, reached: Callable[[], Reached]) -> tuple[Step, ...]:
+        """From the doctor on, once something is deployed; a fault of the deployment ends none but the first drop."""
+        return (
+            Step("doctor", "celldrop doctor", 180, lambda entry: self.doctor(reached(), entry), needed=False),
+            Step("ready", "drops until one arrives", READY_LIMIT_S, lambda entry: self.ready(reached(), entry)),
+            Step("suite", "the system suite", SUITE_LIMIT_S, lambda entry: self.suite(reached(), entry), needed=False),
+            Step(
+                "faults",
+                "faults without privilege",
+                FAULTS_LIMIT_S,
+                lambda entry: self.faults(reached(), entry),
+                needed=False,
+            ),
+        )
 
     def doctor(self, deployment: Reached, entry: Entry) -> None:
         """`celldrop doctor`: nothing is wrong."""

@@ -24,6 +24,16 @@ def started(house: House, tasks: int = 2) -> House:
     return house
 
 
+def to_be_merged(house: House) -> House:
+    """Its only task has left its receipt, and its execution ended before anybody merged."""
+    started(house, tasks=1)
+    house.store.hook = FailNext("status.transact", UnavailableError("no answer"))
+    with pytest.raises(UnavailableError):
+        house.run_task(0)
+    house.jobs.end(house.jobs.latest, ExecutionState.FAILED)
+    return house
+
+
 def test_a_full_outbox_is_paid(house: House) -> None:
     house.bus.hook = FailNext("bus.publish", UnavailableError("no answer"))
     with pytest.raises(UnavailableError):
@@ -167,11 +177,7 @@ def test_a_finalizer_that_fell_silent_is_replaced(house: House) -> None:
 def test_a_finalizer_that_is_not_started_is_asked_for_again_under_the_same_number(
     house: House, refusal: CelldropError
 ) -> None:
-    started(house, tasks=1)
-    house.store.hook = FailNext("status.transact", UnavailableError("no answer"))
-    with pytest.raises(UnavailableError):
-        house.run_task(0)
-    house.jobs.end(house.jobs.latest, ExecutionState.FAILED)
+    to_be_merged(house)
     house.reconcile.sweep()
     house.jobs.hook = FailNext("jobs.start", refusal)
     with pytest.raises(type(refusal)):
@@ -192,11 +198,7 @@ def test_a_finalizer_that_is_not_started_is_asked_for_again_under_the_same_numbe
 def test_a_finalizer_that_goes_on_being_refused_has_the_deadline_of_any_start(
     house: House, refusal: CelldropError, hours: int, code: str, said: str
 ) -> None:
-    started(house, tasks=1)
-    house.store.hook = FailNext("status.transact", UnavailableError("no answer"))
-    with pytest.raises(UnavailableError):
-        house.run_task(0)
-    house.jobs.end(house.jobs.latest, ExecutionState.FAILED)
+    to_be_merged(house)
     house.jobs.hook = FailEvery("jobs.start", refusal)
     house.reconcile.sweep()
     began = house.clock()
@@ -213,11 +215,7 @@ def test_a_finalizer_that_goes_on_being_refused_has_the_deadline_of_any_start(
 
 
 def test_a_finalizer_that_was_taken_on_after_hours_of_refusals_is_not_ended_by_them(house: House) -> None:
-    started(house, tasks=1)
-    house.store.hook = FailNext("status.transact", UnavailableError("no answer"))
-    with pytest.raises(UnavailableError):
-        house.run_task(0)
-    house.jobs.end(house.jobs.latest, ExecutionState.FAILED)
+    to_be_merged(house)
     house.jobs.hook = FailEvery("jobs.start", StartRefusedError("may not start it"))
     for _ in range(115):
         house.reconcile.sweep()
@@ -241,11 +239,7 @@ def test_a_finalizer_that_was_taken_on_after_hours_of_refusals_is_not_ended_by_t
     ],
 )
 def test_a_finalizer_that_was_taken_on_and_never_began_costs_no_attempt(house: House, report: ExecutionReport) -> None:
-    started(house, tasks=1)
-    house.store.hook = FailNext("status.transact", UnavailableError("no answer"))
-    with pytest.raises(UnavailableError):
-        house.run_task(0)
-    house.jobs.end(house.jobs.latest, ExecutionState.FAILED)
+    to_be_merged(house)
     house.reconcile.sweep()
     for _ in range(5):
         assert house.deliver_later() == ["started"]
@@ -452,11 +446,7 @@ def test_every_further_start_waits_longer(house: House) -> None:
 
 
 def test_a_finalizer_that_is_asked_for_is_not_asked_for_again(house: House) -> None:
-    started(house, tasks=1)
-    house.store.hook = FailNext("status.transact", UnavailableError("no answer"))
-    with pytest.raises(UnavailableError):
-        house.run_task(0)
-    house.jobs.end(house.jobs.latest, ExecutionState.FAILED)
+    to_be_merged(house)
     house.bus.hook = FailNext("bus.publish", UnavailableError("no answer"))
     house.reconcile.sweep()
     asked = house.only()
@@ -501,11 +491,7 @@ def test_a_task_leaves_word_of_why_it_failed(house: House) -> None:
 
 
 def test_a_finalizer_that_nobody_noted_is_left_to_work(house: House) -> None:
-    started(house, tasks=1)
-    house.store.hook = FailNext("status.transact", UnavailableError("no answer"))
-    with pytest.raises(UnavailableError):
-        house.run_task(0)
-    house.jobs.end(house.jobs.latest, ExecutionState.FAILED)
+    to_be_merged(house)
     house.reconcile.sweep()
     house.jobs.hook = FailNext("jobs.start.done", UnavailableError("no answer"))
     house.deliver()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.api_core import exceptions
 
-from shared.ports.survey import KeyFacts
+from shared.ports.survey import KeyFacts, project_of_account
 
 if TYPE_CHECKING:
     from google.auth.transport.requests import AuthorizedSession
@@ -18,7 +18,6 @@ SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 ENABLED = "ENABLED"
 _GONE = "DESTROYED"
-_OWNED = ".iam.gserviceaccount.com"
 
 
 class ByRest:
@@ -88,6 +87,4 @@ def _number(name: str) -> str:
 
 def _account(email: str) -> str:
     """Its full name. Where its address does not tell the project, IAM may say 403 of what is not there."""
-    project, owned, _ = email.partition("@")[2].partition(_OWNED)
-    project = project if owned and "." not in project else "-"
-    return f"projects/{project}/serviceAccounts/{email}"
+    return f"projects/{project_of_account(email) or '-'}/serviceAccounts/{email}"
