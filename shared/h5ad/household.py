@@ -10,7 +10,7 @@ import numpy as np
 from shared.h5ad.facts import GeneColumn, Household
 from shared.h5ad.gene_table import numbers_of
 from shared.h5ad.strangers import is_gene
-from shared.h5ad.tidying import tidied, untidy
+from shared.h5ad.tidying import spelling, tidied, untidy
 from shared.h5ad.transforms import Ints
 from shared.h5ad.weighing import Sample
 
@@ -76,7 +76,7 @@ def _hits(column: GeneColumn, seen: Ints) -> Mapping[int, tuple[str, str]] | Non
     known, hits = panel(), dict[int, tuple[str, str]]()
     for gene, name in zip(seen.tolist(), names, strict=True):
         forms = (name,) if name.upper() in known or not untidy(name) else tidied(name).names
-        for form in forms:
+        for form in map(spelling, forms):
             if form.upper() in known:
                 hits[gene] = known[form.upper()]
     return hits

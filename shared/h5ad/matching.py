@@ -10,7 +10,7 @@ from typing import Protocol
 
 from shared.domain.verdict import Species
 from shared.h5ad.gene_table import is_symbol, names_of, symbol_of
-from shared.h5ad.tidying import COPY, ENSEMBL, LONGEST, bare_id, tidied, untidy
+from shared.h5ad.tidying import BETWEEN, COPY, ENSEMBL, LONGEST, bare_id, spelling, tidied, untidy
 
 HELPS = 0.9
 """Names are translated where the file's own find less than this share of what they find translated. Otherwise they are
@@ -20,8 +20,7 @@ MANY_AGAIN = 0.1
 JOINED = 0.02
 """A list in which a larger share of the names is repeated was joined from several; no annotation gives one name to as
 many genes (GENCODE 48: 1.2 %)."""
-_BETWEEN = re.compile(r"[-_./:@ \u2010-\u2015]")
-"""Signs that stand between the letters of a gene's name, or in their place."""
+_NUMBERED = re.compile(r"(.+)[-._]\d{1,2}")
 _PREFIXES = {Species.HUMAN: ("ENSG",), Species.MOUSE: ("ENSMUSG",), Species.UNKNOWN: ("ENSG", "ENSMUSG")}
 
 
@@ -177,24 +176,26 @@ def _respelt(
     """
     spelt: dict[str, int] = {}
     for name, feature in features.items():
-        if _BETWEEN.search(name):
-            spelling = _spelling(name)
-            spelt[spelling] = feature if spelt.get(spelling, feature) == feature else -1
+        if BETWEEN.search(name) and not _is_second(name, features):
+            key = spelling(name)
+            spelt[key] = feature if spelt.get(key, feature) == feature else -1
     present = set(ids)
     for place, name in enumerate(ids):
-        if place in literal or len(name) > LONGEST or not _BETWEEN.search(name) or is_symbol(name):
+        if place in literal or len(name) > LONGEST or not BETWEEN.search(name) or is_symbol(name):
             continue
         copy = COPY.fullmatch(name)
         if copy and copy[1] in present:
             continue
         said = tidied(name)
-        found = spelt.get(_spelling(said.names[0]), -1)
+        found = spelt.get(spelling(said.names[0]), -1)
         if found >= 0 and not _foreign(said.species, species):
             yield place, found
 
 
-def _spelling(name: str) -> str:
-    return _BETWEEN.sub(".", name)
+def _is_second(feature: str, features: Container[str]) -> bool:
+    """Whether a model's feature is the second of a name in its own file: which gene that was, no other file tells."""
+    numbered = _NUMBERED.fullmatch(feature)
+    return numbered is not None and not is_symbol(feature) and (is_symbol(numbered[1]) or numbered[1] in features)
 
 
 def _foreign(theirs: Species, ours: Species) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from shared.h5ad.facts import GeneColumn, Strangers
 from shared.h5ad.gene_table import is_symbol
-from shared.h5ad.tidying import ENSEMBL, tidied
+from shared.h5ad.tidying import ENSEMBL, spelling, tidied
 from shared.h5ad.transforms import LARGEST_LOG
 from shared.h5ad.weighing import Sample, whole_numbers
 
@@ -41,7 +41,7 @@ def strangers_in(sample: Sample, columns: Sequence[GeneColumn]) -> Strangers:
 
 def is_gene(name: str) -> bool:
     """Whether GENCODE has a gene of that name, or it is an Ensembl id, with whatever stands around it taken off."""
-    return _is_bare_gene(name) or any(map(_is_bare_gene, tidied(name).names))
+    return _is_bare_gene(name) or any(map(_is_bare_gene, tidied(name).names)) or is_symbol(spelling(name))
 
 
 def _is_bare_gene(name: str) -> bool:

@@ -13,6 +13,8 @@ ENSEMBL = re.compile(r"ENS([A-Z]{3,4})?G\d{11}")
 VERSIONED = re.compile(r"(ENS(?:[A-Z]{3,4})?G\d{11})(\.\d+)?(_PAR_Y)?")
 COPY = re.compile(r"(.+)[-.]\d{1,2}")
 """A second copy of a name, as ``var_names_make_unique`` writes it: ``X-1``."""
+BETWEEN = re.compile(r"[-_./:@ \u2010-\u2015]")
+"""Signs that stand between the letters of a gene's name, or in their place."""
 LONGEST = 100
 """Nobody's name of a gene is longer; of one that is, nothing is taken off, and no pattern is tried on it."""
 _WRAPPING = " \t\r\n\v\f\ufeff\u200b\xa0\"'`"
@@ -63,6 +65,11 @@ def bare_ids(ids: Sequence[str], *, versioned: bool = True) -> list[str]:
 def untidy(name: str) -> bool:
     """Whether there may be something to take off a name; for most there is not, and this is quick."""
     return len(name) <= LONGEST and _PERHAPS.search(name) is not None
+
+
+def spelling(name: str) -> str:
+    """A name with a hyphen, as GENCODE writes most, for whatever sign stands between its letters."""
+    return BETWEEN.sub("-", name)
 
 
 def plain(name: str) -> str:

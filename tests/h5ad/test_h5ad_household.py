@@ -119,3 +119,11 @@ def test_every_gene_of_the_panel_is_in_gencode_of_man_and_mouse() -> None:
     for prefix in ("ENSG", "ENSMUSG"):
         found = {symbol for name, (_, symbol) in panel().items() if re.fullmatch(prefix + r"\d{11}", name)}
         assert len(symbols - found) <= 3, sorted(symbols - found)
+
+
+@pytest.mark.parametrize("sign", [".", "_", "\u2011"])
+def test_genes_whose_names_have_other_signs_are_not_missed(cells: anndata.AnnData, sign: str) -> None:
+    made = cells.copy()
+    made.var_names = made.var_names.str.replace("-", sign)
+    verdict = validate(BytesSource(as_bytes(made)))
+    assert {"SUBSET_OF_GENES", "UNKNOWN_FEATURES"} & {finding.code for finding in verdict.warnings} == set()

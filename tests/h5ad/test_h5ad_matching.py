@@ -235,3 +235,10 @@ def test_a_spelling_that_could_be_two_genes_or_is_one_of_its_own_is_left_alone()
     wanted = Features(symbol=("A-B.C", "A.B-C", "HLA-A"))
     assert match_genes(GeneNames(["A.B.C", "A_B_C"]), wanted).feature_of_gene == [-1, -1]
     assert match_genes(GeneNames(["HLA", "HLA-1", "HLA-A"]), wanted).feature_of_gene == [-1, -1, 2]
+
+
+@pytest.mark.parametrize("name", ["PSMA2.1", "PSMA2-1"])
+def test_the_number_of_a_second_copy_is_no_part_of_a_name(name: str) -> None:
+    wanted = Features(symbol=("PSMA2_1", "NKX2-1"))
+    assert match_genes(GeneNames([name, "NKX2.1"]), wanted).feature_of_gene == [-1, 1]
+    assert match_genes(GeneNames(["PSMA2", name, "NKX2.1"]), wanted).feature_of_gene == [-1, -1, 1]
