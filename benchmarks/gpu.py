@@ -32,7 +32,7 @@ from jobs.engine.buffers import BufferSet
 from jobs.engine.device import choose_device, describe_device
 from jobs.engine.lanes import CudaLanes
 from jobs.engine.streaming import Stream
-from shared.bundle import Activation, Features, Label, Log1p, ModelCard, Normalise, Standardise, Training
+from shared.bundles.card import Activation, Features, Label, Log1p, ModelCard, Normalise, Standardise, Training
 from shared.domain.errors import DeviceUnavailableError
 from shared.domain.geometry import BLOCK_ROWS, Rows
 from shared.domain.plan import Accelerator

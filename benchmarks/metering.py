@@ -16,15 +16,15 @@ from functions.ingest.schemas import Drop
 from functions.reconcile.dependencies import build_reconcile
 from functions.status.dependencies import service_over
 from jobs.inference.dependencies import build_task
-from jobs.inference.protocol import Ended
 from jobs.inference.schemas import TaskEnvironment
 from jobs.inference.services import Task
+from jobs.inference.task.protocol import Ended
 from shared.adapters.local.blobs import DirectoryBlobStore
 from shared.domain.errors import NoCapacityError
 from shared.domain.submission import Requester, Submission, Topic
-from shared.messages import parse_job
+from shared.records.messages import parse_job
 from shared.settings import load_settings
-from shared.wiring import MadePorts
+from shared.wiring.ports import MadePorts
 from tests.fakes.bus import MemoryBus
 from tests.fakes.clock import SettableClock
 from tests.fakes.counted_bus import CountedBus

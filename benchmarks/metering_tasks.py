@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import google_crc32c
 from typing_extensions import override
 
-from jobs.inference.protocol import Computation
+from jobs.inference.task.protocol import Computation
 from shared.domain.geometry import Rows
 from shared.domain.submission import Receipt, Result, Submission
 from shared.ports.blobs import BlobInfo

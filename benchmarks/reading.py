@@ -32,13 +32,13 @@ from benchmarks.processes import machine
 from jobs.engine.annotator import Annotator, CellBlock
 from jobs.engine.device import one_thread
 from shared.adapters.local.blobs import DirectoryBlobStore
-from shared.bundle import CARD_NAME, WEIGHTS_NAME, parse_card
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, parse_card
 from shared.domain.geometry import task_rows
 from shared.domain.verdict import MatrixChoice
-from shared.h5ad.genes import map_genes
-from shared.h5ad.inspection import inspect
-from shared.h5ad.matrices import choose
-from shared.h5ad.rows import open_matrix
+from shared.h5ad.inspect.inspection import inspect
+from shared.h5ad.judge.matrices import choose
+from shared.h5ad.names.genes import map_genes
+from shared.h5ad.read.rows import open_matrix
 from shared.h5ad.source import BlobSource
 from tests.fakes.counted import CountedBlobStore
 from tests.pipeline.large_files import kept_large

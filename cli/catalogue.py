@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from cli.console import Output
 from cli.files import bundle_folder
-from shared.bundle import CARD_NAME, ModelCard, parse_card
-from shared.models import find_model, list_models
+from shared.bundles.card import CARD_NAME, ModelCard, parse_card
+from shared.bundles.catalogue import find_model, list_models
 from shared.settings import Settings
-from shared.wiring import build_files
+from shared.wiring.ports import build_files
 
 
 def all_cards(settings: Settings) -> list[ModelCard]:

@@ -22,13 +22,13 @@ from shared.domain import machine, owed
 from shared.domain.admission import Request
 from shared.domain.errors import ResultFileNotFoundError, SubmissionNotFoundError
 from shared.domain.submission import EntryKind, State, Submission, Topic
-from shared.messages import parse_job
 from shared.ports.blobs import BlobStore
 from shared.ports.events import Message
 from shared.ports.status import Stored
+from shared.records.messages import parse_job
+from shared.records.updates import update
 from shared.settings import Settings
-from shared.updates import update
-from shared.wiring import LocalLayout, LocalPorts, build_local
+from shared.wiring.ports import LocalLayout, LocalPorts, build_local
 
 RECONCILE_EVERY_S = 1.0
 RESERVED = frozenset({"inbox", "results"})

@@ -10,14 +10,14 @@ from cli.console import Exit, Output
 from cli.files import bundle_folder
 from cli.labelled import Origin, missing_words
 from cli.validating import say_finding
-from jobs.inference.models import load_model
+from jobs.inference.task.models import load_model
 from jobs.modeling.evaluation import EvaluationReport, evaluate
 from jobs.modeling.lineages import read_mapping
 from jobs.modeling.metrics import Agreement
-from shared.bundle import CARD_NAME, ModelCard, parse_card
-from shared.models import find_model
+from shared.bundles.card import CARD_NAME, ModelCard, parse_card
+from shared.bundles.catalogue import find_model
 from shared.settings import Settings
-from shared.wiring import build_files
+from shared.wiring.ports import build_files
 
 _MOST_NAMED = 30
 

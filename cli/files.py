@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from cli.folders import missing
-from shared.bundle import CARD_NAME
-from shared.desk import FILES_BUCKET
+from shared.bundles.card import CARD_NAME
+from shared.bundles.catalogue import version_key
 from shared.domain.errors import BlobNotFoundError, ModelNotFoundError
 from shared.domain.words import listed
-from shared.models import version_key
 from shared.ports.blobs import BlobInfo, BlobStore
+from shared.wiring.folders import FILES_BUCKET
 
 
 def find_file(blobs: BlobStore, file: Path) -> BlobInfo:

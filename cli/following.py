@@ -12,7 +12,7 @@ from cli.embedded import Embedded, link_result, result_folder
 from cli.estimating import comparison_words
 from shared.domain.submission import State, Submission
 from shared.ports.status import StatusStore, Stored
-from shared.records import plan_document, verdict_document
+from shared.records.documents import plan_document, verdict_document
 
 STEP_S = 0.05
 WORDS = {

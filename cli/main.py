@@ -20,7 +20,7 @@ from cli.options import (
     settings_for,
 )
 from cli.shards import shards
-from jobs.inference.memory import begin_process, leave
+from jobs.inference.process.memory import begin_process, leave
 
 app = typer.Typer(
     help="Drop an AnnData file, get its cells annotated.",

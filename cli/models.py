@@ -10,7 +10,7 @@ import typer
 
 from cli.console import Exit, Output
 from cli.options import JsonFlag, finish
-from shared.bundle import ModelCard
+from shared.bundles.card import ModelCard
 
 if TYPE_CHECKING:
     from shared.settings import Settings

@@ -24,9 +24,9 @@ from shared.domain.options import parse_options
 from shared.domain.submission import Submission
 from shared.domain.temporary import is_temporary
 from shared.ports.status import StatusStore, Stored
+from shared.records.updates import update
 from shared.settings import Backend, Settings
-from shared.updates import update
-from shared.wiring import LocalLayout, Ports, build_ports
+from shared.wiring.ports import LocalLayout, Ports, build_ports
 
 WATCH_S = {Backend.LOCAL: 0.5, Backend.GCP: 2.0}
 PATIENCE_S = {Backend.LOCAL: 0.0, Backend.GCP: 60.0}

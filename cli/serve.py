@@ -19,10 +19,10 @@ from cli.inbox import Inbox
 from cli.serving import make_server
 from functions.ingest.schemas import StorageObject
 from functions.status.dependencies import service_over
-from shared.desk import alone
 from shared.domain.errors import BlobNotFoundError, CelldropError, InputNotFoundError, SettingsError
 from shared.settings import Settings
-from shared.wiring import LocalLayout
+from shared.wiring.folders import alone
+from shared.wiring.ports import LocalLayout
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from cli.console import Exit, Output
 from cli.files import bundle_folder, find_file
-from jobs.inference.memory import loading
-from shared.bundle import CARD_NAME, ModelCard, parse_card
-from shared.desk import FILES_BUCKET, RESULTS, WORK, build_desk
+from jobs.inference.process.memory import loading
+from shared.bundles.card import CARD_NAME, ModelCard, parse_card
 from shared.domain.admission import Request
 from shared.domain.errors import (
     BlobNotFoundError,
@@ -33,12 +32,13 @@ from shared.domain.plan import Accelerator
 from shared.domain.planning import plan_of
 from shared.domain.submission import ModelRef, ObjectRef, Receipt, State, Submission
 from shared.domain.verdict import Verdict
-from shared.h5ad.inspection import prepare
+from shared.h5ad.inspect.inspection import prepare
 from shared.ports.blobs import BlobStore
-from shared.records import receipt_document, receipt_from, submission_document, submission_from
+from shared.records.documents import receipt_document, receipt_from, submission_document, submission_from
+from shared.wiring.folders import FILES_BUCKET, RESULTS, WORK, build_desk
 
 if TYPE_CHECKING:
-    from jobs.inference.computing import Annotation
+    from jobs.inference.task.computing import Annotation
     from shared.settings import Settings
 
 SCHEMA_VERSION = 1
@@ -66,7 +66,7 @@ def plan_shards(settings: Settings, given: Given, options: Mapping[str, str], ou
     Raises:
         CelldropError: The file or the request cannot be used.
     """
-    from functions.ingest.data_manager import Validator
+    from shared.validation import Validator
 
     asked = parse_options(options)
     card, ref = _model(given.model)
@@ -132,8 +132,8 @@ def gather_shards(given: Given, parts: Sequence[Path], folder: Path, output: Out
 def _annotation(blobs: BlobStore, accelerator: Accelerator) -> Annotation:
     prepare()  # The inspecting process starts while libraries load here.
     with loading():
-        from jobs.inference.computing import Annotation
         from jobs.inference.data_manager import InferenceData
+        from jobs.inference.task.computing import Annotation
 
     return Annotation(InferenceData(blobs, WORK, RESULTS), accelerator)
 

@@ -23,7 +23,7 @@ from jobs.modeling.reporting import Progress
 from jobs.modeling.settings import ClassWeights, TrainingSettings
 from jobs.modeling.trainable import training_warnings
 from jobs.modeling.training import TrainedModel, train
-from shared.bundle import ModelCard
+from shared.bundles.card import ModelCard
 from shared.domain.verdict import Finding
 from shared.settings import Settings
 

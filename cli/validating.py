@@ -11,16 +11,16 @@ from cli.console import Exit, Output
 from cli.embedded import drop_of_file
 from cli.estimating import forecast_words
 from cli.running import read_pairs
-from functions.ingest.data_manager import Validator
-from shared.bundle import ModelCard
+from shared.bundles.card import ModelCard
 from shared.domain.errors import ModelNotFoundError
 from shared.domain.options import parse_options
 from shared.domain.plan import CostHints
 from shared.domain.planning import with_forecast
 from shared.domain.verdict import Finding, Severity, Verdict
-from shared.records import verdict_document
+from shared.records.documents import verdict_document
 from shared.settings import Settings
-from shared.wiring import build_files
+from shared.validation import Validator
+from shared.wiring.ports import build_files
 
 
 def validate_file(settings: Settings, file: Path, *, model: str | None, pairs: Sequence[str], output: Output) -> Exit:

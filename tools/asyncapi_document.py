@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic.json_schema import models_json_schema
 
 from shared.domain.submission import State
-from shared.messages import SCHEMA_VERSION, AcceptedEvent, AnnotationRequest, JobMessage, OutcomeEvent
+from shared.records.messages import SCHEMA_VERSION, AcceptedEvent, AnnotationRequest, JobMessage, OutcomeEvent
 from shared.settings import Settings
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "tests" / "events"

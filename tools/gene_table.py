@@ -1,4 +1,4 @@
-"""Writes shared/h5ad/gene_table.txt.gz, which gene has which name, from GENCODE as cellxgene's schema lists it.
+"""Writes shared/h5ad/names/gene_table.txt.gz, which gene has which name, from GENCODE as cellxgene's schema lists it.
 
     tools/gene_table.py 48:genes_homo_sapiens.csv.gz M37:genes_mus_musculus.csv.gz
 

@@ -16,16 +16,16 @@ from pydantic import BaseModel, TypeAdapter
 from cli.console import Exit
 from cli.main import app
 from functions.status.problems import HTTP_CODES
-from jobs.inference.annotated_h5ad_columns import COLUMNS
-from jobs.inference.annotations import CSV_COLUMNS, MEANINGS, SCHEMA
-from jobs.inference.manifest import Manifest
-from shared.bundle import ModelCard
+from jobs.inference.annotated.columns import COLUMNS
+from jobs.inference.merge.calls import CSV_COLUMNS, MEANINGS, SCHEMA
+from jobs.inference.outputs.manifest import Manifest
+from shared.bundles.card import ModelCard
 from shared.domain.errors import CelldropError, all_errors
 from shared.domain.options import PARSERS, Options
 from shared.domain.outputs import OUTPUTS
 from shared.domain.submission import FINAL_STATES, State
-from shared.h5ad.cautions import WarningCode
-from shared.messages import Accepted, AcceptedEvent, AnnotationRequest, Event, Outcome, OutcomeEvent
+from shared.h5ad.judge.cautions import WarningCode
+from shared.records.messages import Accepted, AcceptedEvent, AnnotationRequest, Event, Outcome, OutcomeEvent
 from shared.settings import Settings
 from tools import deployment_docs
 from tools.asyncapi_document import document

@@ -28,7 +28,7 @@ from cli.doctor.settings import (
 )
 from cli.doctor.topics import check_dead_letters, check_pushes, check_readers, check_topics
 from shared.settings import Settings
-from shared.wiring import build_ports, build_survey
+from shared.wiring.ports import build_ports, build_survey
 
 
 def examine_deployment(settings: Settings, patience: Patience | None = None) -> Iterator[Check]:

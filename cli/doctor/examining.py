@@ -15,9 +15,9 @@ from typing import assert_never
 from cli.console import Exit, Output
 from cli.doctor.check import Check, Health
 from cli.embedded import open_embedded
+from shared.bundles.catalogue import list_models
 from shared.domain.errors import CelldropError
 from shared.domain.plan import Accelerator
-from shared.models import list_models
 from shared.settings import Backend, Settings
 
 LEAST_FREE_BYTES = 2 * 2**30
@@ -102,7 +102,7 @@ def _home(home: Path) -> Check:
 
 
 def _models(settings: Settings) -> Iterator[Check]:
-    from jobs.inference.models import load_model
+    from jobs.inference.task.models import load_model
 
     embedded = open_embedded(settings)
     blobs = embedded.local.ports.blobs

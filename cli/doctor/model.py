@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from shared.bundle import CARD_NAME, WEIGHTS_NAME, is_digest
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, is_digest
+from shared.bundles.catalogue import find_model
 from shared.domain.errors import (
     AccessDeniedError,
     BlobNotFoundError,
@@ -14,7 +15,6 @@ from shared.domain.errors import (
     SettingsError,
     UnavailableError,
 )
-from shared.models import find_model
 from shared.ports.blobs import BlobStore
 from shared.ports.survey import Silence, Untold
 

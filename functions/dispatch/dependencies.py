@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 from functions.dispatch.services import Dispatch
-from shared.identity import CheckCaller
-from shared.outbox import Outbox
+from shared.access.identity import CheckCaller
+from shared.records.outbox import Outbox
 from shared.settings import Settings
-from shared.wiring import Ports, build_ports, build_push_check, deployed_settings
+from shared.wiring.ports import Ports, build_ports, build_push_check, deployed_settings
 
 
 def build_dispatch(settings: Settings, ports: Ports) -> Dispatch:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shared.cloud_events import Pushed, pubsub_message
-from shared.messages import JobMessage, parse_job
+from shared.access.cloud_events import Pushed, pubsub_message
+from shared.records.messages import JobMessage, parse_job
 
 
 def pushed_job(pushed: Pushed) -> JobMessage:

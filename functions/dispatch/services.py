@@ -22,11 +22,11 @@ from shared.domain.limits import Limits
 from shared.domain.plan import Accelerator, Fleet
 from shared.domain.planning import plan_of
 from shared.domain.submission import EntryKind, Failure, NotStarted, Obstacle, State, Submission
-from shared.messages import JobMessage
-from shared.outbox import Outbox
 from shared.ports.jobs import JobRequest, JobRunner
 from shared.ports.status import StatusStore, Stored
-from shared.updates import update
+from shared.records.messages import JobMessage
+from shared.records.outbox import Outbox
+from shared.records.updates import update
 
 
 class Dispatched(StrEnum):

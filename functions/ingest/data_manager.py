@@ -6,83 +6,27 @@ import re
 from dataclasses import dataclass
 
 from functions.ingest.schemas import Drop, StorageObject, requested_options
-from shared.bundle import CARD_NAME, ModelCard, parse_card
+from shared.bundles.card import CARD_NAME, ModelCard, parse_card
+from shared.bundles.catalogue import find_model
 from shared.domain.errors import (
     BlobNotFoundError,
     BucketNotAllowedError,
     InputChangedError,
     InputNotFoundError,
-    InputTooLargeError,
     InvalidNameError,
     ModelNotFoundError,
 )
 from shared.domain.submission import ModelRef, ObjectRef, Requester
-from shared.domain.verdict import Verdict
 from shared.domain.words import cut
-from shared.h5ad.judging import ModelNeeds, validate
-from shared.h5ad.source import NEWER_FILE, BlobSource
-from shared.messages import AnnotationRequest
-from shared.models import find_model
-from shared.ports.blobs import BlobInfo, BlobStore
+from shared.ports.blobs import BlobStore
+from shared.records.messages import AnnotationRequest
+from shared.validation import pinned
 
 DIGEST_PREFIX = "sha256:"
 _DIGEST = re.compile("[0-9a-f]{64}")
 _WORDS = 80
 MAX_NAME_BYTES = 1024
 """Cloud Storage counts bytes, not characters."""
-_SMALLER = "Split the file, or have whoever runs this pipeline raise"
-
-
-@dataclass(frozen=True, slots=True)
-class Validator:
-    """The heavy part of ingest: look into the file by ranged reads, and judge it for a model."""
-
-    blobs: BlobStore
-    max_bytes: int
-    max_cells: int
-
-    def __call__(self, source: ObjectRef, card: ModelCard | None, matrix: str | None) -> Verdict:
-        """The verdict on one object generation, for a model or for none.
-
-        Raises:
-            InputError: The object is gone, replaced, or past a limit of this deployment.
-        """
-        info = pinned(self.blobs, source)
-        if info.size_bytes > self.max_bytes:
-            raise InputTooLargeError(
-                f"{info.size_bytes:,} bytes",
-                expected=f"at most {self.max_bytes:,}",
-                where=str(source),
-                hint=f"{_SMALLER} CELLDROP_MAX_INPUT_BYTES.",
-            )
-        opened = BlobSource(self.blobs, source, info.size_bytes)
-        verdict = validate(opened, needs_of(card) if card else None, matrix=matrix, name=source.name)
-        if verdict.n_cells > self.max_cells:
-            raise InputTooLargeError(
-                f"{verdict.n_cells:,} cells",
-                expected=f"at most {self.max_cells:,}",
-                where=str(source),
-                hint=f"{_SMALLER} CELLDROP_MAX_CELLS.",
-            )
-        return verdict
-
-
-def pinned(blobs: BlobStore, source: ObjectRef) -> BlobInfo:
-    """The object, if its newest generation is still the pinned one.
-
-    Raises:
-        InputNotFoundError: There is no such object.
-        InputChangedError: It was replaced; the newer generation has an event of its own.
-    """
-    try:
-        info = blobs.stat(source.bucket, source.name)
-    except BlobNotFoundError as error:
-        raise InputNotFoundError(
-            "the object is not there", where=f"{source.bucket}/{source.name}", hint="Drop the file again."
-        ) from error
-    if info.ref.generation != source.generation:
-        raise InputChangedError("the object was replaced before it was read", where=str(source), hint=NEWER_FILE)
-    return info
 
 
 def _check_name(asked: AnnotationRequest) -> None:
@@ -95,11 +39,6 @@ def _check_name(asked: AnnotationRequest) -> None:
             where=f"{asked.bucket}/{cut(asked.name, 200)}",
             hint="Ask again with the object's name as `gcloud storage ls` prints it.",
         )
-
-
-def needs_of(card: ModelCard) -> ModelNeeds:
-    """What a model asks of a file."""
-    return ModelNeeds(card.features, card.species, card.default_overlap, reference=card.reference)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 
-from functions.ingest.data_manager import IngestData, Validator
+from functions.ingest.data_manager import IngestData
 from functions.ingest.services import Ingest
-from shared.identity import CheckCaller
-from shared.outbox import Outbox
+from shared.access.identity import CheckCaller
+from shared.records.outbox import Outbox
 from shared.settings import Backend, Settings
-from shared.wiring import ADHOC_MODELS_BUCKET, Ports, build_ports, build_push_check, deployed_settings
+from shared.validation import Validator
+from shared.wiring.ports import ADHOC_MODELS_BUCKET, Ports, build_ports, build_push_check, deployed_settings
 
 
 def build_ingest(settings: Settings, ports: Ports) -> Ingest:

@@ -9,8 +9,8 @@ import functions_framework
 
 from functions.ingest.dependencies import caller_check, ingest_service
 from functions.ingest.schemas import told
-from shared.cloud_events import Pushed
-from shared.doors import Answer, answer
+from shared.access.cloud_events import Pushed
+from shared.access.endpoints import Answer, answer
 from shared.telemetry import event
 
 log = logging.getLogger(__name__)

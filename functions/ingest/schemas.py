@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.cloud_events import MESSAGE_PUBLISHED, Pushed, pubsub_message
+from shared.access.cloud_events import MESSAGE_PUBLISHED, Pushed, pubsub_message
 from shared.domain.admission import Request, event_key
 from shared.domain.errors import InvalidMessageError, InvalidOptionError
 from shared.domain.submission import ObjectRef, Requester
 from shared.domain.temporary import is_piece, is_temporary
 from shared.faults import first_fault
-from shared.messages import AnnotationRequest, parse_request
+from shared.records.messages import AnnotationRequest, parse_request
 
 STORAGE_EVENTS = "google.cloud.storage."
 STORAGE_FINALIZED = "google.cloud.storage.object.v1.finalized"

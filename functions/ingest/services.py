@@ -10,7 +10,7 @@ from typing import assert_never
 
 from functions.ingest.data_manager import IngestData
 from functions.ingest.schemas import Asked, Drop, StorageObject
-from shared.bundle import ModelCard
+from shared.bundles.card import ModelCard
 from shared.domain import admission
 from shared.domain.admission import Request
 from shared.domain.errors import (
@@ -25,10 +25,10 @@ from shared.domain.plan import Fleet
 from shared.domain.planning import with_forecast
 from shared.domain.submission import Failure, ObjectRef, Requester, Submission
 from shared.domain.verdict import Verdict
-from shared.messages import AnnotationRequest
-from shared.outbox import Outbox
 from shared.ports.status import StatusStore, Stored
-from shared.updates import update
+from shared.records.messages import AnnotationRequest
+from shared.records.outbox import Outbox
+from shared.records.updates import update
 
 log = logging.getLogger(__name__)
 

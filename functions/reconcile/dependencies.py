@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 from functions.reconcile.services import Reconcile
-from shared.identity import CheckCaller
-from shared.outbox import Outbox
+from shared.access.identity import CheckCaller
+from shared.records.outbox import Outbox
 from shared.settings import Settings
-from shared.wiring import Ports, build_ports, build_push_check, deployed_settings
+from shared.wiring.ports import Ports, build_ports, build_push_check, deployed_settings
 
 
 def build_reconcile(settings: Settings, ports: Ports) -> Reconcile:

@@ -9,7 +9,7 @@ import flask
 import functions_framework
 
 from functions.reconcile.dependencies import caller_check, reconcile_service
-from shared.doors import Answer, called
+from shared.access.endpoints import Answer, called
 from shared.telemetry import event
 
 log = logging.getLogger(__name__)

@@ -29,9 +29,9 @@ from shared.domain.submission import (
     Submission,
     TaskRecord,
 )
-from shared.outbox import Outbox
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRunner
 from shared.ports.status import StatusStore, Stored, TransactedChange
+from shared.records.outbox import Outbox
 
 log = logging.getLogger(__name__)
 

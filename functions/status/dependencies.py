@@ -7,9 +7,9 @@ from functools import cache
 
 from functions.status.data_manager import ResultData
 from functions.status.services import StatusService
-from shared.identity import CheckCaller
-from shared.outbox import Outbox
-from shared.wiring import Ports, build_ports, build_status_check, deployed_settings
+from shared.access.identity import CheckCaller
+from shared.records.outbox import Outbox
+from shared.wiring.ports import Ports, build_ports, build_status_check, deployed_settings
 
 
 @cache

@@ -23,9 +23,9 @@ from functions.status.responses import (
 from functions.status.schemas import Health
 from functions.status.services import MAX_WAIT_S, StatusService
 from functions.status.views import submission_list, submission_view
+from shared.access.identity import CheckCaller, anyone
 from shared.domain.errors import InvalidOptionError
 from shared.domain.submission import State
-from shared.identity import CheckCaller, anyone
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500

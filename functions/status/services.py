@@ -17,9 +17,9 @@ from shared.domain.errors import (
     UnavailableError,
 )
 from shared.domain.submission import ID_LENGTH, State, Submission, TaskRecord
-from shared.outbox import Outbox
 from shared.ports.status import HistoryEntry, StatusStore, Stored
-from shared.updates import update
+from shared.records.outbox import Outbox
+from shared.records.updates import update
 
 MAX_WAIT_S = 30.0
 FIRST_PAUSE_S = 0.5

@@ -13,7 +13,7 @@ import torch
 from jobs.engine.linear import LinearModel, activate
 from jobs.engine.preprocessing import Preprocessing
 from jobs.engine.weights import linear_weights
-from shared.bundle import ModelCard
+from shared.bundles.card import ModelCard
 from shared.domain.errors import InternalError, NoGeneOverlapError
 from shared.domain.geometry import Rows
 

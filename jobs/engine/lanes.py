@@ -23,7 +23,7 @@ class Work(Protocol):
         ...
 
 
-class Over(Protocol):
+class Completion(Protocol):
     """The end of a batch."""
 
     def synchronize(self) -> None:
@@ -43,7 +43,7 @@ class Lanes(Protocol):
         """Memory of the host from which, and to which, the device copies without the processor."""
         ...
 
-    def queue(self, work: Work) -> Over:
+    def queue(self, work: Work) -> Completion:
         """Give a batch to the device, without waiting for it.
 
         Raises:
@@ -75,7 +75,7 @@ class CudaLanes:
         """Pinned memory: out of any other a copy is done by the processor, which waits for it."""
         return torch.empty(size, dtype=dtype, pin_memory=True)
 
-    def queue(self, work: Work) -> Over:
+    def queue(self, work: Work) -> Completion:
         """As the protocol says: ``wait_stream`` makes the device wait for an event, not the host."""
         with torch.cuda.stream(self._in):
             work.copy_in()

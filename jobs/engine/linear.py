@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import embedding_bag
 
 from jobs.engine.weights import LinearWeights
-from shared.bundle import Activation
+from shared.bundles.card import Activation
 
 FLOAT32_LIMIT = 32.0
 """Largest expected magnitude of a score's terms (see ``arithmetic_of``) for which float32 is exact enough.

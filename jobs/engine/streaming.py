@@ -12,7 +12,7 @@ import torch
 from jobs.engine.annotator import Annotator, BlockScores, CellBlock
 from jobs.engine.batches import N_SETS, Gathering, batch_limit, device_bytes, weight
 from jobs.engine.buffers import BufferSet
-from jobs.engine.lanes import CudaLanes, Lanes, Over
+from jobs.engine.lanes import Completion, CudaLanes, Lanes
 from shared.domain.errors import DeviceUnavailableError
 from shared.telemetry import event
 
@@ -62,7 +62,7 @@ class Stream:
         self._lanes = lanes
         self._limit = limit
         self._idle = self._sets()
-        self._flying: deque[tuple[BufferSet, Over]] = deque()
+        self._flying: deque[tuple[BufferSet, Completion]] = deque()
         self._cleared = False
 
     def scores(self, blocks: Iterable[CellBlock]) -> Iterator[BlockScores]:

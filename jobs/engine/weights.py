@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from shared.bundle import Log1p, ModelCard, Normalise, Standardise
+from shared.bundles.card import Log1p, ModelCard, Normalise, Standardise
 from shared.domain.errors import InvalidBundleError
 
 _FLOATS = (torch.float32, torch.float64)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import google_crc32c
 
-from jobs.inference.bundles import read_bundle
-from jobs.inference.parts import CONTENT_TYPE, PartLayout
-from shared.bundle import ModelCard
+from jobs.inference.parts.part import CONTENT_TYPE, PartLayout
+from shared.bundles.card import ModelCard
+from shared.bundles.reading import read_bundle
 from shared.domain.errors import BlobNotFoundError, InputChangedError
 from shared.domain.options import Options, Scores, parse_options
 from shared.domain.submission import Submission

@@ -5,15 +5,15 @@ from __future__ import annotations
 import secrets
 import time
 
-from jobs.inference.finalizing import Finalizer
-from jobs.inference.memory import loading
-from jobs.inference.protocol import Computation
+from jobs.inference.process.memory import loading
 from jobs.inference.schemas import TaskEnvironment
 from jobs.inference.services import Task
-from shared.h5ad.inspection import prepare
-from shared.outbox import Outbox
+from jobs.inference.task.finalizing import Finalizer
+from jobs.inference.task.protocol import Computation
+from shared.h5ad.inspect.inspection import prepare
+from shared.records.outbox import Outbox
 from shared.settings import Settings
-from shared.wiring import Ports
+from shared.wiring.ports import Ports
 
 MOST_MAP_S = 300.0
 """The report's map gets two of the finalizer's leases, and never more than this."""
@@ -23,8 +23,8 @@ def build_task(settings: Settings, ports: Ports, environment: TaskEnvironment) -
     """The service over given ports, with the real computation."""
     prepare()  # The inspecting process starts while libraries load here.
     with loading():
-        from jobs.inference.computing import Annotation  # noqa: PLC0415  # HDF5 and Arrow load only where they are used
         from jobs.inference.data_manager import InferenceData  # noqa: PLC0415  # likewise
+        from jobs.inference.task.computing import Annotation  # noqa: PLC0415  # HDF5 and Arrow load only where they are used
 
     data = InferenceData(ports.blobs, settings.work_bucket, settings.results_bucket)
     map_budget_s = min(2 * settings.limits.finalize_lease.total_seconds(), MOST_MAP_S)

@@ -7,7 +7,7 @@ import logging
 import os
 from typing import Any
 
-from jobs.inference.memory import begin_process, bound_memory, leave
+from jobs.inference.process.memory import begin_process, bound_memory, leave
 from shared.domain.errors import CelldropError
 from shared.telemetry import event
 
@@ -21,7 +21,7 @@ def main() -> int:
     os.environ["HDF5_PLUGIN_PRELOAD"] = "::"  # HDF5 loads no filter plugins but those registered by us.
     from jobs.inference.dependencies import build_task  # noqa: PLC0415  # torch loads after the parent's watch began
     from jobs.inference.schemas import task_environment  # noqa: PLC0415
-    from shared.wiring import build_ports, deployed_settings, die_with_parent  # noqa: PLC0415
+    from shared.wiring.ports import build_ports, deployed_settings, die_with_parent  # noqa: PLC0415
 
     settings = deployed_settings()
     environment = task_environment()

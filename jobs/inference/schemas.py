@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from jobs.inference.protocol import TaskIdentity
+from jobs.inference.task.protocol import TaskIdentity
 from shared.domain.errors import SettingsError
 from shared.domain.plan import Accelerator
 from shared.faults import first_fault

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from jobs.inference.crashing import crash_of, twice
-from jobs.inference.finalizing import Finalizer
-from jobs.inference.protocol import PERMANENT, Computation, Ended, Paced, TaskIdentity
+from jobs.inference.task.crashing import crash_of, twice
+from jobs.inference.task.finalizing import Finalizer
+from jobs.inference.task.protocol import PERMANENT, Computation, Ended, Paced, TaskIdentity
 from shared.domain import machine
 from shared.domain.errors import (
     CelldropError,
@@ -23,10 +23,10 @@ from shared.domain.errors import (
 )
 from shared.domain.geometry import Rows
 from shared.domain.submission import Failure, State, Submission, TaskRecord
-from shared.outbox import Outbox
 from shared.ports.status import StatusStore, Stored
+from shared.records.outbox import Outbox
+from shared.records.updates import update
 from shared.telemetry import event
-from shared.updates import update
 
 log = logging.getLogger(__name__)
 

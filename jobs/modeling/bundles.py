@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 
 from jobs.engine.weights import linear_weights
-from shared.bundle import CARD_NAME, WEIGHTS_NAME, ModelCard, card_bytes, digest_of
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard, card_bytes, digest_of
 from shared.domain.errors import ModelExistsError
 
 

@@ -10,7 +10,7 @@ from jobs.modeling.labelled import LabelledCells
 from jobs.modeling.recipe import CLIP_MAX, Weights
 from jobs.modeling.reporting import TrainingReport
 from jobs.modeling.settings import TrainingSettings
-from shared.bundle import (
+from shared.bundles.card import (
     Activation,
     Features,
     Label,

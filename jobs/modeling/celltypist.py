@@ -17,7 +17,7 @@ from jobs.modeling.card_names import no_name
 from jobs.modeling.celltypist_genes import feature_table, species_of
 from jobs.modeling.ontology import Ontology, read_ontology
 from jobs.modeling.unpickling import PickledObject, open_pickle, read_foreign
-from shared.bundle import Activation, Label, Log1p, ModelCard, Normalise, Standardise, Training
+from shared.bundles.card import Activation, Label, Log1p, ModelCard, Normalise, Standardise, Training
 from shared.domain.errors import UnsupportedModelError
 
 Floats = npt.NDArray[np.floating[Any]]

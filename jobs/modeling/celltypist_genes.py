@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from shared.bundle import Features
+from shared.bundles.card import Features
 from shared.domain.verdict import Species
 from shared.h5ad.facts import GeneColumn
-from shared.h5ad.genes import describe_column
+from shared.h5ad.names.genes import describe_column
 
 _ENSEMBL = re.compile(r"(ENS(?:[A-Z]{3,4})?G\d{11})(\.\d+)?")
 

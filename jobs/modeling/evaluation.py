@@ -17,10 +17,10 @@ from jobs.modeling.labels import read_labels
 from jobs.modeling.metrics import Agreement, agreement
 from jobs.modeling.scoring import BestScores, score_file
 from jobs.modeling.sources import open_source
-from shared.bundle import Label, ModelCard
+from shared.bundles.card import Label, ModelCard
 from shared.domain.errors import TrainingDataError
 from shared.domain.verdict import Finding
-from shared.h5ad.judging import ModelNeeds
+from shared.h5ad.judge.judging import ModelNeeds
 
 Int64s = npt.NDArray[np.int64]
 _NO_LINEAGE = ""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from shared.bundle import Features
+from shared.bundles.card import Features
 from shared.domain.errors import TrainingDataError
 
 Float64s = npt.NDArray[np.float64]

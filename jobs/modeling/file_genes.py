@@ -8,14 +8,14 @@ from pathlib import Path
 from jobs.modeling.celltypist_genes import feature_table
 from jobs.modeling.judged import JudgedFile
 from jobs.modeling.sources import open_source
-from shared.bundle import Features
+from shared.bundles.card import Features
 from shared.domain.errors import NoMatrixError, TrainingDataError
 from shared.domain.verdict import GeneIds, Verdict
 from shared.h5ad.facts import FileFacts, GeneTable
-from shared.h5ad.genes import describe_column
-from shared.h5ad.inspection import inspect
-from shared.h5ad.judging import judge
-from shared.h5ad.rows import read_genes
+from shared.h5ad.inspect.inspection import inspect
+from shared.h5ad.judge.judging import judge
+from shared.h5ad.names.genes import describe_column
+from shared.h5ad.read.rows import read_genes
 from shared.h5ad.source import RangeSource
 
 Names = tuple[str | None, ...]

@@ -9,11 +9,11 @@ from pathlib import Path
 from jobs.modeling.celltypist_genes import feature_table
 from jobs.modeling.file_genes import read_file_genes
 from jobs.modeling.plain_text import lines_of, read_text
-from shared.bundle import Features
+from shared.bundles.card import Features
 from shared.domain.errors import InputNotFoundError, InvalidOptionError
 from shared.domain.verdict import GeneIds
 from shared.h5ad.facts import GeneColumn
-from shared.h5ad.genes import describe_column
+from shared.h5ad.names.genes import describe_column
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HDF5_ENDINGS = frozenset({".h5ad", ".h5", ".hdf5"})

@@ -8,11 +8,11 @@ from pathlib import Path
 from shared.domain.errors import BadValuesError, DuplicateCellsError, InputError, all_errors
 from shared.domain.geometry import Rows
 from shared.domain.verdict import Finding, MatrixChoice, Severity, Species, Verdict
-from shared.h5ad.cautions import WarningCode
 from shared.h5ad.facts import FileFacts
-from shared.h5ad.inspection import inspect
-from shared.h5ad.judging import ModelNeeds, judge
-from shared.h5ad.rows import open_matrix
+from shared.h5ad.inspect.inspection import inspect
+from shared.h5ad.judge.cautions import WarningCode
+from shared.h5ad.judge.judging import ModelNeeds, judge
+from shared.h5ad.read.rows import open_matrix
 from shared.h5ad.source import RangeSource
 
 _ELSEWHERE = frozenset({WarningCode.CELLS_NOT_ALL_CHECKED})

@@ -16,11 +16,11 @@ from jobs.modeling.judged import judged
 from jobs.modeling.labels import read_labels
 from jobs.modeling.sources import open_source, sha256_of
 from jobs.modeling.splits import at_most
-from shared.bundle import Features, Label
+from shared.bundles.card import Features, Label
 from shared.domain.geometry import Rows
 from shared.domain.verdict import Finding, MatrixChoice, MatrixState, Species
-from shared.h5ad.rows import RowBlock, open_matrix
-from shared.h5ad.settling import Stored, settle
+from shared.h5ad.read.rows import RowBlock, open_matrix
+from shared.h5ad.read.settling import Stored, settle
 from shared.h5ad.source import RangeSource
 
 Int64s = npt.NDArray[np.int64]

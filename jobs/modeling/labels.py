@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.modeling.obs_columns import column_texts
-from shared.bundle import Label
+from shared.bundles.card import Label
 from shared.domain.errors import TrainingDataError
-from shared.h5ad.columns import open_frame
-from shared.h5ad.decoding import decoding
-from shared.h5ad.layouts import Layout, find_layout
-from shared.h5ad.opening import open_file
+from shared.h5ad.read.columns import open_frame
+from shared.h5ad.read.layouts import Layout, find_layout
+from shared.h5ad.read.opening import decoding, open_file
 from shared.h5ad.source import RangeSource
 
 Int64s = npt.NDArray[np.int64]

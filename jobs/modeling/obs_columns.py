@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 
 from shared.domain.errors import TruncatedFileError
-from shared.h5ad.columns import CompoundFrame, Frame, GroupFrame, texts
-from shared.h5ad.safety import check_stored
+from shared.h5ad.read.columns import CompoundFrame, Frame, GroupFrame, texts
+from shared.h5ad.read.safety import check_stored
 
 _WHOLE = re.compile(r"(-?\d+)\.0")
 

@@ -22,7 +22,7 @@ from jobs.modeling.features import (
 from jobs.modeling.fitting import Fit, Problem, balanced_weights, fit_ridge, no_fit
 from jobs.modeling.labelled import LabelledCells
 from jobs.modeling.settings import ClassWeights, TrainingSettings
-from shared.bundle import Features
+from shared.bundles.card import Features
 from shared.domain.verdict import MatrixState
 
 CLIP_MAX = 10.0

@@ -14,14 +14,14 @@ import torch
 from jobs.engine.annotator import Annotator, BlockScores, CellBlock
 from jobs.engine.streaming import scored
 from jobs.modeling.labelled import LabelledCells
-from shared.bundle import Features, ModelCard
+from shared.bundles.card import Features, ModelCard
 from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import MatrixState, Verdict
-from shared.h5ad.blocks import RowBlock
-from shared.h5ad.genes import map_genes
-from shared.h5ad.projecting import projected_by_numpy
-from shared.h5ad.rows import features_of_genes, open_matrix
+from shared.h5ad.names.genes import map_genes
+from shared.h5ad.read.blocks import RowBlock
+from shared.h5ad.read.projecting import projected_by_numpy
+from shared.h5ad.read.rows import features_of_genes, open_matrix
 from shared.h5ad.source import RangeSource
 
 _BLOCK_ROWS = 4096

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.bundle import Features
+from shared.bundles.card import Features
 
 
 class ClassWeights(StrEnum):

@@ -9,11 +9,11 @@ import numpy as np
 from jobs.modeling.features import genes_also_in
 from jobs.modeling.labelled import LabelledCells
 from jobs.modeling.settings import TrainingSettings
-from shared.bundle import Features
+from shared.bundles.card import Features
 from shared.domain.errors import TrainingDataError
 from shared.domain.verdict import Finding, MatrixState, Severity
-from shared.h5ad.cautions import WarningCode
-from shared.h5ad.matrices import in_words
+from shared.h5ad.judge.cautions import WarningCode
+from shared.h5ad.judge.matrices import in_words
 
 
 def settings_for(cells: LabelledCells, settings: TrainingSettings) -> TrainingSettings:

@@ -19,7 +19,7 @@ from jobs.modeling.scoring import score
 from jobs.modeling.settings import TrainingSettings
 from jobs.modeling.splits import at_most, folds, hold_out
 from jobs.modeling.trainable import check_trainable, settings_for
-from shared.bundle import ModelCard
+from shared.bundles.card import ModelCard
 
 Int64s = npt.NDArray[np.int64]
 Float32s = npt.NDArray[np.float32]

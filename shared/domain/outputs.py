@@ -1,6 +1,6 @@
 """The files of a result: what each is called and what it is, once, for whoever writes, lists, checks or explains them.
 
-A new file is a row here, and its bytes in ``jobs.inference.results``.
+A new file is a row here, and its bytes in ``jobs.inference.task.results``.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Rates:
     merge_cells_per_s: float = 49_000.0
     # As the task is built (jobs.inference.services); each reads two documents and writes one.
     beat_s: float = 1.5
-    # As shared.h5ad.arrays coalesces them.
+    # As shared.h5ad.read.arrays coalesces them.
     read_bytes: int = 4 * MIB
     # Counted: tests/domain/test_domain_operations.py plays a submission and holds these four to what it asks for.
     submission_reads: int = 11

@@ -39,9 +39,9 @@ def test_who_keeps_no_objects_loads_no_client_of_cloud_storage() -> None:
 def test_a_map_of_a_files_own_embedding_needs_no_scikit_learn() -> None:
     code = """
 import sys, numpy as np
-from jobs.inference.annotations_sample import MapSample
+from jobs.inference.merge.sample import MapSample
 from jobs.inference.report.layouts import lay_out
-from shared.h5ad.embedding import Coordinates
+from shared.h5ad.read.embedding import Coordinates
 row_n = np.arange(30)
 sample = MapSample(row_n, ["a"] * 30, row_n, np.ones(30, np.float32), np.ones((30, 2), np.float32))
 own = Coordinates("X_umap", np.arange(60, dtype=np.float32).reshape(30, 2))
@@ -52,6 +52,8 @@ print(lay_out(sample, lambda: own).own, "sklearn" in sys.modules)
 
 
 def test_who_only_merges_is_spared_torch_and_scikit_learn() -> None:
-    code = "import sys, jobs.inference.main, jobs.inference.results; print(*{'torch', 'sklearn'} & set(sys.modules))"
+    code = (
+        "import sys, jobs.inference.main, jobs.inference.task.results; print(*{'torch', 'sklearn'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -15,11 +15,11 @@ import pytest
 
 from functions.dispatch.schemas import pushed_job
 from functions.ingest.schemas import parse_storage_event
+from shared.access.cloud_events import MESSAGE_PUBLISHED, Pushed
 from shared.adapters.gcp.bus import ID_ATTRIBUTE, PubSubBus, connect
-from shared.cloud_events import MESSAGE_PUBLISHED, Pushed
 from shared.domain.submission import EntryKind, ObjectRef, Topic
-from shared.messages import JobMessage
 from shared.ports.events import Message
+from shared.records.messages import JobMessage
 from tests.cloud.local_cloud import Deployment, Emulators, Function, LocalCloud
 from tests.cloud.local_cloud_programs import ProgramFailedError, listens
 from tests.cloud.pubsub_session import pubsub_for_tests

@@ -16,7 +16,7 @@ from shared.domain.admission import Request
 from shared.domain.errors import PreconditionFailedError, StaleWorkerError, SubmissionNotFoundError
 from shared.domain.submission import EntryKind, Failure, OutboxEntry, Requester, State, Submission, TaskRecord
 from shared.ports.status import StatusStore
-from shared.records import Document
+from shared.records.documents import Document
 from tests.contracts.racing import (
     N_RACERS,
     StatusDoor,

@@ -11,7 +11,7 @@ import pytest
 from shared.domain.submission import State, Topic
 from shared.ports.blobs import BlobStore, ByteRange
 from shared.ports.events import Message
-from shared.records import Document, submission_document
+from shared.records.documents import Document, submission_document
 from tests.contracts.blob_contract import BlobStoreContract, RawBlobs
 from tests.contracts.bus_contract import Arrivals, EventBusContract
 from tests.contracts.racing import BlobDoor, StatusDoor

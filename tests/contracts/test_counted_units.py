@@ -13,7 +13,7 @@ from google.cloud.firestore import Client
 from shared.adapters.gcp.status import FirestoreStatusStore
 from shared.domain.submission import State
 from shared.ports.status import StatusStore
-from shared.updates import update
+from shared.records.updates import update
 from tests.contracts.records_made import owing, plain, task
 from tests.contracts.test_memory_status_contract import TICK
 from tests.fakes.clock import SettableClock

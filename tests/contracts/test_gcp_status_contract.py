@@ -12,7 +12,7 @@ import pytest
 from google.cloud.firestore import Client
 
 from shared.adapters.gcp.status import FirestoreStatusStore
-from shared.records import Document
+from shared.records.documents import Document
 from tests.contracts.racing import StatusDoor
 from tests.contracts.status_contract import FreshDoors, StatusStoreContract
 

@@ -17,7 +17,7 @@ import pytest
 
 from shared.adapters.local.status import SqliteStatusStore
 from shared.ports.status import StatusStore
-from shared.records import Document
+from shared.records.documents import Document
 from tests.contracts.elsewhere import Elsewhere
 from tests.contracts.racing import StatusDoor
 from tests.contracts.status_contract import FreshDoors, StatusStoreContract

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.records import Document, submission_document
+from shared.records.documents import Document, submission_document
 from tests.contracts.racing import StatusDoor
 from tests.contracts.status_contract import StatusStoreContract
 from tests.fakes.clock import SettableClock

@@ -9,7 +9,7 @@ from typing import Any
 from shared.domain.plan import CostHints, Fleet
 from shared.domain.planning import with_forecast
 from shared.domain.prices import TIER_1
-from shared.records import submission_document, submission_from
+from shared.records.documents import submission_document, submission_from
 from tests.contracts.records_made import full
 from tests.services.house import good_verdict
 

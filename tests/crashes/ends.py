@@ -20,7 +20,7 @@ from shared.domain.submission import EntryKind, State, Submission
 from shared.ports.blobs import BlobStore
 from shared.ports.status import StatusStore
 from shared.settings import Settings
-from shared.wiring import LocalLayout, MadePorts, build_local
+from shared.wiring.ports import LocalLayout, MadePorts, build_local
 from tests.crashes.stand_in import ROWS_NAME
 
 LATER = owed.SWEEP_DELAY + timedelta(minutes=1)

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from shared.settings import Settings, load_settings
-from shared.wiring import task_variables
+from shared.wiring.ports import task_variables
 from tests.crashes.supervisor import THAT_IS_ALL
 
 T = TypeVar("T")

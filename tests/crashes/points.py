@@ -23,7 +23,7 @@ _HOUSE = tuple(f"{ROOT / part}{os.sep}" for part in ("cli", "functions", "jobs",
 _THROUGH = tuple(
     str(ROOT / part) for part in ("tests/crashes/watched.py", "tests/crashes/points.py", "shared/adapters")
 )
-_SHARED_BY_ALL = (str(ROOT / "shared/outbox.py"), str(ROOT / "shared/updates.py"))
+_SHARED_BY_ALL = (str(ROOT / "shared/records/outbox.py"), str(ROOT / "shared/records/updates.py"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import google_crc32c
 
-from jobs.inference.protocol import Computation, TaskIdentity
+from jobs.inference.task.protocol import Computation, TaskIdentity
 from shared.domain.errors import BlobNotFoundError, CorruptBlobError, InputChangedError, InternalError
 from shared.domain.geometry import Rows
 from shared.domain.outputs import MANIFEST

@@ -21,7 +21,7 @@ from shared.domain.submission import Submission
 from shared.ports.status import StatusStore, Stored
 from shared.settings import Settings, load_settings
 from shared.telemetry import configure
-from shared.wiring import LocalLayout, LocalPorts, build_local, task_variables
+from shared.wiring.ports import LocalLayout, LocalPorts, build_local, task_variables
 from tests.crashes.points import hook_from_environment
 from tests.crashes.watched import watched_ports
 

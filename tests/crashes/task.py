@@ -13,7 +13,7 @@ from jobs.inference.services import Task
 from shared.domain.errors import CelldropError
 from shared.settings import load_settings
 from shared.telemetry import configure
-from shared.wiring import build_ports, die_with_parent
+from shared.wiring.ports import build_ports, die_with_parent
 from tests.crashes.points import hook_from_environment
 from tests.crashes.stand_in import Ledger
 from tests.crashes.watched import watched_ports

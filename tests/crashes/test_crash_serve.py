@@ -20,7 +20,7 @@ import pytest
 
 from shared.domain.outputs import reproducible
 from shared.domain.submission import Submission
-from shared.wiring import build_ports
+from shared.wiring.ports import build_ports
 from tests.crashes.conftest import Homes
 from tests.crashes.ends import check_ends
 from tests.crashes.homes import PATIENCE_S, Home, kill, tell, wait_for

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from shared.domain.submission import FINAL_STATES
-from shared.wiring import build_ports
+from shared.wiring.ports import build_ports
 from tests.crashes.conftest import Homes
 from tests.crashes.ends import check_orders
 from tests.crashes.homes import KILLED, PATIENCE_S, Home, kill, tell, wait_for

@@ -10,7 +10,7 @@ import pytest
 from shared.domain.errors import BlobNotFoundError, PreconditionFailedError
 from shared.domain.submission import ObjectRef, Topic
 from shared.ports.events import Message
-from shared.wiring import MadePorts
+from shared.wiring.ports import MadePorts
 from tests.contracts.records_made import plain
 from tests.crashes.watched import watched_ports
 from tests.fakes.blobs import MemoryBlobStore

@@ -9,7 +9,7 @@ from shared.ports.blobs import BlobStore
 from shared.ports.events import EventBus
 from shared.ports.jobs import JobRunner
 from shared.ports.status import StatusStore
-from shared.wiring import MadePorts, Ports
+from shared.wiring.ports import MadePorts, Ports
 from tests.fakes.calls import Hook
 
 

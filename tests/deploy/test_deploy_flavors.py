@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 
 from shared.domain.plan import CPU_POOL, GPU_POOL, Pool
 from shared.domain.prices import TIER_1, Shape
-from shared.h5ad.limits import DEFAULT_LIMITS
+from shared.h5ad.read.limits import DEFAULT_LIMITS
 from shared.settings import Settings
 
 FLAVORS = Path(__file__).resolve().parents[2] / "deploy" / "flavors"

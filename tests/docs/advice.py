@@ -18,7 +18,7 @@ from jobs.inference.schemas import TaskEnvironment
 from shared.domain.errors import all_errors
 from shared.domain.options import PARSERS
 from shared.domain.submission import State
-from shared.h5ad.cautions import WarningCode
+from shared.h5ad.judge.cautions import WarningCode
 from shared.settings import ENV_FILE, Settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -20,7 +20,7 @@ from google.cloud.pubsub_v1.subscriber.message import Message  # type: ignore[im
 from google.pubsub_v1.types import PubsubMessage
 
 from shared.domain.errors import all_errors
-from shared.messages import parse_request
+from shared.records.messages import parse_request
 from tests.events.recording import MINIMAL, published, read
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "integrate-over-pubsub.md").read_text()

@@ -37,7 +37,7 @@ from shared.domain.submission import (
     TaskRecord,
 )
 from shared.domain.verdict import Verdict
-from shared.records import submission_document
+from shared.records.documents import submission_document
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LIMITS = Limits(max_attempts=3, max_finalize_attempts=2)

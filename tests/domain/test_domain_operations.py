@@ -12,7 +12,7 @@ from shared.domain.geometry import BLOCK_ROWS
 from shared.domain.plan import Workload, operations
 from shared.domain.rates import RATES
 from shared.domain.submission import State, Topic
-from shared.h5ad.arrays import READ_BYTES
+from shared.h5ad.read.arrays import READ_BYTES
 from tests.services.house import House
 
 EACH_BEATS_ONCE_S = RATES.beat_s

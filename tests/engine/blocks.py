@@ -12,11 +12,11 @@ import scipy.sparse as sp
 import torch
 
 from jobs.engine.annotator import Annotator, BlockScores
-from shared.bundle import ModelCard
+from shared.bundles.card import ModelCard
 from shared.domain.geometry import Rows
-from shared.h5ad.blocks import RowBlock
-from shared.h5ad.projecting import projected_by_numpy
-from shared.h5ad.projection import ProjectedBlock
+from shared.h5ad.read.blocks import RowBlock
+from shared.h5ad.read.projected import ProjectedBlock
+from shared.h5ad.read.projecting import projected_by_numpy
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from shared.bundle import Activation, Features, Label, Log1p, ModelCard, Normalise, Standardise, Training
+from shared.bundles.card import Activation, Features, Label, Log1p, ModelCard, Normalise, Standardise, Training
 
 Floats = npt.NDArray[np.float64]
 

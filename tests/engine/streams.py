@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from jobs.engine.lanes import CudaLanes, Over, Work
+from jobs.engine.lanes import Completion, CudaLanes, Work
 from tests.engine.lanes import CPU
 
 
@@ -109,7 +109,7 @@ class SimulatedLanes(CudaLanes):
     def host(self, size: int, dtype: torch.dtype) -> torch.Tensor:
         return torch.empty(size, dtype=dtype)
 
-    def queue(self, work: Work) -> Over:
+    def queue(self, work: Work) -> Completion:
         return super().queue(Given(self._gpu, work))
 
 

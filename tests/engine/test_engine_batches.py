@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from jobs.engine.annotator import Annotator
 from jobs.engine.batches import N_SETS, PINNED_BYTES, batch_limit, device_bytes, weight
 from jobs.engine.buffers import BufferSet
-from shared.h5ad.projection import ProjectedBlock
+from shared.h5ad.read.projected import ProjectedBlock
 from tests.engine.blocks import block_of
 from tests.engine.cards import make_card, make_tensors
 from tests.engine.lanes import CPU, PlainLanes

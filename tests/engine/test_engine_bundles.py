@@ -13,11 +13,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.inference.models import load_model
+from jobs.inference.task.models import load_model
 from jobs.modeling.bundles import write_bundle
-from shared.bundle import CARD_NAME, WEIGHTS_NAME, ModelCard, card_bytes, digest_of
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard, card_bytes, digest_of
+from shared.bundles.catalogue import find_model, list_models, version_key
 from shared.domain.errors import InvalidBundleError, ModelExistsError, ModelNotFoundError
-from shared.models import find_model, list_models, version_key
 from tests.engine.cards import make_card, make_tensors
 from tests.fakes.blobs import MemoryBlobStore
 

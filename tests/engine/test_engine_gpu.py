@@ -12,10 +12,10 @@ import torch
 
 from jobs.engine.annotator import Annotator, BlockScores, CellBlock
 from jobs.engine.batches import device_bytes, weight
-from jobs.engine.lanes import CudaLanes, Over, Work
+from jobs.engine.lanes import Completion, CudaLanes, Work
 from jobs.engine.streaming import Stream, scored
 from shared.domain.geometry import Rows
-from shared.h5ad.projection import ProjectedBlock
+from shared.h5ad.read.projected import ProjectedBlock
 from tests.engine.blocks import block_of
 from tests.engine.cards import make_card, make_tensors
 
@@ -70,7 +70,7 @@ def test_a_batch_changes_no_byte_on_a_gpu(blocks: list[ProjectedBlock], scale: f
 class Watched(CudaLanes):
     """Does not let the host wait for the device while a batch is queued."""
 
-    def queue(self, work: Work) -> Over:
+    def queue(self, work: Work) -> Completion:
         with warnings.catch_warnings(category=UserWarning, action="ignore"):  # Setting it warns of what it cannot see.
             torch.cuda.set_sync_debug_mode("error")
         try:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jobs.engine.annotator import BlockScores
 from jobs.engine.linear import arithmetic_of
 from jobs.engine.weights import linear_weights
-from shared.bundle import Activation
+from shared.bundles.card import Activation
 from tests.engine.blocks import Block, Scorer, block_of
 from tests.engine.cards import make_card, make_tensors
 

@@ -15,7 +15,7 @@ from jobs.engine.annotator import Annotator, BlockScores, CellBlock, Cells
 from jobs.engine.batches import N_SETS, weight
 from jobs.engine.streaming import Stream, scored
 from shared.domain.errors import DeviceUnavailableError
-from shared.h5ad.projection import ProjectedBlock
+from shared.h5ad.read.projected import ProjectedBlock
 from tests.engine.blocks import block_of
 from tests.engine.cards import make_card, make_tensors
 from tests.engine.lanes import LateLanes, PlainLanes

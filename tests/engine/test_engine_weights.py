@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from jobs.engine.weights import linear_weights
-from shared.bundle import Log1p, Normalise
+from shared.bundles.card import Log1p, Normalise
 from shared.domain.errors import InvalidBundleError
 from tests.engine.cards import make_card, make_tensors
 

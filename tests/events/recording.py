@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from functions.ingest.schemas import told
-from jobs.inference.manifest import Labels, summary_of
-from jobs.inference.protocol import Ended
-from shared.bundle import card_bytes
-from shared.cloud_events import MESSAGE_PUBLISHED, parse_pushed
+from jobs.inference.outputs.manifest import Labels, summary_of
+from jobs.inference.task.protocol import Ended
+from shared.access.cloud_events import MESSAGE_PUBLISHED, parse_pushed
+from shared.bundles.card import card_bytes
 from shared.domain.actual import actual_of
 from shared.domain.errors import DuplicateCellsError, NoMatrixError, UnavailableError
 from shared.domain.plan import Accelerator, Plan
 from shared.domain.submission import Receipt, Result, Submission, Topic
 from shared.domain.verdict import Finding, MatrixState, Severity, Verdict
-from shared.h5ad.matrices import in_words
+from shared.h5ad.judge.matrices import in_words
 from shared.ports.events import Message
 from shared.ports.jobs import ExecutionState
 from tests.fakes.calls import FailNext

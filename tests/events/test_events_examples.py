@@ -15,9 +15,9 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 from pydantic import TypeAdapter
 
 from functions.ingest.schemas import Asked, told
-from shared.cloud_events import parse_pushed
+from shared.access.cloud_events import parse_pushed
 from shared.domain.errors import InvalidMessageError, UnknownVersionError
-from shared.messages import AnnotationRequest, Event, parse_job, parse_request
+from shared.records.messages import AnnotationRequest, Event, parse_job, parse_request
 from tests.events import recording
 from tests.events.recording import FOLDER, MESSAGE_ID, MINIMAL, REQUEST, SUFFIX, read, text_of
 

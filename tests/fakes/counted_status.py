@@ -11,9 +11,9 @@ from typing_extensions import override
 
 from shared.domain.admission import Request
 from shared.domain.submission import Requester, State, Submission, TaskRecord
-from shared.history import history_entry
 from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
-from shared.records import submission_document, task_document
+from shared.records.documents import submission_document, task_document
+from shared.records.history import history_entry
 
 
 @dataclass

@@ -15,8 +15,8 @@ from shared.domain import owed
 from shared.domain.admission import Request
 from shared.domain.errors import PreconditionFailedError, SubmissionNotFoundError
 from shared.domain.submission import Requester, State, Submission, TaskRecord
-from shared.history import history_entry
 from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
+from shared.records.history import history_entry
 from tests.fakes.calls import Hook, call, nothing
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from shared.domain.verdict import Finding
 from shared.h5ad.foreign.recognising import recognise
-from shared.h5ad.judging import validate
+from shared.h5ad.judge.judging import validate
 from shared.h5ad.source import BytesSource
 from tests.fakes.sources import CountingSource
 from tests.foreign.foreign_files import CSV, MTX, MTX_FOLDER, RDS, hdf5, npy, npz, pickled, tarred, zipped

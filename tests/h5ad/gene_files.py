@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import h5py
 
-from shared.bundle import Features
+from shared.bundles.card import Features
 from shared.domain.verdict import Species, Verdict
-from shared.h5ad.gene_table import names_of
-from shared.h5ad.judging import ModelNeeds, validate
-from shared.h5ad.matching import match_genes
-from shared.h5ad.rows import read_gene_names
+from shared.h5ad.judge.judging import ModelNeeds, validate
+from shared.h5ad.names.gene_table import names_of
+from shared.h5ad.names.matching import match_genes
+from shared.h5ad.read.rows import read_gene_names
 from shared.h5ad.source import BytesSource
 from tests.h5ad.h5ad_files import Recipe, put_frame, put_matrix, random_counts
 

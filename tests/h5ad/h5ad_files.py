@@ -15,9 +15,9 @@ import scipy.sparse as sp
 
 from shared.domain.geometry import Rows
 from shared.domain.verdict import MatrixChoice
-from shared.h5ad.inspection import inspect
-from shared.h5ad.matrices import choose
-from shared.h5ad.rows import open_matrix
+from shared.h5ad.inspect.inspection import inspect
+from shared.h5ad.judge.matrices import choose
+from shared.h5ad.read.rows import open_matrix
 from shared.h5ad.source import BytesSource, RangeSource
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

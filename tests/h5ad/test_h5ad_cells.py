@@ -15,9 +15,9 @@ import pytest
 
 from shared.domain.errors import TruncatedFileError
 from shared.domain.geometry import Rows
-from shared.h5ad.inspection import inspect
-from shared.h5ad.judging import validate
-from shared.h5ad.rows import open_cell_ids, read_embedding, read_genes
+from shared.h5ad.inspect.inspection import inspect
+from shared.h5ad.judge.judging import validate
+from shared.h5ad.read.rows import open_cell_ids, read_embedding, read_genes
 from shared.h5ad.source import BytesSource
 from tests.h5ad.h5ad_files import REAL_FILES, Recipe, random_counts, real_file, write_file
 

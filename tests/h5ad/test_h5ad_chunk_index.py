@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.h5ad.chunk_index import Foresight
-from shared.h5ad.inspection import inspect
+from shared.h5ad.inspect.inspection import inspect
+from shared.h5ad.read.chunk_index import Foresight
 from shared.h5ad.source import HEAD_BYTES, TAIL_BYTES, BytesSource, RangedFile
 from tests.fakes.sources import CountingSource
 from tests.h5ad.h5ad_files import Recipe, random_counts, write_file

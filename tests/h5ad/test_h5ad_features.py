@@ -8,12 +8,12 @@ import h5py
 import numpy as np
 import pytest
 
-from shared.h5ad.antibodies import bare_antibodies
-from shared.h5ad.columns import open_frame
-from shared.h5ad.features import kinds_by_name
-from shared.h5ad.gene_table import names_of, symbol_of, symbols
-from shared.h5ad.judging import validate
-from shared.h5ad.rows import read_gene_names
+from shared.h5ad.judge.judging import validate
+from shared.h5ad.names.antibodies import bare_antibodies
+from shared.h5ad.names.gene_table import names_of, symbol_of, symbols
+from shared.h5ad.read.columns import open_frame
+from shared.h5ad.read.features import kinds_by_name
+from shared.h5ad.read.rows import read_gene_names
 from shared.h5ad.source import BytesSource
 from tests.h5ad.gene_files import IDS, NEEDS, SYMBOLS, codes, file_of, matched
 from tests.h5ad.h5ad_files import Recipe, random_counts, write_file

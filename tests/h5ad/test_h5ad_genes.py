@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bundle import Features
+from shared.bundles.card import Features
 from shared.domain.verdict import GeneIds, Species
 from shared.h5ad.facts import GeneColumn
-from shared.h5ad.genes import bare_ids, describe_column, find_gene_space, map_genes, species_counts
+from shared.h5ad.names.genes import bare_ids, describe_column, find_gene_space, map_genes, species_counts
 
 HUMAN = tuple(f"ENSG{i:011d}" for i in range(50))
 MOUSE = tuple(f"ENSMUSG{i:011d}" for i in range(50))

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from shared.domain.geometry import Rows
-from shared.h5ad.cells import WINDOW_ROWS, open_cell_ids
-from shared.h5ad.rows import open_matrix
+from shared.h5ad.read.cells import WINDOW_ROWS, open_cell_ids
+from shared.h5ad.read.rows import open_matrix
 from shared.h5ad.source import BytesSource
 from tests.fakes.sources import CountingSource
 from tests.h5ad.h5ad_files import Recipe, only_matrix, random_counts, write_file

@@ -12,10 +12,10 @@ import pytest
 
 from shared.domain.errors import CelldropError, TruncatedFileError, UnsafeFileError
 from shared.domain.geometry import Rows
-from shared.h5ad.inspection import inspect
-from shared.h5ad.judging import validate
-from shared.h5ad.limits import InspectionLimits
-from shared.h5ad.rows import read_embedding
+from shared.h5ad.inspect.inspection import inspect
+from shared.h5ad.judge.judging import validate
+from shared.h5ad.read.limits import InspectionLimits
+from shared.h5ad.read.rows import read_embedding
 from shared.h5ad.source import BytesSource
 from tests.h5ad.bombs import with_broken_heap
 from tests.h5ad.h5ad_files import random_counts, spoiled, write_file

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.h5ad.facts import GeneColumn
-from shared.h5ad.features import kinds_by_name
-from shared.h5ad.genes import find_gene_space
-from shared.h5ad.tidying import LONGEST, tidied
+from shared.h5ad.names.genes import find_gene_space
+from shared.h5ad.names.tidying import LONGEST, tidied
+from shared.h5ad.read.features import kinds_by_name
 
 HOSTILE = [
     "'" + ("p" + "20" * 15) * 8,

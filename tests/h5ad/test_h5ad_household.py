@@ -13,9 +13,9 @@ import pytest
 import scipy.sparse as sp
 
 from shared.domain.verdict import Finding
-from shared.h5ad.gene_table import names_of
-from shared.h5ad.household import GROUPS, panel
-from shared.h5ad.judging import validate
+from shared.h5ad.inspect.household import GROUPS, panel
+from shared.h5ad.judge.judging import validate
+from shared.h5ad.names.gene_table import names_of
 from shared.h5ad.source import BytesSource
 from tests.values.forms import as_bytes
 

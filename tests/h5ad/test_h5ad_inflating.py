@@ -13,10 +13,10 @@ import pytest
 from shared.domain.errors import CelldropError, TruncatedFileError, UnsafeFileError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import MatrixChoice
-from shared.h5ad.inflating import sliced
-from shared.h5ad.inspection import inspect
-from shared.h5ad.judging import validate
-from shared.h5ad.rows import open_matrix
+from shared.h5ad.inspect.inspection import inspect
+from shared.h5ad.judge.judging import validate
+from shared.h5ad.read.inflating import sliced
+from shared.h5ad.read.rows import open_matrix
 from shared.h5ad.source import BytesSource
 from tests.h5ad.bombs import BOMB_BYTES, COMPRESSIONS, packed_zeros
 from tests.h5ad.h5ad_files import Recipe, only_matrix, random_counts, spoiled, write_file

@@ -25,14 +25,14 @@ from shared.domain.errors import (
     UnavailableError,
     UnsafeFileError,
 )
-from shared.h5ad import inspection
-from shared.h5ad.children import SANDBOX
 from shared.h5ad.facts import FileFacts
-from shared.h5ad.inspection import inspect, warm_up
-from shared.h5ad.limits import InspectionLimits
-from shared.h5ad.room import ALONE, Room
+from shared.h5ad.inspect import inspection
+from shared.h5ad.inspect.capacity import ALONE, Capacity
+from shared.h5ad.inspect.children import SANDBOX
+from shared.h5ad.inspect.inspection import inspect, warm_up
+from shared.h5ad.inspect.wire import pack_error, receive
+from shared.h5ad.read.limits import InspectionLimits
 from shared.h5ad.source import BytesSource
-from shared.h5ad.wire import pack_error, receive
 from shared.ports.blobs import ByteRange
 from tests.h5ad.h5ad_files import random_counts, write_file
 
@@ -204,7 +204,7 @@ def test_many_threads_inspect_at_once() -> None:
 
 
 def test_as_many_inspect_at_once_as_have_room() -> None:
-    room, order = Room(100), []
+    room, order = Capacity(100), []
     with room.share(60, 0.0):
         with room.share(40, 0.0):
             order.append("both")
@@ -244,7 +244,7 @@ def test_a_script_without_a_main_guard_can_inspect(tmp_path: Path) -> None:
         textwrap.dedent(f"""
         import pathlib
         print("started")
-        from shared.h5ad.inspection import inspect
+        from shared.h5ad.inspect.inspection import inspect
         from shared.h5ad.source import BytesSource
         data = pathlib.Path({str(tmp_path / "file.h5ad")!r}).read_bytes()
         print(inspect(BytesSource(data)).n_cells)
@@ -256,7 +256,9 @@ def test_a_script_without_a_main_guard_can_inspect(tmp_path: Path) -> None:
 
 
 def test_importing_the_judges_loads_no_native_library() -> None:
-    code = "import sys, shared.h5ad.judging; print([m for m in ('h5py', 'numpy', 'hdf5plugin') if m in sys.modules])"
+    code = (
+        "import sys, shared.h5ad.judge.judging; print([m for m in ('h5py', 'numpy', 'hdf5plugin') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

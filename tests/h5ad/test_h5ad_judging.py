@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from shared.bundle import Features
+from shared.bundles.card import Features
 from shared.domain.errors import InputChangedError, UnavailableError, all_errors
 from shared.domain.verdict import GeneIds, MatrixState, Severity, Species, Verdict
-from shared.h5ad.cautions import WarningCode
-from shared.h5ad.inspection import inspect
-from shared.h5ad.judging import ModelNeeds, judge, validate
-from shared.h5ad.rows import read_genes
+from shared.h5ad.inspect.inspection import inspect
+from shared.h5ad.judge.cautions import WarningCode
+from shared.h5ad.judge.judging import ModelNeeds, judge, validate
+from shared.h5ad.read.rows import read_genes
 from shared.h5ad.source import BytesSource
 from shared.ports.blobs import ByteRange
 from tests.h5ad.h5ad_files import REAL_FILES, Recipe, put_frame, put_matrix, random_counts, real_file, write_file

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from shared.bundle import Features
+from shared.bundles.card import Features
 from shared.domain.verdict import Species, Verdict
-from shared.h5ad.gathering import ALL_IDS
-from shared.h5ad.judging import ModelNeeds, validate
-from shared.h5ad.limits import DEFAULT_LIMITS
+from shared.h5ad.inspect.gathering import ALL_IDS
+from shared.h5ad.judge.judging import ModelNeeds, validate
+from shared.h5ad.read.limits import DEFAULT_LIMITS
 from shared.h5ad.source import BytesSource
 from tests.h5ad.h5ad_files import DATA, Recipe, random_counts, write_file
 

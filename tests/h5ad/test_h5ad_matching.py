@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from shared.bundle import Features
+from shared.bundles.card import Features
 from shared.domain.verdict import GeneIds, Species
-from shared.h5ad.gene_table import names_of
-from shared.h5ad.judging import ModelNeeds, validate
-from shared.h5ad.matching import GeneNames, match_genes
+from shared.h5ad.judge.judging import ModelNeeds, validate
+from shared.h5ad.names.gene_table import names_of
+from shared.h5ad.names.matching import GeneNames, match_genes
 from tests.h5ad.gene_files import IDS, NEEDS, SYMBOLS, codes, file_of, matched
 
 ALL = list(range(len(SYMBOLS)))

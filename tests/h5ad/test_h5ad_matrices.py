@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from shared.domain.verdict import MatrixEncoding, MatrixState, Transform
 from shared.h5ad.facts import Candidate, Evidence, RowKind, Undone
-from shared.h5ad.inspection import inspect
-from shared.h5ad.matrices import choose, wanted_path
+from shared.h5ad.inspect.inspection import inspect
+from shared.h5ad.judge.matrices import choose
+from shared.h5ad.matrix_names import wanted_path
 from shared.h5ad.source import BytesSource
-from shared.h5ad.states import recognise
+from shared.h5ad.values.states import recognise
 from tests.h5ad.h5ad_files import Recipe, random_counts, write_file
 
 COUNTS = Evidence(

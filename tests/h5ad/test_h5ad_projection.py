@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from shared.domain.errors import BadValuesError, CelldropError, TruncatedFileError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import MatrixChoice
-from shared.h5ad import csr, native, projecting
-from shared.h5ad.blocks import RowBlock, genes_from
-from shared.h5ad.projecting import Projector, projected_by_numpy
-from shared.h5ad.projection import NOT_A_GENE, Bench, ProjectedBlock, Room, features_of_columns
-from shared.h5ad.rows import open_matrix
+from shared.h5ad.read import csr, native, projecting
+from shared.h5ad.read.blocks import RowBlock, genes_from
+from shared.h5ad.read.projected import NOT_A_GENE, ProjectedBlock, RowBuffers, ScratchBuffers, features_of_columns
+from shared.h5ad.read.projecting import Projector, projected_by_numpy
+from shared.h5ad.read.rows import open_matrix
 from shared.h5ad.source import BytesSource
 from tests.h5ad.h5ad_files import Recipe, only_matrix, random_counts, write_file
 from tests.h5ad.test_h5ad_rows import GZIP, RECIPES
@@ -149,7 +149,7 @@ def test_both_ways_give_the_same_bytes(case: tuple[RowBlock, Map]) -> None:
     if not native.available():
         pytest.skip("the inner loops are not compiled here")
     block, features = case
-    room = Room.of(block.indptr, features, Bench())
+    room = RowBuffers.of(block.indptr, features, ScratchBuffers())
     assert native.project(room, block.indices, block.data)
     found, wanted = room.block(block.rows), projected_by_numpy(block, features)
     for name in ("indptr", "feature", "value", "n_genes_n"):

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from shared.domain.errors import BadValuesError, CelldropError, InputChangedError, TruncatedFileError
 from shared.domain.geometry import Rows, task_rows
 from shared.domain.verdict import MatrixEncoding
-from shared.h5ad.ahead import in_order
-from shared.h5ad.csc import CscReader
-from shared.h5ad.inspection import inspect
-from shared.h5ad.judging import validate
-from shared.h5ad.matrices import choose
-from shared.h5ad.rows import open_matrix, read_embedding, read_genes
+from shared.h5ad.inspect.inspection import inspect
+from shared.h5ad.judge.judging import validate
+from shared.h5ad.judge.matrices import choose
+from shared.h5ad.read.ahead import in_order
+from shared.h5ad.read.csc import CscReader
+from shared.h5ad.read.rows import open_matrix, read_embedding, read_genes
 from shared.h5ad.source import BytesSource
 from shared.ports.blobs import ByteRange
 from tests.fakes.sources import CountingSource

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from shared.domain.errors import TruncatedFileError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import Verdict
-from shared.h5ad.judging import validate
-from shared.h5ad.limits import InspectionLimits
-from shared.h5ad.rows import read_embedding
-from shared.h5ad.safety import check_chunks
+from shared.h5ad.judge.judging import validate
+from shared.h5ad.read.limits import InspectionLimits
+from shared.h5ad.read.rows import read_embedding
+from shared.h5ad.read.safety import check_chunks
 from shared.h5ad.source import BytesSource
 from tests.h5ad.h5ad_files import Recipe, random_counts, spoiled, write_file
 

@@ -15,9 +15,9 @@ from typing_extensions import override
 
 from shared.domain.errors import InputError
 from shared.domain.geometry import task_rows
-from shared.h5ad.arrays import open_array
-from shared.h5ad.chunk_index import Foresight, StoredChunk
-from shared.h5ad.rows import open_matrix
+from shared.h5ad.read.arrays import open_array
+from shared.h5ad.read.chunk_index import Foresight, StoredChunk
+from shared.h5ad.read.rows import open_matrix
 from shared.h5ad.source import HEAD_BYTES, TAIL_BYTES, BytesSource, RangedFile
 from tests.fakes.sources import CountingSource
 from tests.h5ad.h5ad_files import Recipe, only_matrix, random_counts, read_all, write_file

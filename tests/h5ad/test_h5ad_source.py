@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.errors import InputChangedError, TruncatedFileError
-from shared.h5ad.arrays import fetch
+from shared.h5ad.read.arrays import fetch
 from shared.h5ad.source import (
     BLOCK_BYTES,
     HEAD_BYTES,

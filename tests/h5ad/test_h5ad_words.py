@@ -15,11 +15,11 @@ import scipy.sparse as sp
 from shared.domain.errors import InternalError
 from shared.domain.verdict import Verdict
 from shared.domain.words import cut, listed, shortened
-from shared.h5ad.gathering import MOST_MATRICES
-from shared.h5ad.identifiers import LONGEST_NAME
-from shared.h5ad.judging import validate
+from shared.h5ad.inspect.gathering import MOST_MATRICES
+from shared.h5ad.inspect.identifiers import LONGEST_NAME
+from shared.h5ad.judge.judging import validate
 from shared.h5ad.source import BytesSource
-from shared.records import verdict_document
+from shared.records.documents import verdict_document
 from tests.h5ad.h5ad_files import Recipe, random_counts, spoiled, write_file
 
 PYTHON = re.compile(r"\bb'|\\x[0-9a-f]{2}|\w+Error\b|Traceback|NoneType|Unable to|errno|h5py", re.IGNORECASE)

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
+from shared.access.identity import Callers, callers, google_verifier
 from shared.domain.errors import NotAllowedError, NotAuthenticatedError, SettingsError, UnavailableError
-from shared.identity import Callers, callers, google_verifier
 from shared.settings import load_settings
-from shared.wiring import build_push_check, build_status_check
+from shared.wiring.ports import build_push_check, build_status_check
 from tests.identity.tokens import AUDIENCE, PUSHER, Issuer
 
 

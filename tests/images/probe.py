@@ -42,7 +42,7 @@ def _filters() -> dict[str, Any]:
     import h5py  # noqa: PLC0415
     import hdf5plugin  # noqa: PLC0415
 
-    from shared.h5ad import filters  # noqa: PLC0415
+    from shared.h5ad.read import filters  # noqa: PLC0415
 
     filters.register()
     ways: dict[str, Any] = {
@@ -71,7 +71,7 @@ def _uncompiled() -> list[str]:
     """What a function loads and would have to compile at every start; the adapters come in for it."""
     import shared.adapters.gcp.blobs  # noqa: PLC0415
     import shared.adapters.gcp.status  # noqa: PLC0415
-    import shared.wiring  # noqa: F401, PLC0415
+    import shared.wiring.ports  # noqa: F401, PLC0415
 
     names = [getattr(module, "__file__", None) or "" for module in sys.modules.values()]
     loaded = [Path(name) for name in names if name.startswith(("/opt", "/app")) and name.endswith(".py")]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.h5ad.filters import PLUGINS
+from shared.h5ad.read.filters import PLUGINS
 from tests.images.locks import ROOT
 
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
@@ -103,7 +103,7 @@ def test_only_code_goes_into_a_build() -> None:
         *("pyproject.toml", "README.md", "docker", "cli", "functions", "jobs", "shared", "tools"),
     }
     assert [name for name in sent if name.startswith("tools/")] == ["tools/build-native"]
-    assert {"docker/functions.lock", "shared/h5ad/filters.py", "functions/status/assets/page.css"} <= sent
+    assert {"docker/functions.lock", "shared/h5ad/read/filters.py", "functions/status/assets/page.css"} <= sent
     assert [name for name in sent if name.endswith((".env", ".h5ad", ".pyc", ".so"))] == []
 
 

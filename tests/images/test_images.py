@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.h5ad.filters import ALLOWED, PLUGINS
+from shared.h5ad.read.filters import ALLOWED, PLUGINS
 from tests.images.containers import CUDA, FUNCTIONS, INFERENCE, Containers, podman, require_image
 from tests.images.locks import PROJECT
 

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from jobs.modeling.labelled import LabelledCells
 from jobs.modeling.settings import TrainingSettings
-from shared.bundle import Features, Label
+from shared.bundles.card import Features, Label
 from shared.domain.verdict import MatrixState, Species
 
 IDS = {"B": "CL:0000236", "NK": "CL:0000623", "T": "CL:0000084"}

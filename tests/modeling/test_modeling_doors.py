@@ -15,7 +15,7 @@ from jobs.modeling.labelled import read_labelled
 from jobs.modeling.training import TrainedModel, train
 from shared.domain.errors import InputError, TrainingDataError
 from shared.domain.verdict import MatrixState, Species
-from shared.h5ad.judging import validate
+from shared.h5ad.judge.judging import validate
 from shared.h5ad.source import BytesSource
 from tests.modeling.synthetic import SMALL, Population, quick
 

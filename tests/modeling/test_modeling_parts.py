@@ -15,7 +15,7 @@ from jobs.modeling.calibration import abstention_threshold, best_temperature, ca
 from jobs.modeling.expression import log_normalise, thin
 from jobs.modeling.features import distinct_genes, gene_statistics, genes_also_in
 from jobs.modeling.splits import at_most, folds, hold_out
-from shared.bundle import Features
+from shared.bundles.card import Features
 from tests.modeling.synthetic import SMALL
 
 sizes = st.lists(st.integers(2, 30), min_size=2, max_size=6)

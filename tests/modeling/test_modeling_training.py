@@ -21,7 +21,7 @@ from jobs.modeling.settings import ClassWeights, TrainingSettings
 from jobs.modeling.splits import hold_out
 from jobs.modeling.trainable import training_warnings
 from jobs.modeling.training import TrainedModel, train
-from shared.bundle import Activation, Features, card_bytes
+from shared.bundles.card import Activation, Features, card_bytes
 from shared.domain.errors import InvalidOptionError, NoMatrixError, TrainingDataError
 from tests.modeling.synthetic import MARKERS_EACH, SMALL, Population, names_of, quick, shuffled
 

@@ -12,7 +12,7 @@ import torch
 
 from jobs.engine.weights import linear_weights
 from jobs.modeling.celltypist import import_celltypist
-from shared.bundle import ModelCard, Standardise
+from shared.bundles.card import ModelCard, Standardise
 from shared.domain.errors import InputNotFoundError, InvalidOptionError, UnsupportedModelError
 from shared.domain.verdict import Species
 from tests.engine.blocks import Scorer, block_of

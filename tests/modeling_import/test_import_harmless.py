@@ -18,7 +18,7 @@ import torch
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 
 from jobs.modeling.celltypist import import_celltypist
-from shared.bundle import ModelCard
+from shared.bundles.card import ModelCard
 from shared.domain.errors import UnsupportedModelError
 from tests.modeling_import.pickles import GENES, model_parts
 

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 import torch
 
 from jobs.modeling.celltypist import import_celltypist
-from shared.bundle import ModelCard
+from shared.bundles.card import ModelCard
 from shared.domain.geometry import Rows
 from tests.engine.blocks import Scorer, blocks_of, gene_map
 from tests.oracle.oracle import ask_celltypist

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 import google_crc32c
 import numpy as np
 
-from jobs.inference.annotations import Vocabulary
-from jobs.inference.merging import Merge, ordered
-from jobs.inference.parts import AnnotatedBlock, PartLayout, iter_part
-from shared.bundle import Label
+from jobs.inference.merge.calls import Vocabulary
+from jobs.inference.merge.groups import Merge, ordered
+from jobs.inference.parts.part import AnnotatedBlock, PartLayout, iter_part
+from shared.bundles.card import Label
 from shared.domain.errors import BlobNotFoundError, PreconditionFailedError
 from shared.domain.geometry import Rows, task_rows
 from shared.domain.submission import ObjectRef, Receipt

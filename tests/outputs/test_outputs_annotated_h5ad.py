@@ -20,12 +20,12 @@ from anndata.tests.helpers import assert_equal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.inference.annotated_h5ad import NewColumns, NotAnnotated, categories_of, write_annotated_h5ad
-from jobs.inference.annotated_h5ad_columns import COLUMNS, Column
-from jobs.inference.merging import Merge
-from jobs.inference.merging_survey import Survey
-from jobs.inference.overlay import PAGE_BYTES, Overlay
-from jobs.inference.parts import PartLayout
+from jobs.inference.annotated.columns import COLUMNS, Column
+from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, categories_of, write_annotated_h5ad
+from jobs.inference.annotated.overlay import PAGE_BYTES, Overlay
+from jobs.inference.merge.groups import Merge
+from jobs.inference.merge.survey import Survey
+from jobs.inference.parts.part import PartLayout
 from shared.domain.added import ADDED
 from shared.domain.errors import InputChangedError, TruncatedFileError
 from shared.h5ad.source import BytesSource, RangeSource

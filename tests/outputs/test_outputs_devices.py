@@ -8,14 +8,14 @@ from typing import NoReturn
 import pytest
 import torch
 
-from jobs.inference.computing import Annotation
 from jobs.inference.data_manager import InferenceData
-from jobs.inference.manifest import devices_of
+from jobs.inference.outputs.manifest import devices_of
+from jobs.inference.task.computing import Annotation
 from shared.domain.errors import DeviceUnavailableError
 from shared.domain.geometry import Rows
 from shared.domain.plan import Accelerator
 from shared.domain.submission import ObjectRef, Receipt, Submission
-from shared.records import receipt_document, receipt_from
+from shared.records.documents import receipt_document, receipt_from
 from tests.contracts.records_made import plain
 from tests.outputs.stand_ins import Shelf
 

@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from jobs.inference.annotated_h5ad import NewColumns, categories_of, write_annotated_h5ad
-from jobs.inference.annotations import UNASSIGNED, Vocabulary
-from jobs.inference.annotations_files import annotations_parquet
-from jobs.inference.merging import Merge, ordered
-from jobs.inference.merging_survey import Survey
-from jobs.inference.parts import AnnotatedBlock, PartLayout
+from jobs.inference.annotated.h5ad import NewColumns, categories_of, write_annotated_h5ad
+from jobs.inference.merge.calls import UNASSIGNED, Vocabulary
+from jobs.inference.merge.groups import Merge, ordered
+from jobs.inference.merge.survey import Survey
+from jobs.inference.outputs.annotation_files import annotations_parquet
+from jobs.inference.parts.part import AnnotatedBlock, PartLayout
 from jobs.inference.report.gathering import confusions
-from shared.bundle import Label
+from shared.bundles.card import Label
 from shared.domain.geometry import Rows
 from shared.h5ad.source import BytesSource
 from shared.ports.blobs import BlobInfo

@@ -9,7 +9,7 @@ import jsonschema  # type: ignore[import-untyped]  # its types are in another pa
 import pytest
 from pydantic import ValidationError
 
-from jobs.inference.manifest import (
+from jobs.inference.outputs.manifest import (
     Choices,
     Cost,
     FileFacts,

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from jobs.inference.annotations_sample import MapSample
-from jobs.inference.merging_survey import Findings
+from jobs.inference.merge.sample import MapSample
+from jobs.inference.merge.survey import Findings
 from jobs.inference.report.data import ReportData
 from jobs.inference.report.embedding import distinct, embed
 from jobs.inference.report.gathering import gather
@@ -18,7 +18,7 @@ from jobs.inference.report.layouts import lay_out
 from jobs.inference.report.mapping import Layout, NoMap
 from jobs.inference.report.rendering import render
 from shared.domain.errors import StaleWorkerError, TruncatedFileError
-from shared.h5ad.embedding import Coordinates
+from shared.h5ad.read.embedding import Coordinates
 from tests.outputs.test_outputs_report import clustered, context_of, findings_of
 
 N_CELLS = 60

@@ -16,14 +16,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.inference import merging_ids
-from jobs.inference.annotations import CSV_COLUMNS, UNASSIGNED
-from jobs.inference.annotations_files import annotations_csv, annotations_parquet, score_group_rows, scores_parquet
-from jobs.inference.annotations_tally import LOG_STEP, log_bins, log_value, median_bin
-from jobs.inference.merging import Merge, ordered
-from jobs.inference.merging_survey import Survey
-from jobs.inference.parts import PartLayout
-from shared.bundle import Label
+from jobs.inference.merge import cell_ids as merging_ids
+from jobs.inference.merge.calls import CSV_COLUMNS, UNASSIGNED
+from jobs.inference.merge.groups import Merge, ordered
+from jobs.inference.merge.survey import Survey
+from jobs.inference.merge.tally import LOG_STEP, log_bins, log_value, median_bin
+from jobs.inference.outputs.annotation_files import (
+    annotations_csv,
+    annotations_parquet,
+    score_group_rows,
+    scores_parquet,
+)
+from jobs.inference.parts.part import PartLayout
+from shared.bundles.card import Label
 from shared.domain.errors import CorruptBlobError, DuplicateCellsError, InternalError
 from shared.domain.geometry import Rows
 from shared.domain.submission import ObjectRef, Receipt

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.inference.parts import AnnotatedBlock, PartLayout, iter_part, read_part
+from jobs.inference.parts.part import AnnotatedBlock, PartLayout, iter_part, read_part
 from shared.domain.errors import BlobNotFoundError, CorruptBlobError, InternalError
 from shared.domain.geometry import Rows
 from shared.domain.submission import Receipt

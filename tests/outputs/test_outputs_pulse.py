@@ -13,8 +13,8 @@ from threading import Event
 
 import pytest
 
-from jobs.inference.protocol import Paced
-from jobs.inference.pulse import Pulse, ShowingSource
+from jobs.inference.process.pulse import Pulse, ShowingSource
+from jobs.inference.task.protocol import Paced
 from shared.domain.errors import StaleWorkerError, UnavailableError
 from shared.h5ad.source import BytesSource
 from shared.ports.blobs import ByteRange
@@ -25,7 +25,7 @@ ENOUGH_S = 60.0
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.inference.pulse.EVERY_S", 0.01)
+    monkeypatch.setattr("jobs.inference.process.pulse.EVERY_S", 0.01)
 
 
 def test_a_silent_stage_is_beaten_for(caplog: pytest.LogCaptureFixture) -> None:
@@ -99,7 +99,7 @@ def test_who_gives_no_sign_for_too_long_is_beaten_for_no_more() -> None:
 
 def test_a_hung_process_ends_and_says_where() -> None:
     program = (
-        "import threading\nfrom jobs.inference.pulse import Pulse\n"
+        "import threading\nfrom jobs.inference.process.pulse import Pulse\n"
         "def lay_out():\n    threading.Event().wait()\n"
         "with Pulse(lambda: None, patience_s=0.5):\n    lay_out()\n"
     )
@@ -113,7 +113,7 @@ def test_a_hung_process_ends_and_says_where() -> None:
 
 def test_a_process_that_burns_the_processor_ends_and_says_where() -> None:
     program = (
-        "import re\nfrom jobs.inference.pulse import Pulse\n"
+        "import re\nfrom jobs.inference.process.pulse import Pulse\n"
         'def read():\n    re.match(r"(a+)+$", "a" * 60 + "b")\n'
         "with Pulse(lambda: None, patience_cpu_s=0.5):\n    read()\n"
     )
@@ -126,7 +126,7 @@ def test_a_process_that_burns_the_processor_ends_and_says_where() -> None:
 
 def test_a_process_that_burns_the_processor_and_gives_signs_does_not_end() -> None:
     program = (
-        "import signal, time\nfrom jobs.inference.pulse import Pulse\n"
+        "import signal, time\nfrom jobs.inference.process.pulse import Pulse\n"
         "with Pulse(lambda: None, patience_cpu_s=0.5) as beating:\n"
         "    while time.process_time() < 2.0:\n        beating.show()\n"
         "assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)\n"
@@ -137,7 +137,7 @@ def test_a_process_that_burns_the_processor_and_gives_signs_does_not_end() -> No
 
 def test_a_process_that_gives_signs_does_not_end() -> None:
     program = (
-        "import time\nfrom jobs.inference import pulse\npulse._REARM_S = 0.0\n"
+        "import time\nfrom jobs.inference.process import pulse\npulse._REARM_S = 0.0\n"
         "until_s = time.monotonic() + 2.0\n"
         "with pulse.Pulse(lambda: None, patience_s=1.0) as beating:\n"
         "    while time.monotonic() < until_s:\n        beating.show()\n"

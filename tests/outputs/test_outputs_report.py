@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.inference.annotations import Vocabulary
-from jobs.inference.manifest import FileFacts, MissingFile
-from jobs.inference.merging import Merge, ordered
-from jobs.inference.merging_survey import Findings, Survey
-from jobs.inference.parts import AnnotatedBlock, PartLayout
+from jobs.inference.merge.calls import Vocabulary
+from jobs.inference.merge.groups import Merge, ordered
+from jobs.inference.merge.survey import Findings, Survey
+from jobs.inference.outputs.manifest import FileFacts, MissingFile
+from jobs.inference.parts.part import AnnotatedBlock, PartLayout
 from jobs.inference.report.data import ReportData
 from jobs.inference.report.embedding import embed
 from jobs.inference.report.gathering import COLOURS, Context, confusions, gather, label_rows
@@ -26,7 +26,7 @@ from jobs.inference.report.layouts import lay_out
 from jobs.inference.report.mapping import HEIGHT, WIDTH, NoMap
 from jobs.inference.report.rendering import render
 from jobs.inference.report.wording import listing, percent, shortened, size
-from shared.bundle import Activation, Features, Label, ModelCard, Normalise, Training
+from shared.bundles.card import Activation, Features, Label, ModelCard, Normalise, Training
 from shared.domain.geometry import Rows
 from shared.domain.verdict import (
     Finding,
@@ -40,7 +40,7 @@ from shared.domain.verdict import (
     Species,
     Verdict,
 )
-from shared.h5ad.embedding import Coordinates
+from shared.h5ad.read.embedding import Coordinates
 from tests.outputs.stand_ins import Draws, Shelf, keep_part, merge_of
 
 EVIL = "<script>alert(1)</script>\"'&<img src=//x onerror=y>"

@@ -9,7 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 import pytest
 
-from jobs.inference.together import Together
+from jobs.inference.process.together import Together
 
 ENOUGH_S = 60.0
 

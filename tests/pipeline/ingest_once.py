@@ -11,9 +11,9 @@ from functions.ingest.dependencies import build_ingest
 from functions.ingest.schemas import StorageObject
 from shared.adapters.local.blobs import DirectoryBlobStore
 from shared.domain.errors import BlobNotFoundError
-from shared.h5ad.inspection import warm_up
+from shared.h5ad.inspect.inspection import warm_up
 from shared.settings import load_settings
-from shared.wiring import MadePorts
+from shared.wiring.ports import MadePorts
 from tests.fakes.bus import MemoryBus
 from tests.fakes.clock import SettableClock
 from tests.fakes.counted import CountedBlobStore

@@ -12,7 +12,7 @@ from cli.embedded import Embedded, drop_of_file, open_embedded
 from shared.domain import owed
 from shared.domain.outputs import reproducible
 from shared.domain.submission import State, Submission, Topic
-from shared.messages import job_message
+from shared.records.messages import job_message
 from shared.settings import load_settings
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from shared.h5ad.filters import ALLOWED
+from shared.h5ad.read.filters import ALLOWED
 from tests.pipeline.conftest import ROOT, Celldrop, command_in, own_environment
 
 PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"

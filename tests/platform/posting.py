@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from shared.adapters.gcp.documents import MAX_RECORD_BYTES
 from shared.domain.submission import Submission
 from shared.ports.status import Stored
-from shared.records import submission_document
+from shared.records.documents import submission_document
 from tests.platform.doors import open_door
 from tests.platform.shapes import SAMPLE, Posted
 from tests.services.house import House

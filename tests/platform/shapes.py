@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from shared.cloud_events import BATCH, STRUCTURED
+from shared.access.cloud_events import BATCH, STRUCTURED
 from shared.domain.submission import ObjectRef, submission_id
 from tests.platform.doors import push, request, storage_event
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from functions.ingest.dependencies import build_ingest
 from functions.ingest.services import Ingest
 from shared.adapters.gcp.blobs import CloudBlobStore
-from shared.bundle import Features, card_bytes
+from shared.bundles.card import Features, card_bytes
 from shared.domain.submission import Submission
 from shared.settings import load_settings
-from shared.wiring import MadePorts
+from shared.wiring.ports import MadePorts
 from tests.cloud.emulators_doors import StorageDoor
 from tests.cloud.emulators_shelf import Shelf
 from tests.cloud.emulators_storage import StorageStandIn

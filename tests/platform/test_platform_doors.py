@@ -13,11 +13,11 @@ import pytest
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 
-from shared.cloud_events import BATCH
+from shared.access.cloud_events import BATCH
+from shared.access.identity import callers, google_verifier
 from shared.domain.errors import UnavailableError
 from shared.domain.submission import State
 from shared.domain.verdict import Verdict
-from shared.identity import callers, google_verifier
 from tests.fakes.calls import FailNext
 from tests.identity.tokens import AUDIENCE, PUSHER, Issuer
 from tests.platform.doors import ACKNOWLEDGED, REFUSED, TRY_AGAIN, open_door, request, send, storage_event

@@ -12,10 +12,10 @@ from functions.ingest.data_manager import IngestData
 from functions.ingest.schemas import Drop
 from functions.ingest.services import Ingest
 from functions.reconcile.services import Reconcile
-from jobs.inference.finalizing import Finalizer
-from jobs.inference.protocol import Ended, TaskIdentity
 from jobs.inference.services import Task
-from shared.bundle import Features, Label, ModelCard, Training, card_bytes
+from jobs.inference.task.finalizing import Finalizer
+from jobs.inference.task.protocol import Ended, TaskIdentity
+from shared.bundles.card import Features, Label, ModelCard, Training, card_bytes
 from shared.domain import machine
 from shared.domain.errors import CorruptBlobError
 from shared.domain.geometry import Rows
@@ -30,10 +30,10 @@ from shared.domain.verdict import (
     Severity,
     Verdict,
 )
-from shared.messages import parse_job
-from shared.outbox import Outbox
 from shared.ports.status import Stored
-from shared.updates import update
+from shared.records.messages import parse_job
+from shared.records.outbox import Outbox
+from shared.records.updates import update
 from tests.fakes.blobs import MemoryBlobStore
 from tests.fakes.bus import MemoryBus
 from tests.fakes.clock import SettableClock

@@ -9,7 +9,7 @@ import pytest
 
 from shared.domain.errors import CelldropError, NoCapacityError, SettingsError, StartRefusedError, UnavailableError
 from shared.domain.submission import State, Topic
-from shared.messages import parse_job
+from shared.records.messages import parse_job
 from tests.fakes.calls import FailEvery, FailNext, nothing
 from tests.services.house import House
 

@@ -15,9 +15,9 @@ import functions_framework
 import pytest
 from flask.testing import FlaskClient
 
+from shared.access.identity import callers, google_verifier
 from shared.domain.errors import UnavailableError
 from shared.domain.submission import State, Topic
-from shared.identity import callers, google_verifier
 from tests.fakes.calls import FailEvery, FailNext, nothing
 from tests.identity.tokens import AUDIENCE, PUSHER, Issuer
 from tests.services.house import House

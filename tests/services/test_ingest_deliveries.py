@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.bundle import ModelCard
+from shared.bundles.card import ModelCard
 from shared.domain.errors import UnavailableError
 from shared.domain.submission import ObjectRef, State, Topic
 from shared.domain.verdict import Verdict

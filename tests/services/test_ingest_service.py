@@ -12,7 +12,7 @@ from functions.ingest.schemas import parse_storage_event, requested_options
 from shared.domain.errors import InputChangedError, InvalidMessageError, UnavailableError
 from shared.domain.plan import Fleet
 from shared.domain.submission import EntryKind, Requester, State, Topic
-from shared.messages import AnnotationRequest
+from shared.records.messages import AnnotationRequest
 from tests.fakes.calls import FailNext, nothing
 from tests.services.house import House, refusing_verdict
 

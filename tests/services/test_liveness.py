@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jobs.inference.protocol import Ended
+from jobs.inference.task.protocol import Ended
 from shared.domain.errors import AccessDeniedError, InternalError, PreconditionFailedError, UnavailableError
 from shared.domain.submission import EntryKind, State, Submission
 from shared.ports.jobs import ExecutionReport, ExecutionState

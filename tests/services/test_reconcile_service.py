@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobs.inference.protocol import Ended
+from jobs.inference.task.protocol import Ended
 from shared.domain import machine, owed
 from shared.domain.errors import AccessDeniedError, CelldropError, NoCapacityError, StartRefusedError, UnavailableError
 from shared.domain.submission import EntryKind, State, Topic

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from jobs.inference.protocol import Ended, TaskIdentity
+from jobs.inference.task.protocol import Ended, TaskIdentity
 from shared.domain.errors import (
     BadValuesError,
     DeviceUnavailableError,

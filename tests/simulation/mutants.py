@@ -10,11 +10,10 @@ from typing import Any, TypeAlias
 
 from functions.dispatch.services import Dispatch
 from functions.reconcile.services import WAITING_STATES, Reconcile, _Mend
-from jobs.inference import finalizing
 from jobs.inference import services as computing
-from jobs.inference.finalizing import Finalizer
-from jobs.inference.protocol import TaskIdentity
-from shared import outbox as paying
+from jobs.inference.task import finalizing
+from jobs.inference.task.finalizing import Finalizer
+from jobs.inference.task.protocol import TaskIdentity
 from shared.domain import admission, machine, owed, waiting
 from shared.domain.errors import StaleWorkerError
 from shared.domain.limits import Limits
@@ -31,13 +30,14 @@ from shared.domain.submission import (
     Submission,
     TaskRecord,
 )
-from shared.messages import JobMessage, Page, accepted_message
-from shared.outbox import Outbox
 from shared.ports.blobs import BlobInfo
 from shared.ports.events import Message
 from shared.ports.jobs import ExecutionReport, ExecutionState
 from shared.ports.status import StatusStore, Stored
-from shared.updates import update
+from shared.records import outbox as paying
+from shared.records.messages import JobMessage, Page, accepted_message
+from shared.records.outbox import Outbox
+from shared.records.updates import update
 from tests.simulation.history import play
 from tests.simulation.town import Town
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from typing_extensions import override
 
-from jobs.inference.protocol import TaskIdentity
+from jobs.inference.task.protocol import TaskIdentity
 from shared.domain.errors import CelldropError, NoCapacityError, StartRefusedError
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRequest, JobRunner
 from tests.fakes.calls import call

@@ -13,7 +13,7 @@ from shared.domain.submission import ObjectRef, Submission, TaskRecord, Topic
 from shared.ports.blobs import BlobInfo
 from shared.ports.events import EventBus, Message
 from shared.ports.status import Stored, TransactedChange
-from shared.records import submission_document, submission_from, task_document, task_from
+from shared.records.documents import submission_document, submission_from, task_document, task_from
 from tests.fakes.blobs import MemoryBlobStore
 from tests.fakes.calls import call
 from tests.fakes.status import MemoryStatusStore

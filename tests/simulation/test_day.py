@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.inference.protocol import Ended, TaskIdentity
+from jobs.inference.task.protocol import Ended, TaskIdentity
 from shared.domain.plan import Accelerator
 from shared.domain.submission import State
 from tests.simulation.day.__main__ import lived

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from functions.dispatch.services import Dispatch
-from functions.ingest.data_manager import IngestData, pinned
+from functions.ingest.data_manager import IngestData
 from functions.ingest.schemas import Drop, StorageObject
 from functions.ingest.services import Ingest
 from functions.reconcile.services import Reconcile
 from functions.status.data_manager import ResultData
 from functions.status.services import StatusService
-from jobs.inference.finalizing import Finalizer
-from jobs.inference.protocol import Ended, TaskIdentity
 from jobs.inference.services import Task
-from shared.bundle import ModelCard, card_bytes
+from jobs.inference.task.finalizing import Finalizer
+from jobs.inference.task.protocol import Ended, TaskIdentity
+from shared.bundles.card import ModelCard, card_bytes
 from shared.domain.admission import Request
 from shared.domain.errors import CelldropError, InternalError, NotHdf5Error
 from shared.domain.geometry import BLOCK_ROWS
@@ -25,10 +25,11 @@ from shared.domain.limits import Limits
 from shared.domain.plan import Fleet
 from shared.domain.submission import ObjectRef, Topic
 from shared.domain.verdict import Verdict
-from shared.messages import AnnotationRequest, parse_job
-from shared.outbox import Outbox
 from shared.ports.events import Message
-from shared.wiring import MadePorts
+from shared.records.messages import AnnotationRequest, parse_job
+from shared.records.outbox import Outbox
+from shared.validation import pinned
+from shared.wiring.ports import MadePorts
 from tests.services.house import card, good_verdict, refusing_verdict
 from tests.simulation import judge as judging
 from tests.simulation.computation import Tracer

@@ -10,8 +10,8 @@ import functions_framework
 import pytest
 
 from functions.status.dependencies import status_service
-from shared.identity import callers, google_verifier
-from shared.wiring import deployed_settings
+from shared.access.identity import callers, google_verifier
+from shared.wiring.ports import deployed_settings
 from tests.identity.tokens import AUDIENCE, Issuer
 from tests.status.world import World
 

@@ -36,8 +36,8 @@ from shared.domain.verdict import (
     Species,
     Verdict,
 )
-from shared.updates import update
-from shared.wiring import MadePorts
+from shared.records.updates import update
+from shared.wiring.ports import MadePorts
 from tests.fakes.blobs import MemoryBlobStore
 from tests.fakes.bus import MemoryBus
 from tests.fakes.clock import SettableClock

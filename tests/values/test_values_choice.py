@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 
 from shared.domain.verdict import MatrixState, Transform, Verdict
-from shared.h5ad.judging import validate
+from shared.h5ad.judge.judging import validate
 from shared.h5ad.source import BytesSource
 from tests.values.forms import FORMS, Matrix, as_bytes, each, scaled, totals
 

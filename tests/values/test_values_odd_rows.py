@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.verdict import CellNote, MatrixState, Transform, Verdict
-from shared.h5ad.judging import validate
-from shared.h5ad.settling import Stored, settle
+from shared.h5ad.judge.judging import validate
+from shared.h5ad.read.settling import Stored, settle
 from shared.h5ad.source import BytesSource
-from shared.h5ad.states import NAMES
-from shared.h5ad.transforms import SCALED_AFTERWARDS, Floats
+from shared.h5ad.values.states import NAMES
+from shared.h5ad.values.transforms import SCALED_AFTERWARDS, Floats
 from tests.values.forms import Matrix, as_bytes, each, scaled, totals
 from tests.values.test_values_settling import FORWARD, block_of, cells, dense
 

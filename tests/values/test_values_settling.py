@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from shared.domain.geometry import Rows
 from shared.domain.verdict import CellNote, MatrixState, Transform, Verdict
-from shared.h5ad import native
-from shared.h5ad.blocks import RowBlock
-from shared.h5ad.judging import validate
-from shared.h5ad.projecting import Projector
-from shared.h5ad.projection import ProjectedBlock
-from shared.h5ad.rows import open_matrix
-from shared.h5ad.settling import Stored, settle
+from shared.h5ad.judge.judging import validate
+from shared.h5ad.read import native
+from shared.h5ad.read.blocks import RowBlock
+from shared.h5ad.read.projected import ProjectedBlock
+from shared.h5ad.read.projecting import Projector
+from shared.h5ad.read.rows import open_matrix
+from shared.h5ad.read.settling import Stored, settle
 from shared.h5ad.source import BytesSource
 from tests.values.forms import Matrix, as_bytes, each, scaled, totals
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from jobs.engine.annotator import Annotator
-from jobs.inference.models import parse_weights
-from shared.bundle import CARD_NAME, WEIGHTS_NAME, ModelCard, parse_card
+from jobs.inference.task.models import parse_weights
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard, parse_card
 from shared.domain.geometry import Rows
 from shared.domain.verdict import Transform, Verdict
-from shared.h5ad.judging import ModelNeeds, validate
-from shared.h5ad.rows import features_of_genes, open_matrix
+from shared.h5ad.judge.judging import ModelNeeds, validate
+from shared.h5ad.read.rows import features_of_genes, open_matrix
 from shared.h5ad.source import BytesSource
-from shared.h5ad.states import NAMES
+from shared.h5ad.values.states import NAMES
 from tests.values.forms import FORMS, Matrix, placed
 from tests.values.page import section, write_section
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from jobs.inference.annotations import I64Array
-from jobs.inference.annotations_tally import LOG_STEP, SCORE_BINS, log_value, median_bin
+from jobs.inference.merge.calls import I64Array
+from jobs.inference.merge.tally import LOG_STEP, SCORE_BINS, log_value, median_bin
 from jobs.inference.report.data import Chart, Tick
 from jobs.inference.report.wording import percent, whole
 

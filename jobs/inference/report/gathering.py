@@ -9,20 +9,20 @@ from datetime import datetime
 
 import numpy as np
 
-from jobs.inference.annotations import I64Array, Vocabulary
-from jobs.inference.annotations_tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, log_value, median_bin
-from jobs.inference.manifest import FileFacts, MissingFile
-from jobs.inference.merging_survey import Findings
+from jobs.inference.merge.calls import I64Array, Vocabulary
+from jobs.inference.merge.survey import Findings
+from jobs.inference.merge.tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, log_value, median_bin
+from jobs.inference.outputs.manifest import FileFacts, MissingFile
 from jobs.inference.report import telling
 from jobs.inference.report.charts import drawn, log_chart, ridge, score_chart, undrawn
 from jobs.inference.report.data import CellMap, Confusion, LabelRow, Notice, ReportData, ResultFile, Tail
 from jobs.inference.report.mapping import FEW_PLACED, Layout, NoMap, draw_map
 from jobs.inference.report.wording import size
-from shared.bundle import ModelCard
+from shared.bundles.card import ModelCard
 from shared.domain.actual import Actual
 from shared.domain.plan import Plan
 from shared.domain.verdict import Verdict
-from shared.h5ad.cautions import WarningCode
+from shared.h5ad.judge.cautions import WarningCode
 
 log = logging.getLogger(__name__)
 

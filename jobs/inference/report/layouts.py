@@ -16,13 +16,13 @@ from typing import IO
 
 import numpy as np
 
-from jobs.inference.annotations_sample import MapSample
-from jobs.inference.parts import F32Array
+from jobs.inference.merge.sample import MapSample
+from jobs.inference.parts.part import F32Array
 from jobs.inference.report.embedding import LEAST_CELLS, F64Array, distinct
 from jobs.inference.report.mapping import Layout, NoMap
 from jobs.inference.report.wording import plural, whole
 from shared.domain.errors import CelldropError
-from shared.h5ad.embedding import Coordinates
+from shared.h5ad.read.embedding import Coordinates
 from shared.telemetry import event
 
 log = logging.getLogger(__name__)

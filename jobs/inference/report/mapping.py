@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from jobs.inference.annotations import BoolArray
-from jobs.inference.annotations_sample import MapSample
+from jobs.inference.merge.calls import BoolArray
+from jobs.inference.merge.sample import MapSample
 from jobs.inference.report.data import CellMap, LabelRow, MapText, Point, PointGroup
 from jobs.inference.report.embedding import LEAST_CELLS
 from jobs.inference.report.wording import plural, shortened, whole

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from jobs.inference.annotations_tally import FEW_GENES, SCORE_BINS, Tally, log_value, median_bin
-from jobs.inference.manifest import FileFacts
+from jobs.inference.merge.tally import FEW_GENES, SCORE_BINS, Tally, log_value, median_bin
+from jobs.inference.outputs.manifest import FileFacts
 from jobs.inference.report.data import Fact, Figure, LabelRow, Notice, Snippet
 from jobs.inference.report.wording import listing, percent, plural, shortened, whole
-from shared.bundle import Activation, ModelCard
+from shared.bundles.card import Activation, ModelCard
 from shared.domain.actual import Actual
 from shared.domain.plan import Plan
 from shared.domain.verdict import CellNote, GeneIds, MatrixState, Verdict

@@ -7,8 +7,9 @@
     submissions/{id}/requesters/{n}         record, expires_at
     events/{key}                            record, expires_at
 
-``record`` is the JSON of ``shared.records``, as text: among the keys of a record are people's own words (options, cell
-labels), and Firestore keeps no map with an empty key or one like ``__unknown__``. What is searched for are fields.
+``record`` is the JSON of ``shared.records.documents``, as text: among the keys of a record are people's own words
+(options, cell labels), and Firestore keeps no map with an empty key or one like ``__unknown__``. What is searched for
+are fields.
 Firestore removes a document some time after its ``expires_at``, where the database has that policy; null: never.
 """
 
@@ -36,7 +37,7 @@ from shared.domain.admission import Request
 from shared.domain.errors import InternalError, SubmissionNotFoundError
 from shared.domain.submission import Requester, State, Submission, TaskRecord
 from shared.ports.status import HistoryEntry, Stored
-from shared.records import (
+from shared.records.documents import (
     Document,
     history_document,
     history_from,

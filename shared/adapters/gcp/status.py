@@ -63,9 +63,9 @@ from shared.domain.errors import (
     UnavailableError,
 )
 from shared.domain.submission import Requester, State, Submission, TaskRecord
-from shared.history import history_entry
 from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
-from shared.records import task_from
+from shared.records.documents import task_from
+from shared.records.history import history_entry
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ REQUEST_S = 10.0
 PATIENCE_S = 30.0
 """For one request and its repetitions."""
 MAX_TRIES = 20
-"""Of a transaction, as ``shared.updates`` tries a change."""
+"""Of a transaction, as ``shared.records.updates`` tries a change."""
 
 USER = "roles/datastore.user on the project"
 _AGAIN = (

@@ -16,9 +16,8 @@ from shared.domain import owed
 from shared.domain.admission import Request
 from shared.domain.errors import InternalError, PreconditionFailedError, SubmissionNotFoundError
 from shared.domain.submission import Requester, State, Submission, TaskRecord
-from shared.history import history_entry
 from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
-from shared.records import (
+from shared.records.documents import (
     Document,
     history_document,
     history_from,
@@ -31,6 +30,7 @@ from shared.records import (
     task_document,
     task_from,
 )
+from shared.records.history import history_entry
 
 _RECORD = "SELECT document, revision, created_at, updated_at FROM submissions"
 _TASK = "SELECT document, revision, created_at, updated_at FROM tasks WHERE submission_id = ? AND epoch = ?"

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing_extensions import override
 
 from functions.ingest.schemas import StorageObject
-from shared.bundle import ModelCard, card_bytes
+from shared.bundles.card import ModelCard, card_bytes
 from shared.domain.geometry import Rows
 from shared.domain.plan import Accelerator
 from shared.domain.submission import ObjectRef, Receipt, Result, Submission
 from shared.domain.verdict import MatrixChoice, MatrixEncoding, MatrixState, Verdict
 from shared.settings import Backend, load_settings
-from shared.wiring import MadePorts
+from shared.wiring.ports import MadePorts
 from tests.fakes.counted_bus import CountedBus
 from tests.fakes.counted_status import CountedStatusStore
 from tests.services.house import card, refusing_verdict

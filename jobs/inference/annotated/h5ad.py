@@ -1,0 +1,169 @@
+"""annotated.h5ad: the input's own bytes with the annotation's columns appended to obs, streamed from store to store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import h5py
+import numpy as np
+import pyarrow as pa
+
+from jobs.inference.annotated.columns import (
+    TEXT,
+    Encoding,
+    add_columns,
+    columns_beside,
+    drop_columns,
+    mark,
+    text,
+)
+from jobs.inference.annotated.legacy import complete_frame, modernise_frames
+from jobs.inference.annotated.overlay import Overlay
+from jobs.inference.merge.tally import Tally
+from shared.domain.errors import CelldropError
+from shared.domain.outputs import ANNOTATED_H5AD
+from shared.domain.words import cut
+from shared.h5ad.inspect.superblock import check_superblock
+from shared.h5ad.read import filters
+from shared.h5ad.source import RangeSource
+from shared.ports.blobs import BlobInfo, BlobStore
+
+UNS_KEY = "celldrop"
+_LETTERS = 300
+"""Of an error's own words, which may quote a file."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class NewColumns:
+    """What is to be added.
+
+    Attributes:
+        tables: The annotation table in row order, gone through once.
+        categories: The values that occur in each categorical column, in the order in which readers will list them.
+        about: Written to ``uns['celldrop']``: model, digest, submission …
+        beat: Called for every block that moves, so that a long copy can show that it lives.
+    """
+
+    n_cells: int
+    tables: Iterable[pa.Table]
+    categories: Mapping[str, Sequence[str]]
+    about: Mapping[str, str]
+    beat: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class NotAnnotated:
+    """Why there is no annotated.h5ad; the other results stand."""
+
+    reason: str
+
+
+class CannotTakeColumnsError(ValueError):
+    """The file's obs cannot take columns; the message says why."""
+
+
+def write_annotated_h5ad(
+    store: BlobStore, bucket: str, name: str, source: RangeSource, columns: NewColumns
+) -> BlobInfo | NotAnnotated:
+    """Write the annotated copy of a file that passed the safety scan.
+
+    Every byte of the input is kept but for the few that HDF5 must change to link the columns in (the superblock's end
+    of file, obs's links and attributes): X is never read into HDF5 at all. The same input and tables give the same
+    bytes. Memory is bounded by the overlay's. (Groups that keep modification times, which neither anndata nor h5py asks
+    for, get new ones.)
+
+    Raises:
+        InputChangedError: The pinned generation went away.
+        TruncatedFileError: The input is cut short or was never closed by its writer.
+        UnavailableError: The store did not answer.
+    """
+    check_superblock(source)
+    with Overlay(source) as overlay:
+        try:
+            _append(overlay, columns)
+        except CannotTakeColumnsError as error:
+            return NotAnnotated(str(error))
+        except CelldropError:
+            raise
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+            if overlay.failure is not None:
+                raise overlay.failure from error
+            return NotAnnotated(f"HDF5 could not add columns to this file: {cut(str(error), _LETTERS)}")
+        with closing(overlay.chunks()) as chunks:  # Nothing is read any more once the write is over.
+            return store.write(
+                bucket, name, _beating(chunks, columns.beat), if_generation=0, content_type=ANNOTATED_H5AD.content_type
+            )
+
+
+def categories_of(tally: Tally) -> dict[str, list[str]]:
+    """The values that occur, sorted by name as pandas and scanpy do."""
+    counted = {"label": tally.label_counts, "second_label": tally.second_counts, "label_id": tally.id_counts}
+    return {column: sorted(counts) for column, counts in counted.items()} | {"value_note": tally.notes}
+
+
+def _append(overlay: Overlay, columns: NewColumns) -> None:
+    # Twice open: what deleting frees may be used again only by the handle that freed it, and then scattered through
+    # the input's pages; a new handle appends at the end.
+    with _opened(overlay) as file:
+        obs = _obs(file, columns.n_cells)
+        added = columns_beside(text(obs.attrs["_index"]))
+        drop_columns(obs, added)
+    with _opened(overlay) as file:
+        tables = _beating(columns.tables, columns.beat)
+        add_columns(file["obs"], added, tables, columns.n_cells, columns.categories)
+        _describe(file, columns.about)
+
+
+def _beating(items: Iterable[T], beat: Callable[[], None]) -> Iterator[T]:
+    for item in items:
+        beat()
+        yield item
+
+
+@contextmanager
+def _opened(overlay: Overlay) -> Iterator[h5py.File]:
+    filters.register()
+    overlay.seek(0)
+    with h5py.File(overlay, "r+") as file:
+        yield file
+
+
+def _obs(file: h5py.File, n_cells: int) -> h5py.Group:
+    """The obs group, after a compound one was rewritten."""
+    if not isinstance(file.get("obs", getlink=True), h5py.HardLink):
+        raise CannotTakeColumnsError("The file has no obs to add columns to (10x Genomics .h5 files have none).")
+    modernise_frames(file)
+    obs = file["obs"]
+    if isinstance(obs, h5py.Group):
+        complete_frame(obs)
+    known = {"_index", "column-order", "encoding-version"} <= set(obs.attrs)
+    if not known or text(obs.attrs["encoding-version"]) not in set(Encoding):
+        raise CannotTakeColumnsError("obs is not encoded as a data frame that anndata 0.7 or later has written.")
+    if _length(obs[obs.attrs["_index"]]) != n_cells:
+        raise CannotTakeColumnsError(f"obs has another number of rows than the {n_cells:,} cells of the matrix.")
+    return obs
+
+
+def _length(index: h5py.Group | h5py.Dataset) -> int:
+    """Of an index: plain, categorical or nullable."""
+    if isinstance(index, h5py.Group):
+        index = index["codes"] if "codes" in index else index["values"]
+    return int(index.shape[0])
+
+
+def _describe(file: h5py.File, about: Mapping[str, str]) -> None:
+    if "uns" not in file:
+        mark(file.create_group("uns"), "dict", "0.1.0")
+    uns = file["uns"]
+    if not isinstance(uns, h5py.Group):  # Somebody's own; the columns do not need it.
+        return
+    if UNS_KEY in uns:
+        del uns[UNS_KEY]
+    group = uns.create_group(UNS_KEY)
+    mark(group, "dict", "0.1.0")
+    for key, value in about.items():
+        mark(group.create_dataset(key, data=np.array(value, object), dtype=TEXT), "string", "0.2.0")

@@ -1,0 +1,199 @@
+"""The annotation table: what every cell is called, with what score, in the columns that users read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from jobs.inference.parts.part import F32Array
+from shared.bundles.card import Label
+from shared.domain.verdict import CellNote
+
+UNASSIGNED = "Unassigned"
+"""The label of a cell that abstains, as CellTypist's; its best guess stays in ``top_labels``."""
+
+CSV_COLUMNS = (
+    "cell_id",
+    "label",
+    "score",
+    "label_id",
+    "second_label",
+    "second_score",
+    "abstained",
+    "n_counts",
+    "n_genes",
+    "value_note",
+)
+
+NOTES = {CellNote.CONVERTED: "converted", CellNote.UNCLEAR: "unclear values", CellNote.SILENT: "no model genes"}
+"""Words of the column ``value_note``, which is empty for nearly every cell of nearly every file."""
+
+BoolArray = npt.NDArray[np.bool_]
+I64Array = npt.NDArray[np.int64]
+_CODES = pa.dictionary(pa.int32(), pa.string())
+
+SCHEMA = pa.schema(
+    [
+        pa.field("cell_id", pa.string(), nullable=False),
+        pa.field("label", _CODES, nullable=False),
+        pa.field("score", pa.float32(), nullable=False),
+        pa.field("label_id", _CODES),
+        pa.field("second_label", _CODES, nullable=False),
+        pa.field("second_score", pa.float32(), nullable=False),
+        pa.field("abstained", pa.bool_(), nullable=False),
+        pa.field("n_counts", pa.float32()),
+        pa.field("n_genes", pa.int32(), nullable=False),
+        pa.field("value_note", _CODES),
+        pa.field("top_labels", pa.list_(pa.string()), nullable=False),
+        pa.field("top_scores", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+MEANINGS = {
+    "cell_id": "The cell's name in `obs`, as in the file.",
+    "label": f"The label with the highest score; `{UNASSIGNED}` where the cell abstains.",
+    "score": "Probability of the best label, 0 to 1, by the model's own activation and temperature.",
+    "label_id": "Cell Ontology id of `label`; empty where the model gives none, and where the cell abstains.",
+    "second_label": "The label with the second highest score.",
+    "second_score": "Its probability.",
+    "abstained": "Whether the best score is below the threshold, or no gene of the model has a value in the cell.",
+    "n_counts": "Sum of the cell's counts over all genes; empty where the matrix has no counts.",
+    "n_genes": "Genes with a value above 0, of all genes.",
+    "value_note": "What was special about the cell's values: "
+    + ", ".join(f"`{word}`" for word in NOTES.values())
+    + ".",
+    "top_labels": "The `top_k` best labels, best first; the first stays the best guess of a cell that abstains.",
+    "top_scores": "Their probabilities.",
+}
+"""What each column of ``SCHEMA`` holds."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A model's labels as categories: names and Cell Ontology ids, each once, in the model's order.
+
+    Two labels may share a name or an id; the categories that they become may not.
+    """
+
+    labels: tuple[Label, ...]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Distinct label names, and ``Unassigned`` last unless the model has it."""
+        return tuple(dict.fromkeys([*(label.name for label in self.labels), UNASSIGNED]))
+
+    @cached_property
+    def ontology_ids(self) -> tuple[str, ...]:
+        """Distinct Cell Ontology ids."""
+        return tuple(dict.fromkeys(label.ontology_id for label in self.labels if label.ontology_id))
+
+    @cached_property
+    def name_codes(self) -> I64Array:
+        """For each label its place in ``names``."""
+        return np.array([self.names.index(label.name) for label in self.labels], np.int64)
+
+    @cached_property
+    def id_codes(self) -> I64Array:
+        """For each label its place in ``ontology_ids``, -1 without one."""
+        ids = self.ontology_ids
+        return np.array([ids.index(label.ontology_id) if label.ontology_id else -1 for label in self.labels], np.int64)
+
+    @cached_property
+    def unassigned_code(self) -> int:
+        """The place of ``Unassigned`` in ``names``."""
+        return self.names.index(UNASSIGNED)
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What a run of cells is called, as arrays.
+
+    Attributes:
+        top_label_nk: Indices into the model's labels, best first.
+        top_score_nk: Their probabilities.
+        abstained_n: Whether the best score lies below the threshold, or nothing of the cell is known to the model.
+        n_counts_n: NaN where unknown.
+        note_n: ``CellNote`` of each cell.
+    """
+
+    cell_ids: pa.StringArray
+    top_label_nk: I64Array
+    top_score_nk: F32Array
+    abstained_n: BoolArray
+    n_counts_n: F32Array
+    n_genes_n: npt.NDArray[np.int32]
+    note_n: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.cell_ids)
+
+
+def calls_from(batches: Sequence[pa.RecordBatch], min_score: float | None) -> Calls:
+    """Join a part's batches and apply the threshold.
+
+    A cell abstains when its best score, as float32, is below ``min_score``, or when no gene of the model has a value
+    in it: its scores are then those of the model without a cell.
+    """
+    table = pa.Table.from_batches(batches).combine_chunks()
+    label_nk = _matrix(table["top_label"]).astype(np.int64)
+    score_nk = _matrix(table["top_score"]).astype(np.float32, copy=False)
+    threshold = np.float32(-np.inf if min_score is None else min_score)
+    counts, note_n = table["n_counts"].combine_chunks(), table["note"].to_numpy()
+    return Calls(
+        cell_ids=table["cell_id"].combine_chunks(),
+        top_label_nk=label_nk,
+        top_score_nk=score_nk,
+        abstained_n=np.less(score_nk[:, 0], threshold) | (note_n == CellNote.SILENT),
+        n_counts_n=counts.to_numpy(zero_copy_only=False).astype(np.float32),
+        n_genes_n=table["n_genes"].to_numpy(),
+        note_n=note_n,
+    )
+
+
+def annotation_table(calls: Calls, vocabulary: Vocabulary, top_k: int) -> pa.Table:
+    """The calls in the columns of ``SCHEMA``."""
+    best_n, second_n = calls.top_label_nk[:, 0], calls.top_label_nk[:, 1]
+    name_n = np.where(calls.abstained_n, vocabulary.unassigned_code, vocabulary.name_codes[best_n])
+    id_n = np.where(calls.abstained_n, -1, vocabulary.id_codes[best_n])
+    columns = [
+        calls.cell_ids,
+        _categories(name_n, vocabulary.names),
+        pa.array(calls.top_score_nk[:, 0]),
+        _categories(id_n, vocabulary.ontology_ids),
+        _categories(vocabulary.name_codes[second_n], vocabulary.names),
+        pa.array(calls.top_score_nk[:, 1]),
+        pa.array(calls.abstained_n),
+        pa.array(calls.n_counts_n, pa.float32(), mask=np.isnan(calls.n_counts_n)),
+        pa.array(calls.n_genes_n, pa.int32()),
+        _categories(calls.note_n.astype(np.int64) - 1, tuple(NOTES.values())),
+        _lists(_names_of(calls.top_label_nk[:, :top_k], vocabulary), len(calls)),
+        _lists(pa.array(calls.top_score_nk[:, :top_k].reshape(-1)), len(calls)),
+    ]
+    return pa.table(columns, schema=SCHEMA)
+
+
+def _matrix(column: pa.ChunkedArray) -> npt.NDArray[np.generic]:
+    width = column.type.list_size
+    flat: npt.NDArray[np.generic] = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(-1, width)
+
+
+def _categories(code_n: I64Array, names: Sequence[str]) -> pa.DictionaryArray:
+    indices = pa.array(code_n.astype(np.int32), pa.int32(), mask=code_n < 0)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
+
+
+def _names_of(label_nk: I64Array, vocabulary: Vocabulary) -> pa.Array:
+    names = pa.array([label.name for label in vocabulary.labels], pa.string())
+    return names.take(pa.array(label_nk.reshape(-1)))
+
+
+def _lists(values: pa.Array, n_lists: int) -> pa.ListArray:
+    """Cut values into ``n_lists`` lists of one length."""
+    offsets = np.arange(n_lists + 1, dtype=np.int32) * (len(values) // max(n_lists, 1))
+    return pa.ListArray.from_arrays(pa.array(offsets), values)

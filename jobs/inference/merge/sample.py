@@ -1,0 +1,69 @@
+"""The map sample: every so-manieth cell with all its decision scores, the same cells for every plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.inference.merge.calls import I64Array, Vocabulary
+from jobs.inference.merge.groups import Group
+from jobs.inference.parts.part import F32Array
+
+
+@dataclass(frozen=True, slots=True)
+class MapSample:
+    """The sampled cells.
+
+    Attributes:
+        row_n: Their rows in the file.
+        name_n: Places of their labels in the vocabulary's names.
+        score_n: Their best scores.
+        decision_nl: Cells x labels.
+    """
+
+    row_n: I64Array
+    cell_ids: list[str]
+    name_n: I64Array
+    score_n: F32Array
+    decision_nl: F32Array
+
+
+class Sampler:
+    """Collects the sampled cells of each group; at most ``MAP_CELLS`` in all."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._pieces: list[MapSample] = []
+
+    def add(self, group: Group) -> None:
+        """Take a group's sampled cells."""
+        decision = pa.chunked_array([batch["decision"] for batch in group.batches]).combine_chunks()
+        place_n = np.flatnonzero(decision.is_valid().to_numpy(zero_copy_only=False))
+        if not len(place_n):
+            return
+        calls, vocabulary = group.calls, self._vocabulary
+        best_n = vocabulary.name_codes[calls.top_label_nk[place_n, 0]]
+        self._pieces.append(
+            MapSample(
+                row_n=place_n + group.rows.start,
+                cell_ids=calls.cell_ids.take(pa.array(place_n)).to_pylist(),
+                name_n=np.where(calls.abstained_n[place_n], vocabulary.unassigned_code, best_n),
+                score_n=calls.top_score_nk[place_n, 0],
+                decision_nl=pc.list_flatten(decision).to_numpy().reshape(len(place_n), -1),
+            )
+        )
+
+    def sample(self) -> MapSample:
+        """Everything sampled, in row order."""
+        pieces = self._pieces
+        n_labels = len(self._vocabulary.labels)
+        return MapSample(
+            row_n=np.concatenate([np.zeros(0, np.int64), *(piece.row_n for piece in pieces)]),
+            cell_ids=[one for piece in pieces for one in piece.cell_ids],
+            name_n=np.concatenate([np.zeros(0, np.int64), *(piece.name_n for piece in pieces)]),
+            score_n=np.concatenate([np.zeros(0, np.float32), *(piece.score_n for piece in pieces)]),
+            decision_nl=np.concatenate([np.zeros((0, n_labels), np.float32), *(piece.decision_nl for piece in pieces)]),
+        )

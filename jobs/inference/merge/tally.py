@@ -1,0 +1,140 @@
+"""The tally: what a submission's calls add up to, counted as they stream by, in memory that cells do not grow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs.inference.merge.calls import NOTES, Calls, I64Array, Vocabulary
+from shared.domain.verdict import CellNote
+
+SCORE_BINS = 200
+LOG_STEP = 0.02
+"""Width of a histogram bin of counts and genes, in natural logarithm: medians read off it are within 1 %."""
+LOG_BINS = 1000
+FEW_GENES = 200
+"""Below it a cell is often debris or an empty droplet: the usual first filter (scanpy's tutorials, Seurat's)."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts over the cells seen so far; ``c`` runs over the vocabulary's names, ``Unassigned`` among them.
+
+    Attributes:
+        cells_c: Cells by label.
+        best_c: Cells by best guess, abstaining or not.
+        second_c: Cells by second label.
+        ids_i: Cells by Cell Ontology id.
+        score_cb: Histogram of the best score, 0 to 1, by label.
+        genes_cb: Histogram of ``log_bins`` of genes seen, by label.
+        counts_cb: The same of total counts, where known.
+        close_cc: Cells by best guess and runner-up, where the runner-up has at least half of the best score.
+        note_t: Cells by ``CellNote``.
+    """
+
+    vocabulary: Vocabulary
+    n_cells: int = 0
+    n_abstained: int = 0
+    n_few_genes: int = 0
+    n_counted: int = 0
+    cells_c: I64Array = field(init=False)
+    best_c: I64Array = field(init=False)
+    second_c: I64Array = field(init=False)
+    ids_i: I64Array = field(init=False)
+    score_cb: I64Array = field(init=False)
+    genes_cb: I64Array = field(init=False)
+    counts_cb: I64Array = field(init=False)
+    close_cc: I64Array = field(init=False)
+    note_t: I64Array = field(default_factory=lambda: np.zeros(len(CellNote), np.int64))
+
+    def __post_init__(self) -> None:
+        n_names = len(self.vocabulary.names)
+        self.cells_c, self.best_c, self.second_c = (np.zeros(n_names, np.int64) for _ in range(3))
+        self.ids_i = np.zeros(len(self.vocabulary.ontology_ids), np.int64)
+        self.score_cb = np.zeros((n_names, SCORE_BINS), np.int64)
+        self.genes_cb, self.counts_cb = np.zeros((n_names, LOG_BINS), np.int64), np.zeros((n_names, LOG_BINS), np.int64)
+        self.close_cc = np.zeros((n_names, n_names), np.int64)
+
+    def add(self, calls: Calls) -> None:
+        """Count some cells."""
+        best_n = self.vocabulary.name_codes[calls.top_label_nk[:, 0]]
+        second_n = self.vocabulary.name_codes[calls.top_label_nk[:, 1]]
+        name_n = np.where(calls.abstained_n, self.vocabulary.unassigned_code, best_n)
+        self._add_labels(calls, name_n, second_n)
+        self.best_c += np.bincount(best_n, minlength=len(self.best_c))
+        self._add_quality(calls, name_n)
+        self.score_cb += _histogram(name_n, score_bins(calls.top_score_nk[:, 0]), self.score_cb.shape)
+        close_n = calls.top_score_nk[:, 1] * 2 >= calls.top_score_nk[:, 0]
+        self.close_cc += _histogram(best_n[close_n], second_n[close_n], self.close_cc.shape)
+
+    @property
+    def label_counts(self) -> dict[str, int]:
+        """Cells by label, most first, ties by name; labels of no cell are left out."""
+        return _counts(self.vocabulary.names, self.cells_c)
+
+    @property
+    def second_counts(self) -> dict[str, int]:
+        """Cells by second label, likewise."""
+        return _counts(self.vocabulary.names, self.second_c)
+
+    @property
+    def id_counts(self) -> dict[str, int]:
+        """Cells by Cell Ontology id, likewise; cells without one are not counted."""
+        return _counts(self.vocabulary.ontology_ids, self.ids_i)
+
+    @property
+    def notes(self) -> list[str]:
+        """The notes that occur."""
+        return [words for note, words in NOTES.items() if self.note_t[note]]
+
+    def _add_labels(self, calls: Calls, name_n: I64Array, second_n: I64Array) -> None:
+        self.n_cells += len(calls)
+        self.n_abstained += int(calls.abstained_n.sum())
+        self.cells_c += np.bincount(name_n, minlength=len(self.cells_c))
+        self.second_c += np.bincount(second_n, minlength=len(self.second_c))
+        id_n = self.vocabulary.id_codes[calls.top_label_nk[:, 0]]
+        self.ids_i += np.bincount(id_n[(id_n >= 0) & ~calls.abstained_n], minlength=len(self.ids_i))
+
+    def _add_quality(self, calls: Calls, name_n: I64Array) -> None:
+        self.n_few_genes += int((calls.n_genes_n < FEW_GENES).sum())
+        self.genes_cb += _histogram(name_n, log_bins(calls.n_genes_n), self.genes_cb.shape)
+        counted_n = ~np.isnan(calls.n_counts_n)
+        self.n_counted += int(counted_n.sum())
+        self.note_t += np.bincount(calls.note_n, minlength=len(self.note_t))
+        counts_n = log_bins(calls.n_counts_n[counted_n])
+        self.counts_cb += _histogram(name_n[counted_n], counts_n, self.counts_cb.shape)
+
+
+def score_bins(score_n: npt.NDArray[np.float32]) -> I64Array:
+    """The bin of each score from 0 to 1."""
+    return np.clip((score_n * SCORE_BINS).astype(np.int64), 0, SCORE_BINS - 1)
+
+
+def log_bins(value_n: npt.NDArray[np.number]) -> I64Array:
+    """The bin of each value from 0 up: bin 0 below 1, then steps of ``LOG_STEP`` in logarithm."""
+    whole_n = np.maximum(value_n.astype(np.float64), 1e-9)
+    steps_n = np.floor(np.log(whole_n) / LOG_STEP).astype(np.int64) + 1
+    return np.clip(steps_n, 0, LOG_BINS - 1)
+
+
+def log_value(bins: npt.NDArray[np.number] | int) -> npt.NDArray[np.float64]:
+    """The middle of each bin of ``log_bins``; 0 for bin 0."""
+    places = np.asarray(bins, np.float64)
+    return np.where(places < 1, 0.0, np.exp((places - 0.5) * LOG_STEP))
+
+
+def median_bin(histogram_b: I64Array) -> int:
+    """The bin that holds the middle value; 0 for an empty histogram."""
+    total = int(histogram_b.sum())
+    return int(np.searchsorted(np.cumsum(histogram_b), (total + 1) // 2)) if total else 0
+
+
+def _histogram(row_n: I64Array, column_n: I64Array, shape: tuple[int, ...]) -> I64Array:
+    return np.bincount(row_n * shape[1] + column_n, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def _counts(names: tuple[str, ...], count_c: I64Array) -> dict[str, int]:
+    present = [(name, int(n)) for name, n in zip(names, count_c, strict=True) if n]
+    return dict(sorted(present, key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,219 @@
+"""The manifest: what a submission's results are, and everything that would be needed to make them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.bundles.card import ModelCard
+from shared.domain.actual import Actual
+from shared.domain.plan import Plan
+from shared.domain.submission import ModelRef, Receipt, Submission
+from shared.domain.verdict import Verdict
+from shared.ports.blobs import BlobInfo
+
+SCHEMA_VERSION: Literal[1] = 1
+
+Crc32c = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$", description="Castagnoli checksum, eight hex digits.")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class InputFacts(_Part):
+    """The object that was annotated, pinned by its generation."""
+
+    bucket: str
+    name: str
+    generation: int
+    size_bytes: int = Field(ge=0)
+    crc32c: Crc32c | None = Field(description="None where the store had not computed it: the embedded inbox.")
+
+
+class ModelFacts(_Part):
+    """The bundle that annotated it."""
+
+    name: str
+    version: str
+    digest: str
+    title: str
+    licence: str
+    citation: str
+    n_labels: int
+    n_features: int
+
+
+class Choices(_Part):
+    """The options in force, with the model's own where none was asked for."""
+
+    requested: dict[str, str]
+    top_k: int
+    scores: str
+    map: bool
+    min_score: float | None = Field(description="Cells whose best score is below are Unassigned; None: no cell is.")
+
+
+class PartFacts(_Part):
+    """A part that was merged."""
+
+    name: str
+    generation: int
+    size_bytes: int
+    crc32c: Crc32c
+    first_row: int
+    stop_row: int = Field(description="One past the last row.")
+
+
+class FileFacts(_Part):
+    """A result file."""
+
+    name: str = Field(description="Relative to the manifest.")
+    size_bytes: int
+    crc32c: Crc32c | None
+    content_type: str
+    what: str = Field(description="One sentence: what it is and what reads it.")
+
+
+class MissingFile(_Part):
+    """A result file that is not there, and why."""
+
+    name: str
+    reason: str
+
+
+class Labels(_Part):
+    """What the cells are called."""
+
+    n_cells: int
+    n_unassigned: int = Field(description="Cells that abstained.")
+    counts: dict[str, int] = Field(description="Cells by label, most first; labels of no cell are left out.")
+
+
+class Cost(_Part):
+    """What the run took; the only part of a manifest that differs between two runs of one request."""
+
+    finished_at: datetime
+    seconds: dict[str, float] = Field(description="Wall-clock by stage; some run side by side.")
+    peak_rss_bytes: dict[str, int] = Field(description="Largest resident memory by process.")
+    actual: Actual | None = Field(
+        default=None, description="All together, beside the forecast in `verdict` and the estimate in `plan`."
+    )
+
+
+class Manifest(_Part):
+    """``manifest.json``."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    submission_id: str
+    epoch: int
+    input: InputFacts
+    model: ModelFacts
+    options: Choices
+    software: dict[str, str] = Field(
+        description="Versions of celldrop, Python and the libraries that merged the parts."
+    )
+    devices: tuple[dict[str, str], ...] = Field(
+        default=(), description="What the parts were computed on, with torch's version; each once."
+    )
+    verdict: Verdict
+    plan: Plan
+    parts: tuple[PartFacts, ...]
+    files: tuple[FileFacts, ...]
+    missing: tuple[MissingFile, ...] = ()
+    labels: Labels
+    cost: Cost
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """The manifest as it is written: indented JSON, fields in their order of definition."""
+    return (manifest.model_dump_json(indent=1) + "\n").encode()
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """A manifest from its bytes.
+
+    Raises:
+        pydantic.ValidationError: Not a manifest of this schema version.
+    """
+    return Manifest.model_validate_json(data)
+
+
+def input_facts(info: BlobInfo) -> InputFacts:
+    """The input as the store knows it."""
+    ref = info.ref
+    return InputFacts(
+        bucket=ref.bucket,
+        name=ref.name,
+        generation=ref.generation,
+        size_bytes=info.size_bytes,
+        crc32c=_hex(info.crc32c),
+    )
+
+
+def model_facts(card: ModelCard, ref: ModelRef) -> ModelFacts:
+    """The model as it was pinned, with what its card says of it."""
+    return ModelFacts(
+        name=ref.name,
+        version=ref.version,
+        digest=ref.digest,
+        title=card.title,
+        licence=card.licence,
+        citation=card.citation,
+        n_labels=len(card.labels),
+        n_features=len(card.features),
+    )
+
+
+def part_facts(receipt: Receipt) -> PartFacts:
+    """A part as its receipt says."""
+    return PartFacts(
+        name=receipt.part.name,
+        generation=receipt.part.generation,
+        size_bytes=receipt.size_bytes,
+        crc32c=f"{receipt.crc32c:08x}",
+        first_row=receipt.rows.start,
+        stop_row=receipt.rows.stop,
+    )
+
+
+def devices_of(receipts: Iterable[Receipt]) -> tuple[dict[str, str], ...]:
+    """The devices that receipts tell of, each once, in the order of the parts."""
+    found = {tuple(sorted(receipt.device.items())): dict(receipt.device) for receipt in receipts if receipt.device}
+    return tuple(found.values())
+
+
+def file_facts(info: BlobInfo, prefix: str, what: str) -> FileFacts:
+    """A result file as it was written under ``prefix``."""
+    return FileFacts(
+        name=info.ref.name.removeprefix(prefix),
+        size_bytes=info.size_bytes,
+        crc32c=_hex(info.crc32c),
+        content_type=info.content_type,
+        what=what,
+    )
+
+
+def summary_of(record: Submission, labels: Labels, actual: Actual) -> Mapping[str, str | int | float | dict[str, int]]:
+    """The small facts that events and status carry; what is not known is left out."""
+    plan = record.plan
+    took = {
+        "estimated_s": plan.estimated_s if plan else None,
+        "actual_s": actual.seconds,
+        "estimated_usd": plan.estimated_usd if plan else None,
+        "actual_usd": actual.usd,
+    }
+    return {
+        "n_cells": labels.n_cells,
+        "n_unassigned": labels.n_unassigned,
+        "model": record.model.reference if record.model else "",
+        "labels": labels.counts,
+        **{name: value for name, value in took.items() if value is not None},
+    }
+
+
+def _hex(crc32c: int | None) -> str | None:
+    return None if crc32c is None else f"{crc32c:08x}"

@@ -1,0 +1,282 @@
+"""The part file: what one task attempt wrote for its rows, as an Arrow IPC file with one record batch per block."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.ipc
+
+from jobs.inference.parts.sink import ChunkSink
+from shared.domain.errors import CelldropError, CorruptBlobError, InternalError
+from shared.domain.geometry import Rows
+from shared.domain.submission import Receipt
+from shared.ports.blobs import BlobStore, ByteRange
+
+CONTENT_TYPE = "application/vnd.apache.arrow.file"
+MAP_CELLS = 3000
+FORMAT = b"2"
+_CHUNK_BYTES = 1 << 20
+_READ_BYTES = 4 << 20
+_MAGIC_BYTES = 8
+_START = b"start"
+_FEW = 10
+
+F32Array = npt.NDArray[np.float32]
+I32Array = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class PartLayout:
+    """What decides a part's columns; the same for every part of a submission, whatever the number of tasks.
+
+    Attributes:
+        n_cells: Of the whole file.
+        top_k: Labels listed for each cell, as asked for.
+        full: Whether every label's probability is kept (``scores=full``).
+    """
+
+    n_cells: int
+    n_labels: int
+    top_k: int
+    full: bool = False
+
+    @property
+    def kept(self) -> int:
+        """Labels kept for each cell: the ``top_k`` asked for, and always the second best."""
+        return min(max(self.top_k, 2), self.n_labels)
+
+    @property
+    def map_stride(self) -> int:
+        """Every how many rows one is sampled for the report's map, so that at most ``MAP_CELLS`` are."""
+        return max(1, -(-self.n_cells // MAP_CELLS))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema: indices into the model's labels, best first, never their names."""
+        index = pa.int16() if self.n_labels <= np.iinfo(np.int16).max else pa.int32()
+        fields = [
+            pa.field("cell_id", pa.string(), nullable=False),
+            pa.field("top_label", pa.list_(index, self.kept), nullable=False),
+            pa.field("top_score", pa.list_(pa.float32(), self.kept), nullable=False),
+            pa.field("n_counts", pa.float32()),
+            pa.field("n_genes", pa.int32(), nullable=False),
+            pa.field("note", pa.uint8(), nullable=False),
+            pa.field("decision", pa.list_(pa.float32())),
+        ]
+        if self.full:
+            fields.append(pa.field("probability", pa.list_(pa.float32(), self.n_labels), nullable=False))
+        return pa.schema(fields, metadata={b"celldrop.part": FORMAT})
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedBlock:
+    """One block's answer, ready to be written.
+
+    Attributes:
+        probability_nl: Cells x labels, float32, 0 to 1.
+        decision_nl: Cells x labels, float32: what the probabilities come from, and what ranks the labels.
+        n_counts_n: Sum of each cell's counts; None where the matrix holds none.
+        n_genes_n: Genes seen in each cell.
+        note_n: ``CellNote`` of each cell.
+    """
+
+    rows: Rows
+    cell_ids: list[str]
+    probability_nl: F32Array
+    decision_nl: F32Array
+    n_counts_n: F32Array | None
+    n_genes_n: I32Array
+    note_n: npt.NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        n_cells = len(self.rows)
+        lengths = {len(self.cell_ids), len(self.probability_nl), len(self.decision_nl), len(self.n_genes_n)}
+        if lengths != {n_cells} or self.probability_nl.shape != self.decision_nl.shape:
+            raise InternalError(f"a block of rows {self.rows} with columns of {sorted(lengths)} rows")
+
+
+def iter_part(blocks: Iterable[AnnotatedBlock], layout: PartLayout) -> Iterator[bytes]:
+    """The bytes of a part, made as the blocks come: no more than a block and a mebibyte are held.
+
+    The same blocks give the same bytes.
+
+    Args:
+        blocks: In row order and without gaps.
+
+    Raises:
+        InternalError: A block that does not continue the one before it.
+    """
+    sink = ChunkSink()
+    schema = layout.schema
+    expected: int | None = None
+    with pa.ipc.new_file(sink, schema) as writer:
+        for block in blocks:
+            if expected is not None and block.rows.start != expected:
+                raise InternalError(f"a block starts at row {block.rows.start}", expected=f"row {expected}")
+            expected = block.rows.stop
+            writer.write_batch(_batch(block, layout, schema), custom_metadata={_START: b"%d" % block.rows.start})
+            if sink.pending_bytes >= _CHUNK_BYTES:
+                yield sink.drain()
+    yield sink.drain()
+
+
+def read_part(store: BlobStore, receipt: Receipt, layout: PartLayout) -> Iterator[pa.RecordBatch]:
+    """A part's blocks in row order, streamed from exactly the generation that the receipt names.
+
+    The checksum is known to hold only when the last batch has been given: the caller must not publish before.
+
+    Raises:
+        CorruptBlobError: Other bytes, other columns or other rows than the receipt and the layout promise.
+        BlobNotFoundError: That generation is gone.
+    """
+    stream = _CheckedStream(store, receipt)
+    try:
+        yield from _batches(stream, receipt, layout)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        stream.finish()
+        raise _corrupt(receipt, f"a part that cannot be read: {error}") from error
+    stream.finish()
+
+
+def top_labels(block: AnnotatedBlock, kept: int) -> tuple[npt.NDArray[np.int64], F32Array]:
+    """The best labels of each cell and their probabilities, best decision score first, ties in the model's order.
+
+    Returns:
+        Indices and scores, both cells x kept.
+    """
+    order_nk = best_first(block.decision_nl, kept)
+    return order_nk, np.take_along_axis(block.probability_nl, order_nk, axis=1)
+
+
+def best_first(decision_nl: F32Array, kept: int) -> npt.NDArray[np.int64]:
+    """Indices of the ``kept`` largest of each row, largest first, ties in the order of the columns; n x kept.
+
+    One pass a place: of 256 rows of 98, two places take 0.05 ms where sorting all takes 1.1 (2026-11).
+    """
+    if kept > _FEW:
+        return np.argsort(-decision_nl, axis=1, kind="stable")[:, :kept]
+    left_nl = decision_nl.copy()
+    order_nk = np.empty((len(left_nl), kept), np.int64)
+    for place in range(kept):
+        order_nk[:, place] = left_nl.argmax(axis=1)
+        np.put_along_axis(left_nl, order_nk[:, place : place + 1], -np.inf, axis=1)
+    return order_nk
+
+
+def _batch(block: AnnotatedBlock, layout: PartLayout, schema: pa.Schema) -> pa.RecordBatch:
+    order_nk, score_nk = top_labels(block, layout.kept)
+    n_cells = len(block.rows)
+    counts = pa.nulls(n_cells, pa.float32()) if block.n_counts_n is None else column_of(block.n_counts_n)
+    columns = [
+        _texts(block.cell_ids),
+        _fixed_lists(order_nk, schema.field("top_label").type),
+        _fixed_lists(score_nk, schema.field("top_score").type),
+        counts,
+        column_of(block.n_genes_n),
+        column_of(block.note_n),
+        _sampled(block, layout.map_stride),
+    ]
+    if layout.full:
+        columns.append(_fixed_lists(block.probability_nl, schema.field("probability").type))
+    return pa.record_batch(columns, schema=schema)
+
+
+def column_of(values: npt.NDArray[np.generic]) -> pa.Array:
+    """Numbers as a column without nulls, from their memory: ``pa.array`` loads pandas first, for 0.4 s and 50 MB."""
+    kept = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(kept.dtype), len(kept), [None, pa.py_buffer(kept)])
+
+
+def _texts(values: list[str]) -> pa.Array:
+    encoded = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(values), buffers)
+
+
+def _fixed_lists(values_nk: npt.NDArray[np.generic], kind: pa.FixedSizeListType) -> pa.Array:
+    flat = values_nk.reshape(-1).astype(kind.value_type.to_pandas_dtype(), copy=False)
+    return pa.FixedSizeListArray.from_arrays(column_of(flat), type=kind)
+
+
+def _sampled(block: AnnotatedBlock, stride: int) -> pa.Array:
+    """Decision scores of the rows on the map's grid, null elsewhere: a null of a plain list takes no room."""
+    chosen_n = np.arange(block.rows.start, block.rows.stop) % stride == 0
+    ends = np.cumsum([0, *np.where(chosen_n, block.decision_nl.shape[1], 0)], dtype=np.int32)
+    values = column_of(block.decision_nl[chosen_n].reshape(-1))
+    present = np.packbits(chosen_n, bitorder="little")
+    buffers = [pa.py_buffer(present), pa.py_buffer(ends)]
+    return pa.Array.from_buffers(pa.list_(pa.float32()), len(chosen_n), buffers, children=[values])
+
+
+def _batches(stream: _CheckedStream, receipt: Receipt, layout: PartLayout) -> Iterator[pa.RecordBatch]:
+    # An IPC file is its magic, an IPC stream and a footer: read as a stream it needs no seeking and one pass.
+    stream.read(_MAGIC_BYTES)
+    start = receipt.rows.start
+    with pa.ipc.open_stream(stream) as reader:
+        if not reader.schema.equals(layout.schema, check_metadata=True):
+            raise _corrupt(receipt, f"a part of {len(reader.schema)} columns")
+        for batch, metadata in reader.iter_batches_with_custom_metadata():
+            batch.validate(full=True)
+            if metadata is None or metadata.get(_START) != b"%d" % start:
+                raise _corrupt(receipt, f"a part whose blocks are not in order at row {start}")
+            start += batch.num_rows
+            yield batch
+    if start != receipt.rows.stop:
+        raise _corrupt(receipt, f"a part that ends before row {start}")
+
+
+class _CheckedStream(io.RawIOBase):
+    """Sequential ranged reads of one generation, with its checksum as it goes."""
+
+    def __init__(self, store: BlobStore, receipt: Receipt) -> None:
+        self._store = store
+        self._receipt = receipt
+        self._crc32c = 0
+        self._offset = 0
+        self._buffer = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes, exactly that many until the end; all that is left without it."""
+        wanted = self._receipt.size_bytes if size < 0 else size
+        pieces: list[bytes] = []
+        while wanted and self._fill():
+            piece = bytes(self._buffer[:wanted])
+            self._buffer = self._buffer[len(piece) :]
+            wanted -= len(piece)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def finish(self) -> None:
+        """Read what is left and compare the whole with the receipt."""
+        while self._fill():
+            self._buffer = memoryview(b"")
+        if (self._offset, self._crc32c) != (self._receipt.size_bytes, self._receipt.crc32c):
+            raise _corrupt(self._receipt, f"{self._offset} bytes with crc32c {self._crc32c:08x}")
+
+    def _fill(self) -> bool:
+        if not self._buffer and self._offset < self._receipt.size_bytes:
+            length = min(_READ_BYTES, self._receipt.size_bytes - self._offset)
+            data = self._store.read(self._receipt.part, ByteRange(self._offset, length))
+            self._crc32c = google_crc32c.extend(self._crc32c, data)
+            self._offset += len(data)
+            self._buffer = memoryview(data)
+        return bool(self._buffer)
+
+
+def _corrupt(receipt: Receipt, found: str) -> CelldropError:
+    return CorruptBlobError(
+        found,
+        expected=f"{receipt.size_bytes} bytes with crc32c {receipt.crc32c:08x} for {receipt.rows}",
+        where=str(receipt.part),
+        hint="Submit the file again; if it happens again, look at the work bucket's storage.",
+    )

@@ -1,0 +1,41 @@
+"""Weights as tensors; importing it loads torch."""
+
+from __future__ import annotations
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+
+from jobs.engine.weights import linear_weights
+from shared.bundles.card import WEIGHTS_NAME, ModelCard
+from shared.bundles.reading import read_bundle
+from shared.domain.errors import InvalidBundleError
+from shared.ports.blobs import BlobStore
+
+
+def load_model(
+    store: BlobStore, bucket: str, prefix: str, expected_digest: str | None
+) -> tuple[ModelCard, dict[str, torch.Tensor]]:
+    """A bundle and its weights, known to fit the card.
+
+    Raises:
+        InvalidBundleError: As ``read_bundle``, or the weights are not what the card needs.
+    """
+    card, data = read_bundle(store, bucket, prefix, expected_digest)
+    where = f"{bucket}/{prefix.rstrip('/')}"
+    tensors = parse_weights(data, where=where)
+    linear_weights(card, tensors, where=where)
+    return card, tensors
+
+
+def parse_weights(data: bytes, *, where: str) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file; nothing in one can run code.
+
+    Raises:
+        InvalidBundleError: The bytes are not one.
+    """
+    try:
+        return load(data)
+    except (SafetensorError, KeyError) as error:
+        found = f"{WEIGHTS_NAME} cannot be read: {error}"
+        raise InvalidBundleError(found, expected="safetensors", where=where, hint="Upload the bundle again.") from error

@@ -1,0 +1,308 @@
+"""All result files of one submission, written under the finalizer's own prefix."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import PurePosixPath
+
+import h5py
+import numpy as np
+import pyarrow as pa
+
+from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, categories_of, write_annotated_h5ad
+from jobs.inference.data_manager import InferenceData, Job, input_crc32c
+from jobs.inference.merge.calls import Vocabulary
+from jobs.inference.merge.groups import Merge
+from jobs.inference.merge.survey import Findings, Survey
+from jobs.inference.outputs.annotation_files import annotations_csv, annotations_parquet, scores_parquet
+from jobs.inference.outputs.manifest import (
+    Choices,
+    Cost,
+    FileFacts,
+    Labels,
+    Manifest,
+    MissingFile,
+    devices_of,
+    file_facts,
+    input_facts,
+    manifest_bytes,
+    model_facts,
+    part_facts,
+    summary_of,
+)
+from jobs.inference.outputs.reading_findings import LOOKED_FOR, findings_of
+from jobs.inference.process.memory import peak_rss_bytes
+from jobs.inference.process.pulse import Pulse
+from jobs.inference.process.together import Together
+from jobs.inference.report.gathering import Context, gather
+from jobs.inference.report.layouts import lay_out
+from jobs.inference.report.mapping import Layout, NoMap
+from jobs.inference.report.rendering import render
+from shared.domain.actual import Actual, actual_of
+from shared.domain.geometry import Rows
+from shared.domain.outputs import (
+    ANNOTATED_H5AD,
+    ANNOTATIONS_CSV,
+    ANNOTATIONS_PARQUET,
+    MANIFEST,
+    OUTPUTS,
+    REPORT,
+    SCORES_PARQUET,
+    Output,
+)
+from shared.domain.submission import Receipt, Result
+from shared.h5ad.read.ahead import cores
+from shared.h5ad.read.rows import read_embedding
+from shared.ports.blobs import BlobInfo
+
+log = logging.getLogger(__name__)
+
+_SOON_COPIED_BYTES = 128 * 2**20
+"""A second's work: shorter than the map's, which then has the cores for most of its time."""
+_LOOK_S = 0.5
+_NOT_ASKED = NoMap("No map was asked for (option map=off).")
+
+_TABLES: Mapping[Output, Callable[[Merge, Mapping[str, str]], Iterator[bytes]]] = {
+    ANNOTATIONS_CSV: lambda merge, _about: annotations_csv(merge.tables()),
+    SCORES_PARQUET: scores_parquet,
+}
+"""What streams out of the parts alone: a merge, and what a lone file says of itself, become the file's bytes."""
+
+
+def software_used() -> dict[str, str]:
+    """Versions of what merged this; what computed it is in the receipts."""
+    own = {"celldrop": version("celldrop"), "python": platform.python_version(), "numpy": np.__version__}
+    return {**own, "h5py": h5py.__version__, "pyarrow": pa.__version__}
+
+
+@dataclass(slots=True)
+class Results:
+    """One merge: each file is streamed from the parts; what was written is kept for the manifest.
+
+    Attributes:
+        receipts: In row order, as ``ordered`` returns them.
+        began_s: When merging began, on the monotonic clock.
+        map_budget_s: How long the map may take.
+    """
+
+    data: InferenceData
+    job: Job
+    receipts: tuple[Receipt, ...]
+    prefix: str
+    pulse: Pulse
+    began_s: float
+    map_budget_s: float
+    files: list[FileFacts] = field(default_factory=list)
+    missing: list[MissingFile] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    software: dict[str, str] = field(default_factory=software_used)
+    _together: Together = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._together = Together(self.pulse.show)
+
+    def write(self) -> Result:
+        """Write every file, the manifest last.
+
+        Raises:
+            CorruptBlobError: A part is not what its receipt says.
+            DuplicateCellsError: Two cells have one id.
+            InputChangedError: The pinned generation went away before the last read.
+        """
+        merge = self._merge()
+        findings = self._write_annotations(merge)
+        # Beside the copy of the input, by threads that want Python's lock for little of their time.
+        with ThreadPoolExecutor(2, thread_name_prefix="celldrop-merge") as beside:
+            layout = self._laid_out(beside, findings)
+            tables, annotated = self._together.both(
+                beside, lambda: self._other_tables(merge), lambda: self._annotated(merge, findings)
+            )
+            self.files += [*tables, *annotated]
+            laid_out = self._waited_for(layout)
+            self._write_report(findings, laid_out)
+        tally = findings.tally
+        labels = Labels(n_cells=tally.n_cells, n_unassigned=tally.n_abstained, counts=tally.label_counts)
+        with self._timed(MANIFEST.name):
+            made = self._manifest(labels)
+            manifest = self._put_unlisted(MANIFEST, [manifest_bytes(made)])
+        assert made.cost.actual is not None
+        summary = {**summary_of(self.job.record, labels, made.cost.actual), **self._left_out(laid_out)}
+        found = findings_of(self.receipts)
+        return Result(self.data.results_bucket, self.prefix, manifest.ref, summary, found, LOOKED_FOR)
+
+    def _merge(self) -> Merge:
+        layout = self.job.layout
+        vocabulary = Vocabulary(self.job.card.labels)
+        return Merge(self.data.blobs, self.receipts, layout, vocabulary, self.job.min_score)
+
+    def _write_annotations(self, merge: Merge) -> Findings:
+        survey = Survey(merge)
+        with self._timed(ANNOTATIONS_PARQUET.name):
+            self.files.append(self._put(ANNOTATIONS_PARQUET, annotations_parquet(survey.tables(), self._about())))
+        return survey.findings()
+
+    def _laid_out(self, beside: Executor, findings: Findings) -> Future[Layout | NoMap]:
+        """Begin to lay out the map.
+
+        A large input is copied as long as that takes, and wants a core to itself; a small one is soon done. Where
+        others are at work on this machine, two threads would only wait for each other.
+        """
+        if not self.job.options.map:
+            asked_for_none: Future[Layout | NoMap] = Future()
+            asked_for_none.set_result(_NOT_ASKED)
+            return asked_for_none
+        source, rows = self.job.source, Rows(0, findings.tally.n_cells)
+        alone = self.job.input.size_bytes < _SOON_COPIED_BYTES and os.getloadavg()[0] <= cores()
+        threads = min(2, cores()) if alone else 1
+        budget_s, show = self.map_budget_s, self._together.beat
+        return beside.submit(lay_out, findings.sample, lambda: read_embedding(source, rows), threads, budget_s, show)
+
+    def _left_out(self, layout: Layout | NoMap) -> dict[str, str]:
+        """What went wrong with the extras, for whoever looks at no report."""
+        return {"no_map": layout.reason} if isinstance(layout, NoMap) and layout.fault else {}
+
+    def _waited_for(self, layout: Future[Layout | NoMap]) -> Layout | NoMap:
+        with self.pulse.stage("wait for the map"):
+            while not wait([layout], _LOOK_S).done:
+                self.pulse.show()
+            return layout.result()
+
+    def _other_tables(self, merge: Merge) -> list[FileFacts]:
+        files = []
+        for output, chunks in _TABLES.items():
+            if output.wanted(self.job.options):
+                with self._timed(output.name):
+                    files.append(self._put(output, chunks(merge, self._about())))
+        return files
+
+    def _annotated(self, merge: Merge, findings: Findings) -> list[FileFacts]:
+        name = ANNOTATED_H5AD.name
+        columns = NewColumns(
+            merge.layout.n_cells, merge.tables(), categories_of(findings.tally), self._about(), self._together.beat
+        )
+        with self._timed(name):
+            written = write_annotated_h5ad(
+                self.data.blobs, self.data.results_bucket, self.prefix + name, self.job.source, columns
+            )
+        if isinstance(written, NotAnnotated):
+            self.missing.append(MissingFile(name=name, reason=written.reason))
+            return []
+        return [file_facts(written, self.prefix, ANNOTATED_H5AD.what)]
+
+    def _write_report(self, findings: Findings, layout: Layout | NoMap) -> None:
+        """The report is for people to read: where it cannot be made, the results stand without it."""
+        with self._timed(REPORT.name):
+            try:
+                page = render(gather(findings, self._context(), layout))
+            except Exception as error:
+                log.exception("report left out")
+                found = f"{type(error).__name__}: {error}"
+                self.missing.append(MissingFile(name=REPORT.name, reason=f"The report could not be made ({found})."))
+                return
+            self.files.append(self._put(REPORT, [page]))
+
+    def _context(self) -> Context:
+        record = self.job.record
+        assert record.verdict is not None
+        return Context(
+            file_name=PurePosixPath(record.source.name).name,
+            submission_id=record.id,
+            verdict=record.verdict.amended(findings_of(self.receipts), LOOKED_FOR),
+            card=self.job.card,
+            min_score=self.job.min_score,
+            files=tuple(self.files),
+            missing=tuple(self.missing),
+            software={**self.software, **self._computed_with()},
+            made_at=datetime.now(UTC),
+            plan=record.plan,
+            actual=self._actual(),
+        )
+
+    def _manifest(self, labels: Labels) -> Manifest:
+        record, options = self.job.record, self.job.options
+        assert record.model is not None
+        assert record.verdict is not None
+        assert record.plan is not None
+        told = {file.name for file in self.files} | {file.name for file in self.missing}
+        assert {output.name for output in OUTPUTS if output.wanted(options)} - told <= {MANIFEST.name}
+        return Manifest(
+            submission_id=record.id,
+            epoch=record.epoch,
+            input=input_facts(replace(self.job.input, crc32c=input_crc32c(self.job, self._together.beat))),
+            model=model_facts(self.job.card, record.model),
+            options=Choices(
+                requested=dict(record.requested),
+                top_k=options.top_k,
+                scores=options.scores,
+                map=options.map,
+                min_score=self.job.min_score,
+            ),
+            software=self.software,
+            devices=devices_of(self.receipts),
+            verdict=record.verdict.amended(findings_of(self.receipts), LOOKED_FOR),
+            plan=record.plan,
+            parts=tuple(part_facts(receipt) for receipt in self.receipts),
+            files=tuple(self.files),
+            missing=tuple(self.missing),
+            labels=labels,
+            cost=self._cost(),
+        )
+
+    def _cost(self) -> Cost:
+        tasks = {f"task {index}": receipt for index, receipt in enumerate(self.receipts)}
+        return Cost(
+            finished_at=datetime.now(UTC),
+            seconds={
+                **{name: receipt.seconds for name, receipt in tasks.items()},
+                **{output.name: self.seconds[output.name] for output in OUTPUTS if output.name in self.seconds},
+            },
+            peak_rss_bytes={
+                **{name: receipt.peak_rss_bytes for name, receipt in tasks.items()},
+                "finalizer": peak_rss_bytes(),
+            },
+            actual=self._actual(),
+        )
+
+    def _actual(self) -> Actual:
+        """Up to now, which for the manifest is all but the writing of its own bytes."""
+        return actual_of(self.job.record, self.receipts, time.monotonic() - self.began_s)
+
+    def _about(self) -> dict[str, str]:
+        """What a lone file says of itself: nothing that differs between two runs of one request."""
+        card = self.job.card
+        return {"model": card.reference, "model_digest": card.digest, "version": version("celldrop")}
+
+    def _computed_with(self) -> dict[str, str]:
+        """What the report says of the devices, beside the software."""
+        devices = devices_of(self.receipts)
+        told = {"torch": "torch", "on": "name"}  # word and fact
+        return {
+            word: " and ".join({device[fact]: None for device in devices}) for word, fact in told.items() if devices
+        }
+
+    def _put(self, output: Output, chunks: Iterable[bytes]) -> FileFacts:
+        return file_facts(self._put_unlisted(output, chunks), self.prefix, output.what)
+
+    def _put_unlisted(self, output: Output, chunks: Iterable[bytes]) -> BlobInfo:
+        return self.data.write_result(self.prefix + output.name, self._beating(chunks), output.content_type)
+
+    def _beating(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._together.beat()
+            yield chunk
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        began_s = time.monotonic()
+        with self.pulse.stage(stage):
+            yield
+        self.seconds[stage] = round(time.monotonic() - began_s, 3)

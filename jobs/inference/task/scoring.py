@@ -1,0 +1,126 @@
+"""Rows of a file through the engine into a part; importing it loads torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from jobs.engine.annotator import Annotator, CellBlock
+from jobs.engine.device import one_thread
+from jobs.engine.streaming import scored
+from jobs.inference.data_manager import InferenceData, Job
+from jobs.inference.parts.part import AnnotatedBlock, iter_part
+from jobs.inference.process.memory import give_back
+from jobs.inference.task.models import parse_weights
+from shared.domain.errors import InternalError
+from shared.domain.geometry import Rows
+from shared.domain.verdict import CellNote, MatrixChoice, MatrixState
+from shared.h5ad.read.rows import CellIds, MatrixReader, features_of_genes, open_cell_ids, open_matrix
+from shared.ports.blobs import BlobInfo
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A part that was written.
+
+    Attributes:
+        n_converted: Cells whose values were of another kind than the rest, and were converted.
+        n_unclear: Cells whose values were of another kind, and prove nothing.
+        n_silent: Cells without a value of any of the model's genes.
+    """
+
+    info: BlobInfo
+    n_converted: int
+    n_unclear: int
+    n_silent: int
+
+
+def write_scores(
+    data: InferenceData, job: Job, rows: Rows, part_name: str, device: torch.device, beat: Callable[[int], None]
+) -> Scored:
+    """Score the cells of ``rows`` into a part.
+
+    Memory is bounded by the reader's window and one block's scores, or a GPU's batches.
+
+    Args:
+        beat: Called with the number of rows done, often.
+    """
+    features = gene_to_feature(job)
+    weights = parse_weights(job.weights, where=job.card.reference)
+    source, job = job.source, replace(job, weights=b"")
+    choice = matrix_of(job)
+    annotator = Annotator(job.card, weights, features, device, as_it_is=choice.as_it_is)
+    del weights  # The annotator has them in its own form.
+    give_back()
+    counted, tally = choice.state is MatrixState.COUNTS, Counter[int]()
+    with one_thread(), open_matrix(source, choice) as matrix, open_cell_ids(source) as cells:
+        blocks = _blocks(_Reading(matrix, rows, features, beat), cells, annotator, counted=counted)
+        info = data.write_part(part_name, iter_part(_tallied(blocks, tally), job.layout))
+    return Scored(info, tally[CellNote.CONVERTED], tally[CellNote.UNCLEAR], tally[CellNote.SILENT])
+
+
+@dataclass(slots=True)
+class _Reading:
+    """A task's blocks, with a sign of life for each: a GPU is given several before the first scores come out."""
+
+    matrix: MatrixReader
+    rows: Rows
+    features: np.ndarray[tuple[int], np.dtype[np.int32]]
+    beat: Callable[[int], None]
+    done: int = 0
+
+    def __call__(self, then: Callable[[CellBlock], Made], /) -> Iterator[Made]:
+        for result in self.matrix.projected(self.rows, self.features, then):
+            self.beat(self.done)
+            yield result
+
+    def scored(self, rows: Rows) -> None:
+        """These are done."""
+        self.done = rows.stop - self.rows.start
+        self.beat(self.done)
+
+
+def _blocks(reading: _Reading, cells: CellIds, annotator: Annotator, *, counted: bool) -> Iterator[AnnotatedBlock]:
+    for scores in scored(reading, annotator):
+        yield AnnotatedBlock(
+            rows=scores.rows,
+            cell_ids=cells.ids(scores.rows),
+            probability_nl=scores.probability_nl,
+            decision_nl=scores.decision_nl,
+            n_counts_n=scores.total_n if counted else None,
+            n_genes_n=scores.n_genes_n,
+            note_n=scores.note_n,
+        )
+        reading.scored(scores.rows)
+
+
+def _tallied(blocks: Iterator[AnnotatedBlock], tally: Counter[int]) -> Iterator[AnnotatedBlock]:
+    """The same blocks; their cells' notes are counted."""
+    for block in blocks:
+        if block.note_n.any():
+            tally.update(block.note_n.tolist())
+        yield block
+
+
+def gene_to_feature(job: Job) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    """For each gene of the chosen matrix the position of its feature in the model, or -1; int32."""
+    verdict = job.record.verdict
+    if verdict is None or verdict.genes is None:
+        raise InternalError("a submission without a gene space was dispatched", expected="an accepted verdict")
+    card = job.card
+    return features_of_genes(job.source, verdict, card.features, card.species)
+
+
+def matrix_of(job: Job) -> MatrixChoice:
+    """The matrix that the verdict chose."""
+    verdict = job.record.verdict
+    if verdict is None or verdict.matrix is None:
+        raise InternalError("a submission without a matrix was dispatched", expected="an accepted verdict")
+    return verdict.matrix

@@ -1,0 +1,48 @@
+"""A bundle out of the blob store, proved to be the one that was asked for; of the weights, the bytes: without torch."""
+
+from __future__ import annotations
+
+import hashlib
+
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard, digest_of, is_digest, parse_card
+from shared.domain.errors import BlobNotFoundError, InvalidBundleError
+from shared.ports.blobs import BlobStore
+
+
+def read_bundle(store: BlobStore, bucket: str, prefix: str, expected_digest: str | None) -> tuple[ModelCard, bytes]:
+    """Card and weights, these as the bytes of a safetensors file for ``jobs.inference.task.models``.
+
+    Args:
+        prefix: ``NAME/VERSION/``.
+        expected_digest: The digest that was pinned when the submission was accepted; None takes the card's own.
+
+    Raises:
+        InvalidBundleError: A file is missing, or the bytes are not those that the digest names.
+    """
+    where = f"{bucket}/{prefix.rstrip('/')}"
+    stored = _read(store, bucket, f"{prefix.rstrip('/')}/{CARD_NAME}")
+    card = parse_card(stored, where=where)
+    data = _read(store, bucket, f"{prefix.rstrip('/')}/{WEIGHTS_NAME}")
+    weights_sha256 = hashlib.sha256(data).hexdigest()
+    for digest, by in ((card.digest, "its card"), (expected_digest, "the submission")):
+        if digest is not None and not is_digest(digest, stored, weights_sha256):
+            raise _another_bundle(digest_of(stored, weights_sha256), digest, by, where)
+    return card, data
+
+
+def _another_bundle(found: str, expected: str, by: str, where: str) -> InvalidBundleError:
+    return InvalidBundleError(
+        f"a bundle with digest {found[:12]}…",
+        expected=f"{expected[:12] or 'none'}…, as {by} says",
+        where=where,
+        hint="A version is never changed in place: upload the bundle whole, under a new version.",
+    )
+
+
+def _read(store: BlobStore, bucket: str, name: str) -> bytes:
+    try:
+        return store.read(store.stat(bucket, name).ref)
+    except BlobNotFoundError as error:
+        found = f"a bundle without {name.rpartition('/')[2]}"
+        hint = "Upload the bundle again, both files of it."
+        raise InvalidBundleError(found, expected=name, where=bucket, hint=hint) from error

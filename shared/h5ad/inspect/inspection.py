@@ -1,0 +1,202 @@
+"""Inspection of an untrusted file in a confined child process, seen from the parent."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import TypeVar
+
+from pydantic import TypeAdapter
+
+from shared.domain.errors import (
+    CelldropError,
+    InputError,
+    InternalError,
+    TruncatedFileError,
+    UnavailableError,
+    UnsafeFileError,
+    all_errors,
+)
+from shared.domain.geometry import Rows
+from shared.h5ad.facts import FileFacts
+from shared.h5ad.inspect.capacity import ALONE, capacity_here
+from shared.h5ad.inspect.children import SANDBOX, Child
+from shared.h5ad.inspect.superblock import check_superblock
+from shared.h5ad.inspect.wire import Kind, pack_blobs, receive, send, unpack_spans
+from shared.h5ad.read.limits import DEFAULT_LIMITS, InspectionLimits
+from shared.h5ad.source import OpenedSource, RangeSource
+from shared.ports.blobs import ByteRange
+from shared.telemetry import event
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_OUT_OF_TIME = frozenset({signal.SIGPROF, signal.SIGXCPU})
+_ITS_OWN_DOING = frozenset(
+    {
+        *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL),
+        *(signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS, signal.SIGPIPE, signal.SIGXFSZ),
+    }
+)
+"""Signals by which a process ends itself; any other came from outside."""
+_WRITE_ANEW = "Write the file anew with adata.write_h5ad()."
+
+
+def inspect(
+    source: RangeSource,
+    *,
+    matrix: str | None = None,
+    rows: Rows | None = None,
+    merge: bool = False,
+    limits: InspectionLimits = DEFAULT_LIMITS,
+    name: str = "",
+) -> FileFacts:
+    """Look a file through, safety first, in a child process that has only the bytes it asks for.
+
+    What may be killed for want of memory has room: as many inspections run at once as fit in most of it. One that is
+    killed from outside all the same is tried again, alone.
+
+    Args:
+        matrix: Sample only this matrix, as in the option of that name; None samples all.
+        name: What the file is called; only what is no HDF5 file is told by it.
+        rows: Read the ids of these cells, and what else a task for them reads: what hangs or outgrows the HDF5 library
+            there then ends the child, and not who asks.
+        merge: The same of what a merge reads.
+
+    Raises:
+        InputError: The file cannot be used; which leaf says why. A crash of the child is one too.
+        UnavailableError: The child could not be had, or was killed from outside, or the machine is too busy.
+    """
+    source = OpenedSource.of(source)
+    check_superblock(source, name)
+    limits = limits.for_file(source.size_bytes).for_rows(rows)
+    for wanted_bytes in (limits.memory_bytes, ALONE):
+        try:
+            with capacity_here().share(wanted_bytes, limits.silence_s), SANDBOX.connect() as child:
+                child.link.settimeout(limits.silence_s)
+                return _Dialogue(child, source, limits).run(matrix, rows, merge=merge)
+        except _KilledError as error:
+            how = str(error)
+            event(log, "an inspection was killed", level=logging.WARNING, how=how, alone=wanted_bytes == ALONE)
+    raise UnavailableError(
+        f"the inspection of the file was ended from outside, {how}, and so was the second one, which ran alone",
+        expected="to be let go on",
+        hint="Most likely memory ran out: give this machine more of it, or try again when less runs beside.",
+    )
+
+
+class _KilledError(Exception):
+    """The child was ended from outside: by the kernel for want of memory, most likely."""
+
+
+def prepare() -> None:
+    """Start the child's server and do not wait for it: for those who have something else to load meanwhile."""
+    SANDBOX.start()
+
+
+def warm_up() -> None:
+    """Start the child's server now, so that the first inspection does not wait half a second for it."""
+    with SANDBOX.connect():
+        pass
+
+
+@dataclass(slots=True)
+class _Dialogue:
+    """One inspection: the child asks for ranges until it has an answer."""
+
+    child: Child
+    source: RangeSource
+    limits: InspectionLimits
+    reads: int = 0
+    read_bytes: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def run(self, matrix: str | None, rows: Rows | None, *, merge: bool) -> FileFacts:
+        job = {
+            "size_bytes": self.source.size_bytes,
+            "matrix": matrix,
+            "rows": [rows.start, rows.stop] if rows else None,
+            "merge": merge,
+            "limits": asdict(self.limits),
+        }
+        self._say(Kind.JOB, json.dumps(job).encode())
+        while True:
+            kind, payload = self._hear()
+            if kind is Kind.FACTS:
+                return self._parsed(_facts, payload)
+            if kind is Kind.ERROR:
+                raise self._parsed(_error, payload)
+            spans = self._parsed(unpack_spans, payload)
+            self._charge(spans)
+            self._say(Kind.DATA, *pack_blobs(self.source.read_many(spans)))
+
+    def _say(self, kind: Kind, *parts: bytes) -> None:
+        try:
+            send(self.child.link, kind, *parts)
+        except ConnectionError as error:
+            raise self._died() from error
+
+    def _hear(self) -> tuple[Kind, bytes]:
+        try:
+            return receive(self.child.link)
+        except TimeoutError as error:
+            raise UnavailableError(f"no word from the inspection for {self.limits.silence_s:g} s") from error
+        except (EOFError, ConnectionError) as error:
+            raise self._died() from error
+
+    def _parsed(self, parse: Callable[[bytes], T], payload: bytes) -> T:
+        try:
+            return parse(payload)
+        except (ValueError, TypeError, KeyError) as error:
+            raise self._died() from error
+
+    def _charge(self, spans: list[ByteRange]) -> None:
+        self.reads += len(spans)
+        self.read_bytes += sum(span.length for span in spans)
+        if self.reads > self.limits.reads or self.read_bytes > self.limits.read_bytes:
+            raise UnsafeFileError(
+                f"its structure takes {self.reads:,} reads of {self.read_bytes:,} bytes to look through",
+                expected=f"at most {self.limits.reads:,} reads and {self.limits.read_bytes:,} bytes",
+                hint=_WRITE_ANEW,
+            )
+
+    def _died(self) -> InputError | _KilledError:
+        self.child.link.close()  # One that says what nobody understands has not ended yet; now it does.
+        status = self.child.status()
+        if status is not None and -status in _OUT_OF_TIME:
+            return UnsafeFileError(
+                "reading its structure took too long and was stopped",
+                expected=f"less than {self.limits.cpu_s} s, and {self.limits.stuck_cpu_s:g} s between two reads",
+                hint=_WRITE_ANEW,
+            )
+        if status is None or (status < 0 and -status not in _ITS_OWN_DOING):
+            return _KilledError("with its server" if status is None else f"by {signal.Signals(-status).name}")
+        return TruncatedFileError(
+            "the file crashes the HDF5 library",
+            expected="a whole, undamaged file",
+            hint="Check that adata = anndata.read_h5ad(FILE) works, then write and send it again.",
+        )
+
+
+@cache
+def _facts_adapter() -> TypeAdapter[FileFacts]:
+    return TypeAdapter(FileFacts)
+
+
+def _facts(payload: bytes) -> FileFacts:
+    return _facts_adapter().validate_python(json.loads(payload))
+
+
+def _error(payload: bytes) -> CelldropError:
+    words = {key: str(value) for key, value in json.loads(payload).items()}
+    kinds = [kind for kind in all_errors() if issubclass(kind, InputError) and kind.code == words["code"]]
+    kind = kinds[0] if kinds else InternalError
+    if words["cause"]:
+        event(log, "a file cannot be decoded", code=kind.code, cause=words["cause"])
+    return kind(words["found"], expected=words["expected"], where=words["where"], hint=words["hint"])

@@ -1,0 +1,153 @@
+"""Paying what a record owes the world: messages, events, the manifest, stopped executions, swept leftovers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.domain import owed
+from shared.domain.errors import CelldropError, InternalError, UnavailableError
+from shared.domain.outputs import MANIFEST
+from shared.domain.submission import EntryKind, ObjectRef, OutboxEntry, Submission, Topic
+from shared.ports.blobs import BlobInfo, BlobStore
+from shared.ports.events import EventBus
+from shared.ports.jobs import JobRunner
+from shared.ports.status import StatusStore, Stored
+from shared.records.messages import Page, accepted_message, job_message, outcome_message
+from shared.records.updates import update
+from shared.telemetry import event
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """Pays the entries that its collaborators allow; the others stay for whoever can.
+
+    Attributes:
+        bus: None where messages are left to reconcile (`celldrop submit` beside a running server).
+        blobs: None where the process may not write results (ingest, dispatch, status).
+        jobs: None where the process may not stop executions (ingest, a task).
+        work_bucket: Where the parts lie.
+        results_bucket: Where results lie, and what losing finalizers left.
+    """
+
+    store: StatusStore
+    bus: EventBus | None
+    blobs: BlobStore | None = None
+    jobs: JobRunner | None = None
+    work_bucket: str = "work"
+    results_bucket: str = "results"
+
+    def pay(self, stored: Stored[Submission]) -> Stored[Submission]:
+        """Pay every entry that is due, then take it out of the record.
+
+        Idempotent: entries have constant ids and constant effects, and a crash between paying and taking out
+        only pays again.
+
+        One entry that cannot be paid does not keep the others waiting: it is put off, for longer with every try, and
+        given up with a note where it is refused for good.
+
+        Raises:
+            CelldropError: The first that could not be paid; it stays in the record, as do others like it.
+        """
+        done: set[str] = set()
+        failed: dict[str, CelldropError] = {}
+        for entry in owed.in_order(stored.value):
+            if not self._pays(entry, stored.read_at):
+                continue
+            try:
+                self._pay_one(stored, entry)
+                done.add(entry.id)
+            except CelldropError as error:
+                failed[entry.id] = error
+            except Exception as error:  # noqa: BLE001  # a fault of ours must not come first again for ever
+                failed[entry.id] = InternalError(f"{type(error).__name__}: {error}")
+        if done or failed:
+            stored = self._note(stored, done, failed)
+        for fault in failed.values():
+            raise fault
+        return stored
+
+    def _note(
+        self, stored: Stored[Submission], done: set[str], failed: Mapping[str, CelldropError]
+    ) -> Stored[Submission]:
+        before = stored.value.given_up
+        noted = update(self.store, stored.value.id, lambda record, now: owed.tried(record, done, failed, now))
+        if noted.value.given_up != before:
+            event(log, "given up", level=logging.ERROR, submission=noted.value.id, why=noted.value.given_up)
+        return noted
+
+    def _pays(self, entry: OutboxEntry, now: datetime) -> bool:
+        if entry.not_before is not None and now < entry.not_before:
+            return False
+        match entry.kind:
+            case EntryKind.MANIFEST | EntryKind.SWEEP:
+                return self.blobs is not None
+            case EntryKind.STOP:
+                return self.jobs is not None
+            case EntryKind.JOB | EntryKind.FINALIZE:
+                return self.bus is not None and self.bus.takes(Topic.JOBS)
+            case _:
+                return self.bus is not None
+
+    def _pay_one(self, stored: Stored[Submission], entry: OutboxEntry) -> None:
+        match entry.kind:
+            case EntryKind.JOB | EntryKind.FINALIZE:
+                assert self.bus is not None
+                self.bus.publish(Topic.JOBS, job_message(stored.value, entry))
+            case EntryKind.ACCEPTED | EntryKind.OUTCOME:
+                self._tell(stored, entry)
+            case EntryKind.MANIFEST:
+                self._publish_manifest(stored.value)
+            case EntryKind.STOP:
+                assert self.jobs is not None
+                self.jobs.cancel(entry.execution)
+            case EntryKind.SWEEP:
+                self._sweep(stored.value)
+
+    def _tell(self, stored: Stored[Submission], entry: OutboxEntry) -> None:
+        """One event for each page of requesters."""
+        assert self.bus is not None
+        say = accepted_message if entry.kind is EntryKind.ACCEPTED else outcome_message
+        record = stored.value
+        for number in range(entry.first_page, entry.page + 1):
+            asked = record.requesters if number == record.pages else self.store.page(record.id, number)
+            if number == entry.page:
+                asked = asked[: entry.n_requesters]
+            page = Page(owed.told_id(record, entry.kind, number, len(asked)), asked)
+            self.bus.publish(Topic.EVENTS, say(stored, page))
+
+    def _publish_manifest(self, record: Submission) -> None:
+        assert self.blobs is not None
+        assert record.result is not None
+        content = self.blobs.read(record.result.manifest)
+        self.blobs.write(
+            record.result.bucket, f"{record.id}/{MANIFEST.name}", [content], content_type=MANIFEST.content_type
+        )
+
+    def _sweep(self, record: Submission) -> None:
+        """Remove what can be removed; what the bucket keeps (a retention policy, a hold) stays, and is told."""
+        kept = (record.result.prefix, f"{record.id}/{MANIFEST.name}") if record.result else ()
+        self._remove([info.ref for info in self._listed(self.work_bucket, record)])
+        left = [info.ref for info in self._listed(self.results_bucket, record) if not info.ref.name.startswith(kept)]
+        self._remove(left)
+
+    def _listed(self, bucket: str, record: Submission) -> Iterable[BlobInfo]:
+        assert self.blobs is not None
+        return list(self.blobs.list(bucket, f"{record.id}/"))
+
+    def _remove(self, refs: Iterable[ObjectRef]) -> None:
+        assert self.blobs is not None
+        refused: list[CelldropError] = []
+        for ref in refs:
+            try:
+                self.blobs.delete(ref.bucket, ref.name, if_generation=ref.generation)
+            except UnavailableError:
+                raise
+            except CelldropError as error:
+                refused.append(error)
+        for refusal in refused:
+            raise refusal

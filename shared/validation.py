@@ -1,0 +1,73 @@
+"""Validation of one object of a store: the file is opened by ranged reads, inspected, and judged for a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.bundles.card import ModelCard
+from shared.domain.errors import BlobNotFoundError, InputChangedError, InputNotFoundError, InputTooLargeError
+from shared.domain.submission import ObjectRef
+from shared.domain.verdict import Verdict
+from shared.h5ad.judge.judging import validate
+from shared.h5ad.judge.needs import ModelNeeds
+from shared.h5ad.source import NEWER_FILE, BlobSource
+from shared.ports.blobs import BlobInfo, BlobStore
+
+_SMALLER = "Split the file, or have whoever runs this pipeline raise"
+
+
+@dataclass(frozen=True, slots=True)
+class Validator:
+    """The heavy part of ingest: look into the file by ranged reads, and judge it for a model."""
+
+    blobs: BlobStore
+    max_bytes: int
+    max_cells: int
+
+    def __call__(self, source: ObjectRef, card: ModelCard | None, matrix: str | None) -> Verdict:
+        """The verdict on one object generation, for a model or for none.
+
+        Raises:
+            InputError: The object is gone, replaced, or past a limit of this deployment.
+        """
+        info = pinned(self.blobs, source)
+        if info.size_bytes > self.max_bytes:
+            raise InputTooLargeError(
+                f"{info.size_bytes:,} bytes",
+                expected=f"at most {self.max_bytes:,}",
+                where=str(source),
+                hint=f"{_SMALLER} CELLDROP_MAX_INPUT_BYTES.",
+            )
+        opened = BlobSource(self.blobs, source, info.size_bytes)
+        verdict = validate(opened, needs_of(card) if card else None, matrix=matrix, name=source.name)
+        if verdict.n_cells > self.max_cells:
+            raise InputTooLargeError(
+                f"{verdict.n_cells:,} cells",
+                expected=f"at most {self.max_cells:,}",
+                where=str(source),
+                hint=f"{_SMALLER} CELLDROP_MAX_CELLS.",
+            )
+        return verdict
+
+
+def pinned(blobs: BlobStore, source: ObjectRef) -> BlobInfo:
+    """The object, if its newest generation is still the pinned one.
+
+    Raises:
+        InputNotFoundError: There is no such object.
+        InputChangedError: It was replaced; the newer generation has an event of its own.
+    """
+    try:
+        info = blobs.stat(source.bucket, source.name)
+    except BlobNotFoundError as error:
+        raise InputNotFoundError(
+            "the object is not there", where=f"{source.bucket}/{source.name}", hint="Drop the file again."
+        ) from error
+    if info.ref.generation != source.generation:
+        raise InputChangedError("the object was replaced before it was read", where=str(source), hint=NEWER_FILE)
+    return info
+
+
+def needs_of(card: ModelCard) -> ModelNeeds:
+    """What a model asks of a file."""
+    return ModelNeeds(card.features, card.species, card.default_overlap, reference=card.reference)
