@@ -32,7 +32,8 @@ from jobs.engine.buffers import BufferSet
 from jobs.engine.device import choose_device, describe_device
 from jobs.engine.lanes import CudaLanes
 from jobs.engine.streaming import Stream
-from shared.bundles.card import Activation, Features, Label, Log1p, ModelCard, Normalise, Standardise, Training
+from shared.bundles.card import Activation, Features, Label, Log1p, Normalise, Standardise, Training
+from shared.bundles.kinds import LinearCard
 from shared.domain.errors import DeviceUnavailableError
 from shared.domain.geometry import BLOCK_ROWS, Rows
 from shared.domain.plan import Accelerator
@@ -156,7 +157,7 @@ def _batches(blocks: Sequence[Block], limit: int) -> list[Sequence[Block]]:
 
 def _annotator(device: torch.device) -> Annotator:
     random = np.random.default_rng(0)
-    card = ModelCard(
+    card = LinearCard(
         name="made-up",
         version="1.0.0",
         features=Features(symbol=tuple(f"GENE{number}" for number in range(N_FEATURES))),

@@ -32,7 +32,8 @@ from benchmarks.processes import machine
 from jobs.engine.annotator import Annotator, CellBlock
 from jobs.engine.device import one_thread
 from shared.adapters.local.blobs import DirectoryBlobStore
-from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, parse_card
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
+from shared.bundles.stored import parse_card
 from shared.domain.geometry import task_rows
 from shared.domain.verdict import MatrixChoice
 from shared.h5ad.inspect.inspection import inspect

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from cli.console import Output
 from cli.files import bundle_folder
-from shared.bundles.card import CARD_NAME, ModelCard, parse_card
+from shared.bundles.card import CARD_NAME, ModelCard
 from shared.bundles.catalogue import find_model, list_models
+from shared.bundles.stored import parse_card
 from shared.settings import Settings
 from shared.wiring.ports import build_files
 

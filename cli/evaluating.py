@@ -14,8 +14,9 @@ from jobs.inference.task.models import load_model
 from jobs.modeling.evaluation import EvaluationReport, evaluate
 from jobs.modeling.lineages import read_mapping
 from jobs.modeling.metrics import Agreement
-from shared.bundles.card import CARD_NAME, ModelCard, parse_card
+from shared.bundles.card import CARD_NAME, ModelCard
 from shared.bundles.catalogue import find_model
+from shared.bundles.stored import parse_card
 from shared.settings import Settings
 from shared.wiring.ports import build_files
 

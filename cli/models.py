@@ -10,7 +10,7 @@ import typer
 
 from cli.console import Exit, Output
 from cli.options import JsonFlag, finish
-from shared.bundles.card import ModelCard
+from shared.bundles.card import Kind, ModelCard
 
 if TYPE_CHECKING:
     from shared.settings import Settings
@@ -41,7 +41,14 @@ class ClassWeights(StrEnum):
     NONE = "none"
 
 
-BALANCED = ClassWeights.BALANCED
+WeightsOption = Annotated[ClassWeights, typer.Option(help="Of a linear model. balanced: every label weighs the same.")]
+KindOption = Annotated[
+    Kind, typer.Option(help="linear: a weight for each gene and label. centroid: the nearest mean cell in a PCA.")
+]
+FeaturesOption = Annotated[
+    OptionalPath,
+    typer.Option(help="Use only genes that this file has too: an .h5ad, or a list or table of genes as text."),
+]
 
 
 def settings_for(folder: Path | None) -> Settings:
@@ -88,15 +95,13 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     name: NameOption,
     version: VersionOption,
     out: OutOption = None,
-    features_from: Annotated[
-        OptionalPath,
-        typer.Option(help="Use only genes that this file has too: an .h5ad, or a list or table of genes as text."),
-    ] = None,
+    features_from: FeaturesOption = None,
     matrix: MatrixOption = None,
     ids_from: Annotated[OptionalText, typer.Option(help="The obs column of Cell Ontology ids.")] = None,
     lineages: LineagesOption = None,
     n_genes: Annotated[int, typer.Option(min=2, help="At most so many genes.")] = 3_000,
-    class_weights: Annotated[ClassWeights, typer.Option(help="balanced: every label weighs the same.")] = BALANCED,
+    kind: KindOption = Kind.LINEAR,
+    class_weights: WeightsOption = ClassWeights.BALANCED,
     held_out: Annotated[float, typer.Option(min=0.05, max=0.5, help="Share kept aside for the metrics.")] = 0.2,
     max_abstained: Annotated[
         float, typer.Option(min=0.0, max=0.5, help="Share that may be left Unassigned for a low score; 0 for none.")
@@ -107,7 +112,7 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     citation: Annotated[str, typer.Option(help="For the card.")] = "",
     as_json: JsonFlag = False,
 ) -> None:
-    """Train a linear model on a file's own labels; the card says how good it is on cells it never saw."""
+    """Train a model on a file's own labels; the card says how good it is on cells it never saw."""
     output = Output(as_json)
 
     def action() -> Exit:
@@ -116,6 +121,7 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
 
         about = {"title": title, "licence": licence, "citation": citation}
         how = {
+            "kind": kind,
             "seed": seed,
             "n_genes": n_genes,
             "held_out_share": held_out,

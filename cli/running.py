@@ -15,7 +15,8 @@ from cli.embedded import Embedded, drop_of_file, open_embedded
 from cli.files import bundle_folder
 from cli.following import report_end, see_through
 from functions.ingest.data_manager import DIGEST_PREFIX
-from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, parse_card
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
+from shared.bundles.stored import parse_card
 from shared.domain.errors import DiskFullError, InvalidOptionError
 from shared.domain.options import parse_options
 from shared.domain.submission import State, Submission

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from cli.console import Exit, Output
 from cli.files import bundle_folder, find_file
 from jobs.inference.process.memory import loading
-from shared.bundles.card import CARD_NAME, ModelCard, parse_card
+from shared.bundles.card import CARD_NAME, ModelCard
+from shared.bundles.stored import parse_card
 from shared.domain.admission import Request
 from shared.domain.errors import (
     BlobNotFoundError,

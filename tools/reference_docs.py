@@ -16,10 +16,12 @@ from pydantic import BaseModel, TypeAdapter
 from cli.console import Exit
 from cli.main import app
 from functions.status.problems import HTTP_CODES
+from jobs.engine.kinds.table import KINDS
 from jobs.inference.annotated.columns import COLUMNS
 from jobs.inference.merge.calls import CSV_COLUMNS, MEANINGS, SCHEMA
 from jobs.inference.outputs.manifest import Manifest
 from shared.bundles.card import ModelCard
+from shared.bundles.kinds import CARD_OF, AnyCard
 from shared.domain.errors import CelldropError, all_errors
 from shared.domain.options import PARSERS, Options
 from shared.domain.outputs import OUTPUTS
@@ -107,6 +109,28 @@ def _arrow_type(kind: pa.DataType) -> str:
     if pa.types.is_dictionary(kind):
         return "category"
     return f"list of {kind.value_type}" if pa.types.is_list(kind) else str(kind)
+
+
+def bundles_page() -> str:
+    """What a bundle of each kind holds."""
+    lines: list[str] = []
+    for kind, mathematics in KINDS.items():
+        own = set(CARD_OF[kind].model_fields) - set(ModelCard.model_fields)
+        documented = dict(re.findall(r"^ {8}(\w+): (.+)$", CARD_OF[kind].__doc__ or "", re.MULTILINE))
+        tensors = [
+            f"| `{name}` | {' x '.join(tensor.axes)} | {tensor.what} |" for name, tensor in mathematics.tensors.items()
+        ]
+        lines += [f"## {kind}", "", _sentence(CARD_OF[kind].__doc__), ""]
+        lines += ["| tensor | shape | what it is |", "|---|---|---|", *tensors, ""]
+        if own:
+            fields = [f"| `{name}` | {documented[name]} |" for name in CARD_OF[kind].model_fields if name in own]
+            lines += ["| field of the card | meaning |", "|---|---|", *fields, ""]
+    head = (
+        "A bundle is a folder `NAME/VERSION/` with `model.json`, its card ([schema](model-card.schema.json)), and "
+        "`weights.safetensors`. Both are data: reading them runs no code. Tensors are float32 or float64. How models "
+        "are made and how good ours are: [models](../explanation/models.md)."
+    )
+    return _page("Bundles", head, lines)
 
 
 def states_page() -> str:
@@ -313,6 +337,7 @@ ALL: dict[str, Callable[[], str]] = {
     "command-line.md": cli_page,
     "http.md": http_page,
     "deployment.md": deployment_page,
+    "bundles.md": bundles_page,
     "events.md": events_page,
     "requests.md": requests_page,
     "asyncapi.json": lambda: _json(document()),
@@ -321,7 +346,7 @@ ALL: dict[str, Callable[[], str]] = {
     "accepted.schema.json": lambda: _schema(Accepted),
     "outcome.schema.json": lambda: _schema(Outcome),
     "manifest.schema.json": lambda: _schema(Manifest),
-    "model-card.schema.json": lambda: _schema(ModelCard),
+    "model-card.schema.json": lambda: _schema(AnyCard),
 }
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, is_digest
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
 from shared.bundles.catalogue import find_model
+from shared.bundles.stored import is_digest
 from shared.domain.errors import (
     AccessDeniedError,
     BlobNotFoundError,

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 
 from functions.ingest.schemas import Drop, StorageObject, requested_options
-from shared.bundles.card import CARD_NAME, ModelCard, parse_card
+from shared.bundles.card import CARD_NAME, ModelCard
 from shared.bundles.catalogue import find_model
+from shared.bundles.stored import parse_card
 from shared.domain.errors import (
     BlobNotFoundError,
     BucketNotAllowedError,

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from jobs.engine.linear import LinearModel, activate
+from jobs.engine.activation import activate
+from jobs.engine.kinds.table import kind_of
 from jobs.engine.preprocessing import Preprocessing
-from jobs.engine.weights import linear_weights
 from shared.bundles.card import ModelCard
 from shared.domain.errors import InternalError, NoGeneOverlapError
 from shared.domain.geometry import Rows
@@ -93,7 +93,7 @@ class Annotator:
 
     Args:
         card: The bundle's card.
-        weights: Its tensors; see ``linear_weights``.
+        weights: Its tensors, those of its kind (``jobs.engine.kinds``).
         gene_to_feature: For each gene of the file the position of its feature in the model, or -1; int32. Genes that
             share a feature are summed. The blocks were projected by it.
         as_it_is: Whether the blocks hold log1p of counts per 10,000 already; else values in proportion to counts.
@@ -113,9 +113,9 @@ class Annotator:
         *,
         as_it_is: bool = False,
     ) -> None:
-        checked = linear_weights(card, weights, where=card.reference)
-        self._model = LinearModel(checked, _matched(card, gene_to_feature)).to(device).eval()
-        self._preprocessing = Preprocessing(checked.target_sum, as_it_is, exact=self.arithmetic is torch.float64)
+        module = kind_of(card).module(card, weights, _matched(card, gene_to_feature), where=card.reference)
+        self._model = module.to(device).eval()
+        self._preprocessing = Preprocessing(module.target_sum, as_it_is, exact=self.arithmetic is torch.float64)
         self._temperature = card.temperature
         self._activation = card.activation
         self.n_labels = len(card.labels)
@@ -124,7 +124,12 @@ class Annotator:
     @property
     def arithmetic(self) -> torch.dtype:
         """What the model multiplies and sums in."""
-        return self._model.coef_fl.dtype
+        return self._model.arithmetic
+
+    @property
+    def width(self) -> int:
+        """Columns that a cell takes on the device; see ``ScoringModule``."""
+        return self._model.width
 
     def totals(self, block: CellBlock) -> Float32s | None:
         """The cells' totals; None where the values are used as they are."""

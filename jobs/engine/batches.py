@@ -23,13 +23,17 @@ _UNIT_BYTES = 8
 _SHARE = 0.5
 
 
-def weight(block: CellBlock, n_labels: int) -> int:
+def weight(block: CellBlock, width: int) -> int:
     """What a block weighs; the unit is 8 bytes of pinned memory.
 
-    A stored value is one: float32 value and int32 feature. A cell is ``1 + n_labels``: int32 pointer and float32 total,
-    and for each label a float32 decision and probability. Like the pointers, a block has one cell more than rows.
+    A stored value is one: float32 value and int32 feature. A cell is ``1 + width``: int32 pointer and float32 total,
+    and for each label, which are among the model's columns, a float32 decision and probability. Like the pointers, a
+    block has one cell more than rows.
+
+    Args:
+        width: The model's columns (``Annotator.width``).
     """
-    return len(block.value) + (1 + n_labels) * (len(block.rows) + 1)
+    return len(block.value) + (1 + width) * (len(block.rows) + 1)
 
 
 def batch_limit(free_bytes: int, arithmetic: torch.dtype) -> int:
@@ -47,9 +51,9 @@ def device_bytes(arithmetic: torch.dtype) -> int:
     - ``2·a + 4`` for the model: ceiling, excess and the int32 row of ``embedding_bag``; and ``2·a`` for copies in which
       the logarithm is taken and the expression weighed, where ``a`` is 8.
 
-    That is 76 or 100. A cell takes less for each of its ``1 + L`` units: 48 in the buffers, 20 for its length, scale
-    and ``embedding_bag``, and for each of L labels ``a + 24`` for the sum and its three steps in float64,
-    and 24 for scores in 3 sets: ``68 + (48 + a)·L``, at most ``76·(1 + L)`` or ``100·(1 + L)``.
+    That is 76 or 100. A cell takes less for each of its ``1 + W`` units: 48 in the buffers, 20 for its length, scale
+    and ``embedding_bag``, and for each of W columns ``a + 24`` for the sum and its three steps in float64,
+    and 24 for scores in 3 sets: ``68 + (48 + a)·W``, at most ``76·(1 + W)`` or ``100·(1 + W)``.
     """
     a = arithmetic.itemsize
     copied = 2 * a if arithmetic is torch.float64 else 0
@@ -59,9 +63,9 @@ def device_bytes(arithmetic: torch.dtype) -> int:
 class Gathering:
     """Consecutive blocks, as many as weigh no more than a limit and always one; reads one block past a batch."""
 
-    def __init__(self, blocks: Iterable[CellBlock], n_labels: int) -> None:
+    def __init__(self, blocks: Iterable[CellBlock], width: int) -> None:
         self._blocks = iter(blocks)
-        self._n_labels = n_labels
+        self._width = width
         self._waiting: deque[CellBlock] = deque()
 
     def take(self, limit: int) -> list[CellBlock]:
@@ -69,7 +73,7 @@ class Gathering:
         batch: list[CellBlock] = []
         weighs = 0
         while (block := self._next()) is not None:
-            weighs += weight(block, self._n_labels)
+            weighs += weight(block, self._width)
             if batch and weighs > limit:
                 self._waiting.appendleft(block)
                 break

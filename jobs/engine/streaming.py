@@ -71,7 +71,7 @@ class Stream:
         Raises:
             DeviceUnavailableError: No room for a single block.
         """
-        gathering = Gathering(blocks, self._annotator.n_labels)
+        gathering = Gathering(blocks, self._annotator.width)
         try:
             while batch := gathering.take(self._limit):
                 if not self._queue(batch):
@@ -118,13 +118,13 @@ class Stream:
         self._idle = self._sets()
         self._cleared = True
         if len(batch) > 1:
-            weighed = sum(weight(block, self._annotator.n_labels) for block in batch)
+            weighed = sum(weight(block, self._annotator.width) for block in batch)
             self._limit = weighed // 2
             event(log, "batch halved", level=logging.WARNING, blocks=len(batch), weighed=weighed, limit=self._limit)
 
 
 def _no_room(block: CellBlock, annotator: Annotator, lanes: Lanes) -> DeviceUnavailableError:
-    needed = weight(block, annotator.n_labels) * device_bytes(annotator.arithmetic)
+    needed = weight(block, annotator.width) * device_bytes(annotator.arithmetic)
     return DeviceUnavailableError(
         f"{lanes.device} has no room for {len(block.rows):,} cells of {len(block.value):,} values; "
         f"{lanes.free_bytes() / 1e6:,.0f} MB of its memory are free",

@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from jobs.engine.weights import linear_weights
-from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard, card_bytes, digest_of
+from jobs.engine.kinds.table import check_tensors, kind_of
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard
+from shared.bundles.stored import card_bytes, digest_of
 from shared.domain.errors import ModelExistsError
 
 
@@ -58,16 +59,14 @@ def check_free(directory: Path, name: str, version: str) -> None:
 def seal(card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> tuple[ModelCard, bytes]:
     """The card with everything that follows from the weights, and the weights' bytes.
 
-    ``flops_per_cell`` is the upper bound 2 x labels x features: a multiplication and an addition for each weight, as
-    if every gene were expressed.
-
     Raises:
         InvalidBundleError: The tensors do not fit the card.
     """
-    linear_weights(card, tensors, where=card.reference)
+    check_tensors(card, tensors, where=card.reference)
     weights = save({name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)})
-    flops = 2.0 * len(card.labels) * len(card.features)
-    costed = card.model_copy(update={"digest": "", "weights_bytes": len(weights), "flops_per_cell": flops})
+    costed = card.model_copy(
+        update={"digest": "", "weights_bytes": len(weights), "flops_per_cell": kind_of(card).flops_per_cell(card)}
+    )
     digest = digest_of(card_bytes(costed), hashlib.sha256(weights).hexdigest())
     return costed.model_copy(update={"digest": digest}), weights
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import ValidationError
 
 from jobs.modeling.card_names import no_name
+from jobs.modeling.design import CLIP_MAX
 from jobs.modeling.expression import TARGET_SUM
+from jobs.modeling.kinds.recipe import Weights
+from jobs.modeling.kinds.table import RECIPES
 from jobs.modeling.labelled import LabelledCells
-from jobs.modeling.recipe import CLIP_MAX, Weights
 from jobs.modeling.reporting import TrainingReport
 from jobs.modeling.settings import TrainingSettings
 from shared.bundles.card import (
@@ -20,6 +24,7 @@ from shared.bundles.card import (
     Standardise,
     Training,
 )
+from shared.bundles.kinds import CARD_OF, LinearCard
 
 METHOD = "celldrop models train"
 
@@ -31,7 +36,7 @@ def check_identity(settings: TrainingSettings) -> None:
         InvalidOptionError: It breaks the format.
     """
     try:
-        ModelCard(
+        LinearCard(
             name=settings.name,
             version=settings.version,
             features=Features(symbol=("any",)),
@@ -52,22 +57,23 @@ def draft_card(
     min_score: float | None = None,
 ) -> ModelCard:
     """A card with everything that inference needs, and nothing yet of where it comes from."""
-    return ModelCard(
-        name=settings.name,
-        version=settings.version,
-        title=settings.title,
-        description=settings.description,
-        licence=settings.licence,
-        citation=settings.citation,
-        species=cells.species,
-        features=weights.features,
-        preprocessing=(Normalise(target_sum=TARGET_SUM), Log1p(), Standardise(clip_max=CLIP_MAX)),
-        labels=cells.labels,
-        activation=Activation.SOFTMAX,
-        temperature=round(temperature, 4),
-        min_score=min_score,
-        training=Training(method=METHOD),
-    )
+    fields: dict[str, Any] = {
+        "name": settings.name,
+        "version": settings.version,
+        "title": settings.title,
+        "description": settings.description,
+        "licence": settings.licence,
+        "citation": settings.citation,
+        "species": cells.species,
+        "features": weights.features,
+        "preprocessing": (Normalise(target_sum=TARGET_SUM), Log1p(), Standardise(clip_max=CLIP_MAX)),
+        "labels": cells.labels,
+        "activation": Activation.SOFTMAX,
+        "temperature": round(temperature, 4),
+        "min_score": min_score,
+        "training": Training(method=METHOD),
+    }
+    return CARD_OF[settings.kind](**(fields | dict(weights.own)))
 
 
 def training_record(cells: LabelledCells, settings: TrainingSettings, report: TrainingReport) -> Training:
@@ -92,6 +98,7 @@ def training_record(cells: LabelledCells, settings: TrainingSettings, report: Tr
 def _parameters(
     cells: LabelledCells, settings: TrainingSettings, report: TrainingReport
 ) -> dict[str, str | int | float | bool | None]:
+    recipe = RECIPES[settings.kind]
     return {
         "command": settings.command or None,
         "matrix": cells.matrix,
@@ -99,18 +106,18 @@ def _parameters(
         "genes": settings.n_genes,
         "genes_from": settings.features_source or None,
         "min_cells_per_gene": settings.min_cells_per_gene,
-        "prior_power": settings.prior_power,
-        "strength": report.choice.strength,
-        "strengths_tried": ", ".join(f"{result.strength:g}" for result in report.choice.results),
+        recipe.candidate: report.choice.candidate,
+        f"{recipe.candidate.removesuffix('s')}s_tried": ", ".join(
+            f"{one.candidate:g}" for one in report.choice.results
+        ),
         "thinned_to": settings.thinned_to,
-        "class_weights": settings.class_weights.value,
         "folds": settings.n_folds,
-        "max_iterations": settings.max_iterations,
         "held_out_share": settings.held_out_share,
         "held_out_cells": report.n_held_out,
         "unlabelled_cells": report.n_unlabelled,
         "max_abstained": settings.max_abstained,
         "refit_on_all": settings.refit_on_all,
+        **recipe.parameters(settings),
         "metrics_are_of": _METRICS_ARE_OF[settings.refit_on_all],
     }
 

@@ -18,6 +18,7 @@ from jobs.modeling.celltypist_genes import feature_table, species_of
 from jobs.modeling.ontology import Ontology, read_ontology
 from jobs.modeling.unpickling import PickledObject, open_pickle, read_foreign
 from shared.bundles.card import Activation, Label, Log1p, ModelCard, Normalise, Standardise, Training
+from shared.bundles.kinds import LinearCard
 from shared.domain.errors import UnsupportedModelError
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -80,7 +81,7 @@ def import_celltypist(
 
 def _card(model: _Model, path: Path, fields: Mapping[str, Any]) -> ModelCard:
     try:
-        return ModelCard(
+        return LinearCard(
             **fields,
             title=model.described("details") or f"CellTypist model {path.stem}",
             description=f"{len(model.labels)} cell types by {len(model.genes):,} genes, imported from {path.name}.",

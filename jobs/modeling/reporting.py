@@ -52,10 +52,10 @@ class Reporter:
 
 
 @dataclass(frozen=True, slots=True)
-class StrengthResult:
-    """Accuracy of one penalty over the folds: mean and standard deviation (n - 1)."""
+class CandidateResult:
+    """Accuracy of one candidate over the folds: mean and standard deviation (n - 1)."""
 
-    strength: float
+    candidate: float
     accuracy_mean: float
     accuracy_sd: float
 
@@ -65,19 +65,20 @@ class Choice:
     """What cross-validation chose.
 
     Attributes:
-        results: Every penalty tried, strongest first.
+        candidate: A penalty, a number of components: what the kind is chosen by.
+        results: Every candidate tried, the simplest first.
         temperature: Fitted to the scores of cells outside their fold, as was ``min_score``.
     """
 
-    strength: float
-    results: tuple[StrengthResult, ...]
+    candidate: float
+    results: tuple[CandidateResult, ...]
     temperature: float
     min_score: float | None
 
     @property
-    def best(self) -> StrengthResult:
-        """The result of the penalty that was chosen."""
-        return next(result for result in self.results if result.strength == self.strength)
+    def best(self) -> CandidateResult:
+        """The result of the candidate that was chosen."""
+        return next(result for result in self.results if result.candidate == self.candidate)
 
 
 @dataclass(frozen=True, slots=True)

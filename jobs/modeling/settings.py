@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.bundles.card import Features
+from shared.bundles.card import Features, Kind
 
 
 class ClassWeights(StrEnum):
@@ -23,13 +23,15 @@ class TrainingSettings:
 
     Attributes:
         name: Of the bundle, with ``version``; ``title``, ``description``, ``licence`` and ``citation`` go on its card.
+        kind: What is trained: its mathematics.
         features_from: Use only genes that are in this table too; None takes all.
         features_source: What the card says of it.
         n_genes: At most so many genes, those with the largest F over the labels.
-        prior_power: How much more weight an informative gene may carry: the standard deviation of the prior of its
-            weights is proportional to max(F - 1, 0.05) ** prior_power. At 1/2 the prior's variance is proportional to
-            the estimated signal between labels, as empirical Bayes has it; 0 treats all genes alike, as plain ridge.
-        strengths: Ridge penalties to choose from by cross-validation.
+        prior_power: Linear: how much more weight an informative gene may carry: the standard deviation of the prior of
+            its weights is proportional to max(F - 1, 0.05) ** prior_power. At 1/2 the prior's variance is proportional
+            to the estimated signal between labels, as empirical Bayes has it; 0 treats all genes alike, as plain ridge.
+        strengths: Linear: ridge penalties to choose from by cross-validation.
+        components: Centroid: numbers of principal components to choose from likewise.
         thinned_to: Each cell is trained on a second time with a share of its counts, drawn from this to 1, so that the
             model holds on shallower data; None leaves that out.
         held_out_share: Of each label's cells, kept aside for the metrics.
@@ -49,6 +51,7 @@ class TrainingSettings:
     description: str = ""
     licence: str = ""
     citation: str = ""
+    kind: Kind = Kind.LINEAR
     features_from: Features | None = None
     features_source: str = ""
     seed: int = 0
@@ -57,6 +60,7 @@ class TrainingSettings:
     min_cells_per_label: int = 20
     prior_power: float = 0.5
     strengths: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03)
+    components: tuple[int, ...] = (10, 20, 50, 100)
     thinned_to: float | None = 0.3
     class_weights: ClassWeights = ClassWeights.BALANCED
     n_folds: int = 3

@@ -1,4 +1,4 @@
-"""Training of a linear model: cross-validation, calibration, held-out metrics, and the final weights."""
+"""Training of a model of any kind: cross-validation, calibration, held-out metrics, and the final weights."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import torch
 from jobs.modeling.calibration import abstention_threshold, best_temperature, calibration_error, softmax
 from jobs.modeling.cards import check_identity, draft_card, training_record
 from jobs.modeling.evaluation import EvaluationReport, compare
+from jobs.modeling.kinds.recipe import Weights
+from jobs.modeling.kinds.table import RECIPES
 from jobs.modeling.labelled import LabelledCells
-from jobs.modeling.recipe import Weights, learn
-from jobs.modeling.reporting import Choice, Progress, Reporter, StrengthResult, TrainingReport
+from jobs.modeling.reporting import CandidateResult, Choice, Progress, Reporter, TrainingReport
 from jobs.modeling.scoring import score
 from jobs.modeling.settings import TrainingSettings
 from jobs.modeling.splits import at_most, folds, hold_out
@@ -31,7 +32,7 @@ class TrainedModel:
 
     Attributes:
         card: Without the digest, which ``write_bundle`` adds.
-        tensors: ``coef``, ``intercept``, ``mean`` and ``std``, float32.
+        tensors: Those of its kind, float32.
     """
 
     card: ModelCard
@@ -40,11 +41,12 @@ class TrainedModel:
 
 
 def train(cells: LabelledCells, settings: TrainingSettings, progress: Callable[[Progress], None]) -> TrainedModel:
-    """Train a linear model on counts, or on what comes nearest to them (see ``LabelledCells.state``).
+    """Train a model on counts, or on what comes nearest to them (see ``LabelledCells.state``).
 
-    A share of each label's cells is held out. Cross-validation over the others chooses the penalty, the temperature
-    and the threshold for abstaining. Weights fitted to those others give the metrics on the held-out cells; the final
-    weights are those, or, as ``settings.refit_on_all`` says, a fit of the same settings to all cells.
+    A share of each label's cells is held out. Cross-validation over the others chooses the kind's candidate (a linear
+    model's ridge penalty), the temperature and the threshold for abstaining. Weights fitted to those others give the
+    metrics on the held-out cells; the final weights are those, or, as ``settings.refit_on_all`` says, a fit of the same
+    settings to all cells.
 
     Raises:
         TrainingDataError: Values that cannot be used, or too few cells or labels, or no gene tells them apart.
@@ -57,13 +59,13 @@ def train(cells: LabelledCells, settings: TrainingSettings, progress: Callable[[
     cells = cells.take(at_most(cells.class_n, settings.max_cells, generator))
     held_n = hold_out(cells.class_n, settings.held_out_share, generator)
     known, unseen = cells.take(~held_n), cells.take(held_n)
-    reporter = Reporter(progress, _path_steps(settings) * (settings.n_folds + 1 + settings.refit_on_all))
+    reporter = Reporter(progress, _steps(settings) * (settings.n_folds + 1 + settings.refit_on_all))
     choice = _choose(known, settings, reporter, generator)
-    reporter.begin("without the held-out cells", _path_steps(settings))
+    reporter.begin("without the held-out cells", _steps(settings))
     weights = _fit(known, settings, choice, reporter)
     held_out, error_before = _measure(unseen, weights, settings, choice)
     if settings.refit_on_all:
-        reporter.begin("all cells", _path_steps(settings))
+        reporter.begin("all cells", _steps(settings))
         weights = _fit(cells, settings, choice, reporter)
     reporter.finish()
     report = TrainingReport(
@@ -79,8 +81,8 @@ def train(cells: LabelledCells, settings: TrainingSettings, progress: Callable[[
     return TrainedModel(card.model_copy(update={"training": record}), weights.tensors, report)
 
 
-def _path_steps(settings: TrainingSettings) -> int:
-    return len(settings.strengths) * settings.max_iterations
+def _steps(settings: TrainingSettings) -> int:
+    return RECIPES[settings.kind].steps(settings)
 
 
 # --- Cross-validation ---------------------------------------------------------------------------------------------
@@ -92,11 +94,11 @@ def _choose(
     fold_n = folds(known.class_n, settings.n_folds, generator)
     decision_nl = _out_of_fold(known, fold_n, settings, reporter)
     results = tuple(
-        _result(strength, decision_nl[strength].argmax(axis=1) == known.class_n, fold_n)
-        for strength in sorted(decision_nl, reverse=True)
+        _result(candidate, decisions_nl.argmax(axis=1) == known.class_n, fold_n)
+        for candidate, decisions_nl in decision_nl.items()
     )
-    # Of equals the strongest, which is the first: it relies least on any one gene.
-    best = max(results, key=lambda result: result.accuracy_mean).strength
+    # Of equals the first: candidates come with the simplest model first.
+    best = max(results, key=lambda result: result.accuracy_mean).candidate
     temperature = best_temperature(decision_nl[best], known.class_n)
     score_n = softmax(decision_nl[best], temperature).max(axis=1)
     return Choice(best, results, temperature, abstention_threshold(score_n, settings.max_abstained))
@@ -105,31 +107,33 @@ def _choose(
 def _out_of_fold(
     known: LabelledCells, fold_n: Int64s, settings: TrainingSettings, reporter: Reporter
 ) -> dict[float, Float32s]:
-    """Decision scores of each cell, for each penalty, by weights that were fitted without its fold."""
+    """Decision scores of each cell, for each candidate, by weights that were fitted without its fold."""
+    recipe = RECIPES[settings.kind]
+    candidates = recipe.candidates(settings)
     shape = (known.n_cells, len(known.labels))
-    decision_nl = {strength: np.zeros(shape, np.float32) for strength in settings.strengths}
+    decision_nl = {candidate: np.zeros(shape, np.float32) for candidate in candidates}
     for fold in range(settings.n_folds):
-        reporter.begin(f"fold {fold + 1} of {settings.n_folds}", _path_steps(settings))
+        reporter.begin(f"fold {fold + 1} of {settings.n_folds}", _steps(settings))
         outside, inside_n = known.take(fold_n != fold), fold_n == fold
         inside = known.take(inside_n)
-        for strength, weights in learn(outside, settings, settings.strengths, reporter.step):
+        for candidate, weights in recipe.learn(outside, settings, candidates, reporter.step):
             card = draft_card(known, weights, settings)
-            decision_nl[strength][inside_n] = score(card, weights.tensors, inside).decision_nl
+            decision_nl[candidate][inside_n] = score(card, weights.tensors, inside).decision_nl
     return decision_nl
 
 
-def _result(strength: float, right_n: npt.NDArray[np.bool_], fold_n: Int64s) -> StrengthResult:
+def _result(candidate: float, right_n: npt.NDArray[np.bool_], fold_n: Int64s) -> CandidateResult:
     accuracies = [float(right_n[fold_n == fold].mean()) for fold in np.unique(fold_n)]
-    return StrengthResult(strength, float(np.mean(accuracies)), float(np.std(accuracies, ddof=1)))
+    return CandidateResult(candidate, float(np.mean(accuracies)), float(np.std(accuracies, ddof=1)))
 
 
 # --- Weights ------------------------------------------------------------------------------------------------------
 
 
 def _fit(cells: LabelledCells, settings: TrainingSettings, choice: Choice, reporter: Reporter) -> Weights:
-    """The chosen penalty, reached over the stronger ones as in cross-validation: L-BFGS stops after so many steps."""
-    path = [strength for strength in settings.strengths if strength >= choice.strength]
-    *_, (_, weights) = learn(cells, settings, path, reporter.step)
+    """The chosen candidate, reached as in cross-validation."""
+    recipe = RECIPES[settings.kind]
+    *_, (_, weights) = recipe.learn(cells, settings, recipe.path(settings, choice.candidate), reporter.step)
     return weights
 
 

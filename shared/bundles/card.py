@@ -1,19 +1,15 @@
-"""The model bundle: a card (``model.json``) and weights (``weights.safetensors``), data only."""
+"""The card of a model bundle (``model.json``): what every kind of model says of itself."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shared.domain.errors import InvalidBundleError
 from shared.domain.plan import CostHints
 from shared.domain.verdict import Species
-from shared.faults import first_fault
 
 CARD_NAME = "model.json"
 WEIGHTS_NAME = "weights.safetensors"
@@ -28,6 +24,9 @@ class Kind(StrEnum):
     """The mathematics of a bundle."""
 
     LINEAR = "linear"
+    """A weight for each gene and label."""
+    CENTROID = "centroid"
+    """The nearest mean cell along principal components."""
 
 
 class Activation(StrEnum):
@@ -118,10 +117,12 @@ class Training(_Frozen):
 
 
 class ModelCard(_Frozen):
-    """``model.json``. Loading it, or the weights beside it, never runs code.
+    """``model.json``, as far as it is the same for every kind; ``shared.bundles.kinds`` has a card for each.
+
+    Loading a card, or the weights beside it, never runs code.
 
     Attributes:
-        digest: sha256 over the card without this field and over the weights' bytes; see ``digest_of``.
+        digest: sha256 over the card without this field and over the weights' bytes; see ``stored.digest_of``.
         min_score: A cell whose best probability is below abstains; None never abstains.
         temperature: Decision scores are divided by it before the activation (calibration).
         default_overlap: Share of the features below which a file is refused.
@@ -136,7 +137,7 @@ class ModelCard(_Frozen):
     licence: str = ""
     citation: str = ""
     species: Species = Species.HUMAN
-    kind: Kind = Kind.LINEAR
+    kind: Kind
     features: Features
     preprocessing: tuple[Step, ...]
     labels: tuple[Label, ...] = Field(min_length=2)
@@ -158,6 +159,11 @@ class ModelCard(_Frozen):
         return self
 
     @property
+    def meaning_of_score(self) -> str:
+        """How a user should read a score of this model."""
+        raise NotImplementedError
+
+    @property
     def cost(self) -> CostHints:
         """What the planner needs to know."""
         return CostHints(self.flops_per_cell, self.weights_bytes, self.needs_gpu)
@@ -166,60 +172,3 @@ class ModelCard(_Frozen):
     def reference(self) -> str:
         """``NAME@VERSION``."""
         return f"{self.name}@{self.version}"
-
-
-def parse_card(data: bytes, *, where: str) -> ModelCard:
-    """Check a card's bytes.
-
-    Raises:
-        InvalidBundleError: Not a card of a format known here.
-    """
-    try:
-        return ModelCard.model_validate_json(data)
-    except ValidationError as error:
-        fault = first_fault(error)
-        found = f"{fault.found}: " if fault.found and fault.place else ""
-        raise InvalidBundleError(
-            f"{CARD_NAME} breaks the format at {fault.place or 'its top'}: {found}{fault.reason}",
-            expected=f"a model card of format {FORMAT}",
-            where=where,
-            hint="Make the bundle again with `celldrop models import` or `celldrop models train`.",
-        ) from error
-
-
-def card_bytes(card: ModelCard) -> bytes:
-    """The card as it is written: indented JSON, keys in their order of definition."""
-    return (json.dumps(card.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n").encode()
-
-
-def digest_of(card: bytes, weights_sha256: str) -> str:
-    """The bundle's identity: sha256 over the card as stored, canonical and without its digest, then the weights' own.
-
-    What a card does not say is no part of it, so that a field that is new and optional changes no digest.
-
-    Args:
-        card: The bytes of ``model.json``, which were parsed before.
-    """
-    return _digest(json.loads(card), weights_sha256)
-
-
-def is_digest(digest: str, card: bytes, weights_sha256: str) -> bool:
-    """Whether a digest is the bundle's: as made today, or as before 0.2, with the defaults of then written out."""
-    if digest == digest_of(card, weights_sha256):
-        return True
-    written_out = ModelCard.model_validate_json(card).model_dump(mode="json", include=_FIRST_FIELDS)
-    return digest == _digest(written_out, weights_sha256)
-
-
-_FIRST_FIELDS = {
-    *("format", "name", "version", "title", "description", "licence", "citation", "species", "kind", "features"),
-    *("preprocessing", "labels", "activation", "temperature", "min_score", "default_overlap", "training"),
-    *("flops_per_cell", "weights_bytes", "needs_gpu"),
-}
-"""Of a card before 0.2; none is ever added."""
-
-
-def _digest(fields: dict[str, object], weights_sha256: str) -> str:
-    said = {name: value for name, value in fields.items() if name != "digest"}
-    text = json.dumps(said, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(f"{text}\n{weights_sha256}".encode()).hexdigest()

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.bundles.card import CARD_NAME, ModelCard, parse_card
+from shared.bundles.card import CARD_NAME, ModelCard
+from shared.bundles.stored import parse_card
 from shared.domain.errors import InvalidBundleError, ModelNotFoundError
 from shared.domain.submission import ObjectRef
 from shared.ports.blobs import BlobStore

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard, digest_of, is_digest, parse_card
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard
+from shared.bundles.stored import digest_of, is_digest, parse_card
 from shared.domain.errors import BlobNotFoundError, InvalidBundleError
 from shared.ports.blobs import BlobStore
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 
 from shared.bundles.card import Activation, Features, Label, Log1p, ModelCard, Normalise, Standardise, Training
+from shared.bundles.kinds import CentroidCard, LinearCard
 
 Floats = npt.NDArray[np.float64]
 
@@ -22,7 +23,7 @@ def make_card(n_labels: int, n_features: int, **changes: object) -> ModelCard:
         "activation": Activation.SIGMOID,
         "training": Training(method="made for a test"),
     }
-    return ModelCard.model_validate(fields | changes)
+    return LinearCard.model_validate(fields | changes)
 
 
 def make_tensors(
@@ -36,6 +37,23 @@ def make_tensors(
         "std": draw.uniform(0.05, 1.5, n_features),
     }
     return {name: torch.tensor(array, dtype=dtype) for name, array in arrays.items()}
+
+
+def make_centroid(
+    n_labels: int, n_features: int, *, n_components: int = 3, seed: int = 0, dtype: torch.dtype = torch.float32
+) -> tuple[CentroidCard, dict[str, torch.Tensor]]:
+    """A centroid model with axes at right angles, as a PCA gives them."""
+    draw = np.random.default_rng(seed)
+    common = make_card(n_labels, n_features).model_dump(exclude={"kind", "activation"})
+    card = CentroidCard.model_validate(common | {"n_components": n_components, "spread": 1.5})
+    axes_fc, _ = np.linalg.qr(draw.normal(0, 1, (n_features, n_components)))
+    arrays = {
+        "components": axes_fc.T,
+        "centroids": draw.normal(0, 2, (n_labels, n_components)),
+        "mean": draw.uniform(0, 2, n_features),
+        "std": draw.uniform(0.05, 1.5, n_features),
+    }
+    return card, {name: torch.tensor(array, dtype=dtype) for name, array in arrays.items()}
 
 
 def identity_model(n_features: int, **changes: object) -> tuple[ModelCard, dict[str, torch.Tensor]]:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from jobs.inference.task.models import load_model
 from jobs.modeling.bundles import write_bundle
-from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard, card_bytes, digest_of
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard
 from shared.bundles.catalogue import find_model, list_models, version_key
+from shared.bundles.stored import card_bytes, digest_of, parse_card
 from shared.domain.errors import InvalidBundleError, ModelExistsError, ModelNotFoundError
 from tests.engine.cards import make_card, make_tensors
 from tests.fakes.blobs import MemoryBlobStore
@@ -115,6 +116,24 @@ def test_the_digest_of_a_shipped_bundle_is_over_what_its_card_says_and_nothing_e
         assert digest_of(json.dumps(fewer).encode(), sha256) != digest
     assert digest_of(json.dumps({**said, "later": None}).encode(), sha256) != digest
     assert digest_of(json.dumps(dict(reversed(said.items())), indent=7).encode(), sha256) == digest
+
+
+@pytest.mark.parametrize("kind", ["forest", None, ["linear"], {}], ids=str)
+def test_a_card_of_an_unknown_kind_is_refused_by_what_kinds_there_are(kind: object, card: ModelCard) -> None:
+    with pytest.raises(InvalidBundleError, match="kind must be one of linear, centroid"):
+        parse_card(json.dumps(json.loads(card_bytes(card)) | {"kind": kind}).encode(), where="here")
+
+
+def test_a_card_that_names_no_kind_is_of_a_linear_model(card: ModelCard) -> None:
+    fields = json.loads(card_bytes(card))
+    del fields["kind"]
+    assert parse_card(json.dumps(fields).encode(), where="here") == card
+
+
+def test_a_field_is_named_as_the_card_has_it(card: ModelCard) -> None:
+    broken = json.loads(card_bytes(card)) | {"temperature": 0}
+    with pytest.raises(InvalidBundleError, match="breaks the format at temperature: 0: "):
+        parse_card(json.dumps(broken).encode(), where="here")
 
 
 def test_a_field_that_a_card_does_not_say_is_no_part_of_its_digest(store: MemoryBlobStore, card: ModelCard) -> None:

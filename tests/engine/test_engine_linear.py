@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.engine.annotator import BlockScores
-from jobs.engine.linear import arithmetic_of
-from jobs.engine.weights import linear_weights
+from jobs.engine.kinds.linear import Linear, arithmetic_of
 from shared.bundles.card import Activation
 from tests.engine.blocks import Block, Scorer, block_of
 from tests.engine.cards import make_card, make_tensors
@@ -142,8 +141,8 @@ def test_a_cell_scores_the_same_alone_as_among_others() -> None:
 
 def test_float32_is_used_only_where_the_scores_are_small_enough_for_it() -> None:
     card = make_card(5, 50)
-    assert arithmetic_of(linear_weights(card, make_tensors(5, 50, scale=0.01))) is torch.float32
-    assert arithmetic_of(linear_weights(card, make_tensors(5, 50, scale=50.0))) is torch.float64
+    assert arithmetic_of(Linear().weights(card, make_tensors(5, 50, scale=0.01))) is torch.float32
+    assert arithmetic_of(Linear().weights(card, make_tensors(5, 50, scale=50.0))) is torch.float64
 
 
 def test_probabilities_of_a_model_with_huge_weights_keep_to_1e_5() -> None:

@@ -14,7 +14,7 @@ from functions.ingest.schemas import told
 from jobs.inference.outputs.manifest import Labels, summary_of
 from jobs.inference.task.protocol import Ended
 from shared.access.cloud_events import MESSAGE_PUBLISHED, parse_pushed
-from shared.bundles.card import card_bytes
+from shared.bundles.stored import card_bytes
 from shared.domain.actual import actual_of
 from shared.domain.errors import DuplicateCellsError, NoMatrixError, UnavailableError
 from shared.domain.plan import Accelerator, Plan

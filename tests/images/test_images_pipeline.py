@@ -21,7 +21,8 @@ from google.cloud.storage import Client  # type: ignore[import-untyped]  # ships
 from safetensors.torch import load_file
 
 from jobs.modeling.bundles import write_bundle
-from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, parse_card
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
+from shared.bundles.stored import parse_card
 from shared.domain.outputs import reproducible
 from shared.domain.submission import State
 from tests.cloud.emulators_doors import StorageDoor

@@ -16,7 +16,8 @@ from jobs.modeling.lineages import BLOOD_LINEAGES
 from jobs.modeling.settings import TrainingSettings
 from jobs.modeling.splits import at_most, hold_out
 from jobs.modeling.training import train
-from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard, parse_card
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard
+from shared.bundles.stored import parse_card
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 BUNDLES = ("pbmc-sorted", "pbmc-sorted-765")

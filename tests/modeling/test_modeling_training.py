@@ -21,7 +21,8 @@ from jobs.modeling.settings import ClassWeights, TrainingSettings
 from jobs.modeling.splits import hold_out
 from jobs.modeling.trainable import training_warnings
 from jobs.modeling.training import TrainedModel, train
-from shared.bundles.card import Activation, Features, card_bytes
+from shared.bundles.card import Activation, Features, Kind
+from shared.bundles.stored import card_bytes
 from shared.domain.errors import InvalidOptionError, NoMatrixError, TrainingDataError
 from tests.modeling.synthetic import MARKERS_EACH, SMALL, Population, names_of, quick, shuffled
 
@@ -30,9 +31,15 @@ def nothing(_: Progress) -> None:
     pass
 
 
+@pytest.fixture(scope="module", params=Kind)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    found: Kind = request.param
+    return found
+
+
 @pytest.fixture(scope="module")
-def small() -> TrainedModel:
-    return train(SMALL.cells(), quick(), nothing)
+def small(kind: Kind) -> TrainedModel:
+    return train(SMALL.cells(), quick(kind=kind), nothing)
 
 
 def accuracy(model: TrainedModel) -> float:
@@ -44,22 +51,22 @@ def test_labels_with_clear_markers_are_learnt(small: TrainedModel) -> None:
     assert accuracy(small) >= 0.97
 
 
-def test_shuffled_labels_are_not_better_than_chance() -> None:
+def test_shuffled_labels_are_not_better_than_chance(kind: Kind) -> None:
     cells = shuffled(Population({"B": 150, "NK": 150, "T": 150}).cells())
-    model = train(cells, quick(), nothing)
+    model = train(cells, quick(kind=kind), nothing)
     # 90 held-out cells of three labels: chance is 1/3, and 0.15 is three standard deviations.
     assert abs(accuracy(model) - 1 / 3) < 0.15
     assert abs(model.report.choice.best.accuracy_mean - 1 / 3) < 0.1
 
 
-def test_two_runs_give_the_same_bytes(small: TrainedModel) -> None:
-    again = train(SMALL.cells(), quick(), nothing)
+def test_two_runs_give_the_same_bytes(small: TrainedModel, kind: Kind) -> None:
+    again = train(SMALL.cells(), quick(kind=kind), nothing)
     assert save(dict(again.tensors)) == save(dict(small.tensors))
     assert card_bytes(again.card) == card_bytes(small.card)
 
 
-def test_another_seed_holds_out_other_cells(small: TrainedModel) -> None:
-    other = train(SMALL.cells(), quick(seed=1), nothing)
+def test_another_seed_holds_out_other_cells(small: TrainedModel, kind: Kind) -> None:
+    other = train(SMALL.cells(), quick(kind=kind, seed=1), nothing)
     assert save(dict(other.tensors)) != save(dict(small.tensors))
 
 
@@ -94,8 +101,8 @@ def recall(model: TrainedModel, label: str) -> float:
     return model.card.training.per_label[label]["recall"]
 
 
-def test_the_final_weights_are_a_fit_to_all_cells_unless_told_otherwise(small: TrainedModel) -> None:
-    split = train(SMALL.cells(), quick(refit_on_all=False), nothing)
+def test_the_final_weights_are_a_fit_to_all_cells_unless_told_otherwise(small: TrainedModel, kind: Kind) -> None:
+    split = train(SMALL.cells(), quick(kind=kind, refit_on_all=False), nothing)
     assert (small.card.training.n_cells, split.card.training.n_cells) == (180, 144)
     assert small.card.training.parameters["refit_on_all"] is True
     assert split.card.training.parameters["refit_on_all"] is False
@@ -103,9 +110,9 @@ def test_the_final_weights_are_a_fit_to_all_cells_unless_told_otherwise(small: T
     assert save(dict(small.tensors)) != save(dict(split.tensors))
 
 
-def test_held_out_cells_do_not_touch_weights_that_are_not_refitted() -> None:
+def test_held_out_cells_do_not_touch_weights_that_are_not_refitted(kind: Kind) -> None:
     cells = SMALL.cells()
-    settings = quick(refit_on_all=False)
+    settings = quick(kind=kind, refit_on_all=False)
     model = train(cells, settings, nothing)
     generator = np.random.default_rng(settings.seed)
     held = hold_out(cells.class_n, settings.held_out_share, generator)
@@ -142,9 +149,9 @@ def test_more_cells_than_the_limit_are_sampled() -> None:
     assert model.card.training.n_cells == 90
 
 
-def test_progress_rises_to_the_end() -> None:
+def test_progress_rises_to_the_end(kind: Kind) -> None:
     told: list[Progress] = []
-    train(SMALL.cells(), quick(), told.append)
+    train(SMALL.cells(), quick(kind=kind), told.append)
     done = [step.done for step in told]
     assert done == sorted(done)
     assert done[-1] == told[-1].total
@@ -229,7 +236,10 @@ def test_a_bad_name_or_version_is_refused_before_training(changes: dict[str, str
     assert told == []
 
 
-def test_default_settings_are_those_of_the_card(small: TrainedModel) -> None:
+def test_default_settings_are_those_of_the_card(small: TrainedModel, kind: Kind) -> None:
     settings = TrainingSettings(name="small", version="1.0.0")
-    assert small.card.training.parameters["prior_power"] == settings.prior_power
-    assert small.card.training.parameters["held_out_share"] == settings.held_out_share
+    parameters = small.card.training.parameters
+    assert parameters["held_out_share"] == settings.held_out_share
+    assert parameters.get("prior_power") == {Kind.LINEAR: settings.prior_power, Kind.CENTROID: None}[kind]
+    tried = {Kind.LINEAR: ("strength", "strengths_tried"), Kind.CENTROID: ("components", "components_tried")}[kind]
+    assert set(tried) <= set(parameters)

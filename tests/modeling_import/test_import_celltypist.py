@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.engine.weights import linear_weights
+from jobs.engine.kinds.table import check_tensors
 from jobs.modeling.celltypist import import_celltypist
 from shared.bundles.card import ModelCard, Standardise
 from shared.domain.errors import InputNotFoundError, InvalidOptionError, UnsupportedModelError
@@ -41,7 +41,7 @@ def test_third_party_models_are_imported(
 ) -> None:
     path = data_dir / "models" / f"{name}.pkl"
     card, tensors = import_celltypist(path, name="third-party", version="1.0.0")
-    linear_weights(card, tensors)
+    check_tensors(card, tensors)
     assert (len(card.labels), len(card.features)) == (n_labels, n_features)
     assert card.species is Species.HUMAN
     assert card.min_score is None

@@ -27,6 +27,7 @@ from jobs.inference.report.mapping import HEIGHT, WIDTH, NoMap
 from jobs.inference.report.rendering import render
 from jobs.inference.report.wording import listing, percent, shortened, size
 from shared.bundles.card import Activation, Features, Label, ModelCard, Normalise, Training
+from shared.bundles.kinds import LinearCard
 from shared.domain.geometry import Rows
 from shared.domain.verdict import (
     Finding,
@@ -55,7 +56,7 @@ VERDICT = Verdict(
 
 
 def card_of(labels: tuple[Label, ...], activation: Activation = Activation.SIGMOID) -> ModelCard:
-    return ModelCard(
+    return LinearCard(
         name="demo",
         version="1",
         title=f"Demo {EVIL}",

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from shared.bundles.card import CARD_NAME, parse_card
+from shared.bundles.card import CARD_NAME
+from shared.bundles.stored import parse_card
 from shared.settings import REPOSITORY
 
 N_GENES = 30_000

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from shared.bundles.card import CARD_NAME, parse_card
+from shared.bundles.card import CARD_NAME
+from shared.bundles.stored import parse_card
 from shared.domain.errors import InvalidBundleError
 from tests.pipeline.conftest import Celldrop
 

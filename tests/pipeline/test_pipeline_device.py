@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from jobs.modeling.bundles import write_bundle
-from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, parse_card
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
+from shared.bundles.stored import parse_card
 from tests.pipeline.conftest import ROOT, Celldrop
 
 pytestmark = pytest.mark.slow

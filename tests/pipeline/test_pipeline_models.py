@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import scanpy as sc
 
+from shared.bundles.card import Kind
 from tests.pipeline.conftest import ROOT, Celldrop
 
 ZHENG = "h5ad/zheng_sorted_pbmc_train.h5ad"
@@ -56,16 +57,18 @@ def labelled(tmp_path: Path, data_dir: Path) -> Path:
     return path
 
 
-def test_a_model_is_trained_evaluated_and_used(celldrop: Celldrop, labelled: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", Kind)
+def test_a_model_is_trained_evaluated_and_used(kind: Kind, celldrop: Celldrop, labelled: Path, tmp_path: Path) -> None:
     out = tmp_path / "bundles"
     arguments = ("--labels", "sorted_population", "--name", "mine", "--version", "1", "--out", out, "--n-genes", "300")
-    trained = celldrop("models", "train", labelled, *arguments, "--json")
+    trained = celldrop("models", "train", labelled, *arguments, "--kind", kind, "--json")
     assert trained.status == 0, trained.stderr
     assert trained.json["metrics"]["accuracy"] > 0.95
     judged = celldrop("models", "evaluate", out / "mine" / "1", labelled, "--labels", "sorted_population", "--json")
     assert judged.json["labels"]["accuracy"] > 0.95
     done = celldrop("run", labelled, "--model", out / "mine" / "1", "--json")
     assert done.status == 0, done.stderr
+    assert celldrop("models", "show", out / "mine" / "1", "--json").json["kind"] == kind
     labels = anndata.read_h5ad(done.folder / "annotated.h5ad").obs
     assert (labels["celldrop_label"].astype(str) == labels["sorted_population"].astype(str)).mean() > 0.95
 

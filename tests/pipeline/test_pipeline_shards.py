@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, card_bytes, digest_of, parse_card
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
+from shared.bundles.stored import card_bytes, digest_of, parse_card
 from shared.domain.options import Options, Scores
 from shared.domain.outputs import reproducible
 from tests.pipeline.conftest import ROOT, Celldrop

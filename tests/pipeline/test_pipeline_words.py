@@ -9,7 +9,8 @@ import pytest
 import safetensors.torch
 
 from jobs.modeling.bundles import write_bundle
-from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, parse_card
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
+from shared.bundles.stored import parse_card
 from shared.domain.words import cut, has_effect
 from tests.pipeline.conftest import Celldrop
 

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from functions.ingest.dependencies import build_ingest
 from functions.ingest.services import Ingest
 from shared.adapters.gcp.blobs import CloudBlobStore
-from shared.bundles.card import Features, card_bytes
+from shared.bundles.card import Features
+from shared.bundles.stored import card_bytes
 from shared.domain.submission import Submission
 from shared.settings import load_settings
 from shared.wiring.ports import MadePorts

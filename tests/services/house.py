@@ -15,7 +15,9 @@ from functions.reconcile.services import Reconcile
 from jobs.inference.services import Task
 from jobs.inference.task.finalizing import Finalizer
 from jobs.inference.task.protocol import Ended, TaskIdentity
-from shared.bundles.card import Features, Label, ModelCard, Training, card_bytes
+from shared.bundles.card import Features, Label, ModelCard, Training
+from shared.bundles.kinds import LinearCard
+from shared.bundles.stored import card_bytes
 from shared.domain import machine
 from shared.domain.errors import CorruptBlobError
 from shared.domain.geometry import Rows
@@ -175,7 +177,7 @@ class House:
 
 
 def card() -> ModelCard:
-    return ModelCard(
+    return LinearCard(
         name="m",
         version="1",
         features=Features(symbol=("A", "B")),

@@ -17,7 +17,8 @@ from functions.status.services import StatusService
 from jobs.inference.services import Task
 from jobs.inference.task.finalizing import Finalizer
 from jobs.inference.task.protocol import Ended, TaskIdentity
-from shared.bundles.card import ModelCard, card_bytes
+from shared.bundles.card import ModelCard
+from shared.bundles.stored import card_bytes
 from shared.domain.admission import Request
 from shared.domain.errors import CelldropError, InternalError, NotHdf5Error
 from shared.domain.geometry import BLOCK_ROWS

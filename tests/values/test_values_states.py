@@ -13,7 +13,8 @@ import torch
 
 from jobs.engine.annotator import Annotator
 from jobs.inference.task.models import parse_weights
-from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard, parse_card
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard
+from shared.bundles.stored import parse_card
 from shared.domain.geometry import Rows
 from shared.domain.verdict import Transform, Verdict
 from shared.h5ad.judge.judging import ModelNeeds, validate

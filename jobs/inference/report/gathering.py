@@ -91,7 +91,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         cell_map=cell_map,
         no_map=no_map,
         scores=drawn(lambda: score_chart(total_b, context.min_score)),
-        score_meaning=telling.score_meaning(context.card),
+        score_meaning=context.card.meaning_of_score,
         confusions=confusions(tally),
         genes=drawn(lambda: log_chart(tally.genes_cb.sum(axis=0), "genes", FEW_GENES)),
         counts=drawn(lambda: log_chart(tally.counts_cb.sum(axis=0), "counts", None)) if tally.n_counted else None,

@@ -8,7 +8,7 @@ from jobs.inference.merge.tally import FEW_GENES, SCORE_BINS, Tally, log_value, 
 from jobs.inference.outputs.manifest import FileFacts
 from jobs.inference.report.data import Fact, Figure, LabelRow, Notice, Snippet
 from jobs.inference.report.wording import listing, percent, plural, shortened, whole
-from shared.bundles.card import Activation, ModelCard
+from shared.bundles.card import ModelCard
 from shared.domain.actual import Actual
 from shared.domain.plan import Plan
 from shared.domain.verdict import CellNote, GeneIds, MatrixState, Verdict
@@ -103,20 +103,6 @@ def remarks(
     found += _score_remarks(tally, min_score)
     found += _rare_remarks(rows)
     return tuple(found)
-
-
-def score_meaning(card: ModelCard) -> str:
-    """How to read a score of this model."""
-    if card.activation is Activation.SIGMOID:
-        return (
-            "A score is the model's probability of that label against all others, each label judged for itself: the "
-            "scores of a cell need not add up to 1. It says how typical the cell is of the model's training data, "
-            "not how likely the label is to be right."
-        )
-    return (
-        "A score is the model's probability of that label among all the labels it knows: the scores of a cell add up "
-        "to 1. A cell of a kind that the model has never seen can still score high."
-    )
 
 
 def method(verdict: Verdict, card: ModelCard, min_score: float | None) -> tuple[Fact, ...]:

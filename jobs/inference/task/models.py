@@ -6,7 +6,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from jobs.engine.weights import linear_weights
+from jobs.engine.kinds.table import check_tensors
 from shared.bundles.card import WEIGHTS_NAME, ModelCard
 from shared.bundles.reading import read_bundle
 from shared.domain.errors import InvalidBundleError
@@ -24,7 +24,7 @@ def load_model(
     card, data = read_bundle(store, bucket, prefix, expected_digest)
     where = f"{bucket}/{prefix.rstrip('/')}"
     tensors = parse_weights(data, where=where)
-    linear_weights(card, tensors, where=where)
+    check_tensors(card, tensors, where=where)
     return card, tensors
 
 

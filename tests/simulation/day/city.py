@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing_extensions import override
 
 from functions.ingest.schemas import StorageObject
-from shared.bundles.card import ModelCard, card_bytes
+from shared.bundles.card import ModelCard
+from shared.bundles.stored import card_bytes
 from shared.domain.geometry import Rows
 from shared.domain.plan import Accelerator
 from shared.domain.submission import ObjectRef, Receipt, Result, Submission

@@ -1,0 +1,20 @@
+"""Probabilities from decision scores."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import torch
+
+from shared.bundles.card import Activation
+
+
+def activate(decision_nl: torch.Tensor, activation: Activation) -> torch.Tensor:
+    """Probabilities from decision scores: sigmoid judges each label alone (CellTypist), softmax shares out one."""
+    match activation:
+        case Activation.SIGMOID:
+            return torch.sigmoid(decision_nl)
+        case Activation.SOFTMAX:
+            return torch.softmax(decision_nl, dim=1)
+        case _:
+            assert_never(activation)

@@ -1,0 +1,133 @@
+"""Products of a matrix with standardised expression, which is never made dense."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import embedding_bag
+
+from jobs.engine.kinds.tensors import LARGEST, Tensor, TensorTable, invalid
+from shared.bundles.card import Log1p, ModelCard, Normalise, Standardise
+
+TENSORS: TensorTable = {
+    "mean": Tensor(("features",), "mean log1p expression of each feature in the training cells"),
+    "std": Tensor(("features",), "its standard deviation; above 0, and 1 for a constant gene"),
+}
+"""Those that standardise; a kind has them beside its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standardisation:
+    """How counts become z-scores: ``z = min((x - mean) / std, clip)`` of log1p counts per ``target_sum``.
+
+    Attributes:
+        mean_f: Mean log1p expression of each feature in the training cells, float64.
+        std_f: Its standard deviation; above 0.
+        target_sum: Counts that a cell is scaled to before the logarithm.
+        clip_max: Largest z-score; None does not clip.
+    """
+
+    mean_f: torch.Tensor
+    std_f: torch.Tensor
+    target_sum: float
+    clip_max: float | None
+
+    @classmethod
+    def of(cls, card: ModelCard, checked: Mapping[str, torch.Tensor], *, where: str = "") -> Standardisation:
+        """The card's preprocessing with the tensors ``mean`` and ``std``.
+
+        Raises:
+            InvalidBundleError: Steps other than normalise, log1p and standardise; or a standard deviation that no
+                value can be divided by.
+        """
+        target_sum, clip_max = _steps(card, where)
+        std_f = checked["std"]
+        if bool((std_f <= 0).any()):
+            raise invalid("a standard deviation of 0 or less in 'std'", "values above 0 (1 for a constant gene)", where)
+        if bool((std_f < 1 / LARGEST).any()):
+            raise invalid(
+                f"a standard deviation of {float(std_f.min()):g} in 'std'", f"at least {1 / LARGEST:g}", where
+            )
+        return cls(checked["mean"], std_f, target_sum, clip_max)
+
+    @property
+    def clip(self) -> float:
+        """The largest z-score; infinite where none is clipped."""
+        return float("inf") if self.clip_max is None else self.clip_max
+
+
+def _steps(card: ModelCard, where: str) -> tuple[float, float | None]:
+    match card.preprocessing:
+        case (Normalise(target_sum=target_sum), Log1p(), Standardise(clip_max=clip_max)):
+            return target_sum, clip_max
+        case _:
+            found = " → ".join(step.step for step in card.preprocessing) or "none"
+            wanted = f"normalise → log1p → standardise for a {card.kind} model"
+            raise invalid(f"preprocessing {found}", wanted, where)
+
+
+class SparseProduct(torch.nn.Module):
+    """``y = b + W·z`` with ``z = min((x - mean) / std, clip)``, over the features that the file has.
+
+    Written for sparse ``x``: with ``z0 = min(-mean / std, clip)``, the value of a gene that is not expressed,
+
+        y = (b + W·z0) + Σ over expressed genes of (W / std)·min(x, (clip - z0)·std)
+
+    which equals the dense formula for every ``x >= 0``. What is the same for all cells is computed once, in float64.
+    A feature that the file lacks contributes nothing, not ``W·z0``: CellTypist drops such genes before it scales
+    (``celltypist/classifier.py``, ``Classifier.celltype``; Domínguez Conde et al., Science 2022,
+    doi:10.1126/science.abl5197), and so do we.
+
+    Each row is summed by one thread in the order in which its genes are stored, so that a row's bytes depend neither
+    on the number of threads nor on the rows beside it.
+
+    Args:
+        weight_cf: ``W``, columns x features, float64.
+        offset_c: ``b``, float64.
+        dtype: What is multiplied and summed in.
+    """
+
+    weight_fc: torch.Tensor
+    base_c: torch.Tensor
+    ceiling_f: torch.Tensor
+
+    def __init__(
+        self,
+        weight_cf: torch.Tensor,
+        offset_c: torch.Tensor,
+        standardisation: Standardisation,
+        matched_f: torch.Tensor,
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        mean_f, std_f, clip = standardisation.mean_f, standardisation.std_f, standardisation.clip
+        assert matched_f.shape == mean_f.shape
+        assert matched_f.dtype == torch.bool
+        zero_f = (-mean_f / std_f).clamp(max=clip)
+        self.register_buffer("weight_fc", (weight_cf / std_f).to(dtype).T.contiguous())
+        self.register_buffer("base_c", _base(weight_cf, offset_c, zero_f, matched_f))
+        self.register_buffer("ceiling_f", ((clip - zero_f) * std_f).to(dtype))
+
+    def forward(self, expression_z: torch.Tensor, feature_z: torch.Tensor, indptr: torch.Tensor) -> torch.Tensor:
+        """The products of n cells, n x columns, float64; the arguments are those of ``ScoringModule``."""
+        assert expression_z.shape == feature_z.shape
+        assert feature_z.dtype == indptr.dtype == torch.int32
+        excess_z = torch.minimum(expression_z.to(self.weight_fc.dtype), self.ceiling_f.index_select(0, feature_z))
+        # Of the sparse products tried (2026-11, 256 x 4,000 x 51 labels, 100 and 670 genes a cell, one core):
+        # embedding_bag 0.10 and 0.63 ms in float32, 0.66 and 4.6 in float64; torch CSR 0.26 and 1.7 in float32,
+        # 0.49 and 3.2 in float64, but warns that it is beta and leaves the order of summation to MKL;
+        # scipy 0.38 and 2.6 in float32; dense after a scatter 2.3 and 3.0.
+        expressed_nc = embedding_bag(
+            feature_z, self.weight_fc, indptr, mode="sum", per_sample_weights=excess_z, include_last_offset=True
+        )
+        return expressed_nc.double() + self.base_c
+
+
+def _base(
+    weight_cf: torch.Tensor, offset_c: torch.Tensor, zero_f: torch.Tensor, matched_f: torch.Tensor
+) -> torch.Tensor:
+    # numpy sums on one thread, pairwise: a matrix product would leave the order to the number of threads.
+    sums = [(weight_f * zero_f)[matched_f].numpy().sum() for weight_f in weight_cf]
+    return offset_c + torch.tensor(sums, dtype=torch.float64)

@@ -1,0 +1,29 @@
+"""Every model kind that the engine can compute; a new one is a file beside this one and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from jobs.engine.kinds.centroid import Centroid
+from jobs.engine.kinds.kind import ModelKind
+from jobs.engine.kinds.linear import Linear
+from shared.bundles.card import Kind, ModelCard
+
+KINDS: Mapping[Kind, ModelKind] = {Kind.LINEAR: Linear(), Kind.CENTROID: Centroid()}
+
+
+def kind_of(card: ModelCard) -> ModelKind:
+    """The mathematics of a card's kind."""
+    return KINDS[card.kind]
+
+
+def check_tensors(card: ModelCard, tensors: Mapping[str, torch.Tensor], *, where: str = "") -> None:
+    """Check that tensors are what a card needs.
+
+    Raises:
+        InvalidBundleError: They are not; as ``ModelKind.module``.
+    """
+    every_f = torch.ones(len(card.features), dtype=torch.bool)
+    kind_of(card).module(card, tensors, every_f, where=where)

@@ -1,0 +1,86 @@
+"""Training of the linear kind: multinomial logistic regression with a ridge whose penalty is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from jobs.modeling.design import Design, Float32s, design_of
+from jobs.modeling.kinds.recipe import Recipe, Weights
+from jobs.modeling.kinds.ridge import Fit, Problem, balanced_weights, fit_ridge, no_fit
+from jobs.modeling.labelled import LabelledCells
+from jobs.modeling.settings import ClassWeights, TrainingSettings
+
+_LEAST_SIGNAL = 0.05
+
+
+class LinearRecipe(Recipe):
+    """The candidate is the ridge penalty; every fit starts from the one before."""
+
+    @property
+    def candidate(self) -> str:
+        """As the protocol says."""
+        return "strength"
+
+    def candidates(self, settings: TrainingSettings) -> Sequence[float]:
+        """The strongest first: it relies least on any one gene."""
+        return sorted(settings.strengths, reverse=True)
+
+    def path(self, settings: TrainingSettings, chosen: float) -> Sequence[float]:
+        """Over the stronger ones: L-BFGS stops after so many steps, wherever it began."""
+        return [strength for strength in self.candidates(settings) if strength >= chosen]
+
+    def steps(self, settings: TrainingSettings) -> int:
+        """As if every fit took all its iterations."""
+        return len(settings.strengths) * settings.max_iterations
+
+    def learn(
+        self,
+        cells: LabelledCells,
+        settings: TrainingSettings,
+        candidates: Sequence[float],
+        on_step: Callable[[], None],
+    ) -> Iterator[tuple[float, Weights]]:
+        """As the protocol says."""
+        design = design_of(cells, settings)
+        prior_f = _prior(design, settings.prior_power)
+        problem = _problem(design, prior_f, len(cells.labels), settings)
+        fit = no_fit(len(cells.labels), len(design.features))
+        for strength in candidates:
+            fit = fit_ridge(problem, fit, strength=strength, max_iterations=settings.max_iterations, on_step=on_step)
+            yield strength, _weights(fit, design, prior_f)
+
+    def parameters(self, settings: TrainingSettings) -> Mapping[str, Any]:
+        """As the protocol says."""
+        return {
+            "prior_power": settings.prior_power,
+            "class_weights": settings.class_weights.value,
+            "max_iterations": settings.max_iterations,
+        }
+
+
+def _prior(design: Design, power: float) -> Float32s:
+    """Genes that tell the labels apart may carry more weight; scaled to a mean square of 1.
+
+    F - 1 estimates a gene's variance between labels relative to that within: without a difference F is 1 on average.
+    """
+    prior_f = np.maximum(design.f_f - 1.0, _LEAST_SIGNAL) ** power
+    return np.asarray(prior_f / np.sqrt(np.square(prior_f).mean()), dtype=np.float32)
+
+
+def _problem(design: Design, prior_f: Float32s, n_labels: int, settings: TrainingSettings) -> Problem:
+    """Z-scores times the prior: a plain ridge on these is the ridge with the prior."""
+    balanced = settings.class_weights is ClassWeights.BALANCED
+    return Problem(
+        z_nf=design.z_nf.mul_(torch.from_numpy(prior_f)),
+        class_n=design.class_n,
+        weight_l=balanced_weights(design.class_n, n_labels) if balanced else torch.ones(n_labels),
+    )
+
+
+def _weights(fit: Fit, design: Design, prior_f: Float32s) -> Weights:
+    tensors = {"coef": fit.coef_lf * torch.from_numpy(prior_f), "intercept": fit.intercept_l, **design.standardising}
+    return Weights(design.features, tensors)

@@ -1,0 +1,12 @@
+"""Every model kind that can be trained; a new one is a file beside this one and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jobs.modeling.kinds.centroid import CentroidRecipe
+from jobs.modeling.kinds.linear import LinearRecipe
+from jobs.modeling.kinds.recipe import Recipe
+from shared.bundles.card import Kind
+
+RECIPES: Mapping[Kind, Recipe] = {Kind.LINEAR: LinearRecipe(), Kind.CENTROID: CentroidRecipe()}

@@ -1,0 +1,80 @@
+"""The card of each model kind: what it has beside the common fields, and what its scores mean; ``kind`` tells which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias, assert_never
+
+from pydantic import Discriminator, Field, Tag, TypeAdapter
+
+from shared.bundles.card import Activation, Kind, ModelCard
+
+_AGAINST_ALL_OTHERS = (
+    "A score is the model's probability of that label against all others, each label judged for itself: the "
+    "scores of a cell need not add up to 1. It says how typical the cell is of the model's training data, "
+    "not how likely the label is to be right."
+)
+_AMONG_ALL = (
+    "A score is the model's probability of that label among all the labels it knows: the scores of a cell add up "
+    "to 1. A cell of a kind that the model has never seen can still score high."
+)
+
+
+class LinearCard(ModelCard):
+    """A linear model: logistic regression, trained here or imported from CellTypist."""
+
+    kind: Literal[Kind.LINEAR] = Kind.LINEAR
+
+    @property
+    def meaning_of_score(self) -> str:
+        """As the base says."""
+        match self.activation:
+            case Activation.SIGMOID:
+                return _AGAINST_ALL_OTHERS
+            case Activation.SOFTMAX:
+                return _AMONG_ALL
+            case _:
+                assert_never(self.activation)
+
+
+class CentroidCard(ModelCard):
+    """The nearest centroid in a PCA.
+
+    Attributes:
+        n_components: Principal components that cells are compared along.
+        spread: Root mean square distance of a training cell from its label's centroid, for each component.
+    """
+
+    kind: Literal[Kind.CENTROID] = Kind.CENTROID
+    activation: Literal[Activation.SOFTMAX] = Activation.SOFTMAX
+    n_components: int = Field(ge=1, le=1000)
+    spread: float = Field(gt=1e-6, le=1e6)
+
+    @property
+    def meaning_of_score(self) -> str:
+        """As the base says."""
+        return (
+            "A score is the model's probability of that label among all the labels it knows, by how far the cell is "
+            "from the mean cell of each: the scores of a cell add up to 1. A cell that is far from all of them, as one "
+            "of a kind that the model has never seen, can still score high."
+        )
+
+
+def _kind(card: object) -> str:
+    """A card that names no kind is older than kinds are: linear."""
+    named = card.get("kind", Kind.LINEAR) if isinstance(card, dict) else getattr(card, "kind", None)
+    return str(named)
+
+
+AnyCard: TypeAlias = Annotated[
+    Annotated[LinearCard, Tag(Kind.LINEAR)] | Annotated[CentroidCard, Tag(Kind.CENTROID)],
+    Discriminator(
+        _kind,
+        custom_error_type="unknown_kind",
+        custom_error_message=f"kind must be one of {', '.join(Kind)}; a newer celldrop may know others",
+    ),
+]
+"""Every kind's card; a new kind joins here."""
+
+CARD_OF: Mapping[Kind, type[ModelCard]] = {Kind.LINEAR: LinearCard, Kind.CENTROID: CentroidCard}
+CARDS: TypeAdapter[LinearCard | CentroidCard] = TypeAdapter(AnyCard)
