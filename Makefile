@@ -3,6 +3,8 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+# How many of the slowest tests `make test` names.
+SLOWEST ?= 60
 
 .PHONY: help setup run test test-fast test-exhaustive test-system prove-deployment cloud-demo simulate simulate-day bench images test-images locks check format oracle
 .PHONY: docs clean
@@ -20,7 +22,7 @@ oracle: setup ## an environment of its own for the CellTypist package, which the
 	@tools/oracle-env
 
 test: setup oracle ## the whole suite
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not exhaustive"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not exhaustive" --durations $(SLOWEST) --durations-min 5
 
 test-fast: setup ## without the slow ones
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not exhaustive"

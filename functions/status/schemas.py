@@ -73,12 +73,11 @@ class GenesView(_View):
 
 
 class OverlapView(_View):
-    """How much of the model the file can feed; ``fraction`` is of its features, ``weight_fraction`` of its weight."""
+    """How much of the model the file can feed; ``fraction`` is of its features."""
 
     n_model: int
     n_matched: int
     fraction: float
-    weight_fraction: float | None
 
 
 class ForecastView(_View):

@@ -182,12 +182,10 @@ class Overlap:
     Attributes:
         n_model: Features of the model.
         n_matched: Those found in the file.
-        weight_fraction: Share of the model's absolute weight that the matched features carry; None if unknown.
     """
 
     n_model: int
     n_matched: int
-    weight_fraction: float | None = None
 
     @property
     def fraction(self) -> float:

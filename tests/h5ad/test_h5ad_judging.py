@@ -104,12 +104,11 @@ def panel(*genes: str) -> BytesSource:
     return BytesSource(write_file(random_counts(50, len(genes), density=0.5), Recipe(genes=genes)))
 
 
-def test_overlap_and_weight_are_counted() -> None:
-    source = real_file("h5ad/pbmc3k_raw_labelled.h5ad")
-    verdict = validate(source, needs(weight_per_feature=[1.0, 1.0, 2.0, 4.0]))
+def test_overlap_is_counted() -> None:
+    verdict = validate(real_file("h5ad/pbmc3k_raw_labelled.h5ad"), needs())
     assert verdict.accepted
     assert verdict.overlap is not None
-    assert (verdict.overlap.n_matched, verdict.overlap.weight_fraction) == (4, 1.0)
+    assert (verdict.overlap.n_matched, verdict.overlap.n_model) == (4, 4)
 
 
 def test_too_little_overlap_is_refused() -> None:

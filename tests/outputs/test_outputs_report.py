@@ -50,7 +50,7 @@ VERDICT = Verdict(
     matrix=MatrixChoice("X", MatrixState.COUNTS, "Whole numbers.", MatrixEncoding.CSR, "float32", 900, 50, 99, "var"),
     considered=(("X", MatrixState.COUNTS), ("raw/X", MatrixState.SCALED)),
     genes=GeneSpace("_index", GeneIds.SYMBOL, Species.HUMAN, n_duplicates=2),
-    overlap=Overlap(100, 61, 0.8),
+    overlap=Overlap(100, 61),
     findings=(Finding("LOW_OVERLAP", Severity.WARNING, f"Few genes {EVIL}.", "Use another file."),),
 )
 

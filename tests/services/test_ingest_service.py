@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, Never
 
 import pytest
 
 from functions.ingest.schemas import parse_storage_event, requested_options
 from shared.domain.errors import InputChangedError, InvalidMessageError, UnavailableError
-from shared.domain.plan import Fleet
 from shared.domain.submission import EntryKind, Requester, State, Topic
 from shared.records.messages import AnnotationRequest
 from tests.fakes.calls import FailNext, nothing
@@ -71,11 +70,11 @@ def test_a_request_that_cannot_be_met_is_rejected(house: House, options: dict[st
 
 
 def test_a_file_replaced_before_it_was_read_is_rejected(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    def changed(*_: object) -> None:
+    def changed(*_: object) -> Never:
         raise InputChangedError("the object was replaced")
 
     monkeypatch.setattr(house, "verdict", None)
-    ingest = house.ingest.__class__(house.store, house.ingest.outbox, house.ingest.data, changed, Fleet())  # type: ignore[arg-type]
+    ingest = replace(house.ingest, validate=changed)
     stored = ingest.accept(house.drop())
     assert stored.value.failure is not None
     assert stored.value.failure.code == "INPUT_CHANGED"

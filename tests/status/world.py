@@ -70,7 +70,7 @@ def verdict(*findings: Finding) -> Verdict:
         ),
         considered=(("X", MatrixState.COUNTS),),
         genes=GeneSpace("_index", GeneIds.SYMBOL, Species.HUMAN),
-        overlap=Overlap(8025, 7980, 0.998),
+        overlap=Overlap(8025, 7980),
         findings=findings,
     )
 

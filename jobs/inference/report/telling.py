@@ -226,8 +226,6 @@ def _genes_text(verdict: Verdict) -> str:
         text += (
             f"; {whole(verdict.overlap.n_matched)} of the model's {plural(verdict.overlap.n_model, 'gene')} were found"
         )
-        if verdict.overlap.weight_fraction is not None:
-            text += f", which carry {percent(verdict.overlap.weight_fraction)} of its weight"
     return text + "."
 
 

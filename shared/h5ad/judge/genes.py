@@ -98,10 +98,7 @@ def only_others(table: GeneTable) -> NotGenesError:
 
 def overlap_of(found: Found, model: ModelNeeds) -> Overlap:
     """How much of the model the file can feed."""
-    weights = model.weight_per_feature
-    total = sum(weights) if weights is not None else 0.0
-    share = sum(weights[place] for place in found.matched) / total if weights is not None and total else None
-    return Overlap(model.n_features, len(found.matched), share)
+    return Overlap(model.n_features, len(found.matched))
 
 
 def on_model(found: Found, overlap: Overlap, model: ModelNeeds, table: GeneTable) -> Iterator[Finding]:

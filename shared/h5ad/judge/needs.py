@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.domain.verdict import Species
@@ -15,14 +14,12 @@ class ModelNeeds:
 
     Attributes:
         min_overlap: Share of the features below which a file is refused.
-        weight_per_feature: Absolute weight that each feature carries over all labels, where known.
         reference: ``NAME@VERSION``, for messages.
     """
 
     features: FeatureTable
     species: Species
     min_overlap: float
-    weight_per_feature: Sequence[float] | None = None
     reference: str = "the model"
 
     @property

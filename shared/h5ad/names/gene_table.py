@@ -17,7 +17,7 @@ _BLOCK = 3
 
 
 @dataclass(frozen=True, slots=True)
-class GeneNames:
+class SpeciesTable:
     """The genes of one species.
 
     Attributes:
@@ -59,14 +59,14 @@ def symbols() -> frozenset[str]:
 
 
 @cache
-def names_of(prefix: str) -> GeneNames | None:
+def names_of(prefix: str) -> SpeciesTable | None:
     """The genes whose ids begin with ``prefix``, ``ENSG`` or ``ENSMUSG``; None for any other."""
     number: dict[str, int] = {}
     symbol: dict[int, str] = {}
     for numbers, symbols in _blocks(prefix):
         symbol |= zip(numbers, symbols, strict=True)
         number = dict(zip(symbols, numbers, strict=True)) | number  # The first block has the gene that a name means.
-    return GeneNames(prefix, number, symbol) if number else None
+    return SpeciesTable(prefix, number, symbol) if number else None
 
 
 def numbers_of(prefix: str, wanted: frozenset[str]) -> dict[str, int]:

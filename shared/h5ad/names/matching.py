@@ -57,13 +57,11 @@ class Matching:
     Attributes:
         feature_of_gene: For each gene of the file the position of its feature in the model, or -1. Genes that share one
             are summed.
-        n_tidied: Features found after something was taken off their names.
         n_translated: Features found by translating symbols and Ensembl ids into each other.
         n_summed: Genes that share the feature of one before them.
     """
 
     feature_of_gene: list[int]
-    n_tidied: int = 0
     n_translated: int = 0
     n_summed: int = 0
 
@@ -99,7 +97,6 @@ def match_genes(
     used = _used(grouped, copies, names, literal)
     return Matching(
         feature_of_gene=[used.get(place, -1) for place in range(len(names.ids))],
-        n_tidied=len(set(tidy.values()) - set(literal.values())),
         n_translated=len(set(more.values()) & set(used.values())),
         n_summed=len(used) - len(set(used.values())),
     )
