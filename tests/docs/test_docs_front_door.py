@@ -28,6 +28,12 @@ def test_the_citation_is_of_this_version_and_licence() -> None:
     assert "Apache License" in (ROOT / "LICENSE").read_text()
 
 
+def test_the_version_has_a_dated_section_of_changes() -> None:
+    released = yaml.safe_load((ROOT / "CITATION.cff").read_text())["date-released"]
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[:2] == ["Unreleased", f"{PROJECT['version']} ({released})"]
+
+
 def test_every_link_between_pages_leads_somewhere() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")]
     links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())]
