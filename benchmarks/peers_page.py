@@ -24,31 +24,43 @@ MARKS = {
 INTRODUCTION = """\
 # The same files, given to others
 
-Made on {date} by `python -m benchmarks.peers_on_cases`, with
+This page compares celldrop with scanpy and CellTypist on {n} small, awkward files. Nearly all of them contain
+real blood cells, and most were rebuilt from problems that users reported with these and other tools (see the
+links). The page shows which problems a tool guards against. It does not show how good the tool's labels are.
+These files were used to improve celldrop, but not the other tools.
+
+It was made on {date} by `python -m benchmarks.peers_on_cases`, with
 {versions}.
 
-{n} small files, nearly all of real blood cells, most of them rebuilt from what users reported of these and other tools
-(the links). Each file comes with what is right: the labels of the same cells in clean form (raw counts, gene symbols);
-a refusal; or either the labels or a word, which is a warning or a refusal. These files were used to mend celldrop, not
-the others. The page shows what a tool guards against, and says nothing of how good its labels are.
+Each file has an expected result. It is one of these:
 
-- **scanpy's reader**: `scanpy.read_h5ad`, and `scanpy.read_10x_h5` for a `.h5`. It opens the file, or raises.
-- **CellTypist, X as it is**: `celltypist.annotate(adata, model)`, default options, on what that reader gives. It
-  refuses counts, whatever else is right or wrong with the file: such a refusal is a failure where labels are due, and
-  right where a refusal is.
-- **CellTypist, by the tutorial**: the same, but where the tutorial's check fails (`adata.X.expm1().sum(axis=1)` is not
-  10,000 in every cell) and X has no negative value, X goes through `scanpy.pp.normalize_total(adata, target_sum=1e4)`
-  and `scanpy.pp.log1p(adata)` first.
-- **CellTypist, the better of the two**: somebody who picks the right one of these ways for every file.
-- **celldrop**: `celldrop run FILE`, default options but for the report's map, which is off{ours}.
+- the labels that the same cells get in clean form (raw counts, gene symbols);
+- a refusal;
+- either the labels, or a warning or a refusal.
 
-Each tool is held against its own labels of the clean form, with its own model of the same eight sorted populations:
-celldrop's `pbmc-sorted`, and one that `celltypist.train` made of the same cells and the same 3,000 genes by its
-defaults. At least {enough} of the labels equal, or the tolerance of the case, is right; the number in a cell is that
-share. Where a refusal is right, any error counts as one, however it is worded. A warning is what a user sees: a line
-of CellTypist's log or a Python warning that is shown, and celldrop's warning codes. CellTypist ran in an environment of
-its own with what it requires and no more; without hdf5plugin the reader opens no file compressed by lz4, zstd or such.
-Each step on a file was given {timeout} s.
+The tools are:
+
+- **scanpy's reader**: `scanpy.read_h5ad`, and `scanpy.read_10x_h5` for a `.h5`. It opens the file, or raises an
+  exception.
+- **CellTypist, X as it is**: `celltypist.annotate(adata, model)` with default options, on the result of that
+  reader. It refuses counts, whether or not anything else is wrong with the file. Such a refusal is a failure
+  where labels are expected, and correct where a refusal is expected.
+- **CellTypist, by the tutorial**: the same, with the check from the tutorial. If `adata.X.expm1().sum(axis=1)`
+  is not 10,000 in every cell, and X has no negative value, X is first processed with
+  `scanpy.pp.normalize_total(adata, target_sum=1e4)` and `scanpy.pp.log1p(adata)`.
+- **CellTypist, the better of the two**: the result for a user who chooses the better of these two ways for
+  every file.
+- **celldrop**: `celldrop run FILE` with default options, except that the report's map is off{ours}.
+
+Each tool is compared with its own labels of the clean form. It uses its own model of the same eight sorted
+populations: `pbmc-sorted` for celldrop, and for CellTypist a model that `celltypist.train` made with default
+options from the same cells and the same 3,000 genes. A result is right if at least {enough} of the labels are
+equal, or as many as the tolerance of the case allows. The number in a cell of the table is that share. Where a
+refusal is expected, any error counts as a refusal, whatever its wording. A warning is anything that a user
+sees: a line in CellTypist's log, a Python warning that is shown, or a warning code of celldrop.
+
+CellTypist ran in a separate environment with only the packages that it requires. Without hdf5plugin, the reader
+cannot open files compressed with lz4, zstd and similar. Each step on a file was given {timeout} s.
 """
 
 
@@ -84,7 +96,9 @@ def page(found: Sequence[Compared], versions: Mapping[str, str], *, ours_before:
     Args:
         ours_before: Whether celldrop's results are those of an earlier run.
     """
-    ours = ";\n  an earlier run of the same files, judged by the same program" if ours_before else ""
+    ours = (
+        ".\n  Its results are from an earlier run of the same files, judged by the same program" if ours_before else ""
+    )
     told = ", ".join(f"{name} {number}" for name, number in versions.items())
     date = f"{datetime.now(UTC):%Y-%m-%d}"
     head = INTRODUCTION.format(date=date, versions=told, n=len(found), enough=ENOUGH, timeout=TIMEOUT_S, ours=ours)

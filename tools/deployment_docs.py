@@ -13,8 +13,9 @@ MODULE = DEPLOY / "terraform"
 FLAVORS = DEPLOY / "flavors"
 
 INTRODUCTION = """\
-`deploy/terraform` makes everything of one deployment in one project; what it is named begins with `prefix`, so that a
-project may hold several. It takes Terraform 1.9 or newer and the google provider 6.50 or a later 6.
+The Terraform module in `deploy/terraform` creates one deployment in one Google Cloud project. The names of all its
+resources begin with `prefix`, so one project may contain several deployments. The module needs Terraform 1.9 or newer
+and the google provider 6.50 or a later 6.
 
 ```sh
 cd deploy/terraform
@@ -22,45 +23,53 @@ terraform init -backend-config="bucket=STATE_BUCKET" -backend-config="prefix=cel
 terraform apply -var project=PROJECT -var region=REGION -var image_tag=TAG
 ```
 
-The state bucket is there before. So is the service that Terraform itself asks first,
-`cloudresourcemanager.googleapis.com`; the others it enables. The images are there before the functions: where the
-module makes their repository, make that first (`-target=google_artifact_registry_repository.images`), and push
-`celldrop-functions:TAG`, `celldrop-inference:TAG` and, for a flavor with a GPU, `celldrop-inference-cuda:TAG`. Models
-are uploaded afterwards, as the output `models_command` says. Agents of Google's that a new project has not had before
-(Eventarc's, above all) take minutes to be known: where the first `apply` says so, run it again. `init` writes a lock
-file with the provider's checksums: keep it with your own configuration.
+Before you apply the module:
 
-Against what was made, `celldrop` works with the settings of `terraform output -raw env_file`.
+- Create the state bucket.
+- Enable `cloudresourcemanager.googleapis.com`, the service that Terraform itself needs first. The module enables the
+  others.
+- Push the images `celldrop-functions:TAG`, `celldrop-inference:TAG` and, for a flavor with a GPU,
+  `celldrop-inference-cuda:TAG`. They must exist before the functions are created. If the module creates their
+  repository, create that first (`-target=google_artifact_registry_repository.images`).
 
-All of it has been checked against the provider's schema and by `terraform test` with made-up answers
-(`tests/deploy`). It has not been applied to a project yet; `make prove-deployment PROJECT=…` does so, for a while
-([how](../how-to/prove-a-deployment.md)).
+After that, upload the models with the command in the output `models_command`.
 
-Settings come from variables, which the module sets, and below them from the `.env` file of `config_secret`, which
-Secret Manager keeps and Cloud Run mounts at `/etc/celldrop/.env`: whoever wants to change one of the module's own
-settings changes the module's variable. A secret of version `latest` is read at each start of an instance or a task."""
+In a new project, some of Google's service agents (above all that of Eventarc) take some minutes to become known. If
+the first `apply` fails because of this, run it again. `init` writes a lock file with the provider's checksums: keep
+it with your own configuration.
+
+To use `celldrop` with the deployment, take the settings from `terraform output -raw env_file`.
+
+The module has been checked against the provider's schema, and by `terraform test` with simulated responses
+(`tests/deploy`). It has not been applied to a project yet. `make prove-deployment PROJECT=…` does that in a temporary
+deployment ([how](../how-to/prove-a-deployment.md)).
+
+Settings come from environment variables, which the module sets. A setting that the module does not set is read from
+the `.env` file in `config_secret`, which Secret Manager stores and Cloud Run mounts at `/etc/celldrop/.env`. To
+change a setting that the module sets, change the module's variable. A secret with version `latest` is read each time
+an instance or a task starts."""
 
 FLAVOR_NOTES = """\
-A flavor is a file of `deploy/flavors`, checked against `flavor.schema.json`; one of your own stands beside the others
-and is chosen by its name. None of these keeps an instance warm: idle, a deployment costs what it stores, and
-reconcile's pass every minute.
+A flavor sets the sizes of the machines. It is a file in `deploy/flavors`, checked against `flavor.schema.json`. You
+can add a flavor of your own beside the others and choose it by its name. No flavor keeps an instance warm: an idle
+deployment pays for what it stores and for the pass that reconcile makes every minute.
 
-`ingest` has room for a file that asks for as much memory as the inspection allows any (1,536 MiB): such a file is
-then refused, where the platform would end the instance, and deliver the file again. The other sizes are chosen, not
-measured. A GPU goes with at least 4 vCPUs and 16 GiB, and its tasks may take an hour at most; GPUs have a quota of
-their own in each region, and so have the 800 vCPUs that one execution of `large` may ask for at a time."""
+`ingest` has more memory than the inspection of a file may use (1,536 MiB). A file that needs more is therefore
+refused; with less memory, the platform would stop the instance and deliver the file again. The other sizes were
+chosen, not measured. A GPU needs at least 4 vCPUs and 16 GiB, and its tasks may take at most an hour. Each region has
+a quota for GPUs, and one for vCPUs, of which one execution of `large` may use 800 at a time."""
 
 RIGHTS_NOTES = """\
-Each part has a service account of its own, or all have the one that `service_account_email` gives, with the sum of
-these rights. Rights are granted on the bucket, topic, job, service, secret or account itself. Firestore, Eventarc and
-Cloud SQL grant only on the project; there, a condition holds the right to one database or one instance. No part has a
-key. A test keeps this table equal to the module."""
+Each part has its own service account. If `service_account_email` is set, all parts share that account, with the sum
+of these rights. Rights are granted on the bucket, topic, job, service, secret or account itself. Firestore, Eventarc
+and Cloud SQL allow grants only on the project; there, a condition limits the right to one database or one instance.
+No part has a key. A test checks that this table equals the module."""
 
 PEOPLE_NOTES = """\
-`users` may drop files, read results and call `status`; `requesters` may publish requests and pull events. Nobody else
-is let in. Cloud Run itself checks who calls a function ([ADR 7](../adr/0007-cloud-run-checks-who-calls.md));
-`ingest`, `dispatch` and `reconcile` answer only Google's own services of the same project. The command line's own
-`status`, `watch` and `cancel` read the database: whoever uses them needs `roles/datastore.user` as well.
+`users` may drop files, read results and call `status`. `requesters` may publish requests and pull events. Nobody else
+has access. Cloud Run authenticates the callers of a function ([ADR 7](../adr/0007-cloud-run-checks-who-calls.md));
+`ingest`, `dispatch` and `reconcile` answer only Google's own services in the same project. The commands `status`,
+`watch` and `cancel` of the command line read the database, so their users need `roles/datastore.user` as well.
 
 Whoever applies the module needs `roles/owner`, or on the project: `artifactregistry.admin`, `cloudscheduler.admin`,
 `datastore.owner`, `eventarc.admin`, `iam.serviceAccountAdmin`, `iam.serviceAccountUser`, `monitoring.editor`,
@@ -68,19 +77,19 @@ Whoever applies the module needs `roles/owner`, or on the project: `artifactregi
 `secretmanager.admin` with `config_secret`, and `billing.costsManager` on the billing account for a budget."""
 
 WAY_NOTES = """\
-- An object that is whole in the inbox is an event of Eventarc, pushed into `ingest`. Eventarc keeps an event for a
-  day and delivers it until then; its subscription (`eventarc-REGION-PREFIX-inbox-…`) has no dead-letter topic, so
-  that an alert watches it. It waits ten seconds for an answer: a file that takes longer to look at is looked at once
-  more meanwhile, and makes no second submission (docs/how-to/operate.md has the line that gives it longer).
-- `PREFIX-jobs` is pushed into `dispatch`, `PREFIX-requests` into `ingest`: 20 deliveries, 10 s to 10 min apart, then
-  the message goes to `PREFIX-jobs-dead` or `PREFIX-requests-dead`, whose subscriptions keep it for a week. Reconcile
-  asks again for a job whose message was lost.
-- `PREFIX-events` has one subscription of that name to pull from, with `PREFIX-events-dead` behind it, for the first
-  system that listens; what nobody pulls is gone after a week. Others [make their
-  own](../how-to/integrate-over-pubsub.md).
+- When an upload to the inbox is complete, Eventarc pushes an event to `ingest`. Eventarc keeps an event for a day and
+  retries during that time. Its subscription (`eventarc-REGION-PREFIX-inbox-…`) has no dead-letter topic, so an alert
+  watches it. It waits ten seconds for an answer. A file that takes longer to inspect is delivered and inspected again
+  in the meantime, but this makes no second submission (docs/how-to/operate.md has the command that allows more time).
+- `PREFIX-jobs` is pushed to `dispatch`, and `PREFIX-requests` to `ingest`. A message is delivered up to 20 times,
+  with pauses of 10 s to 10 min. Then it is moved to `PREFIX-jobs-dead` or `PREFIX-requests-dead`, and their
+  subscriptions keep it for a week. If the message of a job is lost, reconcile requests the job again.
+- `PREFIX-events` has one pull subscription of the same name for the first system that listens, with
+  `PREFIX-events-dead` as its dead-letter topic. Messages that are not pulled are deleted after a week. Other systems
+  [create their own subscriptions](../how-to/integrate-over-pubsub.md).
 - Cloud Scheduler calls `reconcile` every minute.
-- Firestore's indexes are those of `deploy/firestore.indexes.json`, written from the code. With `record_days`, it
-  removes records by the field `expires_at`; without, that field is empty and nothing is removed."""
+- Firestore's indexes are those in `deploy/firestore.indexes.json`, which is generated from the code. If `record_days`
+  is set, Firestore deletes records by the field `expires_at`. Otherwise that field is empty and nothing is deleted."""
 
 
 class Right(NamedTuple):
@@ -98,44 +107,57 @@ STORAGE_AGENT, PUBSUB_AGENT = "Cloud Storage's agent", "Pub/Sub's agent"
 
 RIGHTS = (
     Right(
-        "ingest", "roles/storage.objectViewer", "inbox, models, `allowed_buckets`", "looks at files, finds the model"
+        "ingest", "roles/storage.objectViewer", "inbox, models, `allowed_buckets`", "inspects files, finds the model"
     ),
-    Right("ingest", "roles/pubsub.publisher", "jobs, events", "tells dispatch and the world"),
+    Right("ingest", "roles/pubsub.publisher", "jobs, events", "sends jobs to dispatch, publishes events"),
     Right(
-        "dispatch", "roles/run.jobsExecutorWithOverrides", "jobs cpu, gpu", "starts executions, ends superseded ones"
+        "dispatch",
+        "roles/run.jobsExecutorWithOverrides",
+        "jobs cpu, gpu",
+        "starts executions, stops those that were replaced",
     ),
-    Right("dispatch", "roles/run.viewer", "jobs cpu, gpu", "looks whether one is over"),
-    Right("dispatch", "roles/iam.serviceAccountUser", "task", "has the executions that it starts act as that account"),
-    Right("dispatch", "roles/pubsub.publisher", "jobs, events", "tells of what cannot be started"),
+    Right("dispatch", "roles/run.viewer", "jobs cpu, gpu", "checks whether an execution has ended"),
+    Right("dispatch", "roles/iam.serviceAccountUser", "task", "runs its executions as that account"),
+    Right("dispatch", "roles/pubsub.publisher", "jobs, events", "reports what cannot be started"),
     Right("task", "roles/storage.objectViewer", "inbox, models, `allowed_buckets`", "reads its rows and the weights"),
-    Right("task", "roles/storage.objectUser", "work, results", "writes parts and results, removes what lost"),
-    Right("task", "roles/pubsub.publisher", "jobs, events", "tells of the outcome, or asks for another start"),
-    Right("reconcile", "roles/storage.objectUser", "work, results", "publishes manifests, sweeps (ADR 2)"),
-    Right("reconcile", "roles/run.jobsExecutorWithOverrides", "jobs cpu, gpu", "ends executions that nobody waits for"),
-    Right("reconcile", "roles/run.viewer", "jobs cpu, gpu", "looks whether an execution still runs"),
-    Right("reconcile", "roles/iam.serviceAccountUser", "task", "likewise, where it starts one again"),
-    Right("reconcile", "roles/pubsub.publisher", "jobs, events", "pays whatever is owed"),
-    Right("status", "roles/storage.objectViewer", "results", "hands results out"),
-    Right("status", "roles/run.jobsExecutor", "jobs cpu, gpu", "ends the executions of what is cancelled"),
-    Right("status", "roles/run.viewer", "jobs cpu, gpu", "looks whether they were over already"),
-    Right("status", "roles/pubsub.publisher", "events", "tells of a cancellation"),
+    Right(
+        "task",
+        "roles/storage.objectUser",
+        "work, results",
+        "writes parts and results, removes those that were not committed",
+    ),
+    Right("task", "roles/pubsub.publisher", "jobs, events", "publishes the outcome, or requests another start"),
+    Right("reconcile", "roles/storage.objectUser", "work, results", "publishes manifests, deletes leftovers (ADR 2)"),
+    Right(
+        "reconcile",
+        "roles/run.jobsExecutorWithOverrides",
+        "jobs cpu, gpu",
+        "stops executions that are no longer needed",
+    ),
+    Right("reconcile", "roles/run.viewer", "jobs cpu, gpu", "checks whether an execution still runs"),
+    Right("reconcile", "roles/iam.serviceAccountUser", "task", "the same, when it starts one again"),
+    Right("reconcile", "roles/pubsub.publisher", "jobs, events", "publishes the messages that are still unsent"),
+    Right("status", "roles/storage.objectViewer", "results", "serves results"),
+    Right("status", "roles/run.jobsExecutor", "jobs cpu, gpu", "stops the executions of cancelled submissions"),
+    Right("status", "roles/run.viewer", "jobs cpu, gpu", "checks whether they had already ended"),
+    Right("status", "roles/pubsub.publisher", "events", "publishes cancellations"),
     Right("status", "roles/iam.serviceAccountTokenCreator", "itself", "may sign links to results; nothing does yet"),
     *(Right(part, "roles/datastore.user", "the database", "reads and changes records") for part in WORKERS),
-    *(Right(part, "roles/secretmanager.secretAccessor", "`config_secret`", "has it mounted") for part in WORKERS),
-    *(Right(part, "roles/cloudsql.client", "`sql_instance`", "has it attached") for part in WORKERS),
+    *(Right(part, "roles/secretmanager.secretAccessor", "`config_secret`", "mounts it") for part in WORKERS),
+    *(Right(part, "roles/cloudsql.client", "`sql_instance`", "attaches it") for part in WORKERS),
     Right("push", "roles/run.invoker", "ingest, dispatch", "Pub/Sub calls as this account"),
     Right("trigger", "roles/run.invoker", "ingest", "Eventarc calls as this account"),
-    Right("trigger", "roles/eventarc.eventReceiver", "the project", "takes the inbox's events"),
+    Right("trigger", "roles/eventarc.eventReceiver", "the project", "receives the inbox's events"),
     Right("schedule", "roles/run.invoker", "reconcile", "Cloud Scheduler calls as this account"),
     Right(STORAGE_AGENT, "roles/pubsub.publisher", "the project", "publishes to a topic that Eventarc names"),
-    Right(PUBSUB_AGENT, "roles/iam.serviceAccountTokenCreator", "push, trigger", "makes the tokens of its calls"),
-    Right(PUBSUB_AGENT, "roles/pubsub.publisher", "the -dead topics", "moves what is given up"),
-    Right(PUBSUB_AGENT, "roles/pubsub.subscriber", "the subscriptions", "takes it from there"),
+    Right(PUBSUB_AGENT, "roles/iam.serviceAccountTokenCreator", "push, trigger", "creates the tokens for its calls"),
+    Right(PUBSUB_AGENT, "roles/pubsub.publisher", "the -dead topics", "moves undeliverable messages"),
+    Right(PUBSUB_AGENT, "roles/pubsub.subscriber", "the subscriptions", "takes messages from there"),
     Right("`users`", "roles/storage.objectCreator", "inbox", "drop files"),
     Right("`users`", "roles/storage.objectViewer", "results", "read results"),
     Right("`users`", "roles/run.invoker", "status", "look up and cancel"),
-    Right("`requesters`", "roles/pubsub.publisher", "requests", "ask"),
-    Right("`requesters`", "roles/pubsub.subscriber", "events", "hear"),
+    Right("`requesters`", "roles/pubsub.publisher", "requests", "send requests"),
+    Right("`requesters`", "roles/pubsub.subscriber", "events", "receive events"),
 )
 
 

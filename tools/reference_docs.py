@@ -55,8 +55,8 @@ def warnings_page() -> str:
     documented = _attribute_docs(Path(sys.modules[WarningCode.__module__].__file__ or ""))
     rows = [f"| `{code.value}` | {documented[code.name]} |" for code in WarningCode]
     head = (
-        "A verdict lists what its reader should know. Refusals carry a code from [errors](errors.md); "
-        "warnings one of these."
+        "A verdict lists what you should know about a file. A refusal has a code from [errors](errors.md), "
+        "a warning has one of these codes."
     )
     return _page("Warnings", head, ["| code | meaning |", "|---|---|", *rows])
 
@@ -68,8 +68,8 @@ def settings_page() -> str:
         for name, field in Settings.model_fields.items()
     ]
     head = (
-        "Read from the environment, then from an `.env` file: the one that `CELLDROP_ENV_FILE` names, or else that of "
-        "the working folder."
+        "A setting is read from the environment. If it is not set there, it is read from an `.env` file: the file that "
+        "`CELLDROP_ENV_FILE` names, or else the one in the working folder."
     )
     return _page("Settings", head, ["| variable | default | meaning |", "|---|---|---|", *rows])
 
@@ -79,8 +79,8 @@ def options_page() -> str:
     described = dict(re.findall(r"^ {8}(\w+): (.+?)$", Options.__doc__ or "", re.MULTILINE))
     rows = [f"| `{name}` | {parser.takes} | {described[name]} |" for name, parser in PARSERS.items()]
     head = (
-        "Given as `--set KEY=VALUE` at the command line, as object metadata `celldrop-KEY` in a bucket (in any case), "
-        "or (the model alone) as a path segment `model=NAME/`."
+        "Options are given as `--set KEY=VALUE` on the command line, or as object metadata `celldrop-KEY` in a bucket "
+        "(in upper or lower case). The model can also be given as a path segment `model=NAME/`."
     )
     return _page("Options", head, ["| option | takes | meaning |", "|---|---|---|", *rows])
 
@@ -95,12 +95,13 @@ def results_page() -> str:
         for field in SCHEMA
     ]
     head = (
-        "`scores.parquet` is written with `scores=full`. What could not be made is named in `manifest.json`, with the "
-        "reason: `annotated.h5ad` of a 10x `.h5`, say. *Same bytes*: the same request on the same file gives the same "
-        "bytes, on one task or many, embedded or deployed."
+        "A result consists of these files. `scores.parquet` is written only with the option `scores=full`. If a file "
+        "could not be made, `manifest.json` names it and gives the reason; for example, a 10x `.h5` has no "
+        "`annotated.h5ad`. *Same bytes* means that the same request on the same file always gives the same bytes, with "
+        "one task or many, embedded or deployed."
     )
     told = ["| file | what it is | same bytes |", "|---|---|---|", *files, "", "## Columns of the annotations", ""]
-    about = "A row for each cell, in the order of `obs`. `celldrop_value_note` is left out where no cell has one."
+    about = "There is one row per cell, in the order of `obs`. `celldrop_value_note` is left out if no cell has a note."
     table = ["| column | type | in the CSV | in obs of annotated.h5ad | meaning |", "|---|---|---|---|---|", *columns]
     return _page("Results", head, [*told, about, "", *table])
 
@@ -136,7 +137,7 @@ def bundles_page() -> str:
 def states_page() -> str:
     """Every state of a submission."""
     rows = [f"| `{state}` | {'yes' if state in FINAL_STATES else 'no'} |" for state in State]
-    head = "The arrows between them are drawn in docs/explanation/protocol.md."
+    head = "[The protocol](../explanation/protocol.md) shows how a submission moves from one state to another."
     return _page("States", head, ["| state | final |", "|---|---|", *rows])
 
 
@@ -147,7 +148,7 @@ def cli_page() -> str:
     lines = ["| exit status | meaning |", "|---|---|", *statuses, ""]
     return _page(
         "Command line",
-        "Every command takes `--help`; `celldrop --version` says which version it is.",
+        "Every command accepts `--help`. `celldrop --version` prints the version.",
         [*lines, *_commands(command, "celldrop")],
     )
 
@@ -158,24 +159,24 @@ def http_page() -> str:
     routes = [f"| `{route}` | {what} |" for route, what in ROUTES]
     lines = ["| route | gives |", "|---|---|", *routes, "", "| code | status | meaning |", "|---|---|---|", *codes]
     head = (
-        "Embedded, on loopback only (`celldrop serve`). Bodies are JSON; every error is an RFC 9457 problem "
-        "(`application/problem+json`) with `code` and `hint`. Codes of [errors](errors.md) keep their names. Every "
-        "user of a machine reaches its loopback: `celldrop serve` answers those alone who have the key of its home, in "
-        "`.celldrop/http-key`, which only its owner reads. The address that it prints brings a browser the key; a "
-        "program sends `Authorization: Bearer KEY`."
+        "The HTTP API looks up, watches and cancels submissions. Embedded, `celldrop serve` provides it on loopback "
+        "only. Bodies are JSON. Every error is an RFC 9457 problem (`application/problem+json`) with `code` and "
+        "`hint`, and uses the codes of [errors](errors.md). Every user of a machine can reach its loopback address, so "
+        "`celldrop serve` answers only requests with the key in `.celldrop/http-key`, a file that only its owner can "
+        "read. The address that it prints passes the key to a browser. A program sends `Authorization: Bearer KEY`."
     )
     return _page("HTTP", head, lines)
 
 
 ROUTES = (
-    ("GET /healthz, GET /health", "200 while the function serves"),
+    ("GET /healthz, GET /health", "200 while the function is running"),
     ("GET /v1/submissions?state=&limit=", "the latest submissions"),
     (
         "GET /v1/submissions/{id}?wait=&version=",
-        "one submission; with `wait`, once it differs from `version`, 30 s at most",
+        "one submission; with `wait`, the answer comes when it differs from `version`, or after 30 s at most",
     ),
-    ("POST /v1/submissions/{id}:cancel", "cancels; 409 when it has ended otherwise"),
-    ("GET /v1/submissions/{id}/files/{name}", "one file of the committed result; ranges are served"),
+    ("POST /v1/submissions/{id}:cancel", "cancels the submission; 409 if it has already ended otherwise"),
+    ("GET /v1/submissions/{id}/files/{name}", "one file of the committed result; range requests are supported"),
     ("GET /, GET /submissions/{id}", "the web page"),
 )
 
@@ -183,9 +184,10 @@ ROUTES = (
 def requests_page() -> str:
     """Every field of a request."""
     head = (
-        "JSON, as the data of a Pub/Sub message of the requests topic. An unknown field is ignored. "
-        "How to use it: [integrate over Pub/Sub](../how-to/integrate-over-pubsub.md). [Schema](request.schema.json); "
-        f"examples: [full]({EXAMPLES}/request.json), [minimal]({EXAMPLES}/request-minimal.json)."
+        "A request is a JSON document, sent as the data of a Pub/Sub message to the requests topic. Unknown fields are "
+        "ignored. How to use it: [integrate over Pub/Sub](../how-to/integrate-over-pubsub.md). "
+        f"[Schema](request.schema.json); examples: [full]({EXAMPLES}/request.json), "
+        f"[minimal]({EXAMPLES}/request-minimal.json)."
     )
     return _page("Requests", head, _table(AnnotationRequest))
 
@@ -194,11 +196,12 @@ def events_page() -> str:
     """Every type of event, and every field."""
     told = [f"| `{kind}` | {what} | [{name}.json]({EXAMPLES}/{name}.json) |" for name, kind, what in _event_types()]
     head = (
-        "CloudEvents 1.0 in structured JSON mode: messages of the events topic, whose attributes `ce-id` and `ce-type` "
-        "repeat the event's id and type so that a subscription can filter; embedded, a line each of "
-        "`.celldrop/events.jsonl`. Delivered at least once and in no order: an outcome may come before the accepted "
-        "event. One that comes again has the same `id` and the same bytes. An unknown field is to be ignored. "
-        "How to use them: [integrate over Pub/Sub](../how-to/integrate-over-pubsub.md). Schemas: "
+        "Events are CloudEvents 1.0 in structured JSON mode. Deployed, they are messages of the events topic. Their "
+        "attributes `ce-id` and `ce-type` repeat the event's id and type, so that a subscription can filter by them. "
+        "Embedded, each event is a line of `.celldrop/events.jsonl`. Events are delivered at least once and in any "
+        "order: an outcome may arrive before the accepted event. An event that is delivered again has the same `id` "
+        "and the same bytes. Ignore unknown fields. How to use events: "
+        "[integrate over Pub/Sub](../how-to/integrate-over-pubsub.md). Schemas: "
         "[event](event.schema.json), its data when [accepted](accepted.schema.json) and when "
         "[over](outcome.schema.json), [manifest](manifest.schema.json), [model card](model-card.schema.json); "
         "all topics: [AsyncAPI](asyncapi.json)."
@@ -211,11 +214,11 @@ def events_page() -> str:
 
 
 WHEN = {
-    "accepted": "It is queued, or somebody joined it. Tells the submission's id; the outcome follows.",
-    "succeeded": "The results are there: under `result_prefix`, as `manifest` lists them.",
-    "failed": "It was accepted and cannot be finished; `code` and `hint` say why and what to do.",
-    "cancelled": "Somebody cancelled it.",
-    "rejected": "It was never accepted; `code` and `hint` say why and what to do.",
+    "accepted": "The submission is queued, or somebody joined it. It has the submission's id; the outcome follows.",
+    "succeeded": "The results are ready under `result_prefix`; `manifest` lists them.",
+    "failed": "The submission was accepted and cannot be finished; `code` and `hint` say why and what to do.",
+    "cancelled": "Somebody cancelled the submission.",
+    "rejected": "The submission was never accepted; `code` and `hint` say why and what to do.",
 }
 
 

@@ -18,8 +18,8 @@ from tests.values.page import section, write_section
 HEADING = "What becomes of real files"
 HEAD = f"""# {HEADING}
 
-Made by `CELLDROP_WRITE_DOCS=1 make test` from the run of every file in the shared data, with the default model; a test
-fails where this page lags behind.
+This table shows the outcome for every file in the shared test data, with the default model. It is generated from the
+runs (`CELLDROP_WRITE_DOCS=1 make test`), and a test fails if it is out of date.
 
 | file | cells x genes | layout | matrix used | genes | outcome |
 |---|---|---|---|---|---|

@@ -165,8 +165,9 @@ TITLE = "## What the platform does, and what becomes of it"
 _HEAD = f"""
 {TITLE}
 
-Documented or reported behaviour that the stand-ins of the tests have too, and the test that shows each.
-`CELLDROP_WRITE_DOCS=1 .venv/bin/python -m pytest tests/platform -k page` writes this table anew.
+This table lists behaviour of the platform that is documented or was reported, how the pipeline responds, and the test
+that shows it. The stand-ins that the tests use behave in the same way. This command generates the table:
+`CELLDROP_WRITE_DOCS=1 .venv/bin/python -m pytest tests/platform -k page`.
 
 | the platform | source | celldrop | shown by |
 |---|---|---|---|

@@ -12,26 +12,33 @@ from tests.simulation.single import SEEDS, Cell, Stage, Way
 
 HEAD = f"""# What can go wrong, and what becomes of it
 
-Made by the runs: `CELLDROP_WRITE_DOCS=1 .venv/bin/python -m pytest tests/simulation -k page`. The real code of every
-service runs in a simulated world (`make simulate SEED=4` plays one history and prints it). Each cell is one fault, put
-at a random place of one stage of {len(SEEDS)} histories of one file in two tasks, and compared with the same history
-without it.
+This page shows the outcome of each fault at each stage of a submission. The real code of every service runs in a
+simulation (`make simulate SEED=4` runs one simulation and prints it). Each cell of the table stands for {len(SEEDS)}
+simulated runs of one file in two tasks. The fault is injected at a random place of the stage, and the run is compared
+with the same run without it.
 
-*+11 s* means: the result comes, as median 11 s later than undisturbed; in brackets the worst where it is far worse.
-Seconds are the simulation's: a cold start takes up to 12 s, dispatch's lease 4 minutes, the finalizer's 2, reconcile
-comes every minute, a message that was not acknowledged comes again after 10 s. *more runs*: executions beyond the one
-that was needed. A dash: it cannot happen there.
+The page is generated from these runs: `CELLDROP_WRITE_DOCS=1 .venv/bin/python -m pytest tests/simulation -k page`.
+
+How to read the table:
+
+- *+11 s*: the result comes a median of 11 s later than without the fault. The worst case is in brackets if it is far
+  worse.
+- *more runs*: executions beyond the one that was needed.
+- A dash: this fault cannot happen at this stage.
+
+Seconds are simulated time. A cold start takes up to 12 s, dispatch's lease is 4 minutes and the finalizer's is 2.
+Reconcile runs every minute, and a message that was not acknowledged is delivered again after 10 s.
 """
 
 SAW = """
 ## What the user sees
 
-While it lasts: the state, the cells done so far, and from the history and the page one of these notes. Nobody has to do
-anything.
+While the fault lasts, the user sees the state and the number of cells done so far. The history and the web page show
+one of these notes. No action is needed.
 """
 
 ENDS = """
-Where there is no result, the record, the event and the page say why:
+If there is no result, the record, the event and the page say why:
 
 | end | message | what to do |
 |---|---|---|
@@ -40,8 +47,8 @@ Where there is no result, the record, the event and the page say why:
 SHARP = """
 ## How sharp the simulator is
 
-With one mechanism of the product switched off, random histories (seeds from 0) must be seen to go wrong. `make test`
-demands it within the number in the last column.
+This table tests the simulator itself. One mechanism of the product is switched off, and random runs (seeds from 0)
+must then show a violation. `make test` requires that this happens within the number of runs in the last column.
 
 | switched off | what is missing | noticed after | as | bound |
 |---|---|---|---|---|

@@ -31,12 +31,17 @@ FEWER = 5
 HEADING = "What values may be, and what is done with them"
 HEAD = f"""# {HEADING}
 
-Made by `CELLDROP_WRITE_DOCS=1 make test` from real blood cells (10x PBMC 3k; 2,700 in X, 540 elsewhere) stored in each
-of these forms; a test fails where this page lags behind. Models are made for log1p of counts per 10,000 over all genes.
-The numbers decide, not names: cells that share a total prove a form, and so do values that are whole multiples of one
-count; what is not proved is said (`UNKNOWN_TARGET_SUM`). While the file is read every cell is looked at again: one of
-another kind than the rest is converted by its own values, and marked in the column `value_note`. *Labels* is the share
-of cells with the label of the clean counts.
+A matrix may hold counts, normalised values or logarithms. Models expect log1p of counts per 10,000 over all genes,
+and values in another form are converted to that if possible. The table shows for each form how it is read, what is
+done, and the warnings. *Labels* is the share of cells that get the same label as with the clean counts.
+
+The form is recognised by the numbers, not by names. It is proved if cells have the same total, or if values are whole
+multiples of one count. Where it cannot be proved, a warning says so (`UNKNOWN_TARGET_SUM`). Every cell is checked
+again while the file is read. A cell in another form than the rest is converted by its own values and marked in the
+column `value_note`.
+
+The table is generated from real blood cells that were stored in each form (10x PBMC 3k; 2,700 in X, 540 elsewhere),
+by `CELLDROP_WRITE_DOCS=1 make test`. A test fails if it is out of date.
 
 | values | in | read as | done | warnings | labels |
 |---|---|---|---|---|---|
