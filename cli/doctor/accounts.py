@@ -18,9 +18,9 @@ SEE = "roles/iam.serviceAccountViewer"
 def check_accounts(commands: Commands, found: Deployed) -> Iterator[Check]:
     """Check each account once, and say what uses it."""
     uses = accounts_of(found)
-    for email, told in found.accounts.items():
+    for email, answer in found.accounts.items():
         name, words = CloudCheck.ACCOUNT.of(email), ", ".join(uses.get(email, ()))
-        match told:
+        match answer:
             case True:
                 yield Check(name, Health.OK, words)
             case False:

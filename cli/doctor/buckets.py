@@ -23,16 +23,16 @@ def check_buckets(commands: Commands, found: Deployed) -> Iterator[Check]:
     """Check every bucket, the inbox first."""
     for name, facts in found.buckets.items():
         check = CloudCheck.BUCKET.of(name)
-        told = _told(facts, found.holdings[name])
-        if isinstance(told, BucketFacts):
-            yield summed(check, described(commands.settings, name, told), bucket_faults(commands, name, told))
-        elif isinstance(told, Untold):
-            yield silent(check, told, _remedy(commands, name))
+        answer = _answer_of(facts, found.holdings[name])
+        if isinstance(answer, BucketFacts):
+            yield summed(check, described(commands.settings, name, answer), bucket_faults(commands, name, answer))
+        elif isinstance(answer, Untold):
+            yield silent(check, answer, _remedy(commands, name))
         else:
-            yield _unseen(check, f"{use_words(commands.settings, name)}, exists", told, _remedy(commands, name))
+            yield _unseen(check, f"{use_words(commands.settings, name)}, exists", answer, _remedy(commands, name))
 
 
-def _told(facts: BucketFacts | Untold, holding: bool | Untold) -> BucketFacts | Untold | Silence:
+def _answer_of(facts: BucketFacts | Untold, holding: bool | Untold) -> BucketFacts | Untold | Silence:
     """The bucket's facts; or, if its objects can be listed, why its settings cannot be read; or why neither works."""
     if not isinstance(facts, Untold):
         return facts
@@ -60,15 +60,15 @@ def check_drops(commands: Commands, found: Deployed) -> Iterator[Check]:
     """Check that ingest gets an event for every drop."""
     inbox = commands.settings.inbox_bucket
     name = CloudCheck.DROPS.of(inbox)
-    told = found.notifications
+    answer = found.notifications
     if is_out(found.holdings[inbox]):
         return
-    if isinstance(told, Untold):
+    if isinstance(answer, Untold):
         # The bucket exists, so only an emulator can fail to find its notifications.
-        told = Untold(Silence.NOT_OFFERED, told.words) if is_missing(told) else told
-        yield silent(name, told, _remedy(commands, inbox))
+        answer = Untold(Silence.NOT_OFFERED, answer.words) if is_missing(answer) else answer
+        yield silent(name, answer, _remedy(commands, inbox))
         return
-    heard = [one for one in told if _hears_drops(one)]
+    heard = [one for one in answer if _hears_drops(one)]
     if heard and not any(one.tells_all for one in heard):
         mend = "Create an Eventarc trigger for ingest; it makes its own notification."
         words = f"notifies {', '.join(one.topic for one in heard)} without a payload, which ingest cannot read"

@@ -20,19 +20,19 @@ def check_database(commands: Commands, found: Deployed) -> Iterator[Check]:
     name = CloudCheck.DATABASE.of(settings.firestore_database)
     facts = found.database
     # Without the right to see the database, a failed query can still show that it does not exist.
-    told = found.lacking if is_missing(found.lacking) and isinstance(facts, Untold) else facts
+    answer = found.lacking if is_missing(found.lacking) and isinstance(facts, Untold) else facts
     remedy = _database_remedy(commands, commands.create_database())
-    if isinstance(told, DatabaseFacts) and not told.is_native:
+    if isinstance(answer, DatabaseFacts) and not answer.is_native:
         mend = "Create another database, in Native mode, and set CELLDROP_FIRESTORE_DATABASE to its name."
         yield Check(name, Health.WRONG, "not in Native mode", mend, (commands.create_database(),))
-    elif isinstance(told, DatabaseFacts):
-        yield Check(name, Health.OK, f"Native mode, in {told.location}")
+    elif isinstance(answer, DatabaseFacts):
+        yield Check(name, Health.OK, f"Native mode, in {answer.location}")
         yield from _check_indexes(commands, found)
-    elif isinstance(told, Untold) and told.why in {Silence.DENIED, Silence.NOT_OFFERED}:
-        yield silent(name, told, remedy)
+    elif isinstance(answer, Untold) and answer.why in {Silence.DENIED, Silence.NOT_OFFERED}:
+        yield silent(name, answer, remedy)
         yield from _check_indexes(commands, found)
-    elif isinstance(told, Untold):
-        yield silent(name, told, remedy)
+    elif isinstance(answer, Untold):
+        yield silent(name, answer, remedy)
 
 
 def _check_indexes(commands: Commands, found: Deployed) -> Iterator[Check]:

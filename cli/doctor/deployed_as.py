@@ -20,7 +20,7 @@ def image_faults(facts: JobFacts | FunctionFacts, look: str) -> Iterator[Fault]:
         look: The command that shows what is deployed.
     """
     if facts.trouble:
-        yield Fault(Health.WRONG, f"not ready: {facts.trouble}", "Look at what is deployed.", (look,))
+        yield Fault(Health.WRONG, f"not ready: {facts.trouble}", "Check what is deployed.", (look,))
     if facts.image.startswith(PLACEHOLDER):
         yield Fault(Health.WRONG, "the image is Google's sample", "Deploy celldrop's own.", (look,))
 

@@ -22,9 +22,9 @@ INSPECTING_MIB = 2048
 
 def check_functions(commands: Commands, found: Deployed) -> Iterator[Check]:
     """Check the functions. They are found only by name: each must have the prefix of the jobs' names."""
-    for service, told in found.functions.items():
+    for service, answer in found.functions.items():
         name = CloudCheck.FUNCTION.of(service)
-        match told:
+        match answer:
             case FunctionFacts() as facts:
                 words = ", ".join(part for part in (facts.image, f"{facts.timeout_s} s a request") if part)
                 yield summed(name, words, _faults(commands, service, facts))

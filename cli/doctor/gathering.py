@@ -135,7 +135,7 @@ def gather(
 
 def _followed(found: Deployed, survey: Survey, until: float) -> Deployed:
     """Run the queries that depend on the first answers: keys, accounts, dead-letter topics and rights."""
-    known = [one for told in found.subscriptions.values() if not isinstance(told, Untold) for one in told]
+    known = [one for answer in found.subscriptions.values() if not isinstance(answer, Untold) for one in answer]
     dead = {one.dead_letter_topic for one in known if one.dead_letter_topic}
     wanted = {(Part.SUBSCRIPTION, one.name): TO_READ_FROM for one in known if not one.endpoint}
     wanted |= {(Part.ACCOUNT, email): TO_ACT_AS for email in task_accounts(found)}
@@ -154,8 +154,8 @@ def _followed(found: Deployed, survey: Survey, until: float) -> Deployed:
 
 def keys_of(buckets: Mapping[str, BucketFacts | Untold]) -> dict[str, list[str]]:
     """The keys that buckets are encrypted with, and the buckets of each."""
-    told = ((name, facts) for name, facts in buckets.items() if not isinstance(facts, Untold))
-    return _grouped((facts.kms_key, name) for name, facts in told if facts.kms_key)
+    known = ((name, facts) for name, facts in buckets.items() if not isinstance(facts, Untold))
+    return _grouped((facts.kms_key, name) for name, facts in known if facts.kms_key)
 
 
 def task_accounts(found: Deployed) -> dict[str, list[str]]:
@@ -166,8 +166,8 @@ def task_accounts(found: Deployed) -> dict[str, list[str]]:
 
 def accounts_of(found: Deployed) -> dict[str, list[str]]:
     """All accounts that tasks, functions and push subscriptions use, and what uses each."""
-    told = (one for answer in found.subscriptions.values() if not isinstance(answer, Untold) for one in answer)
-    pushes = [(one.token_account, f"pushes of {one.name.rpartition('/')[2]}") for one in told if one.token_account]
+    known = (one for answer in found.subscriptions.values() if not isinstance(answer, Untold) for one in answer)
+    pushes = [(one.token_account, f"pushes of {one.name.rpartition('/')[2]}") for one in known if one.token_account]
     functions = ((name, facts) for name, facts in found.functions.items() if not isinstance(facts, Untold))
     running = [(facts.account, name) for name, facts in functions if facts.account]
     tasks = [(email, use) for email, uses in task_accounts(found).items() for use in uses]

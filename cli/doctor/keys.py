@@ -23,15 +23,15 @@ _SCHEDULED = "DESTROY_SCHEDULED"
 def check_keys(commands: Commands, found: Deployed) -> Iterator[Check]:
     """Check each key once, and name the buckets whose default key it is."""
     buckets = keys_of(found.buckets)
-    for key, told in found.keys.items():
+    for key, answer in found.keys.items():
         name, of = CloudCheck.KEY.of(key), f"of {_bucket_words(commands, buckets.get(key, []))}"
-        if isinstance(told, KeyFacts):
-            yield summed(name, of, _faults(commands, key, told))
-        elif told.why is Silence.MISSING:
-            about = unseen(name, told, _remedy(commands, key))
+        if isinstance(answer, KeyFacts):
+            yield summed(name, of, _faults(commands, key, answer))
+        elif answer.why is Silence.MISSING:
+            about = unseen(name, answer, _remedy(commands, key))
             yield replace(about, found=f"{of}; {about.found}: {NEITHER}")
-        elif told.why is not Silence.NOT_SET:  # The check of the credentials reports this.
-            yield _untold(name, of, unseen(name, told, _remedy(commands, key)), commands.admit_storage(key))
+        elif answer.why is not Silence.NOT_SET:  # The check of the credentials reports this.
+            yield _untold(name, of, unseen(name, answer, _remedy(commands, key)), commands.admit_storage(key))
 
 
 def _bucket_words(commands: Commands, buckets: list[str]) -> str:

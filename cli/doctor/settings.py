@@ -113,9 +113,9 @@ def _auth(name: str, what: str, guesses: dict[str, str], audience: str, accounts
 
 
 def _subscriptions(found: Deployed) -> Iterator[SubscriptionFacts]:
-    for told in found.subscriptions.values():
-        if not isinstance(told, Untold):
-            yield from told
+    for answer in found.subscriptions.values():
+        if not isinstance(answer, Untold):
+            yield from answer
 
 
 def check_endpoint(settings: Settings) -> Iterator[Check]:

@@ -31,12 +31,12 @@ def check_pushes(commands: Commands, found: Deployed) -> Iterator[Check]:
     for topic, function in ((settings.jobs_topic, "dispatch"), (settings.requests_topic, "ingest")):
         if is_out(found.topics[topic]):
             continue
-        told = found.subscriptions[topic]
+        subscriptions = found.subscriptions[topic]
         create = commands.create_push(topic, function)
-        if isinstance(told, Untold):
-            yield silent(CloudCheck.PUSH.of(topic), told, _remedy(commands, *create))
+        if isinstance(subscriptions, Untold):
+            yield silent(CloudCheck.PUSH.of(topic), subscriptions, _remedy(commands, *create))
             continue
-        pushes = [one for one in told if one.endpoint]
+        pushes = [one for one in subscriptions if one.endpoint]
         if not pushes:
             mend = "Create a push subscription to the function; without one, messages here are never handled."
             yield Check(CloudCheck.PUSH.of(topic), Health.WRONG, "it has no push subscription", mend, create)
@@ -94,33 +94,34 @@ def _delivery_faults(commands: Commands, topic: str, one: SubscriptionFacts) -> 
 def check_dead_letters(commands: Commands, found: Deployed) -> Iterator[Check]:
     """Check that messages in a dead-letter topic are kept."""
     for topic in sorted(set(found.topics) - set(topic_names(commands.settings))):
-        answer, told, name = found.topics[topic], found.subscriptions[topic], CloudCheck.DEAD_LETTER.of(_short(topic))
+        answer, subscriptions = found.topics[topic], found.subscriptions[topic]
+        name = CloudCheck.DEAD_LETTER.of(_short(topic))
         pull = commands.create_pull(topic)
         if isinstance(answer, Untold):
             yield silent(name, answer, _remedy(commands, commands.create_topic(topic), pull))
-        elif isinstance(told, Untold):
-            yield silent(name, told, _remedy(commands, pull))
-        elif not told:
+        elif isinstance(subscriptions, Untold):
+            yield silent(name, subscriptions, _remedy(commands, pull))
+        elif not subscriptions:
             mend = "Create a subscription: a topic alone keeps nothing."
             yield Check(name, Health.WRONG, "no subscription: dead letters are lost", mend, (pull,))
         else:
-            yield Check(name, Health.OK, f"kept by {', '.join(_short(one.name) for one in told)}")
+            yield Check(name, Health.OK, f"kept by {', '.join(_short(one.name) for one in subscriptions)}")
 
 
 def check_readers(commands: Commands, found: Deployed) -> Iterator[Check]:
     """Check whether outcome events have a subscriber."""
     topic = commands.settings.events_topic
     name = CloudCheck.READERS.of(topic)
-    told = found.subscriptions[topic]
+    subscriptions = found.subscriptions[topic]
     if is_out(found.topics[topic]):
         return
-    if isinstance(told, Untold):
-        yield silent(name, told, _remedy(commands, commands.create_pull(topic)))
-    elif not told:
+    if isinstance(subscriptions, Untold):
+        yield silent(name, subscriptions, _remedy(commands, commands.create_pull(topic)))
+    elif not subscriptions:
         mend = "Nobody receives the outcome events. If another system needs them, create a subscription:"
         yield Check(name, Health.WARNING, "no subscription", mend, (commands.create_pull(topic),))
     else:
-        yield Check(name, Health.OK, ", ".join(_short(one.name) for one in told))
+        yield Check(name, Health.OK, ", ".join(_short(one.name) for one in subscriptions))
 
 
 def _remedy(commands: Commands, *create: str) -> Remedy:
