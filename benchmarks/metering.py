@@ -122,7 +122,7 @@ class Pipeline:
         """The drop's event, or somebody's request for the same."""
         options = {"tasks": str(n_tasks), "map": "off"}
         requester = Requester(who, "//lims.example.org/runs") if who else None
-        build_ingest(self._settings, self._ports).accept(Drop(self._source, options, requester=requester))
+        build_ingest(self._settings, self._ports).submit(Drop(self._source, options, requester=requester))
 
     def dispatch(self) -> None:
         """The job's message."""

@@ -1,4 +1,4 @@
-"""Bundles as the command line finds and tells them."""
+"""Finds and prints bundles for the command line."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from shared.wiring.ports import build_files
 
 
 def all_cards(settings: Settings) -> list[ModelCard]:
-    """Every bundle in the folder of bundles."""
+    """The cards of all bundles in the models folder."""
     return list_models(build_files(settings), settings.models_bucket)
 
 
 def find_card(settings: Settings, model: str) -> ModelCard:
-    """The card that a name or a folder stands for.
+    """Find the card of a bundle by name or folder.
 
     Raises:
-        ModelNotFoundError: There is none.
-        InvalidBundleError: It breaks the format.
+        ModelNotFoundError: There is no such bundle.
+        InvalidBundleError: The card breaks the format.
     """
     folder = bundle_folder(model)
     if folder is not None:
@@ -30,7 +30,7 @@ def find_card(settings: Settings, model: str) -> ModelCard:
 
 
 def say_card(card: ModelCard, output: Output) -> None:
-    """A card in words."""
+    """Print a card as text."""
     training = card.training
     output.say(f"{card.reference}  {card.title}", style="bold")
     if card.description:

@@ -1,4 +1,4 @@
-"""The connections of the embedded server: a bounded number, of which those that ask for nothing make room."""
+"""Limits the connections of the embedded server: when it is full, a new one replaces the oldest idle one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import threading
 from contextlib import suppress
 
 MAX_CONNECTIONS = 64
-"""At a time, each with a thread: a page and a few programs that wait take a dozen."""
+"""The most open connections, each with a thread. A page and a few waiting programs use a dozen."""
 
 
 class Connections:
-    """Who is connected, and who of them has not asked for anything yet. Safe for any number of threads."""
+    """The open connections, and which of them have not sent a request yet. Thread-safe."""
 
     def __init__(self, most: int = MAX_CONNECTIONS) -> None:
         self._most = most
@@ -20,7 +20,7 @@ class Connections:
         self._lock = threading.Lock()
 
     def admit(self, connection: socket.socket) -> bool:
-        """Let one in, if need be in place of the one that has been silent for longest; False where all are answered."""
+        """Accept a connection, closing the oldest idle one if full. False if all are in use."""
         with self._lock:
             if len(self._waiting) + len(self._asking) >= self._most:
                 if not self._waiting:
@@ -30,14 +30,14 @@ class Connections:
             return True
 
     def asks(self, connection: socket.socket) -> None:
-        """Its request is here, whole: it is not ended any more."""
+        """Mark that the whole request has arrived: the connection is in use and is not closed for another one."""
         with self._lock:
             if connection in self._waiting:
                 del self._waiting[connection]
                 self._asking.add(connection)
 
     def leave(self, connection: socket.socket) -> None:
-        """It is over."""
+        """Remove a closed connection."""
         with self._lock:
             self._waiting.pop(connection, None)
             self._asking.discard(connection)
@@ -45,5 +45,5 @@ class Connections:
     def _end_oldest(self) -> None:
         oldest = next(iter(self._waiting))
         del self._waiting[oldest]
-        with suppress(OSError):  # It has gone by itself.
+        with suppress(OSError):  # The client has closed it already.
             oldest.shutdown(socket.SHUT_RDWR)  # Wakes the thread that reads it.

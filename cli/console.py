@@ -1,4 +1,4 @@
-"""What a person sees: plain lines and tables, progress bars at a terminal, one JSON object for programs."""
+"""Output of the commands: plain lines, tables and progress bars for people, one JSON object for programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.domain.words import has_effect, spelt_out
 
 
 class Exit(IntEnum):
-    """The statuses that every command ends with."""
+    """The exit statuses of every command."""
 
     DONE = 0
     INTERNAL = 1
@@ -29,7 +29,7 @@ class Exit(IntEnum):
 
 @dataclass(slots=True)
 class Output:
-    """Where words go: stdout for people, or stderr with one JSON object alone on stdout."""
+    """Where output goes: text to stdout, or with ``as_json`` text to stderr and one JSON object to stdout."""
 
     as_json: bool = False
     console: Console = field(init=False)
@@ -38,23 +38,23 @@ class Output:
         self.console = Console(stderr=self.as_json, highlight=False, soft_wrap=True)
 
     def say(self, text: str = "", *, style: str = "") -> None:
-        """One line, as it is: no markup, emoji code or control sequence in it has any effect."""
+        """Print one line literally: markup, emoji codes and control sequences in it have no effect."""
         self.console.print(literal(text), style=style or None)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-        """A small table, of cells as they are."""
+        """Print a small table, its cells literally."""
         table = Table(*columns, title=literal(title) if title else None, title_justify="left", box=None, pad_edge=False)
         for row in rows:
             table.add_row(*map(literal, row))
         self.console.print(table)
 
     def result(self, value: object) -> None:
-        """The one JSON object, where it was asked for."""
+        """Print the JSON object, if ``--json`` was given."""
         if self.as_json:
             sys.stdout.write(_as_json(value) + "\n")
 
     def error(self, error: CelldropError) -> Exit:
-        """What went wrong and what to do; the exit status that belongs to it."""
+        """Print an error and its hint, and return the exit status for it."""
         problem = {"code": error.code, "message": error.message, "hint": error.hint}
         self.result({"error": problem, **problem})
         stderr = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -65,7 +65,7 @@ class Output:
 
     @contextmanager
     def progress(self, what: str, total: int | None) -> Iterator[Bar]:
-        """A bar at a terminal; elsewhere a plain line at every tenth."""
+        """Show progress: a bar at a terminal, elsewhere a plain line at every 10%."""
         if self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}", markup=False),
@@ -80,12 +80,12 @@ class Output:
 
 
 def literal(text: str) -> Text:
-    """Words from anywhere, for the terminal: what could move its cursor, colour it or turn its lines is spelt out."""
+    """Make any text safe for a terminal: characters that move the cursor, colour or reverse text are spelt out."""
     return Text(spelt_out(text))
 
 
 def _as_json(value: object) -> str:
-    """JSON that does nothing to a terminal, nor fails on the lone surrogates of a path that is not UTF-8."""
+    """Format as JSON with control characters escaped, and the lone surrogates of paths that are not UTF-8 too."""
     text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
     return "".join(f"\\u{ord(sign):04x}" if has_effect(sign) and sign != "\n" else sign for sign in text)
 
@@ -94,7 +94,7 @@ class Bar:
     """Progress of one long piece of work."""
 
     def update(self, done: int, total: int | None = None, what: str | None = None) -> None:
-        """Show that ``done`` of ``total`` are done; ``what`` renames the work."""
+        """Show that ``done`` of ``total`` are done. ``what`` changes the label."""
         raise NotImplementedError
 
 
@@ -139,7 +139,7 @@ _REFUSED_CODES = frozenset({kind.code for kind in all_errors() if issubclass(kin
 
 
 def status_of_code(code: str) -> Exit:
-    """2 for what was asked wrongly, 3 for an input that is refused, 1 for the rest."""
+    """The exit status of an error code: 2 for wrong usage, 3 for a refused input, 1 for everything else."""
     if code in _USAGE_CODES:
         return Exit.USAGE
     return Exit.REFUSED if code in _REFUSED_CODES else Exit.INTERNAL

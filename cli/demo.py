@@ -1,4 +1,4 @@
-"""`celldrop demo`: real cells through the whole pipeline, and their labels beside the file's own."""
+"""`celldrop demo`: annotates real cells with the whole pipeline, and compares the result with the file's labels."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LABELS = "bulk_labels"
 
 
 def run_demo(settings: Settings, output: Output) -> Exit:
-    """Annotate the 700 PBMC that scanpy's package carries, through the same door as any file.
+    """Annotate the 700 PBMC that come with scanpy, as ``celldrop run`` does.
 
     Raises:
         InputNotFoundError: scanpy is not installed.
     """
     file = demo_file()
     if not output.as_json:
-        output.say(f"700 peripheral blood cells from scanpy's own package, annotated with {MODEL}:", style="bold")
+        output.say(f"700 peripheral blood cells that come with scanpy, annotated with {MODEL}:", style="bold")
     status = run(settings, file, model=MODEL, options={}, rerun=False, output=output)
     if status is Exit.DONE:
         say_agreement(settings.home.resolve() / file.stem / "annotated.h5ad", output)
@@ -31,7 +31,7 @@ def run_demo(settings: Settings, output: Output) -> Exit:
 
 
 def demo_file() -> Path:
-    """The file in scanpy's package; the package itself is not imported.
+    """The path of the file in scanpy's package, found without importing scanpy.
 
     Raises:
         InputNotFoundError: scanpy is not installed.
@@ -40,18 +40,18 @@ def demo_file() -> Path:
     folder = Path(found.origin).parent if found and found.origin else Path()
     file = folder / "datasets" / "10x_pbmc68k_reduced.h5ad"
     if not file.is_file():
-        raise InputNotFoundError("scanpy's packaged cells are not here", where=str(file), hint="Run `make setup`.")
+        raise InputNotFoundError("scanpy's example file is missing", where=str(file), hint="Run `make setup`.")
     return file
 
 
 def say_agreement(annotated: Path, output: Output) -> None:
-    """The file's labels against ours, by lineage, from the annotated file as any user would read it."""
+    """Compare the file's labels with ours by lineage, reading annotated.h5ad with anndata as a user would."""
     import anndata
 
     from jobs.modeling.lineages import BLOOD_LINEAGES
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # anndata says at length that this file's layout is an old one
+        warnings.simplefilter("ignore")  # anndata warns that this file has an old layout
         obs = anndata.read_h5ad(annotated).obs
     theirs = obs[LABELS].astype(str).map(BLOOD_LINEAGES)
     ours = obs["celldrop_label"].astype(str).map(BLOOD_LINEAGES)
@@ -61,9 +61,9 @@ def say_agreement(annotated: Path, output: Output) -> None:
         for lineage, group in ours[known].groupby(theirs[known])
     ]
     output.say()
-    output.table(["lineage by the file", "cells", "we agree on", "share"], rows)
+    output.table(["lineage in the file", "cells", "same lineage", "share"], rows)
     agreed = (ours == theirs)[known].mean()
-    output.say(f"{agreed:.1%} of {int(known.sum())} cells have the file's lineage.", style="bold")
+    output.say(f"{agreed:.1%} of {int(known.sum())} cells have the same lineage as in the file.", style="bold")
     left_out = obs[LABELS].astype(str)[~known].value_counts()
     for label, count in left_out.items():
-        output.say(f"Not compared: {count} cells the file calls {label}, which the model has no label for.")
+        output.say(f"Not compared: {count} cells labelled {label} in the file, a label that the model does not have.")

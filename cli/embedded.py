@@ -1,4 +1,4 @@
-"""The whole pipeline in one process: every service over the local ports, stepped by whoever embeds it."""
+"""The whole pipeline in one process: every service over the local ports. The caller drives it step by step."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from shared.wiring.ports import LocalLayout, LocalPorts, build_local
 
 RECONCILE_EVERY_S = 1.0
 RESERVED = frozenset({"inbox", "results"})
-"""Names in a home that no link may take."""
+"""Folder names in a home that a result's link must not replace."""
 
 
 @dataclass(slots=True)
 class Embedded:
-    """The pipeline at one home folder."""
+    """The pipeline of one home folder."""
 
     settings: Settings
     local: LocalPorts
@@ -53,7 +53,7 @@ class Embedded:
 
     @property
     def layout(self) -> LocalLayout:
-        """Where things are kept."""
+        """The folders and files of this home."""
         return LocalLayout(self.settings.home.resolve())
 
     def find(self, drop: Drop) -> Submission | None:
@@ -64,13 +64,14 @@ class Embedded:
             return None
 
     def submit(self, drop: Drop) -> Stored[Submission]:
-        """Take a drop in, through the same door as an event."""
-        return self.ingest.accept(drop)
+        """Create or join the submission of a drop, as ingest does for an event."""
+        return self.ingest.submit(drop)
 
     def take_over(self, submission_id: str) -> None:
-        """Go on with what another process of this home began: its messages died in its memory, if it died.
+        """Continue a submission that another process of this home queued, in case that process died.
 
-        Idempotent: where it lives after all, the second message is stale to dispatch.
+        Messages are kept in memory and are lost with their process, so a new one is sent. Idempotent: if the other
+        process still runs, dispatch ignores the second message as stale.
         """
 
         def change(record: Submission, now: datetime) -> Submission:
@@ -80,16 +81,16 @@ class Embedded:
         update(self.local.ports.store, submission_id, change)
 
     def take_over_all(self) -> None:
-        """Go on with everything that was queued when the server before this one ended; idempotent likewise."""
+        """Continue every submission that was queued when the previous server ended. Idempotent likewise."""
         for stored in self.local.ports.store.find([State.QUEUED], limit=MOST_IN_LINE, oldest_first=True):
             self.take_over(stored.value.id)
 
     def step(self, only: str | None = None) -> list[str]:
-        """Deliver what is queued, and every second mend what was lost; returns what could not be mended this time.
+        """Deliver pending messages and, every second, reconcile. Returns the errors of failed repairs.
 
         Args:
-            only: The one submission that this process has taken on. Others in the same home are left to whoever has:
-                what is started here ends when this process does.
+            only: The one submission that this process works on; None for all. Executions end with the process that
+                started them, so other submissions of the home are left to their own process.
         """
         self.local.bus.deliver_pending()
         now_s = time.monotonic()
@@ -106,7 +107,7 @@ class Embedded:
 
 
 def open_embedded(settings: Settings) -> Embedded:
-    """Wire the pipeline; nothing is started yet."""
+    """Build the pipeline without starting anything."""
     local = build_local(settings)
     dispatch = build_dispatch(settings, local.ports)
     embedded = Embedded(
@@ -128,36 +129,36 @@ def open_embedded(settings: Settings) -> Embedded:
 
 
 def queue_only(embedded: Embedded) -> Ingest:
-    """Ingest that records and leaves the messages to a running server's reconcile."""
+    """An ingest service that only writes the record; a running server's reconcile publishes its messages."""
     return replace(embedded.ingest, outbox=replace(embedded.ingest.outbox, bus=None))
 
 
 def drop_of_file(blobs: BlobStore, file: Path, options: Mapping[str, str]) -> Drop:
-    """The drop of a file that is annotated where it lies, at its present generation.
+    """The drop of a local file, which is read in place, at its current generation.
 
     Raises:
-        InputNotFoundError: No such file.
+        InputNotFoundError: There is no such file.
     """
     return Drop(find_file(blobs, file).ref, options)
 
 
 def result_folder(layout: LocalLayout, record: Submission) -> Path | None:
-    """Where the committed result lies.
+    """The folder of the committed result; None if there is none.
 
     Raises:
-        ResultFileNotFoundError: It was removed since.
+        ResultFileNotFoundError: The folder was removed after the commit.
     """
     if record.result is None:
         return None
     folder = layout.results / record.result.prefix.rstrip("/")
     if not folder.is_dir():
-        hint = "Run it again with --rerun to have it anew."
+        hint = "Compute them again: celldrop run FILE --rerun."
         raise ResultFileNotFoundError("the results were removed", where=str(folder), hint=hint)
     return folder
 
 
 def link_result(embedded: Embedded, record: Submission, folder: Path) -> Path:
-    """A readable name for a committed result: HOME/STEM points to its folder; another file's link is left alone."""
+    """Link HOME/STEM to the folder of a committed result, as a readable name. Another file's link is left alone."""
     home = embedded.layout.home
     stem = Path(record.source.name).name.removesuffix(".h5").removesuffix(".h5ad")
     link = home / stem
@@ -167,14 +168,14 @@ def link_result(embedded: Embedded, record: Submission, folder: Path) -> Path:
     try:
         fresh.symlink_to(folder.relative_to(home))
         fresh.replace(link)
-    except OSError:  # A name for people is not worth a fault: the results are there.
+    except OSError:  # Without the link, the results are still in their folder.
         fresh.unlink(missing_ok=True)
         return folder
     return link
 
 
 def _is_ours(embedded: Embedded, link: Path, record: Submission) -> bool:
-    """Whether a name is free, or points to an earlier result of the same file."""
+    """Whether the name is free, or links to an earlier result of the same file."""
     if not link.is_symlink():
         return not link.exists()
     parts = link.readlink().parts

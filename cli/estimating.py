@@ -1,4 +1,4 @@
-"""Forecasts and what came of them, in words."""
+"""Formats forecasts, and their comparison with the actual time and cost."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from shared.domain.submission import Submission
 
 
 def forecast_words(forecast: Forecast) -> str:
-    """One line: how it would be computed, how long, what for."""
+    """Format a forecast as one line: machine, tasks, time and cost."""
     where = _where(forecast.accelerator, forecast.n_tasks)
     parts = f"start {forecast.start_s:g}, computing {forecast.compute_s:g}, merging {forecast.merge_s:g}"
     return f"{where}, about {forecast.seconds:g} s ({parts}), {_cost(forecast)}"
 
 
 def comparison_words(record: Submission) -> str:
-    """One line: what was expected of a submission, and what it took as far as it is known; empty without a plan."""
+    """Format as one line the expected time and cost, and the actual ones once known. Empty without a plan."""
     plan = record.plan
     if plan is None:
         return ""

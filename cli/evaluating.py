@@ -1,4 +1,4 @@
-"""`celldrop models evaluate`: how well a bundle's labels agree with a file's own, in words or as JSON."""
+"""`celldrop models evaluate`: compares a bundle's labels with a file's own labels, as text or JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_NAMED = 30
 
 
 def evaluate_model(settings: Settings, model: str, origin: Origin, output: Output) -> Exit:
-    """Annotate a labelled file with the very inference code, and compare.
+    """Annotate a labelled file with the pipeline's own inference code, and compare the labels.
 
     Raises:
         CelldropError: The model, the file or its labels cannot be used.
@@ -50,7 +50,7 @@ def _load(settings: Settings, model: str) -> tuple[ModelCard, Mapping[str, Any]]
 
 
 def say_evaluation(report: EvaluationReport, card: ModelCard, output: Output) -> None:
-    """The figures, what stands out of the comparison, and the warnings."""
+    """Print the metrics, the cells that were not compared, and the warnings."""
     rows = [
         [what, f"{one.n_cells:,}", f"{one.accuracy:.4f}", f"{one.balanced_accuracy:.4f}", f"{one.macro_f1:.4f}"]
         for what, one in (("labels", report.labels), ("lineages", report.lineages))
@@ -73,7 +73,7 @@ def say_evaluation(report: EvaluationReport, card: ModelCard, output: Output) ->
 def _say_left_out(report: EvaluationReport, card: ModelCard, output: Output) -> None:
     by_lineage = {name: count for name, count in report.n_unknown.items() if name not in report.n_left_out}
     if by_lineage:
-        output.say(f"  not labels of {card.reference}, compared by lineage alone: {_counted(by_lineage)}")
+        output.say(f"  not labels of {card.reference}, compared only by lineage: {_counted(by_lineage)}")
     if report.n_left_out:
         output.say(f"  not labels of {card.reference}, left out: {_counted(report.n_left_out)}", style="yellow")
     if report.missing:

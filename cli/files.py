@@ -1,4 +1,4 @@
-"""What people name on the command line, found on this machine; loads nothing heavy: every workflow step begins here."""
+"""Finds the files and bundles named on the command line. Imports nothing slow, as every workflow step uses it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from shared.wiring.folders import FILES_BUCKET
 
 
 def find_file(blobs: BlobStore, file: Path) -> BlobInfo:
-    """A file that is annotated where it lies, at its present generation.
+    """Find a local file, which is read in place, and its current generation.
 
     Raises:
-        InputError: No such file, or something else of that name, which the error names.
+        InputError: There is no such file, or the path is something else, which the error describes.
     """
     name = str(file.resolve()).lstrip("/")
     try:
@@ -27,12 +27,12 @@ def find_file(blobs: BlobStore, file: Path) -> BlobInfo:
 
 
 def bundle_folder(model: str) -> Path | None:
-    """The folder of the bundle that a path names, or None when it is no path but a name.
+    """The bundle's folder if the text is a path; None if it is a model's name.
 
-    A folder of bundles stands for the newest version of its only model.
+    For a folder that contains the versions of one model, this is the newest version.
 
     Raises:
-        ModelNotFoundError: A path that holds no bundle, or several models.
+        ModelNotFoundError: The path contains no bundle, or bundles of several models.
     """
     folder = Path(model).expanduser()
     if not folder.is_dir() and "/" not in model:
@@ -40,11 +40,11 @@ def bundle_folder(model: str) -> Path | None:
     if (folder / CARD_NAME).is_file():
         return folder
     if folder.is_file():
-        hint = "Make a bundle of a CellTypist .pkl with `celldrop models import FILE --name NAME --version 1`."
+        hint = "Convert a CellTypist .pkl with `celldrop models import FILE --name NAME --version 1`."
         raise ModelNotFoundError(f"{folder.name} is a file", expected="the folder of a bundle", hint=hint)
     found = [path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{CARD_NAME}")]
     if not found:
-        hint = "Give the folder that holds model.json, or a name from `celldrop models list`."
+        hint = "Give the folder that contains model.json, or a name from `celldrop models list`."
         raise ModelNotFoundError(f"no {CARD_NAME} in {folder}", expected="the folder of a bundle", hint=hint)
     if len({path.parent for path in found}) > 1:
         names = listed(sorted(str(path) for path in found), length=200)

@@ -1,4 +1,4 @@
-"""What a folder is that is given in place of a file, and which file in it is meant."""
+"""Explains paths that are not a readable file: recognises known kinds of folders, and suggests the file to use."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ Names = Sequence[str]
 
 
 def missing(file: Path) -> InputError:
-    """Why there is no such file: a folder, a link that leads nowhere, an address, or a name that is spelt otherwise.
+    """The error for a path that is not a file: a folder, a broken link, a URL, or a misspelt name.
 
-    Never raises: what cannot be looked at is simply not there.
+    Never raises: a path that cannot be inspected counts as missing.
     """
     where = str(file)
     if _ADDRESS.match(where):
-        hint = "Download it first, and give the path of the download."
-        return InputNotFoundError("this is an address, not a file of this machine", where=where, hint=hint)
+        hint = "Download the file first, then give the path of the download."
+        return InputNotFoundError("this is a URL, not a file on this machine", where=where, hint=hint)
     try:
         if file.is_dir():
             return _placed(recognise_folder(file), file).refusal(where)
         if file.is_symlink() and not file.exists():
-            hint = "Mend the link, or fetch the file (git annex get, dvc pull, where they made the link)."
-            return InputNotFoundError(f"a link to {file.readlink()}, which is not there", where=where, hint=hint)
+            hint = "Fix the link, or fetch the file (git annex get or dvc pull, if they made the link)."
+            return InputNotFoundError(f"a link to {file.readlink()}, which does not exist", where=where, hint=hint)
         if file.exists():
             return Foreign("neither a file nor a folder (a pipe or a device)", kinds.SAVE).refusal(where)
         beside = [path.name for path in islice(file.parent.glob("*.h5*"), _MOST)]
     except (OSError, ValueError):
         beside = []
-    hint = f"Check the path; beside it there is {listed(sorted(beside))}." if beside else "Check the path."
+    hint = f"Check the path. The folder contains {listed(sorted(beside))}." if beside else "Check the path."
     return InputNotFoundError("no such file", where=where, hint=hint)
 
 
 def recognise_folder(folder: Path) -> Foreign:
-    """The kind of a folder, by the names in it."""
+    """Recognise the kind of a folder by the file names in it."""
     names = sorted(path.name for path in islice(folder.iterdir(), _MOST))
     kind = next((kind for fits, kind in _KINDS if fits(names)), None)
     if kind is not None:
@@ -56,7 +56,7 @@ def recognise_folder(folder: Path) -> Foreign:
 
 
 def _holding(folder: Path, names: Names) -> Foreign:
-    """A folder of nothing known: the files in it, or below it, that can be given instead."""
+    """An unknown kind of folder: suggests the files in it, or in its subfolders, that could be used instead."""
     for pattern, build in ((r"\.(h5ad|h5)$", _with_files), (r"^matrix\.mtx(\.gz)?$", _with_mtx)):
         found = [
             str(path.relative_to(folder)) for path in _below(folder) if re.search(pattern, path.name, re.IGNORECASE)
@@ -71,7 +71,7 @@ def _with_files(folder: Path, found: Names) -> Foreign:
     best = min(
         found, key=lambda name: ("filtered_feature_bc_matrix" not in name, name.endswith(".h5"), len(name), name)
     )
-    several = "; each is annotated by itself" if len(found) > 1 else ""
+    several = "; each file is annotated separately" if len(found) > 1 else ""
     return Foreign(f"a folder with {listed(sorted(found))}", f"Give the file itself, such as {folder / best}{several}.")
 
 
@@ -82,7 +82,7 @@ def _with_mtx(folder: Path, found: Names) -> Foreign:
 
 
 def _prefixed(names: Names) -> Foreign:
-    """10x files as GEO keeps them: the sample's name stands before each."""
+    """A folder of 10x files, perhaps as GEO stores them: with the sample's name before each file name."""
     found = (re.fullmatch(r"(.*)matrix\.mtx(\.gz)?", name, re.IGNORECASE) for name in names)
     prefix = next(match.group(1) for match in found if match)
     if not prefix:
@@ -92,7 +92,7 @@ def _prefixed(names: Names) -> Foreign:
 
 
 def _placed(kind: Foreign, folder: Path) -> Foreign:
-    """With the folder's own path in its hint."""
+    """Put the folder's path into the hint."""
     return replace(kind, hint=kind.hint.replace("FOLDER", f'"{folder}"'))
 
 
@@ -145,7 +145,7 @@ _KINDS: tuple[tuple[Callable[[Names], bool], Foreign], ...] = (
     (_having(r"model\.(pt|pkl)|model_params\.pt"), replace(kinds.SCVI, what="the folder of a saved scvi-tools model")),
     (
         _having(r"model\.json", r"weights\.safetensors"),
-        Foreign("a celldrop model (a bundle)", "Give it with --model, and the file with the cells beside it."),
+        Foreign("a celldrop model (a bundle)", "Pass it with --model, and give the file with the cells as FILE."),
     ),
     (
         _having(r".*\.parquet"),

@@ -1,4 +1,4 @@
-"""Seeing a submission through: step the pipeline, show its progress, say how it ended."""
+"""Follows a submission to its end: steps the pipeline, shows progress, and reports the outcome."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORDS = {
 
 
 def see_through(embedded: Embedded, submission_id: str, output: Output) -> Stored[Submission]:
-    """Step the pipeline until the submission has ended and owes nothing that is due."""
+    """Step the pipeline until the submission has ended and its outbox holds nothing that is due."""
     store = embedded.local.ports.store
     stored = store.get(submission_id)
     said: set[str] = set()
@@ -42,7 +42,7 @@ def see_through(embedded: Embedded, submission_id: str, output: Output) -> Store
 
 
 def say_new(faults: list[str], said: set[str], output: Output) -> None:
-    """Say what could not be mended this time, each thing once."""
+    """Print the errors of failed repairs, each once."""
     for fault in faults:
         if fault not in said:
             said.add(fault)
@@ -54,7 +54,7 @@ def _due(stored: Stored[Submission]) -> bool:
 
 
 def show(store: StatusStore, record: Submission, bar: Bar) -> None:
-    """Progress in cells, from the tasks' heartbeats."""
+    """Show progress in cells, from the tasks' heartbeats."""
     total, done = None, 0
     if record.plan and record.state in {State.RUNNING, State.FINALIZING}:
         total = record.plan.n_cells
@@ -64,7 +64,7 @@ def show(store: StatusStore, record: Submission, bar: Bar) -> None:
 
 
 def report_end(embedded: Embedded, stored: Stored[Submission], output: Output) -> Exit:
-    """Say how it ended, in words or as JSON; the exit status that belongs to it."""
+    """Print how a submission ended, as text or JSON, and return the exit status for it."""
     record = stored.value
     folder = result_folder(embedded.layout, record)
     shown = files_in(link_result(embedded, record, folder)) if folder else None
@@ -73,11 +73,11 @@ def report_end(embedded: Embedded, stored: Stored[Submission], output: Output) -
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a committed result is found.
+    """The location of a committed result.
 
     Attributes:
         where: A folder, or ``gs://BUCKET/PREFIX/``.
-        files: Each with its whole path or address.
+        files: The full path or URL of each file.
     """
 
     where: str
@@ -85,15 +85,15 @@ class Place:
 
 
 def files_in(folder: Path) -> Place:
-    """A folder of results on this machine."""
+    """List a folder of results on this machine."""
     return Place(str(folder), tuple(sorted(str(path) for path in folder.iterdir())))
 
 
 def tell_end(record: Submission, place: Place | None, output: Output, shown: Place | None = None) -> Exit:
-    """Say how a submission ended.
+    """Print how a submission ended, and return the exit status for it.
 
     Args:
-        shown: A more readable name of the same place, for people.
+        shown: A more readable path to the same place, printed for people.
     """
     output.result(outcome_document(record, place))
     if place is not None:
@@ -136,7 +136,7 @@ def _say_failure(record: Submission, output: Output) -> Exit:
 
 
 def outcome_document(record: Submission, place: Place | None) -> dict[str, Any]:
-    """What ``--json`` prints of a submission."""
+    """The JSON object that ``--json`` prints for a submission."""
     failure, result = record.failure, record.result
     return {
         "submission_id": record.id,

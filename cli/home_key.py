@@ -1,4 +1,4 @@
-"""The key of `celldrop serve`: loopback is open to every user of a machine, and a home is one user's."""
+"""The access key of `celldrop serve`: every user of a machine can reach loopback, but a home belongs to one user."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _BYTES = 24
 
 @dataclass(frozen=True, slots=True)
 class HomeKey:
-    """What whoever asks over HTTP must know: it lies in the home, in a file that only its owner reads.
+    """The key that HTTP clients must send. It is stored in the home folder, in a file that only the owner can read.
 
     Attributes:
-        path: Where it lies.
-        session: What browsers are given in its place, for as long as this server runs: they send cookies to every
-            port of a host, whoever listens there.
+        path: The file of the key.
+        session: The value of the browser's cookie, valid while this server runs. It is not the key itself, since
+            browsers send cookies to every port of a host, whichever server listens there.
     """
 
     secret: str
@@ -31,7 +31,7 @@ class HomeKey:
 
     @classmethod
     def of(cls, state: Path) -> HomeKey:
-        """The key of a home's state folder, made where there is none; the same at every start."""
+        """Read the key from a home's state folder, or create it. It stays the same at every start."""
         path = state / "http-key"
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -40,7 +40,7 @@ class HomeKey:
             if found:
                 path.chmod(0o600)
                 return cls(found, path)
-            path.unlink()  # Whoever made it was ended before it was written.
+            path.unlink()  # Empty: the process that created it was killed before it wrote the key.
             return cls.of(state)
         secret = secrets.token_urlsafe(_BYTES)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
@@ -48,21 +48,21 @@ class HomeKey:
         return cls(secret, path)
 
     def is_in(self, given: str) -> bool:
-        """Whether this is the key."""
+        """Whether the given text is the key."""
         return hmac.compare_digest(given.encode(), self.secret.encode())
 
     def check(self, authorization: str | None, session: str | None = None) -> None:
-        """Let in whoever has the key, or was given a session for it.
+        """Accept a request with the key in its header, or with this server's session cookie.
 
         Raises:
-            NotAuthenticatedError: The header does not carry it.
+            NotAuthenticatedError: The request has neither.
         """
         if session and hmac.compare_digest(session.encode(), self.session.encode()):
             return
         given = authorization or ""
         if not given.lower().startswith(_SCHEME) or not self.is_in(given[len(_SCHEME) :].strip()):
             raise NotAuthenticatedError(
-                "the request does not carry this server's key",
-                expected="the one in the file .celldrop/http-key of its home",
-                hint="Open the address that `celldrop serve` printed, or send the header Authorization: Bearer KEY.",
+                "the request does not contain this server's key",
+                expected="the key in the file .celldrop/http-key of the server's home folder",
+                hint="Open the URL that `celldrop serve` printed, or send the header Authorization: Bearer KEY.",
             )

@@ -1,4 +1,4 @@
-"""The watched folder of `celldrop serve`: tells which files have newly become whole."""
+"""The watched folder of `celldrop serve`: finds the files that have been written completely."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from shared.domain.temporary import is_temporary
 from shared.touched import touched_ns
 
 SETTLE_S = 2.0
-"""A file that has not changed for so long is whole."""
+"""A file that has not changed for this long is complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What changes when a file does.
+    """The file attributes that change when the file changes.
 
     Attributes:
-        touched_ns: The kernel's own time of change. A new name for a file changes it too, so that it tells nothing
-            of which file this is.
+        touched_ns: The kernel's change time (ctime). Renaming changes it too, so it is not part of equality.
     """
 
     size_bytes: int
@@ -32,17 +31,17 @@ class Generation:
     touched_ns: int = field(default=0, compare=False)
 
     def is_still(self, other: Generation) -> bool:
-        """Whether nothing has happened to the file in between."""
+        """Whether the file is the same and unchanged, ctime included."""
         return self == other and self.touched_ns == other.touched_ns
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A file as last seen: since when so, and whether it was told."""
+    """A file as last seen, the time since when it is unchanged, and whether it was reported already."""
 
     generation: Generation
     since_s: float
-    told: bool = False
+    reported: bool = False
 
 
 _Scan: TypeAlias = Mapping[Path, Generation]
@@ -50,14 +49,14 @@ _Scan: TypeAlias = Mapping[Path, Generation]
 
 @dataclass(slots=True)
 class Inbox:
-    """A folder that is polled. It keeps what it has seen in memory, and so tells every file again after a restart.
+    """A folder that is polled for new files. Its memory is lost at a restart, so every file is reported again then.
 
-    Hidden and temporary names are not drops, and neither are links: a link could make the server read a file that
-    its dropper may not.
+    Hidden and temporary names are not drops. Links are not either: with a link, a user could make the server read a
+    file that they may not read themselves.
 
     Attributes:
-        root: The folder, watched with all folders in it.
-        settle_s: How long a file must stay unchanged to be whole.
+        root: The folder, watched with all its subfolders.
+        settle_s: How long a file must stay unchanged to count as complete.
     """
 
     root: Path
@@ -66,13 +65,13 @@ class Inbox:
     _temporary: dict[Path, Generation] = field(default_factory=dict)
 
     def poll(self, now: float) -> list[Path]:
-        """Files that have become whole since the last poll, by path: each generation of a file once.
+        """List the files completed since the last poll, sorted by path. Each generation of a file is reported once.
 
-        Whole is what was renamed into place from a name seen before, or has been unchanged for ``settle_s``
-        of polls; the file's own times are not asked, as a network folder's clock may be another.
+        A file is complete if it was renamed from a name seen before, or if polls found it unchanged for ``settle_s``.
+        The file's own times are not compared with ours, as a network folder may use another clock.
 
         Args:
-            now: Seconds on a clock that never runs backwards.
+            now: Seconds of a monotonic clock.
 
         Raises:
             InputNotFoundError: The folder itself cannot be read.
@@ -84,10 +83,10 @@ class Inbox:
             path: self._look(path, generation, now, whole=generation in renamed) for path, generation in drops.items()
         }
         self._temporary = {path: generation for path, generation in found.items() if path not in drops}
-        return self._tell(now)
+        return self._report(now)
 
     def forget(self, path: Path) -> None:
-        """Tell a file again at the next poll, because it could not be taken this time."""
+        """Report a file again at the next poll, because it could not be ingested this time."""
         seen = self._seen.get(path)
         if seen is not None:
             self._seen[path] = _Seen(seen.generation, seen.since_s)
@@ -99,17 +98,17 @@ class Inbox:
         return _Seen(generation, now - self.settle_s if whole else now)
 
     def _renamed(self, found: _Scan) -> set[Generation]:
-        """Generations that at the last poll lay under a name that is gone now."""
+        """Generations whose name at the last poll no longer exists."""
         before = self._temporary | {path: seen.generation for path, seen in self._seen.items()}
         return {generation for path, generation in before.items() if path not in found}
 
-    def _tell(self, now: float) -> list[Path]:
+    def _report(self, now: float) -> list[Path]:
         whole = sorted(
-            path for path, seen in self._seen.items() if not seen.told and now - seen.since_s >= self.settle_s
+            path for path, seen in self._seen.items() if not seen.reported and now - seen.since_s >= self.settle_s
         )
         for path in whole:
             seen = self._seen[path]
-            self._seen[path] = _Seen(seen.generation, seen.since_s, told=True)
+            self._seen[path] = _Seen(seen.generation, seen.since_s, reported=True)
         return whole
 
     def _scan(self) -> Iterator[tuple[Path, Generation]]:
@@ -119,11 +118,11 @@ class Inbox:
             raise InputNotFoundError(
                 f"the inbox folder cannot be read: {error.strerror}",
                 where=str(self.root),
-                hint="Make it again, or check its permissions.",
+                hint="Create it again, or check its permissions.",
             ) from error
         while waiting:
             entry = waiting.pop()
-            # What is gone or closed to us by now is no drop; the next poll looks again.
+            # An entry that is gone or unreadable by now is skipped; the next poll looks again.
             with suppress(OSError):
                 if entry.is_dir(follow_symlinks=False) and is_visible(entry.name):
                     waiting += os.scandir(entry.path)
@@ -133,8 +132,8 @@ class Inbox:
 
 
 def is_visible(name: str) -> bool:
-    """Whether a file or folder of that name is looked at: not hidden, and fit to be an object's name.
+    """Whether a file or folder with that name is watched: it is not hidden, and valid as an object's name.
 
-    A name that is not UTF-8 reads as lone surrogates.
+    Python decodes a name that is not UTF-8 with lone surrogates.
     """
     return not name.startswith(".") and not any(sign in "\r\n" or "\ud800" <= sign <= "\udfff" for sign in name)

@@ -1,4 +1,4 @@
-"""The labelled file that a training or an evaluation starts from, as it is named on the command line."""
+"""The labelled file for training or evaluation, as given on the command line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The labelled cells that a training or an evaluation starts from.
+    """A file of labelled cells, and how to read it.
 
     Attributes:
         column: The obs column of labels.
         ids_from: The obs column of Cell Ontology ids.
         lineages: ``blood``, or a file that gives each label its lineage.
-        features_from: A file whose genes are the only ones used.
-        matrix: The one to use; None lets the evidence choose.
+        features_from: Use only genes that are also in this file.
+        matrix: The matrix to use; None chooses it by its values.
     """
 
     file: Path
@@ -28,7 +28,7 @@ class Origin:
 
 
 def missing_words(missing: Mapping[str, int]) -> str:
-    """How many cells have no label, and what stands there instead."""
+    """Say how many cells have no label, and what texts stand in its place (``nan``, say)."""
     total = sum(missing.values())
     texts = ", ".join(f"{count:,} {text!r}" for text, count in missing.items() if text)
     words = (

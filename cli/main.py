@@ -1,4 +1,4 @@
-"""The command line, one function a command; the work is done in the modules beside it."""
+"""The command line: one function per command. The other modules of this package do the work."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _say_version(*, wanted: bool) -> None:
 def main_options(
     *,
     _version: Annotated[
-        bool, typer.Option("--version", help="Say which version this is.", is_eager=True, callback=_say_version)
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_say_version)
     ] = False,
 ) -> None:
     """Drop an AnnData file, get its cells annotated."""
@@ -59,7 +59,7 @@ def run(  # one parameter an option
     rerun: Annotated[bool, typer.Option("--rerun", help="Annotate again, even if there are results.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Annotate one file here and now: report, annotated.h5ad and tables."""
+    """Annotate one file on this machine; writes a report, annotated.h5ad and tables."""
     from cli.running import read_pairs
     from cli.running import run as run_file
 
@@ -80,7 +80,7 @@ def validate(
     set_: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Say what is in a file, which matrix would be used and why, and what stands in the way."""
+    """Check a file without annotating it: its contents, the matrix that would be used and why, and any problems."""
     from cli.validating import validate_file
 
     output = Output(as_json)
@@ -93,7 +93,7 @@ def serve(
     out: HomeOption = None,
     port: Annotated[Optional[int], typer.Option(help="On loopback.", show_default="8080")] = None,  # noqa: UP045
 ) -> None:
-    """Watch an inbox folder and annotate what is dropped there; with HTTP and a web page on loopback."""
+    """Watch an inbox folder and annotate files dropped there, with an HTTP API and a web page on loopback."""
     from cli.serve import serve_forever
 
     output = Output()
@@ -109,7 +109,7 @@ def submit(
     set_: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Hand a file to a running `celldrop serve` at the same folder, or to a deployed pipeline; prints the id."""
+    """Submit a file to a running `celldrop serve` with the same folder, or to a deployed pipeline; prints the id."""
     from cli.remote import submit_file
 
     output = Output(as_json)
@@ -118,12 +118,12 @@ def submit(
 
 @app.command()
 def status(
-    submission_id: Annotated[Optional[str], typer.Argument(help="All of them when left out.")] = None,  # noqa: UP045
+    submission_id: Annotated[Optional[str], typer.Argument(help="Lists the latest submissions when left out.")] = None,  # noqa: UP045
     *,
     out: HomeOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Say where a submission stands, or list the latest ones."""
+    """Show the state of a submission, or list the latest submissions."""
     from cli.remote import show_status
 
     output = Output(as_json)
@@ -137,7 +137,7 @@ def watch(
     out: HomeOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Follow a submission, of a running `celldrop serve` or a deployed pipeline, until it ends."""
+    """Follow a submission until it ends, in a running `celldrop serve` or a deployed pipeline."""
     from cli.remote import watch_submission
 
     output = Output(as_json)
@@ -151,7 +151,7 @@ def cancel(
     out: HomeOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Stop a submission."""
+    """Cancel a submission."""
     from cli.remote import cancel_submission
 
     output = Output(as_json)
@@ -160,7 +160,7 @@ def cancel(
 
 @app.command()
 def doctor(*, out: HomeOption = None, as_json: JsonFlag = False) -> None:
-    """Check this installation, or the deployed pipeline that the settings name, and say what mends it."""
+    """Check this installation, or the deployed pipeline that the settings name, and say how to fix what is wrong."""
     from cli.doctor.examining import examine
 
     output = Output(as_json)
@@ -169,7 +169,7 @@ def doctor(*, out: HomeOption = None, as_json: JsonFlag = False) -> None:
 
 @app.command()
 def demo(*, out: HomeOption = None, as_json: JsonFlag = False) -> None:
-    """Annotate the 700 real PBMC that scanpy's package carries, and compare with the labels in the file."""
+    """Annotate the 700 real PBMC that come with scanpy, and compare the result with the labels in the file."""
     from cli.demo import run_demo
 
     output = Output(as_json)
@@ -177,7 +177,7 @@ def demo(*, out: HomeOption = None, as_json: JsonFlag = False) -> None:
 
 
 def main() -> None:
-    """The `celldrop` command: statuses 0 done, 1 internal fault, 2 usage, 3 input refused, 130 interrupted."""
+    """The `celldrop` command. Exit status: 0 done, 1 internal error, 2 usage, 3 input refused, 130 interrupted."""
     begin_process()
     try:
         app()

@@ -1,4 +1,4 @@
-"""`celldrop models …`: bundles imported, trained, listed, shown and evaluated."""
+"""`celldrop models …`: imports, trains, lists, shows and evaluates bundles."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OutOption = Annotated[
     typer.Option("--out", help="The folder of bundles; it gets NAME/VERSION/.", show_default="models"),
 ]
 NameOption = Annotated[str, typer.Option("--name", help="Lower-case letters, digits, dots and dashes.")]
-VersionOption = Annotated[str, typer.Option("--version", help="Any version that is not there yet.")]
+VersionOption = Annotated[str, typer.Option("--version", help="Any version that does not exist yet.")]
 OptionalPath = Optional[Path]  # noqa: UP045
 OptionalText = Optional[str]  # noqa: UP045
 LabelsOption = Annotated[str, typer.Option("--labels", metavar="COLUMN", help="The obs column of labels.")]
@@ -35,24 +35,25 @@ LineagesOption = Annotated[
 
 
 class ClassWeights(StrEnum):
-    """As ``jobs.modeling.settings`` has them; named here too so that `--help` needs no torch."""
+    """The same as in ``jobs.modeling.settings``, repeated here so that `--help` does not load torch."""
 
     BALANCED = "balanced"
     NONE = "none"
 
 
 WeightsOption = Annotated[ClassWeights, typer.Option(help="Of a linear model. balanced: every label weighs the same.")]
+HeldOutOption = Annotated[float, typer.Option(min=0.05, max=0.5, help="The share of cells held out for the metrics.")]
 KindOption = Annotated[
     Kind, typer.Option(help="linear: a weight for each gene and label. centroid: the nearest mean cell in a PCA.")
 ]
 FeaturesOption = Annotated[
     OptionalPath,
-    typer.Option(help="Use only genes that this file has too: an .h5ad, or a list or table of genes as text."),
+    typer.Option(help="Use only genes that are also in this file: an .h5ad, or a text list or table of genes."),
 ]
 
 
 def settings_for(folder: Path | None) -> Settings:
-    """The settings, with the folder of bundles that was given."""
+    """Load the settings, with the given folder of bundles."""
     from shared.settings import load_settings
 
     return load_settings(models_dir=folder) if folder else load_settings()
@@ -66,11 +67,13 @@ def import_model(  # noqa: PLR0913  # one parameter an option
     version: VersionOption,
     out: OutOption = None,
     licence: Annotated[str, typer.Option(help="The model's licence, for its card.")] = "",
-    citation: Annotated[str, typer.Option(help="What to cite; the model's own source when left out.")] = "",
-    ontology: Annotated[OptionalPath, typer.Option(help="A Cell Ontology .obo: labels get its ids.")] = None,
+    citation: Annotated[str, typer.Option(help="What to cite; the source named in the model when left out.")] = "",
+    ontology: Annotated[
+        OptionalPath, typer.Option(help="A Cell Ontology .obo file, to give the labels its ids.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Turn a CellTypist model into a bundle, without ever running its pickle."""
+    """Convert a CellTypist model into a bundle, without executing its pickle."""
     output = Output(as_json)
 
     def action() -> Exit:
@@ -99,12 +102,13 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     matrix: MatrixOption = None,
     ids_from: Annotated[OptionalText, typer.Option(help="The obs column of Cell Ontology ids.")] = None,
     lineages: LineagesOption = None,
-    n_genes: Annotated[int, typer.Option(min=2, help="At most so many genes.")] = 3_000,
+    n_genes: Annotated[int, typer.Option(min=2, help="The most genes to use.")] = 3_000,
     kind: KindOption = Kind.LINEAR,
     class_weights: WeightsOption = ClassWeights.BALANCED,
-    held_out: Annotated[float, typer.Option(min=0.05, max=0.5, help="Share kept aside for the metrics.")] = 0.2,
+    held_out: HeldOutOption = 0.2,
     max_abstained: Annotated[
-        float, typer.Option(min=0.0, max=0.5, help="Share that may be left Unassigned for a low score; 0 for none.")
+        float,
+        typer.Option(min=0.0, max=0.5, help="The largest share of cells to leave Unassigned for a low score."),
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed, data and machine give the same bundle.")] = 0,
     title: Annotated[str, typer.Option(help="For the card.")] = "",
@@ -112,7 +116,7 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     citation: Annotated[str, typer.Option(help="For the card.")] = "",
     as_json: JsonFlag = False,
 ) -> None:
-    """Train a model on a file's own labels; the card says how good it is on cells it never saw."""
+    """Train a model on a file's own labels; the card records its accuracy on held-out cells."""
     output = Output(as_json)
 
     def action() -> Exit:
@@ -145,7 +149,7 @@ def evaluate_bundle(  # noqa: PLR0913  # one parameter an option
     out: OutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compare a bundle's labels with a file's own, label by label and by lineage."""
+    """Compare a bundle's labels with a file's own labels, by label and by lineage."""
     output = Output(as_json)
 
     def action() -> Exit:
@@ -159,7 +163,7 @@ def evaluate_bundle(  # noqa: PLR0913  # one parameter an option
 
 @models.command("list")
 def list_bundles(*, out: OutOption = None, as_json: JsonFlag = False) -> None:
-    """List the bundles that there are."""
+    """List the available bundles."""
     output = Output(as_json)
 
     def action() -> Exit:
@@ -183,7 +187,7 @@ def show_bundle(
     out: OutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show a bundle's card: what it knows, where it comes from, how good it is."""
+    """Show a bundle's card: its labels, origin and metrics."""
     output = Output(as_json)
 
     def action() -> Exit:

@@ -1,4 +1,4 @@
-"""The options that several commands share, and how every command ends."""
+"""Options shared by several commands, and the common handling of errors and exit statuses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INTERRUPTED_STATUS = 130
-"""As a shell reports a process ended by SIGINT."""
+"""The status that shells report for a process ended by SIGINT."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 HomeOption = Annotated[
@@ -41,24 +41,24 @@ SetOption = Annotated[
 
 
 def settings_for(home: Path | None) -> Settings:
-    """The settings, with the folder that was given on the command line."""
+    """Load the settings, with the home folder given on the command line."""
     from shared.settings import load_settings
 
     return load_settings(home=home) if home else load_settings()
 
 
 def finish(output: Output, action: Callable[[], Exit]) -> None:
-    """Do it, and end with its exit status; an error is said in words, or as the one JSON object."""
+    """Run a command's action, print any error as text or JSON, and exit with its status."""
     configure("text", "ERROR")
     try:
         status = action()
     except CelldropError as error:
         status = output.error(error)
     except KeyboardInterrupt:
-        output.error(InterruptedRunError("the run was stopped", hint="Run the same command again to have its results."))
+        output.error(InterruptedRunError("the run was stopped", hint="Run the same command again to continue."))
         raise typer.Exit(INTERRUPTED_STATUS) from None
     except Exception as error:
-        log.exception("a fault of ours")
-        hint = "Please report it with the lines above; nothing that was there before is lost."
+        log.exception("unexpected error")
+        hint = "Please report it with the lines above. Earlier results are not affected."
         status = output.error(InternalError(f"{type(error).__name__}: {error}", hint=hint))
     raise typer.Exit(int(status))

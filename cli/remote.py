@@ -1,4 +1,4 @@
-"""`submit`, `status`, `watch` and `cancel`: what is done beside a running server or against a deployed pipeline."""
+"""`submit`, `status`, `watch` and `cancel`: commands for a running `celldrop serve` or a deployed pipeline."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CHUNK_BYTES = 8 << 20
 
 
 def submit_file(settings: Settings, file: Path, *, model: str | None, pairs: Sequence[str], output: Output) -> Exit:
-    """Hand a file in: beside a running server where it lies, to a deployed pipeline by uploading it.
+    """Submit a file. A local server reads it in place; for a deployed pipeline it is uploaded.
 
     Raises:
         CelldropError: The file or the request cannot be used.
@@ -49,14 +49,14 @@ def submit_file(settings: Settings, file: Path, *, model: str | None, pairs: Seq
 
 
 def _queue(settings: Settings, file: Path, *, model: str | None, pairs: Sequence[str], output: Output) -> Exit:
-    """Record a submission; the server's reconcile finds what it owes and goes on."""
+    """Record a submission. The server's reconcile finds the record and drains its outbox."""
     embedded = open_embedded(settings)
     try:
         options = read_pairs(pairs)
         if model is not None:
             options["model"] = model_option(embedded, model)
         parse_options(options)
-        stored = queue_only(embedded).accept(drop_of_file(embedded.blobs, file, options))
+        stored = queue_only(embedded).submit(drop_of_file(embedded.blobs, file, options))
         if stored.value.state.final:
             return tell_end(stored.value, _place(settings, embedded.local.ports, stored.value), output)
         output.result(outcome_document(stored.value, None))
@@ -67,15 +67,17 @@ def _queue(settings: Settings, file: Path, *, model: str | None, pairs: Sequence
 
 
 def _upload(settings: Settings, file: Path, *, model: str | None, pairs: Sequence[str], output: Output) -> Exit:
-    """Put a file in the inbox, under a name that is nobody else's, its options beside it; prints the id to come."""
+    """Upload a file to the inbox under a unique name, with its options as metadata, and print the submission's id."""
     options = read_pairs(pairs)
     if model is not None:
         if Path(model).is_dir():
-            hint = "Upload the bundle to the models bucket, and give its name."
-            raise InvalidOptionError("a deployed pipeline takes no model from this machine", where=model, hint=hint)
+            hint = "Upload the bundle to the models bucket, then pass its name to --model."
+            raise InvalidOptionError(
+                "a deployed pipeline cannot use a model folder of this machine", where=model, hint=hint
+            )
         options["model"] = model
     parse_options(options)
-    called = f"{file.name}.h5ad" if is_temporary(file.name) else file.name  # or ingest would leave it alone
+    called = f"{file.name}.h5ad" if is_temporary(file.name) else file.name  # ingest ignores temporary names
     name = f"submitted/{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}/{called}"
     ports = build_ports(settings)
     info = ports.blobs.write(
@@ -101,10 +103,10 @@ def _chunks(file: Path) -> Iterator[bytes]:
 
 
 def show_status(settings: Settings, submission_id: str | None, output: Output) -> Exit:
-    """One submission with its history, or the latest ones.
+    """Show one submission with its history, or list the latest ones.
 
     Raises:
-        SubmissionNotFoundError: No submission of that id.
+        SubmissionNotFoundError: There is no submission with that id.
     """
     ports = build_ports(settings)
     if submission_id is None:
@@ -140,10 +142,10 @@ def _list(ports: Ports, output: Output) -> Exit:
 
 
 def watch_submission(settings: Settings, submission_id: str, output: Output) -> Exit:
-    """Follow a submission until it ends; nothing is stepped here.
+    """Follow a submission until it ends. Another process does the work; this one only reads the record.
 
     Raises:
-        SubmissionNotFoundError: No submission of that id.
+        SubmissionNotFoundError: There is no submission with that id.
     """
     ports = build_ports(settings)
     with output.progress("Watching", None) as bar:
@@ -156,7 +158,7 @@ def watch_submission(settings: Settings, submission_id: str, output: Output) -> 
 
 
 def _appeared(settings: Settings, store: StatusStore, submission_id: str) -> Stored[Submission]:
-    """The record; what was uploaded a moment ago is given time to be taken in."""
+    """Read the record. A file that was just uploaded may not have a record yet, so wait for one."""
     deadline_s = time.monotonic() + PATIENCE_S[settings.backend]
     while True:
         try:
@@ -168,10 +170,10 @@ def _appeared(settings: Settings, store: StatusStore, submission_id: str) -> Sto
 
 
 def cancel_submission(settings: Settings, submission_id: str, output: Output) -> Exit:
-    """Cancel; one that is over already is left as it is.
+    """Cancel a submission. One that has ended already is left as it is.
 
     Raises:
-        SubmissionNotFoundError: No submission of that id.
+        SubmissionNotFoundError: There is no submission with that id.
     """
 
     def change(record: Submission, now: datetime) -> Submission:
@@ -184,10 +186,10 @@ def cancel_submission(settings: Settings, submission_id: str, output: Output) ->
 
 
 def _place(settings: Settings, ports: Ports, record: Submission) -> Place | None:
-    """Where the committed result is found.
+    """The location of the committed result; None if there is none.
 
     Raises:
-        ResultFileNotFoundError: It was removed since.
+        ResultFileNotFoundError: The result was removed after the commit.
     """
     if settings.backend is Backend.LOCAL:
         folder = result_folder(LocalLayout(settings.home.resolve()), record)

@@ -1,4 +1,4 @@
-"""`celldrop run`: one file, from where it lies to its report."""
+"""`celldrop run`: annotates one local file and writes its results."""
 
 from __future__ import annotations
 
@@ -24,56 +24,56 @@ from shared.ports.status import Stored
 from shared.settings import Settings
 
 _COPIES = 1.1
-"""Of the input: annotated.h5ad is one, with more columns."""
+"""Estimated size of annotated.h5ad relative to the input: a copy of it with more columns."""
 _TABLES_BYTES = 4_000_000
 
 
 def run(
     settings: Settings, file: Path, *, model: str | None, options: Mapping[str, str], rerun: bool, output: Output
 ) -> Exit:
-    """Annotate one file with everything in this process and its task processes.
+    """Annotate one file with the whole pipeline in this process and its task processes.
 
-    Idempotent: the same file with the same options is the same submission, so that running again after a crash
-    finishes what was begun, and running again after success shows the results that are there.
+    Idempotent: the same file with the same options is the same submission. Running again after a crash continues it;
+    running again after success shows the existing results.
 
     Raises:
         CelldropError: The file or the request cannot be used.
     """
     embedded = open_embedded(settings)
     try:
-        asked = dict(options)
+        requested = dict(options)
         if model is not None:
-            asked["model"] = model_option(embedded, model)
-        parse_options(asked)
-        stored = _submit(embedded, file, asked, rerun=rerun)
+            requested["model"] = model_option(embedded, model)
+        parse_options(requested)
+        stored = _submit(embedded, file, requested, rerun=rerun)
         if not stored.value.state.final:
-            _check_room(embedded.layout.state, file)
+            _check_disk(embedded.layout.state, file)
             stored = see_through(embedded, stored.value.id, output)
         return report_end(embedded, stored, output)
     finally:
         embedded.close()
 
 
-def _check_room(results: Path, file: Path) -> None:
-    """Whether results fit on their disk: a copy of the input, tables and parts.
+def _check_disk(results: Path, file: Path) -> None:
+    """Check that the results (a copy of the input, tables and parts) fit on their disk.
 
     Raises:
-        DiskFullError: They do not.
+        DiskFullError: They do not fit.
     """
     free = shutil.disk_usage(results).free
     needed = int(_COPIES * file.stat().st_size) + _TABLES_BYTES
     if free < needed:
         raise DiskFullError(
-            f"{free / 1e6:,.0f} MB are free on the disk of the results",
-            expected=f"some {needed / 1e6:,.0f} MB",
+            f"{free / 1e6:,.0f} MB are free on the disk for the results",
+            expected=f"about {needed / 1e6:,.0f} MB",
             where=str(results),
-            hint="Free some, or name a folder on another disk with --out.",
+            hint="Free some space, or choose a folder on another disk with --out.",
         )
 
 
-def _submit(embedded: Embedded, file: Path, asked: Mapping[str, str], *, rerun: bool) -> Stored[Submission]:
-    """Join what was begun or is done; what ended badly before is begun anew, since its reason may be gone."""
-    drop = drop_of_file(embedded.blobs, file, asked)
+def _submit(embedded: Embedded, file: Path, options: Mapping[str, str], *, rerun: bool) -> Stored[Submission]:
+    """Join the submission if it is open or succeeded. If it failed, start a new one: its cause may be gone."""
+    drop = drop_of_file(embedded.blobs, file, options)
     before = embedded.find(drop)
     again = rerun or (before is not None and before.state.final and before.state is not State.SUCCEEDED)
     if before is not None and not again:
@@ -82,10 +82,10 @@ def _submit(embedded: Embedded, file: Path, asked: Mapping[str, str], *, rerun: 
 
 
 def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
-    """``KEY=VALUE`` arguments as options.
+    """Parse ``KEY=VALUE`` arguments into options.
 
     Raises:
-        InvalidOptionError: One without an equals sign.
+        InvalidOptionError: An argument has no equals sign.
     """
     options = {}
     for pair in pairs:
@@ -97,11 +97,13 @@ def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def model_option(embedded: Embedded, model: str) -> str:
-    """The option that stands for a model: its name, or the digest of a bundle given as a folder.
+    """The value of the option ``model``: a model's name, or the digest of a bundle given as a folder.
+
+    A bundle given as a folder is copied into the home folder first.
 
     Raises:
-        ModelNotFoundError: A path that holds no bundle.
-        InvalidBundleError: Its card breaks the format.
+        ModelNotFoundError: The path holds no bundle.
+        InvalidBundleError: The bundle's card breaks the format.
     """
     folder = bundle_folder(model)
     if folder is None:
@@ -113,7 +115,7 @@ def model_option(embedded: Embedded, model: str) -> str:
         fresh = Path(tempfile.mkdtemp(dir=embedded.layout.adhoc_models))
         for name in (WEIGHTS_NAME, CARD_NAME):
             shutil.copyfile(folder / name, fresh / name)
-        with suppress(OSError):  # Another process was first with the very same bundle.
+        with suppress(OSError):  # Another process has just copied the same bundle.
             fresh.rename(kept)
         shutil.rmtree(fresh, ignore_errors=True)
     return f"{DIGEST_PREFIX}{card.digest}"

@@ -1,4 +1,4 @@
-"""`celldrop serve`: an inbox folder, HTTP and a web page on loopback, everything in one process."""
+"""`celldrop serve`: an inbox folder, an HTTP API and a web page on loopback, all in one process."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ log = logging.getLogger(__name__)
 STEP_S = 0.1
 POLL_S = 0.5
 RETRY_S = 10.0
-TAKEN_AT_ONCE = 8
-"""Files that are looked into side by side, as far as memory has room: each in a process of its own."""
+CONCURRENT_FILES = 8
+"""Files that are validated at the same time, memory permitting. Each is inspected in its own process."""
 
 
 def serve_forever(settings: Settings, port: int | None, output: Output) -> Exit:
-    """Serve until interrupted; what was running then is taken up again at the next start.
+    """Serve until interrupted. Submissions that were running then are continued at the next start.
 
     Raises:
-        SettingsError: Another server has this home.
+        SettingsError: Another server uses this home folder.
     """
     with alone(LocalLayout(settings.home).state / "serve.lock", "celldrop serve"):
         return _serve(settings, port, output)
@@ -67,8 +67,8 @@ def _serve(settings: Settings, port: int | None, output: Output) -> Exit:
 
 def _make_folders(layout: LocalLayout) -> None:
     if layout.inbox.is_symlink():
-        hint = "Move the link away; the inbox must be a folder of its own."
-        raise SettingsError("the inbox is a link", where=str(layout.inbox), hint=hint)
+        hint = "Remove the link: the inbox must be a real folder."
+        raise SettingsError("the inbox is a symbolic link", where=str(layout.inbox), hint=hint)
     layout.inbox.mkdir(parents=True, exist_ok=True)
     layout.results.mkdir(parents=True, exist_ok=True)
 
@@ -77,9 +77,9 @@ def _loop(embedded: Embedded, stop: threading.Event, output: Output) -> None:
     inbox = Inbox(embedded.layout.inbox)
     said: set[str] = set()
     polled_s = 0.0
-    # What is looked into may take long, and is damaged or slow: it must not hold up what is begun, nor the next file.
-    pool = ThreadPoolExecutor(TAKEN_AT_ONCE, thread_name_prefix="celldrop-inbox")
-    drops = _Drops(lambda file: pool.submit(take_in, embedded, file, output))
+    # Validating a large or damaged file can take long. In threads, it does not delay running work or the next file.
+    pool = ThreadPoolExecutor(CONCURRENT_FILES, thread_name_prefix="celldrop-inbox")
+    drops = _Drops(lambda file: pool.submit(ingest_file, embedded, file, output))
     try:
         while not stop.is_set():
             now_s = time.monotonic()
@@ -94,24 +94,26 @@ def _loop(embedded: Embedded, stop: threading.Event, output: Output) -> None:
 
 @dataclass(slots=True)
 class _Drops:
-    """Files that are being taken in, and those that could not be this time, each until it is due again.
+    """The files in ingest, and those to retry.
 
     Attributes:
-        take: Begins to take a file in; False in the end when it must be tried again.
+        start: Starts the ingest of a file. Its future is False if the file must be retried.
+        running: The files in ingest.
+        due_s: When each failed file is due again.
     """
 
-    take: Callable[[Path], Future[bool]]
-    taken: list[tuple[Path, Future[bool]]] = field(default_factory=list)
+    start: Callable[[Path], Future[bool]]
+    running: list[tuple[Path, Future[bool]]] = field(default_factory=list)
     due_s: dict[Path, float] = field(default_factory=dict)
 
     def begin(self, file: Path) -> None:
-        self.taken.append((file, self.take(file)))
+        self.running.append((file, self.start(file)))
 
     def again(self, now_s: float) -> list[Path]:
-        """Those whose time has come."""
-        done = [one for one in self.taken if one[1].done()]
-        self.taken = [one for one in self.taken if one not in done]
-        self.due_s |= {file: now_s + RETRY_S for file, was_taken in done if not was_taken.result()}
+        """The files that are due for a retry."""
+        done = [one for one in self.running if one[1].done()]
+        self.running = [one for one in self.running if one not in done]
+        self.due_s |= {file: now_s + RETRY_S for file, succeeded in done if not succeeded.result()}
         due = [file for file, due_s in self.due_s.items() if due_s <= now_s]
         self.due_s = {file: due_s for file, due_s in self.due_s.items() if file not in due}
         return due
@@ -123,30 +125,30 @@ def _poll(embedded: Embedded, inbox: Inbox, drops: _Drops, now_s: float, output:
     try:
         whole = inbox.poll(now_s)
     except InputNotFoundError as error:
-        output.say(f"{error.message} It is made anew.", style="yellow")
+        output.say(f"{error.message} Creating it again.", style="yellow")
         embedded.layout.inbox.mkdir(parents=True, exist_ok=True)
         return
     for file in whole:
         drops.begin(file)
 
 
-def take_in(embedded: Embedded, file: Path, output: Output) -> bool:
-    """A final drop goes through the same door as an event; False when it must be tried again."""
+def ingest_file(embedded: Embedded, file: Path, output: Output) -> bool:
+    """Ingest a complete file of the inbox, as for a storage event. False if it must be retried."""
     name = str(file.relative_to(embedded.layout.inbox))
     bucket = embedded.settings.inbox_bucket
     try:
         info = embedded.blobs.stat(bucket, name)
         drop = embedded.ingest.data.drop_of(StorageObject(bucket=bucket, name=name, generation=info.ref.generation))
-        stored = embedded.ingest.accept(drop) if drop else None
+        stored = embedded.ingest.submit(drop) if drop else None
     except BlobNotFoundError:
         return True
     except CelldropError as error:
         output.say(f"{name}: {error.code}: {error.message}", style="red")
         return not error.retryable
     except Exception as error:
-        log.exception("%s could not be taken in", name)
+        log.exception("%s could not be ingested", name)
         output.say(
-            f"{name}: a fault of ours ({type(error).__name__}); the log has it. Drop it again to retry.", style="red"
+            f"{name}: internal error ({type(error).__name__}); see the log. Drop the file again to retry.", style="red"
         )
         return True
     if stored is not None:

@@ -1,4 +1,4 @@
-"""The embedded HTTP server: the status function on loopback, for this machine's own user."""
+"""The embedded HTTP server: runs the status function on loopback, for the user of this machine."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 MAX_BODY_BYTES = 64 * 1024
-"""No route takes a body; a form's is a few bytes."""
+"""No endpoint reads a body; a form's is a few bytes."""
 
 HEAD_TIMEOUT_S = 15.0
-"""Of silence, from whoever has connected and not asked for anything yet."""
+"""Longest silence of a client that has connected and not sent its request yet."""
 SEND_TIMEOUT_S = 2 * MAX_WAIT_S
-"""Of silence, from whoever takes an answer."""
+"""Longest silence of a client that is receiving a response."""
 LINGER_S = 0.5
 
 log = logging.getLogger(__name__)
 
 
 def make_server(service: StatusService, *, port: int, key: HomeKey | None = None) -> BaseWSGIServer:
-    """A threaded server on 127.0.0.1 only; call ``serve_forever`` and, from another thread, ``shutdown``.
+    """Make a threaded server on 127.0.0.1; call ``serve_forever`` and, from another thread, ``shutdown``.
 
     Args:
-        port: 0 takes any that is free; the server's ``port`` tells which.
-        key: What callers must know; None lets in every user of this machine.
+        port: 0 chooses any free port; read it from the server's ``port``.
+        key: The key that callers must send; None allows every user of this machine.
 
     Raises:
-        SettingsError: The port is taken, or not to be had.
+        SettingsError: The port is in use or cannot be opened.
     """
     listening = _listen(port)
     try:
@@ -61,10 +61,10 @@ def make_server(service: StatusService, *, port: int, key: HomeKey | None = None
 
 
 def loopback_app(service: StatusService, key: HomeKey | None = None) -> WSGIApplication:
-    """The status function as a WSGI application that answers only to loopback names.
+    """The status function as a WSGI application that accepts only loopback host names.
 
-    A web page elsewhere can point a name of its own at 127.0.0.1 (DNS rebinding) and is then, to the browser, of
-    the same origin as this server; but the Host header still says that name.
+    This stops DNS rebinding: a foreign web page can point its own host name at 127.0.0.1, and the browser then treats
+    this server as the page's own origin. But the Host header still carries the foreign name.
     """
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -89,7 +89,7 @@ def _respond(service: StatusService, request: Request, key: HomeKey | None) -> R
 
 
 def _with_cookie(request: Request, cookie: str, key: HomeKey) -> Response:
-    """To the same address without the key, which then stands in no history and no page's links."""
+    """Redirect to the same URL without the key, so that it does not stay in the browser's history or in links."""
     response = redirect("/" + request.path.lstrip("/\\"), HTTPStatus.SEE_OTHER)
     response.set_cookie(cookie, key.session, httponly=True, samesite="Lax")
     return response
@@ -104,17 +104,17 @@ def _is_loopback(host: str) -> bool:
 
 def _listen(port: int) -> socket.socket:
     try:
-        # Not werkzeug's own: it ends the process where the port is taken.
+        # Not through werkzeug, which ends the process if the port is in use.
         return socket.create_server((HOST, port), backlog=128)
     except OSError as error:
         raise SettingsError(
-            f"port {port} cannot be listened on: {error.strerror}",
-            hint="Choose another with --port or CELLDROP_PORT; 0 takes any that is free.",
+            f"cannot listen on port {port}: {error.strerror}",
+            hint="Choose another port with --port or CELLDROP_PORT; 0 chooses any free port.",
         ) from error
 
 
 class _Server(ThreadedWSGIServer):
-    """A thread for each connection, and a bound on both."""
+    """One thread per connection, up to a limit."""
 
     def __init__(self, app: WSGIApplication, listening: socket.socket) -> None:
         port: int = listening.getsockname()[1]
@@ -142,7 +142,7 @@ class _Server(ThreadedWSGIServer):
 
 
 class _Handler(WSGIRequestHandler):
-    """One connection; a silent one is given up, so that it does not hold its thread for ever."""
+    """Handles one connection. A silent connection is closed, so that it does not hold its thread for ever."""
 
     protocol_version = "HTTP/1.1"
     timeout = HEAD_TIMEOUT_S
@@ -150,11 +150,11 @@ class _Handler(WSGIRequestHandler):
 
     @override
     def run_wsgi(self) -> None:
-        """Answer a request whose head could be read, once its body is here as well."""
+        """Handle a request whose headers are valid, after reading its whole body."""
         try:
-            if self.request_version == self.default_request_version:  # 0.9, whose answers have no head.
+            if self.request_version == self.default_request_version:  # HTTP/0.9, whose responses have no headers.
                 raise BadRequest
-            self.make_environ()  # Its address can be read.
+            self.make_environ()  # Raises if the URL cannot be parsed.
             size_bytes = _body_bytes(self.headers.get("Content-Length"), self.headers.get("Transfer-Encoding"))
             body = self.rfile.read(size_bytes)
             if len(body) < size_bytes:
@@ -167,7 +167,7 @@ class _Handler(WSGIRequestHandler):
             return
         self.server.connections.asks(self.connection)
         self.connection.settimeout(SEND_TIMEOUT_S)
-        stream, self.rfile = self.rfile, io.BufferedReader(io.BytesIO(body))  # Nothing waits for more of it.
+        stream, self.rfile = self.rfile, io.BufferedReader(io.BytesIO(body))  # A read never blocks.
         try:
             super().run_wsgi()
         finally:
@@ -175,7 +175,7 @@ class _Handler(WSGIRequestHandler):
 
     @override
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the base class says of a head that it cannot read, said as every other problem."""
+        """Answer a request whose headers cannot be parsed with a problem, like every other error."""
         self._refuse(BadRequest())
 
     def _refuse(self, error: HTTPException) -> None:
@@ -183,7 +183,7 @@ class _Handler(WSGIRequestHandler):
         self.log_request(error.code or HTTPStatus.BAD_REQUEST)
         self.wfile.write(_raw(problem_response(problem_of(error))))
         self.connection.settimeout(LINGER_S)
-        # Whoever still sends would lose the answer if we closed with bytes unread.
+        # Closing with unread bytes would make a client that still sends lose the response.
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
             self.rfile.read(MAX_BODY_BYTES)
@@ -194,7 +194,7 @@ class _Handler(WSGIRequestHandler):
 
     @override
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        line = self.requestline[:200].partition("?")[0]  # A query may hold the key.
+        line = self.requestline[:200].partition("?")[0]  # The query can contain the key.
         event(log, "answered", level=logging.DEBUG, request=line, status=str(code), size=size)
 
     @override
@@ -203,11 +203,11 @@ class _Handler(WSGIRequestHandler):
 
 
 def _body_bytes(length: str | None, encoding: str | None) -> int:
-    """How much of a request's body is read: what it says, and of one in chunks nothing, as no address takes any.
+    """Number of body bytes to read: the Content-Length; 0 for a chunked body, as no endpoint reads one.
 
     Raises:
-        BadRequest: It cannot be told where the request ends.
-        RequestEntityTooLarge: Longer than any form of ours.
+        BadRequest: The headers do not say where the request ends.
+        RequestEntityTooLarge: The body is longer than any of our forms.
     """
     if encoding is not None and (encoding.strip().lower() != "chunked" or length is not None):
         raise BadRequest
@@ -221,7 +221,7 @@ def _body_bytes(length: str | None, encoding: str | None) -> int:
 
 
 def _raw(response: Response) -> bytes:
-    """A response as it goes over a socket, where no application stands behind."""
+    """A response as raw bytes, for a socket without a WSGI application."""
     response.headers["Connection"] = "close"
     response.headers["Content-Length"] = str(len(response.get_data()))
     head = "".join(f"{name}: {value}\r\n" for name, value in secured(response).headers.items())

@@ -1,7 +1,7 @@
-"""One file in three steps, each a process that is handed files: how workflow engines run what the cloud runs.
+"""Annotates one file in three separate processes, for workflow engines.
 
-``plan`` judges the file and cuts it, ``annotate`` computes one shard, ``gather`` merges. They are ingest's verdict,
-dispatch's plan and the task's own computation; only the protocol around them is left to the engine.
+``plan`` validates the file and splits it into shards, ``annotate`` computes one shard, and ``gather`` merges the parts.
+They use the same verdict, plan and computation as the cloud pipeline; the engine replaces its scheduling and retries.
 """
 
 from __future__ import annotations
@@ -35,7 +35,12 @@ from shared.domain.submission import ModelRef, ObjectRef, Receipt, State, Submis
 from shared.domain.verdict import Verdict
 from shared.h5ad.inspect.inspection import prepare
 from shared.ports.blobs import BlobStore
-from shared.records.documents import receipt_document, receipt_from, submission_document, submission_from
+from shared.records.documents import (
+    receipt_document,
+    receipt_from,
+    submission_document,
+    submission_from,
+)
 from shared.wiring.folders import FILES_BUCKET, RESULTS, WORK, build_desk
 
 if TYPE_CHECKING:
@@ -44,15 +49,15 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 RECEIPT_SUFFIX = ".receipt.json"
-"""After the name of the part that it vouches for."""
+"""Appended to the part's file name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The files that the engine brings to every step.
+    """The files that the engine passes to every step.
 
     Attributes:
-        plan: Written by the first step.
+        plan: The plan, which the first step writes.
         model: The folder of a bundle.
     """
 
@@ -62,23 +67,23 @@ class Given:
 
 
 def plan_shards(settings: Settings, given: Given, options: Mapping[str, str], output: Output) -> Exit:
-    """Judge a file for a model and write the plan, how it is cut; the option ``tasks`` asks for so many shards.
+    """Validate a file for a model, and write the plan that splits it. The option ``tasks`` sets the number of shards.
 
     Raises:
         CelldropError: The file or the request cannot be used.
     """
     from shared.validation import Validator
 
-    asked = parse_options(options)
+    parsed = parse_options(options)
     card, ref = _model(given.model)
     with tempfile.TemporaryDirectory() as nothing:
         blobs = build_desk(Path(nothing), Path(nothing))
         source = find_file(blobs, given.file).ref
         validator = Validator(blobs, settings.max_input_bytes, settings.max_cells)
-        verdict = validator(source, card, asked.matrix)
+        verdict = validator(source, card, parsed.matrix)
     if not verdict.accepted:
         return _refuse(verdict, output)
-    # Of the same content in another folder, or on another day, the same plan is made.
+    # Size and name identify the file: neither its folder nor its date changes the plan.
     request = Request(ObjectRef("workflow", given.file.name, verdict.size_bytes), dict(options))
     record = Submission(request.id, request.source, dict(options), State.RUNNING, model=ref, verdict=verdict)
     record = replace(record, plan=plan_of(record, settings.fleet))
@@ -91,10 +96,10 @@ def plan_shards(settings: Settings, given: Given, options: Mapping[str, str], ou
 
 
 def annotate_shard(given: Given, index: int, part: Path, accelerator: Accelerator, output: Output) -> Exit:
-    """Compute one shard of a plan into a part, and the receipt beside it.
+    """Compute one shard of a plan, and write its part with the receipt beside it.
 
     Raises:
-        CelldropError: The file or the model is not the one that was planned for, or cannot be used after all.
+        CelldropError: The file or the model is not the one in the plan, or cannot be used.
     """
     with tempfile.TemporaryDirectory(dir=part.resolve().parent) as work:
         blobs = build_desk(Path(work), Path(work))
@@ -114,11 +119,11 @@ def annotate_shard(given: Given, index: int, part: Path, accelerator: Accelerato
 
 
 def gather_shards(given: Given, parts: Sequence[Path], folder: Path, output: Output) -> Exit:
-    """Merge the parts of a plan, in whatever order they come, into a folder of results.
+    """Merge the parts of a plan, in any order, into a folder of results.
 
     Raises:
-        CorruptBlobError: A part is not what its receipt says, or is of another plan.
-        CelldropError: As above.
+        CorruptBlobError: A part does not match its receipt, or belongs to another plan.
+        CelldropError: The file or the model is not the one in the plan, or cannot be used.
     """
     with tempfile.TemporaryDirectory() as work:
         blobs = build_desk(Path(work), folder.resolve())
@@ -131,7 +136,7 @@ def gather_shards(given: Given, parts: Sequence[Path], folder: Path, output: Out
 
 
 def _annotation(blobs: BlobStore, accelerator: Accelerator) -> Annotation:
-    prepare()  # The inspecting process starts while libraries load here.
+    prepare()  # Starts the inspection process while libraries load here.
     with loading():
         from jobs.inference.data_manager import InferenceData
         from jobs.inference.task.computing import Annotation
@@ -140,7 +145,7 @@ def _annotation(blobs: BlobStore, accelerator: Accelerator) -> Annotation:
 
 
 def _beat(_rows_done: int) -> None:
-    """Whoever waits is the engine."""
+    """No heartbeat is needed: the engine watches the process."""
 
 
 def _refuse(verdict: Verdict, output: Output) -> Exit:
@@ -157,13 +162,13 @@ def _planned(plan_file: Path) -> Submission:
             f"a plan of version {document.get('schema_version')}",
             expected=f"{SCHEMA_VERSION}",
             where=str(plan_file),
-            hint="Plan, annotate and gather with one version of celldrop.",
+            hint="Use one version (see `celldrop --version`) for plan, annotate and gather.",
         )
     return submission_from(document["record"])
 
 
 def _at_hand(blobs: BlobStore, given: Given) -> Submission:
-    """The plan's record with file and model where they are now; engines bring them to other places each time."""
+    """The plan's record, with the current paths of the file and the model: engines move them between steps."""
     planned = _planned(given.plan)
     assert planned.verdict is not None
     assert planned.model is not None
@@ -171,43 +176,43 @@ def _at_hand(blobs: BlobStore, given: Given) -> Submission:
     if file.size_bytes != planned.verdict.size_bytes:
         raise InputChangedError(
             f"{file.size_bytes:,} bytes",
-            expected=f"the {planned.verdict.size_bytes:,} bytes of the file that was planned for",
+            expected=f"the {planned.verdict.size_bytes:,} bytes of the file in the plan",
             where=str(given.file),
-            hint="Give every step the same file.",
+            hint="Pass every step the same file.",
         )
     _, ref = _model(given.model)
-    # The digest stays the plan's own: another bundle is refused when it is loaded.
+    # The digest is the plan's, so that another bundle is refused when it is loaded.
     return replace(planned, source=file.ref, model=replace(ref, digest=planned.model.digest))
 
 
 def _model(folder: Path) -> tuple[ModelCard, ModelRef]:
     found = bundle_folder(f"{folder.resolve()}/")
     if found is None:
-        raise ModelNotFoundError(f"no bundle in {folder}", hint="Give the folder that holds model.json.")
+        raise ModelNotFoundError(f"no bundle in {folder}", hint="Pass --model the folder that contains model.json.")
     card = parse_card((found / CARD_NAME).read_bytes(), where=str(found))
     prefix = f"{str(found.resolve()).lstrip('/')}/"
     return card, ModelRef(card.name, card.version, card.digest, FILES_BUCKET, prefix, card.cost)
 
 
 def _identity(record: Submission) -> str:
-    """What tells one plan's parts from another's: the file, the options and the bundle."""
+    """An id of the plan, which its parts carry: made from the file, the options and the bundle."""
     assert record.model is not None
     return f"{record.id} {record.model.digest}"
 
 
 def _vouched(blobs: BlobStore, record: Submission, part: Path) -> Receipt:
-    """A part's receipt, for the part where it is now.
+    """Read a part's receipt, with the part's current path.
 
     Raises:
-        CorruptBlobError: It is of another plan.
+        CorruptBlobError: The part belongs to another plan.
     """
     document = _read(_receipt_of(part))
     if document.get("plan") != _identity(record):
         raise CorruptBlobError(
-            "a part of another plan",
-            expected="one of the same file, options and model",
+            "the part belongs to another plan",
+            expected="a part with the same file, options and model",
             where=str(part),
-            hint="Annotate its shard again, by this plan.",
+            hint="Annotate the shard again with this plan: celldrop shards annotate.",
         )
     return replace(receipt_from(document["receipt"]), part=_ref(blobs, part))
 
@@ -216,7 +221,7 @@ def _ref(blobs: BlobStore, file: Path) -> ObjectRef:
     try:
         return blobs.stat(FILES_BUCKET, str(file.resolve()).lstrip("/")).ref
     except BlobNotFoundError as error:
-        raise InputNotFoundError("no such part", where=str(file), hint="Give every part of the plan.") from error
+        raise InputNotFoundError("no such part", where=str(file), hint="Pass every part of the plan.") from error
 
 
 def _receipt_of(part: Path) -> Path:
@@ -227,7 +232,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads(file.read_bytes())
     except FileNotFoundError as error:
-        hint = "A receipt lies beside its part, under its name and .receipt.json."
+        hint = "Keep each receipt beside its part: it has the part's name followed by .receipt.json."
         raise InputNotFoundError("no such file", where=str(file), hint=hint) from error
     except ValueError as error:
         raise InvalidMessageError("not JSON", expected="what an earlier step wrote", where=str(file)) from error

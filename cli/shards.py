@@ -1,4 +1,4 @@
-"""`celldrop shards …`: plan, annotate, gather; for workflow engines."""
+"""`celldrop shards …`: the commands plan, annotate and gather, for workflow engines."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from cli.console import Output
 from cli.options import FileArgument, JsonFlag, SetOption, finish
 from shared.domain.plan import Accelerator
 
-shards = typer.Typer(help="One file in three steps, for workflow engines.", no_args_is_help=True)
+shards = typer.Typer(help="Annotate one file in three steps, for workflow engines.", no_args_is_help=True)
 
 BundleOption = Annotated[Path, typer.Option("--model", help="The folder of a bundle.", show_default=False)]
-PlanOption = Annotated[Path, typer.Option("--plan", help="Written by `plan`.", show_default="plan.json")]
+PlanOption = Annotated[Path, typer.Option("--plan", help="The plan that `plan` wrote.", show_default="plan.json")]
 PLAN = Path("plan.json")
 
 
@@ -23,11 +23,11 @@ def plan(
     file: FileArgument,
     *,
     model: BundleOption,
-    plan_file: Annotated[Path, typer.Option("--plan", help="To write.", show_default="plan.json")] = PLAN,
+    plan_file: Annotated[Path, typer.Option("--plan", help="The plan to write.", show_default="plan.json")] = PLAN,
     set_: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Judge a file and cut it into shards, as many as `--set tasks=N` asks for."""
+    """Validate a file and split it into shards; `--set tasks=N` sets how many."""
     from cli.running import read_pairs
     from cli.sharding import Given, plan_shards
     from shared.settings import load_settings
@@ -42,7 +42,7 @@ def annotate(  # noqa: PLR0913  # one parameter an option
     *,
     index: Annotated[int, typer.Option(help="Which shard, from 0.", show_default=False)],
     model: BundleOption,
-    part: Annotated[Path, typer.Option(help="To write; its receipt lies beside it.", show_default=False)],
+    part: Annotated[Path, typer.Option(help="The part to write, with its receipt beside it.", show_default=False)],
     plan_file: PlanOption = PLAN,
     accelerator: Annotated[Accelerator, typer.Option(help="What to compute on.")] = Accelerator.CPU,
     as_json: JsonFlag = False,
@@ -57,14 +57,16 @@ def annotate(  # noqa: PLR0913  # one parameter an option
 @shards.command()
 def gather(  # one parameter an option
     file: FileArgument,
-    parts: Annotated[list[Path], typer.Argument(help="Every part, receipts beside them.", show_default=False)],
+    parts: Annotated[
+        list[Path], typer.Argument(help="Every part, each with its receipt beside it.", show_default=False)
+    ],
     *,
     model: BundleOption,
     out: Annotated[Path, typer.Option(help="The folder of results.", show_default=False)],
     plan_file: PlanOption = PLAN,
     as_json: JsonFlag = False,
 ) -> None:
-    """Merge the parts into report, annotated.h5ad and tables."""
+    """Merge the parts, and write report, annotated.h5ad and tables."""
     from cli.sharding import Given, gather_shards
 
     output = Output(as_json)

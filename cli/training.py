@@ -1,4 +1,4 @@
-"""`celldrop models train`: from labelled cells to a bundle."""
+"""`celldrop models train`: trains a bundle on labelled cells."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def train_model(origin: Origin, how: Mapping[str, Any], settings: Settings, outp
     """Train on a file's labels and write the bundle.
 
     Args:
-        how: Fields of ``TrainingSettings``.
+        how: Values for the fields of ``TrainingSettings``.
 
     Raises:
         CelldropError: The file, its labels or the request cannot be used.
@@ -49,14 +49,14 @@ def train_model(origin: Origin, how: Mapping[str, Any], settings: Settings, outp
     trained = _train(cells, wanted, output)
     card = write_bundle(settings.models_dir, trained.card, trained.tensors)
     path = settings.models_dir / card.name / card.version
-    told = {"metrics": card.training.metrics, "missing": cells.missing, "warnings": [asdict(one) for one in findings]}
-    output.result({"model": card.reference, "digest": card.digest, "path": str(path), **told})
+    about = {"metrics": card.training.metrics, "missing": cells.missing, "warnings": [asdict(one) for one in findings]}
+    output.result({"model": card.reference, "digest": card.digest, "path": str(path), **about})
     _say_trained(trained, card, path, output)
     return Exit.DONE
 
 
 def _command() -> str:
-    """What would repeat this, for the card; the folder it goes to is left out."""
+    """The command that repeats this training, for the card, without ``--out``."""
     words = iter(sys.argv[1:])
     kept = [word for word in words if word != "--out" or next(words, "") is None]
     return shlex.join(["celldrop", *kept])
@@ -96,8 +96,8 @@ def _say_cells(cells: LabelledCells, wanted: TrainingSettings, findings: list[Fi
 
 
 def _say_trained(trained: TrainedModel, card: ModelCard, path: Path, output: Output) -> None:
-    output.say(f"{card.reference}: {len(card.labels)} labels by {len(card.features):,} genes", style="bold green")
-    output.say(f"Held-out cells, {trained.report.n_held_out:,} that these figures are measured on:")
+    output.say(f"{card.reference}: {len(card.labels)} labels, {len(card.features):,} genes", style="bold green")
+    output.say(f"Measured on {trained.report.n_held_out:,} held-out cells:")
     say_evaluation(trained.report.held_out, card, output)
     output.say(f"  in {path}")
     output.say(f"  use it with  celldrop run FILE --model {path}")

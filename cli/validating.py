@@ -1,4 +1,4 @@
-"""`celldrop validate`: the verdict on a file, in words or as JSON."""
+"""`celldrop validate`: prints the verdict on a file, as text or JSON."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from shared.wiring.ports import build_files
 
 
 def validate_file(settings: Settings, file: Path, *, model: str | None, pairs: Sequence[str], output: Output) -> Exit:
-    """Judge a file as ingest does, for the model that is asked for or the default one.
+    """Validate a file as ingest does, for the requested model or the default one.
 
     Raises:
         CelldropError: The file or the request cannot be used.
     """
     requested = read_pairs(pairs)
     options = parse_options(requested)
-    asked = model or options.model
-    card = find_card(settings, asked) if asked else _default_card(settings)
+    requested_model = model or options.model
+    card = find_card(settings, requested_model) if requested_model else _default_card(settings)
     blobs = build_files(settings)
     source = drop_of_file(blobs, file, {}).source
     verdict = Validator(blobs, settings.max_input_bytes, settings.max_cells)(source, card, options.matrix)
-    # Without a model there is the reading to reckon with, which is most of it.
+    # Without a model, the forecast covers reading the file, which takes most of the time.
     cost = card.cost if card else CostHints(flops_per_cell=0.0, weights_bytes=0)
     verdict = with_forecast(verdict, cost, settings.fleet, requested)
     refusal = verdict.refusals[0] if verdict.refusals else None
@@ -44,25 +44,25 @@ def validate_file(settings: Settings, file: Path, *, model: str | None, pairs: S
     judged_for = card.reference if card else None
     output.result({"file": str(file), "model": judged_for, **summary, **verdict_document(verdict)})
     say_verdict(verdict, file, output)
-    output.say(_whom_for(card, settings, asked=asked is not None))
+    output.say(_model_words(card, settings, requested=requested_model is not None))
     return Exit.DONE if verdict.accepted else Exit.REFUSED
 
 
 def _default_card(settings: Settings) -> ModelCard | None:
-    """The default model's card; None where it is not there, so that the file is judged by itself."""
+    """The default model's card. None if it does not exist; the file is then validated without a model."""
     with suppress(ModelNotFoundError):
         return find_card(settings, settings.default_model)
     return None
 
 
-def _whom_for(card: ModelCard | None, settings: Settings, *, asked: bool) -> str:
+def _model_words(card: ModelCard | None, settings: Settings, *, requested: bool) -> str:
     if card is None:
-        return f"Judged for no model: there is no {settings.default_model}, the default. Name one with --model."
-    return f"Judged for {card.reference}{'' if asked else ', the default model; name another with --model'}."
+        return f"Checked without a model: the default, {settings.default_model}, does not exist. Use --model."
+    return f"Checked for {card.reference}{'' if requested else ', the default model; choose another with --model'}."
 
 
 def say_verdict(verdict: Verdict, file: Path, output: Output) -> None:
-    """The verdict in words."""
+    """Print the verdict as text."""
     answer = "can be annotated" if verdict.accepted else "cannot be annotated"
     output.say(f"{file.name} {answer}.", style="bold green" if verdict.accepted else "bold red")
     if verdict.layout:
@@ -82,7 +82,7 @@ def say_verdict(verdict: Verdict, file: Path, output: Output) -> None:
 
 
 def say_finding(finding: Finding, output: Output) -> None:
-    """A warning or refusal, and what to do about it."""
+    """Print a warning or refusal, and what to do about it."""
     style = "red" if finding.severity is Severity.REFUSAL else "yellow"
     output.say(f"  {finding.severity} {finding.code}: {finding.message}", style=style)
     if finding.hint:

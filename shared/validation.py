@@ -13,22 +13,22 @@ from shared.h5ad.judge.needs import ModelNeeds
 from shared.h5ad.source import NEWER_FILE, BlobSource
 from shared.ports.blobs import BlobInfo, BlobStore
 
-_SMALLER = "Split the file, or have whoever runs this pipeline raise"
+_SMALLER = "Split the file, or ask whoever runs this pipeline to raise"
 
 
 @dataclass(frozen=True, slots=True)
 class Validator:
-    """The heavy part of ingest: look into the file by ranged reads, and judge it for a model."""
+    """The expensive part of ingest: inspects the file with ranged reads, and judges whether it suits a model."""
 
     blobs: BlobStore
     max_bytes: int
     max_cells: int
 
     def __call__(self, source: ObjectRef, card: ModelCard | None, matrix: str | None) -> Verdict:
-        """The verdict on one object generation, for a model or for none.
+        """Validate one object generation, with or without a model.
 
         Raises:
-            InputError: The object is gone, replaced, or past a limit of this deployment.
+            InputError: The object is gone, was replaced, or exceeds a limit of this deployment.
         """
         info = pinned(self.blobs, source)
         if info.size_bytes > self.max_bytes:
@@ -51,17 +51,17 @@ class Validator:
 
 
 def pinned(blobs: BlobStore, source: ObjectRef) -> BlobInfo:
-    """The object, if its newest generation is still the pinned one.
+    """Stat the object, and check that its newest generation is still the pinned one.
 
     Raises:
         InputNotFoundError: There is no such object.
-        InputChangedError: It was replaced; the newer generation has an event of its own.
+        InputChangedError: It was replaced. The newer generation gets its own event.
     """
     try:
         info = blobs.stat(source.bucket, source.name)
     except BlobNotFoundError as error:
         raise InputNotFoundError(
-            "the object is not there", where=f"{source.bucket}/{source.name}", hint="Drop the file again."
+            "the object does not exist", where=f"{source.bucket}/{source.name}", hint="Upload the file again."
         ) from error
     if info.ref.generation != source.generation:
         raise InputChangedError("the object was replaced before it was read", where=str(source), hint=NEWER_FILE)
@@ -69,5 +69,5 @@ def pinned(blobs: BlobStore, source: ObjectRef) -> BlobInfo:
 
 
 def needs_of(card: ModelCard) -> ModelNeeds:
-    """What a model asks of a file."""
+    """What a model requires of a file."""
     return ModelNeeds(card.features, card.species, card.default_overlap, reference=card.reference)

@@ -1,4 +1,4 @@
-"""Checks of the service accounts that jobs and subscriptions name: nothing acts as one that is gone or disabled."""
+"""Checks of the service accounts that jobs and subscriptions use: each must exist and be enabled."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ SEE = "roles/iam.serviceAccountViewer"
 
 
 def check_accounts(commands: Commands, found: Deployed) -> Iterator[Check]:
-    """Each account once, with what acts as it."""
+    """Check each account once, and say what uses it."""
     uses = accounts_of(found)
-    for email, told in found.accounts.items():
+    for email, answer in found.accounts.items():
         name, words = CloudCheck.ACCOUNT.of(email), ", ".join(uses.get(email, ()))
-        match told:
+        match answer:
             case True:
                 yield Check(name, Health.OK, words)
             case False:
-                found_words = f"{words}; disabled: nothing can act as it"
+                found_words = f"{words}; disabled: nothing can use it"
                 yield Check(name, Health.WRONG, found_words, "Enable it.", (commands.enable_account(email),))
-            case Untold(why=Silence.NOT_SET):  # The credentials' own check says so.
+            case Untold(why=Silence.NOT_SET):  # The check of the credentials reports this.
                 continue
             case Untold() as untold:
                 about = unseen(name, untold, _remedy(commands, email))
@@ -36,7 +36,7 @@ def check_accounts(commands: Commands, found: Deployed) -> Iterator[Check]:
 def _remedy(commands: Commands, email: str) -> Remedy:
     return Remedy(
         create=(commands.create_account(email),),
-        correct="Name another, or create it; one of the same address has to be given every role again.",
+        correct="Use another account, or create it again. A new account with the same address needs all roles again.",
         see=commands.let_caller_in_project(SEE),
         enable=commands.enable(API),
     )

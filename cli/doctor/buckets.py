@@ -1,4 +1,4 @@
-"""Checks of the buckets: that they are there, near, tell ingest of drops, and have something to annotate with."""
+"""Checks of the buckets: that they exist in the right region, notify ingest of drops, and contain the model."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _WIDE = {"US": "us-", "EU": "europe-", "ASIA": "asia-"}
 
 
 def check_buckets(commands: Commands, found: Deployed) -> Iterator[Check]:
-    """Every bucket, the inbox first."""
+    """Check every bucket, the inbox first."""
     for name, facts in found.buckets.items():
         check = CloudCheck.BUCKET.of(name)
-        told = _told(facts, found.holdings[name])
-        if isinstance(told, BucketFacts):
-            yield summed(check, described(commands.settings, name, told), bucket_faults(commands, name, told))
-        elif isinstance(told, Untold):
-            yield silent(check, told, _remedy(commands, name))
+        answer = _answer_of(facts, found.holdings[name])
+        if isinstance(answer, BucketFacts):
+            yield summed(check, described(commands.settings, name, answer), bucket_faults(commands, name, answer))
+        elif isinstance(answer, Untold):
+            yield silent(check, answer, _remedy(commands, name))
         else:
-            yield _unseen(check, f"{use_words(commands.settings, name)}, there", told, _remedy(commands, name))
+            yield _unseen(check, f"{use_words(commands.settings, name)}, exists", answer, _remedy(commands, name))
 
 
-def _told(facts: BucketFacts | Untold, holding: bool | Untold) -> BucketFacts | Untold | Silence:
-    """The facts; or why there are none, of a bucket that answers all the same; or that it does not."""
+def _answer_of(facts: BucketFacts | Untold, holding: bool | Untold) -> BucketFacts | Untold | Silence:
+    """The bucket's facts; or, if its objects can be listed, why its settings cannot be read; or why neither works."""
     if not isinstance(facts, Untold):
         return facts
     if not isinstance(holding, Untold) and facts.why in {Silence.DENIED, Silence.NOT_OFFERED}:
@@ -42,7 +42,7 @@ def _told(facts: BucketFacts | Untold, holding: bool | Untold) -> BucketFacts | 
 
 
 def _unseen(check: str, words: str, why: Silence, remedy: Remedy) -> Check:
-    """Of a bucket that answers, but for its own settings."""
+    """The check of a bucket whose objects can be listed but whose settings cannot be read."""
     about = silent(check, Untold(why), remedy)
     return replace(about, found=f"{words}; its settings are {about.found}")
 
@@ -57,30 +57,30 @@ def _remedy(commands: Commands, name: str) -> Remedy:
 
 
 def check_drops(commands: Commands, found: Deployed) -> Iterator[Check]:
-    """Whether anybody is told of what is dropped."""
+    """Check that ingest gets an event for every drop."""
     inbox = commands.settings.inbox_bucket
     name = CloudCheck.DROPS.of(inbox)
-    told = found.notifications
+    answer = found.notifications
     if is_out(found.holdings[inbox]):
         return
-    if isinstance(told, Untold):
-        # Of a bucket that is there, only what stands in Google's place does not know its notifications.
-        told = Untold(Silence.NOT_OFFERED, told.words) if is_missing(told) else told
-        yield silent(name, told, _remedy(commands, inbox))
+    if isinstance(answer, Untold):
+        # The bucket exists, so only an emulator can fail to find its notifications.
+        answer = Untold(Silence.NOT_OFFERED, answer.words) if is_missing(answer) else answer
+        yield silent(name, answer, _remedy(commands, inbox))
         return
-    heard = [one for one in told if _hears_drops(one)]
+    heard = [one for one in answer if _hears_drops(one)]
     if heard and not any(one.tells_all for one in heard):
-        mend = "Have ingest told by an Eventarc trigger, which makes a notification of its own."
-        words = f"told to {', '.join(one.topic for one in heard)} without a payload, which no ingest understands"
+        mend = "Create an Eventarc trigger for ingest; it makes its own notification."
+        words = f"notifies {', '.join(one.topic for one in heard)} without a payload, which ingest cannot read"
         yield Check(name, Health.WRONG, words, mend, (commands.notify_of_drops(inbox),))
         return
     if heard:
         everything = any(not one.prefix for one in heard)
-        words = f"told to {', '.join(one.topic for one in heard)}"
-        yield Check(name, Health.OK, words if everything else f"{words}; only of {heard[0].prefix}…")
+        words = f"notifies {', '.join(one.topic for one in heard)}"
+        yield Check(name, Health.OK, words if everything else f"{words}; only for objects in {heard[0].prefix}…")
         return
-    mend = "Have ingest told by an Eventarc trigger; without one, only requests start anything."
-    yield Check(name, Health.WRONG, "nobody is told of new objects", mend, (commands.notify_of_drops(inbox),))
+    mend = "Create an Eventarc trigger for ingest; without one, only requests start a submission."
+    yield Check(name, Health.WRONG, "it sends no event for new objects", mend, (commands.notify_of_drops(inbox),))
 
 
 def _hears_drops(one: NotificationFacts) -> bool:
@@ -88,29 +88,29 @@ def _hears_drops(one: NotificationFacts) -> bool:
 
 
 def check_region(settings: Settings, found: Deployed) -> Iterator[Check]:
-    """Whether bytes are computed on where they lie."""
+    """Check that jobs and buckets are in the same region."""
     places = {name: facts.location for name, facts in found.buckets.items() if not isinstance(facts, Untold)}
     far = {name: place for name, place in places.items() if not _is_near(place, settings.region)}
     if not places:
         return
     name = CloudCheck.REGION.of(settings.region)
     if not far:
-        yield Check(name, Health.OK, "the jobs', and the buckets'")
+        yield Check(name, Health.OK, "the region of the jobs and the buckets")
         return
     words = ", ".join(f"{bucket} is in {place}" for bucket, place in far.items())
-    mend = "Reading across regions is slow and is billed: set CELLDROP_REGION to where the data are, or move them."
+    mend = "Reading across regions is slow and costs money: set CELLDROP_REGION to the data's region, or move the data."
     yield Check(name, Health.WARNING, words, mend)
 
 
 def _is_near(location: str, region: str) -> bool:
     if location in _WIDE:
         return region.startswith(_WIDE[location])
-    # A name without a hyphen is one of two regions, or of some: which, only Google knows.
+    # A location without a hyphen is dual- or multi-region; which regions it covers is not in its name.
     return "-" not in location or location.lower() == region
 
 
 def check_model(commands: Commands, found: Deployed) -> Iterator[Check]:
-    """Whether there is something to annotate with."""
+    """Check that the default model exists and is intact."""
     settings, facts = commands.settings, found.model
     bucket = settings.models_bucket
     name = CloudCheck.MODEL.of(settings.default_model)
@@ -120,19 +120,20 @@ def check_model(commands: Commands, found: Deployed) -> Iterator[Check]:
     if isinstance(facts, Untold):
         yield _no_model(name, facts, upload, commands)
     elif facts.is_whole is False:
-        mend = "A version never changes: upload it again as it was made, or a new one under another version."
-        yield Check(name, Health.WRONG, f"{facts.reference}: the weights are not those of its card", mend, upload)
+        mend = "Upload the original bundle again, or publish the changed one as a new version."
+        yield Check(name, Health.WRONG, f"{facts.reference}: the weights do not match its card", mend, upload)
     elif facts.is_whole is None:
-        yield Check(name, Health.OK, f"{facts.reference}: its card is sound; its weights are too large to be read here")
+        words = f"{facts.reference}: its card is valid; its weights are too large to check here"
+        yield Check(name, Health.OK, words)
     else:
-        yield Check(name, Health.OK, f"{facts.reference}: whole, its digest as on its card")
+        yield Check(name, Health.OK, f"{facts.reference}: intact, its digest matches its card")
 
 
 def _no_model(name: str, untold: Untold, upload: tuple[str, ...], commands: Commands) -> Check:
     bucket = commands.settings.models_bucket
     match untold.why:
         case Silence.MISSING:
-            mend = "Upload the bundle (whole, NAME/VERSION/), or name another in CELLDROP_DEFAULT_MODEL."
+            mend = "Upload the bundle as NAME/VERSION/, or set CELLDROP_DEFAULT_MODEL to another model."
             return Check(name, Health.WRONG, untold.words, mend, upload)
         case Silence.REFUSED:
             return Check(name, Health.WRONG, untold.words, "Upload the bundle again.", upload)

@@ -1,4 +1,4 @@
-"""One thing that `celldrop doctor` looked at: how it is, and what mends it."""
+"""The result of one check of `celldrop doctor`: its health, and how to fix it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Health(StrEnum):
-    """How a check came out."""
+    """The outcome of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -17,11 +17,11 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        mend: What to do about it, in words; empty when all is well.
-        run: The commands that do it, ready for a shell, in their order.
+        mend: How to fix it, as text; empty if all is well.
+        run: The shell commands that fix it, in order.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Check:
 
 
 class CloudCheck(StrEnum):
-    """What is looked at of a deployed pipeline; a check's name is one of these, and what it was looked at on."""
+    """What is checked in a deployed pipeline. A check's name is one of these, followed by the resource's name."""
 
     CLIENTS = "google-clients"
     SETTINGS = "settings"
@@ -60,13 +60,13 @@ class CloudCheck(StrEnum):
     RIGHTS = "rights"
 
     def of(self, what: str) -> str:
-        """A check's name."""
+        """The name of this check for one resource."""
         return f"{self} {what}" if what else str(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One of several things that may be wrong with what a check looks at."""
+    """One problem that a check found; a check may find several."""
 
     health: Health
     words: str
@@ -75,7 +75,7 @@ class Fault:
 
 
 def summed(name: str, found: str, faults: Iterable[Fault]) -> Check:
-    """A check as healthy as its worst fault, which tells and mends them all; each command once."""
+    """Combine faults into one check: the health of the worst, the texts of all, and each command once."""
     listed = list(faults)
     ranks = list(Health)
     return Check(

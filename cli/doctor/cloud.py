@@ -1,4 +1,4 @@
-"""`celldrop doctor` against a deployed pipeline: ask everything at once, then say what follows from the answers."""
+"""`celldrop doctor` for a deployed pipeline: runs all queries at once, then judges the answers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from shared.wiring.ports import build_ports, build_survey
 
 
 def examine_deployment(settings: Settings, patience: Patience | None = None) -> Iterator[Check]:
-    """Look at every part of it; nothing is changed."""
+    """Check every part of a deployment. Nothing is changed."""
     if not _has_clients():
         mend = "Install celldrop with its gcp extra."
         yield Check(CloudCheck.CLIENTS.of(""), Health.WRONG, "missing", mend, ("make setup",))
@@ -53,10 +53,10 @@ def _has_clients() -> bool:
 
 
 def judge(settings: Settings, found: Deployed, environment: Collection[str]) -> Iterator[Check]:
-    """Every check, from facts alone.
+    """Run every check on the facts, without any further query.
 
     Args:
-        environment: The names of its variables.
+        environment: The names of the environment variables.
     """
     commands = Commands(settings, found.project, found.caller)
     yield from check_names(environment)

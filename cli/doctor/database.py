@@ -1,4 +1,4 @@
-"""Checks of what keeps the state: the Firestore database, and every kind of search in it."""
+"""Checks of the Firestore database that keeps the state, and of its indexes."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ SEE = "roles/datastore.viewer"
 
 
 def check_database(commands: Commands, found: Deployed) -> Iterator[Check]:
-    """The database itself, and every kind of search in it."""
+    """Check the database, and run every kind of query that the pipeline makes."""
     settings = commands.settings
     name = CloudCheck.DATABASE.of(settings.firestore_database)
     facts = found.database
-    # Whoever may not see the database may still be told, by its searches, that there is none.
-    told = found.lacking if is_missing(found.lacking) and isinstance(facts, Untold) else facts
+    # Without the right to see the database, a failed query can still show that it does not exist.
+    answer = found.lacking if is_missing(found.lacking) and isinstance(facts, Untold) else facts
     remedy = _database_remedy(commands, commands.create_database())
-    if isinstance(told, DatabaseFacts) and not told.is_native:
-        mend = "Create another one, in Native mode, and name it in CELLDROP_FIRESTORE_DATABASE."
+    if isinstance(answer, DatabaseFacts) and not answer.is_native:
+        mend = "Create another database, in Native mode, and set CELLDROP_FIRESTORE_DATABASE to its name."
         yield Check(name, Health.WRONG, "not in Native mode", mend, (commands.create_database(),))
-    elif isinstance(told, DatabaseFacts):
-        yield Check(name, Health.OK, f"Native mode, in {told.location}")
+    elif isinstance(answer, DatabaseFacts):
+        yield Check(name, Health.OK, f"Native mode, in {answer.location}")
         yield from _check_indexes(commands, found)
-    elif isinstance(told, Untold) and told.why in {Silence.DENIED, Silence.NOT_OFFERED}:
-        yield silent(name, told, remedy)
+    elif isinstance(answer, Untold) and answer.why in {Silence.DENIED, Silence.NOT_OFFERED}:
+        yield silent(name, answer, remedy)
         yield from _check_indexes(commands, found)
-    elif isinstance(told, Untold):
-        yield silent(name, told, remedy)
+    elif isinstance(answer, Untold):
+        yield silent(name, answer, remedy)
 
 
 def _check_indexes(commands: Commands, found: Deployed) -> Iterator[Check]:
@@ -41,11 +41,11 @@ def _check_indexes(commands: Commands, found: Deployed) -> Iterator[Check]:
         yield silent(CloudCheck.INDEX.of(""), lacking, _database_remedy(commands))
         return
     for index in lacking:
-        mend = "Create the index; building it takes some minutes, in which nothing changes here."
+        mend = "Create the index. Building it takes some minutes; until then, this check stays as it is."
         name = CloudCheck.INDEX.of(_columns(index))
         yield Check(name, Health.WRONG, index.words, mend, (commands.create_index(index),))
     if not lacking:
-        yield Check(CloudCheck.INDEX.of(""), Health.OK, "every kind of search is answered")
+        yield Check(CloudCheck.INDEX.of(""), Health.OK, "every kind of query works")
 
 
 def _columns(index: LackingIndex) -> str:

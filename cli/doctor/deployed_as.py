@@ -1,4 +1,4 @@
-"""What a job and a function may both be wrong in: image, account, and whether they are told what we are."""
+"""Faults that jobs and functions have in common: image, account, and environment variables."""
 
 from __future__ import annotations
 
@@ -10,40 +10,41 @@ from shared.ports.survey import FunctionFacts, JobFacts
 from shared.settings import Settings
 
 PLACEHOLDER = "us-docker.pkg.dev/cloudrun/container/"
-"""Google's samples, which many deploy first, to have something there."""
+"""Google's sample images, which many deploy first as a placeholder."""
 
 
 def image_faults(facts: JobFacts | FunctionFacts, look: str) -> Iterator[Fault]:
-    """What is wrong with the image, or keeps it from being used.
+    """The faults of the image, or of its deployment.
 
     Args:
         look: The command that shows what is deployed.
     """
     if facts.trouble:
-        yield Fault(Health.WRONG, f"not ready: {facts.trouble}", "Look at what is deployed.", (look,))
+        yield Fault(Health.WRONG, f"not ready: {facts.trouble}", "Check what is deployed.", (look,))
     if facts.image.startswith(PLACEHOLDER):
         yield Fault(Health.WRONG, "the image is Google's sample", "Deploy celldrop's own.", (look,))
 
 
 def account_faults(facts: JobFacts | FunctionFacts, mend: str, give: str) -> Iterator[Fault]:
-    """Whether it has an account of its own; ``give`` is the command that gives it one."""
+    """The fault of having no account of its own; the command ``give`` sets one."""
     if not facts.account:
-        words = "it runs as the project's default account, which may do more than it needs, or less"
+        words = "it runs as the project's default account, which may have too many permissions or too few"
         yield Fault(Health.WARNING, words, mend, (give,))
 
 
 def variable_faults(
-    settings: Settings, facts: JobFacts | FunctionFacts, what: str, tell: Callable[[Mapping[str, str]], str]
+    settings: Settings, facts: JobFacts | FunctionFacts, what: str, set_variables: Callable[[Mapping[str, str]], str]
 ) -> Iterator[Fault]:
-    """Whether it is told what we are; ``tell`` makes the command that tells it other values."""
+    """The fault of having other settings than this environment; ``set_variables`` makes the command that sets them."""
     others = _other_values(settings, facts.variables)
     if others:
-        words = f"it is told otherwise than we are: {', '.join(others)}"
-        yield Fault(Health.WRONG, words, f"Have the {what} and this environment say the same.", (tell(others),))
+        words = f"its settings differ from this environment: {', '.join(others)}"
+        mend = f"Set the same values in the {what} and in this environment."
+        yield Fault(Health.WRONG, words, mend, (set_variables(others),))
 
 
 def _other_values(settings: Settings, variables: Mapping[str, str]) -> dict[str, str]:
-    """What its own variables say otherwise, as it would have to be."""
+    """The variables that differ from this environment, with this environment's values."""
     ours = settings.model_dump(mode="json")
     return {
         variable: str(value)

@@ -1,4 +1,4 @@
-"""`celldrop doctor`: what this installation has, what is wrong with it, and how to mend it."""
+"""`celldrop doctor`: checks this installation, and says what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEAST_FREE_BYTES = 2 * 2**30
 
 
 def examine(settings: Settings, output: Output) -> Exit:
-    """Run every check; 0 unless something is wrong."""
+    """Run every check and print the results. The exit status is 0 unless something is wrong."""
     checks = list(_checks(settings))
     output.result({"checks": [asdict(check) for check in checks]})
     rows = [[check.health, check.name, check.found] for check in checks]
@@ -44,7 +44,7 @@ def _checks(settings: Settings) -> Iterator[Check]:
         case Backend.LOCAL:
             yield from _embedded(settings)
         case Backend.GCP:
-            from cli.doctor.cloud import examine_deployment  # its modules are of no use to the embedded default
+            from cli.doctor.cloud import examine_deployment  # not needed with the local backend
 
             yield from examine_deployment(settings)
         case _:
@@ -67,7 +67,7 @@ def _guarded(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
 
 def _python() -> Check:
     version = platform.python_version()
-    if sys.version_info < (3, 11):  # noqa: UP036  # whoever runs this may have forced it in
+    if sys.version_info < (3, 11):  # noqa: UP036  # it may have been installed despite requires-python
         return Check("python", Health.WRONG, version, "Install Python 3.11 or newer, and run `make setup` again.")
     return Check("python", Health.OK, version)
 
@@ -91,13 +91,11 @@ def _home(home: Path) -> Check:
     folder = home.resolve()
     place = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not os.access(place, os.W_OK):
-        return Check(
-            "home", Health.WRONG, f"{place} cannot be written", "Set CELLDROP_HOME or --home to another folder."
-        )
+        return Check("home", Health.WRONG, f"{place} is not writable", "Set CELLDROP_HOME or --home to another folder.")
     free = shutil.disk_usage(place).free
     found = f"{folder}, {free / 2**30:.1f} GiB free"
     if free < LEAST_FREE_BYTES:
-        return Check("home", Health.WARNING, found, "Results are as large as their input: make room.")
+        return Check("home", Health.WARNING, found, "Free some space: results are as large as their input.")
     return Check("home", Health.OK, found)
 
 
@@ -112,11 +110,17 @@ def _models(settings: Settings) -> Iterator[Check]:
     names = ", ".join(card.reference for card in cards)
     if not cards:
         yield Check(
-            "models", Health.WRONG, f"none in {settings.models_dir}", "`celldrop models import` or `train` one."
+            "models",
+            Health.WRONG,
+            f"none in {settings.models_dir}",
+            "Run `celldrop models import` or `celldrop models train`.",
         )
     elif not any(card.name == settings.default_model.partition("@")[0] for card in cards):
         yield Check(
-            "models", Health.WARNING, names, f"CELLDROP_DEFAULT_MODEL names {settings.default_model}: set another."
+            "models",
+            Health.WARNING,
+            names,
+            f"CELLDROP_DEFAULT_MODEL is {settings.default_model}, which is not among them: set it to another model.",
         )
     else:
-        yield Check("models", Health.OK, f"{names}: whole, digests as on their cards")
+        yield Check("models", Health.OK, f"{names}: intact, digests match their cards")

@@ -1,4 +1,4 @@
-"""Gathers every fact of a deployment, side by side, in a time that is bounded whatever does not answer."""
+"""Collects all facts of a deployment with concurrent queries, in bounded time even if services do not answer."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 PATIENCE_S = 12.0
-"""For the first questions, asked all at once."""
+"""How long to wait for the first queries, which all run at once."""
 MORE_PATIENCE_S = 6.0
-"""For those that follow from their answers; together they stay below 20 s."""
+"""How long to wait for the queries that depend on their answers. Both together stay below 20 s."""
 
 
 FUNCTIONS = ("ingest", "dispatch", "reconcile", "status")
 TO_READ_FROM = ("pubsub.subscriptions.consume",)
-"""What it takes to read from a subscription."""
+"""The permission to read from a subscription."""
 TO_ACT_AS = ("iam.serviceAccounts.actAs",)
-"""What it takes to start a job with settings of one's own, on the account of its tasks."""
+"""The permission, on the tasks' account, to start a job with overrides."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What was found.
+    """The facts of a deployment, by resource name.
 
     Attributes:
-        project: Empty where it is neither set nor told.
-        holdings: Whether each bucket has anything in it.
-        keys: By full name, those that buckets are encrypted with.
-        subscriptions: By topic, dead-letter topics included.
-        accounts: By address, those of jobs, of functions and of subscriptions that push.
-        functions: By the name that their services are taken to have.
-        rights: What the caller may do, of what was asked, by kind and name.
+        project: Empty if it is neither set nor known from the credentials.
+        holdings: Whether each bucket contains any object.
+        keys: The keys that buckets are encrypted with, by full name.
+        subscriptions: The subscriptions by topic, dead-letter topics included.
+        accounts: The accounts of jobs, functions and push subscriptions, by address; whether each is enabled.
+        functions: The functions, by the name that their services should have.
+        rights: The permissions that the caller has, of those asked about, by kind and name of the resource.
     """
 
     caller: Caller | Untold
@@ -79,7 +79,7 @@ class Deployed:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds for the first questions, and for those that follow from them."""
+    """Seconds to wait for the first queries, and for those that depend on their answers."""
 
     first_s: float = PATIENCE_S
     more_s: float = MORE_PATIENCE_S
@@ -92,11 +92,11 @@ def gather(
     wanted: Mapping[tuple[Part, str], tuple[str, ...]],
     patience: Patience,
 ) -> Deployed:
-    """Ask everything.
+    """Run all queries.
 
     Args:
         blobs: Opens the store that models are read from.
-        wanted: The permissions to ask for, by what they are on.
+        wanted: The permissions to query, by resource.
     """
     buckets = bucket_names(settings)
     topics = topic_names(settings)
@@ -113,11 +113,11 @@ def gather(
     function_looks = _looks(survey.function, function_names(settings))
     right_looks = {key: _Look(partial(survey.rights, *key, permissions)) for key, permissions in wanted.items()}
 
-    told = caller.answer(until)
+    who = caller.answer(until)
     subscriptions = _answers(subscription_looks, until)
     found = Deployed(
-        caller=told,
-        project=settings.project or ("" if isinstance(told, Untold) else told.project),
+        caller=who,
+        project=settings.project or ("" if isinstance(who, Untold) else who.project),
         buckets=_answers(bucket_looks, until),
         holdings=_answers(holding_looks, until),
         notifications=notified.answer(until),
@@ -134,8 +134,8 @@ def gather(
 
 
 def _followed(found: Deployed, survey: Survey, until: float) -> Deployed:
-    """What the first answers lead to: keys, accounts, dead-letter topics and who keeps what ends there, and rights."""
-    known = [one for told in found.subscriptions.values() if not isinstance(told, Untold) for one in told]
+    """Run the queries that depend on the first answers: keys, accounts, dead-letter topics and rights."""
+    known = [one for answer in found.subscriptions.values() if not isinstance(answer, Untold) for one in answer]
     dead = {one.dead_letter_topic for one in known if one.dead_letter_topic}
     wanted = {(Part.SUBSCRIPTION, one.name): TO_READ_FROM for one in known if not one.endpoint}
     wanted |= {(Part.ACCOUNT, email): TO_ACT_AS for email in task_accounts(found)}
@@ -153,21 +153,21 @@ def _followed(found: Deployed, survey: Survey, until: float) -> Deployed:
 
 
 def keys_of(buckets: Mapping[str, BucketFacts | Untold]) -> dict[str, list[str]]:
-    """The keys that buckets are encrypted with, each with its buckets."""
-    told = ((name, facts) for name, facts in buckets.items() if not isinstance(facts, Untold))
-    return _grouped((facts.kms_key, name) for name, facts in told if facts.kms_key)
+    """The keys that buckets are encrypted with, and the buckets of each."""
+    known = ((name, facts) for name, facts in buckets.items() if not isinstance(facts, Untold))
+    return _grouped((facts.kms_key, name) for name, facts in known if facts.kms_key)
 
 
 def task_accounts(found: Deployed) -> dict[str, list[str]]:
-    """The accounts that tasks run as, each with what runs as it."""
+    """The accounts that tasks run as, and the jobs of each."""
     jobs = ((name, facts) for name, facts in found.jobs.items() if not isinstance(facts, Untold) and facts.account)
     return _grouped((facts.account, f"tasks of {name}") for name, facts in jobs)
 
 
 def accounts_of(found: Deployed) -> dict[str, list[str]]:
-    """These, and the accounts that functions run as and subscriptions push as."""
-    told = (one for answer in found.subscriptions.values() if not isinstance(answer, Untold) for one in answer)
-    pushes = [(one.token_account, f"pushes of {one.name.rpartition('/')[2]}") for one in told if one.token_account]
+    """All accounts that tasks, functions and push subscriptions use, and what uses each."""
+    known = (one for answer in found.subscriptions.values() if not isinstance(answer, Untold) for one in answer)
+    pushes = [(one.token_account, f"pushes of {one.name.rpartition('/')[2]}") for one in known if one.token_account]
     functions = ((name, facts) for name, facts in found.functions.items() if not isinstance(facts, Untold))
     running = [(facts.account, name) for name, facts in functions if facts.account]
     tasks = [(email, use) for email, uses in task_accounts(found).items() for use in uses]
@@ -182,7 +182,7 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def bucket_names(settings: Settings) -> list[str]:
-    """Every bucket once, the four of our own first."""
+    """Every bucket once, the pipeline's own four first."""
     own = (settings.inbox_bucket, settings.models_bucket, settings.work_bucket, settings.results_bucket)
     return list(dict.fromkeys([*own, *sorted(settings.drop_buckets)]))
 
@@ -193,17 +193,17 @@ def topic_names(settings: Settings) -> list[str]:
 
 
 def job_names(settings: Settings) -> list[str]:
-    """The jobs that are set."""
+    """The jobs named in the settings."""
     return list(dict.fromkeys(name for name in (settings.cpu_job, settings.gpu_job) if name))
 
 
 def function_names(settings: Settings) -> list[str]:
-    """The services that functions are taken to be."""
+    """The names that the functions' services should have."""
     return [part_name(settings, part) for part in FUNCTIONS]
 
 
 class _Look(Generic[T_co]):
-    """A question on its way, in a thread that keeps nobody from going home if it is never answered."""
+    """A running query, in a daemon thread, so that the process can exit even if no answer comes."""
 
     def __init__(self, ask: Callable[[], T_co | Untold]) -> None:
         self._ask = ask
@@ -215,11 +215,11 @@ class _Look(Generic[T_co]):
     def _run(self) -> None:
         try:
             self._answers.append(self._ask())
-        except Exception as fault:  # noqa: BLE001  # one look that fails hides no other
+        except Exception as fault:  # noqa: BLE001  # one failed query must not hide the others
             self._answers.append(Untold(Silence.REFUSED, f"{type(fault).__name__}: {fault}"))
 
     def answer(self, until: float) -> T_co | Untold:
-        """What was answered, if it was by then."""
+        """The answer, if it comes before the deadline."""
         self._thread.join(max(0.0, until - time.monotonic()))
         if self._answers:
             return self._answers[0]

@@ -1,4 +1,4 @@
-"""Checks of what computes: the Cloud Run jobs, their templates, and what is written in them."""
+"""Checks of the Cloud Run jobs and their templates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEE = "roles/run.viewer"
 
 
 def check_jobs(commands: Commands, found: Deployed) -> Iterator[Check]:
-    """The job on CPUs, and the one on a GPU where it is set."""
+    """Check the CPU job, and the GPU job if one is set."""
     settings = commands.settings
     for job, facts in found.jobs.items():
         name = CloudCheck.JOB.of(job)
@@ -31,13 +31,15 @@ def check_jobs(commands: Commands, found: Deployed) -> Iterator[Check]:
             yield silent(name, facts, _job_remedy(commands, job, found))
     if settings.cpu_job not in found.jobs:
         words = "CELLDROP_CPU_JOB is empty: nothing can be computed"
-        yield Check(CloudCheck.JOB.of("cpu"), Health.WRONG, words, "Deploy the job and name it.")
+        yield Check(
+            CloudCheck.JOB.of("cpu"), Health.WRONG, words, "Deploy the job, and set CELLDROP_CPU_JOB to its name."
+        )
 
 
 def _no_gpu_job(name: str, found: Deployed) -> Check:
     needed = not isinstance(found.model, Untold) and found.model.needs_gpu
-    words = "not there: " + ("the default model needs a GPU" if needed else "no model that needs a GPU can be used")
-    mend = "Deploy it" + ("." if needed else ", or set CELLDROP_GPU_JOB to nothing where none is wanted.")
+    words = "missing: " + ("the default model needs a GPU" if needed else "models that need a GPU cannot be used")
+    mend = "Deploy it" + ("." if needed else ", or set CELLDROP_GPU_JOB to empty if no GPU is wanted.")
     none = setting("CELLDROP_GPU_JOB", "")
     return Check(name, Health.WRONG if needed else Health.WARNING, words, mend, () if needed else (none,))
 
@@ -57,7 +59,7 @@ def _job_faults(commands: Commands, job: str, facts: JobFacts, *, on_gpu: bool) 
 
 def _job_remedy(commands: Commands, job: str, found: Deployed) -> Remedy:
     like = next((facts for facts in found.jobs.values() if isinstance(facts, JobFacts)), None)
-    # Without another to be like, nothing here says what image it is to be made of: show what there is.
+    # Without another job as a template, the image is not known, so only list the existing jobs.
     create = commands.list_jobs() if like is None else commands.create_job(job, like)
     return Remedy(
         create=(create,),

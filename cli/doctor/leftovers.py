@@ -1,4 +1,4 @@
-"""The check that the work bucket gets rid of what nobody needs any more."""
+"""Checks that the work bucket deletes parts that are no longer needed."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from shared.ports.survey import BucketFacts, Untold
 
 
 def check_leftovers(commands: Commands, found: Deployed) -> Iterator[Check]:
-    """Parts of ended submissions are of no use: they can be deleted, and are."""
+    """Check that parts of ended submissions are deleted by age, and that nothing prevents it."""
     name = commands.settings.work_bucket
     facts = found.buckets[name]
     if not isinstance(facts, Untold):
         days = facts.deletes_after_days
-        words = f"deleted after {days} days" if days is not None else "kept for ever"
+        words = f"deleted after {days} days" if days is not None else "kept forever"
         yield summed(CloudCheck.LEFTOVERS.of(name), words, _faults(commands, name, facts))
 
 
 def _faults(commands: Commands, name: str, facts: BucketFacts) -> Iterator[Fault]:
     if facts.deletes_after_days is None:
-        mend = "Parts of ended submissions are of no use: delete them by age."
+        mend = "Delete objects by age: the parts of ended submissions are not needed."
         yield Fault(Health.WARNING, "no rule deletes by age", mend, commands.sweep_bucket(name))
     yield from young_parts(commands, name, facts)
     yield from _keeping_faults(commands, name, facts)
@@ -32,32 +32,32 @@ def _faults(commands: Commands, name: str, facts: BucketFacts) -> Iterator[Fault
 
 
 def _keeping_faults(commands: Commands, name: str, facts: BucketFacts) -> Iterator[Fault]:
-    """Parts are written once, and that goes well; but every sweep is refused, put off and at last given up."""
+    """Holds and retention do not prevent writing parts, but they prevent deleting them; sweeps are retried in vain."""
     if facts.holds_objects:
-        mend = "Turn the hold off, and release what is held: nothing here is worth keeping."
-        words = "every new object is held: no part is ever deleted, and every sweep is given up"
+        mend = "Turn the default hold off, and release the held objects: none of them is needed."
+        words = "every new object is put on hold: parts are never deleted, and sweeps fail"
         off = commands.update_bucket(name, "--no-default-event-based-hold")
         yield Fault(Health.WRONG, words, mend, (off, commands.release_holds(name)))
     if facts.retention_s:
-        words = f"everything is kept {period(facts)}: sweeps before that are refused, and given up after some tries"
+        words = f"the retention period is {period(facts)}: earlier sweeps are refused, and given up after some tries"
         if facts.retention_locked:
-            mend = "A locked policy stays: name another bucket in CELLDROP_WORK_BUCKET."
+            mend = "A locked policy cannot be removed: set CELLDROP_WORK_BUCKET to another bucket."
             yield Fault(Health.WARNING, words, mend)
         else:
             off = commands.update_bucket(name, "--clear-retention-period")
-            yield Fault(Health.WARNING, words, "Nothing here is worth keeping: take the policy away.", (off,))
+            yield Fault(Health.WARNING, words, "Remove the policy: nothing here needs to be kept.", (off,))
 
 
 def _cost_faults(commands: Commands, name: str, facts: BucketFacts) -> Iterator[Fault]:
-    costs = "Nothing here is ever restored: do not pay for what is deleted."
+    costs = "Turn it off: nothing here is ever restored, and deleted objects are billed."
     if facts.versioned:
         off = commands.update_bucket(name, "--no-versioning")
         yield Fault(Health.WARNING, "old versions are kept", costs, (off,))
     if facts.soft_delete_s:
         off = commands.update_bucket(name, "--clear-soft-delete")
-        words = f"what is deleted is kept {facts.soft_delete_s / DAY_S:g} days more"
+        words = f"deleted objects are kept for {facts.soft_delete_s / DAY_S:g} more days"
         yield Fault(Health.WARNING, words, costs, (off,))
     if is_cold(facts):
-        words = f"parts are {facts.storage_class}: each is paid for by the month, and lives for hours"
+        words = f"parts are {facts.storage_class}: each is billed for at least a month, though it is kept for hours"
         standard = commands.update_bucket(name, "--default-storage-class=STANDARD")
-        yield Fault(Health.WARNING, words, "Have new objects be STANDARD.", (standard,))
+        yield Fault(Health.WARNING, words, "Set the default storage class to STANDARD.", (standard,))

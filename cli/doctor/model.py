@@ -1,4 +1,4 @@
-"""Looks at the model that is used where none is asked for: whether it is there, and is what its card says."""
+"""Inspects the default model: whether it exists, and whether its weights match its card."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.ports.blobs import BlobStore
 from shared.ports.survey import Silence, Untold
 
 MAX_WEIGHTS_BYTES = 32 * 2**20
-"""Larger ones are not fetched only to be looked at."""
+"""Larger weights are not downloaded for a check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class ModelFacts:
 
     Attributes:
         reference: ``NAME@VERSION``.
-        is_whole: Whether the weights are those of its card; None where they are too large to be fetched.
+        is_whole: Whether the weights match the card's digest; None if they are too large to download.
     """
 
     reference: str
@@ -38,7 +38,7 @@ class ModelFacts:
 
 
 def look_at_model(blobs: BlobStore, bucket: str, reference: str) -> ModelFacts | Untold:
-    """What a reference leads to."""
+    """Find the model with that reference, and compare its weights with its card."""
     try:
         card, prefix = find_model(blobs, bucket, reference)
         weights = blobs.stat(bucket, f"{prefix}{WEIGHTS_NAME}")

@@ -1,4 +1,4 @@
-"""Checks of the caller's own rights, of those that the pipeline's parts need between them."""
+"""Checks which of the permissions that the pipeline's parts need are held by the caller."""
 
 from __future__ import annotations
 
@@ -30,13 +30,15 @@ ROLES = {
 }
 """The narrowest role that has each permission."""
 _FOLLOWING = {Part.SUBSCRIPTION: TO_READ_FROM, Part.ACCOUNT: TO_ACT_AS}
-"""Of what the settings do not name."""
+"""The permissions on resources that the settings do not name."""
 
-YOURS = "These are the rights of whoever runs doctor; each part of the pipeline has an account, and rights, of its own."
+YOURS = (
+    "These are your own permissions, as you run doctor. Each part of the pipeline has its own account and permissions."
+)
 
 
 def wanted_rights(settings: Settings) -> dict[tuple[Part, str], tuple[str, ...]]:
-    """What the parts do, and to what."""
+    """The permissions that the pipeline's parts need, by resource."""
     by_bucket = {
         **dict.fromkeys(listed(settings.allowed_buckets), (_READ,)),
         settings.inbox_bucket: (_READ, _CREATE),
@@ -51,7 +53,7 @@ def wanted_rights(settings: Settings) -> dict[tuple[Part, str], tuple[str, ...]]
 
 
 def check_rights(commands: Commands, found: Deployed) -> Iterator[Check]:
-    """What the caller may do, of all that; in one line what nobody told."""
+    """Check the caller's permissions per resource. Resources that gave no answer are listed in one line."""
     wanted = wanted_rights(commands.settings)
     silent: list[str] = []
     for (part, name), held in found.rights.items():
@@ -61,21 +63,21 @@ def check_rights(commands: Commands, found: Deployed) -> Iterator[Check]:
         elif not _is_absent(found, part, name):
             silent.append(f"{part} {_short(name)}")
     if silent:
-        words = f"not told: {', '.join(silent)}"
+        words = f"unknown: {', '.join(silent)}"
         yield Check(CloudCheck.RIGHTS.of(""), Health.WARNING, words, YOURS)
 
 
 def _check(commands: Commands, part: Part, name: str, lacking: list[str]) -> Check:
     title = CloudCheck.RIGHTS.of(f"{part} {_short(name)}")
     if not lacking:
-        return Check(title, Health.OK, "yours: all that any part needs")
+        return Check(title, Health.OK, "you have every permission that a part needs")
     roles = dict.fromkeys(ROLES[permission] for permission in lacking)
     run = tuple(commands.let_caller(part, name, role) for role in roles)
-    return Check(title, Health.WARNING, f"yours lack {', '.join(lacking)}", f"{YOURS} To have them yourself:", run)
+    return Check(title, Health.WARNING, f"you lack {', '.join(lacking)}", f"{YOURS} To get them:", run)
 
 
 def _is_absent(found: Deployed, part: Part, name: str) -> bool:
-    """Whether the thing itself was not there, or not to be had: that is told elsewhere."""
+    """Whether the resource itself is missing or did not answer, which another check reports."""
     places: dict[Part, Mapping[str, object]] = {
         Part.BUCKET: found.holdings,
         Part.TOPIC: found.topics,

@@ -1,4 +1,4 @@
-"""Checks of the settings themselves, and of the credentials that they are used with."""
+"""Checks of the settings, and of the credentials used with them."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ PREFIX = "CELLDROP_"
 
 
 def check_names(environment: Collection[str]) -> Iterator[Check]:
-    """Variables that look like a setting and are none."""
+    """Check for environment variables that look like a misspelt setting."""
     known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
     strange = sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
     meant = {name: difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.85) for name in strange}
     mistaken = {name: close[0] for name, close in meant.items() if close}
     name = CloudCheck.SETTINGS.of("")
     if not mistaken:
-        yield Check(name, Health.OK, "each has a value that it can have")
+        yield Check(name, Health.OK, "all have valid names and values")
         return
-    found = ", ".join(f"{wrong} is no setting" for wrong in mistaken)
+    found = ", ".join(f"{wrong} is not a setting" for wrong in mistaken)
     mend = " ".join(f"{wrong}: did you mean {right}?" for wrong, right in mistaken.items())
     yield Check(name, Health.WARNING, found, mend)
 
 
 def check_caller(commands: Commands, found: Deployed) -> Iterator[Check]:
-    """Whose credentials these are."""
+    """Check whose credentials are used, and whether Google accepts them."""
     name = CloudCheck.CREDENTIALS.of("")
     login = ("gcloud auth application-default login",)
     match found.caller:
         case Untold(why=Silence.NOT_SET) if _somebody_answered(found):
-            yield Check(name, Health.WARNING, "none, and the services answer without: they are not Google's")
+            yield Check(name, Health.WARNING, "none, and the services answer without them: they are not Google's")
         case Untold(why=Silence.NOT_SET):
             yield Check(name, Health.WRONG, found.caller.words, "Log in, or run where an account is attached.", login)
         case Untold():
             yield Check(name, Health.WRONG, f"no answer ({found.caller.words})", UNREACHABLE)
         case Caller(trouble=Silence.DENIED) as caller:
-            mend = "Log in anew; for a key file, see GOOGLE_APPLICATION_CREDENTIALS."
-            yield Check(name, Health.WRONG, f"{_who(caller)}: Google does not take them", mend, login)
+            mend = "Log in again; for a key file, check GOOGLE_APPLICATION_CREDENTIALS."
+            yield Check(name, Health.WRONG, f"{_who(caller)}: Google does not accept them", mend, login)
         case caller if caller.trouble is not None:
-            yield Check(name, Health.WRONG, f"{_who(caller)}: whether they hold is not told", UNREACHABLE)
+            yield Check(name, Health.WRONG, f"{_who(caller)}: could not check whether they are valid", UNREACHABLE)
         case caller if caller.is_user and not caller.quota_project:
             set_it = f"gcloud auth application-default set-quota-project {commands.project}"
-            words = f"{_who(caller)}; no quota project, so that some services refuse requests"
-            yield Check(name, Health.WARNING, words, "Name the project that is billed for requests.", (set_it,))
+            words = f"{_who(caller)}; no quota project, so some services refuse requests"
+            yield Check(name, Health.WARNING, words, "Set the project that is billed for requests.", (set_it,))
         case caller:
             quota = f"; quota project {caller.quota_project}" if caller.quota_project else ""
             yield Check(name, Health.OK, f"{_who(caller)}{quota}")
@@ -62,25 +62,25 @@ def _somebody_answered(found: Deployed) -> bool:
 
 
 def _who(caller: Caller) -> str:
-    return f"{caller.email or 'an account that does not tell its address'} ({caller.kind})"
+    return f"{caller.email or 'an account with an unknown address'} ({caller.kind})"
 
 
 def check_project(settings: Settings, found: Deployed) -> Iterator[Check]:
-    """Which project it all is in."""
+    """Check which project the deployment is in."""
     name = CloudCheck.PROJECT.of("")
     if not found.project:
-        mend = "Set CELLDROP_PROJECT; without it, nothing else can be looked at."
-        yield Check(name, Health.WRONG, "neither set nor told by the credentials", mend)
+        mend = "Set CELLDROP_PROJECT; without it, nothing else can be checked."
+        yield Check(name, Health.WRONG, "neither set nor known from the credentials", mend)
         return
-    source = "as CELLDROP_PROJECT says" if settings.project else "the one that the credentials belong to"
+    source = "from CELLDROP_PROJECT" if settings.project else "from the credentials"
     yield Check(name, Health.OK, f"{found.project}, {source}")
 
 
 def check_push_auth(settings: Settings, found: Deployed) -> Iterator[Check]:
-    """Whether functions can tell who pushes."""
+    """Check that the functions verify who pushes."""
     name = CloudCheck.PUSH_AUTH.of("")
     if settings.push_auth is PushAuth.PLATFORM:
-        yield Check(name, Health.OK, "left to Cloud Run's IAM: functions must not be open to everybody")
+        yield Check(name, Health.OK, "left to Cloud Run's IAM: the functions must not allow unauthenticated calls")
         return
     pushes = [one for one in _subscriptions(found) if one.token_account]
     guesses = {
@@ -91,7 +91,7 @@ def check_push_auth(settings: Settings, found: Deployed) -> Iterator[Check]:
 
 
 def check_status_auth(settings: Settings) -> Iterator[Check]:
-    """Whether status can tell who calls."""
+    """Check that the status function verifies who calls."""
     name = CloudCheck.STATUS_AUTH.of("")
     if settings.status_auth is StatusAuth.PLATFORM:
         yield Check(name, Health.OK, "left to Cloud Run's IAM")
@@ -105,40 +105,40 @@ def _auth(name: str, what: str, guesses: dict[str, str], audience: str, accounts
     lacking = [variable for variable, value in values.items() if not value]
     if not lacking:
         return Check(name, Health.OK, f"tokens for {audience}; may {what}: {', '.join(listed(accounts))}")
-    found = f"tokens are to be checked, but {' and '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} empty"
+    found = f"tokens are checked, but {' and '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} empty"
     run = tuple(setting(variable, guesses[variable]) for variable in lacking if guesses[variable])
     switch = f"{PREFIX}{name.upper().replace('-', '_')}=platform"
-    mend = f"Set what is empty, here and at the functions, or {switch} where Cloud Run's IAM is all that is wanted."
+    mend = f"Set it here and at the functions, or set {switch} if Cloud Run's IAM is enough."
     return Check(name, Health.WRONG, found, mend, run)
 
 
 def _subscriptions(found: Deployed) -> Iterator[SubscriptionFacts]:
-    for told in found.subscriptions.values():
-        if not isinstance(told, Untold):
-            yield from told
+    for answer in found.subscriptions.values():
+        if not isinstance(answer, Untold):
+            yield from answer
 
 
 def check_endpoint(settings: Settings) -> Iterator[Check]:
-    """Whether jobs are Google's."""
+    """Check that jobs are started by Google's Cloud Run, not by a stand-in."""
     if settings.run_endpoint:
-        mend = "Leave CELLDROP_RUN_ENDPOINT empty but in tests."
-        words = f"jobs are asked of {settings.run_endpoint}, without credentials"
+        mend = "Set CELLDROP_RUN_ENDPOINT only in tests."
+        words = f"jobs are started at {settings.run_endpoint}, without credentials"
         yield Check(CloudCheck.RUN_ENDPOINT.of(""), Health.WARNING, words, mend)
 
 
 def check_apart(settings: Settings) -> Iterator[Check]:
-    """Whether what must be apart is: a result, or a message, must never come round as new work."""
+    """Check that buckets and topics are distinct. Otherwise a result or a message could come back as new work."""
     own = (settings.inbox_bucket, settings.models_bucket, settings.work_bucket, settings.results_bucket)
     allowed = sorted({*listed(settings.allowed_buckets)} - {settings.inbox_bucket})
     topics = (settings.jobs_topic, settings.events_topic, settings.requests_topic)
-    mend = "Give each a name of its own: else what the pipeline writes comes round as new work."
+    mend = "Use a different one for each purpose. Otherwise what the pipeline writes comes back as new work."
     for what, names in (("buckets", [*own, *allowed]), ("topics", topics)):
         twice = _twice(names)
         if twice:
-            words = f"used for more than one thing: {', '.join(twice)}"
+            words = f"used for more than one purpose: {', '.join(twice)}"
             yield Check(CloudCheck.APART.of(what), Health.WRONG, words, mend)
         else:
-            yield Check(CloudCheck.APART.of(what), Health.OK, "each for one thing")
+            yield Check(CloudCheck.APART.of(what), Health.OK, "each for one purpose")
 
 
 def _twice(names: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Checks of the topics, and of the subscriptions that carry their messages on."""
+"""Checks of the topics and their subscriptions."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ SEE = "roles/pubsub.viewer"
 
 
 def check_topics(commands: Commands, found: Deployed) -> Iterator[Check]:
-    """The three topics."""
+    """Check that the three topics exist."""
     for topic in topic_names(commands.settings):
         answer, name = found.topics[topic], CloudCheck.TOPIC.of(topic)
         if isinstance(answer, Untold):
             yield silent(name, answer, _remedy(commands, commands.create_topic(topic)))
         else:
-            yield Check(name, Health.OK, "there")
+            yield Check(name, Health.OK, "exists")
 
 
 def check_pushes(commands: Commands, found: Deployed) -> Iterator[Check]:
-    """What is pushed to a function: jobs to dispatch, requests to ingest."""
+    """Check the subscriptions that push jobs to dispatch and requests to ingest."""
     settings = commands.settings
     for topic, function in ((settings.jobs_topic, "dispatch"), (settings.requests_topic, "ingest")):
         if is_out(found.topics[topic]):
             continue
-        told = found.subscriptions[topic]
+        subscriptions = found.subscriptions[topic]
         create = commands.create_push(topic, function)
-        if isinstance(told, Untold):
-            yield silent(CloudCheck.PUSH.of(topic), told, _remedy(commands, *create))
+        if isinstance(subscriptions, Untold):
+            yield silent(CloudCheck.PUSH.of(topic), subscriptions, _remedy(commands, *create))
             continue
-        pushes = [one for one in told if one.endpoint]
+        pushes = [one for one in subscriptions if one.endpoint]
         if not pushes:
-            mend = "Have Pub/Sub push to the function; without that, what is published here is never taken."
-            yield Check(CloudCheck.PUSH.of(topic), Health.WRONG, "no subscription pushes it anywhere", mend, create)
+            mend = "Create a push subscription to the function; without one, messages here are never handled."
+            yield Check(CloudCheck.PUSH.of(topic), Health.WRONG, "it has no push subscription", mend, create)
         for one in pushes:
             name = CloudCheck.PUSH.of(_short(one.name))
             yield summed(name, f"{_short(topic)} to {one.endpoint}", _faults(commands, topic, function, one))
@@ -48,9 +48,9 @@ def check_pushes(commands: Commands, found: Deployed) -> Iterator[Check]:
 def _faults(commands: Commands, topic: str, function: str, one: SubscriptionFacts) -> Iterator[Fault]:
     update = (commands.update_push(one, function),)
     if not one.is_healthy:
-        yield Fault(Health.WRONG, "Pub/Sub cannot push", "Name the function's address and the account again.", update)
+        yield Fault(Health.WRONG, "Pub/Sub cannot push", "Set the function's URL and the account again.", update)
     if not one.endpoint.startswith("https://"):
-        yield Fault(Health.WARNING, "without TLS, as only an emulator pushes", "Push to the function.", update)
+        yield Fault(Health.WARNING, "it pushes without TLS, as an emulator does", "Push to the function.", update)
     yield from _token_faults(commands, one, update)
     yield from _delivery_faults(commands, topic, one)
 
@@ -59,67 +59,69 @@ def _token_faults(commands: Commands, one: SubscriptionFacts, update: tuple[str,
     settings = commands.settings
     checked = settings.push_auth is PushAuth.OIDC
     if not one.token_account:
-        words = "with no identity token" + (", which the function insists on" if checked else "")
-        yield Fault(Health.WRONG if checked else Health.WARNING, words, "Push as an account of its own.", update)
+        words = "it sends no identity token" + (", which the function requires" if checked else "")
+        yield Fault(Health.WRONG if checked else Health.WARNING, words, "Set an account to push as.", update)
         return
     if not checked:
         return
     if settings.push_audience and one.token_audience != settings.push_audience:
         words = f"its token is for {one.token_audience}, and CELLDROP_PUSH_AUDIENCE is {settings.push_audience}"
-        yield Fault(Health.WRONG, words, "Have both say the same.", update)
+        yield Fault(Health.WRONG, words, "Set both to the same value.", update)
     if settings.push_accounts and not commands.may_push(one.token_account):
         words = f"it pushes as {one.token_account}, which CELLDROP_PUSH_ACCOUNTS does not name"
-        yield Fault(Health.WRONG, words, "Push as an account that it names, or name this one, too.", update)
+        yield Fault(Health.WRONG, words, "Push as an account that it names, or add this one to it.", update)
 
 
 def _delivery_faults(commands: Commands, topic: str, one: SubscriptionFacts) -> Iterator[Fault]:
     if not one.has_retry_policy:
-        mend = "Have it wait longer each time."
-        yield Fault(Health.WARNING, "no pause between tries", mend, (commands.wait_between_tries(one.name),))
+        mend = "Set a retry policy with exponential backoff."
+        yield Fault(Health.WARNING, "no pause between retries", mend, (commands.wait_between_tries(one.name),))
     if not one.dead_letter_topic:
-        mend = "Keep what is never taken where somebody can look at it."
+        mend = "Add one, so that messages that cannot be handled can be inspected."
         dead = commands.add_dead_letters(one.name, topic)
-        yield Fault(Health.WARNING, "no dead-letter topic: what cannot be taken is lost after days", mend, dead)
+        words = "no dead-letter topic: messages that cannot be handled are lost after some days"
+        yield Fault(Health.WARNING, words, mend, dead)
     if one.ack_deadline_s < ACK_DEADLINE_S:
         longer = commands.update_subscription(one.name, f"--ack-deadline={ACK_DEADLINE_S}")
-        words = f"pushed again when not taken within {one.ack_deadline_s} s"
-        yield Fault(Health.WARNING, words, "Give the function time.", (longer,))
+        words = f"messages are pushed again if not acknowledged within {one.ack_deadline_s} s"
+        yield Fault(Health.WARNING, words, f"Raise the deadline to {ACK_DEADLINE_S} s.", (longer,))
     if one.expires_after_s is not None:
         words = f"deleted after {one.expires_after_s / 86_400:g} days without use"
-        mend = "Have it stay, however long nothing is dropped."
+        mend = "Turn its expiration off, so that it stays even if nothing is dropped for long."
         yield Fault(Health.WARNING, words, mend, (commands.never_expire(one.name),))
 
 
 def check_dead_letters(commands: Commands, found: Deployed) -> Iterator[Check]:
-    """Whether what ends in a dead-letter topic is kept there."""
+    """Check that messages in a dead-letter topic are kept."""
     for topic in sorted(set(found.topics) - set(topic_names(commands.settings))):
-        answer, told, name = found.topics[topic], found.subscriptions[topic], CloudCheck.DEAD_LETTER.of(_short(topic))
+        answer, subscriptions = found.topics[topic], found.subscriptions[topic]
+        name = CloudCheck.DEAD_LETTER.of(_short(topic))
         pull = commands.create_pull(topic)
         if isinstance(answer, Untold):
             yield silent(name, answer, _remedy(commands, commands.create_topic(topic), pull))
-        elif isinstance(told, Untold):
-            yield silent(name, told, _remedy(commands, pull))
-        elif not told:
-            mend = "Keep them: a topic alone keeps nothing."
-            yield Check(name, Health.WRONG, "no subscription: what ends here is lost", mend, (pull,))
+        elif isinstance(subscriptions, Untold):
+            yield silent(name, subscriptions, _remedy(commands, pull))
+        elif not subscriptions:
+            mend = "Create a subscription: a topic alone keeps nothing."
+            yield Check(name, Health.WRONG, "no subscription: dead letters are lost", mend, (pull,))
         else:
-            yield Check(name, Health.OK, f"kept by {', '.join(_short(one.name) for one in told)}")
+            yield Check(name, Health.OK, f"kept by {', '.join(_short(one.name) for one in subscriptions)}")
 
 
 def check_readers(commands: Commands, found: Deployed) -> Iterator[Check]:
-    """Whether anybody listens to outcomes."""
+    """Check whether outcome events have a subscriber."""
     topic = commands.settings.events_topic
     name = CloudCheck.READERS.of(topic)
-    told = found.subscriptions[topic]
+    subscriptions = found.subscriptions[topic]
     if is_out(found.topics[topic]):
         return
-    if isinstance(told, Untold):
-        yield silent(name, told, _remedy(commands, commands.create_pull(topic)))
-    elif not told:
-        mend = "Outcomes are told to nobody. If a system of yours is to know them, subscribe:"
+    if isinstance(subscriptions, Untold):
+        yield silent(name, subscriptions, _remedy(commands, commands.create_pull(topic)))
+    elif not subscriptions:
+        mend = "Nobody receives the outcome events. If another system needs them, create a subscription:"
         yield Check(name, Health.WARNING, "no subscription", mend, (commands.create_pull(topic),))
     else:
-        yield Check(name, Health.OK, ", ".join(_short(one.name) for one in told))
+        yield Check(name, Health.OK, ", ".join(_short(one.name) for one in subscriptions))
 
 
 def _remedy(commands: Commands, *create: str) -> Remedy:

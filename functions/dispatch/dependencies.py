@@ -1,4 +1,4 @@
-"""Builds dispatch from the settings, once a process."""
+"""Builds the dispatch service from the settings, once per process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.wiring.ports import Ports, build_ports, build_push_check, deployed_s
 
 
 def build_dispatch(settings: Settings, ports: Ports) -> Dispatch:
-    """The service over given ports."""
+    """Build the service from given ports."""
     return Dispatch(
         store=ports.store,
         outbox=Outbox(ports.store, ports.bus, jobs=ports.jobs),
@@ -33,5 +33,5 @@ def dispatch_service() -> Dispatch:
 
 @cache
 def caller_check() -> CheckCaller:
-    """Who may push to the deployed function."""
+    """The check of who may push to the deployed function."""
     return build_push_check(deployed_settings())

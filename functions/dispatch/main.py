@@ -1,4 +1,4 @@
-"""Entry point: a pushed job message in, an execution started."""
+"""Entry point of the dispatch function: a pushed job message in, a started execution out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @functions_framework.http
 def dispatch(request: flask.Request) -> Answer:
-    """Take one push of the jobs topic."""
+    """Handle one push from the jobs topic."""
     return answer(dict(request.headers), request.get_data(), caller_check(), _start)
 
 

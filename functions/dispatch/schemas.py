@@ -1,4 +1,4 @@
-"""What dispatch is told: a Pub/Sub push, turned into a job message."""
+"""The input of dispatch: a job message, read from a Pub/Sub push."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from shared.records.messages import JobMessage, parse_job
 
 
 def pushed_job(pushed: Pushed) -> JobMessage:
-    """Read the job message out of a push.
+    """Parse the job message in a push.
 
     Raises:
-        UnknownVersionError: Of a schema version that is not known here.
+        UnknownVersionError: The message has an unknown schema version.
         InvalidMessageError: Not a push, or not a job message.
     """
     return parse_job(pubsub_message(pushed).content())

@@ -1,4 +1,4 @@
-"""Dispatch: a job message becomes one claimed epoch and one started execution."""
+"""Dispatch: for each job message, claims one epoch and starts one execution."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from shared.records.updates import update
 
 
 class Dispatched(StrEnum):
-    """What became of a job message."""
+    """The outcome of handling a job message."""
 
     STARTED = "started"
     STALE = "stale"
@@ -42,10 +42,10 @@ class Dispatched(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """The service: claims before it starts anything, so that a second delivery starts nothing.
+    """The dispatch service. It claims an epoch before it starts anything, so a second delivery starts nothing.
 
     Args:
-        new_token: Names who claims; reconcile asks the job runner whether that one is gone.
+        new_token: Makes a token that names the claimant. Reconcile asks the job runner whether that claimant is gone.
     """
 
     store: StatusStore
@@ -57,15 +57,15 @@ class Dispatch:
     task_timeout_s: int
 
     def handle(self, message: JobMessage) -> Dispatched:
-        """Start what the message asks for, once.
+        """Start the execution that the message requests, once.
 
-        Idempotent: the claim moves the epoch (or the finalize number) on by a conditional write, and a message
-        for a number that is past is stale. A start whose answer is lost is left to the lease.
+        Idempotent: the claim increments the epoch (or the finalize number) with a conditional write, and a message
+        with an older number is stale. If the answer to a start is lost, the lease decides what happens next.
 
         Raises:
             UnavailableError: The store did not answer; deliver the message again.
-            NoCapacityError: No room for a finalize-only execution; deliver the message again.
-            StartRefusedError: It is not started for another reason; likewise.
+            NoCapacityError: There is no capacity for a finalize-only execution; deliver the message again.
+            StartRefusedError: The platform refused to start it for another reason; likewise.
         """
         try:
             match message.kind:
@@ -111,7 +111,7 @@ class Dispatch:
                 raise
             return self._not_started(record, why)
         except CelldropError as error:
-            if error.retryable:  # It may have started: the lease, not a second start, decides.
+            if error.retryable:  # It may have started. Wait for the lease to expire instead of starting a second one.
                 return Dispatched.UNKNOWN
             failure = Failure.of(error)
             return self._end(
@@ -121,7 +121,7 @@ class Dispatch:
         return Dispatched.STARTED
 
     def _not_started(self, record: Submission, why: NotStarted) -> Dispatched:
-        """Nothing was started, and that says nothing of the work: it is tried again, within a deadline."""
+        """Record that nothing was started. The work itself has not failed, so the start is retried up to a deadline."""
         return self._end(
             record.id,
             record.epoch,
@@ -130,7 +130,7 @@ class Dispatch:
         )
 
     def _refuse(self, message: JobMessage, error: CelldropError) -> Dispatched:
-        """What can never be planned (an option or setting of another version, say) must not be delivered forever."""
+        """Fail a submission that can never be planned (an unknown option, say), so that redelivery stops."""
 
         def change(newest: Submission, now: datetime) -> Submission:
             if newest.state is not State.QUEUED:
@@ -169,7 +169,7 @@ class Dispatch:
             update(self.store, message.submission_id, change)
 
     def _end(self, submission_id: str, epoch: int, change: machine.Change, outcome: Dispatched) -> Dispatched:
-        """Change a record that is still in an epoch, and pay what follows; stale when it has moved on."""
+        """Change a record and drain its outbox, if it is still in this epoch; otherwise the message is stale."""
 
         def in_epoch(newest: Submission, now: datetime) -> Submission:
             if newest.epoch != epoch:

@@ -1,4 +1,4 @@
-"""What ingest reads: the dropped object, and the model it is to be annotated with."""
+"""Reads what ingest needs: the dropped object, and the model to annotate it with."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ DIGEST_PREFIX = "sha256:"
 _DIGEST = re.compile("[0-9a-f]{64}")
 _WORDS = 80
 MAX_NAME_BYTES = 1024
-"""Cloud Storage counts bytes, not characters."""
+"""Cloud Storage's limit; it counts bytes, not characters."""
 
 
-def _check_name(asked: AnnotationRequest) -> None:
-    size_bytes = len(asked.name.encode())
-    if size_bytes > MAX_NAME_BYTES or any(sign in asked.name for sign in "\r\n"):
+def _check_name(request: AnnotationRequest) -> None:
+    size_bytes = len(request.name.encode())
+    if size_bytes > MAX_NAME_BYTES or any(sign in request.name for sign in "\r\n"):
         found = f"its name is {size_bytes:,} bytes long" if size_bytes > MAX_NAME_BYTES else "its name has a line break"
         raise InvalidNameError(
-            f"there can be no such object: {found}",
+            f"no object can have this name: {found}",
             expected=f"at most {MAX_NAME_BYTES:,} bytes of UTF-8 on one line",
-            where=f"{asked.bucket}/{cut(asked.name, 200)}",
-            hint="Ask again with the object's name as `gcloud storage ls` prints it.",
+            where=f"{request.bucket}/{cut(request.name, 200)}",
+            hint="Send the request again with the object's name as `gcloud storage ls` prints it.",
         )
 
 
 @dataclass(frozen=True, slots=True)
 class IngestData:
-    """Drops and models, as ingest's services see them.
+    """Access to dropped objects and model bundles, for ingest's service.
 
     Attributes:
-        buckets: Those that files are taken from.
-        adhoc_bucket: Where bundles are kept that were given as a folder; None where nobody can give one.
+        buckets: The buckets from which files are accepted.
+        adhoc_bucket: The bucket of bundles that users gave as a local folder; None where that is not possible.
     """
 
     blobs: BlobStore
@@ -58,14 +58,14 @@ class IngestData:
     adhoc_bucket: str | None = None
 
     def drop_of(self, event: StorageObject) -> Drop | None:
-        """The drop behind an event, with the options that the object carries.
+        """Read the drop that an event is about, with the options that the object carries.
 
-        None for what is not a drop (a piece of a parallel upload, a folder's placeholder, an object elsewhere), and for
-        what is gone or replaced: the newer generation has an event of its own.
+        None if the object is not a drop (part of a parallel upload, a folder placeholder, an object in another
+        bucket), or if it is gone or was replaced. A newer generation gets its own event.
 
         Raises:
-            ObjectRefusedError: The store does not even say what it is.
-            InvalidOptionError: Its metadata sets an option twice.
+            ObjectRefusedError: The store permanently refuses to return the object's metadata.
+            InvalidOptionError: The metadata sets one option to two values.
         """
         if event.bucket not in self.buckets or Drop(event.ref).ignored:
             return None
@@ -76,43 +76,46 @@ class IngestData:
         options, rerun_token = requested_options(event.name, info.metadata)
         return Drop(event.ref, options, rerun_token)
 
-    def asked_for(self, asked: AnnotationRequest) -> Drop:
-        """The drop that another system asks for; its options are the request's own.
+    def drop_of_request(self, request: AnnotationRequest) -> Drop:
+        """Read the drop that another system's request names. Its options come from the request, not from the object.
 
         Raises:
-            BucketNotAllowedError: This deployment takes no files from there.
-            InvalidNameError: No object of Cloud Storage can have that name.
+            BucketNotAllowedError: This deployment does not accept files from that bucket.
+            InvalidNameError: No object in Cloud Storage can have that name.
             InputNotFoundError: There is no such object.
-            ObjectRefusedError: The store does not give it out.
+            ObjectRefusedError: The store permanently refuses to return the object's metadata.
         """
-        if asked.bucket not in self.buckets:
+        if request.bucket not in self.buckets:
             raise BucketNotAllowedError(
-                "files are not taken from that bucket",
+                "files are not accepted from that bucket",
                 expected=", ".join(sorted(self.buckets)),
-                where=asked.bucket,
-                hint="Copy the file to the inbox, or have CELLDROP_ALLOWED_BUCKETS name the bucket.",
+                where=request.bucket,
+                hint="Copy the file to the inbox, or have the bucket added to the setting CELLDROP_ALLOWED_BUCKETS.",
             )
-        _check_name(asked)
-        generation = asked.generation if asked.generation is not None else self._newest(asked)
-        source = ObjectRef(asked.bucket, asked.name, generation)
-        return Drop(source, dict(asked.options), asked.rerun, Requester(asked.correlation_id, asked.source))
+        _check_name(request)
+        generation = request.generation if request.generation is not None else self._newest(request)
+        source = ObjectRef(request.bucket, request.name, generation)
+        requester = Requester(request.correlation_id, request.source)
+        return Drop(source, dict(request.options), request.rerun, requester)
 
-    def _newest(self, asked: AnnotationRequest) -> int:
+    def _newest(self, request: AnnotationRequest) -> int:
         try:
-            return self.blobs.stat(asked.bucket, asked.name).ref.generation
+            return self.blobs.stat(request.bucket, request.name).ref.generation
         except BlobNotFoundError as error:
             raise InputNotFoundError(
-                "the object is not there", where=f"{asked.bucket}/{asked.name}", hint="Upload it, then ask again."
+                "the object does not exist",
+                where=f"{request.bucket}/{request.name}",
+                hint="Upload the file, then send the request again.",
             ) from error
 
-    def model(self, asked: str | None) -> tuple[ModelCard, ModelRef]:
-        """The card asked for, or the deployment's default, pinned by digest.
+    def model(self, name: str | None) -> tuple[ModelCard, ModelRef]:
+        """Find a model by name, or the deployment's default model, and pin it by its digest.
 
         Raises:
-            ModelNotFoundError: No such bundle.
-            InvalidBundleError: Its card breaks the format.
+            ModelNotFoundError: There is no such bundle.
+            InvalidBundleError: The bundle's card breaks the format.
         """
-        reference = asked or self.default_model
+        reference = name or self.default_model
         if reference.startswith(DIGEST_PREFIX):
             bucket, prefix = self._adhoc_place(reference.removeprefix(DIGEST_PREFIX))
             card = self._adhoc_card(bucket, prefix)
@@ -124,17 +127,17 @@ class IngestData:
     def _adhoc_place(self, digest: str) -> tuple[str, str]:
         if self.adhoc_bucket is None:
             raise ModelNotFoundError(
-                "a model named by its digest, which only the machine knows that was given its folder",
-                expected="NAME or NAME@VERSION of the catalogue",
+                "the model is given by a digest, which works only on the machine where its folder is",
+                expected="NAME or NAME@VERSION of a model in the catalogue",
                 where=cut(digest, _WORDS),
-                hint="Upload the bundle to the models bucket, and name it.",
+                hint="Upload the bundle to the models bucket, then use its name.",
             )
         if not _DIGEST.fullmatch(digest):
             raise ModelNotFoundError(
-                "a digest that is none",
+                "the model's digest is malformed",
                 expected="sha256: and 64 digits from 0 to f",
                 where=cut(digest, _WORDS),
-                hint="Give the bundle's folder with --model, or NAME or NAME@VERSION.",
+                hint="Pass --model the bundle's folder, NAME or NAME@VERSION.",
             )
         return self.adhoc_bucket, f"{digest}/"
 
@@ -143,6 +146,6 @@ class IngestData:
         try:
             info = self.blobs.stat(bucket, prefix + CARD_NAME)
         except BlobNotFoundError as error:
-            hint = "Give the bundle's folder with --model."
-            raise ModelNotFoundError("no bundle of that digest", where=where, hint=hint) from error
+            hint = "Pass --model the bundle's folder."
+            raise ModelNotFoundError("there is no bundle with that digest", where=where, hint=hint) from error
         return parse_card(self.blobs.read(info.ref), where=where)

@@ -1,4 +1,4 @@
-"""Builds ingest from the settings, once a process."""
+"""Builds the ingest service from the settings, once per process."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from shared.wiring.ports import ADHOC_MODELS_BUCKET, Ports, build_ports, build_p
 
 
 def build_ingest(settings: Settings, ports: Ports) -> Ingest:
-    """The service over given ports."""
-    # Elsewhere than on this machine, a bucket of that name is anybody's.
+    """Build the service from given ports."""
+    # Only with the local backend: in the cloud, a bucket of that name could belong to anybody.
     adhoc = ADHOC_MODELS_BUCKET if settings.backend is Backend.LOCAL else None
     data = IngestData(ports.blobs, settings.models_bucket, settings.default_model, settings.drop_buckets, adhoc)
     validator = Validator(ports.blobs, settings.max_input_bytes, settings.max_cells)
@@ -31,5 +31,5 @@ def ingest_service() -> Ingest:
 
 @cache
 def caller_check() -> CheckCaller:
-    """Who may push to the deployed function."""
+    """The check of who may push to the deployed function."""
     return build_push_check(deployed_settings())

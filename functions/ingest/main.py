@@ -1,4 +1,4 @@
-"""Entry point: an uploaded object or a request in, a submission out."""
+"""Entry point of the ingest function: an uploaded object or a request in, a submission out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import flask
 import functions_framework
 
 from functions.ingest.dependencies import caller_check, ingest_service
-from functions.ingest.schemas import told
+from functions.ingest.schemas import parse_push
 from shared.access.cloud_events import Pushed
 from shared.access.endpoints import Answer, answer
 from shared.telemetry import event
@@ -18,12 +18,12 @@ log = logging.getLogger(__name__)
 
 @functions_framework.http
 def ingest(request: flask.Request) -> Answer:
-    """Take one push: a finalized object, or a message of the requests topic."""
-    return answer(dict(request.headers), request.get_data(), caller_check(), _take_in)
+    """Handle one push: a finalized object, or a message from the requests topic."""
+    return answer(dict(request.headers), request.get_data(), caller_check(), _ingest)
 
 
-def _take_in(pushed: Pushed) -> None:
-    stored = ingest_service().take(told(pushed), pushed.sent_at)
+def _ingest(pushed: Pushed) -> None:
+    stored = ingest_service().handle(parse_push(pushed), pushed.sent_at)
     if stored is None:
         event(log, "no drop", kind=pushed.type)
     else:

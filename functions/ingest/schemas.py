@@ -1,4 +1,4 @@
-"""What ingest is told: a finalized object or another system's request, turned into a drop."""
+"""The inputs of ingest: events of finalized objects, requests from other systems, and the drop that each is about."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _OPTION_KEY = re.compile(r"(?:x-goog-meta-)?celldrop[-_. ]+(.+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """One object generation that somebody wants annotated.
+    """One object generation to annotate.
 
     Attributes:
-        options: As requested, by name.
-        requester: Whom to tell, where they said who they are.
+        options: The requested options, by name.
+        requester: Who gets the outcome event; None for an object that was simply uploaded.
     """
 
     source: ObjectRef
@@ -40,28 +40,28 @@ class Drop:
 
     @property
     def request(self) -> Request:
-        """What a new submission starts from."""
+        """The request that a new submission starts from."""
         return Request(self.source, self.options, self.rerun_token, self.requester)
 
     @property
     def ignored(self) -> bool:
-        """Whether the name says that this is not a drop: a folder's placeholder, or of passing use to some program."""
+        """Whether the name shows that this is not a drop: a folder placeholder, or some program's temporary file."""
         name = self.source.name
         return name.endswith("/") or is_piece(name) or is_temporary(name.rpartition("/")[2])
 
 
 class StorageObject(BaseModel):
-    """The data of a ``google.cloud.storage.object.v1.finalized`` event; only the name is taken from it.
+    """The data of a ``google.cloud.storage.object.v1.finalized`` event, which only identifies the object.
 
-    Options are read from the object itself, at its generation, when the event comes for the first time.
+    Options are read from the object's own metadata, at this generation, when the event is first delivered.
 
     Attributes:
-        metageneration: Which metadata the event is about; 0 where it does not say.
+        metageneration: The version of the object's metadata; 0 if the event does not give it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    # Within what Cloud Storage has; what is longer was never there, and would be too much for a record.
+    # At least Cloud Storage's own limits. No object has a longer name, and one would not fit in a record.
     bucket: str = Field(min_length=1, max_length=222)
     name: str = Field(min_length=1, max_length=4096)
     generation: int = Field(ge=0, lt=2**63)
@@ -69,7 +69,7 @@ class StorageObject(BaseModel):
 
     @property
     def identity(self) -> str:
-        """The same at every delivery of the event."""
+        """A key that is the same at every delivery of the event."""
         return event_key("storage", self.bucket, self.name, self.generation, self.metageneration)
 
     @property
@@ -79,41 +79,44 @@ class StorageObject(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Another system's request, with the bus's own id of the message that brought it."""
+class RequestMessage:
+    """Another system's request, with the bus's id of the message that carried it."""
 
     request: AnnotationRequest
     message_id: str
 
     @property
     def identity(self) -> str | None:
-        """The same at every delivery of the message; None where its own words say the same at any time."""
+        """A key that is the same at every delivery of the message.
+
+        None if no key is needed: a request that names a generation means the same at every delivery.
+        """
         if self.request.generation is not None or not self.message_id:
             return None
         return event_key("message", self.message_id)
 
 
-def told(pushed: Pushed) -> StorageObject | Asked:
-    """What a push says.
+def parse_push(pushed: Pushed) -> StorageObject | RequestMessage:
+    """Parse a push: an event of a finalized object, or a request.
 
     Raises:
-        UnknownVersionError: A request of a schema version that is not known here.
+        UnknownVersionError: A request with an unknown schema version.
         InvalidMessageError: Neither a finalized object nor a request, or malformed.
     """
     if pushed.type.startswith(STORAGE_EVENTS) and pushed.type != STORAGE_FINALIZED:
-        # Of a trigger for something else: an object that was deleted, or whose metadata changed, is no drop.
+        # From a trigger for another event: an object that was deleted, or whose metadata changed, is not a drop.
         raise InvalidMessageError(f"an event of type {pushed.type}", expected=STORAGE_FINALIZED)
     if pushed.type != MESSAGE_PUBLISHED:
         return parse_storage_event(pushed.data)
     message = pubsub_message(pushed)
-    return Asked(parse_request(message.content()), message.id)
+    return RequestMessage(parse_request(message.content()), message.id)
 
 
 def parse_storage_event(data: object) -> StorageObject:
-    """Read an event's data.
+    """Parse the data of a storage event.
 
     Raises:
-        InvalidMessageError: Not a storage object.
+        InvalidMessageError: The data is not that of a storage object.
     """
     try:
         return StorageObject.model_validate(data)
@@ -124,12 +127,12 @@ def parse_storage_event(data: object) -> StorageObject:
 
 
 def requested_options(name: str, metadata: Mapping[str, str]) -> tuple[dict[str, str], str | None]:
-    """Options and rerun token that ride on an object: its metadata, then a ``model=NAME/`` segment of its path.
+    """Read the options and the rerun token of an object: its metadata, then a ``model=NAME/`` segment of its path.
 
-    Keys are known however they are written: ``celldrop-top-k``, ``Celldrop-Top-K``, ``celldrop_top_k``.
+    Spelling variants of a key are accepted: ``celldrop-top-k``, ``Celldrop-Top-K``, ``celldrop_top_k``.
 
     Raises:
-        InvalidOptionError: Two keys are the same option, and ask for different things.
+        InvalidOptionError: Two keys name the same option with different values.
     """
     options: dict[str, str] = {}
     for key, value in sorted(metadata.items()):
@@ -138,7 +141,7 @@ def requested_options(name: str, metadata: Mapping[str, str]) -> tuple[dict[str,
             raise InvalidOptionError(
                 f"the object's metadata sets {option} twice, to {options[option]!r} and {value!r}",
                 expected=f"one value, under celldrop-{option.replace('_', '-')}",
-                hint="Remove one of the keys from the object's metadata, and upload the file again.",
+                hint="Remove one of these keys from the object's metadata, then upload the file again.",
             )
     segments = [part.partition("=") for part in name.split("/")[:-1]]
     models = [model for key, mark, model in segments if mark and key.lower() == MODEL_KEY]

@@ -1,4 +1,4 @@
-"""Ingest: a drop becomes a submission, QUEUED or REJECTED, written once; a second delivery finds it and joins."""
+"""Ingest: turns each drop into one submission, QUEUED or REJECTED. A second delivery joins the submission it finds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 from functions.ingest.data_manager import IngestData
-from functions.ingest.schemas import Asked, Drop, StorageObject
+from functions.ingest.schemas import Drop, RequestMessage, StorageObject
 from shared.bundles.card import ModelCard
 from shared.domain import admission
 from shared.domain.admission import Request
@@ -35,24 +35,24 @@ log = logging.getLogger(__name__)
 Validate = Callable[[ObjectRef, ModelCard, str | None], Verdict]
 
 FAULT_PATIENCE = timedelta(hours=1)
-"""From when an event was sent, for what may mend itself: a grant takes minutes to be known everywhere."""
+"""How long after an event was sent to retry errors that may pass: a new grant takes minutes to reach every server."""
 DROP_PATIENCE, REQUEST_PATIENCE = timedelta(hours=20), timedelta(hours=2)
-"""For a service that does not answer. Eventarc keeps an event for 24 hours; the 20 attempts at a request take two and a
-half, and then it is in the dead-letter topic. Both are to end in a record."""
+"""How long to retry while a service does not answer, so that time is left to record the failure. Eventarc keeps an
+event for 24 hours. A request gets 20 attempts in two and a half hours, and then goes to the dead-letter topic."""
 
 
 def utc_now() -> datetime:
-    """The time by this machine's clock: good enough beside hours."""
+    """The time by this machine's clock, which is accurate enough for limits of hours."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Ingest:
-    """The service: decides once, stores before it tells, and tells as often as it takes.
+    """The ingest service. It decides once per request, stores the decision, and only then publishes messages about it.
 
     Attributes:
-        fleet: What dispatch will plan with, so that a verdict can tell what its plan will take.
-        now: Beside the time that an event was sent at, how long it has been delivered in vain.
+        fleet: The machines that dispatch plans with, so that the verdict can forecast time and cost.
+        now: The current time. Compared with an event's send time, it says for how long delivery has failed.
     """
 
     store: StatusStore
@@ -62,84 +62,88 @@ class Ingest:
     fleet: Fleet
     now: Callable[[], datetime] = utc_now
 
-    def take(self, told: StorageObject | Asked, sent_at: datetime | None = None) -> Stored[Submission] | None:
-        """Take in what ingest was told; None for what is not a drop.
+    def handle(
+        self, message: StorageObject | RequestMessage, sent_at: datetime | None = None
+    ) -> Stored[Submission] | None:
+        """Handle one event or request; None if it is not about a drop.
 
-        Idempotent: what an event asks for (options, generation) is resolved at its first delivery and kept under the
-        event's own identity, so that a later delivery means the same, whatever has changed since. Then as ``accept``.
+        Idempotent: the first delivery resolves what is requested (options, generation) and stores it under the
+        event's identity. A later delivery uses the stored request, whatever has changed since. Then as ``submit``.
 
         Args:
-            sent_at: When it was sent first; what may mend itself is waited for from then on, not for ever.
+            sent_at: When the event was first sent. Errors that may pass are retried for a limited time from then on.
 
         Raises:
             UnavailableError: A store or bus did not answer; deliver the event again.
-            AccessDeniedError: One that may not be asked yet; likewise.
+            AccessDeniedError: A service has not granted access yet; likewise.
         """
-        request = self._resolved(told, sent_at)
-        return self._admit(request, sent_at) if request else None
+        request = self._resolved(message, sent_at)
+        return self._submit(request, sent_at) if request else None
 
-    def ask(self, asked: AnnotationRequest, message_id: str, sent_at: datetime | None = None) -> Stored[Submission]:
-        """Make, or join, the submission that another system asks for; a refusal is told like any other outcome.
+    def handle_request(
+        self, request: AnnotationRequest, message_id: str, sent_at: datetime | None = None
+    ) -> Stored[Submission]:
+        """Create or join the submission that another system requests. A refusal is an outcome event like any other.
 
-        Idempotent: as ``take``; the message's id is the same at every delivery.
+        Idempotent: as ``handle``; the message's id is the same at every delivery.
 
         Raises:
             UnavailableError: A store or bus did not answer; deliver the message again.
         """
-        stored = self.take(Asked(asked, message_id), sent_at)
+        stored = self.handle(RequestMessage(request, message_id), sent_at)
         assert stored is not None
         return stored
 
-    def accept(self, drop: Drop, sent_at: datetime | None = None) -> Stored[Submission]:
-        """Make, or join, the submission of a drop.
+    def submit(self, drop: Drop, sent_at: datetime | None = None) -> Stored[Submission]:
+        """Create or join the submission of a drop.
 
-        Idempotent: the id comes from the drop, the record is created only where none is, and the outbox has
-        constant ids. A crash before the create leaves no record, so that a redelivery goes on.
+        Idempotent: the id is computed from the drop, the record is created only if there is none, and outbox entries
+        have constant ids. A crash before the record is created leaves nothing, and a redelivery starts again.
 
         Raises:
             UnavailableError: A store or bus did not answer; deliver the event again.
         """
-        return self._admit(drop.request, sent_at)
+        return self._submit(drop.request, sent_at)
 
-    def _resolved(self, told: StorageObject | Asked, sent_at: datetime | None) -> Request | None:
-        event = told.identity
+    def _resolved(self, message: StorageObject | RequestMessage, sent_at: datetime | None) -> Request | None:
+        event = message.identity
         known = self.store.resolved(event) if event else None
         if known is not None:
             return known
-        match told:
+        match message:
             case StorageObject():
-                request = self._dropped(told, sent_at)
-            case Asked():
-                request = self._asked(told, sent_at)
+                request = self._dropped(message, sent_at)
+            case RequestMessage():
+                request = self._requested(message, sent_at)
             case _:
-                assert_never(told)
+                assert_never(message)
         return self.store.resolve(event, request) if event and request else request
 
-    def _dropped(self, told: StorageObject, sent_at: datetime | None) -> Request | None:
+    def _dropped(self, event: StorageObject, sent_at: datetime | None) -> Request | None:
         try:
-            drop = self.data.drop_of(told)
-        except Exception as error:  # noqa: BLE001  # raised again, but for what is final
-            # Its options cannot be read; what is known of it is recorded with the reason, under an id of its own: who
-            # asks for the same object with options that can be read must not meet this refusal.
+            drop = self.data.drop_of(event)
+        except Exception as error:  # noqa: BLE001  # raised again unless it is final
+            # Its options cannot be read. The refusal is recorded under an id of its own, so that a later request for
+            # the same object with readable options does not find this refusal.
             refusal = self._final(error, sent_at, DROP_PATIENCE)
-            return Request(told.ref, {}, f"refused/{told.identity}", refusal=refusal)
+            return Request(event.ref, {}, f"refused/{event.identity}", refusal=refusal)
         return drop.request if drop else None
 
-    def _asked(self, told: Asked, sent_at: datetime | None) -> Request:
-        asked = told.request
+    def _requested(self, message: RequestMessage, sent_at: datetime | None) -> Request:
+        request = message.request
         try:
-            return self.data.asked_for(asked).request
+            return self.data.drop_of_request(request).request
         except Exception as error:  # noqa: BLE001  # likewise
-            # Under an id of its own: who asks again once the object is there must not meet this refusal.
+            # Under an id of its own, so that a request sent again once the object exists does not find this refusal.
             return Request(
-                ObjectRef(asked.bucket, asked.name, asked.generation or 0),
-                asked.options,
-                f"refused/{told.message_id}",
-                Requester(asked.correlation_id, asked.source),
+                ObjectRef(request.bucket, request.name, request.generation or 0),
+                request.options,
+                f"refused/{message.message_id}",
+                Requester(request.correlation_id, request.source),
                 self._final(error, sent_at, REQUEST_PATIENCE),
             )
 
-    def _admit(self, request: Request, sent_at: datetime | None) -> Stored[Submission]:
+    def _submit(self, request: Request, sent_at: datetime | None) -> Stored[Submission]:
         return self.outbox.pay(self._stored(request, sent_at))
 
     def _join(self, request: Request) -> Stored[Submission]:
@@ -148,17 +152,17 @@ class Ingest:
             return self.store.get(request.id)
 
         def join(record: Submission, _now: datetime) -> Submission:
-            if self._has_asked(record, who):
+            if self._is_known(record, who):
                 return record
             if admission.turns_page(record, who):
-                # Before the record says that it is there; a full page never changes, so that twice is harmless.
+                # Written before the record refers to it. A full page never changes, so writing it twice is harmless.
                 self.store.put_page(record.id, record.pages, record.requesters)
             return admission.join(record, who)
 
         return update(self.store, request.id, join)
 
-    def _has_asked(self, record: Submission, who: Requester) -> bool:
-        """Whether a requester is on an earlier page; whoever asks again and again is nearly always on the last."""
+    def _is_known(self, record: Submission, who: Requester) -> bool:
+        """Whether the requester has joined already. The latest page is searched first: repeats are usually recent."""
         if who in record.requesters:
             return True
         return any(who in self.store.page(record.id, number) for number in reversed(range(record.pages)))
@@ -185,7 +189,7 @@ class Ingest:
             patience = REQUEST_PATIENCE if request.requester else DROP_PATIENCE
             failure = self._final(error, sent_at, patience)
             if not isinstance(error, CelldropError) or error.retryable:
-                # No fault of the file's: who asks again must not meet this refusal.
+                # The file is not at fault, so a request sent again must not find this refusal.
                 request = replace(request, rerun_token=f"refused/{sent_at}")
             return admission.rejected(request, failure, None)
         if not verdict.accepted:
@@ -194,10 +198,10 @@ class Ingest:
         return admission.queued(request, with_forecast(verdict, model.cost, self.fleet, request.requested), model)
 
     def _final(self, error: Exception, sent_at: datetime | None, silence: timedelta) -> Failure:
-        """The failure to record; what another delivery may not meet is raised again, while there is time for that.
+        """The failure to record for a final error. An error that may pass is raised again, until its time is up.
 
         Args:
-            silence: How long to wait for a service that does not answer.
+            silence: How long to retry while a service does not answer.
         """
         if isinstance(error, CelldropError) and not error.retryable:
             return Failure.of(error)
@@ -206,6 +210,6 @@ class Ingest:
             raise error
         if isinstance(error, CelldropError):
             return Failure.of(error)
-        log.error("a fault of ours at every delivery", exc_info=error)
-        hint = "Please report it, with the log of the ingest function at this time."
-        return Failure.of(InternalError(f"{type(error).__name__} while the file was looked at", hint=hint))
+        log.error("unexpected error at every delivery", exc_info=error)
+        hint = "Please report it, with the ingest function's log of this time."
+        return Failure.of(InternalError(f"{type(error).__name__} while the file was inspected", hint=hint))

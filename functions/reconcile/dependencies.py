@@ -1,4 +1,4 @@
-"""Builds reconcile from the settings, once a process."""
+"""Builds the reconcile service from the settings, once per process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.wiring.ports import Ports, build_ports, build_push_check, deployed_s
 
 
 def build_reconcile(settings: Settings, ports: Ports) -> Reconcile:
-    """The service over given ports."""
+    """Build the service from given ports."""
     buckets = (settings.work_bucket, settings.results_bucket)
     outbox = Outbox(ports.store, ports.bus, ports.blobs, ports.jobs, *buckets)
     return Reconcile(ports.store, outbox, ports.jobs, settings.limits)
@@ -27,5 +27,5 @@ def reconcile_service() -> Reconcile:
 
 @cache
 def caller_check() -> CheckCaller:
-    """Who may push to the deployed function."""
+    """The check of who may call the deployed function."""
     return build_push_check(deployed_settings())

@@ -1,4 +1,4 @@
-"""Entry point: the scheduler's call every minute, one pass over everything open or owed."""
+"""Entry point of the reconcile function: called by the scheduler every minute, it makes one pass over open work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @functions_framework.http
 def reconcile(request: flask.Request) -> Answer:
-    """One pass; 200 with its counts even when some submissions must wait for the next."""
+    """Run one pass. The answer is 200 with its counts, even if some submissions could not be repaired this time."""
     return called(dict(request.headers), caller_check(), _sweep)
 
 

@@ -1,4 +1,4 @@
-"""Reconcile: every minute, pay what is owed and mend what was lost."""
+"""Reconcile: every minute, drains outboxes and repairs submissions whose work was lost."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _NONE = timedelta(0)
 _COUNT_EVERY = timedelta(minutes=10)
 _LONGEST_PATIENCE = 4
 _STARTS_FOR_A_GRANT = 8
-"""With the pauses after them, half an hour: a grant takes minutes to be known everywhere."""
+"""Starts to wait for a missing grant, half an hour with their pauses: a grant takes minutes to reach every server."""
 OVER = frozenset({ExecutionState.SUCCEEDED, ExecutionState.FAILED, ExecutionState.CANCELLED})
 
 
 @dataclass(slots=True)
 class Sweep:
-    """What one pass did: ids mended, and what could not be done this time."""
+    """What one pass did: the ids of repaired submissions, and the errors of those that it could not repair."""
 
     mended: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Reconcile:
-    """The service: a pass over everything that is open or owed; one submission's fault never stops the others."""
+    """The reconcile service: passes over all open submissions and outboxes. One error never stops the others."""
 
     store: StatusStore
     outbox: Outbox
@@ -64,11 +64,11 @@ class Reconcile:
     capacity_pause: timedelta = timedelta(minutes=1)
 
     def sweep(self) -> Sweep:
-        """One pass. Idempotent: each mend is a conditional write from the state that it mends."""
+        """Run one pass. Idempotent: each repair is a conditional write on the state that it repairs."""
         return self.mend_all(self._due())
 
     def mend_all(self, due: Iterable[Stored[Submission]]) -> Sweep:
-        """Mend each of some submissions."""
+        """Repair each of the given submissions, and collect errors instead of raising them."""
         done = Sweep()
         for stored in due:
             try:
@@ -82,7 +82,7 @@ class Reconcile:
         return done
 
     def mend(self, stored: Stored[Submission]) -> bool:
-        """Mend one submission and pay what it owes; whether anything was to be mended.
+        """Repair one submission and drain its outbox. Returns whether it needed a repair.
 
         Raises:
             UnavailableError: A service did not answer; the next pass tries again.
@@ -98,9 +98,10 @@ class Reconcile:
         return True
 
     def _due(self) -> Iterable[Stored[Submission]]:
-        """Who waits for a message comes first, then what is open, then upkeep; what failed comes behind what is new.
+        """The submissions to look at: first those with undelivered messages, then open ones, then those with upkeep.
 
-        The last look finds what an earlier version wrote, which had no time to search by.
+        Within each group, retries of earlier failures come last. The last query finds records of an older version,
+        which lack the time that the other queries sort by.
         """
         found = self.store.find_owing(messages=True, limit=self.batch)
         for states in (machine.AT_WORK, WAITING_STATES):
@@ -150,7 +151,7 @@ class Reconcile:
         if report.state in OVER:
             return self._requeue(report, f"the execution {report.state} before its first task reported")
         if expired and report.state is not ExecutionState.RUNNING:
-            return self._requeue(report, "nobody started to work on it in time", interrupted=True)
+            return self._requeue(report, "no task started within the lease", interrupted=True)
         if expired and not report.begun and _looked_long_ago(record, now):
             return lambda newest, at: machine.still_waiting(newest, now=at, limits=self.limits)
         return None
@@ -168,17 +169,19 @@ class Reconcile:
             return crashed
         if over or (silent and report.state is not ExecutionState.RUNNING):
             failure = _failure_of(task.value for task in tasks)
-            return self._requeue(report, "its tasks fell silent", failure, interrupted=_is_elsewhere(failure, record))
+            return self._requeue(
+                report, "its tasks stopped reporting", failure, interrupted=_is_elsewhere(failure, record)
+            )
         return None
 
     def _lost_after_receipts(self, record: Submission, *, silent: bool) -> machine.Change | None:
         if owed.owes(record, EntryKind.FINALIZE):
             return None
-        first = record.finalize_attempts == 0  # Later ones were started by dispatch, which may not have noted them.
+        first = record.finalize_attempts == 0  # Dispatch started the later ones, and may not have recorded them.
         if silent and not first and (why := self._report(record).not_started) is not None:
             return partial(self._finalizer_not_started, why)
         if silent and self._spent(record) and self._report(record).state is ExecutionState.RUNNING:
-            return None  # Who still is at work may take the lease again.
+            return None  # The finalizer that is still running may claim the lease again.
         if silent or (first and self._report(record).state in OVER):
             return lambda newest, at: machine.request_finalizer(newest, now=at, limits=self.limits)
         return None
@@ -187,11 +190,11 @@ class Reconcile:
         return machine.not_started(record, why, now=now, limits=self.limits)
 
     def _finalizer_not_started(self, why: NotStarted, record: Submission, now: datetime) -> Submission:
-        """The platform took a finalize-only execution on and never began it: asked for again, under the same number."""
-        asked, number = record, record.finalize_attempts
+        """Request the finalizer again under the same number: the platform accepted the execution but never began it."""
+        returned, number = record, record.finalize_attempts
         if record.finalize_started == number:
-            asked = machine.return_finalize(record, why, epoch=record.epoch, number=number, now=now)
-        return machine.request_finalizer(asked, now=now, limits=self.limits)
+            returned = machine.return_finalize(record, why, epoch=record.epoch, number=number, now=now)
+        return machine.request_finalizer(returned, now=now, limits=self.limits)
 
     def _lost_finalizer(self, record: Submission, now: datetime) -> machine.Change | None:
         report = self._report(record)
@@ -204,19 +207,19 @@ class Reconcile:
         if (not expired and report.state not in OVER) or (running and self._spent(record)):
             return None
         crash = report.crashes[-1] if report.crashes else ""
-        told = f"whoever wrote the results crashed: {crash}" if crash else record.last_problem
-        problem = told or "the one who wrote the results fell silent"
+        known = f"the finalizer crashed: {crash}" if crash else record.last_problem
+        problem = known or "the finalizer stopped reporting"
         return lambda newest, at: machine.release_finalizer(newest, problem=problem, now=at, limits=self.limits)
 
     def _patience(self, record: Submission) -> timedelta:
-        """How much longer than its lease a finalizer may be silent whose execution is known to run.
+        """How long after its lease expires to wait for a finalizer whose execution still runs.
 
-        It may be slow, or be held up: twice as long for each that was given up, so that in the end one gets through.
+        It may only be slow. The time doubles with each finalizer that was given up, so that one succeeds in the end.
         """
         return self.limits.finalize_lease * ((2 << min(record.finalize_attempts, _LONGEST_PATIENCE)) - 1)
 
     def _spent(self, record: Submission) -> bool:
-        """Whether asking for another finalizer would be the end."""
+        """Whether no attempt is left: requesting another finalizer would fail the submission."""
         return record.finalize_attempts >= self.limits.max_finalize_attempts
 
     def _requeue(
@@ -234,13 +237,13 @@ class Reconcile:
         return change
 
     def _is_orphan(self, record: Submission, lease: Lease) -> bool:
-        """Whether whoever claimed it died before noting an execution; one that is noted speaks for itself."""
+        """Whether the claimant died before it recorded an execution. A recorded execution is checked by its state."""
         return not record.executions and self.jobs.is_gone(lease.token)
 
     def _report(self, record: Submission) -> ExecutionReport:
-        """Of all executions started for the epoch: running if any may still do something, else the latest news.
+        """One report for all executions of the epoch: the running one if any runs, else the latest known one.
 
-        The crashes are those of all, each once an execution: its tasks are retried, and not every try got as far.
+        It lists the crashes of all executions. Each crash counts once per execution, however many task attempts had it.
         """
         reports = [self.jobs.describe(execution) for execution in record.executions]
         running = [report for report in reports if report.state is ExecutionState.RUNNING]
@@ -252,10 +255,11 @@ class Reconcile:
 
 @dataclass(frozen=True, slots=True)
 class _Mend:
-    """A change, and what was seen that calls for it.
+    """A repair, and the state that it is based on.
 
     Attributes:
-        tasks: Whose silence it rests on; None where it rests on the record alone.
+        seen: The record that was read.
+        tasks: The task documents that were read, if the repair depends on them; None if it depends on the record alone.
     """
 
     seen: Submission
@@ -263,7 +267,7 @@ class _Mend:
     tasks: list[TaskRecord] | None = None
 
     def guarded(self) -> TransactedChange:
-        """The change, only if all still is as it was seen: news that came meanwhile wins, a beat included."""
+        """The change, refused if the record or a task has changed since it was read (by a heartbeat, say)."""
 
         def guarded(newest: Submission, tasks: Sequence[TaskRecord], now: datetime) -> Submission:
             if _place(newest) != _place(self.seen) or self.tasks not in (None, list(tasks)):
@@ -274,7 +278,7 @@ class _Mend:
 
 
 def _looked_long_ago(record: Submission, now: datetime) -> bool:
-    """Whether it is time to count how long an execution has waited for room: not at every pass, as it costs a write."""
+    """Whether to record again how long an execution has waited for capacity. Each record costs a write, so rarely."""
     times = [at for at in (record.refused_at, record.changed_at) if at is not None]
     return now - max(times, default=now) >= _COUNT_EVERY
 
@@ -288,7 +292,7 @@ def _since(stored: Stored[Submission]) -> datetime:
 
 
 def _crashed_twice(record: Submission, report: ExecutionReport) -> machine.Change | None:
-    """The end, where two executions crashed by themselves at the same place, be it the last one of the epoch before."""
+    """Fail the submission if two executions crashed at the same place. The previous epoch's last one counts too."""
     before = record.last_problem if record.finalize_attempts == 0 else ""
     return next(
         (
@@ -301,7 +305,7 @@ def _crashed_twice(record: Submission, report: ExecutionReport) -> machine.Chang
 
 
 def _crashed_alike(report: ExecutionReport) -> machine.Change | None:
-    """The end, where the platform gave a task up because two attempts crashed at the same place."""
+    """Fail the submission if the platform gave up a task because two attempts crashed at the same place."""
     if report.state is not ExecutionState.FAILED or not report.crashes_alike:
         return None
     return _crashed(report.crashes[-1], report.log)
@@ -313,7 +317,7 @@ def _crashed(crash: str, log: str) -> machine.Change:
 
 
 def _is_elsewhere(failure: Failure | None, record: Submission) -> bool:
-    """Whether what a task left word of may mend itself, so that it costs no attempt."""
+    """Whether the failure that a task recorded may pass without a change, so that it costs no attempt."""
     if failure is None:
         return False
     grant = failure.code == AccessDeniedError.code and record.starts <= _STARTS_FOR_A_GRANT

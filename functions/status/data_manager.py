@@ -1,4 +1,4 @@
-"""What status reads of a result: the files under the prefix that the commit names, and nothing else."""
+"""Reads the files of a committed result: those under the prefix that the commit names, and no others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.domain.submission import Result
 from shared.ports.blobs import BlobInfo, BlobStore, ByteRange
 
 CHUNK_BYTES = 4 * 2**20
-"""Read and passed on at a time: memory stays at this, whatever the file's size."""
+"""Bytes read and sent at a time. Memory use stays at this, whatever the file's size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class ResultFile:
     """One file of a committed result.
 
     Attributes:
-        name: As users know it: the object's name without the result's prefix; may hold a slash.
+        name: The name that users see: the object's name without the result's prefix. It may contain a slash.
     """
 
     name: str
@@ -27,12 +27,12 @@ class ResultFile:
 
 @dataclass(frozen=True, slots=True)
 class ResultData:
-    """Committed results in the blob store; a loser's leftovers lie under other prefixes and are never seen."""
+    """Committed results in the blob store. Files of a failed attempt lie under other prefixes and are never shown."""
 
     blobs: BlobStore
 
     def files(self, result: Result) -> tuple[ResultFile, ...]:
-        """Every file of the result, by name.
+        """List every file of the result, sorted by name.
 
         Raises:
             UnavailableError: The store did not answer.
@@ -42,7 +42,7 @@ class ResultData:
         return tuple(file for file in named if file.name)
 
     def find(self, result: Result, name: str) -> ResultFile:
-        """The file of that name, looked up among those that are there: no path is ever made from ``name``.
+        """Find a file by name. It is looked up in the list of files; no path is ever built from ``name``.
 
         Raises:
             ResultFileNotFoundError: The result has no such file.
@@ -53,17 +53,17 @@ class ResultData:
             if file.name == name:
                 return file
         raise ResultFileNotFoundError(
-            "the result has no file of that name",
+            "the result has no file with that name",
             expected="one of " + ", ".join(file.name for file in files),
-            hint="The submission lists its files with the address of each.",
+            hint="The submission lists its files, each with its URL.",
         )
 
     def stream(self, file: ResultFile, span: ByteRange) -> Iterator[bytes]:
-        """The bytes of a span, a chunk at a time, all of one generation.
+        """Read a byte range in chunks, all from the same generation of the file.
 
         Raises:
-            BlobNotFoundError: The file was deleted or replaced meanwhile.
-            CorruptBlobError: It ended before its own size.
+            BlobNotFoundError: The file was deleted or replaced while it was read.
+            CorruptBlobError: The file is shorter than its recorded size.
             UnavailableError: The store did not answer.
         """
         offset, end = span.offset, span.offset + span.length

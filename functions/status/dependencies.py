@@ -1,4 +1,4 @@
-"""Builds the status service: from the settings of this process, or from ports that an embedding process has."""
+"""Builds the status service, from this process's settings or from ports that the caller already has."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.wiring.ports import Ports, build_ports, build_status_check, deployed
 
 @cache
 def status_service() -> StatusService:
-    """The service of this process, built at its first request and kept.
+    """The service of this process, built at the first request and then reused.
 
     Raises:
         SettingsError: A setting is malformed.
@@ -24,15 +24,15 @@ def status_service() -> StatusService:
 
 @cache
 def caller_check() -> CheckCaller:
-    """Who may ask the deployed function."""
+    """The check of who may call the deployed function."""
     return build_status_check(deployed_settings())
 
 
 def service_over(ports: Ports, *, in_line: bool = False) -> StatusService:
-    """The service over these ports; it may stop executions, and may not write results.
+    """Build the service from these ports. It can stop executions, but cannot write results.
 
     Args:
-        in_line: Whether what is queued waits for its turn on this machine.
+        in_line: Whether queued submissions run one after another on this machine.
     """
     outbox = Outbox(ports.store, ports.bus, jobs=ports.jobs)
     return StatusService(ports.store, outbox, ResultData(ports.blobs), time.sleep, time.monotonic, in_line)

@@ -1,4 +1,4 @@
-"""The status function's door: HTTP in, one answer out."""
+"""Entry point of the status function: an HTTP request in, a response out."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from functions.status.routes import answer
 
 @functions_framework.http
 def status(request: Request) -> Response:
-    """Answer one request of the API or the web page."""
+    """Handle one request to the API or the web page."""
     return answer(status_service(), request, caller_check())

@@ -1,4 +1,4 @@
-"""The web page: views rendered to HTML, every value escaped."""
+"""The web pages: views rendered to HTML, with every value escaped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.domain.submission import FINAL_STATES, State
 ASSETS: Final[Mapping[str, str]] = {"page.css": "text/css", "refresh.js": "text/javascript"}
 
 MOST_LABELS: Final = 15
-"""Labels with a row of their own on the page; the report has them all."""
+"""Labels that get their own row on the page; the rest share one row. The report lists them all."""
 
 ACTIVE_REFRESH_S: Final = 2
 IDLE_REFRESH_S: Final = 10
@@ -36,7 +36,7 @@ _STEP_OF: Final[Mapping[State, int]] = {
 _WORDS: Final[Mapping[State, tuple[str, str]]] = {
     State.QUEUED: ("Queued", "open"),
     State.DISPATCHING: ("Starting", "open"),
-    State.WAITING_CAPACITY: ("Waiting for room", "open"),
+    State.WAITING_CAPACITY: ("Waiting for capacity", "open"),
     State.RUNNING: ("Annotating", "open"),
     State.FINALIZING: ("Writing results", "open"),
     State.SUCCEEDED: ("Done", "good"),
@@ -58,12 +58,12 @@ class Shown(StrEnum):
 
     @classmethod
     def parse(cls, text: str | None) -> Shown:
-        """The choice of that name; all for any other text."""
+        """The choice with that name; ALL for any other text."""
         return cls(text) if text in tuple(cls) else cls.ALL
 
     @property
     def states(self) -> tuple[State, ...]:
-        """The states shown; empty for all."""
+        """The states to show; empty means all."""
         match self:
             case Shown.ALL:
                 return ()
@@ -77,7 +77,7 @@ class Shown(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """A label and how many cells have it; ``share`` is of all cells, 0 to 1."""
+    """A label and how many cells have it. ``share`` is their fraction of all cells, 0 to 1."""
 
     name: str
     n_cells: int
@@ -86,32 +86,32 @@ class LabelRow:
 
 
 def submissions(listing: SubmissionList, shown: Shown) -> str:
-    """The list of submissions."""
+    """Render the list of submissions."""
     active = any(not item.final for item in listing.submissions)
     refresh_s = ACTIVE_REFRESH_S if active else IDLE_REFRESH_S
     return _render("submissions.html.j2", listing=listing, shown=shown, choices=tuple(Shown), refresh_s=refresh_s)
 
 
 def submission(view: SubmissionView) -> str:
-    """One submission."""
+    """Render the page of one submission."""
     step = _STEP_OF.get(view.state)
     refresh_s = None if view.final else ACTIVE_REFRESH_S
     return _render("submission.html.j2", view=view, labels=label_rows(view), step=step, refresh_s=refresh_s)
 
 
 def problem(found: Problem) -> str:
-    """A refusal or fault, for people."""
+    """Render an error as a page."""
     return _render("problem.html.j2", problem=found, refresh_s=None)
 
 
 def asset(name: str) -> str:
-    """The text of one of ASSETS."""
+    """Read one of the files named in ASSETS."""
     assert name in ASSETS
     return (_HERE / "assets" / name).read_text("utf-8")
 
 
 def label_rows(view: SubmissionItem) -> tuple[LabelRow, ...]:
-    """The labels with the most cells, then all others together."""
+    """The labels with the most cells, then one row for all the others."""
     counts = list(view.label_counts.items())
     total = sum(n_cells for _, n_cells in counts) or 1
     rows = [LabelRow(name, n_cells, n_cells / total) for name, n_cells in counts]
@@ -122,7 +122,7 @@ def label_rows(view: SubmissionItem) -> tuple[LabelRow, ...]:
     return (*rows[:MOST_LABELS], LabelRow(f"{len(others)} other labels", n_others, n_others / total, grouped=True))
 
 
-# --- Below: how values become words --------------------------------------------------------------------------------
+# --- Below: how values are formatted --------------------------------------------------------------------------------
 
 _HERE = Path(__file__).resolve().parent
 _DIRECTIONS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F)
@@ -161,7 +161,7 @@ def _render(template: str, **values: object) -> str:
 
 
 def _readable(value: object) -> object:
-    """Text whose invisible signs are made visible: they could make ``gnp.h5ad`` read as ``da5h.png``."""
+    """Replace invisible characters by a visible sign: direction marks could make ``gnp.h5ad`` read as ``da5h.png``."""
     return value.translate(_INVISIBLE) if isinstance(value, str) else value
 
 
@@ -178,7 +178,7 @@ def _count(number: int) -> str:
 
 
 def _usd(amount: float) -> str:
-    """Few submissions cost a cent; a tenth of one is still told."""
+    """Three decimals below a dollar: most submissions cost less than a cent."""
     return f"${amount:.2f}" if amount >= 1 else f"${amount:.3f}"
 
 
@@ -219,6 +219,6 @@ def _base(name: str) -> str:
 
 
 def _in_order(names: Iterable[str]) -> list[str]:
-    """File names with those that people open first, first."""
+    """Sort file names: those that people usually open come first."""
     order = {name: n for n, name in enumerate(_FILES)}
     return sorted(names, key=lambda name: (order.get(name, len(order)), name))

@@ -1,4 +1,4 @@
-"""The one table from errors to HTTP: every refusal and fault as problem details (RFC 9457)."""
+"""Maps every error to an HTTP status and problem details (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -26,52 +26,59 @@ STATUS_OF: Mapping[str, HTTPStatus] = {
     "NO_CAPACITY": HTTPStatus.SERVICE_UNAVAILABLE,
     "START_REFUSED": HTTPStatus.SERVICE_UNAVAILABLE,
 }
-"""By the error's code; every other code is a fault of ours, INTERNAL_SERVER_ERROR."""
+"""HTTP status by error code. Every other code is our own fault: INTERNAL_SERVER_ERROR."""
 
 HTTP_CODES: Mapping[int, tuple[str, str, str]] = {
     HTTPStatus.BAD_REQUEST: ("BAD_REQUEST", "the request cannot be read", "Check its URL."),
     HTTPStatus.FORBIDDEN: (
         "CROSS_SITE_REQUEST",
-        "the request does not come from a page of this server",
-        "Open the submission's page on this server, and use the button there.",
+        "the request was not sent from a page of this server",
+        "Open the submission's page on this server and use the button there.",
     ),
-    HTTPStatus.NOT_FOUND: ("ROUTE_NOT_FOUND", "there is nothing at this address", "Start from / or /v1/submissions."),
+    HTTPStatus.NOT_FOUND: ("ROUTE_NOT_FOUND", "there is nothing at this URL", "Start from / or /v1/submissions."),
     HTTPStatus.METHOD_NOT_ALLOWED: (
         "METHOD_NOT_ALLOWED",
-        "this address does not take this method",
-        "The Allow header names the methods that it takes.",
+        "this URL does not support the request's method",
+        "The Allow header lists the supported methods.",
     ),
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("BODY_TOO_LARGE", "the request's body is too large", "No address takes one."),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
+        "BODY_TOO_LARGE",
+        "the request's body is too large",
+        "Send the request without a body: no endpoint reads one.",
+    ),
     HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: (
         "RANGE_NOT_SATISFIABLE",
-        "the range lies outside the file",
-        "The Content-Range header tells the file's size.",
+        "the requested range lies outside the file",
+        "The Content-Range header gives the file's size.",
     ),
     HTTPStatus.MISDIRECTED_REQUEST: (
         "HOST_NOT_ALLOWED",
-        "this server answers to localhost only",
-        "Use the address that `celldrop serve` printed.",
+        "this server only accepts requests to localhost",
+        "Use the URL that `celldrop serve` printed.",
     ),
     HTTPStatus.SERVICE_UNAVAILABLE: (
         "TOO_MANY_CONNECTIONS",
-        "this server answers as many requests as it can",
-        "Try again in a few seconds; a program that waits for many submissions should list them instead.",
+        "this server is already handling as many requests as it can",
+        "Try again in a few seconds. To follow many submissions at once, list them instead of watching each one.",
     ),
 }
-"""What HTTP itself can refuse: code, detail and hint."""
+"""Errors of the HTTP layer itself, by status: code, detail and hint."""
 
-_GONE = ("the file was deleted or replaced meanwhile", "Look the submission up again.")
-_FAULT = ("the server could not answer this", "Try again; if it stays so, look for this code in the server's log.")
-_BUSY = ("a service behind this one did not answer", "Try again in a few seconds.")
+_GONE = ("the file was deleted or replaced while it was read", "Load the submission again.")
+_FAULT = (
+    "the server failed to handle this request",
+    "Try again. If it fails again, search the server's log for this code.",
+)
+_BUSY = ("a service that this server depends on did not answer", "Try again in a few seconds.")
 
 log = logging.getLogger(__name__)
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem that a caller is shown.
+    """Turn an error into the problem details that the caller sees.
 
-    What names the machine's insides (paths, hosts, stack) stays in the log: details pass only for the caller's
-    own mistakes, and without the place where they were found.
+    Internal facts (paths, hosts, stack traces) go to the log only. The caller gets details only about their own
+    mistakes, and without the place where the mistake was found.
     """
     match error:
         case CelldropError():

@@ -1,4 +1,4 @@
-"""HTTP responses: JSON, pages, problems and files, each with the headers that keep a browser safe."""
+"""HTTP responses: JSON, pages, problems and files, each with its security headers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ PAGE_POLICY: Final = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 REPORT_POLICY: Final = (
-    # Sandboxed into an origin of its own: should a label ever break out of the report's escaping, its script
-    # could neither call this server nor any other. The report's own script and styles stand inline.
+    # Sandboxed into an origin of its own. If a label ever got past the report's escaping, its script could not call
+    # this server or any other. The report's own script and styles are inline.
     "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox allow-downloads; default-src 'none'; "
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; font-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
@@ -35,14 +35,14 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": NO_CONTENT_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # Not no-referrer: with it, browsers send "Origin: null" on the page's own form.
+    # Not no-referrer: browsers would then send "Origin: null" with the page's own form.
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
 
 MAX_SIZED_BODY_BYTES: Final = 30 * 2**20
-"""A larger body goes out in chunks, without Content-Length: Cloud Run refuses others above 32 MiB (its quotas)."""
+"""A larger body is sent in chunks, without Content-Length: Cloud Run limits other responses to 32 MiB (quotas)."""
 
 RETRY_AFTER_S: Final = 5
 
@@ -57,30 +57,30 @@ _TYPES: Final[Mapping[str, str]] = {
 
 
 def secured(response: Response) -> Response:
-    """The response with every security header that it does not set itself."""
+    """Add every security header that the response does not set itself."""
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     return response
 
 
 def json_response(view: BaseModel) -> Response:
-    """A view as JSON."""
+    """Send a view as JSON."""
     return Response(view.model_dump_json(), mimetype="application/json")
 
 
 def page_response(html: str, status: int = HTTPStatus.OK) -> Response:
-    """A page."""
+    """Send a web page."""
     headers = {"Content-Security-Policy": PAGE_POLICY, "Vary": "Accept"}
     return Response(html, status, headers, mimetype="text/html")
 
 
 def asset_response(text: str, mimetype: str) -> Response:
-    """The page's own style or script."""
+    """Send the page's style sheet or script."""
     return Response(text, headers={"Cache-Control": "no-cache"}, mimetype=mimetype)
 
 
 def problem_response(problem: Problem) -> Response:
-    """A problem as ``application/problem+json``."""
+    """Send a problem as ``application/problem+json``."""
     response = Response(problem.model_dump_json(), problem.status, mimetype="application/problem+json")
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
@@ -90,11 +90,11 @@ def problem_response(problem: Problem) -> Response:
 def file_response(
     request: Request, file: ResultFile, stream: Callable[[ResultFile, ByteRange], Iterator[bytes]]
 ) -> Response:
-    """One file of a result, whole or one range of it: the report to be shown, every other to be saved.
+    """Send one file of a result, or one range of it. The browser shows the report, and saves any other file.
 
     Raises:
-        BlobNotFoundError: The file was deleted or replaced meanwhile.
-        RequestedRangeNotSatisfiable: The range starts behind the file's end.
+        BlobNotFoundError: The file was deleted or replaced while it was read.
+        RequestedRangeNotSatisfiable: The range starts after the end of the file.
     """
     response = Response(headers=_file_headers(file))
     response.set_etag(str(file.info.ref.generation))
@@ -122,7 +122,7 @@ def _file_headers(file: ResultFile) -> dict[str, str]:
         "Content-Disposition": _disposition("inline" if shown else "attachment", file.name.rpartition("/")[2]),
         "Content-Security-Policy": REPORT_POLICY if shown else NO_CONTENT_POLICY,
         "Content-Type": _TYPES.get(suffix, "application/octet-stream"),
-        # A browser refuses to show a sandboxed document that asks for a browsing context group of its own.
+        # Browsers do not show a sandboxed document that asks for a browsing context group of its own.
         "Cross-Origin-Opener-Policy": "unsafe-none" if shown else "same-origin",
     }
 
@@ -134,17 +134,17 @@ def _disposition(kind: str, name: str) -> str:
 
 
 def _span_of(request: Request, file: ResultFile) -> ByteRange:
-    """The bytes asked for: one range where it is asked for and this is still that file, else all of them."""
-    size, asked = file.info.size_bytes, request.range
+    """The requested range, if the request has a single one and the file has not changed; otherwise the whole file."""
+    size, requested = file.info.size_bytes, request.range
     current = request.if_range.etag in {None, str(file.info.ref.generation)} and request.if_range.date is None
-    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1 or not current:
+    if requested is None or requested.units != "bytes" or len(requested.ranges) != 1 or not current:
         return ByteRange(0, size)
-    found = asked.range_for_length(size)
+    found = requested.range_for_length(size)
     if found is None:
         raise RequestedRangeNotSatisfiable(size)
     return ByteRange(found[0], found[1] - found[0])
 
 
 def _started(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same chunks, the first one read already: what fails at once can still be answered with a problem."""
+    """Read the first chunk now: an error at once can still become a problem response, as no header is sent yet."""
     return chain([next(chunks, b"")], chunks)

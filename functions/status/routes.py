@@ -1,4 +1,4 @@
-"""From a request to an answer: the table of routes, and how each reads its parameters."""
+"""The routes of the API and the web pages, and the request handler of each."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _ID = "(?P<submission_id>[^/:]+)"
 
 
 def answer(service: StatusService, request: Request, check: CheckCaller = anyone) -> Response:
-    """Answer a request; whatever goes wrong becomes a problem, and nothing is raised.
+    """Handle a request. Every error becomes a problem response; nothing is raised.
 
     Args:
-        check: Who may ask; whether the function serves, and how its pages look, is for everybody to know.
+        check: Checks the caller. The health check and the page's own assets are open to everyone.
     """
     try:
         if request.path not in HEALTH and not request.path.startswith("/assets/"):
             check(request.headers.get("Authorization"))
         response = _route(service, request)
-    except Exception as error:  # noqa: BLE001  # the last door: problem_of logs what it does not know
+    except Exception as error:  # noqa: BLE001  # outermost handler: problem_of logs what it does not know
         response = _failed(request, error)
     return secured(response)
 
@@ -96,7 +96,7 @@ def _show(service: StatusService, request: Request, submission_id: str) -> Respo
 
 
 def _cancel(service: StatusService, request: Request, submission_id: str) -> Response:
-    _refuse_other_sites(request, told=False)
+    _refuse_other_sites(request, must_say=False)
     return json_response(submission_view(service.cancel(submission_id)))
 
 
@@ -118,7 +118,7 @@ def _show_page(service: StatusService, _: Request, submission_id: str) -> Respon
 
 
 def _cancel_page(service: StatusService, request: Request, submission_id: str) -> Response:
-    _refuse_other_sites(request, told=True)
+    _refuse_other_sites(request, must_say=True)
     cancelled = service.cancel(submission_id)
     return redirect(f"/submissions/{cancelled.record.id}", code=303)
 
@@ -136,13 +136,15 @@ def _states(request: Request) -> tuple[State, ...]:
         return tuple(State(name) for name in names)
     except ValueError as error:
         known = ", ".join(State)
-        raise InvalidOptionError("state has an unknown name", expected=f"some of {known}") from error
+        raise InvalidOptionError("the parameter state names an unknown state", expected=f"some of {known}") from error
 
 
 def _limit(request: Request) -> int:
     text = request.args.get("limit", str(DEFAULT_LIMIT))
     if re.fullmatch("[0-9]{1,4}", text) is None or not 1 <= int(text) <= MAX_LIMIT:
-        raise InvalidOptionError("limit is out of range", expected=f"a whole number from 1 to {MAX_LIMIT}")
+        raise InvalidOptionError(
+            "the parameter limit is out of range", expected=f"a whole number from 1 to {MAX_LIMIT}"
+        )
     return int(text)
 
 
@@ -151,24 +153,24 @@ def _wait(request: Request) -> float | None:
     if text is None:
         return None
     if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) is None:
-        raise InvalidOptionError("wait is not a number of seconds", expected=f"0 to {MAX_WAIT_S:g}")
+        raise InvalidOptionError("the parameter wait is not a number of seconds", expected=f"0 to {MAX_WAIT_S:g}")
     return float(text)
 
 
-def _refuse_other_sites(request: Request, *, told: bool) -> None:
-    """Refuse a request that a browser sends for another site's page.
+def _refuse_other_sites(request: Request, *, must_say: bool) -> None:
+    """Refuse a request that a browser sends on behalf of another site's page.
 
-    Every browser says where a POST comes from, by one of two headers; a program need not.
+    Every browser says where a POST comes from, in the header Sec-Fetch-Site or Origin. Other programs need not.
 
     Args:
-        told: Whether a request that does not say it is refused too, as our own form always does.
+        must_say: Also refuse a request with neither header. Our own form always sends one.
 
     Raises:
-        Forbidden: It comes, or might come, from elsewhere.
+        Forbidden: The request comes, or could come, from another site.
     """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is None and origin is None:
-        own = not told
+        own = not must_say
     elif site is not None:
         own = site == "same-origin"
     else:
@@ -179,7 +181,7 @@ def _refuse_other_sites(request: Request, *, told: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One address: method, pattern of the whole path, and who answers, given the pattern's named groups."""
+    """One endpoint: its method, the pattern of the whole path, and its handler, which gets the pattern's groups."""
 
     method: str
     pattern: re.Pattern[str]
@@ -199,6 +201,6 @@ ROUTES = _routes(
     ("GET", f"/v1/submissions/{_ID}", _show),
     ("POST", f"/v1/submissions/{_ID}:cancel", _cancel),
     ("GET", f"/v1/submissions/{_ID}/files/(?P<name>.+)", _file),
-    # Cloud Run keeps /healthz to itself: from outside it is reached by its other name.
+    # Cloud Run reserves /healthz for itself, so callers outside need the second name.
     *(("GET", path, _health) for path in HEALTH),
 )

@@ -1,4 +1,4 @@
-"""What status answers with, as pydantic schemas: a submission, a list of them, a problem (RFC 9457)."""
+"""The pydantic schemas of the status API's responses: a submission, a list of them, a problem (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Summary = dict[str, str | int | float | dict[str, int]]
 
 
 class _View(BaseModel):
-    # Made from the domain's own dataclasses by attribute; what a view does not name is not shown.
+    # Built from the domain's dataclasses by attribute. A field that a view does not name is not shown.
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
 class SourceView(_View):
-    """The object generation that is annotated."""
+    """The object generation to annotate."""
 
     bucket: str
     name: str
@@ -28,14 +28,14 @@ class SourceView(_View):
 
 
 class RequesterView(_View):
-    """Who asked, in their own words."""
+    """Who requested the submission, as they named themselves."""
 
     correlation_id: str
     source: str
 
 
 class ModelView(_View):
-    """The bundle, pinned by digest."""
+    """The model bundle, pinned by its digest."""
 
     name: str
     version: str
@@ -64,7 +64,7 @@ class MatrixView(_View):
 
 
 class GenesView(_View):
-    """The identifiers that the model's genes were found by."""
+    """The gene identifiers that were matched to the model's genes."""
 
     column: str
     kind: GeneIds
@@ -73,7 +73,11 @@ class GenesView(_View):
 
 
 class OverlapView(_View):
-    """How much of the model the file can feed; ``fraction`` is of its features."""
+    """How much of the model the file covers.
+
+    Attributes:
+        fraction: The share of the model's genes that the file has.
+    """
 
     n_model: int
     n_matched: int
@@ -81,7 +85,7 @@ class OverlapView(_View):
 
 
 class ForecastView(_View):
-    """What computing it was expected to take when it was taken in; dollars are null where nothing is billed."""
+    """The expected time and cost, estimated at validation. Dollars are null where nothing is billed."""
 
     accelerator: Accelerator
     n_tasks: int
@@ -112,7 +116,7 @@ class VerdictView(_View):
 
 
 class PlanView(_View):
-    """How it is computed."""
+    """How the submission is computed: on what, in how many tasks, and at what estimated time and cost."""
 
     accelerator: Accelerator
     n_tasks: int
@@ -122,7 +126,7 @@ class PlanView(_View):
 
 
 class ProgressView(_View):
-    """How far the present epoch has come, from its tasks' own documents."""
+    """Progress of the current epoch, summed over its tasks' documents."""
 
     rows_done: int
     rows_total: int
@@ -133,7 +137,7 @@ class ProgressView(_View):
     @computed_field  # type: ignore[prop-decorator]  # pydantic's documented use; mypy knows no decorated property
     @property
     def fraction(self) -> float:
-        """Share of the cells that are done, 0 to 1."""
+        """The share of cells that are annotated, 0 to 1."""
         return self.rows_done / self.rows_total if self.rows_total else 0.0
 
 
@@ -159,8 +163,8 @@ class FileView(_View):
     """One file of the committed result.
 
     Attributes:
-        crc32c: Of its bytes (Castagnoli), 8 hexadecimal digits as in the manifest; None where it was not computed.
-        href: Where to get it, on this server.
+        crc32c: The file's CRC-32C (Castagnoli) in 8 hexadecimal digits, as in the manifest; null if not computed.
+        href: The path of its URL on this server.
     """
 
     name: str
@@ -171,7 +175,7 @@ class FileView(_View):
 
 
 class SubmissionItem(_View):
-    """A submission in a list."""
+    """One submission in a list."""
 
     id: str
     state: State
@@ -187,7 +191,7 @@ class SubmissionItem(_View):
 
     @property
     def label_counts(self) -> dict[str, int]:
-        """Cells of each label, most first; empty before the commit."""
+        """Number of cells per label, largest first; empty before the commit."""
         counts = self.summary.get("labels")
         if not isinstance(counts, dict):
             return {}
@@ -195,13 +199,13 @@ class SubmissionItem(_View):
 
 
 class SubmissionView(SubmissionItem):
-    """A submission with all that is known of it.
+    """Everything that is known of a submission.
 
     Attributes:
-        place: In the queue of the machine that this server runs on, from 1; null where it is not queued there.
-        given_up: What was owed after it and could not be done in the end, and why, for people; empty but for that.
-        version: Give it back as ``?wait=…&version=…`` to be answered when something has changed.
-        read_at: The store's time at this read, beside which all other times are to be judged.
+        place: Position in the queue of the machine that runs this server, from 1; null if it is not queued there.
+        given_up: A follow-up step (an event, say) that failed for good, and why, as text; usually empty.
+        version: Send it as ``?wait=…&version=…`` to get a response as soon as something has changed.
+        read_at: The store's clock at this read. Compare all other times with it, not with your own clock.
     """
 
     schema_version: Literal[1] = 1
@@ -223,7 +227,7 @@ class SubmissionView(SubmissionItem):
 
 
 class SubmissionList(_View):
-    """The latest submissions, latest first; ``more`` when older ones were left out."""
+    """The latest submissions, newest first. ``more`` says that older ones were left out."""
 
     schema_version: Literal[1] = 1
     submissions: tuple[SubmissionItem, ...]
@@ -231,7 +235,7 @@ class SubmissionList(_View):
 
 
 class Problem(_View):
-    """A refusal or fault: RFC 9457 with our stable ``code`` and a ``hint`` of what to do."""
+    """An error: RFC 9457 problem details, with our stable ``code`` and a ``hint`` that says what to do."""
 
     type: str
     title: str
@@ -242,6 +246,6 @@ class Problem(_View):
 
 
 class Health(_View):
-    """That the server answers."""
+    """The answer of the health check."""
 
     status: Literal["ok"] = "ok"

@@ -1,4 +1,4 @@
-"""Status: look a submission up, wait for its news, list, cancel, and open one file of its result."""
+"""Status: look up, watch, list and cancel submissions, and open a file of a result."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from shared.records.updates import update
 MAX_WAIT_S = 30.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 3.0
-"""Pauses between two looks grow up to this: each look costs a read of the record and of every task's document."""
+"""The longest pause between two polls. Each poll reads the record and every task's document."""
 
 MOST_IN_LINE = 10_000
-"""Of those that are queued, how many are counted."""
+"""The most queued submissions that are read to find a place in the queue."""
 
 _ID = re.compile(f"[0-9a-f]{{{ID_LENGTH}}}")
 _COMPUTING = frozenset({State.RUNNING, State.FINALIZING})
@@ -37,13 +37,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A submission as it stood at one read.
+    """A submission as it was at one read.
 
     Attributes:
-        tasks: Of the present epoch; empty once it succeeded, and where nothing computes in a list.
-        history: Every change of state; left out in a list.
-        files: Of the committed result; left out in a list.
-        place: In the queue of this machine, from 1, where it waits there; left out in a list.
+        tasks: The tasks of the current epoch. Empty once it succeeded; in a list, read only while it computes.
+        history: Every change of state; empty in a list.
+        files: The files of the committed result; empty in a list.
+        place: Position in this machine's queue, from 1, if it waits there; None in a list.
     """
 
     stored: Stored[Submission]
@@ -59,38 +59,38 @@ class Snapshot:
 
     @property
     def version(self) -> str:
-        """Opaque; differs after every write of the record and after every cell's progress."""
+        """An opaque version. It changes with every write of the record and with the number of annotated cells."""
         return f"{self.stored.version}.{self.rows_done}"
 
     @property
     def rows_total(self) -> int:
-        """Cells to annotate; 0 before they were counted."""
+        """Number of cells to annotate; 0 until they are counted."""
         if self.record.plan is not None:
             return self.record.plan.n_cells
         return self.record.verdict.n_cells if self.record.verdict else 0
 
     @property
     def rows_done(self) -> int:
-        """Cells annotated so far in the present epoch."""
+        """Number of cells annotated so far in the current epoch."""
         if self.record.state is State.SUCCEEDED:
             return self.rows_total
         return min(self.rows_total, sum(_rows_done(task.value) for task in self.tasks))
 
     @property
     def tasks_total(self) -> int:
-        """Tasks of the plan; 0 before there is one."""
+        """Number of tasks in the plan; 0 until there is a plan."""
         return self.record.plan.n_tasks if self.record.plan else 0
 
     @property
     def tasks_done(self) -> int:
-        """Tasks whose part is whole."""
+        """Number of tasks whose receipt is recorded."""
         if self.record.state is State.SUCCEEDED:
             return self.tasks_total
         return sum(task.value.receipt is not None for task in self.tasks)
 
     @property
     def last_beat_at(self) -> datetime | None:
-        """When a task last reported."""
+        """When a task last wrote its document; None if no task has."""
         return max((task.updated_at for task in self.tasks), default=None)
 
 
@@ -108,12 +108,12 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class StatusService:
-    """The service. It reads, and writes one thing only: a cancellation.
+    """The status service. It reads submissions; its only write is a cancellation.
 
     Attributes:
-        sleep: Waits seconds, between two looks of a watch.
-        clock: Seconds that never run backwards, for a watch's deadline.
-        in_line: Whether what is queued waits for its turn on this machine, one behind the other.
+        sleep: Waits for a number of seconds, between two polls of a watch.
+        clock: A monotonic clock in seconds, for a watch's deadline.
+        in_line: Whether queued submissions run one after another on this machine, so that each has a place.
     """
 
     store: StatusStore
@@ -124,23 +124,23 @@ class StatusService:
     in_line: bool = False
 
     def look_up(self, submission_id: str) -> Snapshot:
-        """Everything about a submission, now.
+        """Read everything about a submission.
 
         Raises:
-            SubmissionNotFoundError: No submission of that id.
+            SubmissionNotFoundError: There is no submission with that id.
             UnavailableError: A store did not answer.
         """
         return self._complete(self._glance(submission_id))
 
     def watch(self, submission_id: str, *, seen: str | None, wait_s: float) -> Snapshot:
-        """Everything about a submission, as soon as its version is not the one ``seen``, or after ``wait_s``.
+        """Long-poll: read everything about a submission once its version differs from ``seen``, or after ``wait_s``.
 
         Args:
-            seen: The version that the caller knows; None waits for the first change from now on.
-            wait_s: Seconds, of which at most MAX_WAIT_S are waited. A submission that is over is never waited for.
+            seen: The version that the caller already has; None waits for the next change.
+            wait_s: Longest wait in seconds, capped at MAX_WAIT_S. A submission in a final state returns at once.
 
         Raises:
-            SubmissionNotFoundError: No submission of that id.
+            SubmissionNotFoundError: There is no submission with that id.
             UnavailableError: A store did not answer.
         """
         deadline = self.clock() + min(wait_s, MAX_WAIT_S)
@@ -156,7 +156,7 @@ class StatusService:
         return self._complete(glance)
 
     def list(self, states: Iterable[State] = (), *, limit: int) -> Listing:
-        """The latest submissions in any of the states (all when empty), at most ``limit``.
+        """List the latest submissions in any of the states (empty: all states), at most ``limit`` of them.
 
         Raises:
             UnavailableError: The store did not answer.
@@ -165,29 +165,29 @@ class StatusService:
         return Listing(tuple(self._with_progress(stored) for stored in found[:limit]), len(found) > limit)
 
     def cancel(self, submission_id: str) -> Snapshot:
-        """End a submission that is not over, and stop what computes for it.
+        """Cancel a submission and stop its executions.
 
-        Idempotent: one that was cancelled stays as it is, and what it still owes is paid again. What cannot be
-        paid now stays in its outbox, for reconcile.
+        Idempotent: a cancelled submission stays as it is, and its outbox is drained again. Entries that cannot be
+        delivered now stay in the outbox; reconcile retries them.
 
         Raises:
-            SubmissionNotFoundError: No submission of that id.
-            IllegalTransitionError: It ended in another way.
+            SubmissionNotFoundError: There is no submission with that id.
+            IllegalTransitionError: It already reached another final state.
             UnavailableError: The store did not answer.
         """
         stored = update(self.store, _checked(submission_id), _cancelled)
         try:
             stored = self.outbox.pay(stored)
         except UnavailableError as error:
-            log.warning("cancelled %s; reconcile pays what it owes: %s", submission_id, error.message)
+            log.warning("cancelled %s; reconcile will drain its outbox: %s", submission_id, error.message)
         return self._complete(self._with_progress(stored))
 
     def open_file(self, submission_id: str, name: str) -> ResultFile:
-        """One file of the committed result.
+        """Find one file of the committed result.
 
         Raises:
-            SubmissionNotFoundError: No submission of that id.
-            ResultNotReadyError: There is no result, not yet or not at all.
+            SubmissionNotFoundError: There is no submission with that id.
+            ResultNotReadyError: There is no result: it is not finished, or it ended without one.
             ResultFileNotFoundError: The result has no such file.
             UnavailableError: A store did not answer.
         """
@@ -219,7 +219,7 @@ class StatusService:
 
 
 def place_in_line(store: StatusStore, record: Submission) -> int | None:
-    """Which of those that are queued it is, from 1, oldest first; None where it is not queued.
+    """The submission's position among the queued ones, from 1 for the oldest; None if it is not queued.
 
     Raises:
         UnavailableError: The store did not answer.
@@ -233,9 +233,9 @@ def place_in_line(store: StatusStore, record: Submission) -> int | None:
 def _checked(submission_id: str) -> str:
     if _ID.fullmatch(submission_id) is None:
         raise SubmissionNotFoundError(
-            "that is not the id of a submission",
+            "that is not a submission id",
             expected=f"{ID_LENGTH} hexadecimal digits",
-            hint="Look for it in the list of submissions.",
+            hint="Copy the id from the list of submissions.",
         )
     return submission_id
 
@@ -245,8 +245,8 @@ def _cancelled(record: Submission, now: datetime) -> Submission:
         return record
     if record.state.final:
         raise IllegalTransitionError(
-            f"the submission is {record.state} already",
-            expected="one that is not over",
+            f"the submission is already {record.state}",
+            expected="a submission that is not finished",
             hint="There is nothing left to cancel.",
         )
     return machine.cancel(record, now=now)
@@ -258,5 +258,5 @@ def _rows_done(task: TaskRecord) -> int:
 
 def _wait_hint(record: Submission) -> str:
     if record.state.final:
-        return "It ended without results; its failure says why."
-    return "Results appear once it has SUCCEEDED; watch it until then."
+        return "It ended without results. The submission's failure says why."
+    return "Results appear once it has SUCCEEDED: watch it until then."

@@ -1,4 +1,4 @@
-"""From what the services found to what is answered: snapshots as views."""
+"""Turns the services' snapshots into the schemas of the API."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from shared.domain.submission import Submission
 
 
 def submission_view(snapshot: Snapshot) -> SubmissionView:
-    """Everything about one submission."""
+    """The view of one submission, with everything that is known of it."""
     stored, record = snapshot.stored, snapshot.record
     return SubmissionView(
         **_item_fields(snapshot),
@@ -48,7 +48,7 @@ def submission_view(snapshot: Snapshot) -> SubmissionView:
 
 
 def submission_list(listing: Listing) -> SubmissionList:
-    """The latest submissions."""
+    """The view of a list of submissions."""
     items = tuple(SubmissionItem(**_item_fields(snapshot)) for snapshot in listing.snapshots)
     return SubmissionList(submissions=items, more=listing.more)
 

@@ -77,4 +77,4 @@ AnyCard: TypeAlias = Annotated[
 """Every kind's card; a new kind joins here."""
 
 CARD_OF: Mapping[Kind, type[ModelCard]] = {Kind.LINEAR: LinearCard, Kind.CENTROID: CentroidCard}
-CARDS: TypeAdapter[LinearCard | CentroidCard] = TypeAdapter(AnyCard)
+CARDS: TypeAdapter[ModelCard] = TypeAdapter(AnyCard)

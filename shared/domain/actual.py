@@ -1,4 +1,4 @@
-"""What a submission took in the end, to stand beside what was forecast for it."""
+"""The actual time and cost of a submission, to compare with its forecast."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from shared.domain.submission import Receipt, Submission
 
 @dataclass(frozen=True, slots=True)
 class Actual:
-    """Seconds and dollars of the epoch that was committed.
+    """Time and cost of the epoch that was committed.
 
     Attributes:
-        seconds: From the claim that led to it to its results, by the store's clock, whatever was waited for; None where
-            nothing was dispatched: steps run by a workflow engine.
-        machine_s: Of the tasks' own work and of the merge, as their receipts have it, without starts, retries and lost
-            epochs.
-        usd: What they are billed for machines at the price that the plan was made with; None where nothing is billed.
+        seconds: From the epoch's claim to its results, waiting included, by the store's clock. None if nothing was
+            dispatched, as in steps run by a workflow engine.
+        machine_s: Seconds of the tasks (from their receipts) and of the merge, without starts, retries and lost epochs.
+        usd: The cost of these machine seconds at the plan's price; None where nothing is billed.
     """
 
     seconds: float | None
@@ -27,16 +26,16 @@ class Actual:
 
 
 def actual_of(record: Submission, receipts: Sequence[Receipt], merge_s: float) -> Actual:
-    """What a submission took whose finalizer has merged for ``merge_s``."""
+    """The actual time and cost of a submission whose merge took ``merge_s``."""
     tasks_s = sorted(receipt.seconds for receipt in receipts) or [0.0]
-    tasks_s[-1] += merge_s  # Of a task that was still at it when the others had ended: taken to be the longest.
+    tasks_s[-1] += merge_s  # The last task to end also merges. It is assumed to be the longest one.
     price = record.plan.usd_per_task_s if record.plan else None
     usd = None if price is None else round(price * sum(map(TIER_1.billed_s, tasks_s)), 6)
     return Actual(_seconds(record, merge_s), round(sum(tasks_s), 1), usd)
 
 
 def _seconds(record: Submission, merge_s: float) -> float | None:
-    """Both times are the store's: finalizing began at the record's last change of state."""
+    """From claim to results. The last change of state was the start of finalizing; both times are the store's."""
     if record.dispatched_at is None or record.changed_at is None:
         return None
     return round((record.changed_at - record.dispatched_at).total_seconds() + merge_s, 1)

@@ -1,4 +1,4 @@
-"""The columns that annotated.h5ad has in obs beside the file's own: their names."""
+"""The names of the columns added to obs in annotated.h5ad."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ ADDED = (
     "celldrop_abstained",
     "celldrop_value_note",
 )
-"""As the writer of annotated.h5ad has them."""
+"""In the order in which they are written."""
 
 
 def added_name(name: str, index: str) -> str:
-    """What a column is called beside an index of that name: pandas and anndata take no two of one name."""
+    """The column's name, changed if the index has the same name: pandas and anndata do not allow that."""
     return f"{name}_2" if name == index else name

@@ -1,4 +1,4 @@
-"""How a submission begins: a request, accepted or refused in one write, and joined by those who ask for the same."""
+"""How a submission begins: a request is accepted or refused in one write, and later requests for the same join it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from shared.domain.submission import (
 from shared.domain.verdict import Verdict
 
 PAGE, PAGE_CHARACTERS = 64, 16_000
-"""Requesters that one page holds, and one event names; long ones fill it sooner (12 bytes a character at most)."""
+"""The most requesters on a page, and their most characters together (at most 12 bytes each). One event names a page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a new submission starts from.
+    """A request for a submission.
 
     Attributes:
-        refusal: Why it was refused before anybody looked into the file; None where the file decides.
+        refusal: Why it was refused before the file was inspected; None if the file is inspected.
     """
 
     source: ObjectRef
@@ -40,36 +40,36 @@ class Request:
 
     @property
     def id(self) -> str:
-        """The submission's id."""
+        """The id of the submission that the request leads to."""
         return submission_id(self.source, self.requested, self.rerun_token)
 
 
 def event_key(*identity: str | int) -> str:
-    """The name under which is kept what an event asks for: the same at every delivery, and no other event's."""
+    """The key under which the request of an event is stored: unique to the event, and the same at every delivery."""
     text = json.dumps(identity, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
 
 def queued(request: Request, verdict: Verdict, model: ModelRef) -> Submission:
-    """A submission that was accepted: record, job and event in one write."""
+    """Make the record of an accepted submission, with its job message and event in the outbox."""
     new = _new(request, State.QUEUED, verdict)
     return owed.with_acceptance(replace(new, model=model, outbox=(owed.job(new.id, 1),)))
 
 
 def rejected(request: Request, failure: Failure, verdict: Verdict | None) -> Submission:
-    """A submission that was refused, with its reason."""
+    """Make the record of a refused submission, with its reason."""
     return owed.with_outcome(replace(_new(request, State.REJECTED, verdict), failure=failure))
 
 
 def turns_page(record: Submission, requester: Requester) -> bool:
-    """Whether one more requester begins a page: the full one must be kept beside the record before."""
+    """Whether one more requester starts a new page. The full page must then be stored beside the record first."""
     return requester not in record.requesters and _is_full(record.requesters)
 
 
 def join(record: Submission, requester: Requester) -> Submission:
-    """A second request for the same id: recorded once; told that it is accepted, or how it ended if it is over.
+    """Add a further requester to a submission, once. They get the accepted event, or the outcome if it has ended.
 
-    A record holds one page of requesters, whatever their number.
+    The record holds one page of requesters, however many there are.
     """
     if requester in record.requesters:
         return record

@@ -1,4 +1,4 @@
-"""Every situation a caller can act on, each with a stable code."""
+"""The errors of the domain: one class and one stable code per situation that a caller can act on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 from shared.domain.words import shortened
 
 MOST_FOUND, MOST_ELSE = 500, 300
-"""Characters of what was found, and of what was expected, where and what to do: a file's own words may be megabytes."""
+"""Longest texts, in characters: of what was found, and of each other part. A text from a file may be megabytes long."""
 
 
 class CelldropError(Exception):
@@ -15,7 +15,7 @@ class CelldropError(Exception):
 
     Attributes:
         code: Stable, documented in docs/reference/errors.md, never reused.
-        retryable: Whether the same call may succeed later with nothing changed by the caller.
+        retryable: Whether the same call may succeed later without a change by the caller.
     """
 
     code: ClassVar[str] = "INTERNAL"
@@ -33,7 +33,7 @@ class CelldropError(Exception):
 
     @property
     def message(self) -> str:
-        """One sentence or two: found, expected, where."""
+        """One or two sentences: what was found, where, and what was expected."""
         text = self.found.removesuffix(".")
         if self.where:
             text += f" ({self.where})"
@@ -47,14 +47,14 @@ def _rebuild(kind: type[CelldropError], found: str, expected: str, where: str, h
 
 
 class InternalError(CelldropError):
-    """A fault of ours: an invariant did not hold."""
+    """A bug in celldrop: an invariant did not hold."""
 
 
 # --- The input cannot be used: recorded as REJECTED or FAILED, and acknowledged ---------------------------------
 
 
 class InputError(CelldropError):
-    """The input, as it stands, cannot be annotated; sending it again will not help."""
+    """The input cannot be annotated as it is; submitting it again will not help."""
 
     code = "INPUT_UNUSABLE"
 
@@ -72,31 +72,31 @@ class InputChangedError(InputError):
 
 
 class NotHdf5Error(InputError):
-    """Not an HDF5 file but something else (R, CSV, zarr, an archive, a web page), or a folder."""
+    """The input is not an HDF5 file but something else (R, CSV, zarr, an archive, a web page), or a folder."""
 
     code = "NOT_HDF5"
 
 
 class TruncatedFileError(InputError):
-    """An HDF5 file that ends before its own contents do, or whose contents cannot be decoded."""
+    """The HDF5 file is truncated, or its contents cannot be decoded."""
 
     code = "FILE_DAMAGED"
 
 
 class UnsafeFileError(InputError):
-    """The file uses an HDF5 feature that could reach outside it, or claims sizes that it cannot hold."""
+    """The file uses an HDF5 feature that can refer to other files, or declares sizes that it cannot contain."""
 
     code = "FILE_UNSAFE"
 
 
 class NotAnnDataError(InputError):
-    """HDF5, but neither an AnnData nor a 10x layout."""
+    """The file is HDF5, but in neither an AnnData nor a 10x layout."""
 
     code = "NOT_ANNDATA"
 
 
 class NoMatrixError(InputError):
-    """No matrix in the file holds counts or log-normalised values."""
+    """No matrix in the file contains counts or log-normalised values."""
 
     code = "NO_USABLE_MATRIX"
 
@@ -108,13 +108,13 @@ class BadValuesError(InputError):
 
 
 class DuplicateCellsError(InputError):
-    """Cell ids are not unique, so that results could not be joined back."""
+    """Cell ids are not unique, so results could not be matched to cells."""
 
     code = "DUPLICATE_CELLS"
 
 
 class EmptyMatrixError(InputError):
-    """No cells or no genes."""
+    """The matrix has no cells or no genes."""
 
     code = "EMPTY_MATRIX"
 
@@ -126,7 +126,7 @@ class NoGeneOverlapError(InputError):
 
 
 class NotGenesError(InputError):
-    """The matrix holds no gene expression: every feature is a peak, an antibody or something else that is no gene."""
+    """The matrix contains no gene expression: every feature is a peak, an antibody or something else, not a gene."""
 
     code = "NOT_GENE_EXPRESSION"
 
@@ -138,7 +138,7 @@ class WrongSpeciesError(InputError):
 
 
 class InputTooLargeError(InputError):
-    """Past a limit that was set for this deployment."""
+    """The input exceeds a limit of this deployment."""
 
     code = "INPUT_TOO_LARGE"
 
@@ -147,103 +147,103 @@ class InputTooLargeError(InputError):
 
 
 class InvalidOptionError(CelldropError):
-    """An option that is unknown or out of range."""
+    """An option is unknown or out of range."""
 
     code = "INVALID_OPTION"
 
 
 class ModelNotFoundError(CelldropError):
-    """No bundle of that name, version or digest."""
+    """There is no bundle with that name, version or digest."""
 
     code = "MODEL_NOT_FOUND"
 
 
 class ModelExistsError(CelldropError):
-    """A bundle of that name and version is there already, and versions never change."""
+    """A bundle with that name and version already exists, and versions never change."""
 
     code = "MODEL_EXISTS"
 
 
 class InvalidBundleError(CelldropError):
-    """A bundle whose card or weights break the format."""
+    """The bundle's card or weights break the format."""
 
     code = "INVALID_BUNDLE"
 
 
 class UnsafeModelError(CelldropError):
-    """A foreign model file that asks for more than plain data on loading."""
+    """The foreign model file needs more than plain data to load."""
 
     code = "MODEL_UNSAFE"
 
 
 class UnsupportedModelError(CelldropError):
-    """A foreign model file of a kind that no importer knows."""
+    """The foreign model file is of a kind that no importer supports."""
 
     code = "MODEL_UNSUPPORTED"
 
 
 class TrainingDataError(CelldropError):
-    """Labelled data from which no model can be trained."""
+    """No model can be trained on the labelled data."""
 
     code = "TRAINING_DATA_UNUSABLE"
 
 
 class SubmissionNotFoundError(CelldropError):
-    """No submission of that id."""
+    """There is no submission with that id."""
 
     code = "SUBMISSION_NOT_FOUND"
 
 
 class ResultNotReadyError(CelldropError):
-    """The submission has no committed result: it is not over yet, or ended without one."""
+    """The submission has no committed result: it has not ended yet, or it ended without one."""
 
     code = "RESULT_NOT_READY"
 
 
 class ResultFileNotFoundError(CelldropError):
-    """The committed result has no file of that name."""
+    """The committed result has no file with that name."""
 
     code = "RESULT_FILE_NOT_FOUND"
 
 
 class InvalidMessageError(CelldropError):
-    """An event or message that cannot be parsed: acknowledged and logged, never redelivered."""
+    """The event or message cannot be parsed. It is acknowledged and logged, never redelivered."""
 
     code = "INVALID_MESSAGE"
 
 
 class UnknownVersionError(InvalidMessageError):
-    """A message of a schema version that this code does not know: refused, so that it ends in the dead-letter topic."""
+    """The message has an unknown schema version. It is not acknowledged, so it ends in the dead-letter topic."""
 
     code = "UNKNOWN_SCHEMA_VERSION"
 
 
 class BucketNotAllowedError(CelldropError):
-    """A request for an object in a bucket that this deployment does not take files from."""
+    """The requested object is in a bucket from which this deployment does not accept files."""
 
     code = "BUCKET_NOT_ALLOWED"
 
 
 class NotAuthenticatedError(CelldropError):
-    """No identity token, or one that is not to be trusted."""
+    """The request has no identity token, or an invalid one."""
 
     code = "NOT_AUTHENTICATED"
 
 
 class NotAllowedError(CelldropError):
-    """A caller who is known, and may not do this."""
+    """The caller is authenticated, but not allowed to do this."""
 
     code = "NOT_ALLOWED"
 
 
 class IllegalTransitionError(CelldropError):
-    """The state machine has no such arrow: the record moved on, and the caller's news is stale."""
+    """The state machine has no such transition: the record has changed, and the caller's information is stale."""
 
     code = "ILLEGAL_TRANSITION"
 
 
 class SettingsError(CelldropError):
-    """A setting that is missing or malformed."""
+    """A setting is missing or malformed."""
 
     code = "INVALID_SETTING"
 
@@ -252,59 +252,57 @@ class SettingsError(CelldropError):
 
 
 class AttemptsExhaustedError(CelldropError):
-    """Every permitted attempt failed."""
+    """Every allowed attempt failed."""
 
     code = "ATTEMPTS_EXHAUSTED"
 
 
 class TaskCrashedError(CelldropError):
-    """A task, or whoever wrote the results, broke off twice at the same place: a fault of ours, met again each time."""
+    """A task or the finalizer crashed twice at the same place: a bug in celldrop, which a retry would meet again."""
 
     code = "TASK_CRASHED"
 
     @classmethod
     def of(cls, who: str, crash: str, log: str) -> TaskCrashedError:
-        """Who crashed, how and where, and the log that has the whole traceback."""
-        hint = (
-            f"Trying again would end the same way: please report it, with the task's log{f' ({log})' if log else ''}."
-        )
+        """Make the error from who crashed, how and where, and the log with the full traceback."""
+        hint = f"A retry would crash again: please report it, with the task's log{f' ({log})' if log else ''}."
         return cls(f"{who} crashed twice at the same place: {crash.removesuffix('.')}", hint=hint)
 
 
 class DeviceUnavailableError(CelldropError):
-    """A GPU was promised by the plan and is not there, or has no room for a single block of cells."""
+    """The plan needs a GPU, but there is none, or its memory cannot hold a single block of cells."""
 
     code = "GPU_UNAVAILABLE"
 
 
 class NoCapacityError(CelldropError):
-    """The platform has no room to start the work now."""
+    """The platform has no capacity to start the work now."""
 
     code = "NO_CAPACITY"
     retryable = True
 
 
 class StartRefusedError(CelldropError):
-    """The platform does not start the work, though it has room: a right, the job or a part of it is amiss just now."""
+    """The platform refuses to start the work for a reason that may pass, such as a permission or a fault of the job."""
 
     code = "START_REFUSED"
     retryable = True
 
 
 class CapacityDeadlineError(CelldropError):
-    """No capacity appeared before the deadline."""
+    """The platform had no capacity until the deadline."""
 
     code = "CAPACITY_DEADLINE"
 
 
 class StaleWorkerError(CelldropError):
-    """This worker no longer holds the epoch, ownership or lease it works under; it must stop and touch nothing."""
+    """This worker no longer holds its epoch, ownership or lease; it must stop and change nothing."""
 
     code = "STALE_WORKER"
 
 
 class InterruptedRunError(CelldropError):
-    """Whoever started the command stopped it; running it again goes on."""
+    """The user stopped the command; running it again continues."""
 
     code = "INTERRUPTED"
 
@@ -313,58 +311,58 @@ class InterruptedRunError(CelldropError):
 
 
 class BlobNotFoundError(CelldropError):
-    """No object of that name, or not at that generation."""
+    """There is no object with that name, or not at that generation."""
 
     code = "BLOB_NOT_FOUND"
 
 
 class PreconditionFailedError(CelldropError):
-    """A conditional write met another version than the one it named."""
+    """A conditional write found another version than it expected."""
 
     code = "PRECONDITION_FAILED"
 
 
 class InvalidNameError(CelldropError):
-    """An object name that the store cannot keep, or that would lead out of its bucket."""
+    """The object name is not valid in the store, or would lead out of its bucket."""
 
     code = "INVALID_NAME"
 
 
 class ObjectRefusedError(CelldropError):
-    """The store does not give an object out, for its key, its name or its bucket's settings; asking again is vain."""
+    """The store permanently refuses to return the object, because of its key, its name or its bucket's settings."""
 
     code = "OBJECT_REFUSED"
 
 
 class CorruptBlobError(CelldropError):
-    """Bytes that do not have the checksum that was recorded for them."""
+    """The bytes do not match their recorded checksum."""
 
     code = "BLOB_CORRUPT"
 
 
 class DiskFullError(CelldropError):
-    """The disk of the results has less room than they take."""
+    """The results do not fit on their disk."""
 
     code = "DISK_FULL"
     retryable = True
 
 
 class UnavailableError(CelldropError):
-    """A service did not answer, or answered that it is busy."""
+    """A service did not answer, or reported that it is busy."""
 
     code = "UNAVAILABLE"
     retryable = True
 
 
 class AccessDeniedError(CelldropError):
-    """A service does not permit what was asked of it; a grant takes minutes to be known everywhere."""
+    """A service denied access. It is retried, as a new grant takes minutes to reach every server."""
 
     code = "ACCESS_DENIED"
     retryable = True
 
 
 def all_errors() -> tuple[type[CelldropError], ...]:
-    """Every error of the domain, base first; the reference page is checked against it."""
+    """Every error of the domain, base class first. The reference page is checked against this list."""
     found: list[type[CelldropError]] = [CelldropError]
     for kind in found:
         found.extend(kind.__subclasses__())

@@ -1,4 +1,4 @@
-"""How rows are cut: into blocks with fixed absolute boundaries, and blocks into tasks."""
+"""How rows are divided: into blocks with fixed absolute boundaries, and blocks into tasks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 BLOCK_ROWS = 256
-"""Rows computed together. A boundary never depends on the number of tasks, so that every plan gives the same bytes."""
+"""Rows per block. Block boundaries do not depend on the number of tasks, so every plan gives the same bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class Rows:
 
 
 def block_count(n_cells: int) -> int:
-    """How many blocks hold ``n_cells`` rows."""
+    """The number of blocks for ``n_cells`` rows."""
     return -(-n_cells // BLOCK_ROWS)
 
 
 def task_rows(n_cells: int, n_tasks: int, index: int) -> Rows:
-    """The rows of task ``index`` of ``n_tasks``: whole blocks, shared out as evenly as they go.
+    """The rows of task ``index`` of ``n_tasks``: whole blocks, divided as evenly as possible.
 
     Raises:
         ValueError: When ``index`` is not one of the tasks.

@@ -1,4 +1,4 @@
-"""How long and how often the state machine tries before it gives something up."""
+"""The limits of the state machine: leases, deadlines and numbers of attempts."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ LONGEST_BACKOFF = 20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long and how often before something is given up.
+    """How long and how often to try before giving up.
 
     Attributes:
-        max_attempts: Dispatches that were lost by their own doing.
-        max_epochs: Dispatches that were started, interrupted ones included.
-        dispatch_lease: From the claim to the first task's own record.
-        finalize_lease: Without renewal by the finalizer.
-        heartbeat: Silence of all tasks after which an execution that does not run is dead.
-        capacity: How long to wait for the platform to have room.
-        refused: How long to go on asking a platform that refuses the start for another reason.
-        backoff: Before the third start; doubles with each further one, up to LONGEST_BACKOFF times this.
+        max_attempts: The most dispatches that fail by themselves. Interrupted ones do not count.
+        max_epochs: The most dispatches that were started, interrupted ones included.
+        dispatch_lease: The longest time from the claim to the first task's own write.
+        finalize_lease: The longest time without a renewal by the finalizer.
+        heartbeat: How long all tasks may be silent. After that, an execution that is not running counts as dead.
+        capacity: How long to wait for capacity.
+        refused: How long to retry a start that the platform refuses for another reason.
+        backoff: The pause before the third start. It doubles with each further start, up to LONGEST_BACKOFF times this.
     """
 
     max_attempts: int = 3
@@ -37,7 +37,7 @@ class Limits:
     backoff: timedelta = timedelta(seconds=30)
 
     def deadline(self, obstacle: Obstacle) -> timedelta:
-        """How long to go on asking for a start that meets it."""
+        """How long to retry a start that meets this obstacle."""
         match obstacle:
             case Obstacle.NO_ROOM:
                 return self.capacity

@@ -1,13 +1,13 @@
-"""The state machine: every change of a record, as pure functions of the record, the event and the server's time.
+"""The state machine: every change of a record, as pure functions of the record, the event and the server time.
 
 (new) ──► QUEUED | REJECTED
 QUEUED ──claim──► DISPATCHING ──adopt──► RUNNING ──begin_finalizing──► FINALIZING ──commit──► SUCCEEDED
-DISPATCHING | RUNNING ──requeue──► QUEUED, or FAILED when the attempts are spent
+DISPATCHING | RUNNING ──requeue──► QUEUED, or FAILED if no attempt is left
 FINALIZING ──release_finalizer──► RUNNING, or FAILED likewise
-DISPATCHING ──not_started──► WAITING_CAPACITY ──resume──► QUEUED, or FAILED past the deadline for room
-DISPATCHING ──not_started──► QUEUED, where the start is refused, or FAILED past the deadline for that
-DISPATCHING ──still_waiting──► DISPATCHING, or FAILED past the deadline for room
-RUNNING ──return_finalize, request_finalizer──► RUNNING, or FAILED past either deadline, or when the tries are spent
+DISPATCHING ──not_started──► WAITING_CAPACITY ──resume──► QUEUED, or FAILED after the deadline for capacity
+DISPATCHING ──not_started──► QUEUED if the start is refused, or FAILED after the deadline for refusals
+DISPATCHING ──still_waiting──► DISPATCHING, or FAILED after the deadline for capacity
+RUNNING ──return_finalize, request_finalizer──► RUNNING, or FAILED after either deadline, or if no attempt is left
 any non-final ──fail | cancel──► FAILED | CANCELLED
 """
 
@@ -50,17 +50,17 @@ ARROWS: Mapping[State, frozenset[State]] = {
 
 
 AT_WORK = frozenset({State.DISPATCHING, State.RUNNING, State.FINALIZING})
-"""States in which an execution has something to do."""
+"""States in which an execution works on the submission."""
 
 Change: TypeAlias = Callable[[Submission, datetime], Submission]
-"""From the newest record and the server's time to what it becomes; raises to write nothing."""
+"""Makes the new record from the current one and the server time. Raises if nothing should be written."""
 
 
-# --- The way through ----------------------------------------------------------------------------------------------
+# --- The normal course --------------------------------------------------------------------------------------------
 
 
 def claim(record: Submission, *, now: datetime, token: str, plan: Plan, limits: Limits) -> Submission:
-    """Take a queued submission for dispatch, and open the next epoch."""
+    """Claim a queued submission for dispatch, and open the next epoch."""
     moved = _move(record, State.DISPATCHING, now)
     return replace(
         moved,
@@ -78,10 +78,10 @@ def claim(record: Submission, *, now: datetime, token: str, plan: Plan, limits: 
 
 
 def note_execution(record: Submission, *, epoch: int, execution: str) -> Submission:
-    """Remember an execution that was started for this epoch.
+    """Record an execution that was started for this epoch.
 
     Raises:
-        StaleWorkerError: When the epoch is over.
+        StaleWorkerError: The epoch has ended.
     """
     if record.state not in AT_WORK or record.epoch != epoch:
         raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected=f"epoch {epoch}")
@@ -91,10 +91,10 @@ def note_execution(record: Submission, *, epoch: int, execution: str) -> Submiss
 
 
 def adopt(record: Submission, *, epoch: int, execution: str, now: datetime) -> Submission:
-    """A task's first act: its execution becomes the epoch's owner, or already is.
+    """A task's first write: its execution becomes the epoch's owner, unless it already is.
 
     Raises:
-        StaleWorkerError: When the epoch is another, is over, or has another owner.
+        StaleWorkerError: The record is in another epoch, the epoch has ended, or it has another owner.
     """
     if record.epoch == epoch and record.owner == execution and record.state in {State.RUNNING, State.FINALIZING}:
         return record
@@ -108,10 +108,10 @@ def adopt(record: Submission, *, epoch: int, execution: str, now: datetime) -> S
 
 
 def claim_finalize(record: Submission, *, epoch: int, number: int, now: datetime) -> Submission:
-    """Take on a request for a finalize-only execution, once.
+    """Claim a request for a finalize-only execution, once.
 
     Raises:
-        StaleWorkerError: When it was taken on before, or there is nothing left to finalize.
+        StaleWorkerError: It was claimed before, or there is nothing left to finalize.
     """
     if record.state is not State.RUNNING or record.epoch != epoch or record.finalize_started >= number:
         raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected="one to finalize")
@@ -120,12 +120,12 @@ def claim_finalize(record: Submission, *, epoch: int, number: int, now: datetime
 
 
 def return_finalize(record: Submission, why: NotStarted, *, epoch: int, number: int, now: datetime) -> Submission:
-    """Hand a request for a finalize-only execution back, because the platform did not start it.
+    """Return a request for a finalize-only execution, because the platform did not start it.
 
-    A crash of whoever merged before stays the last problem: another at the same place is the end.
+    If an earlier finalizer crashed, its crash stays the last problem: a second one at the same place is final.
 
     Raises:
-        StaleWorkerError: When there is nothing left to finalize.
+        StaleWorkerError: There is nothing left to finalize.
     """
     if record.state is not State.RUNNING or record.epoch != epoch or record.finalize_started != number:
         raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected="one to finalize")
@@ -137,10 +137,10 @@ def return_finalize(record: Submission, why: NotStarted, *, epoch: int, number: 
 def begin_finalizing(
     record: Submission, tasks: Iterable[TaskRecord], *, epoch: int, token: str, now: datetime, limits: Limits
 ) -> Submission:
-    """Take the lease to merge and commit, once every receipt is in.
+    """Take the lease to merge and commit, once every receipt is recorded.
 
     Raises:
-        StaleWorkerError: When the epoch is over or someone else finalizes.
+        StaleWorkerError: The epoch has ended, or another finalizer holds the lease.
     """
     if record.epoch != epoch or record.state is not State.RUNNING or not receipts_complete(record, tasks):
         raise StaleWorkerError(f"{record.id} is {record.state} in epoch {record.epoch}", expected="all receipts in")
@@ -149,10 +149,10 @@ def begin_finalizing(
 
 
 def renew(record: Submission, *, epoch: int, token: str, now: datetime, limits: Limits) -> Submission:
-    """Keep the finalizer's lease.
+    """Extend the finalizer's lease.
 
     Raises:
-        StaleWorkerError: When the lease is no longer held.
+        StaleWorkerError: The lease is no longer held.
     """
     _check_finalizer(record, epoch, token)
     return replace(record, lease=Lease(token, now + limits.finalize_lease))
@@ -161,23 +161,23 @@ def renew(record: Submission, *, epoch: int, token: str, now: datetime, limits: 
 def retake_finalizing(
     record: Submission, tasks: Iterable[TaskRecord], *, epoch: int, token: str, now: datetime, limits: Limits
 ) -> Submission:
-    """Take the lease again that ran out while its holder was at work, as long as nobody has taken the work over.
+    """Take an expired lease again, if its holder still works and no other finalizer has started.
 
-    The token is the same, and with it the prefix: what was written counts. The request for another finalizer is
-    withdrawn, where dispatch has not yet taken it on, and costs no attempt.
+    The token and so the prefix stay the same: files written so far remain valid. If dispatch has not claimed the
+    request for another finalizer yet, that request is withdrawn and costs no attempt.
 
     Raises:
-        StaleWorkerError: Somebody has taken it over, or the epoch is over.
+        StaleWorkerError: Another finalizer has started, or the epoch has ended.
     """
     taken = begin_finalizing(record, tasks, epoch=epoch, token=token, now=now, limits=limits)
     return replace(taken, finalize_attempts=record.finalize_started, outbox=owed.without(record, EntryKind.FINALIZE))
 
 
 def give_up_finalizing(record: Submission, *, epoch: int, token: str, problem: str, now: datetime) -> Submission:
-    """Hand the finalizer's lease back after a fault, so that the next try need not wait for it to expire.
+    """Release the finalizer's lease after an error, so that the next try need not wait until it expires.
 
     Raises:
-        StaleWorkerError: When the lease is no longer held.
+        StaleWorkerError: The lease is no longer held.
     """
     _check_finalizer(record, epoch, token)
     return replace(_move(record, State.RUNNING, now), lease=None, last_problem=problem)
@@ -186,10 +186,10 @@ def give_up_finalizing(record: Submission, *, epoch: int, token: str, problem: s
 def commit(
     record: Submission, tasks: Iterable[TaskRecord], *, epoch: int, token: str, result: Result, now: datetime
 ) -> Submission:
-    """Turn a submission into SUCCEEDED and queue what follows, in one transaction over record and tasks.
+    """Make a submission SUCCEEDED and queue its events, in one transaction over record and tasks.
 
     Raises:
-        StaleWorkerError: When the finalizer's token, the epoch or the set of receipts is not what it was.
+        StaleWorkerError: The finalizer's token, the epoch or the set of receipts has changed.
     """
     _check_finalizer(record, epoch, token)
     if not receipts_complete(record, tasks):
@@ -212,11 +212,11 @@ def commit(
 def requeue(
     record: Submission, *, problem: str, now: datetime, limits: Limits, interrupted: bool = False
 ) -> Submission:
-    """Give a lost dispatch or run back to the queue, to be tried again after a pause; fail when the attempts are spent.
+    """Put a submission whose dispatch or run was lost back in the queue. It fails if no attempt is left.
 
     Args:
-        interrupted: The platform, whoever runs it, or a service that was down ended it: that says nothing of the work
-            and costs no attempt, as long as there are epochs left.
+        interrupted: The platform, its operator or a service that was down ended it. The work itself did not fail, so
+            this costs no attempt, as long as max_epochs is not reached.
     """
     spent, started = record.attempts - interrupted, record.starts
     if spent >= limits.max_attempts or started >= limits.max_epochs:
@@ -226,16 +226,16 @@ def requeue(
 
 
 def release_finalizer(record: Submission, *, problem: str, now: datetime, limits: Limits) -> Submission:
-    """Take an expired finalizer's lease away and ask for a finalize-only execution."""
+    """Release an expired finalizer's lease, and request a finalize-only execution."""
     released = replace(_move(record, State.RUNNING, now), lease=None, last_problem=problem)
     return request_finalizer(released, now=now, limits=limits)
 
 
 def request_finalizer(record: Submission, *, now: datetime, limits: Limits) -> Submission:
-    """All receipts are in and nobody finalizes: ask for a finalize-only execution; nothing is computed twice.
+    """Request a finalize-only execution, as all receipts are recorded and nobody finalizes. Nothing is computed twice.
 
     Raises:
-        IllegalTransitionError: When the submission is not RUNNING.
+        IllegalTransitionError: The submission is not RUNNING.
     """
     _check_state(record, State.RUNNING)
     unanswered = record.finalize_started < record.finalize_attempts
@@ -251,23 +251,24 @@ def request_finalizer(record: Submission, *, now: datetime, limits: Limits) -> S
 
 
 def remind(record: Submission, *, now: datetime) -> Submission:
-    """A queued submission that nobody took: owe its job message again, under the same id.
+    """Queue the job message of a submission again, under the same id, because nobody has claimed it.
 
     Raises:
-        IllegalTransitionError: When the submission is not QUEUED.
+        IllegalTransitionError: The submission is not QUEUED.
     """
     _check_state(record, State.QUEUED)
     return replace(owed.queue(record, owed.job(record.id, record.epoch + 1)), changed_at=now)
 
 
 def not_started(record: Submission, why: NotStarted, *, now: datetime, limits: Limits) -> Submission:
-    """The platform started nothing: try again without spending an attempt; past the deadline fail.
+    """Handle a refused start: retry it without using an attempt, or fail after the deadline.
 
-    Without room, it waits for room. Where the start is refused for a reason that may pass (a grant on its way, a job
-    that is replaced), it is queued; the pauses double, up to LONGEST_BACKOFF times the shortest.
+    If there is no capacity, the submission waits for capacity. If the start is refused for a reason that may pass (a
+    recent grant, a job that is being replaced), it is queued, and the pauses double up to LONGEST_BACKOFF times the
+    first.
 
     Raises:
-        IllegalTransitionError: When the submission is not DISPATCHING.
+        IllegalTransitionError: The submission is not DISPATCHING.
     """
     _check_state(record, State.DISPATCHING)
     counted = waiting.refused(record, why, now)
@@ -287,34 +288,34 @@ def not_started(record: Submission, why: NotStarted, *, now: datetime, limits: L
 
 
 def resume(record: Submission, *, now: datetime) -> Submission:
-    """Try again after waiting for capacity: whether it is the last time, the platform's answer decides."""
+    """Queue a submission again after it waited for capacity. The deadline is checked when a start is refused."""
     return _back_to_queue(record, now)
 
 
 def still_waiting(record: Submission, *, now: datetime, limits: Limits) -> Submission:
-    """An execution was taken on and has not begun: it waits for room; past the deadline end, and stop it.
+    """Handle an accepted execution that waits for capacity to begin: count the time, or fail and stop it.
 
     Raises:
-        IllegalTransitionError: When the submission is not DISPATCHING.
+        IllegalTransitionError: The submission is not DISPATCHING.
     """
     _check_state(record, State.DISPATCHING)
-    why = NotStarted.of(NoCapacityError("an execution was taken on, and has not begun"))
+    why = NotStarted.of(NoCapacityError("an execution was accepted but has not begun"))
     counted = waiting.refused(record, why, now)
     overdue = _overdue(counted, now, limits)
     return counted if overdue is None else fail(counted, overdue, now=now)
 
 
 def fail(record: Submission, failure: Failure, *, now: datetime) -> Submission:
-    """End without results."""
+    """End a submission as FAILED, without results."""
     return _end(record, State.FAILED, failure, now)
 
 
 def cancel(record: Submission, *, now: datetime, reason: str = "cancelled by request") -> Submission:
-    """End because somebody asked for it."""
+    """End a submission as CANCELLED, on request."""
     return _end(
         record,
         State.CANCELLED,
-        Failure("CANCELLED", reason, "Run it again with a rerun token to have it after all."),
+        Failure("CANCELLED", reason, "Submit the file again with a rerun token to annotate it after all."),
         now,
     )
 
@@ -334,7 +335,7 @@ def receipts_complete(record: Submission, tasks: Iterable[TaskRecord]) -> bool:
     return got == {index: record.plan.rows_of(index) for index in range(record.plan.n_tasks)}
 
 
-# --- Below: how the arrows are drawn -------------------------------------------------------------------------------
+# --- Below: how transitions are made -------------------------------------------------------------------------------
 
 
 def _move(record: Submission, to: State, now: datetime) -> Submission:
@@ -357,7 +358,7 @@ def _back_to_queue(record: Submission, now: datetime, pause: timedelta = timedel
 
 
 def _backoff(lost: int, limits: Limits) -> timedelta:
-    """At once after the first loss, then ever later: a service that is down is not to be met in a hurry."""
+    """The pause after ``lost`` attempts: none after the first, then doubling, as a service may be down."""
     if lost < 2:
         return timedelta(0)
     return limits.backoff * min(1 << (lost - 2), LONGEST_BACKOFF)
@@ -377,7 +378,7 @@ def _check_finalizer(record: Submission, epoch: int, token: str) -> None:
 
 
 def _overdue(record: Submission, now: datetime, limits: Limits) -> Failure | None:
-    """The end of what has not been started for longer than the obstacle that it meets is given; None before."""
+    """The failure of a submission that has waited longer than its obstacle's deadline; None before that."""
     why = record.not_started
     if why is None or not waiting.is_past(record, now, deadline := limits.deadline(why.obstacle)):
         return None

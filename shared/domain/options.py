@@ -1,4 +1,4 @@
-"""The options a submission can ask for, read from text and kept as requested."""
+"""The options of a submission, parsed from text."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Scores(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for; None and the defaults mean: choose well.
+    """The options of one submission, with their defaults.
 
     Attributes:
-        model: ``NAME``, ``NAME@VERSION`` or ``sha256:DIGEST``; None takes the deployment's default.
-        matrix: ``X``, ``raw`` or ``layers/NAME``; None lets the evidence choose.
+        model: ``NAME``, ``NAME@VERSION`` or ``sha256:DIGEST``; None uses the deployment's default model.
+        matrix: ``X``, ``raw`` or ``layers/NAME``; None chooses the matrix by its values.
         scores: ``top`` writes the best labels, ``full`` also the whole probability matrix.
-        tasks: How many tasks share the work.
-        objective: ``deadline`` is the cheapest plan within the deployment's deadline, or the fastest where none is.
-        top_k: Labels listed for each cell.
-        min_score: A cell whose best score is below abstains; None takes the model's own threshold.
+        tasks: How many tasks share the work; None lets the plan decide.
+        objective: ``deadline`` is the cheapest plan within the deployment's deadline, or the fastest if none meets it.
+        top_k: How many labels to list for each cell.
+        min_score: A cell whose best score is lower is left Unassigned; None uses the model's own threshold.
         map: Whether the report has a 2-D map of the cells.
     """
 
@@ -44,7 +44,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """How one option is read, and what it takes in words."""
+    """How one option is parsed, and its allowed values as text."""
 
     takes: str
     parse: Callable[[str], object]
@@ -86,10 +86,10 @@ PARSERS: Mapping[str, Parser] = {
 
 
 def parse_options(requested: Mapping[str, str]) -> Options:
-    """Check every option and turn it into its type.
+    """Parse and check every option.
 
     Raises:
-        InvalidOptionError: An unknown name or a value out of range.
+        InvalidOptionError: An option's name is unknown, or its value is out of range.
     """
     values: dict[str, object] = {}
     for name, text in requested.items():
@@ -103,4 +103,4 @@ def parse_options(requested: Mapping[str, str]) -> Options:
             raise InvalidOptionError(
                 f"option {name}={text!r}", expected=parser.takes, hint=f"Set {name} again."
             ) from error
-    return Options(**values)  # type: ignore[arg-type]  # PARSERS has the types of the fields: a test holds them together
+    return Options(**values)  # type: ignore[arg-type]  # PARSERS gives each field its type, which a test checks

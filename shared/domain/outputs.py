@@ -1,6 +1,6 @@
-"""The files of a result: what each is called and what it is, once, for whoever writes, lists, checks or explains them.
+"""The table of a result's files: name, type and description, used by all code that writes, lists or checks them.
 
-A new file is a row here, and its bytes in ``jobs.inference.task.results``.
+A new file is a row here, and code that writes its bytes in ``jobs.inference.task.results``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Output:
     """One file of a result.
 
     Attributes:
-        name: Below the prefix of the result.
+        name: The file's name under the prefix of the result.
         content_type: Its media type.
-        what: What it is and whom it is for, in a line.
-        same_bytes: Whether one request for one file gives the same bytes, whoever computes it, on however many tasks.
-        wanted: Whether it is asked for. What is asked for and cannot be made is named in the manifest with the reason.
+        what: What it is and whom it is for, in one line.
+        same_bytes: Whether its bytes depend only on the request and the input, not on the machine or number of tasks.
+        wanted: Whether these options request the file. If it cannot be made, the manifest names it with the reason.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Output:
 REPORT = Output(
     "report.html",
     "text/html; charset=utf-8",
-    "The report, to read first, print and forward; one file that needs no network.",
+    "The report: read it first, print it, forward it. A single file that needs no network.",
 )
 ANNOTATED_H5AD = Output(
     "annotated.h5ad",
@@ -50,13 +50,13 @@ ANNOTATED_H5AD = Output(
 ANNOTATIONS_CSV = Output(
     "annotations.csv.gz",
     "application/gzip",
-    "One row a cell, for spreadsheets and R; ' before what would be a formula.",
+    "One row per cell, for spreadsheets and R; a ' is put before text that would be a formula.",
     same_bytes=True,
 )
 ANNOTATIONS_PARQUET = Output(
     "annotations.parquet",
     "application/vnd.apache.parquet",
-    "One row a cell, with the lists of best labels and their scores; for any Parquet reader.",
+    "One row per cell, with the lists of best labels and their scores; for any Parquet reader.",
     same_bytes=True,
 )
 SCORES_PARQUET = Output(
@@ -69,13 +69,13 @@ SCORES_PARQUET = Output(
 MANIFEST = Output(
     "manifest.json",
     "application/json",
-    "What was done with what: input, model, options, versions, times, and the checksum of every file.",
+    "How the result was made: input, model, options, versions, times, and the checksum of every file.",
 )
 
 OUTPUTS = (REPORT, ANNOTATED_H5AD, ANNOTATIONS_CSV, ANNOTATIONS_PARQUET, SCORES_PARQUET, MANIFEST)
-"""In the order in which people are shown them."""
+"""In the order in which they are shown to users."""
 
 
 def reproducible(options: Options = _DEFAULTS) -> tuple[str, ...]:
-    """Names of the files with these options that have the same bytes however they are computed."""
+    """The names of the files, with these options, whose bytes are always the same."""
     return tuple(output.name for output in OUTPUTS if output.same_bytes and output.wanted(options))

@@ -1,7 +1,7 @@
-"""How a submission will be computed: accelerator, number of tasks, and what it will take in seconds and dollars.
+"""Plans how a submission is computed: accelerator, number of tasks, and estimated seconds and dollars.
 
-One forecast is made for every sensible number of tasks on every accelerator that there is, and the objective picks one.
-All of it is arithmetic on figures from ``rates`` and ``prices``: the same workload and fleet give the same plan.
+It makes a forecast for every sensible number of tasks on every available accelerator, and the objective picks one.
+All figures come from ``rates`` and ``prices``; the same workload and fleet give the same plan.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from shared.domain.rates import RATES, Rates
 
 
 class Accelerator(StrEnum):
-    """What a task computes on."""
+    """The device that a task computes on."""
 
     CPU = "cpu"
     GPU = "gpu"
 
 
 class Objective(StrEnum):
-    """What a plan is chosen for."""
+    """How a plan is chosen."""
 
     CHEAPEST = "cheapest"
     FASTEST = "fastest"
     DEADLINE = "deadline"
-    """The cheapest that ends within the deployment's deadline; the fastest where none does."""
+    """The cheapest plan within the deployment's deadline; the fastest if none meets it."""
 
 
 @dataclass(frozen=True, slots=True)
 class CostHints:
-    """What a model costs to run, from its card.
+    """The cost of running a model, from its card.
 
     Attributes:
         flops_per_cell: Floating-point operations for one cell.
@@ -48,7 +48,7 @@ class CostHints:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is to be computed."""
+    """The size of the data to compute on."""
 
     n_cells: int
     nnz: int
@@ -57,12 +57,12 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The machines of one kind that an execution may have.
+    """The machines of one kind that an execution may use.
 
     Attributes:
-        parallel: Tasks of one execution at a time.
-        waits: Whether those beyond ``parallel`` wait for their turn, as embedded. Cloud Run begins with all that there
-            is room for, so that a plan has no more than ``parallel``, unless each of them would take too long.
+        parallel: The most tasks of one execution at a time.
+        waits: Whether further tasks wait for their turn, as on one machine. Cloud Run starts all tasks that it has
+            capacity for, so a plan for it has at most ``parallel`` tasks, unless each of them would take too long.
     """
 
     shape: Shape
@@ -72,20 +72,20 @@ class Pool:
 
 CPU_POOL = Pool(Shape(vcpus=4, memory_mib=8192), parallel=20)
 GPU_POOL = Pool(Shape(vcpus=4, memory_mib=16384, gpus=1), parallel=3)
-"""As in deploy/flavors, default and gpu; a test holds them together, and Terraform tells a deployment its own."""
+"""As in deploy/flavors, default and gpu, which a test checks. Terraform sets a deployment's own values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What a deployment can plan with.
+    """The machines, limits and prices of a deployment.
 
     Attributes:
-        gpu: None where there is no job with a GPU; a model that needs one is planned for GPU_POOL all the same.
-        prices: None where nothing is billed: embedded.
-        max_tasks: Most tasks of one execution, however long they take.
-        rows_per_task: Most cells of one task, as long as there are tasks enough.
-        task_timeout_s: What the platform gives one task. A plan fills half of it at most, before merging.
-        deadline_s: Seconds that Objective.DEADLINE asks for.
+        gpu: None without a GPU job; a model that needs a GPU is then planned with GPU_POOL.
+        prices: None where nothing is billed, as on one machine.
+        max_tasks: The most tasks of one execution, however long they take.
+        rows_per_task: The most cells per task, unless that needs too many tasks.
+        task_timeout_s: The platform's time limit of one task. A plan uses at most half of it, before merging.
+        deadline_s: The deadline in seconds for Objective.DEADLINE.
     """
 
     cpu: Pool = CPU_POOL
@@ -100,17 +100,19 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What one way of computing a submission will take.
+    """The estimated time and cost of one way to compute a submission.
+
+    If not all tasks run at once, they run in rounds, and the start and compute times are those of all rounds.
 
     Attributes:
         seconds: From the start of the execution to the commit: start, computing and merging, one after another.
         usd: Machines and requests together; None where nothing is billed.
-        start_s: Starting containers and programs, of every round where not all tasks run at a time.
-        compute_s: Of the longest task, in every round.
-        merge_s: Of the last task.
-        machine_s: Seconds of all tasks together, as they are billed.
-        compute_usd: The machines.
-        operations_usd: Firestore, Cloud Storage and Pub/Sub.
+        start_s: Time to start containers and programs.
+        compute_s: Compute time of the longest task.
+        merge_s: Time of the merge, which the last task does.
+        machine_s: Billed seconds of all tasks together.
+        compute_usd: Cost of the machines.
+        operations_usd: Cost of Firestore, Cloud Storage and Pub/Sub.
     """
 
     accelerator: Accelerator
@@ -127,12 +129,12 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The decision, as recorded with the submission.
+    """The chosen plan, as recorded with the submission.
 
     Attributes:
-        estimated_s: From the start of the execution to the commit.
-        estimated_usd: None where nothing is billed, and in records from before there were prices.
-        usd_per_task_s: What a second of one task costs, to set the actual cost beside the estimate.
+        estimated_s: Seconds from the start of the execution to the commit.
+        estimated_usd: None where nothing is billed, and in records made before there were prices.
+        usd_per_task_s: The price of one second of one task, to compute the actual cost with.
     """
 
     accelerator: Accelerator
@@ -155,7 +157,7 @@ def make_plan(
     objective: Objective = Objective.DEADLINE,
     tasks: int | None = None,
 ) -> Plan:
-    """Choose accelerator and number of tasks; arguments as ``forecast``."""
+    """Choose the accelerator and the number of tasks. The arguments are those of ``forecast``."""
     chosen = forecast(work, cost, fleet, objective=objective, tasks=tasks)
     per_s = _pool(fleet, chosen.accelerator).shape.usd_per_s(fleet.prices) if fleet.prices else None
     return Plan(chosen.accelerator, chosen.n_tasks, work.n_cells, chosen.seconds, chosen.usd, per_s)
@@ -169,10 +171,10 @@ def forecast(
     objective: Objective = Objective.DEADLINE,
     tasks: int | None = None,
 ) -> Forecast:
-    """What the plan for a workload will take.
+    """Forecast the time and cost of a workload's plan.
 
     Args:
-        tasks: As many as asked for, but never more than there are blocks of rows or the fleet allows at a time.
+        tasks: The requested number of tasks; capped by the number of blocks and by the fleet's limits.
     """
     found = candidates(work, cost, fleet, tasks=tasks)
     match objective:
@@ -188,10 +190,10 @@ def forecast(
 
 
 def candidates(work: Workload, cost: CostHints, fleet: Fleet, *, tasks: int | None = None) -> tuple[Forecast, ...]:
-    """Every plan that there is to choose from, never none: CPU before GPU, fewer tasks before more."""
+    """Every plan to choose from, at least one: CPU before GPU, fewer tasks before more."""
     most = max(1, min(fleet.max_tasks, block_count(work.n_cells)))
     kinds = _accelerators(cost, fleet)
-    # Where even the most tasks are too long, or so many were asked for, they are the best that can be done.
+    # If no number of tasks fits in the time limit, plan with the requested number, or with as many as possible.
     wanted = [way for kind in kinds for way in _fitting(work, cost, fleet, kind, most, tasks)] or [
         _Way(work, cost, fleet, kind, min(tasks or most, most)) for kind in kinds
     ]
@@ -199,26 +201,26 @@ def candidates(work: Workload, cost: CostHints, fleet: Fleet, *, tasks: int | No
 
 
 def operations(work: Workload, rates: Rates, *, n_tasks: int, task_s: float) -> Operations:
-    """The requests of a submission whose every task takes ``task_s``, undisturbed.
+    """Count the requests of a submission whose tasks take ``task_s`` each, without faults.
 
-    Every task that ends looks at all tasks, to see whether it is the last: their square is read.
+    Every task that ends reads all tasks' documents, to see whether it is the last: ``n_tasks`` squared reads.
     """
     beats = n_tasks * task_s / rates.beat_s
     return Operations(
         firestore_reads=rates.submission_reads + n_tasks * rates.task_reads + n_tasks**2 + 2 * beats,
         firestore_writes=rates.submission_writes + n_tasks * rates.task_writes + beats,
         storage_a=rates.submission_objects + n_tasks * rates.task_objects,
-        # The tasks read the file between them, and whoever merges reads it twice: to copy it, and for its checksum.
+        # The tasks together read the file once. The merge reads it twice: to copy it, and for its checksum.
         storage_b=rates.submission_looks + n_tasks * rates.task_looks + 3 * work.size_bytes / rates.read_bytes,
         pubsub_bytes=rates.submission_bytes,
     )
 
 
-# --- Below: what one plan takes -----------------------------------------------------------------------------------
+# --- Below: the time and cost of one plan --------------------------------------------------------------------------
 
 
 def _cheapest(found: Sequence[Forecast]) -> Forecast:
-    """Where nothing is billed, the least machine time."""
+    """The lowest cost; where nothing is billed, the least machine time."""
     return min(found, key=lambda one: (one.machine_s if one.usd is None else one.usd, one.n_tasks, one.seconds))
 
 
@@ -235,7 +237,7 @@ def _accelerators(cost: CostHints, fleet: Fleet) -> tuple[Accelerator, ...]:
 def _fitting(
     work: Workload, cost: CostHints, fleet: Fleet, kind: Accelerator, most: int, asked: int | None
 ) -> list[_Way]:
-    """Ways whose tasks have time enough: of as many tasks as may run at a time, or else of more."""
+    """The numbers of tasks that fit in the time limit: at most those that run at a time, or if none fits, more."""
     pool = _pool(fleet, kind)
     for bound in (most if pool.waits else min(most, pool.parallel), most):
         last = min(asked or bound, bound)
@@ -262,7 +264,7 @@ class _Way:
 
     @property
     def fits(self) -> bool:
-        """Whether the longest task leaves half its time for merging, and for a machine slower than the measured one."""
+        """Whether the longest task uses at most half its time limit. The rest is for merging and slower machines."""
         return self._begin_s + self._compute_s(self._largest_share) <= self.fleet.task_timeout_s / 2
 
     def forecast(self) -> Forecast:
@@ -275,23 +277,23 @@ class _Way:
         task_s = self._begin_s + self._compute_s(1 / self.n_tasks)
         machine_s = self._machine_s(task_s, merge_s)
         machines = machine_s * pool.shape.usd_per_s(prices) if prices else None
-        asked = operations(self.work, rates, n_tasks=self.n_tasks, task_s=task_s).usd(prices) if prices else None
+        requests = operations(self.work, rates, n_tasks=self.n_tasks, task_s=task_s).usd(prices) if prices else None
         return Forecast(
             accelerator=self.kind,
             n_tasks=self.n_tasks,
             seconds=round(start_s + compute_s + merge_s, 1),
-            usd=None if machines is None or asked is None else round(machines + asked, 6),
+            usd=None if machines is None or requests is None else round(machines + requests, 6),
             start_s=round(start_s, 1),
             compute_s=round(compute_s, 1),
             merge_s=round(merge_s, 1),
             machine_s=round(machine_s, 1),
             compute_usd=None if machines is None else round(machines, 6),
-            operations_usd=None if asked is None else round(asked, 6),
+            operations_usd=None if requests is None else round(requests, 6),
         )
 
     @property
     def _largest_share(self) -> float:
-        """Of the rows, 0 to 1: tasks own whole blocks."""
+        """The share of rows, 0 to 1, of the largest task; tasks own whole blocks."""
         if not self.work.n_cells:
             return 0.0
         blocks = -(-block_count(self.work.n_cells) // self.n_tasks)
@@ -304,10 +306,10 @@ class _Way:
         return rates.import_s + device_s + self.cost.weights_bytes / rates.load_bytes_per_s
 
     def _compute_s(self, share: float) -> float:
-        """Seconds of a task that owns a share of the rows.
+        """Compute time in seconds of a task with this share of the rows.
 
-        The same threads of a CPU inflate and multiply, so that the two add up; beside a GPU they only inflate while it
-        multiplies, and the slower of the two is waited for.
+        On a CPU, the same threads inflate and multiply, so the two times add up. With a GPU, the CPU inflates while the
+        GPU multiplies, so the slower of the two counts.
         """
         rates, vcpus = self.fleet.rates, _pool(self.fleet, self.kind).shape.vcpus
         read_s = share * self.work.nnz / (rates.nonzeros_per_vcpu_s * vcpus)
@@ -317,7 +319,7 @@ class _Way:
         return read_s + flops / (rates.flops_per_vcpu_s * vcpus)
 
     def _machine_s(self, task_s: float, merge_s: float) -> float:
-        """Seconds that are paid for: every task is an instance of its own, and the last one also merges."""
+        """Billed seconds. Every task is an instance of its own, and the last one also merges."""
         prices = self.fleet.prices
         if prices is None:
             return self.n_tasks * task_s + merge_s

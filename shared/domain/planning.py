@@ -1,4 +1,4 @@
-"""From a record to its plan, and from a verdict to its forecast: one way for ingest, dispatch and the command line."""
+"""Makes the plan of a record and the forecast of a verdict, in the same way for ingest, dispatch and the CLI."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from shared.domain.verdict import Verdict
 
 
 def plan_of(record: Submission, fleet: Fleet) -> Plan:
-    """The plan for an accepted submission: from its verdict, its model's cost hints and what was asked for.
+    """Make the plan of an accepted submission, from its verdict, its model's cost hints and its options.
 
     Raises:
-        InvalidOptionError: An option of another version.
+        InvalidOptionError: An option of another version of celldrop.
     """
     assert record.verdict is not None
     assert record.model is not None
-    asked = parse_options(record.requested)
+    options = parse_options(record.requested)
     work = workload_of(record.verdict)
-    return make_plan(work, record.model.cost, fleet, objective=asked.objective, tasks=asked.tasks)
+    return make_plan(work, record.model.cost, fleet, objective=options.objective, tasks=options.tasks)
 
 
 def with_forecast(verdict: Verdict, cost: CostHints, fleet: Fleet, requested: Mapping[str, str]) -> Verdict:
-    """The verdict with what its plan will take, by the very function that dispatch plans with; a refusal has none.
+    """Add a forecast to an accepted verdict, made by the same function that dispatch plans with.
 
     Raises:
         InvalidOptionError: An option that is unknown or out of range.
@@ -36,12 +36,12 @@ def with_forecast(verdict: Verdict, cost: CostHints, fleet: Fleet, requested: Ma
 
 
 def forecast_of(verdict: Verdict, cost: CostHints, fleet: Fleet, requested: Mapping[str, str]) -> Forecast:
-    """What the plan for an accepted file will take."""
-    asked = parse_options(requested)
-    return forecast(workload_of(verdict), cost, fleet, objective=asked.objective, tasks=asked.tasks)
+    """Forecast the time and cost of an accepted file."""
+    options = parse_options(requested)
+    return forecast(workload_of(verdict), cost, fleet, objective=options.objective, tasks=options.tasks)
 
 
 def workload_of(verdict: Verdict) -> Workload:
-    """What an accepted file gives to compute."""
+    """The workload of an accepted file."""
     assert verdict.matrix is not None
     return Workload(verdict.matrix.n_cells, verdict.matrix.nnz, verdict.size_bytes)

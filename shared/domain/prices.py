@@ -1,8 +1,8 @@
-"""What a second of each machine and each request costs, in one dated table; nothing else in the project names a price.
+"""The prices of machines and requests, in one dated table. No other file contains a price.
 
-List prices in US dollars, without free tiers, discounts, storage of data or traffic that leaves the region. They were
-looked up on 2026-11-28 in dated copies of the pages that are named beside each figure; the live pages could not be
-opened from here. To bring the table up to date, change this file alone.
+These are list prices in US dollars, without free tiers, discounts, storage of data, or traffic that leaves the region.
+They were looked up on 2026-11-28 in dated copies of the pages named beside each figure, as the live pages could not be
+reached. To update prices, change only this file.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ class Prices:
     """Prices of one tier of regions.
 
     Attributes:
-        tier: The regions that they hold for.
+        tier: The regions that the prices apply to.
         as_of: The date of the oldest page, ISO 8601.
         vcpu_s: A vCPU-second of a Cloud Run job (instance-based billing).
         gib_s: A GiB-second of its memory.
         l4_s: A second of an NVIDIA L4 without zonal redundancy.
-        least_s: The least time that an instance of a job is billed for.
-        step_s: What a longer time is rounded up to.
+        least_s: The shortest time that an instance of a job is billed for.
+        step_s: The unit to which longer times are rounded up.
         firestore_read: One document read.
         firestore_write: One document written.
         storage_a: One class A operation of Cloud Storage: a write, a listing.
-        storage_b: One class B operation: a read, a look at an object.
+        storage_b: One class B operation: a read, or a read of an object's metadata.
         pubsub_tib: A TiB published or delivered.
     """
 
@@ -47,7 +47,7 @@ class Prices:
     pubsub_tib: float
 
     def billed_s(self, seconds: float) -> float:
-        """The seconds that an instance is billed for, which lived for ``seconds``."""
+        """The seconds billed for an instance that ran for ``seconds``."""
         return max(self.least_s, math.ceil(round(seconds / self.step_s, 6)) * self.step_s)
 
 
@@ -59,8 +59,8 @@ TIER_1 = Prices(
     vcpu_s=0.000018,
     gib_s=0.000002,
     l4_s=0.0001867,
-    # The same copy, "Billable instance time": a job's instance is billed for its whole life, a minute at least, rounded
-    # up to 100 ms.
+    # The same copy, "Billable instance time": a job's instance is billed for its whole lifetime, at least a minute,
+    # rounded up to 100 ms.
     least_s=60.0,
     step_s=0.1,
     # https://cloud.google.com/firestore/pricing, Standard edition, as noted on 2026-10-08: $0.03, $0.09 for 100,000.
@@ -72,15 +72,15 @@ TIER_1 = Prices(
     # https://cloud.google.com/pubsub/pricing, basic message delivery, as noted on 2026-09-20.
     pubsub_tib=40.0,
 )
-"""The one table. Regions of Cloud Run's tier 2 cost more: for those a forecast is too low."""
+"""The only table. Regions of Cloud Run's tier 2 cost more, so forecasts for them are too low."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The machine that one task has.
+    """The machine of one task.
 
     Attributes:
-        gpus: NVIDIA L4, the one kind that flavors know.
+        gpus: The number of NVIDIA L4 GPUs, the only kind in deploy/flavors.
     """
 
     vcpus: int
@@ -88,14 +88,14 @@ class Shape:
     gpus: int = 0
 
     def usd_per_s(self, prices: Prices) -> float:
-        """What a second of it costs."""
+        """The price of one second."""
         memory = self.memory_mib / MIB_PER_GIB * prices.gib_s
         return self.vcpus * prices.vcpu_s + memory + self.gpus * prices.l4_s
 
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """Requests that a submission makes of the services beside its machines."""
+    """The number of requests that a submission makes to Firestore, Cloud Storage and Pub/Sub."""
 
     firestore_reads: float = 0
     firestore_writes: float = 0
@@ -104,7 +104,7 @@ class Operations:
     pubsub_bytes: float = 0
 
     def usd(self, prices: Prices) -> float:
-        """What they cost together."""
+        """The price of all these requests."""
         firestore = self.firestore_reads * prices.firestore_read + self.firestore_writes * prices.firestore_write
         storage = self.storage_a * prices.storage_a + self.storage_b * prices.storage_b
         return firestore + storage + self.pubsub_bytes / TIB * prices.pubsub_tib

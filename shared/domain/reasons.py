@@ -1,4 +1,4 @@
-"""Why the state machine ends a submission by itself."""
+"""The failures with which the state machine itself ends a submission."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from shared.domain.submission import Failure, NotStarted, Obstacle
 
 
 def exhausted(reason: str) -> Failure:
-    """Every permitted attempt was lost."""
-    hint = "Look at the task's log; run it again with a rerun token once mended."
+    """Every allowed attempt was lost."""
+    hint = "Check the task's log. Once the cause is fixed, submit the file again with a rerun token."
     return Failure.of(AttemptsExhaustedError(reason, hint=hint))
 
 
 def never_started(why: NotStarted, waited: timedelta) -> Failure:
-    """The platform has not started it for so long; with its own words."""
+    """The platform has not started the work until the deadline. The failure quotes the platform's message."""
     match why.obstacle:
         case Obstacle.REFUSED:
             return why.failure
         case Obstacle.NO_ROOM:
             said = why.failure.message.removesuffix(".")
             found = f"no capacity in {waited.total_seconds() / 3600:g} h ({said})"
-            return Failure.of(CapacityDeadlineError(found, hint="Try another region, or the CPU."))
+            return Failure.of(CapacityDeadlineError(found, hint="Use another region, or a model that runs on a CPU."))
         case _:
             assert_never(why.obstacle)

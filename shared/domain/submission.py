@@ -18,7 +18,7 @@ ID_LENGTH = 32
 
 
 class State(StrEnum):
-    """Where a submission stands; the arrows are in ``machine``."""
+    """The state of a submission; ``machine`` defines the transitions."""
 
     QUEUED = "QUEUED"
     DISPATCHING = "DISPATCHING"
@@ -32,7 +32,7 @@ class State(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing can follow."""
+        """Whether no other state can follow."""
         return self in FINAL_STATES
 
 
@@ -53,7 +53,7 @@ class ObjectRef:
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """Who asked, in their own words, so that the outcome can be matched to the request."""
+    """Who made a request, as they named themselves, so that they can match the outcome to it."""
 
     correlation_id: str
     source: str = ""
@@ -78,7 +78,7 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Leave to work on a record until a server time."""
+    """The exclusive right to work on a record until a server time."""
 
     token: str
     expires_at: datetime
@@ -94,16 +94,16 @@ class Failure:
 
     @classmethod
     def of(cls, error: CelldropError) -> Failure:
-        """An error as it is recorded."""
+        """The record of an error."""
         return cls(error.code, error.message, error.hint)
 
 
 class Obstacle(StrEnum):
-    """What kept the platform from starting an execution; each has a deadline of its own."""
+    """What kept the platform from starting an execution. Each has its own deadline."""
 
     NO_ROOM = "no room"
     REFUSED = "refused"
-    """For another reason, which may pass: a right, the job, or a part of it."""
+    """Another reason that may pass: a missing permission, or a fault of the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class NotStarted:
     """Why the platform did not start an execution.
 
     Attributes:
-        failure: What the platform said, and what to do where it goes on saying so.
+        failure: The platform's message, and what to do if it persists.
     """
 
     obstacle: Obstacle
@@ -119,21 +119,21 @@ class NotStarted:
 
     @classmethod
     def of(cls, error: NoCapacityError | StartRefusedError) -> NotStarted:
-        """What a job runner raises, as it is recorded."""
+        """The record of an error that a job runner raised."""
         obstacle = Obstacle.NO_ROOM if isinstance(error, NoCapacityError) else Obstacle.REFUSED
         return cls(obstacle, Failure.of(error))
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the commit names; only this is a result.
+    """The result that the commit records. Files that it does not name are not results.
 
     Attributes:
         prefix: ``SUBMISSION_ID/EPOCH-TOKEN/`` in the results bucket.
-        manifest: The object with the manifest's bytes under that prefix.
+        manifest: The manifest under that prefix.
         summary: Small facts for events and status: label counts, abstained, seconds.
-        findings: What was found while every cell was read; the commit puts it into the verdict, in place of what a
-            sample said under the codes ``looked_for``.
+        findings: Findings from reading every cell. In the verdict, the commit replaces with them the findings from
+            sampled rows whose codes are in ``looked_for``.
     """
 
     bucket: str
@@ -145,45 +145,47 @@ class Result:
 
 
 class Topic(StrEnum):
-    """What a queued message is for."""
+    """The topic of a message."""
 
     JOBS = "jobs"
     EVENTS = "events"
 
 
 class EntryKind(StrEnum):
-    """What is owed to the world."""
+    """The kinds of outbox entries."""
 
     JOB = "job"
     """A message: start an execution that computes."""
     FINALIZE = "finalize"
     """A message: start an execution that only merges and commits."""
     ACCEPTED = "accepted"
-    """An event: it was taken on."""
+    """An event: the submission was accepted."""
     OUTCOME = "outcome"
-    """An event: how it ended."""
+    """An event: how the submission ended."""
     MANIFEST = "manifest"
     """A write: ``SUBMISSION_ID/manifest.json``, after the commit."""
     STOP = "stop"
-    """A call: stop an execution that nobody waits for any more."""
+    """A call: stop an execution that is no longer needed."""
     SWEEP = "sweep"
-    """Deletions: the parts, and what losing finalizers left."""
+    """Deletions: the parts, and the files of finalizers that did not commit."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
-    """Something owed to the world; what it says is made from the record when it is paid.
+    """A message to publish, or another action to carry out, after the write that made it.
+
+    Its content is made from the record at delivery.
 
     Attributes:
-        id: Constant: paying twice sends the same id twice.
+        id: Constant: delivering twice sends the same id twice.
         epoch: For JOB, the epoch that the claim will open; for FINALIZE, the one to finish.
         number: For FINALIZE, which request of its epoch this is, from 1.
-        first_page: For ACCEPTED and OUTCOME, the first page of requesters to tell, each in an event of its own.
-        page: The last one.
-        n_requesters: How many of that last page it names, in the order they came.
-        execution: For STOP, which one.
+        first_page: For ACCEPTED and OUTCOME, the first page of requesters to notify. Each page gets its own event.
+        page: The last page of requesters to notify.
+        n_requesters: How many requesters of the last page the event names, in order of arrival.
+        execution: For STOP, the execution to stop.
         not_before: Server time before which it is not due.
-        tries: How often paying it has failed.
+        tries: How often delivery has failed.
     """
 
     id: str
@@ -200,29 +202,29 @@ class OutboxEntry:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """The whole record but for its tasks.
+    """The record of a submission. Its tasks have documents of their own.
 
     Attributes:
         requested: Options as requested, by name; parsed with ``parse_options``.
-        requesters: Who asked last, in the order they came: the page that is not full yet.
-        pages: How many pages before it are full; they are kept beside the record.
+        requesters: The current page of requesters, in order of arrival.
+        pages: The number of earlier, full pages, which are stored beside the record.
         epoch: The fencing number, +1 at every dispatch.
         attempts: Dispatches that count against the limit.
-        refusals: Dispatches that the platform did not start; they have a deadline of their own.
-        finalize_attempts: Finalize-only executions asked for in this epoch, after a finalizer was lost.
-        finalize_started: The latest of them that dispatch has taken on.
+        refusals: Dispatches that the platform did not start. They do not count as attempts, but have a deadline.
+        finalize_attempts: Finalize-only executions requested in this epoch, after a finalizer was lost.
+        finalize_started: The number of the latest one that dispatch has claimed.
         lease: Held by dispatch while DISPATCHING, by the finalizer while FINALIZING.
         owner: The execution that owns the epoch; None until its first task has recorded it.
         executions: Every execution known to have been started in this epoch, to look up and to stop.
-        changed_at: Server time of the write that led to the present state.
-        dispatched_at: Server time of the claim that opened the present epoch; None before, and in old records.
-        waiting_since: When a start was first refused, for want of room or otherwise; None once one went well.
-        refused_at: When one was refused last.
-        waited_s: Seconds of waiting up to then that count for the deadline of the obstacle that was met last.
-        waited_otherwise_s: Likewise, for the other obstacle.
-        not_started: Why it was refused last; None once one went well.
-        last_problem: What went wrong in the latest lost attempt, for people.
-        given_up: What was owed and could not be paid in the end, and why, for people.
+        changed_at: Server time of the write that led to the current state.
+        dispatched_at: Server time of the claim that opened the current epoch; None before that, and in old records.
+        waiting_since: When a start was first refused, for lack of capacity or otherwise; None after a start succeeded.
+        refused_at: When a start was last refused.
+        waited_s: Seconds waited until then, counted towards the deadline of the latest obstacle.
+        waited_otherwise_s: The same for the other obstacle.
+        not_started: Why the last start was refused; None after a start succeeded.
+        last_problem: What went wrong in the latest lost attempt, as text.
+        given_up: The outbox entry that could not be delivered in the end, and why, as text.
     """
 
     id: str
@@ -258,22 +260,22 @@ class Submission:
 
     @property
     def starts(self) -> int:
-        """Dispatches but for those that the platform did not start."""
+        """The number of dispatches that the platform did start."""
         return self.epoch - self.refusals
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The record that a part is whole.
+    """The record that a part is complete.
 
     Attributes:
-        crc32c: Of the part's bytes, as Cloud Storage counts it.
-        seconds: What computing it took, for the manifest.
-        peak_rss_bytes: The largest resident memory of its task's process, for the manifest.
-        device: What it was computed on, in words, for the manifest; empty in old records.
-        n_converted: Cells whose values were of another kind than the rest, and were converted.
-        n_unclear: Cells whose values were of another kind, and prove nothing.
-        n_silent: Cells without a value of any of the model's genes.
+        crc32c: The CRC-32C of the part's bytes, as Cloud Storage computes it.
+        seconds: The time to compute it, for the manifest.
+        peak_rss_bytes: The peak resident memory of its task's process, for the manifest.
+        device: The device that computed it, as text, for the manifest; empty in old records.
+        n_converted: Cells whose values were in another state than the rest, and were converted.
+        n_unclear: Cells whose values look different from the rest, but do not show in which state they are.
+        n_silent: Cells without a value for any of the model's genes.
     """
 
     part: ObjectRef
@@ -290,11 +292,11 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """One task of one epoch: heartbeat by being written, progress, receipt.
+    """One task of one epoch: its progress and receipt. Every write of this document is a heartbeat.
 
     Attributes:
-        attempt: The platform's retry number; a lower one may not write over a higher.
-        beats: How often the document was written, so that no two are alike.
+        attempt: The platform's retry number. A lower one must not overwrite a higher one.
+        beats: How often the document was written, so that every write differs from the last.
     """
 
     epoch: int
@@ -309,9 +311,9 @@ class TaskRecord:
 
 
 def submission_id(source: ObjectRef, requested: Mapping[str, str], rerun_token: str | None = None) -> str:
-    """The id of a request: the same drop delivered ten times is one submission.
+    """The id of a request: SHA-256 of its canonical JSON, cut to 128 bits.
 
-    Canonical JSON under SHA-256, cut to 128 bits.
+    The same request has the same id, so a drop that is delivered ten times is one submission.
     """
     identity = {
         "bucket": source.bucket,

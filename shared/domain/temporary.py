@@ -1,11 +1,11 @@
-"""Names that programs give to what is not whole yet, or goes with another file: no drops."""
+"""Recognises names of temporary files and of files that belong to another file. They are not drops."""
 
 from __future__ import annotations
 
 import re
 
 _PIECES = (
-    "/.gcsfuse_tmp/",  # what gcsfuse appends to a file, before it is composed
+    "/.gcsfuse_tmp/",  # data that gcsfuse appends to a file, before it composes them
     "/gcloud/tmp/parallel_composite_uploads/",
     "/gsutil/tmp/parallel_composite_uploads/",
 )
@@ -21,22 +21,22 @@ TEMPORARY_SUFFIXES = (
     ".temp",
     ".tmp",
 )
-"""Of names that programs give to what they are still writing; in a mounted bucket these become objects."""
+"""Suffixes of files that a program is still writing. In a mounted bucket, such files become objects."""
 
 _HIDDEN_COPY = re.compile(
-    r"\._.*"  # macOS: what a file has beside its bytes
+    r"\._.*"  # macOS: a file's metadata
     r"|\.DS_Store"
-    r"|\..+\.(?![a-z]{6})[A-Za-z0-9]{6}"  # rsync, whose endings are words one time in two hundred
+    r"|\..+\.(?![a-z]{6})[A-Za-z0-9]{6}"  # rsync's random suffix; all lower-case ones, 1 in 200, could be words
     r"|\.(fuse_hidden|nfs)[0-9a-f]+"
     r"|\.(goutputstream|com\.google\.Chrome)[.-]\w+"
 )
 
 
 def is_piece(name: str) -> bool:
-    """Whether an object of that name is a piece of an upload, which becomes an object of its own."""
+    """Whether the object is a piece of a parallel upload, which is later composed into another object."""
     return any(mark in f"/{name}" for mark in _PIECES)
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file's name says that it is still being written, or goes with another one."""
+    """Whether a file's name shows that it is still being written, or belongs to another file."""
     return name.lower().endswith(TEMPORARY_SUFFIXES) or _HIDDEN_COPY.fullmatch(name) is not None

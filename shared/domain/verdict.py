@@ -1,4 +1,4 @@
-"""What validation found, as data: the matrix chosen and why, the genes, the overlap with the model, the problems."""
+"""The verdict of validation as data: the chosen matrix, the genes, the overlap with the model, and all findings."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ class Severity(StrEnum):
 
 
 class MatrixState(StrEnum):
-    """What the numbers of a matrix are, judged by the numbers themselves."""
+    """The state of a matrix's values, judged from the values themselves."""
 
     COUNTS = "counts"
     """Non-negative whole numbers (stored as any type)."""
     LOG1P_CP10K = "log1p_cp10k"
-    """log1p of counts scaled to 10,000 a cell: expm1 of each row sums to 10,000, unless genes were left out later."""
+    """log1p of counts scaled to 10,000 per cell: expm1 of each row sums to 10,000, unless genes were removed later."""
     LOG_NORMALISED = "log_normalised"
-    """A logarithm or a root of counts, whatever they were scaled to before: it is undone."""
+    """A logarithm or root of counts with any scaling; it is undone while reading."""
     NORMALISED = "normalised"
-    """Non-negative fractions that are proportional to counts in each cell: scaled, estimated or corrected counts."""
+    """Non-negative fractions, proportional to counts within each cell: scaled, estimated or corrected counts."""
     RANKED = "ranked"
-    """Whole numbers that are ranks, bins or yes and no: how much was expressed cannot be had back."""
+    """Whole numbers that are ranks, bins or binary: the expression levels cannot be recovered."""
     SCALED = "scaled"
-    """Negative values: centred or z-scored; the zeros are gone and cannot be had back."""
+    """Negative values: centred or z-scored. The zeros are lost and cannot be recovered."""
     UNKNOWN = "unknown"
-    """None of these by evidence."""
+    """The values match none of these."""
 
 
 class Transform(StrEnum):
-    """What was done to values that were proportional to counts in each cell, before they were stored."""
+    """The transformation applied to the values before they were stored; before it, they were proportional to counts."""
 
     NONE = "none"
     LOG1P = "log1p"
@@ -52,25 +52,25 @@ class Transform(StrEnum):
     LOG1P_TWICE = "log1p_twice"
     """log1p of log1p: a logarithm that was taken twice by mistake."""
     SCALED_LOG1P = "scaled_log1p"
-    """log1p, and then each cell scaled to a total: two steps of preprocessing in the wrong order."""
+    """log1p, then each cell scaled to a total: two preprocessing steps in the wrong order."""
     PREPROCESSED_TWICE = "preprocessed_twice"
-    """Scaled, log1p, scaled again, log1p again: preprocessing that was run twice by mistake."""
+    """Scaled, log1p, scaled again, log1p again: preprocessing run twice by mistake."""
 
 
 class CellNote(IntEnum):
-    """What is to be known of a cell that is not like the rest of its matrix."""
+    """A note on a cell whose values differ from the rest of its matrix."""
 
     NONE = 0
     CONVERTED = 1
-    """Its own values prove what they are: they were converted."""
+    """The cell's own values show their state, so they were converted."""
     UNCLEAR = 2
-    """They prove nothing: they were read like the rest, and its label means little."""
+    """The values do not show their state. They were read like the rest, so the label is unreliable."""
     SILENT = 3
-    """No gene of the model has a value in it: it is Unassigned, since its scores would be the model's alone."""
+    """No gene of the model has a value in the cell. It is Unassigned, as its scores would not depend on its data."""
 
 
 class MatrixEncoding(StrEnum):
-    """How a matrix lies in the file."""
+    """The storage layout of a matrix."""
 
     CSR = "csr"
     CSC = "csc"
@@ -78,7 +78,7 @@ class MatrixEncoding(StrEnum):
 
 
 class GeneIds(StrEnum):
-    """Which identifiers a column of genes holds."""
+    """The kind of identifiers in a column of genes."""
 
     ENSEMBL = "ensembl"
     SYMBOL = "symbol"
@@ -86,7 +86,7 @@ class GeneIds(StrEnum):
 
 
 class Species(StrEnum):
-    """The species that gene identifiers speak for."""
+    """The species that the gene identifiers belong to."""
 
     HUMAN = "homo_sapiens"
     MOUSE = "mus_musculus"
@@ -116,15 +116,15 @@ class MatrixChoice:
     """The matrix that will be read.
 
     Attributes:
-        path: Where it lies in the file: ``X``, ``raw/X``, ``layers/counts``, ``matrix`` (10x).
-        why: One sentence a biologist understands.
-        nnz: Stored values; for a dense matrix, cells x genes.
+        path: The path of the matrix in the file: ``X``, ``raw/X``, ``layers/counts``, ``matrix`` (10x).
+        why: The reason for the choice, in one sentence for a biologist.
+        nnz: The number of stored values; for a dense matrix, cells x genes.
         genes_path: The group with the genes of this matrix: ``var`` or ``raw/var`` (old layouts: a compound dataset).
-        transform: What is undone while reading; None in records of before it was known.
-        target_sum: The total that a cell was scaled to, where genes were left out afterwards, so that its values no
-            longer have it; None: each cell's own total is divided by.
-        counted: Whether a cell's values are whole multiples of one count, once that is undone: then those of any other
-            cell that are not are noticed.
+        transform: The transformation that is undone while reading; None in records of older versions.
+        target_sum: The total that cells were scaled to before genes were removed, so that their values no longer sum to
+            it. None: each cell is divided by its own total.
+        counted: Whether a cell's values, with the transformation undone, are whole multiples of one count. Then a cell
+            where they are not is noticed.
     """
 
     path: str
@@ -142,7 +142,7 @@ class MatrixChoice:
 
     @property
     def undone(self) -> Transform:
-        """What is undone while reading."""
+        """The transformation that is undone while reading."""
         if self.transform is not None:
             return self.transform
         logarithms = {MatrixState.LOG1P_CP10K, MatrixState.LOG_NORMALISED}
@@ -150,7 +150,7 @@ class MatrixChoice:
 
     @property
     def as_it_is(self) -> bool:
-        """Whether the values are log1p of counts per 10,000 already, which is what models are made for."""
+        """Whether the values are already log1p of counts per 10,000, which models expect."""
         return self.state is MatrixState.LOG1P_CP10K
 
 
@@ -160,11 +160,11 @@ class GeneSpace:
 
     Attributes:
         column: Name of the var column, or ``_index`` for the index.
-        kind: What the column holds.
-        versioned: Whether some Ensembl ids carry a ``.12`` that is cut off.
-        n_duplicates: Genes whose identifier occurs before them in the column; copies of one gene are summed, and of
-            different genes with one name the first is used.
-        apart: The column of Ensembl ids that tells genes of one name apart; None where there is none.
+        kind: The kind of identifiers in the column.
+        versioned: Whether some Ensembl ids have a version (``.12``), which is removed.
+        n_duplicates: Genes whose identifier appears earlier in the column. Copies of one gene are summed; of different
+            genes with the same name, the first is used.
+        apart: The column of Ensembl ids that distinguishes genes with the same name; None if there is none.
     """
 
     column: str
@@ -177,11 +177,11 @@ class GeneSpace:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """How much of the model the file can feed.
+    """How many of the model's features the file has.
 
     Attributes:
-        n_model: Features of the model.
-        n_matched: Those found in the file.
+        n_model: The number of the model's features.
+        n_matched: The number of these that are found in the file.
     """
 
     n_model: int
@@ -189,19 +189,19 @@ class Overlap:
 
     @property
     def fraction(self) -> float:
-        """Matched share of the model's features, 0 to 1."""
+        """The share of the model's features that are found, 0 to 1."""
         return self.n_matched / self.n_model if self.n_model else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Everything validation can say of one file and one model.
+    """The result of validating one file for one model.
 
     Attributes:
-        layout: ``anndata 0.1.0``, ``anndata <0.7``, ``10x v3`` …, as found.
-        considered: Every matrix looked at with its state, in order of preference.
-        matrix: The choice; None when refused before one was made.
-        forecast: What computing it will take, before anything is spent; None when refused, and in old records.
+        layout: The layout found: ``anndata 0.1.0``, ``anndata <0.7``, ``10x v3`` ….
+        considered: Every matrix that was examined, with its state, in order of preference.
+        matrix: The chosen matrix; None if the file was refused before one was chosen.
+        forecast: The estimated time and cost; None if the file is refused, and in old records.
     """
 
     n_cells: int = 0
@@ -216,17 +216,17 @@ class Verdict:
     forecast: Forecast | None = None
 
     def amended(self, findings: tuple[Finding, ...], looked_for: tuple[str, ...]) -> Verdict:
-        """With what was found while every cell was read in place of what a sample said under the codes looked for."""
+        """Replace findings from sampled rows, those with the codes in ``looked_for``, by findings from all rows."""
         return replace(self, findings=(*(one for one in self.findings if one.code not in looked_for), *findings))
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
-        """What stands in the way; empty when the file can be annotated."""
+        """The reasons why the file cannot be annotated; empty if it can."""
         return tuple(finding for finding in self.findings if finding.severity is Severity.REFUSAL)
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """What the reader of the results should know."""
+        """The warnings for users of the results."""
         return tuple(finding for finding in self.findings if finding.severity is Severity.WARNING)
 
     @property

@@ -1,4 +1,4 @@
-"""How long a submission has waited to be started, counted in time in which a start was really tried."""
+"""How long a submission has waited to be started. Only time in which starts were tried counts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from shared.domain.submission import NotStarted, State, Submission
 
 MOST_BETWEEN_S = 900.0
-"""Of the time between two refusals, what counts at most: a clock that jumped, a machine that slept or a message that
-came a day late offered the platform nothing to refuse."""
+"""The most that counts of the time between two refusals. After a clock jump, a machine's sleep or a message that came a
+day late, the platform was not asked in between."""
 
 
 def refused(record: Submission, why: NotStarted, now: datetime) -> Submission:
-    """Count one more refusal, for the obstacle that it met."""
+    """Count one more refusal, with the time waited for its obstacle."""
     if record.not_started is not None and record.not_started.obstacle is not why.obstacle:
         record = _turned(record)
     waited_s = _counted_s(record, now)
@@ -23,22 +23,22 @@ def refused(record: Submission, why: NotStarted, now: datetime) -> Submission:
 
 
 def started(record: Submission) -> Submission:
-    """A start went well: whatever is refused from now on is counted from the beginning."""
+    """Reset the count after a successful start."""
     return replace(record, waiting_since=None, refused_at=None, waited_s=0.0, waited_otherwise_s=0.0, not_started=None)
 
 
 def is_past(record: Submission, now: datetime, deadline: timedelta) -> bool:
-    """Whether it has waited for longer than that."""
+    """Whether it has waited longer than the deadline."""
     return _counted_s(record, now) > deadline.total_seconds()
 
 
 def pause(record: Submission, now: datetime, shortest: timedelta, longest: timedelta) -> timedelta:
-    """How long to wait before the next try: as long as it has taken so far, so that it doubles."""
+    """The pause before the next try: as long as the wait so far, so that the total doubles."""
     return min(max(timedelta(seconds=_counted_s(record, now)), shortest), longest)
 
 
 def _turned(record: Submission) -> Submission:
-    """Go on with the count of the other obstacle; what went before an execution was taken on counts for neither."""
+    """Switch to the count of the other obstacle. Time before an execution was accepted counts for neither."""
     times = [at for at in (record.refused_at, record.changed_at if record.executions else None) if at is not None]
     return replace(
         record,

@@ -1,4 +1,4 @@
-"""What a file or a service says, made fit for a message: on one line, printable, and of bounded length."""
+"""Makes foreign text fit for a message: on one line, printable, and of limited length."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\
 
 
 def cut(text: str, length: int) -> str:
-    """Foreign words on one line, at most ``length`` characters."""
+    """Foreign text on one line, at most ``length`` characters."""
     plain = "".join(sign if sign.isprintable() else " " for sign in text[: 4 * length])
     return shortened(" ".join(plain.split()), length)
 
 
 def shortened(text: str, length: int) -> str:
-    """``text``, without its middle where it is longer than ``length``: a path is known by both ends."""
+    """Shorten text to ``length`` by leaving out its middle, since both ends identify a path."""
     if len(text) <= length:
         return text
     tail = length // 3
@@ -25,24 +25,24 @@ def shortened(text: str, length: int) -> str:
 
 
 def listed(names: Sequence[str], most: int = 3, length: int = 60) -> str:
-    """A few names by comma, and how many more there are."""
+    """Join a few names with commas, and say how many more there are."""
     shown = ", ".join(cut(name, length) for name in names[:most])
     return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
 
 
 def has_effect(sign: str) -> bool:
-    """Whether a terminal does something with a character other than show it.
+    """Whether a character does something in a terminal other than being shown.
 
-    That is control characters, lone surrogates and separators of lines, and what changes the direction of writing.
+    That is true of control characters, lone surrogates, line separators and marks of text direction.
     """
     return unicodedata.category(sign) in {"Cc", "Cs", "Zl", "Zp"} or sign in _DIRECTIONS
 
 
 def spelt_out(text: str, *, but: str = "") -> str:
-    """Words from anywhere, for a terminal: what could move its cursor, colour it or turn its lines is written out.
+    """Escape the characters of a text that have an effect on a terminal.
 
     Args:
-        but: Characters that stay.
+        but: Characters to keep as they are.
     """
     if text.isascii() and text.isprintable():
         return text

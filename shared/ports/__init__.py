@@ -1,1 +1,1 @@
-"""What the pipeline asks of the world, as protocols: blobs, events, status, jobs."""
+"""The services that the pipeline needs, as protocols: blobs, events, status, jobs."""

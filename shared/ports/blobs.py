@@ -15,7 +15,7 @@ class BlobInfo:
     """One generation of an object, without its bytes.
 
     Attributes:
-        crc32c: Of the whole content (Castagnoli), as an unsigned integer; None where the store has not computed it.
+        crc32c: The CRC-32C of the whole content, as an unsigned integer; None if the store has not computed it.
     """
 
     ref: ObjectRef
@@ -35,29 +35,29 @@ class ByteRange:
 
 
 class BlobStore(Protocol):
-    """Cloud Storage's promises, and no more: atomic whole-object writes, generations, preconditions, ranged reads.
+    """A store with Cloud Storage's guarantees: atomic whole-object writes, generations, preconditions, ranged reads.
 
-    Every method raises UnavailableError when the store does not answer.
+    Every method raises UnavailableError if the store does not answer.
     """
 
     def stat(self, bucket: str, name: str) -> BlobInfo:
-        """The newest generation.
+        """Look up the newest generation of an object.
 
         Raises:
-            BlobNotFoundError: No such object.
+            BlobNotFoundError: There is no such object.
         """
         ...
 
     def read(self, ref: ObjectRef, span: ByteRange | None = None) -> bytes:
-        """Bytes of exactly that generation; all of them without ``span``. A span past the end is cut there.
+        """Read bytes of exactly this generation: a range, or all. A range that exceeds the object is shortened.
 
         Raises:
-            BlobNotFoundError: That generation is not to be had (deleted or replaced).
+            BlobNotFoundError: This generation no longer exists (it was deleted or replaced).
         """
         ...
 
     def read_many(self, ref: ObjectRef, spans: Sequence[ByteRange]) -> list[bytes]:
-        """Several ranges of one generation, fetched side by side where that helps; in the order asked.
+        """Read several ranges of one generation, concurrently if that is faster. Results keep the order of ``spans``.
 
         Raises:
             BlobNotFoundError: As ``read``.
@@ -74,24 +74,24 @@ class BlobStore(Protocol):
         content_type: str = "application/octet-stream",
         metadata: Mapping[str, str] | None = None,
     ) -> BlobInfo:
-        """Write an object whole or not at all, streaming; visible only when finished.
+        """Write an object atomically from a stream. It becomes visible only when complete.
 
         Args:
-            if_generation: 0 writes only where nothing is; a number only over that generation; None always.
+            if_generation: 0 writes only if there is no object; another number only over that generation; None always.
 
         Raises:
-            PreconditionFailedError: Another generation (or any, for 0) is there.
+            PreconditionFailedError: There is another generation (or any, for 0).
         """
         ...
 
     def list(self, bucket: str, prefix: str = "") -> Iterator[BlobInfo]:
-        """The newest generations under a prefix, by name."""
+        """List the newest generations under a prefix, sorted by name."""
         ...
 
     def delete(self, bucket: str, name: str, *, if_generation: int | None = None) -> None:
-        """Remove an object; one that is already gone is fine.
+        """Delete an object. It is not an error if there is none.
 
         Raises:
-            PreconditionFailedError: Another generation is there.
+            PreconditionFailedError: There is another generation.
         """
         ...

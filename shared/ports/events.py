@@ -1,4 +1,4 @@
-"""The event bus: messages published to topics, at least once, in no order."""
+"""The event bus: messages published to topics, delivered at least once and in any order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Message:
     """Bytes with attributes.
 
     Attributes:
-        id: Ours, constant over republishing: receivers may deduplicate by it. Not the bus's own message id.
+        id: Our own id, the same if published again, so that receivers can deduplicate. Not the bus's message id.
     """
 
     id: str
@@ -23,17 +23,17 @@ class Message:
 
 
 class EventBus(Protocol):
-    """Publishing; receiving is a push to a function's door, or the embedded bus's loop."""
+    """The publishing side. Messages are received by a function's push endpoint, or in the embedded bus's loop."""
 
     def takes(self, topic: Topic) -> bool:
-        """Whether this process may publish to a topic; where not, somebody else does."""
+        """Whether this process may publish to a topic. If not, another process does."""
         del topic
         return True
 
     def publish(self, topic: Topic, message: Message) -> None:
-        """Return once the bus has taken the message.
+        """Publish a message, and return once the bus has confirmed it.
 
         Raises:
-            UnavailableError: The bus did not take it, or did not say so; it may have been taken all the same.
+            UnavailableError: The bus did not confirm the message, which may be published nevertheless.
         """
         ...

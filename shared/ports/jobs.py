@@ -12,34 +12,34 @@ from shared.domain.plan import Accelerator
 from shared.domain.submission import NotStarted
 
 _MEND_THE_JOB = (
-    "Have whoever runs this deployment mend the job that it names: image, secrets, keys, network. Then drop it again."
+    "Ask whoever runs this deployment to fix the job's image, secrets, keys or network. Then submit the file again."
 )
 
 
 class ExecutionState(StrEnum):
-    """What the platform says of an execution."""
+    """The platform's state of an execution."""
 
     RUNNING = "running"
-    """Pending, starting or running: it may still do something."""
+    """Pending, starting or running: it may still have effects."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
-    """Not known to the platform (any more)."""
+    """Not known to the platform, or not any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionReport:
-    """An execution's state, with what is known of why.
+    """An execution's state, and what is known of its cause.
 
     Attributes:
-        problem: For people: out of memory, timeout, exit status; empty when all is well.
-        no_room: It ended because the platform found no room for it; nothing was computed.
-        refused: It ended because the platform could not start it as it is deployed; nothing was computed.
-        crashes: How and where, for each attempt that crashed by itself: a native fault, a hang that it found out.
-        crashes_alike: Two attempts of one task crashed at the same place, so that no more were made.
-        begun: Some task of it has run: it no longer waits for room.
-        log: Where the last of them left its words, for people.
+        problem: The problem as text (out of memory, timeout, exit status); empty if all is well.
+        no_room: It ended because the platform had no capacity for it; nothing was computed.
+        refused: It ended because the platform could not start it as deployed; nothing was computed.
+        crashes: How and where each crashed attempt crashed: a native fault, or a hang that it detected itself.
+        crashes_alike: Two attempts of one task crashed at the same place, so it was not retried again.
+        begun: At least one task has run, so it no longer waits for capacity.
+        log: Where the log of the last crash is, as text.
     """
 
     state: ExecutionState
@@ -53,21 +53,23 @@ class ExecutionReport:
 
     @property
     def not_started(self) -> NotStarted | None:
-        """Why the platform took it on and never began; None where it did, or still may."""
+        """Why the platform accepted it but never began it; None if it began, or still may."""
         if self.no_room:
-            return NotStarted.of(NoCapacityError(self.problem or "an execution was taken on, and found no room"))
+            return NotStarted.of(
+                NoCapacityError(self.problem or "an execution was accepted, but there was no capacity for it")
+            )
         if self.refused:
-            found = self.problem or "an execution was taken on, and could not be started"
+            found = self.problem or "an execution was accepted, but could not be started"
             return NotStarted.of(StartRefusedError(found, hint=_MEND_THE_JOB))
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """What to start; each task learns its index, count, attempt and execution from the platform's variables.
+    """The execution to start. Each task reads its index, count, attempt and execution from environment variables.
 
     Attributes:
-        finalize_only: Start one task that computes nothing and only merges and commits.
+        finalize_only: Start a single task that only merges and commits.
     """
 
     submission_id: str
@@ -79,33 +81,33 @@ class JobRequest:
 
 
 class JobRunner(Protocol):
-    """Cloud Run Jobs' promises: no idempotency key, so a start whose answer was lost may have happened."""
+    """A runner with Cloud Run Jobs' guarantees. It has no idempotency key: a start without answer may have worked."""
 
     def claimant(self) -> str:
-        """A name, unlike every other, for whoever here is about to claim a dispatch."""
+        """A new unique name for the process that is about to claim a dispatch."""
         return secrets.token_hex(6)
 
     def is_gone(self, claimant: str) -> bool:
-        """Whether whoever claimed under a name is known to be gone; where nobody can know, the lease decides."""
+        """Whether the process with this claimant name is known to be dead. If nobody can know, the lease decides."""
         del claimant
         return False
 
     def has_room(self) -> bool:
-        """Whether what is started now begins at once; where the platform decides that, it is asked by starting."""
+        """Whether an execution started now would begin at once. True where only the platform knows."""
         return True
 
     def start(self, request: JobRequest) -> str:
         """Start an execution and return its name.
 
         Raises:
-            NoCapacityError: The platform has no room now.
-            StartRefusedError: The platform does not start it for another reason, which may pass; nothing was started.
+            NoCapacityError: The platform has no capacity now; nothing was started.
+            StartRefusedError: The platform refuses for another reason, which may pass; nothing was started.
             UnavailableError: No answer; it may have started.
         """
         ...
 
     def describe(self, execution: str) -> ExecutionReport:
-        """Look an execution up.
+        """Look up an execution.
 
         Raises:
             UnavailableError: No answer.
@@ -113,7 +115,7 @@ class JobRunner(Protocol):
         ...
 
     def cancel(self, execution: str) -> None:
-        """Stop an execution; one that is over or unknown is fine.
+        """Stop an execution. It is not an error if it has ended or is unknown.
 
         Raises:
             UnavailableError: No answer.

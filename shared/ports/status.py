@@ -1,4 +1,4 @@
-"""The status store: submissions, their tasks and their history, with conditional writes and the server's time."""
+"""The status store: submissions, their tasks and their history, with conditional writes and server times."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Stored(Generic[T]):
-    """A value as read.
+    """A value with its version and times.
 
     Attributes:
-        version: Opaque; differs after every write.
-        read_at: The store's own time at this read: the only clock that leases are judged by.
+        version: Opaque; changes with every write.
+        read_at: The store's time at this read. It is the only clock that leases are compared with.
         created_at: The store's time at the first write.
         updated_at: The store's time at the latest write.
     """
@@ -37,7 +37,7 @@ class HistoryEntry:
 
     Attributes:
         n: From 1, in the order of the changes.
-        note: The problem or the reason, where there was one.
+        note: The problem or the reason; empty if there is none.
     """
 
     n: int
@@ -48,24 +48,24 @@ class HistoryEntry:
 
 
 TransactedChange: TypeAlias = Callable[[Submission, Sequence[TaskRecord], datetime], Submission]
-"""From the record, the tasks of its present epoch and the store's time to the new record; raises to write nothing."""
+"""Makes the new record from the current one, the tasks of its epoch and the store's time. Raises to write nothing."""
 
 
 class StatusStore(Protocol):
-    """Firestore's promises, and no more. Every method raises UnavailableError when the store does not answer.
+    """A store with Firestore's guarantees. Every method raises UnavailableError if the store does not answer.
 
-    A write that answers UnavailableError may have happened.
+    A write that raises UnavailableError may have happened.
     """
 
     def resolved(self, event: str) -> Request | None:
-        """What an event asks for, as it was resolved at its first delivery; None where there was none."""
+        """The request that an event's first delivery was resolved to; None if this is the first delivery."""
         ...
 
     def resolve(self, event: str, request: Request) -> Request:
-        """Keep what an event asks for, unless an earlier delivery has kept something; what is kept.
+        """Store the request of an event, unless an earlier delivery has stored one. Returns the stored request.
 
         Args:
-            event: Of ``event_key``.
+            event: A key made by ``event_key``.
         """
         ...
 
@@ -73,34 +73,34 @@ class StatusStore(Protocol):
         """The first write of a submission, with its first history entry.
 
         Raises:
-            PreconditionFailedError: A submission of that id exists.
+            PreconditionFailedError: A submission with that id exists.
         """
         ...
 
     def get(self, submission_id: str) -> Stored[Submission]:
-        """The record.
+        """Read a record.
 
         Raises:
-            SubmissionNotFoundError: No submission of that id.
+            SubmissionNotFoundError: There is no submission with that id.
         """
         ...
 
     def replace(self, record: Submission, *, if_version: str) -> Stored[Submission]:
-        """Write over the version that was read; a change of state or epoch appends to the history in the same write.
+        """Overwrite the version that was read. A change of state or epoch is added to the history in the same write.
 
         Raises:
-            PreconditionFailedError: The record has another version by now.
-            SubmissionNotFoundError: No submission of that id.
+            PreconditionFailedError: The record has another version.
+            SubmissionNotFoundError: There is no submission with that id.
         """
         ...
 
     def transact(self, submission_id: str, change: TransactedChange) -> Stored[Submission]:
-        """Read record and tasks, change the record and write it, all as one: for the commit.
+        """Read record and tasks, change the record and write it, in one transaction.
 
-        ``change`` may be called more than once and must be pure. What it raises passes through, and nothing is written.
+        ``change`` may be called more than once and must be pure. If it raises, nothing is written.
 
         Raises:
-            SubmissionNotFoundError: No submission of that id.
+            SubmissionNotFoundError: There is no submission with that id.
         """
         ...
 
@@ -112,30 +112,31 @@ class StatusStore(Protocol):
         with_outbox: bool = False,
         oldest_first: bool = False,
     ) -> list[Stored[Submission]]:
-        """Submissions in any of the states (all when empty), latest first.
+        """Find submissions in any of the states (empty: all states), latest first.
 
         Args:
-            with_outbox: Only those that still owe something.
-            oldest_first: The other way round, so that a bounded look starves nobody.
+            with_outbox: Only those with a non-empty outbox.
+            oldest_first: Reverse the order, so that with a limit no submission is left out for ever.
         """
         ...
 
     def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
-        """Submissions that owe something that is due by the store's time, the one that is due longest first.
+        """Find submissions with outbox entries that are due by the store's time, longest due first.
 
-        What was put off comes when it is due again, behind what was never tried, so that a bounded look starves nobody.
+        Postponed entries come when they are due again, after entries that were never tried. So with a limit, no
+        submission is left out for ever.
 
         Args:
-            messages: Whether they owe messages; otherwise upkeep (``owed.UPKEEP``).
+            messages: Look for messages; otherwise for upkeep (``owed.UPKEEP``).
         """
         ...
 
     def put_page(self, submission_id: str, number: int, requesters: tuple[Requester, ...]) -> None:
-        """Keep a full page of requesters beside the record; written again, it is what it was."""
+        """Store a full page of requesters beside the record. Writing it again changes nothing."""
         ...
 
     def page(self, submission_id: str, number: int) -> tuple[Requester, ...]:
-        """A full page of requesters; empty where none was kept."""
+        """Read a full page of requesters; empty if there is none."""
         ...
 
     def history(self, submission_id: str) -> list[HistoryEntry]:
@@ -146,7 +147,7 @@ class StatusStore(Protocol):
         """Write one task's document.
 
         Args:
-            if_version: The version that was read; None writes only where there is none yet.
+            if_version: The version that was read; None writes only if there is no document yet.
 
         Raises:
             PreconditionFailedError: The document has another version, or exists.

@@ -1,4 +1,4 @@
-"""The survey: what a deployed pipeline is made of, looked at and never changed."""
+"""The survey: reads the resources of a deployed pipeline, without changing any."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from typing import Protocol
 
 
 def project_of_account(email: str) -> str:
-    """The project that a service account's address names; empty where it names none, as Google's own agents' do not."""
+    """The project in a service account's address; empty if it names none, as for Google's own service agents."""
     project, owned, _ = email.partition("@")[2].partition(".iam.gserviceaccount.com")
     return project if owned and "." not in project else ""
 
 
 class Silence(StrEnum):
-    """Why something was not told."""
+    """Why a fact could not be read."""
 
     MISSING = "missing"
-    """It is not there."""
+    """The resource does not exist."""
     DENIED = "denied"
-    """Whoever asks may not know."""
+    """Access is denied."""
     DISABLED = "disabled"
-    """The service is switched off in this project."""
+    """The service's API is disabled in this project."""
     NOT_OFFERED = "not offered"
-    """Whatever answers in the service's place does not know the question."""
+    """The service does not support the query; it is an emulator, say."""
     REFUSED = "refused"
-    """The service finds fault with the question: a name that cannot be, a file that is broken."""
+    """The service rejects the query: an invalid name, a broken file."""
     UNREACHABLE = "unreachable"
     """No answer in time."""
     NOT_SET = "not set"
-    """Credentials or a setting are lacking, so that nobody was asked."""
+    """Credentials or a setting are missing, so the query was not sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Untold:
-    """What stands where a fact would.
+    """The reason why a fact is missing.
 
     Attributes:
-        words: The service's own, or ours; one line.
+        words: The service's message, or ours, on one line.
     """
 
     why: Silence
@@ -47,15 +47,15 @@ class Untold:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose credentials these are.
+    """The owner of the credentials.
 
     Attributes:
-        kind: In words.
-        email: Empty where the credentials do not tell.
-        is_user: A person's, not a service account's.
-        project: The one that they belong to, if any.
-        quota_project: The one that is billed for requests, where it is another.
-        trouble: Why no token could be had for them; None where one could.
+        kind: The kind of credentials, as text.
+        email: Empty if the credentials do not contain it.
+        is_user: They belong to a person, not to a service account.
+        project: The project that they belong to, if any.
+        quota_project: The project that is billed for requests, if it is another one.
+        trouble: Why no token could be obtained with them; None if one could.
     """
 
     kind: str
@@ -67,7 +67,7 @@ class Caller:
 
 
 class Encryption(StrEnum):
-    """Whose key an object is encrypted with."""
+    """The kind of key that an object is encrypted with."""
 
     GOOGLE = "Google's own keys"
     KMS = "Cloud KMS keys"
@@ -76,11 +76,11 @@ class Encryption(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AgeRule:
-    """What a lifecycle rule does to objects of some age.
+    """A lifecycle rule for objects of some age.
 
     Attributes:
-        storage_class: That it moves them to; empty where it deletes them.
-        within: The beginnings and ends of names that it is for; empty for all.
+        storage_class: The class that it moves objects to; empty if it deletes them.
+        within: The prefixes and suffixes of names that it applies to; empty for all.
     """
 
     age_days: int
@@ -90,22 +90,22 @@ class AgeRule:
 
 @dataclass(frozen=True, slots=True)
 class BucketFacts:
-    """How a bucket is set up.
+    """A bucket's settings.
 
     Attributes:
-        location: A region, or a name for several.
-        uniform_access: Nobody is let in object by object.
-        rules: Of its lifecycle, those that go by age.
-        soft_delete_s: For which deleted objects are kept, and paid for.
-        storage_class: Of what is written without one.
-        autoclass: It moves objects to other classes by itself, at no price for reading.
-        kms_key: That encrypts what is written without a key, in full; empty for Google's own.
-        refused_encryption: No new object may be encrypted so.
-        retention_s: From its creation, for which no object can be deleted or replaced.
-        retention_locked: Nobody can shorten that.
-        holds_objects: Every new object is held: not deleted or replaced until somebody releases it.
-        object_retention: An object can be given a time of its own for which it is kept.
-        ip_filtered: It answers some networks alone.
+        location: A region, or the name of a multi-region.
+        uniform_access: Access is granted only on the bucket, not on single objects.
+        rules: The lifecycle rules that depend on age.
+        soft_delete_s: How long deleted objects are kept and billed.
+        storage_class: The default class of new objects.
+        autoclass: Autoclass is on: objects change class automatically, and reads cost nothing extra.
+        kms_key: The full name of the default key; empty for Google's own keys.
+        refused_encryption: The kinds of encryption that are refused for new objects.
+        retention_s: How long after its creation an object cannot be deleted or replaced.
+        retention_locked: The retention policy is locked and cannot be shortened.
+        holds_objects: Every new object is put on hold: it cannot be deleted or replaced until it is released.
+        object_retention: Single objects can have their own retention period.
+        ip_filtered: An IP filter accepts only some networks.
     """
 
     location: str
@@ -126,7 +126,7 @@ class BucketFacts:
 
     @property
     def deletes_after_days(self) -> int | None:
-        """The shortest age at which everything is deleted."""
+        """The lowest age at which every object is deleted; None if there is no such rule."""
         return min((rule.age_days for rule in self.rules if not rule.storage_class and not rule.within), default=None)
 
 
@@ -135,9 +135,9 @@ class KeyFacts:
     """A Cloud KMS key.
 
     Attributes:
-        primary: The number of the version that encrypts; empty where there is none.
-        state: Of that version: ``ENABLED`` where it can be used.
-        others: Older versions that cannot be used and still exist, each with its state.
+        primary: The number of the primary version; empty if there is none.
+        state: The state of the primary version; ``ENABLED`` if it can be used.
+        others: Older versions that exist but cannot be used, each with its state.
     """
 
     primary: str
@@ -147,12 +147,12 @@ class KeyFacts:
 
 @dataclass(frozen=True, slots=True)
 class NotificationFacts:
-    """Whom a bucket tells of its objects.
+    """A notification of a bucket, for changes of its objects.
 
     Attributes:
-        event_types: Empty for all.
-        prefix: Of the names that it is told of.
-        tells_all: With the object's metadata, which Eventarc passes on; else its name alone.
+        event_types: The types of events; empty for all.
+        prefix: The prefix of the object names that it covers.
+        tells_all: Its payload contains the object's metadata, as Eventarc needs; otherwise only the name.
     """
 
     topic: str
@@ -163,16 +163,16 @@ class NotificationFacts:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionFacts:
-    """How a subscription is set up; names are full ones.
+    """A subscription's settings, with full names.
 
     Attributes:
-        endpoint: Where it pushes to; empty for one that is pulled.
-        token_account: Whose identity token it pushes with; empty for none.
-        token_audience: That the token names; the endpoint itself where the subscription does not say.
-        has_retry_policy: Whether it waits between two deliveries.
-        dead_letter_topic: Where it puts what is never taken; empty for nowhere.
-        expires_after_s: Of disuse; None for never.
-        is_healthy: False where Pub/Sub can no longer push, or the topic was taken away.
+        endpoint: The URL that it pushes to; empty for a pull subscription.
+        token_account: The account whose identity token it sends; empty for none.
+        token_audience: The audience of the token; the endpoint, unless the subscription sets another.
+        has_retry_policy: It waits between retries.
+        dead_letter_topic: The topic for messages that cannot be delivered; empty for none.
+        expires_after_s: How long it may be unused before it is deleted; None for ever.
+        is_healthy: False if Pub/Sub cannot push, or the topic was deleted.
     """
 
     name: str
@@ -196,10 +196,10 @@ class DatabaseFacts:
 
 @dataclass(frozen=True, slots=True)
 class LackingIndex:
-    """An index without which a search of ours is not answered.
+    """A missing index that one of our queries needs.
 
     Attributes:
-        fields: Each with ``ASCENDING`` or ``DESCENDING``, in the index's order.
+        fields: The fields in the index's order, each with ``ASCENDING`` or ``DESCENDING``.
     """
 
     fields: tuple[tuple[str, str], ...]
@@ -212,13 +212,13 @@ class JobFacts:
 
     Attributes:
         accelerator: The kind of GPU; empty for none.
-        limits: Of its container: ``cpu``, ``memory``, ``nvidia.com/gpu``.
-        account: The service account that its tasks run as; empty for the project's default one.
-        trouble: Why it is not ready; empty where it is.
-        variables: The CELLDROP_ ones that are written in the job.
-        parallelism: Tasks at a time of one execution; 0 for as many as there is room for.
-        task_count: Of an execution that is started without a word about it.
-        spare_zone: GPUs are kept for it in a second zone.
+        limits: The container's limits: ``cpu``, ``memory``, ``nvidia.com/gpu``.
+        account: The service account that its tasks run as; empty for the project's default account.
+        trouble: Why it is not ready; empty if it is.
+        variables: The CELLDROP_ environment variables set in the job.
+        parallelism: The most tasks of one execution at a time; 0 for no limit.
+        task_count: The default number of tasks of an execution.
+        spare_zone: GPU zonal redundancy is on.
     """
 
     image: str
@@ -239,8 +239,8 @@ class FunctionFacts:
     """A Cloud Run service that is one of our functions.
 
     Attributes:
-        timeout_s: For one request.
-        limits, account, trouble, variables: As a job's.
+        timeout_s: The time limit of one request.
+        limits, account, trouble, variables: As in JobFacts.
     """
 
     image: str
@@ -252,7 +252,7 @@ class FunctionFacts:
 
 
 class Part(StrEnum):
-    """What can be asked for the caller's rights on it."""
+    """The kinds of resources on which the caller's permissions can be queried."""
 
     BUCKET = "bucket"
     TOPIC = "topic"
@@ -262,21 +262,21 @@ class Part(StrEnum):
 
 
 class Survey(Protocol):
-    """Looks at the services of one deployment. Nothing raises, and nothing is changed.
+    """Reads the resources of one deployment. No method raises, and nothing is changed.
 
-    Topics and subscriptions go by a short name in the deployment's project, or by a full one.
+    Topics and subscriptions are given by a short name in the deployment's project, or by a full name.
     """
 
     def caller(self) -> Caller | Untold:
-        """The credentials of this environment; never anything secret of them."""
+        """The credentials of this environment, without their secrets."""
         ...
 
     def bucket(self, name: str) -> BucketFacts | Untold:
-        """A bucket's own settings."""
+        """A bucket's settings."""
         ...
 
     def has_objects(self, bucket: str) -> bool | Untold:
-        """Whether there is anything in it: what is told even to those who may not see its settings."""
+        """Whether a bucket contains objects. This needs no permission to read its settings."""
         ...
 
     def key(self, name: str) -> KeyFacts | Untold:
@@ -284,7 +284,7 @@ class Survey(Protocol):
         ...
 
     def notifications(self, bucket: str) -> tuple[NotificationFacts, ...] | Untold:
-        """Whom it tells of new objects."""
+        """The bucket's notifications."""
         ...
 
     def topic(self, name: str) -> str | Untold:
@@ -300,7 +300,7 @@ class Survey(Protocol):
         ...
 
     def lacking_indexes(self) -> tuple[LackingIndex, ...] | Untold:
-        """Ask every kind of search that the pipeline makes; the indexes of those that are not answered."""
+        """Run every kind of query that the pipeline makes, and list the indexes that are missing."""
         ...
 
     def job(self, name: str) -> JobFacts | Untold:
@@ -312,9 +312,9 @@ class Survey(Protocol):
         ...
 
     def account(self, email: str) -> bool | Untold:
-        """Whether a service account can be used: false for one that is disabled."""
+        """Whether a service account is enabled."""
         ...
 
     def rights(self, part: Part, name: str, wanted: Sequence[str]) -> frozenset[str] | Untold:
-        """Those of some permissions that the caller has."""
+        """Which of the given permissions the caller has on a resource."""
         ...

@@ -135,7 +135,7 @@ def test_a_record_that_moves_under_every_try_is_given_up(database: Client) -> No
         store.replace(record, if_version=store.get("s1").version)
         return record
 
-    with pytest.raises(UnavailableError, match="moved under each"):
+    with pytest.raises(UnavailableError, match="changed during each"):
         store.transact("s1", change)
     assert len(pauses) == status.MAX_TRIES
 

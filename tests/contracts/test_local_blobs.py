@@ -339,7 +339,7 @@ def test_what_dead_writers_left_is_swept_at_the_next_first_write(store: Director
 
 
 @pytest.mark.parametrize(
-    ("code", "hint"), [(errno.ENOSPC, "Free some space"), (errno.EROFS, "written to"), (errno.EIO, "Look at the disk")]
+    ("code", "hint"), [(errno.ENOSPC, "Free some space"), (errno.EROFS, "writable"), (errno.EIO, "Check the disk")]
 )
 def test_a_disk_that_refuses_is_said_with_what_to_do(
     store: DirectoryBlobStore, monkeypatch: pytest.MonkeyPatch, code: int, hint: str

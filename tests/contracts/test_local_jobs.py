@@ -100,7 +100,7 @@ def test_a_task_that_runs_too_long_is_stopped(make_world: MakeWorld) -> None:
     world = make_world(CELLDROP_TEST_CHILD="1")
     name = world.runner.start(replace(ONE, timeout_s=1))
     world.desk.next_caller().wait_until_gone()
-    assert world.over(name).problem == "task 0 failed 1 times; the last time it ran past its 1 s"
+    assert world.over(name).problem == "task 0 failed 1 times; the last time it ran longer than its limit of 1 s"
 
 
 def test_a_command_that_cannot_be_started_fails_the_execution(scratch: Path) -> None:

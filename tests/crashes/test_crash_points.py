@@ -30,7 +30,7 @@ READS = frozenset(
 STARTED_NOT_NOTED = Crash(Point("supervisor", "Dispatch._note>update", "status.replace"))
 COMMITTED_NOT_TOLD = Crash(Point("task", "Finalizer._commit", "status.transact.done"))
 MENDED_EACH_IN_A_WAY_OF_ITS_OWN = (
-    Crash(Point("supervisor", "Ingest.accept>Outbox.pay>update", "status.replace.done")),
+    Crash(Point("supervisor", "Ingest._submit>Outbox.pay>update", "status.replace.done")),
     Crash(Point("task", "Task._adopt>update", "status.replace.done"), with_parent=True),
     Crash(Point("task", "Finalizer._take_lease", "status.transact.done"), with_parent=True),
     replace(COMMITTED_NOT_TOLD, with_parent=True),

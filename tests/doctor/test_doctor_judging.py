@@ -74,8 +74,8 @@ def test_a_bucket_that_requests_may_name_is_read_as_the_inbox_is() -> None:
     found = replace(sound(given), buckets=buckets, holdings={**sound(given).holdings, "partner-files": True})
     check = not_ok(found, given)["bucket partner-files"]
     assert check.health is WRONG
-    assert "a file may be gone before its turn" in check.found
-    assert "whoever asks is to pay" in check.found
+    assert "a file may be deleted before it is annotated" in check.found
+    assert "requester pays is on" in check.found
 
 
 SETTINGS: dict[str, tuple[dict[str, Any], str, Health, str]] = {
@@ -171,7 +171,7 @@ def test_several_faults_of_one_thing_are_told_together_the_worst_first_in_rank()
     found = with_push("celldrop-jobs", has_retry_policy=False, token_account="", token_audience="")(sound())
     check = not_ok(found)["push celldrop-jobs-push"]
     assert check.health is WRONG
-    assert "no pause between tries" in check.found
+    assert "no pause between retries" in check.found
     assert "no identity token" in check.found
     assert len(check.run) == 2
 

@@ -128,7 +128,7 @@ def test_a_local_cloud_is_well_but_for_what_it_is_not(cloud: Cloud, at_first: To
         "rights",
     }
     assert "no dead-letter topic" not in at_first["push celldrop-jobs"]["found"]
-    assert "does not know the question" in at_first["database (default)"]["found"]
+    assert "does not support the query" in at_first["database (default)"]["found"]
 
 
 def test_people_are_told_the_same_in_words(cloud: Cloud) -> None:
@@ -247,7 +247,7 @@ def test_a_stricter_storage_that_tells_less_is_no_worse(cloud: Cloud, stand_in: 
     told = cloud.told(STORAGE_EMULATOR_HOST=stand_in.url)
     wrong = {name for name, check in told.items() if check["health"] == "wrong"}
     assert wrong == {f"model {MODEL}"}
-    assert "its settings are not told" in told[f"bucket {cloud.local.deployment.inbox}"]["found"]
+    assert "its settings are not" in told[f"bucket {cloud.local.deployment.inbox}"]["found"]
     assert {one.split()[0] for one in stand_in.seen} == {"GET"}
 
 

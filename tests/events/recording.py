@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from functions.ingest.schemas import told
+from functions.ingest.schemas import parse_push
 from jobs.inference.outputs.manifest import Labels, summary_of
 from jobs.inference.task.protocol import Ended
 from shared.access.cloud_events import MESSAGE_PUBLISHED, parse_pushed
@@ -82,7 +82,7 @@ class Lab(House):
 
     def take(self, push: Mapping[str, Any]) -> None:
         """Let a push in, as the function's door does."""
-        self.ingest.take(told(parse_pushed(push["headers"], json.dumps(push["body"]).encode())))
+        self.ingest.handle(parse_push(parse_pushed(push["headers"], json.dumps(push["body"]).encode())))
 
     def queue(self) -> None:
         """Take the full request, and a moment later start what it asks for."""

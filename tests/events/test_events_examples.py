@@ -14,7 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # its types are in another package
 from pydantic import TypeAdapter
 
-from functions.ingest.schemas import Asked, told
+from functions.ingest.schemas import RequestMessage, parse_push
 from shared.access.cloud_events import parse_pushed
 from shared.domain.errors import InvalidMessageError, UnknownVersionError
 from shared.records.messages import AnnotationRequest, Event, parse_job, parse_request
@@ -99,8 +99,8 @@ def test_the_full_request_names_every_field_and_the_minimal_one_what_it_must() -
 @pytest.mark.parametrize("name", ["push-plain", "push-eventarc"])
 def test_a_request_reaches_ingest_in_either_shape(name: str) -> None:
     push = read(name)
-    found = told(parse_pushed(push["headers"], text_of(push["body"]).encode()))
-    assert found == Asked(AnnotationRequest.model_validate(REQUEST), MESSAGE_ID)
+    found = parse_push(parse_pushed(push["headers"], text_of(push["body"]).encode()))
+    assert found == RequestMessage(AnnotationRequest.model_validate(REQUEST), MESSAGE_ID)
 
 
 # --- The schemas tell right from wrong as the code does -----------------------------------------------------------

@@ -15,6 +15,7 @@ from safetensors.torch import save
 
 from jobs.modeling.bundles import write_bundle
 from jobs.modeling.evaluation import evaluate
+from jobs.modeling.kinds.table import RECIPES
 from jobs.modeling.labelled import LabelledCells, read_labelled
 from jobs.modeling.reporting import Progress
 from jobs.modeling.settings import ClassWeights, TrainingSettings
@@ -240,6 +241,5 @@ def test_default_settings_are_those_of_the_card(small: TrainedModel, kind: Kind)
     settings = TrainingSettings(name="small", version="1.0.0")
     parameters = small.card.training.parameters
     assert parameters["held_out_share"] == settings.held_out_share
-    assert parameters.get("prior_power") == {Kind.LINEAR: settings.prior_power, Kind.CENTROID: None}[kind]
-    tried = {Kind.LINEAR: ("strength", "strengths_tried"), Kind.CENTROID: ("components", "components_tried")}[kind]
-    assert set(tried) <= set(parameters)
+    assert parameters[RECIPES[kind].candidate] == small.report.choice.candidate
+    assert RECIPES[kind].parameters(settings).keys() <= parameters.keys()

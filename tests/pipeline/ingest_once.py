@@ -33,7 +33,7 @@ def main(file: Path, latency_s: float) -> None:
     )
     warm_up()
     started = time.perf_counter()
-    stored = ingest.take(event)
+    stored = ingest.handle(event)
     seconds = time.perf_counter() - started
     if stored is None:
         raise BlobNotFoundError(str(file))

@@ -28,10 +28,10 @@ def annotate(home: Path, models: Path, file: Path, times: int) -> tuple[Embedded
     embedded = open_embedded(load_settings(home=home, models_dir=models, default_model="adams-45-f-0"))
     try:
         drop = drop_of_file(embedded.blobs, file, {})
-        record = embedded.ingest.accept(drop).value
+        record = embedded.ingest.submit(drop).value
         first = job_message(record, owed.job(record.id, 1))
         for _ in range(times - 1):
-            embedded.ingest.accept(drop)
+            embedded.ingest.submit(drop)
             embedded.local.bus.publish(Topic.JOBS, first)
         deadline = time.monotonic() + 120
         store = embedded.local.ports.store
@@ -39,7 +39,7 @@ def annotate(home: Path, models: Path, file: Path, times: int) -> tuple[Embedded
             embedded.step()
             time.sleep(0.05)
         for _ in range(times - 1):
-            embedded.ingest.accept(drop)
+            embedded.ingest.submit(drop)
             embedded.local.bus.publish(Topic.JOBS, first)
             embedded.step()
         return embedded, store.get(record.id).value

@@ -117,7 +117,7 @@ def test_a_misspelt_name_is_told_with_what_lies_beside_it(celldrop: Celldrop, tm
 def test_an_address_is_not_looked_for_as_a_file(celldrop: Celldrop) -> None:
     done = celldrop("run", "gs://bucket/sample.h5ad", "--json")
     assert (done.status, done.json["code"]) == (3, "INPUT_NOT_FOUND")
-    assert "an address" in done.json["message"]
+    assert "a URL" in done.json["message"]
 
 
 def test_a_foreign_model_given_as_a_file_is_told_how_it_is_imported(celldrop: Celldrop, tmp_path: Path) -> None:

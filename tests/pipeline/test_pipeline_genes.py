@@ -84,5 +84,6 @@ def test_without_a_model_a_file_is_judged_for_the_default_one(celldrop: Celldrop
     alone = celldrop("validate", file, "--json", CELLDROP_DEFAULT_MODEL="nobody")
     assert alone.json["model"] is None
     assert (
-        "Judged for no model: there is no nobody" in celldrop("validate", file, CELLDROP_DEFAULT_MODEL="nobody").stdout
+        "Checked without a model: the default, nobody, does not exist"
+        in celldrop("validate", file, CELLDROP_DEFAULT_MODEL="nobody").stdout
     )

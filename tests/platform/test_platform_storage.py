@@ -47,9 +47,9 @@ def requester_pays(shelf: Shelf) -> None:
 REASONS = pytest.mark.parametrize(
     ("spoil", "found", "what_to_do"),
     [
-        (customer_key, "key that its owner supplied", "without --encryption-key"),
+        (customer_key, "a customer-supplied key", "without --encryption-key"),
         (disabled_key, "Cloud KMS key", "gcloud kms keys versions enable"),
-        (requester_pays, "requester pays bucket", "--no-requester-pays"),
+        (requester_pays, "requester pays is on", "--no-requester-pays"),
     ],
 )
 
@@ -85,7 +85,7 @@ def test_a_request_for_a_name_that_no_object_has_is_told_as_an_outcome(
     house: StorageHouse, door: FlaskClient, name: str
 ) -> None:
     assert send(door, request(name=name)) == ACKNOWLEDGED
-    rejected(house, "INVALID_NAME", "no such object", "gcloud storage ls")
+    rejected(house, "INVALID_NAME", "no object can have this name", "gcloud storage ls")
 
 
 @pytest.mark.parametrize("name", ["é" * 512, "a" * 1024, "é" * 511 + "ab"])
@@ -108,7 +108,7 @@ def test_an_event_of_a_name_that_no_object_has_is_acknowledged(
     house: StorageHouse, door: FlaskClient, name: str
 ) -> None:
     assert send(door, storage_event("inbox", name, 7)) == ACKNOWLEDGED
-    rejected(house, "OBJECT_REFUSED", "no objects of such a name", "1,024 bytes")
+    rejected(house, "OBJECT_REFUSED", "does not allow this object name", "1,024 bytes")
 
 
 def test_another_400_is_recorded_in_the_words_of_the_service(
@@ -230,7 +230,7 @@ def test_a_key_that_is_no_option_is_refused_and_not_left_alone(house: StorageHou
 def test_two_keys_that_set_one_option_to_different_values_are_refused(house: StorageHouse, door: FlaskClient) -> None:
     generation = house.put(**{"celldrop-top-k": "3", "Celldrop-Top-K": "5"})
     assert send(door, storage_event("inbox", "sample.h5ad", generation)) == ACKNOWLEDGED
-    rejected(house, "INVALID_OPTION", "top_k twice", "Remove one of the keys")
+    rejected(house, "INVALID_OPTION", "top_k twice", "Remove one of these keys")
 
 
 def test_an_empty_first_object_of_gcsfuse_is_refused_and_the_whole_one_annotated(

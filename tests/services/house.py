@@ -131,7 +131,7 @@ class House:
         return Drop(self.source, options or {}, rerun, Requester(who) if who else None)
 
     def accept(self, options: dict[str, str] | None = None, who: str | None = None) -> Stored[Submission]:
-        return self.ingest.accept(self.drop(options, who))
+        return self.ingest.submit(self.drop(options, who))
 
     def patch(self, metadata: dict[str, str]) -> None:
         """Give the sample other metadata: same generation, same bytes."""

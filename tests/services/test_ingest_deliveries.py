@@ -25,7 +25,7 @@ def test_a_delivery_while_the_first_is_still_looked_at_makes_no_second_submissio
             house.accept()
         return looked(source, card, matrix)
 
-    first = replace(house.ingest, validate=slowly).accept(house.drop())
+    first = replace(house.ingest, validate=slowly).submit(house.drop())
     assert first.value == house.only()
     assert len(house.bus.messages(Topic.JOBS)) == 1
     assert len(house.bus.messages(Topic.EVENTS)) == 1
@@ -38,9 +38,9 @@ def test_who_asks_again_does_not_meet_a_refusal_for_trouble_of_ours(house: House
 
     late = SENT + timedelta(days=1)
     drop = house.drop(who="lims")
-    refused = replace(house.ingest, validate=unanswered, now=lambda: late).accept(drop, SENT).value
+    refused = replace(house.ingest, validate=unanswered, now=lambda: late).submit(drop, SENT).value
     assert (refused.state, refused.failure and refused.failure.code) == (State.REJECTED, "UNAVAILABLE")
-    again = house.ingest.accept(drop, SENT + asked_again).value
+    again = house.ingest.submit(drop, SENT + asked_again).value
     assert (again.state, again.failure) == (State.QUEUED, None)
     assert again.id != refused.id
     assert [requester.correlation_id for requester in again.requesters] == ["lims"]

@@ -47,7 +47,7 @@ def test_a_refused_file_is_recorded_with_its_reason_and_told(house: House) -> No
 
 
 def test_a_bucket_that_no_uri_could_hold_is_quoted_in_the_source(house: House) -> None:
-    house.ingest.ask(AnnotationRequest(bucket="my bucket/☃#", name="a.h5ad", correlation_id="c"), "7")
+    house.ingest.handle_request(AnnotationRequest(bucket="my bucket/☃#", name="a.h5ad", correlation_id="c"), "7")
     (event,) = events(house)
     assert event["source"] == "//celldrop/my%20bucket%2F%E2%98%83%23"
     assert event["data"]["source"]["bucket"] == "my bucket/☃#"
@@ -75,7 +75,7 @@ def test_a_file_replaced_before_it_was_read_is_rejected(house: House, monkeypatc
 
     monkeypatch.setattr(house, "verdict", None)
     ingest = replace(house.ingest, validate=changed)
-    stored = ingest.accept(house.drop())
+    stored = ingest.submit(house.drop())
     assert stored.value.failure is not None
     assert stored.value.failure.code == "INPUT_CHANGED"
 
@@ -212,7 +212,7 @@ def test_who_asks_after_the_end_is_told_again(house: House) -> None:
 
 def test_a_rerun_token_makes_a_new_submission(house: House) -> None:
     house.accept()
-    house.ingest.accept(house.drop(rerun="again"))
+    house.ingest.submit(house.drop(rerun="again"))
     assert len(house.store.find()) == 2
 
 

@@ -460,7 +460,7 @@ def test_the_oldest_is_never_starved(house: House) -> None:
     house.bus.take(Topic.JOBS)
     for number in range(5):
         house.later(seconds=1)
-        house.ingest.accept(house.drop(rerun=str(number)))
+        house.ingest.submit(house.drop(rerun=str(number)))
     house.bus.take(Topic.JOBS)
     house.later(minutes=11)
     replace(house.reconcile, batch=1).sweep()
@@ -506,7 +506,7 @@ def test_a_finalizer_that_nobody_noted_is_left_to_work(house: House) -> None:
 
 def test_an_unexpected_fault_of_one_does_not_stop_the_others(house: House) -> None:
     house.accept()
-    house.ingest.accept(house.drop(rerun="2"))
+    house.ingest.submit(house.drop(rerun="2"))
     house.bus.take(Topic.JOBS)
     house.later(minutes=11)
     house.bus.hook = FailNext("bus.publish", OSError("broken pipe"))
@@ -516,7 +516,7 @@ def test_an_unexpected_fault_of_one_does_not_stop_the_others(house: House) -> No
 
 def test_one_submissions_fault_does_not_stop_the_others(house: House) -> None:
     house.accept()
-    house.ingest.accept(house.drop(rerun="2"))
+    house.ingest.submit(house.drop(rerun="2"))
     house.bus.take(Topic.JOBS)
     house.later(minutes=11)
     house.bus.hook = FailNext("bus.publish", UnavailableError("no answer"))

@@ -201,7 +201,7 @@ def _silent_at_once(
 ) -> machine.Change | None:
     if machine.receipts_complete(record, [task.value for task in tasks]):
         return None
-    return self._requeue(ExecutionReport(ExecutionState.UNKNOWN), "its tasks fell silent")
+    return self._requeue(ExecutionReport(ExecutionState.UNKNOWN), "its tasks stopped reporting")
 
 
 def _isolation(town: Town) -> None:

@@ -169,7 +169,7 @@ class Town:
         self.world.tell(f"{ref} is dropped")
         drop = self.drops[ref] = Drop(ref, options)
         event = StorageObject(bucket=ref.bucket, name=ref.name, generation=ref.generation, metageneration=1)
-        self.send(Push(Role.INGEST, id_of(drop), lambda: self._ingest().take(event), str(ref)))
+        self.send(Push(Role.INGEST, id_of(drop), lambda: self._ingest().handle(event), str(ref)))
         return drop
 
     def patch(self, ref: ObjectRef) -> None:
@@ -200,7 +200,9 @@ class Town:
             self.done.heard.append(who)
 
         message_id = f"{who}/{len(self._sent)}"
-        self.send(Push(Role.INGEST, id_of(drop), lambda: self._ingest().ask(asked, message_id), message_id, heard))
+        self.send(
+            Push(Role.INGEST, id_of(drop), lambda: self._ingest().handle_request(asked, message_id), message_id, heard)
+        )
 
     def redeliver(self) -> bool:
         """Whoever delivers does so once more, though it was acknowledged; whether anything was sent before."""

@@ -62,4 +62,4 @@ def test_a_finished_submission_shows_what_it_took_beside_what_was_expected(clien
     assert taken.items() <= look_up(client, done).summary.items()
     text = outline(client, f"/submissions/{done}").text
     assert "Expected4 s" in text
-    assert "Took1 min 05 s, $0.005 of machines" in text
+    assert "Took1 min 05 s, $0.005 for machines" in text

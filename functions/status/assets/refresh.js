@@ -1,4 +1,4 @@
-// Keeps the page fresh: fetches it again and swaps its main part where that has changed.
+// Keeps the page up to date: fetches it again, and replaces its main part if that has changed.
 "use strict";
 
 (() => {

@@ -32,31 +32,34 @@ from shared.ports.blobs import BlobInfo, BlobStore, ByteRange
 PARALLEL_READS = 8
 CONNECT_S = 5.0
 REQUEST_S = 30.0
-"""Of silence, before a request is given up; it is then repeated, where that is safe."""
+"""How long a request may be silent before it is aborted. It is then retried if that is safe."""
 PATIENCE_S = 90.0
-"""For repeating one request."""
+"""How long to retry one request."""
 
 TOKEN_KEY = "x-celldrop-write"  # noqa: S105  # a name, not a secret
-"""Where a conditional write leaves its mark among the object's metadata; never shown, never an option of a drop."""
+"""The metadata key of a conditional write's token. It is never shown, and never an option of a drop."""
 
 READER = "roles/storage.objectViewer on the bucket"
 _FIELDS = "items(name,generation,size,crc32c,updated,contentType,metadata),nextPageToken"
 
 
 class CloudBlobStore(BlobStore):
-    """Safe for any number of threads. Buckets go by their real names, as events, records and manifests name them.
+    """Cloud Storage as a blob store; thread-safe. Buckets have their real names, as in events, records and manifests.
 
-    Every request has a time limit, and is repeated only where that cannot do harm. A read never does. A write over a
-    named generation is held to it, and if the answer to it was lost, a token in the object's metadata tells our own
-    object from somebody else's. A write over anything goes through an upload session, which makes one object however
-    often its requests are sent. A deletion of whatever is there is not repeated.
+    Every request has a time limit, and is retried only if that is safe:
+
+    - A read is always safe.
+    - A write over a given generation depends on that generation. If its answer was lost, a token in the object's
+      metadata shows whether the object is ours.
+    - A write over any generation uses an upload session, which makes one object however often its requests are sent.
+    - An unconditional deletion is not retried.
 
     Args:
-        client: Not called before the first use.
-        request_s: Seconds of silence before a request is given up.
-        patience_s: Seconds to go on repeating one.
-        piece_bytes: Sent at a time, a multiple of 256 KiB; an upload holds four of them in memory, however long it is.
-            Above 8 MiB the client takes another way, which is not ours.
+        client: Makes the client, at the first use.
+        request_s: Seconds of silence before a request is aborted.
+        patience_s: Seconds to retry one request.
+        piece_bytes: Bytes per request of an upload, a multiple of 256 KiB. An upload holds four pieces in memory,
+            whatever its length. Above 8 MiB, the client would use another protocol.
     """
 
     def __init__(
@@ -90,8 +93,8 @@ class CloudBlobStore(BlobStore):
         gone = _gone(str(ref))
         with answering(str(ref), grant=READER, missing=gone, unmet=gone, refused=refused):
             try:
-                # By condition, not by name: a bucket that keeps old versions then answers as one that does not.
-                # Raw: what is stored compressed is not unpacked on the way, so that offsets and checksum hold.
+                # The generation is a condition, not part of the name, so that buckets with versioning behave alike.
+                # Raw: compressed objects are not unpacked, so that offsets and the checksum are right.
                 data: bytes = blob.download_as_bytes(
                     **limits,
                     if_generation_match=ref.generation,
@@ -150,7 +153,7 @@ class CloudBlobStore(BlobStore):
     @override
     def delete(self, bucket: str, name: str, *, if_generation: int | None = None) -> None:
         blob = self._blob(bucket, name)
-        # Repeated without a generation, it could hit an object that came after the one it was meant for.
+        # A retry without a generation could delete a newer object than the one meant.
         retry = None if if_generation is None else self._retry
         with suppress(BlobNotFoundError), answering(_where(blob), grant=WRITER, missing=_gone(name)):
             blob.delete(if_generation_match=if_generation, timeout=self._timeout_s, retry=retry)
@@ -158,7 +161,7 @@ class CloudBlobStore(BlobStore):
     # --- Uploads ---
 
     def _upload(self, blob: Blob, pieces: Pieces, if_generation: int | None) -> None:
-        """Send the content; the blob then describes what the service made of it."""
+        """Send the content; the blob then describes the new object."""
         stream = iter(pieces)
         first = next(stream)
         if pieces.is_last(first) and if_generation is not None:
@@ -172,7 +175,7 @@ class CloudBlobStore(BlobStore):
                 data,
                 content_type=blob.content_type,
                 if_generation_match=if_generation,
-                checksum="crc32c",  # Sent along: bytes with another are refused.
+                checksum="crc32c",  # Sent with the request: the service refuses bytes with another checksum.
                 timeout=self._timeout_s,
                 retry=self._retry,
             )
@@ -198,7 +201,7 @@ class CloudBlobStore(BlobStore):
         blob._set_properties(resource)  # noqa: SLF001  # no public way leads from a resource to a blob
 
     def _was_written_with(self, token: str, blob: Blob) -> bool:
-        """Whether what is there is ours: the write went through, and only the answer to it was lost."""
+        """Whether the stored object is ours, so that the write succeeded and only its answer was lost."""
         try:
             with self._reading(blob):
                 blob.reload(timeout=self._timeout_s, retry=self._retry)
@@ -207,16 +210,16 @@ class CloudBlobStore(BlobStore):
         return bool(blob.metadata) and blob.metadata.get(TOKEN_KEY) == token
 
     def _check(self, blob: Blob, crc32c: int) -> None:
-        """Compare what the service holds with what was sent; what differs is removed, and nothing else."""
+        """Compare the stored checksum with the one sent, and delete the object (only this one) if they differ."""
         if _crc32c(blob) in {None, crc32c}:
             return
-        with suppress(PreconditionFailedError):  # Somebody has written over them by now.
+        with suppress(PreconditionFailedError):  # Another write has replaced it already.
             self.delete(blob.bucket.name, blob.name, if_generation=blob.generation)
         raise CorruptBlobError(
-            f"the service stored other bytes than were sent: crc32c {blob.crc32c}",
+            f"the stored bytes differ from those sent: crc32c {blob.crc32c}",
             expected=crc32c_text(crc32c),
             where=_where(blob),
-            hint="They were removed; write the object again.",
+            hint="The object was deleted. Write it again.",
         )
 
     # --- Words ---
@@ -236,7 +239,7 @@ def _where(blob: Blob) -> str:
 
 
 def _gone(where: str) -> BlobNotFoundError:
-    return BlobNotFoundError(f"{where} is not there", hint="It was never written, or was deleted or replaced.")
+    return BlobNotFoundError(f"{where} does not exist", hint="It was never written, or was deleted or replaced.")
 
 
 def _no_bucket(bucket: str) -> SettingsError:

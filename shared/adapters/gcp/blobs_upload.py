@@ -22,9 +22,9 @@ from shared.domain.errors import UnavailableError
 
 PIECE_BYTES = 8 * 2**20
 WRITER = "roles/storage.objectUser on the bucket"
-"""What writing takes."""
+"""The role needed for writing."""
 QUANTUM_BYTES = 256 * 2**10
-"""Every request but the last carries a multiple of this: the protocol's own rule."""
+"""The protocol requires that every request but the last carries a multiple of this."""
 
 Resource = dict[str, Any]
 """An object as the JSON API describes it."""
@@ -33,10 +33,10 @@ _KEPT = re.compile(r"bytes=0-(\d+)")
 
 
 class Pieces:
-    """Chunks of any size, cut to one: every piece has it but the last, which is shorter and may be empty.
+    """Regroups chunks of any size into pieces of one size. The last piece is shorter and may be empty.
 
     Attributes:
-        crc32c: Of what has been handed out so far.
+        crc32c: The checksum of the pieces yielded so far.
     """
 
     def __init__(self, chunks: Iterable[bytes], size_bytes: int) -> None:
@@ -56,7 +56,7 @@ class Pieces:
         yield self._counted(bytes(held))
 
     def is_last(self, piece: bytes) -> bool:
-        """Whether nothing follows it."""
+        """Whether this is the last piece."""
         return len(piece) < self._size_bytes
 
     def _counted(self, piece: bytes) -> bytes:
@@ -70,12 +70,12 @@ def crc32c_text(crc32c: int) -> str:
 
 
 class UploadSession:
-    """One object on its way. Whatever is repeated, the session makes one object of it, or none.
+    """A resumable upload of one object. However often requests are repeated, it makes one object or none.
 
     Args:
-        http: Needs no credentials: whoever knows the session's address may write to it.
+        http: A session without credentials: the upload's URL is enough to write to it.
         where: The object, for messages.
-        retry: For each step that gets the upload on.
+        retry: The retry policy of each request that makes progress.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class UploadSession:
         self._held = b""
 
     def send(self, pieces: Pieces, first: bytes, rest: Iterator[bytes]) -> Resource:
-        """Send it whole; the object is there when this returns.
+        """Send all pieces. The object exists when this returns.
 
         Raises:
-            PreconditionFailedError: What the session was opened to write over is not there any more.
-            UnavailableError: The service did not answer, or the session is gone; the object may be there.
+            PreconditionFailedError: The generation to overwrite no longer exists.
+            UnavailableError: The service did not answer, or the session has expired; the object may exist.
         """
         piece = first
         while not pieces.is_last(piece):
@@ -103,7 +103,7 @@ class UploadSession:
         return self._finish(piece, pieces.crc32c)
 
     def abandon(self) -> None:
-        """Tell the service to forget it; one that is not told forgets after a week, and shows nothing until then."""
+        """Cancel the upload. Otherwise the service drops it after a week; until then nothing of it is visible."""
         with suppress(requests.RequestException):
             self._http.delete(self._url, timeout=self._timeout_s)
 
@@ -115,7 +115,7 @@ class UploadSession:
     def _finish(self, piece: bytes, crc32c: int) -> Resource:
         self._held += piece
         total = str(self._kept_bytes + len(self._held))
-        # Bytes with another checksum are refused before they become an object.
+        # The service refuses bytes with another checksum before they become an object.
         headers = {"x-goog-hash": f"crc32c={crc32c_text(crc32c)}"}
         while True:
             resource = self._get_on(len(self._held), total, headers)
@@ -123,20 +123,20 @@ class UploadSession:
                 return resource
 
     def _get_on(self, size_bytes: int, total: str, headers: dict[str, str]) -> Resource | None:
-        """Have the service keep some of the next bytes; the object's resource once that completes it."""
+        """Send the next bytes, some of which the service keeps. Returns the object's resource once it is complete."""
         in_doubt = False
 
         def attempt() -> Resource | None:
             nonlocal in_doubt
             before = self._kept_bytes
-            # After an answer that was lost only the service knows how much it has.
+            # After a lost answer, only the service knows how many bytes it has.
             resource = self._request(b"", total, {}) if in_doubt else None
             if resource is not None or self._kept_bytes > before:
                 return resource
             in_doubt = True
             resource = self._request(self._held[:size_bytes], total, headers)
             if resource is None and self._kept_bytes == before:
-                raise exceptions.ServiceUnavailable("nothing of a piece was kept")
+                raise exceptions.ServiceUnavailable("the service kept no byte of a piece")
             return resource
 
         expired = UnavailableError("the upload's session is gone", where=self._where, hint="Write the object again.")
@@ -166,7 +166,7 @@ class UploadSession:
         match = _KEPT.fullmatch(span)
         kept_bytes = int(match[1]) + 1 if match else 0
         if not self._kept_bytes <= kept_bytes <= self._kept_bytes + len(self._held):
-            # What it once confirmed is not held here any more: only a new upload can help.
+            # Bytes that the service had confirmed are no longer in memory, so only a new upload can help.
             found = f"the service has {kept_bytes} bytes of an upload that was at {self._kept_bytes}"
             raise exceptions.Aborted(found)
         self._held = self._held[kept_bytes - self._kept_bytes :]

@@ -1,4 +1,4 @@
-"""The event bus on Pub/Sub: to publish is to wait until the service has taken the message."""
+"""The event bus on Pub/Sub. Publishing waits until the service has confirmed the message."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from google.pubsub_v1 import PublisherClient
 
 ID_ATTRIBUTE = "celldrop-message-id"
-"""The attribute that carries our own id: Pub/Sub gives each publication another one."""
+"""The attribute with our own message id. Pub/Sub gives every publication a new id of its own."""
 
 TIMEOUT_S = 20.0
 
@@ -35,10 +35,10 @@ _AGAIN = if_exception_type(
 
 
 def connect() -> PublisherClient:
-    """A client with the credentials of this environment; the emulator's where PUBSUB_EMULATOR_HOST is set.
+    """Make a client with the credentials of this environment, or of the emulator if PUBSUB_EMULATOR_HOST is set.
 
-    The plain client: the batching one of ``google.cloud.pubsub_v1`` would hand each message to a thread, only to be
-    waited for, and cannot take an attribute named like one of its own arguments.
+    This is the plain client. The batching client of ``google.cloud.pubsub_v1`` would hand each message to a thread
+    that we then wait for, and does not accept attributes with the names of its own arguments.
     """
     from google.pubsub_v1 import PublisherClient  # noqa: PLC0415  # half a second that only a publisher spends
 
@@ -46,13 +46,13 @@ def connect() -> PublisherClient:
 
 
 class PubSubBus(EventBus):
-    """One request a message, no batch: an outbox entry is taken out of its record only once it is paid.
+    """Pub/Sub as an event bus. Each message is one request, since an outbox entry is removed only once published.
 
     Args:
-        connect: Called at the first publication.
-        topics: The name of each topic, short or in full (``projects/PROJECT/topics/NAME``).
-        project: The project of those with a short name.
-        timeout_s: For one publication, retries included.
+        connect: Makes the client, at the first publication.
+        topics: The name of each topic, short or full (``projects/PROJECT/topics/NAME``).
+        project: The project of topics with a short name.
+        timeout_s: The time limit of one publication, retries included.
     """
 
     def __init__(
@@ -72,15 +72,15 @@ class PubSubBus(EventBus):
 
     @override
     def publish(self, topic: Topic, message: Message) -> None:
-        """Return once Pub/Sub has stored the message.
+        """Publish a message, and return once Pub/Sub has stored it.
 
-        Retried while it does not say so: to publish twice is harmless, as receivers know a message by our id.
+        It is retried until Pub/Sub confirms it. Publishing twice is harmless: receivers deduplicate by our id.
 
         Raises:
-            UnavailableError: Pub/Sub did not take it, or did not say so; it may have been taken all the same.
+            UnavailableError: Pub/Sub did not confirm the message, which may be published nevertheless.
             SettingsError: There is no such topic.
             AccessDeniedError: This account may not publish to it.
-            InternalError: Pub/Sub finds fault with the message itself.
+            InternalError: Pub/Sub rejects the message itself.
         """
         name = self._topics[topic]
         attributes = {**message.attributes, ID_ATTRIBUTE: message.id}

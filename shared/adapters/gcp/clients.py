@@ -1,4 +1,4 @@
-"""Google's clients for the stores, as the environment says: real, or an emulator's where its variable is set."""
+"""Google's clients for the stores: for the real services, or for an emulator if its variable is set."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from google.cloud.storage import Client as StorageClient  # type: ignore[import-untyped]  # ships no types
 
 ON_CLOUD_RUN = ("K_SERVICE", "CLOUD_RUN_JOB")
-"""Variables that Cloud Run sets, for services and functions, and for jobs."""
+"""Environment variables that Cloud Run sets: the first for services and functions, the second for jobs."""
 
 CONNECTIONS = 32
-"""Kept open to Cloud Storage. The client keeps 10 and then throws away what a second reader opened, with a warning."""
+"""The size of the connection pool to Cloud Storage. The client's own 10 are too few for two readers, and it warns."""
 
 
 def default_project() -> str:
@@ -39,7 +39,7 @@ def default_project() -> str:
 
 
 def storage_client(project: str) -> StorageClient:
-    """A client of Cloud Storage; STORAGE_EMULATOR_HOST (with scheme) leads it elsewhere.
+    """Make a client of Cloud Storage, or of an emulator if STORAGE_EMULATOR_HOST (with scheme) is set.
 
     Raises:
         SettingsError: No credentials.
@@ -54,14 +54,14 @@ def storage_client(project: str) -> StorageClient:
         raise no_credentials(error) from error
     # There is no public way to either.
     client._http.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS))  # noqa: SLF001
-    # For traces that nobody collects it asks, in a thread of its own, for the metadata of every bucket: a request that
-    # nobody wants, and a right (storage.buckets.get) that nobody here has (3.17; off by a variable otherwise).
+    # For tracing, the client requests every bucket's metadata in a thread (since 3.17). We do not use traces, and our
+    # accounts lack the permission (storage.buckets.get).
     client._bucket_metadata_cache = None  # noqa: SLF001
     return client
 
 
 def firestore_client(project: str, database: str) -> FirestoreClient:
-    """A client of one Firestore database; FIRESTORE_EMULATOR_HOST leads it elsewhere.
+    """Make a client of one Firestore database, or of an emulator if FIRESTORE_EMULATOR_HOST is set.
 
     Raises:
         SettingsError: No credentials.
@@ -76,9 +76,9 @@ def firestore_client(project: str, database: str) -> FirestoreClient:
 
 
 def no_credentials(error: DefaultCredentialsError) -> SettingsError | UnavailableError:
-    """What to say where Google's libraries find no credentials.
+    """The error to raise if Google's libraries find no credentials.
 
-    On Cloud Run there always is a service account; that it cannot be found is trouble with the metadata server.
+    On Cloud Run there is always a service account. If it cannot be found, the metadata server has failed.
     """
     where = str(error).split("\n", maxsplit=1)[0]
     on_cloud_run = any(name in os.environ for name in ON_CLOUD_RUN)

@@ -1,16 +1,16 @@
-"""How records lie in Firestore: paths, fields, versions, times, and the indexes that finding them takes.
+"""How records are stored in Firestore: paths, fields, versions, times, and the indexes that queries need.
 
-    submissions/{id}                        state, owes, tell_at, tend_at, created_at: to find by;
+    submissions/{id}                        state, owes, tell_at, tend_at, created_at: for queries;
                                             changes, written_by, record, expires_at
     submissions/{id}/tasks/{epoch-index}    written_by, record, expires_at
     submissions/{id}/history/{n}            record, expires_at
     submissions/{id}/requesters/{n}         record, expires_at
     events/{key}                            record, expires_at
 
-``record`` is the JSON of ``shared.records.documents``, as text: among the keys of a record are people's own words
-(options, cell labels), and Firestore keeps no map with an empty key or one like ``__unknown__``. What is searched for
-are fields.
-Firestore removes a document some time after its ``expires_at``, where the database has that policy; null: never.
+``record`` is the JSON of ``shared.records.documents``, as text. It is not a Firestore map, because some of its keys
+come from users (options, cell labels), and Firestore does not allow empty keys or keys like ``__unknown__``. Only what
+is queried is a field. If the database has a TTL policy, Firestore deletes a document after its ``expires_at``; null
+means never.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ GROUPS = (SUBMISSIONS, TASKS, HISTORY, REQUESTERS, EVENTS)
 EXPIRES_AT = "expires_at"
 
 MAX_RECORD_BYTES = 1_000_000
-"""Of JSON; Firestore keeps documents of 1 MiB, field names and indexed fields included."""
+"""The longest JSON. Firestore's limit is 1 MiB per document, including field names and indexed fields."""
 
 _ID = re.compile(r"(?!__.*__$)[\w-]{1,128}", re.ASCII)
 _DIGITS = 6
@@ -76,10 +76,10 @@ Snapshot: TypeAlias = "DocumentSnapshot[DocumentReference]"
 
 
 def submission_at(submissions: CollectionReference, submission_id: str) -> DocumentReference:
-    """Where a submission lies.
+    """The path of a submission.
 
     Raises:
-        SubmissionNotFoundError: No document can have that id, so nothing is there.
+        SubmissionNotFoundError: The id is not valid as a document's name, so there is no such submission.
     """
     if not _ID.fullmatch(submission_id):
         raise SubmissionNotFoundError(f"no submission {submission_id!r}", hint="Check the id.")
@@ -88,26 +88,26 @@ def submission_at(submissions: CollectionReference, submission_id: str) -> Docum
 
 
 def task_at(submission: DocumentReference, epoch: int, index: int) -> DocumentReference:
-    """Where a task lies; the names of an epoch's tasks sort as their indexes do."""
+    """The path of a task. The names of an epoch's tasks sort like their indexes."""
     at: DocumentReference = submission.collection(TASKS).document(f"{epoch:0{_DIGITS}d}-{index:0{_DIGITS}d}")
     return at
 
 
 def tasks_of(submission: DocumentReference, epoch: int) -> Query:
-    """The tasks of an epoch by index: a range of names, which takes no index."""
+    """Query the tasks of an epoch, sorted by index: a range of names, which needs no database index."""
     first, beyond = task_at(submission, epoch, 0), task_at(submission, epoch + 1, 0)
     found: Query = submission.collection(TASKS).where(filter=FieldFilter("__name__", ">=", first))
     return found.where(filter=FieldFilter("__name__", "<", beyond)).order_by("__name__")
 
 
 def change_at(submission: DocumentReference, n: int) -> DocumentReference:
-    """Where the n-th history entry lies."""
+    """The path of the n-th history entry."""
     at: DocumentReference = submission.collection(HISTORY).document(f"{n:0{_DIGITS}d}")
     return at
 
 
 def page_at(submission: DocumentReference, number: int) -> DocumentReference:
-    """Where a full page of requesters lies."""
+    """The path of a full page of requesters."""
     at: DocumentReference = submission.collection(REQUESTERS).document(f"{number:0{_DIGITS}d}")
     return at
 
@@ -118,7 +118,7 @@ def page_at(submission: DocumentReference, number: int) -> DocumentReference:
 def submissions_where(
     submissions: CollectionReference, states: Collection[State], *, with_outbox: bool, oldest_first: bool
 ) -> Query:
-    """Submissions in any of the states (all when empty), and only those that owe something if asked."""
+    """Query submissions in any of the states (empty: all states), optionally only those with a non-empty outbox."""
     found: Query = submissions  # type: ignore[assignment]  # a collection is its own query for everything
     if states:
         found = found.where(filter=FieldFilter("state", "in", sorted(states)))
@@ -128,14 +128,14 @@ def submissions_where(
 
 
 def submissions_owing(submissions: CollectionReference, *, messages: bool) -> Query:
-    """Submissions that owe messages, or upkeep, what is due longest first: by one field, which takes no index."""
+    """Query submissions that owe messages, or upkeep, longest due first: by one field, which needs no index."""
     field = "tell_at" if messages else "tend_at"
     found: Query = submissions.where(filter=FieldFilter(field, ">=", datetime(1970, 1, 1, tzinfo=UTC)))
     return found.order_by(field)
 
 
 def indexes() -> Fields:
-    """What ``submissions_where`` needs of the database, as the content of a ``firestore.indexes.json``."""
+    """The indexes that ``submissions_where`` needs, as the content of a ``firestore.indexes.json``."""
     composites = [
         {"collectionGroup": SUBMISSIONS, "queryScope": "COLLECTION", "fields": [*equal, _ordered("created_at", way)]}
         for equal, way in product(
@@ -147,7 +147,7 @@ def indexes() -> Fields:
         {"collectionGroup": group, "fieldPath": field, "indexes": []}
         for group, field in product(GROUPS, ("record", "written_by"))
     ]
-    # An index of a time that only grows would bound how fast documents can be written.
+    # An index on a steadily growing time would limit the rate of writes.
     expiring = [{"collectionGroup": group, "fieldPath": EXPIRES_AT, "ttl": True, "indexes": []} for group in GROUPS]
     return {"indexes": composites, "fieldOverrides": [*unsearched, *expiring]}
 
@@ -160,12 +160,12 @@ def _ordered(field: str, way: str = Query.ASCENDING) -> Fields:
 
 
 def submission_fields(record: Submission, *, n_changes: int, token: str, expires_at: datetime | None) -> Fields:
-    """The fields of a submission, but for the time of its creation.
+    """The fields of a submission, without its creation time.
 
     Args:
-        n_changes: How many history entries there are with this write.
-        token: Says which call wrote it.
-        expires_at: When it may be removed; the other documents of a submission have a time of their own.
+        n_changes: The number of history entries, including this write's.
+        token: Identifies the call that wrote it.
+        expires_at: When it may be deleted. A submission's other documents have their own times.
     """
     return {
         "state": str(record.state),
@@ -186,15 +186,15 @@ def task_fields(task: TaskRecord, *, token: str, expires_at: datetime | None) ->
 
 
 def history_fields(entry: HistoryEntry, *, expires_at: datetime | None) -> Fields:
-    """The fields of a history entry, but for its time: that of the write."""
+    """The fields of a history entry, without its time, which is that of the write."""
     document = history_document(entry)
     del document["at"]
     return {"record": _text(document, f"history entry {entry.n}"), EXPIRES_AT: expires_at}
 
 
 def event_fields(request: Request, *, expires_at: datetime | None) -> Fields:
-    """The fields of what an event asks for."""
-    return {"record": _text(request_document(request), "what an event asks for"), EXPIRES_AT: expires_at}
+    """The fields of the request of an event."""
+    return {"record": _text(request_document(request), "the request of an event"), EXPIRES_AT: expires_at}
 
 
 def page_fields(requesters: tuple[Requester, ...], *, expires_at: datetime | None) -> Fields:
@@ -203,19 +203,19 @@ def page_fields(requesters: tuple[Requester, ...], *, expires_at: datetime | Non
 
 
 def expiry_after(days: int) -> Callable[[], datetime | None]:
-    """When a document that is written now may be removed; never, for 0 days.
+    """Makes a function that says when a document written now may be deleted; for 0 days, never.
 
-    By this machine's clock, as nothing is decided by it: a day comes a few minutes early or late.
+    It uses this machine's clock. A few minutes do not matter, as nothing else depends on this time.
     """
     return lambda: datetime.now(UTC) + timedelta(days=days) if days else None
 
 
 def never() -> None:
-    """No document is ever removed."""
+    """Say that documents are never deleted."""
 
 
 def created(fields: Fields) -> Fields:
-    """The fields of a new submission: with the server's time, to find it by."""
+    """Add the creation time of a new submission, which is the server's time."""
     return {**fields, "created_at": SERVER_TIMESTAMP}
 
 
@@ -225,7 +225,7 @@ def submission_of(snapshot: Snapshot) -> Stored[Submission]:
 
 
 def request_of(snapshot: Snapshot) -> Request:
-    """What an event asks for, as read."""
+    """The request of an event, as read."""
     return request_from(_document(snapshot))
 
 
@@ -235,12 +235,12 @@ def page_of(snapshot: Snapshot) -> tuple[Requester, ...]:
 
 
 def history_of(snapshot: Snapshot) -> HistoryEntry:
-    """A history entry as read; written once, so that its time is that of the latest write."""
+    """A history entry as read. It is written only once, so its time is that of the latest write."""
     return history_from({**_document(snapshot), "at": moment(snapshot.update_time)})
 
 
 def stored(snapshot: Snapshot, parse: Callable[[Document], T]) -> Stored[T]:
-    """What a document says, with its version and the server's times."""
+    """A document's value, with its version and the server's times."""
     return Stored(
         parse(_document(snapshot)),
         version_of(snapshot.update_time),
@@ -257,7 +257,7 @@ def version_of(updated: DatetimeWithNanoseconds) -> str:
 
 
 def moment(stamp: DatetimeWithNanoseconds) -> datetime:
-    """A server's time as a plain one, to the microsecond."""
+    """A server time as a plain datetime, to the microsecond."""
     plain: datetime = stamp.timestamp_pb().ToDatetime(tzinfo=UTC)
     return plain
 
@@ -268,12 +268,12 @@ def _document(snapshot: Snapshot) -> Document:
 
 
 def _text(document: Document, what: str) -> str:
-    # All ASCII: names out of damaged files can hold what UTF-8 cannot say.
+    # ASCII only: names from damaged files can contain characters that UTF-8 cannot encode.
     text = json.dumps(document, separators=(",", ":"))
     if len(text) > MAX_RECORD_BYTES:
         raise InternalError(
             f"{what} takes {len(text):,} bytes",
-            expected=f"at most {MAX_RECORD_BYTES:,}, as Firestore keeps no larger document",
-            hint="Nothing was written. A new request with a rerun token starts a fresh record.",
+            expected=f"at most {MAX_RECORD_BYTES:,}, the limit of a Firestore document",
+            hint="Nothing was written. Send the request again with a rerun token, which starts a new record.",
         )
     return text

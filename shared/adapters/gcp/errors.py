@@ -1,4 +1,4 @@
-"""What Google's clients raise, said in our words: one place for both stores."""
+"""Translates the exceptions of Google's clients into errors of the domain."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TRANSIENT = (
     exceptions.ServerError,
     exceptions.TooManyRequests,
 )
-"""Another try may go through. DEADLINE_EXCEEDED and UNAVAILABLE are server errors here, RESOURCE_EXHAUSTED is a 429."""
+"""Errors worth a retry. DEADLINE_EXCEEDED and UNAVAILABLE are server errors here, RESOURCE_EXHAUSTED is a 429."""
 
 _UNMET = (exceptions.AlreadyExists, exceptions.FailedPrecondition, exceptions.PreconditionFailed)
 _DENIED = (exceptions.Forbidden, exceptions.Unauthorized)
@@ -35,9 +35,9 @@ _GONE_CODES = frozenset({404, 410})
 _REQUEST_TIMEOUT = 408
 _METADATA = "metadata s"  # "metadata server" or "metadata service", as google-auth's own messages have it
 _MESSAGE = re.compile(r'"message":\s*"((?:[^"\\]|\\.)+)"')
-"""In the body that the storage client quotes whole where a download is refused."""
+"""The message in a response's body, which the storage client quotes whole if a download is refused."""
 _AROUND = re.compile(r"\A(GET|POST|PUT|DELETE) \S+: |: \('Request failed with status code'.*\Z", re.DOTALL)
-"""What it puts around that body."""
+"""The text that the client puts around that body."""
 
 
 @contextmanager
@@ -49,21 +49,21 @@ def answering(
     unmet: CelldropError | None = None,
     refused: Callable[[str, str], CelldropError | None] | None = None,
 ) -> Iterator[None]:
-    """Say what the service raises in our words. Only calls of the service belong inside.
+    """Translate what the service raises inside this context. Only calls of the service belong inside.
 
     Args:
-        where: What was asked for.
-        grant: The role that permits it, and on what.
-        missing: What "not found" means in this call; a fault of ours without it.
-        unmet: What a failed precondition means, where it is not the caller's.
-        refused: What it means, by its words and where, that the request can never be met; a fault of ours without it.
+        where: The resource of the call.
+        grant: The role that allows the call, and on what.
+        missing: The error for "not found"; without it, an InternalError.
+        unmet: The error for a failed precondition, if it is not the caller's own.
+        refused: Makes the error for a request that can never succeed; without it, an InternalError.
 
     Raises:
-        UnavailableError: No answer, that it is busy, or an answer that is not the service's (a proxy's page, say).
-        PreconditionFailedError: Something else is there than was named, or something where nothing was to be.
-        AccessDeniedError: This account may not do it, or is not known.
-        InternalError: The service finds fault with the request itself.
-        ObjectRefusedError: If ``refused`` says so.
+        UnavailableError: No answer, a busy service, or an answer from something else (a proxy's page, say).
+        PreconditionFailedError: The resource has another generation than expected, or exists against expectation.
+        AccessDeniedError: This account lacks a permission, or is unknown.
+        InternalError: The service rejects the request itself.
+        ObjectRefusedError: If ``refused`` makes it.
     """
     try:
         yield
@@ -82,7 +82,7 @@ def _said(
     if isinstance(error, _UNMET):
         return unmet or PreconditionFailedError(_words(error), expected="what the caller had read", where=where)
     if isinstance(error, _DENIED) or _is_refused_login(error):
-        hint = f"Grant {grant} to the account that this runs as; a grant takes some minutes to be known everywhere."
+        hint = f"Grant {grant} to the account that this runs as; a new grant takes some minutes to take effect."
         return AccessDeniedError(_words(error), where=where, hint=denial_hint(_words(error)) or hint)
     if isinstance(error, exceptions.GoogleAPICallError) and not _is_transient(error):
         return InternalError(f"the service refuses the request: {_words(error)}", where=where)
@@ -94,10 +94,10 @@ def _is_transient(error: exceptions.GoogleAPICallError) -> bool:
 
 
 def _is_refused_login(error: Exception) -> bool:
-    """Whether somebody who was asked said no; that nobody could be asked says nothing about rights.
+    """Whether the credentials were really refused, not just impossible to check.
 
-    google-auth wraps what the metadata server did (no connection, 500, 429, an empty answer) in a RefreshError like any
-    other, so that the cause tells; and the metadata server refuses nobody (google-auth-library-python issue 1562).
+    google-auth wraps failures of the metadata server (no connection, 500, 429, an empty answer) in a RefreshError too.
+    Only the cause shows it; the metadata server itself refuses nobody (google-auth-library-python issue 1562).
     """
     if not isinstance(error, auth.GoogleAuthError) or isinstance(error, auth.TransportError) or error.retryable:
         return False
@@ -117,6 +117,6 @@ def _words(error: Exception) -> str:
 
 
 def _all_words(error: Exception) -> str:
-    """With the reasons that an answer gives beside its message, where it is known by either."""
+    """The error's message and reasons, since a known refusal can be recognised by either."""
     reasons = [str(one.get("reason", "")) for one in getattr(error, "errors", ()) if isinstance(one, dict)]
     return " ".join([_words(error), *filter(None, reasons)])

@@ -1,4 +1,4 @@
-"""What Cloud Run says of an execution, in words that a user understands."""
+"""Translates Cloud Run's description of an execution into a report that a user understands."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _AMISS = frozenset(
         _Reason.VPC_NETWORK_NOT_FOUND,
     }
 )
-"""What somebody must mend before the job can start; more room would not help."""
+"""Reasons that must be fixed before the job can start; more capacity would not help."""
 _FULL = frozenset({_Reason.PROGRESS_DEADLINE_EXCEEDED, _Reason.WAITING_FOR_OPERATION})
 _QUOTA = re.compile(r"quota|capacity|RESOURCE_EXHAUSTED", re.IGNORECASE)
 
 _ENDED_BY_SOMEBODY = frozenset({Condition.ExecutionReason.CANCELLED, Condition.ExecutionReason.DELETED})
 
-# Cloud Run has one reason for every way in which a task can fail; only its text tells them apart. The words below are
-# for people: nothing is decided by them. First match wins: out of memory and too late both claim "exit code: 0".
+# Cloud Run has a single reason for all failures of a task; only its text distinguishes them. The texts below are shown
+# to people, and no decision depends on them. The first match wins: out of memory and timeout both say "exit code: 0".
 _IN_WORDS = (
     (re.compile(r"memory limit|out of memory|signal:? 9\b|SIGKILL", re.IGNORECASE), "it ran out of memory"),
     (re.compile(r"timeout|maximum time", re.IGNORECASE), "it ran past its time limit"),
@@ -37,13 +37,13 @@ _IN_WORDS = (
 
 
 def report_of(execution: Execution) -> ExecutionReport:
-    """The state of an execution, with the problem in our words, then in Cloud Run's own."""
+    """The state of an execution, with the problem in our words, followed by Cloud Run's."""
     completed = _condition(execution, "Completed")
     if completed is None or completed.state not in (
         Condition.State.CONDITION_SUCCEEDED,
         Condition.State.CONDITION_FAILED,
     ):
-        # Also while it is being cancelled: until its last task is gone it may still do something.
+        # Also while it is being cancelled: until its last task has ended, it may still have effects.
         return ExecutionReport(ExecutionState.RUNNING, begun=_began(execution))
     if completed.state == Condition.State.CONDITION_SUCCEEDED:
         return ExecutionReport(ExecutionState.SUCCEEDED)
@@ -53,7 +53,7 @@ def report_of(execution: Execution) -> ExecutionReport:
 
 
 def _failure(execution: Execution, completed: Condition) -> ExecutionReport:
-    """Why it failed, by the reasons that are given, whichever condition has them."""
+    """Why it failed, by the reasons in any of its conditions."""
     failed = [condition for condition in execution.conditions if condition.state == Condition.State.CONDITION_FAILED]
     amiss = next((condition for condition in failed if condition.reason in _AMISS), None)
     if amiss is not None and not _began(execution):
@@ -61,20 +61,20 @@ def _failure(execution: Execution, completed: Condition) -> ExecutionReport:
         return ExecutionReport(ExecutionState.FAILED, said, refused=True)
     full = next((condition for condition in failed if _says_full(condition)), None)
     if full is not None and not _began(execution):
-        said = f"Cloud Run had no room for it ({_text(full) or _text(completed)})"
+        said = f"Cloud Run had no capacity for it ({_text(full) or _text(completed)})"
         return ExecutionReport(ExecutionState.FAILED, said, no_room=True)
     return ExecutionReport(ExecutionState.FAILED, _problem(completed))
 
 
 def _says_full(condition: Condition) -> bool:
-    """Whether it speaks of room: by its type or its reason, or, as a quota has no reason of its own, by its words."""
+    """Whether the condition is about capacity, by its type or reason; or by its text, as a quota has no reason."""
     if condition.type_ == "ResourcesAvailable" or condition.reason in _FULL:
         return True
     return not condition.execution_reason.value and bool(_QUOTA.search(condition.message))
 
 
 def _began(execution: Execution) -> bool:
-    """Whether any task was ever run."""
+    """Whether any task has run."""
     tasks = (execution.running_count, execution.succeeded_count, execution.failed_count, execution.retried_count)
     return any(tasks) or "start_time" in execution
 
@@ -90,6 +90,6 @@ def _problem(completed: Condition) -> str:
 
 
 def _text(condition: Condition) -> str:
-    """The platform's own message, else the name of its reason."""
+    """The platform's message, or else the name of its reason."""
     reasons = [reason.name for reason in (condition.execution_reason, condition.reason) if reason.value]
     return condition.message.strip().removesuffix(".") or next(iter(reasons), "")

@@ -1,4 +1,4 @@
-"""The job runner on Cloud Run Jobs: an execution a dispatch, started once and never again by itself."""
+"""The job runner on Cloud Run Jobs: one execution per dispatch, whose start is never retried automatically."""
 
 from __future__ import annotations
 
@@ -38,29 +38,29 @@ _EXECUTOR = "roles/run.jobsExecutorWithOverrides"
 _VIEWER = "roles/run.viewer"
 
 _FAULTS = (exceptions.GoogleAPIError, GoogleAuthError, OSError, ParseError, JSONDecodeError)
-"""What a call may raise: an answer of the API, no credentials, no answer (requests' own errors are OSErrors), or an
-answer that is not the API's."""
+"""What a call can raise: an error of the API, no credentials, no answer (the errors of requests are OSErrors), or an
+answer that does not come from the API."""
 
 _MAY_HAVE_STARTED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, 499})
-"""Of the refusals, those after which something may have been started: 499 is a call that was broken off."""
+"""Error statuses after which the execution may have been started; 499 is an aborted call."""
 
 
 @dataclass(frozen=True, slots=True)
 class CloudRunClients:
-    """Connections to the two services of the Cloud Run API that we need."""
+    """The clients of the two Cloud Run services that we use."""
 
     jobs: JobsClient
     executions: ExecutionsClient
 
 
 def connect(endpoint: str = "") -> CloudRunClients:
-    """Clients with the credentials of this environment.
+    """Make clients with the credentials of this environment.
 
-    Over HTTP, as its transport takes the scheme from the endpoint: the stand-in of development and CI speaks plain
-    HTTP, and what is proven against it is the transport that production uses.
+    They use REST, because only that transport takes the scheme from the endpoint. The stand-in of development and CI
+    speaks plain HTTP, so tests against it use the same transport as production.
 
     Args:
-        endpoint: ``http://127.0.0.1:PORT`` of a stand-in, which is sent no credentials; empty for Google's.
+        endpoint: ``http://127.0.0.1:PORT`` of a stand-in, which gets no credentials; empty for Google's.
     """
     from google.cloud.run_v2 import ExecutionsClient, JobsClient  # noqa: PLC0415  # half a second: not every cold start's
 
@@ -75,12 +75,12 @@ def connect(endpoint: str = "") -> CloudRunClients:
 
 
 class CloudRunJobRunner(JobRunner):
-    """Executions of deployed jobs, known by their short names: a task learns no other.
+    """Runs executions of deployed jobs. They go by their short names, the only ones that a task knows.
 
     Args:
-        connect: Called at the first use.
-        jobs: The short name of the job for each accelerator; without one, nothing is started on it.
-        timeout_s: For one call; looking up and cancelling are retried within it.
+        connect: Makes the clients, at the first use.
+        jobs: The short name of the job for each accelerator; none is started on an accelerator without a job.
+        timeout_s: The time limit of one call. Lookups and cancellations are retried within it.
     """
 
     def __init__(
@@ -100,14 +100,14 @@ class CloudRunJobRunner(JobRunner):
     def start(self, request: JobRequest) -> str:
         """Start an execution and return its short name.
 
-        Never retried, by us or by the client: Cloud Run has no idempotency key, and a second start would be a
+        It is never retried, by us or by the client: Cloud Run has no idempotency key, so a second start would make a
         second execution.
 
         Raises:
-            NoCapacityError: Cloud Run refuses for want of room or quota; nothing was started.
-            StartRefusedError: The job is missing, may not be started, or cannot be run like this; nothing was started.
-                A grant takes minutes to be known everywhere, and a job may be on its way: it may go well later.
-            UnavailableError: No answer that says so or that names the execution; it may have started.
+            NoCapacityError: Cloud Run has no capacity or quota; nothing was started.
+            StartRefusedError: The job is missing, must not be started, or cannot run like this; nothing was started.
+                This may pass: a new grant takes minutes to take effect, and the job may be being deployed.
+            UnavailableError: There was no clear answer; it may have started.
             SettingsError: No job is set for the accelerator.
         """
         job = self._job_for(request.accelerator)
@@ -119,11 +119,11 @@ class CloudRunJobRunner(JobRunner):
 
     @override
     def describe(self, execution: str) -> ExecutionReport:
-        """Look an execution up.
+        """Look up an execution.
 
         Raises:
             UnavailableError: No answer.
-            AccessDeniedError: This account may not look.
+            AccessDeniedError: This account may not see it.
         """
         name = self._full_name(execution)
         if name is None:
@@ -141,7 +141,7 @@ class CloudRunJobRunner(JobRunner):
 
     @override
     def cancel(self, execution: str) -> None:
-        """Stop an execution; one that is over or unknown is fine.
+        """Stop an execution. It is not an error if it has ended or is unknown.
 
         Raises:
             UnavailableError: No answer.
@@ -156,7 +156,7 @@ class CloudRunJobRunner(JobRunner):
             except exceptions.NotFound:
                 return
             except exceptions.BadRequest:
-                # What is over cannot be cancelled, and need not be.
+                # An execution that has ended cannot be cancelled.
                 if self.describe(execution).state is ExecutionState.RUNNING:
                     raise
 
@@ -171,12 +171,12 @@ class CloudRunJobRunner(JobRunner):
     def _job_for(self, accelerator: Accelerator) -> str:
         name = self._jobs.get(accelerator)
         if name is None:
-            hint = f"Deploy one and name it in CELLDROP_{accelerator.upper()}_JOB, or choose a model that needs none."
+            hint = f"Deploy a job and set CELLDROP_{accelerator.upper()}_JOB to its name, or use another model."
             raise SettingsError(f"no Cloud Run job for {accelerator} is set", hint=hint)
         return f"{self._location}/jobs/{name}"
 
     def _full_name(self, execution: str) -> str | None:
-        """None for what is no execution of our jobs: Cloud Run names each after its job, a hyphen and a suffix."""
+        """The full name; None if it is not an execution of our jobs. Cloud Run names executions JOB-SUFFIX."""
         job = execution.rpartition("-")[0]
         return f"{self._location}/jobs/{job}/executions/{execution}" if job in self._jobs.values() else None
 
@@ -205,13 +205,15 @@ def _started(operation: Operation, job: str) -> str:
 
 
 def _refused(error: Exception, job: str) -> CelldropError:
-    """Only what may have started something is left to the lease; what was refused may be asked for again."""
+    """The error to raise. If something may have started, the lease decides; a clear refusal can be retried."""
     match error:
         case exceptions.TooManyRequests():
-            return NoCapacityError(f"Cloud Run has no room to start the job: {_said(error)}", where=job)
+            return NoCapacityError(f"Cloud Run has no capacity to start the job: {_said(error)}", where=job)
         case GoogleAuthError():
-            hint = "Look at the account that dispatch runs as, and at the metadata server of its instance."
-            return StartRefusedError(f"there is no token to start the job with: {_said(error)}", where=job, hint=hint)
+            hint = "Check the account that dispatch runs as, and the metadata server of its instance."
+            return StartRefusedError(
+                f"no token could be obtained to start the job: {_said(error)}", where=job, hint=hint
+            )
         case exceptions.ClientError() if error.code not in _MAY_HAVE_STARTED:
             found, hint = _refusal(error)
             return StartRefusedError(found, where=job, hint=hint)
@@ -220,7 +222,7 @@ def _refused(error: Exception, job: str) -> CelldropError:
 
 
 def _refusal(error: exceptions.ClientError) -> tuple[str, str]:
-    """What Cloud Run says, and what to correct where it goes on saying so."""
+    """Cloud Run's message, and what to correct if it persists."""
     match error:
         case exceptions.NotFound():
             hint = "Deploy it, or correct CELLDROP_CPU_JOB, CELLDROP_GPU_JOB, CELLDROP_PROJECT or CELLDROP_REGION."
@@ -234,7 +236,7 @@ def _refusal(error: exceptions.ClientError) -> tuple[str, str]:
 
 
 def _said(error: Exception) -> str:
-    """The API's sentence, without the request that the client puts before it."""
+    """The API's message, without the request that the client puts before it."""
     if isinstance(error, exceptions.GoogleAPICallError):
         return (error.message or "").partition(": ")[2] or str(error)
     return f"{type(error).__name__}: {error}"

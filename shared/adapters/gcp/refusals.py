@@ -1,4 +1,4 @@
-"""What Cloud Storage refuses for good, by what it says, and what can be done about it."""
+"""Recognises permanent refusals of Cloud Storage by their message, and says what can be done about each."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from shared.domain.words import cut
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One reason.
+    """One kind of refusal.
 
     Attributes:
-        signs: Of which the answer has one, in lower case.
-        found: What was found, for people.
-        hint: What to do.
+        signs: Texts in lower case; the service's message contains one of them.
+        found: What was found, as text.
+        hint: What to do, as text.
     """
 
     signs: tuple[str, ...]
@@ -26,12 +26,12 @@ class Refusal:
 REFUSALS = (
     Refusal(
         ("encryptedwithcustomerencryptionkey", "customer-supplied encryption key", "customerencryptionkey"),
-        "the object is encrypted with a key that its owner supplied, which only they can send along",
-        "Upload it again without --encryption-key; for a key of your own, make it the bucket's Cloud KMS key.",
+        "the object is encrypted with a customer-supplied key, which the pipeline does not have",
+        "Upload it again with gcloud, without --encryption-key. To use your own key, make it the bucket's KMS key.",
     ),
     Refusal(
         ("requester pays", "userprojectmissing"),
-        "the bucket is a requester pays bucket, and no project is named to pay",
+        "requester pays is on for the bucket, and the pipeline does not pay for requests",
         "Turn it off (gcloud storage buckets update gs://BUCKET --no-requester-pays), or copy the file to the inbox.",
     ),
     Refusal(
@@ -41,7 +41,7 @@ REFUSALS = (
     ),
     Refusal(
         ("object name", "maximum object length"),
-        "Cloud Storage has no objects of such a name",
+        "Cloud Storage does not allow this object name",
         "Give the object a name of at most 1,024 bytes on one line, as `gcloud storage ls` prints it.",
     ),
 )
@@ -61,30 +61,30 @@ DENIALS = (
     Refusal(
         ("organization's policy", "vpc service controls"),
         "",
-        "Have the service perimeter let in the account that this runs as, then upload the file again.",
+        "Allow the account that this runs as in the service perimeter, then upload the file again.",
     ),
 )
-"""Of those that a right would mend; ``found`` is what the service says."""
+"""Refusals that a grant would solve; ``found`` is the service's message."""
 
 OTHERWISE = (
-    "Look at it with gcloud storage objects describe; upload it again, or copy it to a bucket without such settings."
+    "Inspect it with gcloud storage objects describe. Upload it again, or copy it to a bucket without such settings."
 )
 
 
 def refused(words: str, where: str) -> ObjectRefusedError:
-    """The error for an answer that another try would meet again."""
+    """The error for a refusal that a retry would meet again."""
     said = f"Cloud Storage refuses it: {cut(words, 300)}"
     return refused_by_settings(words, where) or ObjectRefusedError(said, where=where, hint=OTHERWISE)
 
 
 def refused_by_settings(words: str, where: str) -> ObjectRefusedError | None:
-    """The same, if it is one of the reasons that are known."""
+    """The same if the refusal is a known one; else None."""
     known = _known(REFUSALS, words)
     return ObjectRefusedError(known.found, where=where, hint=known.hint) if known else None
 
 
 def denial_hint(words: str) -> str:
-    """What to do about a missing right that is not a role of ours; empty where it is."""
+    """What to do about a permission that our roles do not include; empty if they do."""
     known = _known(DENIALS, words)
     return known.hint if known else ""
 

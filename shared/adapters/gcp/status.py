@@ -70,11 +70,11 @@ from shared.records.history import history_entry
 T = TypeVar("T")
 
 REQUEST_S = 10.0
-"""For one request."""
+"""The time limit of one request."""
 PATIENCE_S = 30.0
-"""For one request and its repetitions."""
+"""The time limit of one request with its retries."""
 MAX_TRIES = 20
-"""Of a transaction, as ``shared.records.updates`` tries a change."""
+"""The most tries of a transaction, the same as for a change in ``shared.records.updates``."""
 
 USER = "roles/datastore.user on the project"
 _AGAIN = (
@@ -85,23 +85,22 @@ _AGAIN = (
     exceptions.Unknown,
 )
 _WRITTEN_THEN = datetime.min.replace(tzinfo=UTC)
-"""Stands where the server's own time of the write will."""
+"""Placeholder for the server time of the write."""
 
 
 class FirestoreStatusStore(StatusStore):
-    """Safe for any number of threads and processes. The only clock is Firestore's own.
+    """Firestore as a status store; safe for many threads and processes. The only clock is Firestore's own.
 
-    A version is a document's update time; every write leaves a token of its own, so that it makes a new version even
-    where nothing else changes. All writes are conditional, so that each is repeated until it is answered: where the
-    answer to one was lost and its repetition finds the condition unmet, the token tells our own write from another's.
-    (Was ours written over by then, it counts as lost to the other: the caller reads again, and finds its own work in
-    what the other built on.)
+    A version is a document's update time. Every write includes a new token, so that it makes a new version even if
+    nothing else changes. All writes are conditional, so each can be retried until it is answered. If an answer is lost
+    and the retry finds the condition unmet, the token shows whether the first write was ours. (If another write has
+    replaced ours by then, ours counts as failed: the caller reads again, and finds its own change in the new record.)
 
     Args:
-        client: Of one database. Not called before the first use.
-        sleep: Between two tries of a transaction.
-        patience_s: Seconds to go on repeating a request.
-        expiry: When a document that is written now may be removed by Firestore; None: never.
+        client: Makes the client of one database, at the first use.
+        sleep: Waits between two tries of a transaction.
+        patience_s: Seconds to retry a request.
+        expiry: When Firestore may delete a document written now; None: never.
     """
 
     def __init__(
@@ -139,7 +138,7 @@ class FirestoreStatusStore(StatusStore):
             with self._writing(at):
                 batch.commit(retry=self._retry, timeout=REQUEST_S)
         except PreconditionFailedError:
-            # Another delivery's, or our own whose answer was lost: what is there counts.
+            # Written by another delivery, or by us with a lost answer: the stored request is valid.
             return request_of(self._read(at))
         return request
 
@@ -152,7 +151,7 @@ class FirestoreStatusStore(StatusStore):
         batch.create(at, created(submission_fields(record, n_changes=1, token=token, expires_at=expires_at)))
         entry = history_entry(None, record, n=1, at=_WRITTEN_THEN)
         assert entry is not None
-        # Not "create": entries outlive a record that somebody removed by hand.
+        # Not "create": history entries remain if somebody deletes a record by hand.
         batch.set(change_at(at, 1), history_fields(entry, expires_at=expires_at))
         return _written(record, self._commit(batch, at, token), None)
 
@@ -171,14 +170,14 @@ class FirestoreStatusStore(StatusStore):
 
     @override
     def transact(self, submission_id: str, change: TransactedChange) -> Stored[Submission]:
-        """As the port says, in at most ``MAX_TRIES`` transactions.
+        """As in the port, in at most ``MAX_TRIES`` transactions.
 
-        The record is read before each, not in it, and its version is the commit's condition; only the tasks are read
-        under a lock. Two that both held a read lock on the record would wait for one another: with 8 threads, 64
-        commits took 1.7 s this way and more than 300 s the other (emulator, 2026-11).
+        The record is read before each transaction, and its version is a condition of the commit. Only the tasks are
+        read under a lock. With a read lock on the record, transactions would wait for each other: with 8 threads, 64
+        commits took more than 300 s, against 1.7 s without it (emulator, 2026-11).
 
         Raises:
-            UnavailableError: The record moved under every try.
+            UnavailableError: The record changed during every try.
         """
         token = ""
         for pause_s in islice(exponential_sleep_generator(0.02, 1.0), MAX_TRIES):
@@ -190,10 +189,12 @@ class FirestoreStatusStore(StatusStore):
             if result is not None:
                 return result
             self._sleep(pause_s)
-        raise UnavailableError(f"submission {submission_id} moved under each of {MAX_TRIES} tries", hint="Try again.")
+        raise UnavailableError(
+            f"submission {submission_id} changed during each of {MAX_TRIES} tries", hint="Try again."
+        )
 
     def _try(self, before: Snapshot, change: TransactedChange, token: str) -> Stored[Submission] | None:
-        """One transaction; None where it lost to another, or may have."""
+        """Run one transaction. None if it lost to another one, or may have."""
         record = submission_of(before)
         faults: list[BaseException] = []
 
@@ -216,9 +217,9 @@ class FirestoreStatusStore(StatusStore):
                 after = body(transaction)
         except (CelldropError, ValueError) as error:
             if faults:
-                # Undoing the transaction may have failed on top of it.
+                # Rolling back may have raised another error on top of it.
                 raise faults[0]  # noqa: B904
-            # The client repeats a commit whose answer was lost, and then meets a transaction that is closed.
+            # The client retries a commit whose answer was lost, and then finds the transaction closed.
             if _may_go_through(error) or _is_by(token, self._read(before.reference)):
                 return None
             raise
@@ -239,7 +240,7 @@ class FirestoreStatusStore(StatusStore):
         ).limit(limit)
         with self._reading(SUBMISSIONS):
             found = [submission_of(snapshot) for snapshot in query.stream(retry=self._retry, timeout=REQUEST_S)]
-        # The field that is searched by has milliseconds; the documents' own times tell finer.
+        # The queried field has milliseconds; the documents' own times are more precise.
         return sorted(found, key=lambda submission: submission.created_at, reverse=not oldest_first)
 
     @override
@@ -297,7 +298,7 @@ class FirestoreStatusStore(StatusStore):
     def _tasks(
         self, submission: DocumentReference, epoch: int, transaction: Transaction | None
     ) -> list[Stored[TaskRecord]]:
-        # What was aborted in a transaction can only be repeated with the whole of it.
+        # A read that is aborted in a transaction can only be retried with the whole transaction.
         retry = self._retry if transaction is None else DEFAULT
         found = tasks_of(submission, epoch).stream(transaction, retry=retry, timeout=REQUEST_S)
         return [stored(snapshot, task_from) for snapshot in found]
@@ -315,7 +316,7 @@ class FirestoreStatusStore(StatusStore):
             return at.get(retry=self._retry, timeout=REQUEST_S)
 
     def _commit(self, batch: WriteBatch, at: DocumentReference, token: str) -> DatetimeWithNanoseconds:
-        """Write all of a batch or nothing; the time of its first write, which is ``at``."""
+        """Write all of a batch or nothing. Returns the time of its first write, which is to ``at``."""
         written: DatetimeWithNanoseconds
         try:
             with self._writing(at):
@@ -345,7 +346,7 @@ class FirestoreStatusStore(StatusStore):
 def _write_over(
     batch: WriteBatch, before: Snapshot, record: Submission, token: str, expires_at: datetime | None
 ) -> None:
-    """Put a record in the place of the one that was read, with what that adds to its history."""
+    """Replace a record that was read, and add any change of state to its history."""
     n: int = before.get("changes")
     entry = history_entry(submission_of(before).value, record, n=n + 1, at=_WRITTEN_THEN)
     fields = submission_fields(record, n_changes=n + (entry is not None), token=token, expires_at=expires_at)
@@ -379,7 +380,7 @@ def _unknown(submission_id: str) -> SubmissionNotFoundError:
 
 
 def _may_go_through(error: BaseException | None) -> bool:
-    """Whether a transaction lost to another, or broke off in a way that the next may not."""
+    """Whether a transaction lost to another or was interrupted, so that a retry may succeed."""
     while error is not None:
         if isinstance(error, _AGAIN):
             return True

@@ -1,4 +1,4 @@
-"""The survey of Google's services: every question is asked once, with a short time limit, and changes nothing."""
+"""The survey of Google's services. Every query is sent once, with a short time limit, and changes nothing."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TIMEOUT_S = 5.0
-"""For one question. It is not asked again: whoever looks can look again."""
+"""The time limit of one query. Queries are not retried; the user can run the command again."""
 
 _ONCE: dict[str, Any] = {"timeout": TIMEOUT_S, "retry": None}
 _TWO_STATES = (State.QUEUED, State.RUNNING)
 
 
 class CloudSurvey(Survey):
-    """Safe for any number of threads.
+    """Surveys a deployment through Google's APIs; thread-safe.
 
     Args:
-        project: Empty for the one that the credentials belong to.
-        run_endpoint: Of a stand-in for Cloud Run; empty for Google's.
-        rest_endpoint: Of a stand-in for Cloud KMS and IAM; empty for Google's.
+        project: Empty for the project of the credentials.
+        run_endpoint: The URL of a stand-in for Cloud Run; empty for Google's.
+        rest_endpoint: The URL of a stand-in for Cloud KMS and IAM; empty for Google's.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class CloudSurvey(Survey):
                 FirestoreAdminGrpcTransport,
             )
 
-            # Over the connection of the store's own client: who leads that one elsewhere means this one too.
+            # Over the connection of the store's own client, so that an emulator's address applies here too.
             channel = self._firestore()._firestore_api.transport.grpc_channel  # noqa: SLF001  # no public way
             admin = FirestoreAdminClient(transport=FirestoreAdminGrpcTransport(channel=channel))
             name = f"projects/{self._project()}/databases/{self._database}"
@@ -194,7 +194,7 @@ class CloudSurvey(Survey):
 
 
 class _Once(Generic[T]):
-    """Made when first asked for, by one thread; a failure is remembered too, as it takes seconds to find out."""
+    """Makes a value at the first call, in one thread. A failure is cached too, as it takes seconds."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
@@ -253,7 +253,7 @@ def _lacking(client: FirestoreClient) -> Iterator[LackingIndex]:
 
 
 def _searches(client: FirestoreClient) -> Iterator[tuple[tuple[tuple[str, str], ...], Query]]:
-    """Every kind of search, with the index that it takes: those of ``documents.indexes``."""
+    """Every kind of query, with the index that it needs (see ``documents.indexes``)."""
     from shared.adapters.gcp.documents import SUBMISSIONS, submissions_where  # noqa: PLC0415  # it loads the client
 
     submissions = client.collection(SUBMISSIONS)

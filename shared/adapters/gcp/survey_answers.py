@@ -1,4 +1,4 @@
-"""What Google's services answer about themselves, as facts; and what their errors mean to somebody who only looks."""
+"""Translates the answers of Google's services into facts, and their errors into reasons for missing facts."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _NOT_OFFERED = frozenset({405, 501})
 _MISSING = frozenset({404, 410})
 _DENIED = frozenset({401, 403})
 _SWITCHED_OFF = "SERVICE_DISABLED"
-# The client puts the request before the service's sentence, and the service a link to its console behind it.
+# The client puts the request before the service's message, and the service adds a link to its console.
 _REQUEST = re.compile(r"^(?:GET|POST) \S+: ")
 _LINK = re.compile(r"[^.]*https?://\S+")
 
 
 def untold(error: Exception) -> Untold:
-    """Why there is no fact; by the error's type and status, never by its text."""
+    """Why a fact is missing, judged by the error's type and status, never by its text."""
     return Untold(_silence(error), _words(error))
 
 
@@ -49,7 +49,7 @@ def _silence(error: Exception) -> Silence:
 def _words(error: Exception) -> str:
     origin = error if isinstance(error, RequestException) else error.__cause__
     if isinstance(origin, RequestException):
-        return f"{type(origin).__name__} at {_host(origin)}"  # Its own words are a chain of objects.
+        return f"{type(origin).__name__} at {_host(origin)}"  # Its message is a chain of object representations.
     text = (error.message or "") if isinstance(error, exceptions.GoogleAPICallError) else str(error)
     said = " ".join(_LINK.sub("", _REQUEST.sub("", text)).split()).strip(" .")
     return said[:MAX_WORDS] or type(error).__name__
@@ -112,7 +112,7 @@ def function_facts(service: Service) -> FunctionFacts:
 
 
 def _variables(container: Container) -> dict[str, str]:
-    """Those of our settings that are written in it; what is kept elsewhere, as a secret, is not looked up."""
+    """Our settings among the container's variables. Values kept elsewhere, as secrets, are not looked up."""
     return {
         variable.name: variable.value
         for variable in container.env

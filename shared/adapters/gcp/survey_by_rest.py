@@ -1,4 +1,4 @@
-"""Questions to services of Google's that no client is installed for: keys and service accounts, asked over HTTP."""
+"""Queries Google services without an installed client over REST: keys and service accounts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _GONE = "DESTROYED"
 
 
 class ByRest:
-    """Asks with the credentials of this environment, each question once.
+    """Sends queries with the credentials of this environment, each once.
 
     Args:
-        elsewhere: The address of what answers in Google's place, which is sent no credentials; empty for Google.
-        timeout_s: For one question.
+        elsewhere: The URL of a stand-in, which gets no credentials; empty for Google.
+        timeout_s: The time limit of one query.
     """
 
     def __init__(self, elsewhere: str, timeout_s: float) -> None:
@@ -34,10 +34,10 @@ class ByRest:
         self._session = _session(elsewhere)
 
     def key(self, name: str) -> KeyFacts:
-        """A Cloud KMS key, with those of its versions that cannot be used.
+        """Read a Cloud KMS key, and its versions that cannot be used.
 
         Raises:
-            GoogleAPICallError, GoogleAuthError, OSError: Not told.
+            GoogleAPICallError, GoogleAuthError, OSError: The query failed.
         """
         key = self._ask(KMS, name)
         versions = self._ask(KMS, f"{name}/cryptoKeyVersions").get("cryptoKeyVersions", ())
@@ -51,15 +51,15 @@ class ByRest:
         """Whether a service account is enabled.
 
         Raises:
-            GoogleAPICallError, GoogleAuthError, OSError: Not told.
+            GoogleAPICallError, GoogleAuthError, OSError: The query failed.
         """
         return not self._ask(IAM, _account(email)).get("disabled", False)
 
     def rights_on_account(self, email: str, wanted: Sequence[str]) -> frozenset[str]:
-        """Those of some permissions that the caller has on a service account.
+        """Which of the given permissions the caller has on a service account.
 
         Raises:
-            GoogleAPICallError, GoogleAuthError, OSError: Not told.
+            GoogleAPICallError, GoogleAuthError, OSError: The query failed.
         """
         told = self._ask(IAM, f"{_account(email)}:testIamPermissions", {"permissions": list(wanted)})
         return frozenset(told.get("permissions", ()))
@@ -86,5 +86,5 @@ def _number(name: str) -> str:
 
 
 def _account(email: str) -> str:
-    """Its full name. Where its address does not tell the project, IAM may say 403 of what is not there."""
+    """The account's full name. If its address does not name the project, IAM may answer 403 for a missing account."""
     return f"projects/{project_of_account(email) or '-'}/serviceAccounts/{email}"

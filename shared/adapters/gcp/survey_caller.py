@@ -1,4 +1,4 @@
-"""Whose credentials this environment has: their kind and address, and whether a token can be had for them."""
+"""Inspects the credentials of this environment: their kind and owner, and whether a token can be obtained."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 _KINDS = {
-    "google.oauth2.credentials": "a person's, by gcloud",
+    "google.oauth2.credentials": "a person's, from gcloud",
     "google.oauth2.service_account": "a service account's key file",
     "google.auth.compute_engine.credentials": "the attached service account",
     "google.auth.impersonated_credentials": "an impersonated service account",
     "google.auth.identity_pool": "workload identity federation",
     "google.auth.aws": "workload identity federation",
     "google.auth.pluggable": "workload identity federation",
-    "google.auth.external_account_authorized_user": "a person's, by workforce federation",
+    "google.auth.external_account_authorized_user": "a person's, from workforce federation",
 }
 _OF_PEOPLE = frozenset({"google.oauth2.credentials", "google.auth.external_account_authorized_user"})
 
 
 def look_at_caller() -> Caller:
-    """The credentials that Google's libraries find.
+    """Find the credentials, as Google's libraries do.
 
     Raises:
-        SettingsError: They find none.
+        SettingsError: There are none.
     """
     from google.auth import default  # noqa: PLC0415  # looks at files, and asks the metadata server
 
@@ -52,7 +52,7 @@ def look_at_caller() -> Caller:
 
 
 def _trouble(credentials: Credentials) -> Silence | None:
-    """Have a token made: only that shows that the credentials hold, and tells an attached account's address."""
+    """Request a token. Only this shows that the credentials are valid, and fills in an attached account's address."""
     from google.auth.transport.requests import Request  # noqa: PLC0415
 
     try:

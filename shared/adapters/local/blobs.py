@@ -1,4 +1,4 @@
-"""Buckets as folders: the blob store of the embedded default."""
+"""Buckets as local folders: the blob store of the local backend."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from shared.ports.blobs import BlobInfo, BlobStore, ByteRange
 
 
 class DirectoryBlobStore(BlobStore):
-    """Objects as files that a person can find; safe for any number of threads and processes on one machine.
+    """Objects as plain files; safe for many threads and processes on one machine.
 
     Args:
         buckets: The folder of each bucket.
-        in_place: Buckets that are only read, where users keep their own files. A generation there is made of size,
-            times of change and inode, and no checksum is known. Names with hidden segments are read, never listed.
+        in_place: Read-only buckets, where users keep their own files. A generation there is made from size, times of
+            change and inode, and there is no checksum. Names with hidden segments can be read, but are not listed.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class DirectoryBlobStore(BlobStore):
                 try:
                     yield folder.info(name)
                 except BlobNotFoundError:
-                    # Deleted since its folder was read.
+                    # Deleted since the folder was listed.
                     continue
 
     @override
@@ -83,7 +83,7 @@ class DirectoryBlobStore(BlobStore):
         self._writable(bucket).remove(name, if_generation)
 
     def sweep(self, bucket: str) -> int:
-        """Remove what crashed writers left hidden in a bucket; returns how many files. Safe beside living writers."""
+        """Remove hidden files of crashed writers from a bucket. Returns their number. Safe while others write."""
         return self._writable(bucket).sweep()
 
     def _folder(self, bucket: str) -> PlainFolder:
@@ -96,5 +96,5 @@ class DirectoryBlobStore(BlobStore):
     def _writable(self, bucket: str) -> ObjectFolder:
         folder = self._folder(bucket)
         if not isinstance(folder, ObjectFolder):
-            raise InternalError(f"a write to bucket {bucket!r}, which is only read", where=str(folder.root))
+            raise InternalError(f"a write to bucket {bucket!r}, which is read-only", where=str(folder.root))
         return folder

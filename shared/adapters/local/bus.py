@@ -1,4 +1,4 @@
-"""Topics within one process: the event bus of the embedded default."""
+"""Topics within one process: the event bus of the local backend."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ MAX_DELIVERIES = 10
 
 Handler: TypeAlias = Callable[[Message], None]
 Ready: TypeAlias = Callable[[Message], bool]
-"""Whether a message may be handed over now; one that may not waits for its turn, and others go before it."""
+"""Whether a message can be delivered now. If not, it waits, and other messages go first."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that nobody could handle, with the last reason."""
+    """A message that could not be handled, with the last error."""
 
     topic: Topic
     message: Message
@@ -36,10 +36,10 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Chaos:
-    """Faults on purpose, repeated from a seed: a bus may deliver twice and in any order.
+    """Deliberate faults, reproducible from a seed: a bus may deliver twice and in any order.
 
     Attributes:
-        duplicate: Chance that a published message is delivered once more.
+        duplicate: The probability that a published message is delivered once more.
     """
 
     seed: int
@@ -62,9 +62,10 @@ def always(_message: Message) -> bool:
 
 
 class InProcessBus(EventBus):
-    """At least once, in any order; safe for any number of threads, lost with the process (the outbox is not).
+    """An event bus within one process: at least once, in any order; thread-safe.
 
-    A topic keeps its messages until its first subscription; each subscription then gets its own copy.
+    Messages are lost with the process, but their outbox entries are not. A topic keeps its messages until its first
+    subscription; after that, each subscription gets its own copy.
     """
 
     def __init__(self, *, chaos: Chaos | None = None, max_deliveries: int = MAX_DELIVERIES) -> None:
@@ -81,13 +82,13 @@ class InProcessBus(EventBus):
 
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:
-        """What was given up, oldest first."""
+        """The messages that were given up, oldest first."""
         with self._changed:
             return tuple(self._dead)
 
     @property
     def waiting(self) -> tuple[Message, ...]:
-        """What waits for its turn, in order."""
+        """The messages that wait until their handler is ready, in order."""
         with self._changed:
             return tuple(held.message for held in self._held)
 
@@ -105,15 +106,15 @@ class InProcessBus(EventBus):
             self._changed.notify_all()
 
     def _wanted(self, handler: Handler, message: Message, copies: int) -> int:
-        """One that still waits for its turn is not put in line a second time."""
+        """How many copies to queue; none if the same message is still waiting for this handler."""
         waits = any(due.handler == handler and due.message.id == message.id for due in self._held)
         return 0 if waits else copies
 
     def subscribe(self, topic: Topic, handler: Handler, ready: Ready = always) -> None:
-        """Have every message of a topic given to ``handler``, those that nobody has claimed so far included.
+        """Deliver every message of a topic to ``handler``, including those kept for the first subscription.
 
-        What the handler raises decides: retryable errors and unknown exceptions bring the message again, a permanent
-        error of ours is a dead letter at once.
+        If the handler raises a retryable error or an unknown exception, the message is delivered again. After a
+        permanent error of the domain, it becomes a dead letter at once.
         """
         with self._changed:
             self._handlers[topic].append((handler, ready))
@@ -122,10 +123,10 @@ class InProcessBus(EventBus):
             self._changed.notify_all()
 
     def deliver_pending(self) -> int:
-        """Deliver until nothing is due, what handlers publish meanwhile included; returns how many deliveries.
+        """Deliver all due messages, including those that handlers publish meanwhile. Returns the number of deliveries.
 
-        A message that failed waits for the next call, which gives what it needs time to recover; so does one whose
-        handler is not ready for it.
+        A failed message waits for the next call, so that its cause has time to pass. So does a message whose handler is
+        not ready.
         """
         with self._changed:
             self._due.extendleft(reversed(self._held))
@@ -139,7 +140,7 @@ class InProcessBus(EventBus):
         return count
 
     def wait(self, timeout_s: float) -> bool:
-        """Block until a message is due, or the time is over; returns whether one is."""
+        """Block until a message is due or the time is up. Returns whether one is due."""
         with self._changed:
             return self._changed.wait_for(lambda: bool(self._due), timeout_s)
 

@@ -1,4 +1,4 @@
-"""What is known of an object besides its bytes, one hidden file for each generation."""
+"""The metadata of objects, in one hidden file (a card) per generation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Checksum, type and metadata of one generation."""
+    """The checksum, type and metadata of one generation."""
 
     name: str
     generation: int
@@ -22,17 +22,17 @@ class Card:
 
 
 class Cards:
-    """The cards of one bucket; named by digest, since an object's name may be as long as a file's may."""
+    """The cards of one bucket. Their files are named by digest, as an object's name may be too long for a suffix."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def read(self, name: str, generation: int) -> Card | None:
-        """The card of a generation; None where there is none, or only half of one after a loss of power."""
+        """Read the card of a generation; None if there is none, or if it is incomplete after a power failure."""
         return _parsed(self._path(name, generation))
 
     def write(self, card: Card) -> None:
-        """Write a card for good."""
+        """Write a card durably."""
         make_folders(self._folder)
         with self._path(card.name, card.generation).open("w", encoding="utf-8") as file:
             json.dump(asdict(card), file)
@@ -45,7 +45,7 @@ class Cards:
         self._path(name, generation).unlink(missing_ok=True)
 
     def all(self) -> Iterator[tuple[Path, Card | None]]:
-        """Every card with its file; None for one that cannot be read."""
+        """Every card's file with the card; None for a card that cannot be read."""
         for path in list(self._folder.glob("*.json")):
             yield path, _parsed(path)
 
@@ -54,12 +54,12 @@ class Cards:
 
 
 def digest_of_name(name: str) -> str:
-    """A short name for a name."""
+    """A digest of an object's name, of fixed length."""
     return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def make_folders(folder: Path) -> None:
-    """Make a folder and those above it, so that they are there after a loss of power."""
+    """Make a folder and its parents durably, so that they survive a power failure."""
     if folder.is_dir():
         return
     make_folders(folder.parent)
@@ -68,7 +68,7 @@ def make_folders(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries to the disk."""
+    """Flush a folder's entries to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

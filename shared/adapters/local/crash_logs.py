@@ -1,4 +1,4 @@
-"""Where a task process crashed: read off its log, in which the interpreter left its last words."""
+"""Finds where a task process crashed, from the traceback that the interpreter wrote to its log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 NATIVE = frozenset(
     {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS}
 )
-"""Signals by which a program ends itself; who is killed or told to stop gets others."""
+"""Signals of a crash. A process that is killed or asked to stop gets other signals."""
 _HOUSE = Path(__file__).resolve().parents[3]
 _TAIL_BYTES = 256 * 1024
 _FATAL = re.compile(r"^Fatal Python error: ", re.MULTILINE)
@@ -19,9 +19,9 @@ _THREAD = re.compile(r"^(?:Current thread|Thread) 0x\w+.*\(most recent call firs
 
 
 def crash_of(status: int, log: Path) -> str:
-    """How and where a process crashed that ended with ``status``; empty where it did not, or was killed."""
+    """How and where a process with this exit ``status`` crashed; empty if it did not crash, or was killed."""
     words = _tail(log)
-    if -status == signal.SIGPROF:  # The pulse's timer of processor time.
+    if -status == signal.SIGPROF:  # From the pulse's timer of CPU time.
         return f"it hung{_place(words, 'Current')}"
     if status < 0:
         if -status not in NATIVE:
@@ -41,13 +41,13 @@ def _tail(log: Path) -> str:
 
 
 def _after(mark: re.Pattern[str], words: str) -> str:
-    """The last dump of a kind."""
+    """The log's text after the last such mark."""
     found = list(mark.finditer(words))
     return words[found[-1].start() :] if found else ""
 
 
 def _place(dump: str, thread: str) -> str:
-    """The innermost frame of our own code, else of any, in the thread that crashed, or the main one, told last."""
+    """The innermost frame of our own code, or else of any code, in the last such thread of the dump."""
     threads = [found for found in _THREAD.finditer(dump) if found.group().startswith(thread)]
     frames = list(_FRAME.finditer(dump[threads[-1].end() :].partition("\n\n")[0])) if threads else []
     if not frames:

@@ -63,11 +63,11 @@ _SCHEMA = (
 )
 
 _ADDED = ("tell_at", "tend_at")
-"""Columns of submissions that were not there at first."""
+"""Columns that were added to submissions later."""
 
 
 class Database:
-    """Connections to one file, each used by one thread at a time and kept for the next."""
+    """A pool of connections to one file. Each connection is used by one thread at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -77,22 +77,22 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection for single statements, each of which sees one state of the file.
+        """A connection for single statements. Each of them sees a consistent state of the file.
 
         Raises:
-            UnavailableError: Locked for too long, no space, or no leave.
-            SettingsError: Not a database of ours.
+            UnavailableError: The file is locked for too long, or there is no space or no permission.
+            SettingsError: The file is not a status database.
         """
         with self._answering(), self._connection() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that nobody else writes beside; kept at the end, undone by any exception.
+        """An exclusive write transaction, committed at the end and rolled back by any exception.
 
         Raises:
-            UnavailableError: Locked for too long, no space, or no leave.
-            SettingsError: Not a database of ours.
+            UnavailableError: The file is locked for too long, or there is no space or no permission.
+            SettingsError: The file is not a status database.
         """
         with self.reading() as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -104,7 +104,7 @@ class Database:
                 raise
 
     def close(self) -> None:
-        """Close every idle connection; a later call opens new ones."""
+        """Close all idle connections. A later call opens new ones."""
         while self._idle:
             self._idle.pop().close()
 
@@ -137,7 +137,7 @@ class Database:
         self._idle = deque()
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            # Switching to the write-ahead log fails beside another opener, whatever the timeout.
+            # Switching to the write-ahead log fails while another process opens the file, whatever the timeout.
             with exclusive(self._path.with_name(f"{self._path.name}.lock")):
                 self._idle.append(self._set_up())
         except OSError as error:
@@ -160,7 +160,7 @@ class Database:
         return connection
 
     def _widen(self, connection: sqlite3.Connection) -> None:
-        """Give a file that an earlier version wrote the columns that it lacks; what wrote it reads it as before."""
+        """Add missing columns to a file of an earlier version, which can still read the file afterwards."""
         there = {row[1] for row in connection.execute("PRAGMA table_info(submissions)")}
         for column in _ADDED:
             if there and column not in there:
@@ -175,7 +175,7 @@ class Database:
                 f"the status database has schema {row[0]}",
                 expected=f"schema {SCHEMA_VERSION}",
                 where=str(self._path),
-                hint="Use the celldrop that wrote it, or move the file away: results stay where they are.",
+                hint="Use the version of celldrop that wrote it, or move the file away: results stay where they are.",
             )
 
     def _opened(self) -> sqlite3.Connection:
@@ -190,7 +190,7 @@ class Database:
         except sqlite3.OperationalError as error:
             raise _unavailable(error, self._path) from error
         except sqlite3.DatabaseError as error:
-            # Its other subclasses are faults of ours; the bare class is a file that is damaged or no database.
+            # Its subclasses are our own bugs; the class itself means a damaged file or not a database.
             if type(error) is not sqlite3.DatabaseError:
                 raise
             raise SettingsError(
@@ -203,7 +203,7 @@ class Database:
 
 def _unavailable(error: Exception, path: Path) -> UnavailableError:
     return UnavailableError(
-        f"the status database answered: {error}",
+        f"the status database failed: {error}",
         where=str(path),
-        hint="Look for a full disk, missing leave to write, or another program that holds the file.",
+        hint="Check for a full disk, missing write permission, or another program that locks the file.",
     )

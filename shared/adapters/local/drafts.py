@@ -1,4 +1,4 @@
-"""Objects being written: a hidden file on the same disk, locked while its writer lives."""
+"""Objects that are being written: a hidden file on the same disk, locked while its writer is alive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.adapters.local.locks import try_lock
 
 @dataclass(slots=True)
 class Draft:
-    """Bytes on their way to becoming an object."""
+    """A hidden file with the bytes of a future object."""
 
     path: Path
     descriptor: int
@@ -25,10 +25,10 @@ class Draft:
     crc32c: int = 0
 
     def fill(self, chunks: Iterable[bytes]) -> None:
-        """Write every chunk to the disk, counting and summing on the way."""
+        """Write all chunks to the disk, and compute their size and checksum."""
         with os.fdopen(self.descriptor, "wb", closefd=False) as file:
             for chunk in chunks:
-                # Only our own writing is in the guard: what the chunks' maker raises is the caller's.
+                # Only our own writes are guarded: errors from the source of the chunks are the caller's.
                 with answering(self.path):
                     file.write(chunk)
                 self.crc32c = google_crc32c.extend(self.crc32c, bytes(chunk))
@@ -40,7 +40,7 @@ class Draft:
 
 @contextmanager
 def draft_in(folder: Path) -> Iterator[Draft]:
-    """A new draft; removed at the end unless it was moved into place."""
+    """Make a new draft, which is removed at the end unless it was moved into place."""
     with answering(folder):
         folder.mkdir(parents=True, exist_ok=True)
         draft = _locked_draft(folder)
@@ -52,7 +52,7 @@ def draft_in(folder: Path) -> Iterator[Draft]:
 
 
 def sweep_drafts(folder: Path) -> int:
-    """Remove what dead writers left; returns how many."""
+    """Remove the drafts of dead writers. Returns their number."""
     drafts = list(folder.iterdir()) if folder.is_dir() else []
     return sum(_remove_if_dead(path) for path in drafts)
 
@@ -61,7 +61,7 @@ def _locked_draft(folder: Path) -> Draft:
     while True:
         path = folder / secrets.token_hex(8)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        # A sweeper may have come between making and locking: then it holds the lock, or the name is gone.
+        # A sweep may have come between creating and locking: then it holds the lock, or has removed the file.
         if try_lock(descriptor) and os.fstat(descriptor).st_nlink:
             return Draft(path, descriptor)
         os.close(descriptor)

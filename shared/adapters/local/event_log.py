@@ -1,4 +1,4 @@
-"""The embedded bus of one process: outcome events go to a file that all processes share, jobs to whoever dispatches."""
+"""The bus of a local process: outcome events go to a file that all processes share, jobs to the dispatching process."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from shared.ports.events import Message
 
 _LOOK_BACK = 1 << 16
 _RECENT_BYTES = 1 << 20
-"""Where a line is looked for that comes again: some thousand events. Who was killed between it and its record was the
-last to write, or nearly."""
+"""How far back duplicates are searched: some thousand events. If a process is killed after writing a line and before
+updating the record, that line is among the last."""
 
 
 class EmbeddedBus(InProcessBus):
-    """An in-process bus whose events outlive the process, and which takes no job that nobody here would start.
+    """An in-process bus that writes events to a file, and accepts jobs only if this process dispatches them.
 
     Args:
-        events: One line of CloudEvents JSON for each outcome, appended by every process of this home.
+        events: The event log: one line of CloudEvents JSON per outcome, appended by every process of this home.
     """
 
     def __init__(self, events: Path) -> None:
@@ -43,16 +43,16 @@ class EmbeddedBus(InProcessBus):
 
     @override
     def publish(self, topic: Topic, message: Message) -> None:
-        """Return once the message is in the log, or queued here; an event that is there is not written a second time.
+        """Publish a message, and return once it is in the log or queued. A logged event is not written again.
 
         Raises:
-            UnavailableError: A job, in a process that dispatches none (a task): it stays owed, and the one that does
-                finds it.
+            UnavailableError: The message is a job, and this process (a task) dispatches none. The job stays in the
+                outbox, where the dispatching process finds it.
         """
         if topic is Topic.EVENTS:
             self._append(message)
         elif not self._dispatches:
-            raise UnavailableError("this process starts no jobs", expected="one that dispatches to pay this entry")
+            raise UnavailableError("this process starts no jobs", expected="a process that dispatches jobs")
         else:
             super().publish(topic, message)
 
@@ -66,13 +66,13 @@ class EmbeddedBus(InProcessBus):
 
 
 def append_once(path: Path, line: bytes) -> None:
-    """Add a whole line to a file that other processes append to, or nothing; nothing where it is among the last.
+    """Append a complete line to a shared file, or nothing; nothing if the line is already among the last ones.
 
-    Part of a line, as a full disk or a kill leaves it, is taken away, now or by whoever appends next: what was not
-    written whole is still owed.
+    An incomplete line (from a full disk or a kill) is removed, now or by the next process that appends. Its event is
+    still in the outbox.
 
     Raises:
-        OSError: There is no room, or no folder.
+        OSError: There is no space, or no folder.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
@@ -94,7 +94,7 @@ def _is_there(descriptor: int, end: int, line: bytes) -> bool:
 
 
 def _end_of_lines(descriptor: int) -> int:
-    """Where the last whole line ends."""
+    """The offset after the last complete line."""
     end = os.fstat(descriptor).st_size
     while end:
         start = max(0, end - _LOOK_BACK)

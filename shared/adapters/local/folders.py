@@ -1,4 +1,4 @@
-"""A plain folder as a bucket that is only read: each state of a file is a generation of its own."""
+"""A plain folder as a read-only bucket. Each state of a file is a generation of its own."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from shared.ports.blobs import BlobInfo, ByteRange
 from shared.touched import touched_ns
 
 IDENTITY_BIT = 1 << 52
-"""Marks a generation made from a file's identity. All stay below 2**53, which JavaScript still counts exactly."""
+"""Marks a generation made from a file's identity. All stay below 2**53, up to which JavaScript numbers are exact."""
 
 
 class PlainFolder:
-    """Files where a person put them. Never written to; a changed file is another generation."""
+    """The files of a user's folder, read in place and never written. A changed file is another generation."""
 
     _hidden: ClassVar[bool] = True
 
@@ -32,10 +32,10 @@ class PlainFolder:
         self.root = root
 
     def info(self, name: str) -> BlobInfo:
-        """The file's present generation.
+        """The file's current generation.
 
         Raises:
-            BlobNotFoundError: No such file.
+            BlobNotFoundError: There is no such file.
         """
         path = self._path(name)
         with finding(path):
@@ -43,10 +43,10 @@ class PlainFolder:
         return self._plain_info(name, status)
 
     def read(self, ref: ObjectRef, spans: Sequence[ByteRange | None]) -> list[bytes]:
-        """Ranges of exactly that generation; None is all of it.
+        """Read ranges of exactly this generation; None is the whole file.
 
         Raises:
-            BlobNotFoundError: The file is another by now, also when it changed under the read.
+            BlobNotFoundError: The file has changed, before or during the read.
         """
         path = self._path(ref.name)
         with finding(path), _opened(path) as descriptor:
@@ -56,7 +56,7 @@ class PlainFolder:
         return found
 
     def names(self, prefix: str) -> Iterator[str]:
-        """Names under a prefix in their order; hidden files, and names that are not UTF-8, are left out."""
+        """The names under a prefix, sorted, without hidden files and names that are not UTF-8."""
         base = prefix.rpartition("/")[0]
         if base and not is_keepable(base, hidden=self._hidden):
             return
@@ -89,15 +89,15 @@ class PlainFolder:
         if not self._is_generation(ref.generation, status):
             raise BlobNotFoundError(
                 f"{ref} was replaced or changed",
-                expected="the generation that was asked for",
+                expected="the requested generation",
                 where=str(self.root),
-                hint="Send the file again, and leave it as it is until the results are there.",
+                hint="Submit the file again, and do not change it until the results are ready.",
             )
         return status
 
 
 def identity_generation(status: os.stat_result) -> int:
-    """A number for one state of a file: of its size, both times of change and inode."""
+    """A number for one state of a file, made from its size, both times of change and inode."""
     identity = f"{status.st_size}/{status.st_mtime_ns}/{status.st_ino}/{touched_ns(status)}"
     digest = hashlib.blake2b(identity.encode(), digest_size=8).digest()
     return IDENTITY_BIT | int.from_bytes(digest, "big") % IDENTITY_BIT
@@ -112,7 +112,7 @@ def regular_status(path: Path) -> os.stat_result:
     """The status of a regular file.
 
     Raises:
-        FileNotFoundError: Nothing is there, or something else (a folder, a device).
+        FileNotFoundError: There is no such file, or it is something else (a folder, a device).
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -122,10 +122,10 @@ def regular_status(path: Path) -> os.stat_result:
 
 @contextmanager
 def finding(path: Path) -> Iterator[None]:
-    """Look for a file, and say the operating system's errors in our words.
+    """Translate the operating system's errors in this context, where a missing file is a missing object.
 
     Raises:
-        BlobNotFoundError: No such file.
+        BlobNotFoundError: There is no such file.
         InvalidNameError, UnavailableError: As ``answering``.
     """
     with answering(path):
@@ -137,11 +137,11 @@ def finding(path: Path) -> Iterator[None]:
 
 @contextmanager
 def answering(path: Path) -> Iterator[None]:
-    """Say the operating system's errors in our words.
+    """Translate the operating system's errors in this context.
 
     Raises:
-        InvalidNameError: A path too long for this system.
-        UnavailableError: Anything else: no leave, no space, a disk that fails.
+        InvalidNameError: The path is too long for this system.
+        UnavailableError: Anything else: no permission, no space, a failing disk.
     """
     try:
         yield
@@ -150,24 +150,22 @@ def answering(path: Path) -> Iterator[None]:
 
 
 def _said(error: OSError, path: Path) -> InvalidNameError | UnavailableError:
-    found = f"the file system answered {error.strerror or error}"
+    found = f"the file system reported: {error.strerror or error}"
     if error.errno == errno.ENAMETOOLONG:
         return InvalidNameError(found, where=str(path), hint="Give the file a shorter name or path.")
     hints = {
-        errno.EACCES: "Give this user leave to read and write there.",
-        errno.EPERM: "Give this user leave to read and write there.",
-        errno.EROFS: "Choose a folder that can be written to.",
+        errno.EACCES: "Give this user permission to read and write there.",
+        errno.EPERM: "Give this user permission to read and write there.",
+        errno.EROFS: "Choose a writable folder.",
         errno.ENOSPC: "Free some space on that disk.",
         errno.EDQUOT: "Free some space, or ask for a larger quota.",
     }
-    return UnavailableError(
-        found, where=str(path), hint=hints.get(error.errno or 0, "Look at the disk, then try again.")
-    )
+    return UnavailableError(found, where=str(path), hint=hints.get(error.errno or 0, "Check the disk, then try again."))
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    # Without O_NONBLOCK, a named pipe in an inbox would stop us until somebody writes to it.
+    # Without O_NONBLOCK, opening a named pipe would block until another process writes to it.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         yield descriptor
@@ -176,8 +174,8 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def _read_spans(descriptor: int, size_bytes: int, spans: Sequence[ByteRange | None]) -> list[bytes]:
-    # One read a span, in the order of the file: merging neighbours first was slower, 5.3 ms against 2.8 ms for
-    # 700 spans of 30 kB (2026-11), because every byte is copied twice.
+    # One read per span, in file order. Merging neighbours first was slower, 5.3 ms against 2.8 ms for 700 spans of
+    # 30 kB (2026-11), because every byte is copied twice.
     whole = [span or ByteRange(0, size_bytes) for span in spans]
     found = [b""] * len(whole)
     for i in sorted(range(len(whole)), key=lambda i: whole[i].offset):
@@ -188,7 +186,7 @@ def _read_spans(descriptor: int, size_bytes: int, spans: Sequence[ByteRange | No
 def _read_span(descriptor: int, size_bytes: int, span: ByteRange) -> bytes:
     left = min(span.length, size_bytes - span.offset)
     pieces: list[bytes] = []
-    # A single read gives 2 GiB at most.
+    # A single read returns at most 2 GiB.
     while left > 0 and (piece := os.pread(descriptor, left, span.offset + sum(map(len, pieces)))):
         pieces.append(piece)
         left -= len(piece)
@@ -206,7 +204,7 @@ def _entries(folder: Path) -> Iterator[str]:
 
 
 def _kind(entry: os.DirEntry[str]) -> Iterator[str]:
-    # The slash sorts as it will in the whole name: "a-b" comes before "a/b". Linked folders may form a circle.
+    # With its slash, a folder sorts as in full names: "a-b" before "a/b". No links: they can form cycles.
     if entry.is_dir(follow_symlinks=False):
         yield f"{entry.name}/"
     elif entry.is_file():

@@ -1,4 +1,4 @@
-"""Executions as processes on this machine: the job runner of the embedded default."""
+"""Executions as processes on this machine: the job runner of the local backend."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.ports.jobs import ExecutionReport, ExecutionState, JobRequest, JobRu
 
 JOB_NAME = "celldrop-local"
 MAX_REMEMBERED = 1000
-"""Executions that are over and can still be looked up; older ones become UNKNOWN, as on the platform."""
+"""Ended executions that can still be looked up. Older ones become UNKNOWN, as on the platform."""
 ORPHANED_STATUS = 70
 _STDIN = 0
 _SHELL = "/bin/sh"
@@ -27,7 +27,7 @@ _SHELL = "/bin/sh"
 
 @dataclass(eq=False, slots=True)
 class _Execution:
-    """What is known of an execution; changed only under the runner's lock."""
+    """The state of an execution; changed only under the runner's lock."""
 
     name: str
     request: JobRequest
@@ -41,7 +41,7 @@ class _Execution:
 
     @property
     def report(self) -> ExecutionReport:
-        # Until its last process is gone it may still do something. What waits here waits for us, and not for room.
+        # RUNNING until its last process has ended. A task that waits here waits for a worker, not for capacity.
         if self.unfinished:
             return ExecutionReport(ExecutionState.RUNNING, begun=True)
         return ExecutionReport(
@@ -60,14 +60,14 @@ class _Task:
 
 
 class SubprocessJobRunner(JobRunner):
-    """Cloud Run Jobs in small: tasks as processes, retried, told who they are by the same variables.
+    """A local counterpart of Cloud Run Jobs: runs tasks as processes, with retries and the same variables.
 
     Args:
-        command: What one task runs.
-        env: The whole environment of a task but for what is said of the execution.
-        log_dir: Output goes to ``EXECUTION/task-INDEX-attempt-ATTEMPT.log`` below it.
-        max_parallel: Processes at a time, over all executions.
-        max_retries: Of one task, after its first attempt.
+        command: The command of a task.
+        env: The environment of a task, without the variables of its execution.
+        log_dir: Output is written to ``EXECUTION/task-INDEX-attempt-ATTEMPT.log`` in it.
+        max_parallel: The most processes at a time, over all executions.
+        max_retries: The most retries of a task after its first attempt.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class SubprocessJobRunner(JobRunner):
 
     @override
     def has_room(self) -> bool:
-        """Whether a process is free: what comes later waits as QUEUED, where it is seen and can be cancelled."""
+        """Whether a worker is free. Otherwise a submission stays QUEUED, where it is visible and can be cancelled."""
         with self._changed:
             return sum(execution.unfinished for execution in self._executions.values()) < self._max_parallel
 
@@ -136,13 +136,13 @@ class SubprocessJobRunner(JobRunner):
                 self._stop(found, ExecutionState.CANCELLED, "")
 
     def wait(self, execution: str, timeout_s: float) -> ExecutionReport:
-        """Block until an execution is over, or the time is; returns what is then known of it."""
+        """Block until an execution has ended or the time is up. Returns its report."""
         with self._changed:
             self._changed.wait_for(lambda: self.describe(execution).state is not ExecutionState.RUNNING, timeout_s)
         return self.describe(execution)
 
     def close(self) -> None:
-        """Stop every execution, wait until nothing of them is left, and take no more."""
+        """Stop every execution, wait until all their processes have ended, and accept no more."""
         with self._changed:
             self._closed = True
             for execution in self._executions.values():
@@ -172,7 +172,7 @@ class SubprocessJobRunner(JobRunner):
                 self._changed.notify_all()
 
     def _run_task(self, task: _Task) -> str:
-        """Run a task until an attempt succeeds, or two crash alike; returns why none did, or nothing."""
+        """Run a task until an attempt succeeds or two crash alike. Returns the problem; empty after a success."""
         problem = crash = ""
         for number in range(self._max_retries + 1):
             attempt = self._attempt(task, number)
@@ -219,7 +219,7 @@ class SubprocessJobRunner(JobRunner):
 
 
 def _variables(task: _Task, attempt: int) -> dict[str, str]:
-    """What Cloud Run Jobs sets, and the overrides that a dispatch would send."""
+    """The variables that Cloud Run Jobs sets, and the overrides that a dispatch sends."""
     request = task.execution.request
     return {
         "CLOUD_RUN_JOB": JOB_NAME,
@@ -236,11 +236,11 @@ def _variables(task: _Task, attempt: int) -> dict[str, str]:
 
 
 def die_with_parent() -> None:
-    """Have this process and its group end when its parent is gone, however the parent ended.
+    """End this process and its group when its parent dies, in whatever way it dies.
 
-    No thread of ours can be relied on: it gets no turn while a library hangs with Python's lock held. So the kernel
-    ends this process, where it can, and a shell in its group ends the group. The parent holds the other end of our
-    standard input and never writes: end of file means that it is gone.
+    A thread would not be reliable: it does not run while a library hangs with Python's lock held. So the kernel ends
+    this process, where it supports that, and a shell in the group ends the group. The parent holds the other end of
+    our standard input and never writes to it, so end of file means that the parent is dead.
     """
     end_with_parent()
     if os.getpgrp() == os.getpid():

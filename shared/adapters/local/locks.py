@@ -1,4 +1,4 @@
-"""Locks between threads and processes, held on files and let go by the kernel when their holder dies."""
+"""Locks between threads and processes, held on files. The kernel releases them when their holder dies."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[int]:
-    """Hold the lock on a file, made where it is missing; yields its descriptor.
+    """Hold the lock on a file, which is created if missing; yields its descriptor.
 
-    The file stays: removing it would let two holders lock two files of one name.
+    The file is not removed: otherwise two holders could lock two different files with the same name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -25,7 +25,7 @@ def exclusive(path: Path) -> Iterator[int]:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Take the lock on an open file if nobody holds it."""
+    """Take the lock on an open file if no other process holds it. Returns whether it was taken."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

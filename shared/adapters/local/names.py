@@ -1,4 +1,4 @@
-"""Object names as paths: which ones a folder can keep without anything reaching out of it."""
+"""Object names as file paths: which names are valid, and stay inside the bucket's folder."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pathlib import Path
 from shared.domain.errors import InvalidNameError
 
 MAX_SEGMENT_BYTES = 255
-"""NAME_MAX of every file system in common use."""
+"""NAME_MAX of all common file systems."""
 MAX_NAME_BYTES = 1024
-"""Cloud Storage's own limit, kept so that what works here works there."""
+"""Cloud Storage's limit, applied here too, so that names that work here also work there."""
 _FORBIDDEN = ("\0", "\r", "\n")
 
 
 def path_of(root: Path, name: str, *, hidden: bool) -> Path:
-    """Where an object of that name lies under ``root``.
+    """The path of an object under ``root``.
 
     Args:
-        hidden: Whether segments that begin with a dot are taken.
+        hidden: Whether segments that begin with a dot are allowed.
 
     Raises:
-        InvalidNameError: A name that would leave the root, or that no file can have.
+        InvalidNameError: The name would lead out of the root, or no file can have it.
     """
     problem = _problem(name, hidden=hidden)
     if problem:
@@ -28,13 +28,13 @@ def path_of(root: Path, name: str, *, hidden: bool) -> Path:
             f"object name {name[:200]!r} {problem}",
             expected="segments of 1 to 255 bytes between single slashes, none of them '.' or '..'",
             where=str(root),
-            hint="Rename the file and send it again.",
+            hint="Rename the file and submit it again.",
         )
     return root.joinpath(name)
 
 
 def is_keepable(name: str, *, hidden: bool) -> bool:
-    """Whether ``path_of`` would take the name."""
+    """Whether ``path_of`` accepts the name."""
     return not _problem(name, hidden=hidden)
 
 
@@ -44,7 +44,7 @@ def _problem(name: str, *, hidden: bool) -> str:
     except UnicodeEncodeError:
         return "is not UTF-8"
     if any(character in name for character in _FORBIDDEN):
-        return "holds a line break or a NUL"
+        return "contains a line break or a NUL"
     if not hidden and len(encoded) > MAX_NAME_BYTES:
         return f"is {len(encoded)} bytes long, over {MAX_NAME_BYTES}"
     problems = (_segment_problem(segment, hidden=hidden) for segment in name.split("/"))

@@ -1,8 +1,8 @@
-"""A folder as a bucket that is written: objects are plain files, and what else is known of them lies hidden beside.
+"""A folder as a writable bucket: objects are plain files, and their metadata is in hidden files beside them.
 
-The file itself is the truth. Its time of change, set to a whole microsecond that never came before, is its generation;
-moving it into place is the one step that publishes it. Its card (checksum, content type, metadata) is written before,
-under that generation. A file that a person put there or changed has no card, and counts as in a plain folder.
+The file itself is authoritative. Its modification time, set to a whole microsecond that was never used before, is its
+generation. Moving the file into place publishes it, in one step. Its card (checksum, content type, metadata) is written
+before that, under the generation. A file that a user added or changed has no card, and is treated as in a plain folder.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TRIES = 100
 
 
 class ObjectFolder(PlainFolder):
-    """Objects as files under their names, written whole or not at all."""
+    """Objects as files under their names, written atomically."""
 
     _hidden: ClassVar[bool] = False
 
@@ -55,25 +55,25 @@ class ObjectFolder(PlainFolder):
                 card = self._card(name, status)
                 if card is not None:
                     return self._known_info(card, status)
-                # No card: by hand, or replaced between the two looks. Only another look tells.
+                # No card: added by hand, or replaced between the two reads. Read again to find out.
                 if os.path.samestat(status, regular_status(path)):
                     return self._plain_info(name, status)
-        raise UnavailableError(f"{name!r} was replaced under each of {_TRIES} looks", where=str(self.root))
+        raise UnavailableError(f"{name!r} was replaced during each of {_TRIES} reads", where=str(self.root))
 
     def publish(
         self, name: str, chunks: Iterable[bytes], if_generation: int | None, described: Mapping[str, str], kind: str
     ) -> BlobInfo:
-        """Write an object, streaming, and put it in place in one step.
+        """Write an object from a stream, and publish it in one step.
 
         Args:
             described: Its metadata.
             kind: Its content type.
 
         Raises:
-            PreconditionFailedError: Another generation is there.
+            PreconditionFailedError: There is another generation.
         """
         path = self._path(name)
-        # Said at once where it already fails, and again under the lock, where it counts.
+        # Checked now to fail early, and again under the lock to be sure.
         self._check(name, if_generation)
         with draft_in(self._drafts) as draft:
             draft.fill(chunks)
@@ -87,10 +87,10 @@ class ObjectFolder(PlainFolder):
                 return self._known_info(card, os.fstat(draft.descriptor))
 
     def remove(self, name: str, if_generation: int | None) -> None:
-        """Remove an object, if it is there.
+        """Remove an object, if it exists.
 
         Raises:
-            PreconditionFailedError: Another generation is there.
+            PreconditionFailedError: There is another generation.
         """
         path = self._path(name)
         with self._holding(digest_of_name(name)):
@@ -100,19 +100,19 @@ class ObjectFolder(PlainFolder):
             self._refuse_unless(if_generation in {None, found}, name, found, if_generation)
             path.unlink(missing_ok=True)
             with suppress(FileNotFoundError):
-                # Another deletion may have pruned the folder by now.
+                # Another deletion may have removed the folder by now.
                 sync_folder(path.parent)
             self._cards.forget(name, found)
             self._prune(path.parent)
 
     def sweep(self) -> int:
-        """Remove what crashed writers left hidden; returns how many files. Safe beside living writers."""
+        """Remove hidden files of crashed writers. Returns their number. Safe while others write."""
         with answering(self.root):
             cards = sum(self._sweep_card(path, card) for path, card in self._cards.all())
         return cards + self.sweep_drafts()
 
     def sweep_drafts(self) -> int:
-        """Remove only the drafts of dead writers, which are what takes room."""
+        """Remove only the drafts of dead writers, the files that take space."""
         with answering(self._drafts):
             return sweep_drafts(self._drafts)
 
@@ -144,21 +144,21 @@ class ObjectFolder(PlainFolder):
     def _refuse_unless(self, fits: bool, name: str, found: int, expected: int | None) -> None:  # noqa: FBT001  # an assertion
         if not fits:
             raise PreconditionFailedError(
-                f"{name!r} is at generation {found}" if found else f"{name!r} is not there",
-                expected=f"generation {expected}" if expected else "nothing there",
+                f"{name!r} is at generation {found}" if found else f"{name!r} does not exist",
+                expected=f"generation {expected}" if expected else "no object",
                 where=self.bucket,
             )
 
     @contextmanager
     def _holding(self, digest: str) -> Iterator[int]:
-        """The lock that a name shares with some others, for the moment of publishing."""
+        """Hold the lock for publishing a name. Some names share a lock."""
         path = self._locks / f"{int(digest, 16) % N_LOCKS:02}"
         with answering(path), exclusive(path) as lock:
             yield lock
 
     def _next_generation(self, lock: int) -> int:
-        # The lock's file remembers the highest ever given, so that a clock set back, two writes in one tick
-        # or a deletion in between never give a number twice.
+        # The lock's file stores the highest generation so far. So no generation is used twice, even if the clock is set
+        # back, two writes happen in one tick, or an object is deleted in between.
         latest = int(os.pread(lock, 20, 0) or b"0")
         generation = max(self._clock_ns() // 1000, latest + 1)
         os.pwrite(lock, b"%020d" % generation, 0)
@@ -170,7 +170,7 @@ class ObjectFolder(PlainFolder):
                 make_folders(path.parent)
                 draft.path.replace(path)
             except FileNotFoundError:
-                # A deletion has pruned the folder that was empty a moment ago.
+                # A deletion has just removed the folder, as it was empty.
                 continue
             except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
                 raise InvalidNameError(
@@ -201,7 +201,7 @@ def _stamp(draft: Draft, generation: int) -> None:
     os.utime(draft.descriptor, ns=(stamp, stamp))
     if os.fstat(draft.descriptor).st_mtime_ns != stamp:
         raise SettingsError(
-            "the file system does not keep times to the microsecond",
+            "the file system does not store times to the microsecond",
             where=str(draft.path.parent),
             hint="Choose a folder on another disk.",
         )

@@ -1,4 +1,4 @@
-"""One attempt of one task as a process group that can be stopped whole, and that dies with its parent."""
+"""One attempt of one task: a process group that can be stopped as a whole, and that dies with its parent."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from shared.adapters.local.crash_logs import crash_of
 
 GRACE_S = 5.0
-"""From the request to stop to the kill; a task has nothing to tidy up that a kill would spoil."""
+"""Time between SIGTERM and SIGKILL. A kill does no harm, as a task needs no cleanup."""
 
 
 class Attempt:
-    """A process in a group of its own, its output in a file, its input a pipe that its parent holds.
+    """A process in its own group. Its output goes to a file; its input is a pipe that the parent holds.
 
     Attributes:
-        crash: How and where it crashed, once it has run; empty where it did not, or was killed.
+        crash: How and where it crashed, once it has run; empty if it did not crash, or was killed.
     """
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], log: Path) -> None:
@@ -34,7 +34,7 @@ class Attempt:
         self.crash = ""
 
     def run(self, timeout_s: float) -> str:
-        """Start, wait for the end, and leave nothing of the group behind; returns what went wrong, or nothing."""
+        """Run the process to its end, and end its whole group. Returns the problem; empty after a success."""
         try:
             process = self._started()
         except OSError as error:
@@ -50,12 +50,12 @@ class Attempt:
             timer.cancel()
             self._leave(process)
         if self._late:
-            return f"it ran past its {timeout_s:g} s"
+            return f"it ran longer than its limit of {timeout_s:g} s"
         self.crash = "" if self._stopped else crash_of(status, self.log)
         return _problem(status)
 
     def stop(self) -> None:
-        """End it, gently at first; also one that has not begun."""
+        """Stop it: SIGTERM first, SIGKILL later. A process that has not started will not start."""
         with self._guard:
             self._stopped = True
             self._signal(signal.SIGTERM)
@@ -64,7 +64,7 @@ class Attempt:
         killer.start()
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill it at once."""
         with self._guard:
             self._stopped = True
             self._signal(signal.SIGKILL)
@@ -91,7 +91,7 @@ class Attempt:
 
     def _leave(self, process: subprocess.Popen[bytes]) -> None:
         with self._guard:
-            # What the task itself started is in its group, and has no business once it is over.
+            # Processes that the task started are in its group, and must not outlive it.
             self._signal(signal.SIGKILL)
             self._process = None
             assert process.stdin is not None

@@ -1,4 +1,4 @@
-"""Submissions, tasks and history in a SQLite file: the status store of the embedded default."""
+"""Submissions, tasks and history in a SQLite file: the status store of the local backend."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _TASK = "SELECT document, revision, created_at, updated_at FROM tasks WHERE subm
 
 
 class SqliteStatusStore(StatusStore):
-    """Safe for any number of threads and processes on one machine; not for a file on a network disk.
+    """SQLite as a status store; safe for many threads and processes on one machine, but not on a network disk.
 
     Args:
-        clock: The store's own time, aware; the same for every process that opens the file.
+        clock: The store's time, as aware datetimes; the same for every process that opens the file.
     """
 
     def __init__(self, path: Path, clock: Callable[[], datetime]) -> None:
@@ -162,7 +162,7 @@ class SqliteStatusStore(StatusStore):
             return self._tasks(connection, submission_id, epoch)
 
     def close(self) -> None:
-        """Close the file; a later call opens it again."""
+        """Close the file. A later call opens it again."""
         self._database.close()
 
     # --- Records ---
@@ -244,7 +244,7 @@ class SqliteStatusStore(StatusStore):
 
 
 def _searched(record: Submission) -> tuple[str, int, str | None, str | None]:
-    """What a record is found by: state, number of debts, and since when messages and upkeep are due."""
+    """The columns to query by: state, number of outbox entries, and since when messages and upkeep are due."""
     tell_at, tend_at = (owed.due_at(record, messages=messages) for messages in (True, False))
     return record.state, len(record.outbox), _text(tell_at) if tell_at else None, _text(tend_at) if tend_at else None
 
@@ -265,10 +265,10 @@ def _append_history(
 
 
 def _json(document: Document) -> str:
-    # All ASCII: names out of damaged files can hold what UTF-8 cannot say.
+    # ASCII only: names from damaged files can contain characters that UTF-8 cannot encode.
     return json.dumps(document, separators=(",", ":"))
 
 
 def _text(moment: datetime) -> str:
-    # One fixed width and zone, so that text sorts as time.
+    # A fixed width and time zone, so that texts sort like times.
     return moment.isoformat(timespec="microseconds")

@@ -1,4 +1,4 @@
-"""Whether the process that supervises an execution still lives, told by a lock that the kernel lets go when it dies."""
+"""Whether the process that supervises an execution is alive, shown by a lock that the kernel releases when it dies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.adapters.local.locks import try_lock
 
 
 class Vigil:
-    """A supervisor's sign of life, from the first name it gives to its death; others look it up by any of its names."""
+    """A supervisor's sign of life, held from its first name to its death. Others check it by any of its names."""
 
     def __init__(self, folder: Path, prefix: str) -> None:
         self._folder = folder
@@ -20,7 +20,7 @@ class Vigil:
         self._descriptor: int | None = None
 
     def new_name(self) -> str:
-        """A name for what this process answers for from now on: an execution, or the claim before it."""
+        """A new name for an execution that this process supervises, or for the claim before it."""
         if self._descriptor is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self._path(self._own), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -28,7 +28,7 @@ class Vigil:
         return f"{self._prefix}-{self._own}-{secrets.token_hex(4)}"
 
     def other_lives(self, name: str) -> bool | None:
-        """Whether the other process that gave a name lives; None when nobody did, or we ourselves."""
+        """Whether the other process that made a name is alive; None if no process did, or if we made it."""
         supervisor = name.removeprefix(f"{self._prefix}-").partition("-")[0]
         if supervisor == self._own or not supervisor.isalnum():
             return None

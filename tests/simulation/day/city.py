@@ -92,7 +92,7 @@ class City(Town):
         metadata = {"celldrop-model": FOR_A_GPU} if file.accelerator is Accelerator.GPU else {}
         ref = self.blobs.write("inbox", file.name, [b"cells"], metadata=metadata).ref
         event = StorageObject(bucket=ref.bucket, name=ref.name, generation=ref.generation, metageneration=1)
-        self.send(Push(Role.INGEST, ref.name, lambda: self._ingest().take(event), str(ref)))
+        self.send(Push(Role.INGEST, ref.name, lambda: self._ingest().handle(event), str(ref)))
 
     def _dropped(self, name: str) -> tuple[float, int]:
         file = self.files[name]
