@@ -79,7 +79,7 @@ def plan_shards(settings: Settings, given: Given, options: Mapping[str, str], ou
     with tempfile.TemporaryDirectory() as nothing:
         blobs = build_desk(Path(nothing), Path(nothing))
         source = find_file(blobs, given.file).ref
-        validator = Validator(blobs, settings.max_input_bytes, settings.max_cells)
+        validator = Validator.of(blobs, settings)
         verdict = validator(source, card, parsed.matrix)
     if not verdict.accepted:
         return _refuse(verdict, output)

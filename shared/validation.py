@@ -12,6 +12,7 @@ from shared.h5ad.judge.judging import validate
 from shared.h5ad.judge.needs import ModelNeeds
 from shared.h5ad.source import NEWER_FILE, BlobSource
 from shared.ports.blobs import BlobInfo, BlobStore
+from shared.settings import Settings
 
 _SMALLER = "Split the file, or ask whoever runs this pipeline to raise"
 
@@ -23,6 +24,11 @@ class Validator:
     blobs: BlobStore
     max_bytes: int
     max_cells: int
+
+    @classmethod
+    def of(cls, blobs: BlobStore, settings: Settings) -> Validator:
+        """With the limits of a deployment."""
+        return cls(blobs, max_bytes=settings.max_input_bytes, max_cells=settings.max_cells)
 
     def __call__(self, source: ObjectRef, card: ModelCard | None, matrix: str | None) -> Verdict:
         """Validate one object generation, with or without a model.

@@ -18,7 +18,7 @@ def build_ingest(settings: Settings, ports: Ports) -> Ingest:
     # Only with the local backend: in the cloud, a bucket of that name could belong to anybody.
     adhoc = ADHOC_MODELS_BUCKET if settings.backend is Backend.LOCAL else None
     data = IngestData(ports.blobs, settings.models_bucket, settings.default_model, settings.drop_buckets, adhoc)
-    validator = Validator(ports.blobs, settings.max_input_bytes, settings.max_cells)
+    validator = Validator.of(ports.blobs, settings)
     return Ingest(ports.store, Outbox(ports.store, ports.bus), data, validator, settings.fleet)
 
 

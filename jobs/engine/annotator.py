@@ -113,12 +113,12 @@ class Annotator:
         *,
         as_it_is: bool = False,
     ) -> None:
-        module = kind_of(card).module(card, weights, _matched(card, gene_to_feature), where=card.reference)
+        checked = kind_of(card).weights(card, weights, where=card.reference)
+        module = checked.module(_matched(card, gene_to_feature))
         self._model = module.to(device).eval()
         self._preprocessing = Preprocessing(module.target_sum, as_it_is, exact=self.arithmetic is torch.float64)
         self._temperature = card.temperature
         self._activation = card.activation
-        self.n_labels = len(card.labels)
         self.device = device
 
     @property

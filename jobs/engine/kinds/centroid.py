@@ -29,6 +29,10 @@ class CentroidWeights:
     spread: float
     standardisation: Standardisation
 
+    def module(self, matched_f: torch.Tensor) -> ScoringModule:
+        """As the protocol says."""
+        return CentroidModel(self, matched_f)
+
 
 class CentroidModel(ScoringModule):
     """Decision scores ``y_l = -|p - c_l|² / (2·spread²)`` with ``p = V·z`` of standardised expression ``z``.
@@ -66,26 +70,19 @@ class CentroidModel(ScoringModule):
 class Centroid(ModelKind):
     """Nearest centroid in a PCA: the classic baseline, quick to train and easy to explain."""
 
-    @property
-    def tensors(self) -> TensorTable:
-        """As the protocol says."""
-        return {
-            "components": Tensor(("components", "features"), "principal axes of standardised expression"),
-            "centroids": Tensor(("labels", "components"), "the mean of each label's training cells"),
-            **TENSORS,
-        }
+    tensors: TensorTable = {  # noqa: RUF012  # a Mapping: nobody writes to it
+        "components": Tensor(("components", "features"), "principal axes of standardised expression"),
+        "centroids": Tensor(("labels", "components"), "the mean of each label's training cells"),
+        **TENSORS,
+    }
 
-    def module(
-        self, card: ModelCard, tensors: Mapping[str, torch.Tensor], matched_f: torch.Tensor, *, where: str
-    ) -> ScoringModule:
+    def weights(self, card: ModelCard, tensors: Mapping[str, torch.Tensor], *, where: str = "") -> CentroidWeights:
         """As the protocol says."""
         own = _own(card, where)
         sizes = {"labels": len(card.labels), "features": len(card.features), "components": own.n_components}
         found = checked(self.tensors, sizes, tensors, where=where)
         standardisation = Standardisation.of(card, found, where=where)
-        return CentroidModel(
-            CentroidWeights(found["components"], found["centroids"], own.spread, standardisation), matched_f
-        )
+        return CentroidWeights(found["components"], found["centroids"], own.spread, standardisation)
 
     def flops_per_cell(self, card: ModelCard) -> float:
         """The projection, and for each label a difference, a square and a sum over the components."""

@@ -33,21 +33,27 @@ class ScoringModule(torch.nn.Module):
     width: int
 
 
-class ModelKind(Protocol):
-    """One kind of model; ``jobs.engine.kinds.table`` lists them all."""
+class KindWeights(Protocol):
+    """A bundle's parameters, checked."""
 
-    @property
-    def tensors(self) -> TensorTable:
-        """The tensors of a bundle, by name."""
+    def module(self, matched_f: torch.Tensor) -> ScoringModule:
+        """The module for a file that has the features in ``matched_f``, bool."""
         ...
 
-    def module(
-        self, card: ModelCard, tensors: Mapping[str, torch.Tensor], matched_f: torch.Tensor, *, where: str
-    ) -> ScoringModule:
-        """The module for a file that has the features in ``matched_f``; every tensor is checked first.
+
+class ModelKind(Protocol):
+    """One kind of model; ``jobs.engine.kinds.table`` lists them all.
+
+    Attributes:
+        tensors: The tensors of a bundle, by name.
+    """
+
+    tensors: TensorTable
+
+    def weights(self, card: ModelCard, tensors: Mapping[str, torch.Tensor], *, where: str = "") -> KindWeights:
+        """The parameters, every tensor of them checked.
 
         Args:
-            matched_f: Whether the file has each feature; bool.
             where: Where the bundle lies, for the message of an error.
 
         Raises:

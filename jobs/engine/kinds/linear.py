@@ -34,6 +34,10 @@ class LinearWeights:
     intercept_l: torch.Tensor
     standardisation: Standardisation
 
+    def module(self, matched_f: torch.Tensor) -> ScoringModule:
+        """As the protocol says."""
+        return LinearModel(self, matched_f)
+
 
 class LinearModel(ScoringModule):
     """Decision scores ``y = b + W·z`` of standardised expression ``z``; see ``SparseProduct``."""
@@ -56,30 +60,17 @@ class LinearModel(ScoringModule):
 class Linear(ModelKind):
     """Logistic regression: imported from CellTypist, or trained here."""
 
-    @property
-    def tensors(self) -> TensorTable:
-        """As the protocol says."""
-        return {
-            "coef": Tensor(("labels", "features"), "weights of standardised expression"),
-            "intercept": Tensor(("labels",), "added to each label's score"),
-            **TENSORS,
-        }
+    tensors: TensorTable = {  # noqa: RUF012  # a Mapping: nobody writes to it
+        "coef": Tensor(("labels", "features"), "weights of standardised expression"),
+        "intercept": Tensor(("labels",), "added to each label's score"),
+        **TENSORS,
+    }
 
     def weights(self, card: ModelCard, tensors: Mapping[str, torch.Tensor], *, where: str = "") -> LinearWeights:
-        """The checked parameters.
-
-        Raises:
-            InvalidBundleError: As ``module``.
-        """
+        """As the protocol says."""
         sizes = {"labels": len(card.labels), "features": len(card.features)}
         found = checked(self.tensors, sizes, tensors, where=where)
         return LinearWeights(found["coef"], found["intercept"], Standardisation.of(card, found, where=where))
-
-    def module(
-        self, card: ModelCard, tensors: Mapping[str, torch.Tensor], matched_f: torch.Tensor, *, where: str
-    ) -> ScoringModule:
-        """As the protocol says."""
-        return LinearModel(self.weights(card, tensors, where=where), matched_f)
 
     def flops_per_cell(self, card: ModelCard) -> float:
         """A multiplication and an addition for each weight."""

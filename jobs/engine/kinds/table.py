@@ -23,7 +23,6 @@ def check_tensors(card: ModelCard, tensors: Mapping[str, torch.Tensor], *, where
     """Check that tensors are what a card needs.
 
     Raises:
-        InvalidBundleError: They are not; as ``ModelKind.module``.
+        InvalidBundleError: They are not; as ``ModelKind.weights``.
     """
-    every_f = torch.ones(len(card.features), dtype=torch.bool)
-    kind_of(card).module(card, tensors, every_f, where=where)
+    kind_of(card).weights(card, tensors, where=where)

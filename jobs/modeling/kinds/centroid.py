@@ -20,10 +20,7 @@ _LEAST_SPREAD = 1e-3
 class CentroidRecipe(Recipe):
     """The candidate is the number of components: the first of those of one PCA, which is made once."""
 
-    @property
-    def candidate(self) -> str:
-        """As the protocol says."""
-        return "components"
+    candidate = "components"
 
     def candidates(self, settings: TrainingSettings) -> Sequence[float]:
         """The fewest first."""

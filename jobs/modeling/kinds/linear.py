@@ -20,10 +20,7 @@ _LEAST_SIGNAL = 0.05
 class LinearRecipe(Recipe):
     """The candidate is the ridge penalty; every fit starts from the one before."""
 
-    @property
-    def candidate(self) -> str:
-        """As the protocol says."""
-        return "strength"
+    candidate = "strength"
 
     def candidates(self, settings: TrainingSettings) -> Sequence[float]:
         """The strongest first: it relies least on any one gene."""

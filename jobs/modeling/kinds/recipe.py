@@ -31,12 +31,12 @@ class Recipe(Protocol):
     """How bundles of one kind are trained; ``jobs.modeling.kinds.table`` lists them all.
 
     Cross-validation chooses one number, the candidate: a ridge penalty, a number of components.
+
+    Attributes:
+        candidate: What a candidate is, in one word: its name among the parameters on the card.
     """
 
-    @property
-    def candidate(self) -> str:
-        """What a candidate is, in one word: the name under which the card tells it."""
-        ...
+    candidate: str
 
     def candidates(self, settings: TrainingSettings) -> Sequence[float]:
         """Those to choose from, the simplest model first: of two that are equally good, the first is taken."""
