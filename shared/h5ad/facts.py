@@ -61,7 +61,9 @@ class Evidence:
         rows: Up to 64 of these rows, the same ones for every matrix where they can be.
         undone: What they look like with each transformation undone.
         ones: Share of values that are 1: half and more of counts, few of bins.
-        ranked: Share of these rows whose values are ranks: 1, 2, 3 … without a gap, up to 12 at least.
+        ranked: Share of these rows whose values are ranks, or multiples of ranks.
+        uneven: Share of these rows with small whole numbers that are rarer than the next larger one.
+        near_limit: Values in a row, on average, just below the largest number of an integer type, with none above it.
         same_most: Share of these rows with one and the same largest value.
         hollow: Share of these rows that have hundreds of values and no large one, as no row of counts has.
         near_whole: Share of values within 0.15 of a whole number from 1 on; of logarithms it is a third.
@@ -84,6 +86,8 @@ class Evidence:
     undone: tuple[Undone, ...] = ()
     ones: float = 0.0
     ranked: float = 0.0
+    uneven: float = 0.0
+    near_limit: float = 0.0
     same_most: float = 0.0
     hollow: float = 0.0
     near_whole: float = 0.0

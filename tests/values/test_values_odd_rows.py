@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,15 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import rankdata
 
 from shared.domain.verdict import CellNote, MatrixState, Transform, Verdict
 from shared.h5ad.judge.judging import validate
 from shared.h5ad.read.settling import Stored, settle
 from shared.h5ad.source import BytesSource
 from shared.h5ad.values.states import NAMES
-from shared.h5ad.values.transforms import SCALED_AFTERWARDS, Floats
+from shared.h5ad.values.transforms import SCALED_AFTERWARDS, Floats, RowIndex
+from shared.h5ad.values.whole import share_of_uneven
 from tests.values.forms import Matrix, as_bytes, each, scaled, totals
 from tests.values.test_values_settling import FORWARD, block_of, cells, dense
 
@@ -132,3 +135,73 @@ def test_counts_that_were_sampled_down_to_one_total_are_counts(counts: Matrix) -
     verdict = judged(sp.csr_matrix([draw(row, 1_500) for row in deep]))
     assert verdict.matrix is not None
     assert verdict.matrix.state is MatrixState.COUNTS
+
+
+RANKED = {
+    "lowest": lambda values: rankdata(values, "min"),
+    "highest": lambda values: rankdata(values, "max"),
+    "mean": lambda values: rankdata(values, "average"),
+    "from the largest": lambda values: rankdata(-values, "min"),
+    "as shares": lambda values: rankdata(values, "average") / len(values),
+    "times ten": lambda values: 10 * rankdata(values, "max"),
+}
+
+
+def by_cell(counts: Matrix, change: Callable[[Floats], Floats]) -> Matrix:
+    made = counts.astype(np.float64)
+    for row in range(made.shape[0]):
+        place = slice(made.indptr[row], made.indptr[row + 1])
+        made.data[place] = change(made.data[place])
+    return made
+
+
+@pytest.mark.parametrize("form", RANKED)
+def test_ranks_of_whatever_sort_are_refused(counts: Matrix, form: str) -> None:
+    verdict = validate(BytesSource(as_bytes(anndata.AnnData(by_cell(counts, RANKED[form])))))
+    assert [finding.code for finding in verdict.refusals] == ["NO_USABLE_MATRIX"]
+    assert "are ranks" in verdict.refusals[0].message
+
+
+def test_cells_of_ranks_among_cells_of_counts_are_doubted(counts: Matrix) -> None:
+    mixed = sp.vstack([counts[::2], by_cell(counts[1::2], RANKED["lowest"])]).tocsr()
+    (doubt,) = [finding for finding in judged(mixed).warnings if finding.code == "UNLIKELY_COUNTS"]
+    assert "are ranks" in doubt.message
+
+
+@pytest.mark.parametrize(("factor", "round_off"), [(1.0, np.floor), (1.0, np.rint), (0.7, np.floor)])
+def test_counts_scaled_to_their_own_totals_and_rounded_are_no_counts(
+    counts: Matrix, factor: float, round_off: Callable[[Floats], Floats]
+) -> None:
+    total = factor * float(np.median(totals(counts)))
+    verdict = judged(each(scaled(counts, total), round_off))
+    assert verdict.matrix is not None
+    assert verdict.matrix.state is MatrixState.NORMALISED
+    assert any("before they were rounded" in finding.message for finding in verdict.warnings)
+
+
+@given(st.integers(0, 10_000), st.floats(0.05, 0.9), st.floats(1.0, 40.0))
+def test_counts_of_any_depth_and_amplification_are_not_taken_for_rounded_values(
+    seed: int, kept: float, reads: float
+) -> None:
+    """Molecules lost at random, and molecules read many times, where hardly any gene has one read."""
+    rng = np.random.default_rng(seed)
+    usual = cells(seed)
+    thinned = rng.binomial(usual.data.astype(np.int64), kept)
+    for values in (thinned, rng.poisson(thinned * reads)):
+        rows = [values[a:b][values[a:b] > 0] for a, b in itertools.pairwise(usual.indptr)]
+        rows = [row for row in rows if len(row)]
+        index = RowIndex.of(np.array([len(row) for row in rows], np.int64))
+        assert share_of_uneven(np.concatenate(rows).astype(np.float64), index) <= 0.1
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_large_counts_that_began_again_from_0_or_were_cut_off_are_doubted(counts: Matrix, wrapped: bool) -> None:
+    deep = counts.copy()
+    rng = np.random.default_rng(0)
+    deep.data = rng.poisson(deep.data * rng.gamma(0.5, 70, deep.nnz)).astype(np.float32)
+    deep.eliminate_zeros()
+    small = each(deep, lambda values: values % 256 if wrapped else np.minimum(values, 255))
+    small.eliminate_zeros()
+    (doubt,) = [finding for finding in judged(small).warnings if finding.code == "UNLIKELY_COUNTS"]
+    assert "255" in doubt.message
+    assert "UNLIKELY_COUNTS" not in [finding.code for finding in judged(deep).warnings]

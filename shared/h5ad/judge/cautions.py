@@ -37,7 +37,8 @@ class WarningCode(StrEnum):
     NO_SINGLE_COUNT = "NO_SINGLE_COUNT"
     """A cell's values are not multiples of one count: estimated, corrected, over gene lengths (TPM), or scaled logs."""
     UNLIKELY_COUNTS = "UNLIKELY_COUNTS"
-    """Whole numbers, but not as counts are: none is large (rounded logarithms?), or most cells have one maximum."""
+    """Whole numbers, but not like counts: none is large (rounded logarithms?), some cells hold ranks, or large
+    ones were cut off or began again from 0."""
     SPECIES_UNKNOWN = "SPECIES_UNKNOWN"
     """The gene identifiers do not tell the species."""
     MIXED_SPECIES = "MIXED_SPECIES"

@@ -13,6 +13,7 @@ from shared.h5ad.judge.findings import refusal, warning
 from shared.h5ad.judge.matrices import Selection, Weighed
 from shared.h5ad.matrix_names import wanted_word
 from shared.h5ad.values.states import (
+    INTEGER_LIMITS,
     LOGARITHMS,
     NAMES,
     NEARLY_ALL,
@@ -23,8 +24,9 @@ from shared.h5ad.values.states import (
 )
 
 FEW_GENES = 200
-_MANY_ROWS, _MANY_ALIKE, _MANY_HOLLOW = 10, 0.5, 0.2
+_MANY_ROWS, _MANY_ALIKE, _MANY_HOLLOW, _SOME_RANKS, _OFTEN_NEAR = 10, 0.5, 0.2, 0.05, 0.1
 _KEEP = 'Keep counts in adata.layers["counts"] to have them used.'
+_CUT_OFF = "Labels may change where abundant genes were cut: send the counts as they were."
 _ALL_GENES = "Send the file with all genes if you have it: totals and overlap are better."
 _KINDS = {
     RowKind.WHOLE: "whole numbers",
@@ -114,28 +116,42 @@ def _may_be_asked_for(one: Weighed) -> bool:
 
 def _on_doubts(path: str, evidence: Evidence, found: Recognition) -> Iterator[Finding]:
     """What does not look as counts do, or as what is made of them."""
-    genes_a_cell = evidence.n_values / max(1, evidence.n_rows)
+    if evidence.n_rows < _MANY_ROWS:
+        return
     if found.state is MatrixState.COUNTS:
-        if evidence.hollow >= _MANY_HOLLOW and evidence.n_rows >= _MANY_ROWS:
-            cells = f"{evidence.hollow:.0%} of the sampled cells of {path}"
-            words = f"{cells} have hundreds of genes and no value above {SMALL_MOST}"
-            words = f"{words}, where counts go to 20 and beyond; they are used as counts"
-            hint = (
-                "These may be rounded logarithms, or marks of what is expressed; then labels mean little: send counts."
-            )
-            yield warning(WarningCode.UNLIKELY_COUNTS, words, hint)
-        elif evidence.same_most >= _MANY_ALIKE and evidence.n_rows >= _MANY_ROWS and genes_a_cell >= MANY_GENES:
-            words = f"the largest value of {path} is {evidence.maximum:.0f} in {evidence.same_most:.0%} of the sampled"
-            words = f"{words} cells: larger ones were cut off there"
-            hint = "Labels may change where abundant genes were cut: send the counts as they were."
-            yield warning(WarningCode.UNLIKELY_COUNTS, words, hint)
-    elif found.proven and evidence.of(found.transform).multiples < NEARLY_ALL and evidence.n_rows >= _MANY_ROWS:
+        doubt = _doubt(path, evidence)
+        if doubt is not None:
+            yield warning(WarningCode.UNLIKELY_COUNTS, *doubt)
+    elif found.proven and evidence.of(found.transform).multiples < NEARLY_ALL:
         words = f"the values of a cell in {path} are not multiples of one count; they are used in proportion"
         hint = (
             "Corrected counts are so, too. If gene lengths were taken out (TPM, FPKM), or the values were logarithms "
             "before they were scaled (preprocessing done twice), labels change in many cells: send counts."
         )
         yield warning(WarningCode.NO_SINGLE_COUNT, words, hint)
+
+
+def _doubt(path: str, evidence: Evidence) -> tuple[str, str] | None:
+    """What speaks against counts, though they are used, and what to do."""
+    if evidence.hollow >= _MANY_HOLLOW:
+        words = f"{evidence.hollow:.0%} of the sampled cells of {path} have hundreds of genes and no value above"
+        words = f"{words} {SMALL_MOST}, where counts go to 20 and beyond; they are used as counts"
+        return (
+            words,
+            "These may be rounded logarithms, or marks of what is expressed; then labels mean little: send counts.",
+        )
+    if evidence.ranked >= _SOME_RANKS:
+        words = f"the values of {evidence.ranked:.0%} of the sampled cells of {path} are ranks; they are used as counts"
+        return words, "Labels of cells with ranks mean little: send the counts of all cells."
+    if evidence.near_limit >= _OFTEN_NEAR:
+        limit = next(limit for limit in INTEGER_LIMITS if evidence.maximum <= limit)
+        words = f"no value of {path} is above {limit:,.0f}, the largest that its integer type holds, and many come near"
+        return f"{words}; larger counts were cut off, or began again from 0", _CUT_OFF
+    genes_a_cell = evidence.n_values / evidence.n_rows
+    if evidence.same_most >= _MANY_ALIKE and genes_a_cell >= MANY_GENES:
+        words = f"the largest value of {path} is {evidence.maximum:.0f} in {evidence.same_most:.0%} of the sampled"
+        return f"{words} cells: larger ones were cut off there", _CUT_OFF
+    return None
 
 
 def _on_logarithms(path: str, found: Recognition, counts: str) -> Iterator[Finding]:

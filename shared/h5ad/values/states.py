@@ -19,6 +19,8 @@ NEARLY_ALL = 0.95
 _MOST_CELLS = 0.9
 _NEARLY_ONE_TOTAL = 0.25
 """Nine in ten cells of shared files lie within 52 % of the median total and more, never within less."""
+_SOME_UNEVEN, _LEAST_UNEVEN = 0.04, 4
+"""Share and number of uneven cells: of counts, whatever the method, at most one in two hundred is, by chance."""
 _MANY = 0.5
 """Of logarithms that were scaled afterwards, 5 to 30 % of the values are multiples of another form's, by chance."""
 LOGARITHMS = (Transform.LOG1P, Transform.LOG2, Transform.LOG10)
@@ -30,8 +32,8 @@ _SMALLEST_LOG = 1.0
 _FEW_VALUES = 200
 _MANY_ONES = 0.3
 _MANY_VALUES = 10_000
-_SATURATED = frozenset({127.0, 255.0, 32_767.0, 65_535.0})
-"""Largest numbers of integer types: counts that were cut off there are all alike, and still counts."""
+INTEGER_LIMITS = (127.0, 255.0, 32_767.0, 65_535.0)
+"""Largest numbers of the integer types that save space. Counts that were cut off there are alike, and still counts."""
 WHOLE_TRANSCRIPTOME = 5_000
 """Genes of a file that was not cut to a selection; whole files have 8,000 and more, selections up to 4,000."""
 
@@ -87,17 +89,16 @@ def recognise(evidence: Evidence, n_genes: int = WHOLE_TRANSCRIPTOME, n_other: i
 
 
 def _recognise(evidence: Evidence, n_genes: int) -> Recognition:
-    if not evidence.n_values:
-        return Recognition(MatrixState.UNKNOWN, "all values are 0")
     if evidence.n_values == evidence.n_bad:
-        return Recognition(MatrixState.UNKNOWN, "no finite values were found in the sample")
+        words = "no finite values were found in the sample" if evidence.n_values else "all values are 0"
+        return Recognition(MatrixState.UNKNOWN, words)
     if evidence.n_negative:
         return Recognition(MatrixState.SCALED, f"{evidence.n_negative:,} of {evidence.n_values:,} values are negative")
+    if evidence.ranked >= NEARLY_ALL:
+        words = "the values of each cell are ranks, or multiples of them: the order of its genes, not their counts"
+        return Recognition(MatrixState.RANKED, words)
     if evidence.main is RowKind.WHOLE:
-        full = evidence.n_rows and evidence.n_values >= 0.99 * evidence.n_rows * n_genes
-        if full and n_genes >= 1_000:
-            return Recognition(MatrixState.UNKNOWN, f"whole numbers, but none of {n_genes:,} genes is 0 in any cell")
-        return _whole(evidence)
+        return _whole(evidence, n_genes)
     rules = (_scaled_afterwards, _one_total, _whole_multiples, _near_counts, _by_range)
     return next(found for rule in rules if (found := rule(evidence, n_genes)))
 
@@ -105,7 +106,10 @@ def _recognise(evidence: Evidence, n_genes: int) -> Recognition:
 # --- Whole numbers ------------------------------------------------------------------------------------------------
 
 
-def _whole(evidence: Evidence) -> Recognition:
+def _whole(evidence: Evidence, n_genes: int) -> Recognition:
+    full = evidence.n_rows and evidence.n_values >= 0.99 * evidence.n_rows * n_genes
+    if full and n_genes >= 1_000:
+        return Recognition(MatrixState.UNKNOWN, f"whole numbers, but none of {n_genes:,} genes is 0 in any cell")
     no_counts = _not_counts(evidence)
     if no_counts:
         return Recognition(MatrixState.RANKED, no_counts)
@@ -122,11 +126,9 @@ def _not_counts(evidence: Evidence) -> str:
     largest = evidence.maximum
     if largest == 1 and evidence.n_values >= _FEW_VALUES:
         return "every value is 0 or 1: expressed or not, but not how much"
-    if evidence.ranked >= NEARLY_ALL:
-        return "the values of each cell are 1, 2, 3 … without a gap: ranks, not counts"
     if not evidence.n_rows and evidence.n_values >= _MANY_VALUES and evidence.ones < 0.01:
         return "of values from all over the matrix hardly one is 1: ranks or bins, not counts"
-    alike = evidence.same_most >= NEARLY_ALL and 3 < largest <= 1_000 and largest not in _SATURATED
+    alike = evidence.same_most >= NEARLY_ALL and 3 < largest <= 1_000 and largest not in INTEGER_LIMITS
     if alike and evidence.ones < _MANY_ONES and evidence.n_rows >= 10 and evidence.n_values >= 20 * evidence.n_rows:
         return f"the largest value is {largest:.0f} in every sampled cell: bins, not counts"
     return ""
@@ -135,18 +137,21 @@ def _not_counts(evidence: Evidence) -> str:
 def _scaled_then_rounded(evidence: Evidence) -> Recognition | None:
     """Of 100 genes that a cell expresses some has a single count; of scaled and rounded values none is 1.
 
-    Or the cells have nearly one total, which counts never have; those that were sampled down have exactly one.
+    Or the cells have nearly one total, which counts never have; those that were sampled down have exactly one. Or some
+    cells lack numbers that lie between two frequent ones.
     """
     plain = evidence.of(Transform.NONE)
-    if evidence.n_rows < 10 or evidence.n_values < 100 * evidence.n_rows:
-        return None
-    if median(plain.units) >= 2:
-        words = f"whole numbers, of which the smallest in a cell is {median(plain.units):,.0f}: scaled, then rounded"
-    elif len(plain.sums) >= 10 and 0 < spread(plain.sums) <= _NEARLY_ONE_TOTAL:
-        words = f"whole numbers that sum to nearly {median(plain.sums):,.0f} in every cell: scaled, then rounded"
+    many_values = evidence.n_rows >= 10 and evidence.n_values >= 100 * evidence.n_rows
+    if many_values and median(plain.units) >= 2:
+        words = f"whole numbers, of which the smallest in a cell is {median(plain.units):,.0f}"
+    elif many_values and len(plain.sums) >= 10 and 0 < spread(plain.sums) <= _NEARLY_ONE_TOTAL:
+        words = f"whole numbers that sum to nearly {median(plain.sums):,.0f} in every cell"
+    elif evidence.uneven >= _SOME_UNEVEN and evidence.uneven * evidence.n_rows >= _LEAST_UNEVEN:
+        words = "whole numbers, of which some small ones are missing or rarer than larger ones"
+        words = f"{words} in {evidence.uneven:.0%} of the sampled cells"
     else:
         return None
-    return Recognition(MatrixState.NORMALISED, words, was_scaled_to=median(plain.sums))
+    return Recognition(MatrixState.NORMALISED, f"{words}: scaled, then rounded", was_scaled_to=median(plain.sums))
 
 
 def _counts(evidence: Evidence) -> Recognition:

@@ -11,14 +11,13 @@ import numpy.typing as npt
 from shared.domain.verdict import Transform
 from shared.h5ad.facts import MANY_GENES, SMALL_MOST, Evidence, RowKind, Undone
 from shared.h5ad.values.transforms import LARGEST_LOG, Floats, Ints, RowIndex, largest, multiples, undo
+from shared.h5ad.values.whole import near_limit, share_of_ranks, share_of_uneven
 
 MOST_ROWS = 64
 ROUNDING = 1e-4
 MOSTLY_WHOLE = 0.8
 """Of estimated counts more are whole; of logarithms fewer, even where one count became a whole number."""
 _ENOUGH = 5
-_LEAST_RANKS = 12
-"""Counts of a shallow cell may be 1, 2 … 8 without a gap; up to 12 none are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,9 @@ def _of_main_rows(
         rows=tuple(rows.names[noted].tolist()),
         undone=tuple(_undone(rows, noted, whole_rows=sample.whole_rows)),
         ones=float((values == 1).mean()),
-        ranked=_ranked(rows) if sample.whole_rows and main is RowKind.WHOLE else 0.0,
+        ranked=share_of_ranks(values, index) if sample.whole_rows else 0.0,
+        uneven=share_of_uneven(values, index) if sample.whole_rows and main is RowKind.WHOLE else 0.0,
+        near_limit=near_limit(values, len(index)) if sample.whole_rows and main is RowKind.WHOLE else 0.0,
         same_most=float((most == np.median(most)).mean()),
         hollow=float(hollow(index.sizes, most).mean()),
         near_whole=float(near.mean()),
@@ -180,16 +181,3 @@ def _undone(rows: _Rows, noted: Ints, *, whole_rows: bool) -> Iterator[Undone]:
             found.share(),
             float((whole_numbers(linear) & (linear > 0.5)).mean()),
         )
-
-
-def _ranked(rows: _Rows) -> float:
-    """Share of rows that are 1, 2, 3 … without a gap, of those with twelve different values; 0 where few are."""
-    index = rows.index
-    order = np.lexsort((rows.values, index.spread(np.arange(len(index)))))
-    ordered = rows.values[order]
-    new = np.concatenate([[True], np.diff(ordered) != 0])
-    new[index.starts] = True
-    different = index.sums(new)
-    tell = different >= _LEAST_RANKS
-    gapless = (index.most(rows.values) == different) & (index.least(rows.values) == 1)
-    return float(gapless[tell].mean()) if tell.sum() >= 10 else 0.0
