@@ -165,10 +165,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class GeneColumn:
-    """Identifiers of the genes, one for each column of the matrix, in its order; empty where missing."""
+    """Identifiers of the genes, one for each column of the matrix, in its order; empty where missing.
+
+    Attributes:
+        part_of: Where they are parts of longer names, one of those and the part that is read; else None.
+    """
 
     name: str
     ids: tuple[str, ...]
+    part_of: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +207,7 @@ class CellFacts:
     Attributes:
         ids_checked: How many cell ids were compared; all of them only in small files.
         duplicates: Examples of ids that occur more than once.
+        genes: Some of the ids, if most of those compared are names of genes; else empty.
         takes_columns: Whether new obs columns can be added in place.
     """
 
@@ -211,6 +217,7 @@ class CellFacts:
     n_duplicates: int = 0
     duplicates: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    genes: tuple[str, ...] = ()
     takes_columns: bool = False
 
 

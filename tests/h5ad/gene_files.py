@@ -33,12 +33,17 @@ SYMBOLS, IDS = _known()
 NEEDS = ModelNeeds(Features(symbol=tuple(SYMBOLS), ensembl=tuple(IDS)), Species.HUMAN, 0.1, reference="blood@1")
 
 
-def file_of(index: Sequence[str], columns: Mapping[str, Sequence[str | bool]] | None = None) -> BytesSource:
-    """A file of 20 cells with these genes."""
+def file_of(
+    index: Sequence[str],
+    columns: Mapping[str, Sequence[str | bool]] | None = None,
+    *,
+    cells: Sequence[str] = tuple(f"c{i}" for i in range(20)),
+) -> BytesSource:
+    """A file of these cells with these genes."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
-        put_matrix(file, "X", random_counts(20, len(index), density=0.5), Recipe())
-        put_frame(file, "obs", [f"c{i}" for i in range(20)])
+        put_matrix(file, "X", random_counts(len(cells), len(index), density=0.5), Recipe())
+        put_frame(file, "obs", cells)
         put_frame(file, "var", index, {name: list(values) for name, values in (columns or {}).items()})
     return BytesSource(buffer.getvalue())
 

@@ -17,7 +17,7 @@ from shared.h5ad.inspect.household import GROUPS, panel
 from shared.h5ad.judge.judging import validate
 from shared.h5ad.names.gene_table import names_of
 from shared.h5ad.source import BytesSource
-from tests.values.forms import as_bytes
+from tests.values.forms import as_bytes, each, scaled
 
 RIBOSOMAL = re.compile(r"RP[SL]\d+[AXYL]?\d?|RPLP[012]|RPSA")
 
@@ -112,6 +112,28 @@ def test_names_that_lie_beside_other_columns_are_told_of(cells: anndata.AnnData)
     made = cells.copy()
     made.var_names = sorted(cells.var_names)
     assert told(made)
+
+
+@pytest.mark.parametrize("fault", ["other order", "emptied"])
+@pytest.mark.parametrize("where", ["X", "layers/counts"])
+def test_a_matrix_whose_columns_are_other_genes_stands_behind_one_that_fits(
+    cells: anndata.AnnData, where: str, fault: str
+) -> None:
+    if fault == "emptied":
+        keep = np.zeros(cells.n_vars)
+        keep[variable(cells, 3_000)] = 1
+        wrong = sp.csr_matrix(cells.X @ sp.diags(keep))
+    else:
+        wrong = cells.X[:, np.random.default_rng(0).permutation(cells.n_vars)].tocsr()
+    logs = each(scaled(cells.X), np.log1p).astype(np.float32)
+    first, second = (wrong, logs) if where == "X" else (logs, wrong)
+    made = anndata.AnnData(first, obs=cells.obs, var=cells.var)
+    made.layers["lognorm" if where == "X" else "counts"] = second
+    verdict = validate(BytesSource(as_bytes(made)))
+    assert verdict.matrix is not None
+    assert verdict.matrix.path == ("layers/lognorm" if where == "X" else "X")
+    asked = validate(BytesSource(as_bytes(made)), matrix=where)
+    assert any("lack genes that they have in another matrix" in finding.message for finding in asked.warnings)
 
 
 def test_every_gene_of_the_panel_is_in_gencode_of_man_and_mouse() -> None:

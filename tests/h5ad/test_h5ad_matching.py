@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.bundles.card import Features
 from shared.domain.verdict import GeneIds, Species
 from shared.h5ad.judge.judging import ModelNeeds, validate
 from shared.h5ad.names.gene_table import names_of
 from shared.h5ad.names.matching import GeneNames, match_genes
+from shared.h5ad.names.wrapped import unwrapped
 from tests.h5ad.gene_files import IDS, NEEDS, SYMBOLS, codes, file_of, matched
 
 ALL = list(range(len(SYMBOLS)))
@@ -44,6 +48,64 @@ def test_names_are_found_whatever_stands_around_them(form: str) -> None:
     assert positions == ALL
     assert verdict.genes is not None
     assert verdict.genes.species is Species.HUMAN
+
+
+LEARNED = {
+    "BD Rhapsody": "{symbol}|NM_000732|Reference_end",
+    "transcripts of GENCODE": "ENST00000456328.2|OTTHUMG00000002860.3|{symbol}-202|{symbol}|1657|lncRNA|",
+    "a prefix of somebody's own": "g_{symbol}",
+    "a registry before": "HGNC:{symbol}",
+    "a species before": "Hs_{symbol}",
+    "a species in brackets": "{symbol} (human)",
+    "an assay behind": "{symbol}-RNA",
+    "a list's end": "{symbol};",
+    "a chromosome before": "chr1:1000-2000:{symbol}",
+    "isoforms": "{symbol}-201",
+    "an id of others": "7157/{symbol}",
+    "a bracket before": "[{symbol}] protein coding",
+}
+
+
+@pytest.mark.parametrize("form", LEARNED)
+def test_names_are_read_out_of_any_longer_ones_and_that_is_said(form: str) -> None:
+    names = [LEARNED[form].format(symbol=symbol) for symbol in SYMBOLS]
+    verdict, positions = matched(file_of(names))
+    assert positions == ALL
+    assert verdict.genes is not None
+    assert verdict.genes.species is Species.HUMAN
+    (said,) = [finding for finding in verdict.warnings if finding.code == "GENE_NAMES_CUT"]
+    assert ascii(names[0]) in said.message
+    assert ascii(SYMBOLS[0]) in said.message
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{symbol}_ACGTTGCAGTCAGGTTACGT", "chr1-{place}-{place}99", "Mmul_{place}", "{symbol}", "{id}.4", "hg19_{symbol}"],
+)
+def test_guides_positions_and_names_that_are_read_as_they_stand_are_left_alone(form: str) -> None:
+    pairs = zip(SYMBOLS, IDS, strict=True)
+    names = [form.format(symbol=symbol, id=gene, place=100 * place) for place, (symbol, gene) in enumerate(pairs)]
+    assert unwrapped(names).ids == tuple(names)
+    assert "GENE_NAMES_CUT" not in codes(validate(file_of(names), NEEDS))
+
+
+def test_parts_of_names_of_both_species_are_told_apart() -> None:
+    mouse = [symbol.capitalize() for symbol in SYMBOLS]
+    names = [f"{symbol} (human)" for symbol in SYMBOLS] + [f"{symbol} (mouse)" for symbol in mouse]
+    verdict, positions = matched(file_of(names))
+    assert positions == [*ALL, *([-1] * len(mouse))]
+    assert "MIXED_SPECIES" in codes(verdict)
+
+
+@given(st.sampled_from("|;,:=/ ~"), st.integers(0, 3), st.integers(0, 3), st.integers(0, 10_000))
+def test_a_gene_is_found_in_any_field_whatever_the_others_are(sign: str, before: int, behind: int, seed: int) -> None:
+    rng = random.Random(seed)
+
+    def words(n: int) -> list[str]:
+        return ["".join(rng.choices("abcdefgh0123456789", k=rng.randint(1, 8))) for _ in range(n)]
+
+    names = [sign.join([*words(before), symbol, *words(behind)]) for symbol in SYMBOLS]
+    assert unwrapped(names).ids == tuple(SYMBOLS)
 
 
 def test_versions_are_cut_wherever_they_stand() -> None:
@@ -127,16 +189,22 @@ def test_a_gene_whose_name_ends_like_a_copy_is_itself() -> None:
     assert found.feature_of_gene[:2] == [0, -1]
 
 
-def test_second_copies_alone_are_used_where_they_are_some_and_not_where_they_are_all() -> None:
+def test_second_copies_alone_are_used_where_they_are_some_and_where_they_are_all_that_is_said() -> None:
     some = [f"{symbol}-1" if place % 4 == 0 else symbol for place, symbol in enumerate(SYMBOLS)]
     assert matched(file_of(some))[1] == ALL
-    verdict = validate(file_of([f"{symbol}-1" for symbol in SYMBOLS]), NEEDS)
-    refused = next(finding for finding in verdict.refusals if finding.code == "GENES_DO_NOT_MATCH")
-    assert "end in -1" in refused.message
-    assert "'CD3D-1'" in refused.message
+    verdict, positions = matched(file_of([f"{symbol}-1" for symbol in SYMBOLS]))
+    assert positions == ALL
+    assert "GENE_NAMES_CUT" in codes(verdict)
 
 
 # --- What is said -------------------------------------------------------------------------------------------------
+
+
+def test_a_transposed_file_is_called_so() -> None:
+    verdict = validate(file_of([f"AAACCTG{place:09d}-1" for place in range(20)], cells=SYMBOLS), NEEDS)
+    refused = next(finding for finding in verdict.refusals if finding.code == "GENES_DO_NOT_MATCH")
+    assert "the cells are named like genes ('CD3D'" in refused.message
+    assert "adata.T" in refused.hint
 
 
 def test_lower_case_is_refused_with_both_sides_names() -> None:

@@ -19,6 +19,7 @@ from tests.simulation.world import moment_text
 FAULTS_STOP_S = 2 * 3600.0
 MOST_S = 4 * 86_400.0
 SHORTEST_CAPACITY_S = min(version.limits.capacity.total_seconds() for version in (FIRST, SECOND))
+SHORTEST_REFUSED_S = min(version.limits.refused.total_seconds() for version in (FIRST, SECOND))
 HONEST = frozenset({"INPUT_CHANGED", "INPUT_NOT_FOUND"})
 
 
@@ -157,9 +158,10 @@ def _deserved(town: Town, trouble: Trouble, record: Submission) -> bool:
             return record.source in town.done.changed
         case "TASK_CRASHED":
             return record.id in town.computation.pace.broken
-        case "CAPACITY_DEADLINE":
-            uncounted_s = MOST_BETWEEN_S * (1 + trouble.struck[Fault.JUMP])
-            return town.jobs.waited_s(record.id) > SHORTEST_CAPACITY_S - uncounted_s
+        case "CAPACITY_DEADLINE" | "START_REFUSED" as code:
+            deadline_s = SHORTEST_CAPACITY_S if code == "CAPACITY_DEADLINE" else SHORTEST_REFUSED_S
+            jumps_s = MOST_BETWEEN_S * (1 + trouble.struck[Fault.JUMP])  # So much counts of the time that was jumped.
+            return town.jobs.waited_s(record.id) > deadline_s - jumps_s
         case "ATTEMPTS_EXHAUSTED":
             return _harm(trouble) >= min(record.epoch, MAX_ATTEMPTS)
         case _:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +19,8 @@ from shared.h5ad.inspect.rehearsal import check_ids, check_lengths
 from shared.h5ad.inspect.sampling import Mask, sample_rows, take_sample
 from shared.h5ad.inspect.strangers import strangers_in
 from shared.h5ad.matrix_names import wanted_path
+from shared.h5ad.names.known import is_gene
+from shared.h5ad.names.wrapped import unwrapped
 from shared.h5ad.read.chunk_index import Foresight
 from shared.h5ad.read.columns import Frame, is_list, names_in, open_frame
 from shared.h5ad.read.features import find_genes
@@ -208,8 +210,16 @@ def _cell_facts(frame: Frame, layout: Layout, limits: InspectionLimits) -> CellF
         n_duplicates=len(ids) - len(set(ids)),
         duplicates=tuple(name[:100] for name in repeated[:5]),
         columns=tuple(shortened(name, LONGEST_NAME) for name in frame.names[:1000]),
+        genes=_genes_among(ids),
         takes_columns=not (layout.old or layout.tenx),
     )
+
+
+def _genes_among(ids: Sequence[str]) -> tuple[str, ...]:
+    """Some ids of cells, where most are names of genes: then the file is transposed."""
+    some = unwrapped(ids[:: max(1, len(ids) // 200)]).ids
+    genes = [name for name in some if is_gene(name)]
+    return tuple(genes[:3]) if len(genes) > 0.3 * len(some) else ()
 
 
 def _embeddings(file: h5py.File) -> Iterator[Embedding]:

@@ -8,8 +8,8 @@ from functools import cache
 import numpy as np
 
 from shared.h5ad.facts import GeneColumn, Household
-from shared.h5ad.inspect.strangers import is_gene
 from shared.h5ad.names.gene_table import numbers_of
+from shared.h5ad.names.known import is_gene
 from shared.h5ad.names.tidying import spelling, tidied, untidy
 from shared.h5ad.values.transforms import Ints
 from shared.h5ad.values.weighing import Sample

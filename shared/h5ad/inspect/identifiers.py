@@ -12,6 +12,7 @@ import numpy.typing as npt
 from shared.domain.errors import InputError
 from shared.h5ad.facts import GeneColumn
 from shared.h5ad.names.genes import n_telling
+from shared.h5ad.names.wrapped import unwrapped
 from shared.h5ad.read.columns import Frame
 
 MOST_COLUMNS = 6
@@ -37,7 +38,7 @@ def identifier_columns(frame: Frame, genes: npt.NDArray[np.bool_] | None) -> tup
     if len(found) > MOST_COLUMNS:
         telling = sorted(found, key=lambda column: -n_telling(column.ids))[:MOST_COLUMNS]
         found = [column for column in found if column in telling]
-    return GeneColumn("_index", _kept(frame.strings(frame.index, 0, len(frame)), genes)), *found
+    return _of("_index", frame.strings(frame.index, 0, len(frame)), genes), *found
 
 
 def _column(frame: Frame, name: str, genes: npt.NDArray[np.bool_] | None) -> GeneColumn | None:
@@ -47,7 +48,7 @@ def _column(frame: Frame, name: str, genes: npt.NDArray[np.bool_] | None) -> Gen
         ids = frame.strings(name, 0, len(frame))
     except (InputError, KeyError, ValueError, TypeError):
         return None
-    return GeneColumn(name, _kept(ids, genes)) if len(ids) == len(frame) else None
+    return _of(name, ids, genes) if len(ids) == len(frame) else None
 
 
 def _looks_like_ids(frame: Frame, name: str) -> bool:
@@ -64,5 +65,6 @@ def _looks_like_ids(frame: Frame, name: str) -> bool:
     return bool(present) and len(set(present)) > 0.5 * len(present)
 
 
-def _kept(ids: Sequence[str], genes: npt.NDArray[np.bool_] | None) -> tuple[str, ...]:
-    return tuple(ids) if genes is None else tuple(compress(ids, genes))
+def _of(name: str, ids: Sequence[str], genes: npt.NDArray[np.bool_] | None) -> GeneColumn:
+    found = unwrapped(ids if genes is None else list(compress(ids, genes)))
+    return GeneColumn(name, found.ids, found.example)

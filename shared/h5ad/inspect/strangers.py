@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from shared.h5ad.facts import GeneColumn, Strangers
-from shared.h5ad.names.gene_table import is_symbol
-from shared.h5ad.names.tidying import ENSEMBL, spelling, tidied
+from shared.h5ad.names.known import is_gene
 from shared.h5ad.values.transforms import LARGEST_LOG
 from shared.h5ad.values.weighing import Sample, whole_numbers
 
@@ -37,12 +36,3 @@ def strangers_in(sample: Sample, columns: Sequence[GeneColumn]) -> Strangers:
     loud = sorted((gene for gene in strange if share_g[gene] >= LOUD), key=lambda gene: -share_g[gene])
     named = tuple((columns[0].ids[gene][:60], float(share_g[gene])) for gene in loud)
     return Strangers(named, float(share_g[strange].sum()))
-
-
-def is_gene(name: str) -> bool:
-    """Whether GENCODE has a gene of that name, or it is an Ensembl id, with whatever stands around it taken off."""
-    return _is_bare_gene(name) or any(map(_is_bare_gene, tidied(name).names)) or is_symbol(spelling(name))
-
-
-def _is_bare_gene(name: str) -> bool:
-    return is_symbol(name) or ENSEMBL.fullmatch(name) is not None

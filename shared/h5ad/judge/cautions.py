@@ -45,6 +45,8 @@ class WarningCode(StrEnum):
     """Genes of two species: the other's count into each cell's total, and its cells' labels mean nothing."""
     GENE_IDS_UNKNOWN = "GENE_IDS_UNKNOWN"
     """The gene identifiers look like neither Ensembl ids nor symbols."""
+    GENE_NAMES_CUT = "GENE_NAMES_CUT"
+    """The genes' names stand within longer ones, such as CD3D|NM_000732; the part that names genes is read."""
     GENES_DISAGREE = "GENES_DISAGREE"
     """Symbols and Ensembl ids in the same rows are of different genes: one column was moved without the other."""
     UNKNOWN_FEATURES = "UNKNOWN_FEATURES"

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from shared.domain.errors import NoGeneOverlapError, NotGenesError, WrongSpeciesError
 from shared.domain.verdict import Finding, GeneIds, Overlap, Species
-from shared.h5ad.facts import Candidate, GeneTable
+from shared.h5ad.facts import Candidate, CellFacts, GeneColumn, GeneTable
+from shared.h5ad.foreign.kinds import WRITE
 from shared.h5ad.judge.cautions import WarningCode
 from shared.h5ad.judge.comparing import Difference, difference, shown, some_features
 from shared.h5ad.judge.findings import refusal, warning
@@ -29,7 +30,10 @@ def on_genes(found: Found, table: GeneTable, chosen: Candidate) -> Iterator[Find
         yield _others(table, path)
     if space.n_duplicates or found.matching.n_summed:
         yield _duplicates(found, table)
-    ids = _ids(found, table)
+    column = _column(found, table)
+    ids = column.ids
+    if column.part_of is not None:
+        yield _parts(column.part_of, f"{table.path}/{column.name}")
     if space.kind is GeneIds.UNKNOWN:
         examples = [identifier for identifier in ids[:3] if identifier]
         words = f"the genes are named {shown(ids)}; expected names such as 'CD3D' or 'ENSG00000167286'"
@@ -101,20 +105,26 @@ def overlap_of(found: Found, model: ModelNeeds) -> Overlap:
     return Overlap(model.n_features, len(found.matched))
 
 
-def on_model(found: Found, overlap: Overlap, model: ModelNeeds, table: GeneTable) -> Iterator[Finding]:
+def on_model(
+    found: Found, overlap: Overlap, model: ModelNeeds, table: GeneTable, cells: CellFacts
+) -> Iterator[Finding]:
     """Whether the genes are the model's."""
-    ids = _ids(found, table)
+    ids = _column(found, table).ids
     wrong = _wrong_species(found, model, ids)
     if wrong is not None:
         yield refusal(wrong, {"species": str(found.space.species), "model_species": str(model.species)})
     details = {"n_model": overlap.n_model, "n_matched": overlap.n_matched}
-    words = f"{overlap.n_matched:,} of the {overlap.n_model:,} genes of {model.reference} are in the file"
+    matched = f"{overlap.n_matched:,} of the {overlap.n_model:,} genes of {model.reference} are in the file"
     if overlap.fraction < model.min_overlap or not overlap.n_matched:
-        differs = difference(ids, found.space, model.features)
         if wrong is not None:
             differs = Difference("are of another species", wrong.hint)
+        elif cells.genes:
+            words = f"look like ids of cells, while the cells are named like genes ({shown(cells.genes)})"
+            differs = Difference(words, f"The file is transposed. Turn it: adata = adata.T, then {WRITE}.")
+        else:
+            differs = difference(ids, found.space, model.features)
         error = NoGeneOverlapError(
-            f"{words}, whose names {differs.words}: {shown(ids)}",
+            f"{matched}, whose names {differs.words}: {shown(ids)}",
             expected=f"at least {max(1, round(model.min_overlap * overlap.n_model)):,}, named like "
             f"{some_features(model.features, found.space.kind)}",
             where=f"{table.path}/{found.space.column}",
@@ -123,11 +133,18 @@ def on_model(found: Found, overlap: Overlap, model: ModelNeeds, table: GeneTable
         yield refusal(error, details)
     elif overlap.fraction < LOW_OVERLAP:
         hint = "Labels rest on fewer genes than the model was made with: judge low scores with care."
-        yield warning(WarningCode.LOW_OVERLAP, words, hint, details)
+        yield warning(WarningCode.LOW_OVERLAP, matched, hint, details)
 
 
-def _ids(found: Found, table: GeneTable) -> Sequence[str]:
-    return next((column.ids for column in table.columns if column.name == found.space.column), ())
+def _column(found: Found, table: GeneTable) -> GeneColumn:
+    return next(column for column in table.columns if column.name == found.space.column)
+
+
+def _parts(example: tuple[str, str], path: str) -> Finding:
+    whole, part = map(ascii, example)
+    words = f"the genes' names are read out of the longer ones in {path}: of {whole} the part {part}"
+    hint = "Nothing to do if these are genes. If they are guides or other tags of genes, send the file with the genes."
+    return warning(WarningCode.GENE_NAMES_CUT, words, hint, {"example": example[0], "part": example[1]})
 
 
 def _others(table: GeneTable, path: str) -> Finding:

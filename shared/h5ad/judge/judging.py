@@ -91,7 +91,7 @@ def judge(facts: FileFacts, model: ModelNeeds | None = None, *, matrix: str | No
     overlap = overlap_of(found, model) if model else None
     findings += on_genes(found, table, chosen)
     if model is not None and overlap is not None:
-        findings += on_model(found, overlap, model, table)
+        findings += on_model(found, overlap, model, table, facts.cells)
     return replace(verdict, genes=found.space, overlap=overlap, findings=tuple(findings))
 
 

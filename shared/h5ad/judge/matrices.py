@@ -25,6 +25,8 @@ _WIDE = 0.75
 """A matrix with less than this share of the widest one's genes is a selection, and stands back."""
 _WHOLE_CELL = 0.9
 """Share of a cell's counts from which a matrix passes for all of them: filters of genes take a few percent."""
+_BARE = 0.5
+"""Share of the cells, beyond that of another matrix, without the genes that every cell has."""
 _OTHER_NUMBERS = 3.0
 """Whole numbers that sum to more than this many times the cell's counts are no counts."""
 
@@ -48,6 +50,8 @@ class Weighed:
             None where nothing else tells.
         lacks_cells: Whether it is empty for cells of which another matrix has values.
         other_cells: Whether its counts are not those of the same cells, by what the other matrices prove.
+        other_genes: Whether its cells hardly have the genes that every cell has, which they do have by another matrix:
+            the columns are in another order, or those genes were emptied.
     """
 
     candidate: Candidate
@@ -55,6 +59,7 @@ class Weighed:
     share_of_counts: float | None = None
     lacks_cells: bool = False
     other_cells: bool = False
+    other_genes: bool = False
 
     @property
     def usable(self) -> bool:
@@ -69,7 +74,7 @@ class Weighed:
     @property
     def is_part(self) -> bool:
         """Whether it lacks counts of every cell, or holds other numbers altogether."""
-        if self.lacks_cells or self.other_cells:
+        if self.lacks_cells or self.other_cells or self.other_genes:
             return True
         if self.found.target_sum is not None or self.found.state is MatrixState.LOG1P_CP10K:
             return False  # It keeps the scale of the whole cell.
@@ -160,6 +165,7 @@ def _with_shares(known: Sequence[Weighed], unfit: frozenset[str]) -> list[Weighe
     if proven is None:
         proven = _sum_of_parts(fit) or max((_counts(one) for one in fit), key=_typical, default={})
     most = max((_share_of_cells(one) for one in fit), default=1.0)
+    least_bare = min((_share_bare(one) for one in fit), default=0.0)
     return [
         Weighed(
             one.candidate,
@@ -167,6 +173,7 @@ def _with_shares(known: Sequence[Weighed], unfit: frozenset[str]) -> list[Weighe
             _share(one, proven),
             lacks_cells=_share_of_cells(one) < most - 0.01,
             other_cells=_other_cells(one, proven),
+            other_genes=_share_bare(one) > least_bare + _BARE,
         )
         for one in known
     ]
@@ -176,6 +183,11 @@ def _share_of_cells(one: Weighed) -> float:
     evidence = one.candidate.evidence
     n_looked_at = evidence.n_rows + evidence.n_empty
     return evidence.n_rows / n_looked_at if n_looked_at else 1.0
+
+
+def _share_bare(one: Weighed) -> float:
+    household = one.candidate.household
+    return household.bare if household else 0.0
 
 
 def _other_cells(one: Weighed, proven: Mapping[int, float]) -> bool:

@@ -200,6 +200,8 @@ def _on_parts(chosen: Weighed) -> Iterator[Finding]:
     words = f"{path} holds a part of each cell's molecules only{amount}"
     if chosen.lacks_cells:
         words = f"{path} has no value for some cells of which another matrix has some"
+    elif chosen.other_genes:
+        words = f"the cells of {path} lack genes that they have in another matrix: are its columns in another order?"
     elif chosen.other_cells:
         words = f"the counts of {path} are not those of the same cells in the other matrices, by their totals"
     hint = 'Labels may change. If you can, put all counts into adata.layers["counts"].'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import compress
 from typing import Protocol, TypeVar
@@ -15,6 +15,7 @@ from shared.domain.geometry import Rows
 from shared.domain.verdict import MatrixChoice, MatrixEncoding, Species, Verdict
 from shared.h5ad.names.matching import FeatureTable, GeneNames, match_genes
 from shared.h5ad.names.tidying import bare_ids
+from shared.h5ad.names.wrapped import unwrapped
 from shared.h5ad.read.arrays import open_array
 from shared.h5ad.read.blocks import Columns, Genes, RowBlock, genes_from
 from shared.h5ad.read.cells import CellIds, open_cell_ids
@@ -153,7 +154,7 @@ def read_genes(source: RangeSource, verdict: Verdict) -> list[str]:
 
 
 def read_gene_names(source: RangeSource, verdict: Verdict) -> GeneNames:
-    """The names of the verdict's gene space as they stand, with what tells genes of one name apart.
+    """The names of the verdict's gene space, with what tells genes of one name apart.
 
     Raises:
         As ``read_genes``.
@@ -181,6 +182,6 @@ def features_of_genes(source: RangeSource, verdict: Verdict, wanted: FeatureTabl
     return np.array(found.feature_of_gene, dtype=np.int32)
 
 
-def _names_of(frame: Frame, column: str, genes: npt.NDArray[np.bool_] | None) -> list[str]:
+def _names_of(frame: Frame, column: str, genes: npt.NDArray[np.bool_] | None) -> Sequence[str]:
     names = frame.strings(frame.index if column == "_index" else column, 0, len(frame))
-    return names if genes is None else list(compress(names, genes))
+    return unwrapped(names if genes is None else list(compress(names, genes))).ids
