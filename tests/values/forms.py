@@ -11,6 +11,7 @@ import anndata
 import h5py
 import numpy as np
 import scipy.sparse as sp
+from scipy.stats import rankdata
 
 Matrix = sp.csr_matrix[Any]
 
@@ -105,6 +106,14 @@ def _ranks(counts: Matrix) -> Matrix:
     return made
 
 
+def _ranks_with_ties(counts: Matrix) -> Matrix:
+    made = counts.astype(np.float64)
+    for row in range(made.shape[0]):
+        place = slice(made.indptr[row], made.indptr[row + 1])
+        made.data[place] = rankdata(made.data[place], "min")
+    return made
+
+
 def _bins(counts: Matrix) -> Matrix:
     made = counts.astype(np.float64)
     for row in range(made.shape[0]):
@@ -150,6 +159,7 @@ FORMS: Mapping[str, Form] = {
     "some counts": Form("log1p of counts per 10,000, and 60 cells of counts", _some_counts),
     "binary": Form("0 and 1", lambda x: each(x, np.sign), same=False),
     "ranks": Form("ranks of genes (Geneformer)", _ranks, same=False),
+    "ranks with ties": Form("ranks of genes, ties given the lowest", _ranks_with_ties, same=False),
     "bins": Form("bins 1 to 50 (scGPT)", _bins, same=False),
     "z-scored": Form("centred or z-scored", _z_scored, same=False),
 }
