@@ -32,12 +32,14 @@ def _known() -> tuple[list[str], list[str]]:
 SYMBOLS, IDS = _known()
 NEEDS = ModelNeeds(Features(symbol=tuple(SYMBOLS), ensembl=tuple(IDS)), Species.HUMAN, 0.1, reference="blood@1")
 
+CELLS = tuple(f"c{place}" for place in range(20))
+
 
 def file_of(
     index: Sequence[str],
     columns: Mapping[str, Sequence[str | bool]] | None = None,
     *,
-    cells: Sequence[str] = tuple(f"c{i}" for i in range(20)),
+    cells: Sequence[str] = CELLS,
 ) -> BytesSource:
     """A file of these cells with these genes."""
     buffer = io.BytesIO()

@@ -65,9 +65,9 @@ class _Levels:
     def ranks(self) -> Iterator[Floats]:
         """What each level would be if the values were ranks: smallest, largest and mean rank, from either end."""
         for before, after in ((self.below, self.up_to), (self.size - self.up_to, self.size - self.below)):
-            yield before + 1.0
+            yield (before + 1).astype(np.float64)
             yield after.astype(np.float64)
-            yield (before + after + 1) / 2
+            yield (before + after + 1).astype(np.float64) / 2
 
     def are_multiples_of(self, rank: Floats) -> npt.NDArray[np.bool_]:
         """For each row, whether all its levels are the same multiple of their ranks."""
@@ -93,8 +93,8 @@ def share_of_uneven(values: Floats, rows: RowIndex) -> float:
     n_of = np.bincount(keys, minlength=len(rows) * width).reshape(len(rows), width)[:, 1:].astype(np.float64)
     before, here, behind = n_of[:, :-2], n_of[:, 1:-1], n_of[:, 2:]
     fewer = np.minimum(before, behind)
-    dips = here + _BEYOND_CHANCE * np.sqrt(here + fewer) < fewer
-    return float(dips.any(axis=1)[tell].mean())
+    dips: npt.NDArray[np.bool_] = here + _BEYOND_CHANCE * np.sqrt(here + fewer) < fewer
+    return float(dips[tell].any(axis=1).mean())
 
 
 def near_limit(values: Floats, n_rows: int) -> float:
