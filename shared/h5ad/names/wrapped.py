@@ -44,8 +44,8 @@ class Unwrapped:
 
 def unwrapped(ids: Sequence[str]) -> Unwrapped:
     """Read the names of genes out of longer ones; a column of anything else stays as it is."""
-    short = [name for name in ids if name and len(name) <= _LONGEST]
-    some = short[:: max(1, len(short) // _MOST_LOOKED_AT)]
+    spread = ids[:: max(1, len(ids) // _MOST_LOOKED_AT)]
+    some = [name for name in spread if name and len(name) <= _LONGEST]
     part = _telling_part(some)
     if part is None:
         return Unwrapped(tuple(ids))
