@@ -18,6 +18,7 @@ __all__ = ["Found", "bare_ids", "describe_column", "find_gene_space", "map_genes
 
 _VERSION = re.compile(r"ENS([A-Z]{3,4})?G\d{11}(\.\d+(_PAR_Y)?|_PAR_Y)")
 _SYMBOL = re.compile(r"[A-Za-z][A-Za-z0-9]*([-._/][A-Za-z0-9]+)*")
+_BARCODE = re.compile(r"[ACGTN]{8,}([-._]|$)")
 _STEM = re.compile(r"[\d.]+$")
 _MOST_LOOKED_AT = 100_000
 
@@ -212,8 +213,9 @@ def _clear(human: int, mouse: int) -> Species:
 
 
 def _like_symbols(ids: list[str]) -> bool:
-    """Whether these could be symbols: words of letters and digits, and not all of them one word with a number."""
-    fitting = [identifier for identifier in ids if len(identifier) <= 30 and _SYMBOL.fullmatch(identifier)]
+    """Whether these could be symbols: words of letters and digits; neither barcodes nor all one word with a number."""
+    words = [identifier for identifier in ids if len(identifier) <= 30 and _SYMBOL.fullmatch(identifier)]
+    fitting = [word for word in words if not _BARCODE.match(word)]
     if not ids or len(fitting) < 0.8 * len(ids):
         return False
     stems = {_STEM.sub("", identifier) for identifier in fitting}
