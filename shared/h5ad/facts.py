@@ -61,10 +61,12 @@ class Evidence:
         rows: Up to 64 of these rows, the same ones for every matrix where they can be.
         undone: What they look like with each transformation undone.
         ones: Share of values that are 1: half and more of counts, few of bins.
-        ranked: Share of these rows whose values are ranks, or multiples of ranks.
-        uneven: Share of these rows with small whole numbers that are rarer than the next larger one.
-        near_limit: Values in a row, on average, just below the largest number of an integer type, with none above it.
-        same_most: Share of these rows with one and the same largest value.
+        ranked: Share of these rows whose values are (multiples of) ranks, of those with twelve different values.
+        tied: The same, of ranks in which tied values leave a gap.
+        uneven: Share of these rows in which a small whole number is rarer than both its neighbours, of those with a
+            hundred values; 0 if they are few.
+        near_limit: Values in a row, on average, just below the largest number of an integer type, if none is above it.
+        same_most: Share of these rows with one and the same largest value, ``usual_most``: their median.
         hollow: Share of these rows that have hundreds of values and no large one, as no row of counts has.
         near_whole: Share of values within 0.15 of a whole number from 1 on; of logarithms it is a third.
         totals_column: The obs column of total counts, if there is one.
@@ -86,9 +88,11 @@ class Evidence:
     undone: tuple[Undone, ...] = ()
     ones: float = 0.0
     ranked: float = 0.0
+    tied: float = 0.0
     uneven: float = 0.0
     near_limit: float = 0.0
     same_most: float = 0.0
+    usual_most: float = 0.0
     hollow: float = 0.0
     near_whole: float = 0.0
     totals_column: str | None = None
@@ -168,12 +172,12 @@ class GeneColumn:
     """Identifiers of the genes, one for each column of the matrix, in its order; empty where missing.
 
     Attributes:
-        part_of: Where they are parts of longer names, one of those and the part that is read; else None.
+        cut_from: If they are parts of longer names, one of those and the part that is read; else None.
     """
 
     name: str
     ids: tuple[str, ...]
-    part_of: tuple[str, str] | None = None
+    cut_from: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +211,7 @@ class CellFacts:
     Attributes:
         ids_checked: How many cell ids were compared; all of them only in small files.
         duplicates: Examples of ids that occur more than once.
-        genes: Some of the ids, if most of those compared are names of genes; else empty.
+        genes: Some of the ids, if many different ones are names of genes; else empty.
         takes_columns: Whether new obs columns can be added in place.
     """
 

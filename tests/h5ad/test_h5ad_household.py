@@ -132,8 +132,21 @@ def test_a_matrix_whose_columns_are_other_genes_stands_behind_one_that_fits(
     verdict = validate(BytesSource(as_bytes(made)))
     assert verdict.matrix is not None
     assert verdict.matrix.path == ("layers/lognorm" if where == "X" else "X")
+    assert not any(f"matrix={where}" in finding.hint for finding in verdict.warnings)
     asked = validate(BytesSource(as_bytes(made)), matrix=where)
-    assert any("lack genes that they have in another matrix" in finding.message for finding in asked.warnings)
+    (told_of,) = [finding for finding in asked.warnings if finding.code == "PART_OF_COUNTS"]
+    assert "lack genes that they have in another matrix" in told_of.message
+    assert "would be used if none were asked for" in told_of.message
+
+
+def test_a_matrix_whose_names_tell_nothing_is_no_measure_for_another(cells: anndata.AnnData) -> None:
+    some = without(cells, lambda name: RIBOSOMAL.fullmatch(name) or name.startswith("MT-"))
+    probes = pd.DataFrame(index=[f"probe{place}" for place in range(some.n_vars)])
+    made = anndata.AnnData(some.X, obs=cells.obs, var=some.var)
+    made.raw = anndata.AnnData(each(scaled(some.X), np.log1p).astype(np.float32), obs=cells.obs, var=probes)
+    verdict = validate(BytesSource(as_bytes(made)))
+    assert verdict.matrix is not None
+    assert verdict.matrix.path == "X"
 
 
 def test_every_gene_of_the_panel_is_in_gencode_of_man_and_mouse() -> None:

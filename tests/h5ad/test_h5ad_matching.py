@@ -52,7 +52,8 @@ def test_names_are_found_whatever_stands_around_them(form: str) -> None:
 
 LEARNED = {
     "BD Rhapsody": "{symbol}|NM_000732|Reference_end",
-    "transcripts of GENCODE": "ENST00000456328.2|OTTHUMG00000002860.3|{symbol}-202|{symbol}|1657|lncRNA|",
+    "transcripts of GENCODE": "ENST00000456328.2|{id}.5|OTTHUMG00000002860.3|-|{symbol}-202|{symbol}|1657|lncRNA|",
+    "symbol, id and type": "{symbol}|{id}|protein_coding",
     "a prefix of somebody's own": "g_{symbol}",
     "a registry before": "HGNC:{symbol}",
     "a species before": "Hs_{symbol}",
@@ -68,7 +69,10 @@ LEARNED = {
 
 @pytest.mark.parametrize("form", LEARNED)
 def test_names_are_read_out_of_any_longer_ones_and_that_is_said(form: str) -> None:
-    names = [LEARNED[form].format(symbol=symbol) for symbol in SYMBOLS]
+    pairs = list(zip(SYMBOLS, IDS, strict=True))
+    names = [LEARNED[form].format(symbol=symbol, id=gene) for symbol, gene in pairs]
+    unknown_ids = [LEARNED[form].format(symbol=symbol, id=f"ENSG9{gene[5:]}") for symbol, gene in pairs]
+    assert matched(file_of(unknown_ids), BY_SYMBOL)[1] == ALL
     verdict, positions = matched(file_of(names))
     assert positions == ALL
     assert verdict.genes is not None
@@ -80,13 +84,51 @@ def test_names_are_read_out_of_any_longer_ones_and_that_is_said(form: str) -> No
 
 @pytest.mark.parametrize(
     "form",
-    ["{symbol}_ACGTTGCAGTCAGGTTACGT", "chr1-{place}-{place}99", "Mmul_{place}", "{symbol}", "{id}.4", "hg19_{symbol}"],
+    [
+        "{symbol}_ACGTTGCAGTCAGGTTACGT",
+        "{symbol}_+_{place}.23-P1P2",
+        "chr1-{place}-{place}99",
+        "Mmul_{place}",
+        "{symbol}",
+        "{id}.4",
+        "hg19_{symbol}",
+    ],
 )
 def test_guides_positions_and_names_that_are_read_as_they_stand_are_left_alone(form: str) -> None:
     pairs = zip(SYMBOLS, IDS, strict=True)
     names = [form.format(symbol=symbol, id=gene, place=100 * place) for place, (symbol, gene) in enumerate(pairs)]
     assert unwrapped(names).ids == tuple(names)
     assert "GENE_NAMES_CUT" not in codes(validate(file_of(names), NEEDS))
+
+
+@pytest.mark.parametrize("form", ["{symbol}_{n}", "{symbol}_sg{n}", "{symbol}-g{n}"])
+def test_several_guides_of_a_gene_are_not_that_gene(form: str) -> None:
+    names = [form.format(symbol=symbol, n=n) for symbol in SYMBOLS for n in range(1, 5)]
+    assert unwrapped(names).example is None
+    assert "GENES_DO_NOT_MATCH" in codes(validate(file_of(names), NEEDS))
+
+
+def test_isoforms_of_a_gene_are_that_gene() -> None:
+    names = [f"{symbol}-{n}" for symbol in SYMBOLS for n in range(201, 204)]
+    verdict, positions = matched(file_of(names))
+    assert positions == [position for position in ALL for _ in range(3)]
+    assert "DUPLICATE_GENES" in codes(verdict)
+
+
+def test_names_beside_the_others_are_read_as_they_stand() -> None:
+    names = [symbol if place % 20 == 7 else f"HGNC:{symbol}" for place, symbol in enumerate(SYMBOLS)]
+    assert matched(file_of(names))[1] == ALL
+    behind = [f"{symbol}-201" if "-" not in symbol else symbol for symbol in SYMBOLS]
+    assert unwrapped(behind).ids == tuple(SYMBOLS)
+    assert unwrapped(["MT-CO1", *behind, "none of these"]).ids == ("MT-CO1", *SYMBOLS, "none of these")
+
+
+def test_parts_are_read_beside_features_that_are_no_genes_and_in_the_column_that_tells_genes_apart() -> None:
+    names = [*(f"{symbol}|NM_1" for symbol in SYMBOLS), *(f"CD3:SK{n}|CD3E|AHS{n:04d}|pAbO" for n in range(30))]
+    apart = [*(f"id={gene}" for gene in IDS), *(f"AHS{n:04d}" for n in range(30))]
+    verdict, positions = matched(file_of(names, {"gene": apart}))
+    assert positions == ALL
+    assert "OTHER_FEATURES" in codes(verdict)
 
 
 def test_parts_of_names_of_both_species_are_told_apart() -> None:
@@ -209,6 +251,23 @@ def test_a_transposed_file_is_called_so() -> None:
     refused = next(finding for finding in verdict.refusals if finding.code == "GENES_DO_NOT_MATCH")
     assert "the cells are named like genes ('CD3D'" in refused.message
     assert "adata.T" in refused.hint
+
+
+def test_cells_that_are_named_by_their_markers_make_no_file_transposed() -> None:
+    cells = [f"{marker}_{n}" for n in range(8) for marker in ("CD4", "CD8A", "CD19", "MS4A1", "NKG7")]
+    verdict = validate(file_of([symbol.lower() for symbol in SYMBOLS], cells=cells), NEEDS)
+    refused = next(finding for finding in verdict.refusals if finding.code == "GENES_DO_NOT_MATCH")
+    assert "lower case" in refused.message
+    other = validate(file_of([f"probe{n}x" for n in range(250)], cells=cells), NEEDS)
+    assert not any("transposed" in finding.hint for finding in other.findings)
+
+
+def test_names_that_end_in_1_beside_many_others_are_refused_with_that_reason() -> None:
+    names = [f"{symbol}-1" for symbol in SYMBOLS] + [f"LOC{n}" for n in range(100)]
+    verdict = validate(file_of(names), NEEDS)
+    refused = next(finding for finding in verdict.refusals if finding.code == "GENES_DO_NOT_MATCH")
+    assert "end in -1" in refused.message
+    assert "'CD3D-1'" in refused.message
 
 
 def test_lower_case_is_refused_with_both_sides_names() -> None:

@@ -56,6 +56,8 @@ def _many(seeds: range, workers: int) -> int:
         print(f"  {struck[fault]:>10,}  {fault}")
     for end, n in ends.most_common():
         print(f"  {n:>10,}  {end}")
+    for seed, what in bad[:20]:
+        print(f"  seed {seed}: {what}")
     return bool(bad)
 
 

@@ -160,8 +160,9 @@ def _deserved(town: Town, trouble: Trouble, record: Submission) -> bool:
             return record.id in town.computation.pace.broken
         case "CAPACITY_DEADLINE" | "START_REFUSED" as code:
             deadline_s = SHORTEST_CAPACITY_S if code == "CAPACITY_DEADLINE" else SHORTEST_REFUSED_S
-            jumps_s = MOST_BETWEEN_S * (1 + trouble.struck[Fault.JUMP])  # So much counts of the time that was jumped.
-            return town.jobs.waited_s(record.id) > deadline_s - jumps_s
+            # A jump of the clock counts as waiting, up to a limit; and so does the time since the last refusal.
+            counted_s = MOST_BETWEEN_S * (1 + trouble.struck[Fault.JUMP])
+            return town.jobs.waited_s(record.id) > max(0.0, deadline_s - counted_s)
         case "ATTEMPTS_EXHAUSTED":
             return _harm(trouble) >= min(record.epoch, MAX_ATTEMPTS)
         case _:

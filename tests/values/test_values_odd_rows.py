@@ -144,6 +144,8 @@ RANKED = {
     "from the largest": lambda values: rankdata(-values, "min"),
     "as shares": lambda values: rankdata(values, "average") / len(values),
     "times ten": lambda values: 10 * rankdata(values, "max"),
+    "without gaps": lambda values: rankdata(values, "dense"),
+    "without gaps, as shares": lambda values: rankdata(values, "dense") / len(set(values)),
 }
 
 
@@ -194,6 +196,25 @@ def test_counts_of_any_depth_and_amplification_are_not_taken_for_rounded_values(
         assert share_of_uneven(np.concatenate(rows).astype(np.float64), index) <= 0.1
 
 
+def test_both_reads_of_each_pair_are_counts(counts: Matrix) -> None:
+    rng = np.random.default_rng(0)
+    pairs = counts.copy()
+    pairs.data = 2 * pairs.data - (rng.random(pairs.nnz) < 0.15)
+    verdict = judged(pairs)
+    assert verdict.matrix is not None
+    assert verdict.matrix.state is MatrixState.COUNTS
+
+
+def test_one_cell_in_a_few_makes_no_file_rounded(counts: Matrix) -> None:
+    deep = counts[np.argsort(-totals(counts))[:11]]
+    deep.data[deep.indptr[0] : deep.indptr[1]][deep.data[deep.indptr[0] : deep.indptr[1]] == 2] = 1
+    shallow = sp.csr_matrix((np.ones(53 * 50), np.arange(53 * 50), np.arange(54) * 50), shape=(53, counts.shape[1]))
+    mixed = sp.vstack([deep, shallow]).tocsr()
+    verdict = judged(mixed)
+    assert verdict.matrix is not None
+    assert verdict.matrix.state is MatrixState.COUNTS
+
+
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_large_counts_that_began_again_from_0_or_were_cut_off_are_doubted(counts: Matrix, wrapped: bool) -> None:
     deep = counts.copy()
@@ -204,4 +225,8 @@ def test_large_counts_that_began_again_from_0_or_were_cut_off_are_doubted(counts
     small.eliminate_zeros()
     (doubt,) = [finding for finding in judged(small).warnings if finding.code == "UNLIKELY_COUNTS"]
     assert "255" in doubt.message
+    for larger in (300, 100_000):  # One cell of two values, which is not looked at as the others are.
+        odd = sp.csr_matrix(([3, larger], ([0, 0], [5, 9])), shape=(1, counts.shape[1]))
+        joined = judged(sp.vstack([small, odd]).tocsr())
+        assert not any("no value of X is above" in finding.message for finding in joined.warnings)
     assert "UNLIKELY_COUNTS" not in [finding.code for finding in judged(deep).warnings]

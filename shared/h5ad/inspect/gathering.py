@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -32,6 +33,7 @@ TOTALS_COLUMNS = ("n_counts", "total_counts", "nCount_RNA", "n_umi", "nUMI", "nu
 ALL_IDS = 50_000
 """Up to this many cells, all ids are compared; beyond, the first thousand."""
 _MOST_EMBEDDINGS = 100
+_BARCODE = re.compile(r"[ACGTN]{8,}")
 MOST_MATRICES = 64
 """Matrices that are looked at where none is asked for; those named for counts come first."""
 
@@ -216,10 +218,12 @@ def _cell_facts(frame: Frame, layout: Layout, limits: InspectionLimits) -> CellF
 
 
 def _genes_among(ids: Sequence[str]) -> tuple[str, ...]:
-    """Some ids of cells, where most are names of genes: then the file is transposed."""
-    some = unwrapped(ids[:: max(1, len(ids) // 200)]).ids
-    genes = [name for name in some if is_gene(name)]
-    return tuple(genes[:3]) if len(genes) > 0.3 * len(some) else ()
+    """Some ids of cells, if many different ones are names of genes: then the file may be transposed."""
+    some = ids[:: max(1, len(ids) // 200)]
+    if sum(name[:1].isdigit() or _BARCODE.search(name) is not None for name in some) > 0.5 * len(some):
+        return ()  # As nearly always, and without a look at the table of genes.
+    genes = dict.fromkeys(name for name in unwrapped(some).ids if is_gene(name))
+    return tuple(genes)[:3] if len(genes) > 0.3 * len(some) else ()
 
 
 def _embeddings(file: h5py.File) -> Iterator[Embedding]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from shared.domain.verdict import GeneIds, GeneSpace
+from shared.h5ad.foreign.kinds import WRITE
 from shared.h5ad.names.matching import FeatureTable, positions_of
 from shared.h5ad.names.tidying import ENSEMBL
 
@@ -72,13 +73,24 @@ def some_features(features: FeatureTable, kind: GeneIds) -> str:
     return shown([*known, *present])
 
 
-def difference(ids: Sequence[str], space: GeneSpace, features: FeatureTable) -> Difference:
-    """What is the matter with names of which too few are the model's."""
+def difference(ids: Sequence[str], space: GeneSpace, features: FeatureTable, cells: Sequence[str] = ()) -> Difference:
+    """What is the matter with names of which too few are the model's.
+
+    Args:
+        cells: Some ids of cells, if they are names of genes.
+    """
     changed = next((change for change in _CHANGES if _would_match(ids, features, change)), None)
     if changed is not None:
         return _in_lower_case(ids, changed.difference)
     if space.kind is GeneIds.ENSEMBL:
         return _of_ids(ids)
+    if cells:
+        words = f"look like ids of cells, while the cells are named like genes ({shown(cells)})"
+        return Difference(words, f"The file is transposed. Turn it: adata = adata.T, then {WRITE}.")
+    return _of_names(ids, space)
+
+
+def _of_names(ids: Sequence[str], space: GeneSpace) -> Difference:
     present = [name for name in ids if name]
     if not present:
         return Difference("are missing", "Put Ensembl ids or gene symbols into adata.var_names.")

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from shared.domain.errors import NoGeneOverlapError, NotGenesError, WrongSpeciesError
 from shared.domain.verdict import Finding, GeneIds, Overlap, Species
 from shared.h5ad.facts import Candidate, CellFacts, GeneColumn, GeneTable
-from shared.h5ad.foreign.kinds import WRITE
 from shared.h5ad.judge.cautions import WarningCode
 from shared.h5ad.judge.comparing import Difference, difference, shown, some_features
 from shared.h5ad.judge.findings import refusal, warning
@@ -32,8 +31,8 @@ def on_genes(found: Found, table: GeneTable, chosen: Candidate) -> Iterator[Find
         yield _duplicates(found, table)
     column = _column(found, table)
     ids = column.ids
-    if column.part_of is not None:
-        yield _parts(column.part_of, f"{table.path}/{column.name}")
+    if column.cut_from is not None:
+        yield _parts(column.cut_from, f"{table.path}/{column.name}")
     if space.kind is GeneIds.UNKNOWN:
         examples = [identifier for identifier in ids[:3] if identifier]
         words = f"the genes are named {shown(ids)}; expected names such as 'CD3D' or 'ENSG00000167286'"
@@ -118,11 +117,8 @@ def on_model(
     if overlap.fraction < model.min_overlap or not overlap.n_matched:
         if wrong is not None:
             differs = Difference("are of another species", wrong.hint)
-        elif cells.genes:
-            words = f"look like ids of cells, while the cells are named like genes ({shown(cells.genes)})"
-            differs = Difference(words, f"The file is transposed. Turn it: adata = adata.T, then {WRITE}.")
         else:
-            differs = difference(ids, found.space, model.features)
+            differs = difference(ids, found.space, model.features, cells.genes)
         error = NoGeneOverlapError(
             f"{matched}, whose names {differs.words}: {shown(ids)}",
             expected=f"at least {max(1, round(model.min_overlap * overlap.n_model)):,}, named like "
@@ -141,10 +137,10 @@ def _column(found: Found, table: GeneTable) -> GeneColumn:
 
 
 def _parts(example: tuple[str, str], path: str) -> Finding:
-    whole, part = map(ascii, example)
+    whole, part = (ascii(name[:100]) for name in example)
     words = f"the genes' names are read out of the longer ones in {path}: of {whole} the part {part}"
     hint = "Nothing to do if these are genes. If they are guides or other tags of genes, send the file with the genes."
-    return warning(WarningCode.GENE_NAMES_CUT, words, hint, {"example": example[0], "part": example[1]})
+    return warning(WarningCode.GENE_NAMES_CUT, words, hint, {"example": example[0][:100], "part": example[1][:100]})
 
 
 def _others(table: GeneTable, path: str) -> Finding:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from shared.domain.verdict import MatrixChoice, MatrixState, Transform
-from shared.h5ad.facts import Candidate
+from shared.h5ad.facts import Candidate, RowKind
 from shared.h5ad.matrix_names import wanted_path
 from shared.h5ad.values.states import NEARLY_ALL, Recognition, recognise
 
@@ -165,7 +165,7 @@ def _with_shares(known: Sequence[Weighed], unfit: frozenset[str]) -> list[Weighe
     if proven is None:
         proven = _sum_of_parts(fit) or max((_counts(one) for one in fit), key=_typical, default={})
     most = max((_share_of_cells(one) for one in fit), default=1.0)
-    least_bare = min((_share_bare(one) for one in fit), default=0.0)
+    least_bare = min((bare for one in fit if (bare := _share_bare(one)) is not None), default=1.0)
     return [
         Weighed(
             one.candidate,
@@ -173,7 +173,7 @@ def _with_shares(known: Sequence[Weighed], unfit: frozenset[str]) -> list[Weighe
             _share(one, proven),
             lacks_cells=_share_of_cells(one) < most - 0.01,
             other_cells=_other_cells(one, proven),
-            other_genes=_share_bare(one) > least_bare + _BARE,
+            other_genes=(_share_bare(one) or 0.0) > least_bare + _BARE,
         )
         for one in known
     ]
@@ -185,9 +185,10 @@ def _share_of_cells(one: Weighed) -> float:
     return evidence.n_rows / n_looked_at if n_looked_at else 1.0
 
 
-def _share_bare(one: Weighed) -> float:
+def _share_bare(one: Weighed) -> float | None:
+    """Share of the cells that hardly have the genes that every cell has; None if names or sample do not tell."""
     household = one.candidate.household
-    return household.bare if household else 0.0
+    return household.bare if household else None
 
 
 def _other_cells(one: Weighed, proven: Mapping[int, float]) -> bool:
@@ -203,7 +204,7 @@ def _proven_totals(one: Weighed) -> Mapping[int, float] | None:
     """Counts of the sampled cells, of a matrix whose values are provably multiples of one count; None of any other."""
     found, evidence = one.found, one.candidate.evidence
     undone = evidence.of(found.transform)
-    if found.state is MatrixState.COUNTS or undone.multiples < 0.95 or one.part_by_name:
+    if evidence.main is RowKind.WHOLE or undone.multiples < 0.95 or one.part_by_name:
         return None
     known = found.target_sum or found.was_scaled_to
     sums = undone.sums if known is None else (known,) * len(undone.units)

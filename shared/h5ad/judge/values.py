@@ -59,7 +59,7 @@ def on_values(selection: Selection, chosen: Weighed) -> Iterator[Finding]:
         yield refusal(error, {"n_nan": evidence.n_nan, "n_infinite": evidence.n_infinite})
     yield from _on_state(path, evidence, chosen.found, _how_to_have_counts(selection, chosen))
     yield from _on_mixture(path, evidence, chosen.found)
-    yield from _on_parts(chosen)
+    yield from _on_parts(selection, chosen)
     yield from _on_selection(chosen)
 
 
@@ -110,7 +110,7 @@ def _how_to_have_counts(selection: Selection, chosen: Weighed) -> str:
 
 def _may_be_asked_for(one: Weighed) -> bool:
     """Whether these are sound counts, and of the same cells."""
-    unsound = one.candidate.evidence.n_bad or one.other_cells or one.lacks_cells
+    unsound = one.candidate.evidence.n_bad or one.other_cells or one.other_genes or one.lacks_cells
     return one.found.state is MatrixState.COUNTS and not unsound
 
 
@@ -140,16 +140,16 @@ def _doubt(path: str, evidence: Evidence) -> tuple[str, str] | None:
             words,
             "These may be rounded logarithms, or marks of what is expressed; then labels mean little: send counts.",
         )
-    if evidence.ranked >= _SOME_RANKS:
-        words = f"the values of {evidence.ranked:.0%} of the sampled cells of {path} are ranks; they are used as counts"
+    if evidence.tied >= _SOME_RANKS:
+        words = f"the values of {evidence.tied:.0%} of the cells of {path} that tell are ranks; they are used as counts"
         return words, "Labels of cells with ranks mean little: send the counts of all cells."
     if evidence.near_limit >= _OFTEN_NEAR:
         limit = next(limit for limit in INTEGER_LIMITS if evidence.maximum <= limit)
-        words = f"no value of {path} is above {limit:,.0f}, the largest that its integer type holds, and many come near"
+        words = f"no value of {path} is above {limit:,.0f}, the largest number of an integer type, and many come near"
         return f"{words}; larger counts were cut off, or began again from 0", _CUT_OFF
     genes_a_cell = evidence.n_values / evidence.n_rows
     if evidence.same_most >= _MANY_ALIKE and genes_a_cell >= MANY_GENES:
-        words = f"the largest value of {path} is {evidence.maximum:.0f} in {evidence.same_most:.0%} of the sampled"
+        words = f"the largest value of {path} is {evidence.usual_most:.0f} in {evidence.same_most:.0%} of the sampled"
         return f"{words} cells: larger ones were cut off there", _CUT_OFF
     return None
 
@@ -192,7 +192,7 @@ def _on_mixture(path: str, evidence: Evidence, found: Recognition) -> Iterator[F
     yield warning(WarningCode.MIXED_VALUES, words, hint, {"n_looked_at": n_rows, "n_other": n_other})
 
 
-def _on_parts(chosen: Weighed) -> Iterator[Finding]:
+def _on_parts(selection: Selection, chosen: Weighed) -> Iterator[Finding]:
     if not chosen.is_part:
         return
     path, share = chosen.candidate.path, chosen.share_of_counts
@@ -201,11 +201,15 @@ def _on_parts(chosen: Weighed) -> Iterator[Finding]:
     if chosen.lacks_cells:
         words = f"{path} has no value for some cells of which another matrix has some"
     elif chosen.other_genes:
-        words = f"the cells of {path} lack genes that they have in another matrix: are its columns in another order?"
+        words = (
+            f"the cells of {path} lack genes that they have in another matrix, as if its columns were in another order"
+        )
     elif chosen.other_cells:
         words = f"the counts of {path} are not those of the same cells in the other matrices, by their totals"
     hint = 'Labels may change. If you can, put all counts into adata.layers["counts"].'
-    yield warning(WarningCode.PART_OF_COUNTS, f"{words}; no other matrix is better", hint)
+    first = selection.considered[0].candidate.path
+    better = "no other matrix is better" if first == path else f"{first} would be used if none were asked for"
+    yield warning(WarningCode.PART_OF_COUNTS, f"{words}; {better}", hint)
 
 
 def _on_selection(chosen: Weighed) -> Iterator[Finding]:

@@ -82,7 +82,7 @@ def tidied(name: str) -> Tidied:
     """A name as it may have been meant."""
     if not untidy(name):
         return Tidied((name,))
-    bare = _unwrapped(name)
+    bare = _unquoted(name)
     species = Species.UNKNOWN
     genome = _GENOME.match(bare)
     if genome and (genome["human"] or genome["mouse"]):
@@ -103,6 +103,6 @@ def tidied(name: str) -> Tidied:
     return Tidied(tuple(dict.fromkeys(names)), species)
 
 
-def _unwrapped(name: str) -> str:
+def _unquoted(name: str) -> str:
     bare = name.strip(_WRAPPING)
     return bare[2:] if bare.startswith(("b'", 'b"')) else bare

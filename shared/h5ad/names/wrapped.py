@@ -1,31 +1,37 @@
 """Names that have a gene's name in them, at the same place in every name: ``CD3D|NM_000732``, ``HGNC:CD3D``.
 
-The common forms are known to ``tidying``. Any other is learned here from the column alone: the names are divided at
-the signs that all of them have, and the part is read in which most names are genes of GENCODE. It is a pure function of
+``tidying`` knows the common forms. Any other is learned here from the column alone: the names are divided at a sign
+that nearly all of them have, and the part is read in which most names are genes of GENCODE. It is a pure function of
 the names, so ingest and every task come to the same.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from shared.h5ad.names.gene_table import is_symbol
 from shared.h5ad.names.known import is_gene
 
 _SIGNS = "|;,:=/_ \t()[]{}#~^$@-."
-_WITHIN = "-."
-"""Signs that genes' names have, too: only the first or the last one in a name divides it."""
+_IN_SYMBOLS = "-."
+"""Signs that symbols have, too: only the first or the last one in a name divides it."""
 _STRIPPED = " \t()[]{}\"'"
-_MOST_LOOKED_AT, _MOST_FIELDS, _LONGEST = 500, 12, 300
+_FEW, _MANY = 40, 500
+"""Names to find the likeliest parts by, and to judge those by."""
+_LIKELIEST = 3
+_MOST_FIELDS, _LONGEST = 12, 300
 _NEARLY_ALL = 0.9
 """Share of the names that must have a sign."""
-_KNOWN, _ALREADY = 0.3, 0.1
-"""Shares that must be genes: of the parts at least so many, where two thirds of any whole annotation are; of the names
-as they stand no more."""
-_TAG = re.compile(r"[ACGTN]{12,}", re.IGNORECASE)
-"""A sequence, in what is left over: such names are guides or barcodes."""
+_ENOUGH_GENES, _FEW_GENES = 0.3, 0.1
+"""Share of the parts that must be genes (in any whole annotation two thirds are); of the names that may be already."""
+_TAG = re.compile(r"[ACGTN]{12,}|[-_][-+][-_]\d", re.IGNORECASE)
+"""In what is left over, a sequence or a strand and a position: guides, or barcodes of genes."""
+_NUMBER = re.compile(r"[-_.](sg|g|guide|sgrna|grna)?[-_.]?\d{1,2}", re.IGNORECASE)
+"""All that is left over: guides, if there are several of a gene. Ensembl's isoforms begin with 201."""
+_REPEATED = 0.6
 
 Part = Callable[[str], str]
 
@@ -43,39 +49,67 @@ class Unwrapped:
 
 
 def unwrapped(ids: Sequence[str]) -> Unwrapped:
-    """Read the names of genes out of longer ones; a column of anything else stays as it is."""
-    spread = ids[:: max(1, len(ids) // _MOST_LOOKED_AT)]
-    some = [name for name in spread if name and len(name) <= _LONGEST]
+    """Read the names of genes out of longer ones.
+
+    A column of anything else stays as it is, and so does a name that is a gene already or has no such part.
+    """
+    some = _scattered(ids, _MANY)
     part = _telling_part(some)
     if part is None:
         return Unwrapped(tuple(ids))
-    example = next(name for name in some if is_gene(part(name)))
-    return Unwrapped(tuple(part(name) if len(name) <= _LONGEST else name for name in ids), (example, part(example)))
+    example = next(name for name in some if not is_gene(name) and is_gene(part(name)))
+    return Unwrapped(tuple(_read(part, name) for name in ids), (example, part(example)))
+
+
+def _read(part: Part, name: str) -> str:
+    if not name or len(name) > _LONGEST or is_gene(name):
+        return name
+    return part(name) or name
+
+
+def _scattered(ids: Sequence[str], n_most: int) -> list[str]:
+    """Some of the names that are there and not too long, from all over a list; the same ones each time."""
+    places = {place * 2_654_435_761 % len(ids) for place in range(n_most)} if len(ids) > n_most else range(len(ids))
+    return [name for place in sorted(places) if (name := ids[place]) and len(name) <= _LONGEST]
 
 
 def _telling_part(names: Sequence[str]) -> Part | None:
-    """The part of each name that is a gene; None where the names are genes as they stand, or no part is."""
+    """The part of each name that is a gene; None if the names are genes as they stand, or no part is."""
     parts = list(_parts(names)) if names else []
-    if not parts or sum(map(is_gene, names)) > _ALREADY * len(names):
+    if not parts or sum(map(is_gene, names)) > _FEW_GENES * len(names):
         return None
-    found = [{part(name) for name in names} for part in parts]
-    n_known = [sum(map(is_gene, texts)) for texts in found]
-    best = max(range(len(parts)), key=n_known.__getitem__)
-    if n_known[best] < max(3.0, _KNOWN * len(found[best])):
-        return None
-    part = parts[best]
-    n_tags = sum(_TAG.search(name.replace(part(name), " ", 1)) is not None for name in names)
-    return None if n_tags > 0.5 * len(names) else part
+    few = _scattered(names, _FEW)
+    likeliest = sorted(parts, key=lambda part: _fitness(part, few), reverse=True)[:_LIKELIEST]
+    best = max(likeliest, key=lambda part: _fitness(part, names))
+    n_genes, *_ = _fitness(best, names)
+    enough = n_genes >= max(3.0, _ENOUGH_GENES * len(names))
+    return best if enough and not _are_tags(best, names) else None
+
+
+def _fitness(part: Part, names: Sequence[str]) -> tuple[int, int, int]:
+    """How many of the parts are genes, how many of them without anything to take off, and how short they are."""
+    texts = [part(name) for name in names]
+    known: Mapping[str, bool] = {text: is_gene(text) for text in set(texts)}
+    return sum(known[text] for text in texts), sum(map(is_symbol, texts)), -sum(map(len, texts))
+
+
+def _are_tags(part: Part, names: Sequence[str]) -> bool:
+    """Whether these are guides or barcodes of genes, by what most of the names have beside the part."""
+    rests = [name.replace(part(name), "", 1) for name in names]
+    n_tags = sum(_TAG.search(rest) is not None for rest in rests)
+    n_numbers = sum(_NUMBER.fullmatch(rest) is not None for rest in rests)
+    repeated = len({part(name) for name in names}) < _REPEATED * len(set(names))
+    return n_tags > 0.5 * len(names) or (repeated and n_numbers > 0.5 * len(names))
 
 
 def _parts(names: Sequence[str]) -> Iterator[Part]:
-    """Every way to divide the names; those that keep most of a name first."""
+    """Every way to divide the names."""
     for sign in _SIGNS:
         if sum(sign in name for name in names) < _NEARLY_ALL * len(names):
             continue
         yield partial(_behind_first, sign)
         yield partial(_before_last, sign)
-        if sign not in _WITHIN:
+        if sign not in _IN_SYMBOLS:
             n_fields = max(name.count(sign) for name in names) + 1
             yield from (partial(_field, sign, place) for place in range(min(_MOST_FIELDS, n_fields)))
 

@@ -19,8 +19,8 @@ NEARLY_ALL = 0.95
 _MOST_CELLS = 0.9
 _NEARLY_ONE_TOTAL = 0.25
 """Nine in ten cells of shared files lie within 52 % of the median total and more, never within less."""
-_SOME_UNEVEN, _LEAST_UNEVEN = 0.04, 4
-"""Share and number of uneven cells: of counts, whatever the method, at most one in two hundred is, by chance."""
+_SOME_UNEVEN = 0.04
+"""Share of uneven cells: of counts, at most one in two hundred is, by chance (all shared files)."""
 _MANY = 0.5
 """Of logarithms that were scaled afterwards, 5 to 30 % of the values are multiples of another form's, by chance."""
 LOGARITHMS = (Transform.LOG1P, Transform.LOG2, Transform.LOG10)
@@ -123,8 +123,8 @@ def _whole(evidence: Evidence, n_genes: int) -> Recognition:
 
 def _not_counts(evidence: Evidence) -> str:
     """Why these whole numbers are no counts; empty where nothing speaks against it."""
-    largest = evidence.maximum
-    if largest == 1 and evidence.n_values >= _FEW_VALUES:
+    largest = evidence.usual_most
+    if evidence.maximum == 1 and evidence.n_values >= _FEW_VALUES:
         return "every value is 0 or 1: expressed or not, but not how much"
     if not evidence.n_rows and evidence.n_values >= _MANY_VALUES and evidence.ones < 0.01:
         return "of values from all over the matrix hardly one is 1: ranks or bins, not counts"
@@ -146,12 +146,13 @@ def _scaled_then_rounded(evidence: Evidence) -> Recognition | None:
         words = f"whole numbers, of which the smallest in a cell is {median(plain.units):,.0f}"
     elif many_values and len(plain.sums) >= 10 and 0 < spread(plain.sums) <= _NEARLY_ONE_TOTAL:
         words = f"whole numbers that sum to nearly {median(plain.sums):,.0f} in every cell"
-    elif evidence.uneven >= _SOME_UNEVEN and evidence.uneven * evidence.n_rows >= _LEAST_UNEVEN:
+    elif evidence.uneven >= _SOME_UNEVEN:
         words = "whole numbers, of which some small ones are missing or rarer than larger ones"
-        words = f"{words} in {evidence.uneven:.0%} of the sampled cells"
+        words = f"{words} in {evidence.uneven:.0%} of the sampled cells with many genes"
     else:
         return None
-    return Recognition(MatrixState.NORMALISED, f"{words}: scaled, then rounded", was_scaled_to=median(plain.sums))
+    total = median(plain.sums) if 0 < spread(plain.sums) <= _NEARLY_ONE_TOTAL else None
+    return Recognition(MatrixState.NORMALISED, f"{words}: scaled, then rounded", was_scaled_to=total)
 
 
 def _counts(evidence: Evidence) -> Recognition:

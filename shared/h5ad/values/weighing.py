@@ -11,7 +11,7 @@ import numpy.typing as npt
 from shared.domain.verdict import Transform
 from shared.h5ad.facts import MANY_GENES, SMALL_MOST, Evidence, RowKind, Undone
 from shared.h5ad.values.transforms import LARGEST_LOG, Floats, Ints, RowIndex, largest, multiples, undo
-from shared.h5ad.values.whole import near_limit, share_of_ranks, share_of_uneven
+from shared.h5ad.values.whole import Ranks, near_limit, share_of_uneven, shares_of_ranks
 
 MOST_ROWS = 64
 ROUNDING = 1e-4
@@ -140,6 +140,8 @@ def _of_main_rows(
     values, index = rows.values, rows.index
     near = np.abs(values - np.maximum(np.rint(values), 1.0)) <= 0.15
     most, whole = index.most(values), whole_numbers(values)
+    ranks = shares_of_ranks(values, index) if sample.whole_rows else Ranks()
+    counts = sample.whole_rows and main is RowKind.WHOLE
     return replace(
         evidence,
         whole_fraction=float(whole.mean()),
@@ -148,10 +150,12 @@ def _of_main_rows(
         rows=tuple(rows.names[noted].tolist()),
         undone=tuple(_undone(rows, noted, whole_rows=sample.whole_rows)),
         ones=float((values == 1).mean()),
-        ranked=share_of_ranks(values, index) if sample.whole_rows else 0.0,
-        uneven=share_of_uneven(values, index) if sample.whole_rows and main is RowKind.WHOLE else 0.0,
-        near_limit=near_limit(values, len(index)) if sample.whole_rows and main is RowKind.WHOLE else 0.0,
+        ranked=ranks.any,
+        tied=ranks.tied,
+        uneven=share_of_uneven(values, index) if counts else 0.0,
+        near_limit=near_limit(values, len(index), evidence.maximum) if counts else 0.0,
         same_most=float((most == np.median(most)).mean()),
+        usual_most=float(np.median(most)),
         hollow=float(hollow(index.sizes, most).mean()),
         near_whole=float(near.mean()),
         totals=tuple(totals.of_row.get(row, 0.0) for row in rows.names[noted].tolist()) if totals else (),
