@@ -60,9 +60,9 @@ class Annotation(Computation):
             event(log, "device found", accelerator=self.accelerator, facts=facts)
             opened = looked.result() if looked else look(record, pulse, rows)
         with pulse.stage("load the model"):
-            job = self.data.open_job(record, opened)
+            inputs = self.data.open_inputs(record, opened)
         with pulse.stage("score the cells"):
-            scored = write_scores(self.data, job, rows, part_name, device, progress.done)
+            scored = write_scores(self.data, inputs, rows, part_name, device, progress.done)
         info = scored.info
         assert info.crc32c is not None
         return Receipt(
@@ -87,9 +87,9 @@ class Annotation(Computation):
 
             opened = self._looked_through(record, pulse)
             with pulse.stage("load the model"):
-                job = replace(self.data.open_job(record, opened), weights=b"")
-            in_order = ordered(receipts, job.layout.n_cells)
-            return Results(self.data, job, in_order, prefix, pulse, began_s, self.map_budget_s).write()
+                inputs = replace(self.data.open_inputs(record, opened), weights=b"")
+            in_order = ordered(receipts, inputs.layout.n_cells)
+            return Results(self.data, inputs, in_order, prefix, pulse, began_s, self.map_budget_s).write()
 
     def discard(self, prefix: str) -> None:
         """As the protocol says."""

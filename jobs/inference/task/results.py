@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, categories_of, write_annotated_h5ad
-from jobs.inference.data_manager import InferenceData, Job, input_crc32c
+from jobs.inference.data_manager import InferenceData, TaskInputs, input_crc32c
 from jobs.inference.merge.calls import Vocabulary
 from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.survey import Findings, Survey
@@ -95,7 +95,7 @@ class Results:
     """
 
     data: InferenceData
-    job: Job
+    inputs: TaskInputs
     receipts: tuple[Receipt, ...]
     prefix: str
     pulse: Pulse
@@ -135,14 +135,14 @@ class Results:
             made = self._manifest(labels)
             manifest = self._put_unlisted(MANIFEST, [manifest_bytes(made)])
         assert made.cost.actual is not None
-        summary = {**summary_of(self.job.record, labels, made.cost.actual), **self._left_out(laid_out)}
+        summary = {**summary_of(self.inputs.record, labels, made.cost.actual), **self._left_out(laid_out)}
         found = findings_of(self.receipts)
         return Result(self.data.results_bucket, self.prefix, manifest.ref, summary, found, LOOKED_FOR)
 
     def _merge(self) -> Merge:
-        layout = self.job.layout
-        vocabulary = Vocabulary(self.job.card.labels)
-        return Merge(self.data.blobs, self.receipts, layout, vocabulary, self.job.min_score)
+        layout = self.inputs.layout
+        vocabulary = Vocabulary(self.inputs.card.labels)
+        return Merge(self.data.blobs, self.receipts, layout, vocabulary, self.inputs.min_score)
 
     def _write_annotations(self, merge: Merge) -> Findings:
         survey = Survey(merge)
@@ -156,12 +156,12 @@ class Results:
         A large input is copied as long as that takes, and wants a core to itself; a small one is soon done. Where
         others are at work on this machine, two threads would only wait for each other.
         """
-        if not self.job.options.map:
+        if not self.inputs.options.map:
             asked_for_none: Future[Layout | NoMap] = Future()
             asked_for_none.set_result(_NOT_ASKED)
             return asked_for_none
-        source, rows = self.job.source, Rows(0, findings.tally.n_cells)
-        alone = self.job.input.size_bytes < _SOON_COPIED_BYTES and os.getloadavg()[0] <= cores()
+        source, rows = self.inputs.source, Rows(0, findings.tally.n_cells)
+        alone = self.inputs.info.size_bytes < _SOON_COPIED_BYTES and os.getloadavg()[0] <= cores()
         threads = min(2, cores()) if alone else 1
         budget_s, show = self.map_budget_s, self._together.beat
         return beside.submit(lay_out, findings.sample, lambda: read_embedding(source, rows), threads, budget_s, show)
@@ -179,7 +179,7 @@ class Results:
     def _other_tables(self, merge: Merge) -> list[FileFacts]:
         files = []
         for output, chunks in _TABLES.items():
-            if output.wanted(self.job.options):
+            if output.wanted(self.inputs.options):
                 with self._timed(output.name):
                     files.append(self._put(output, chunks(merge, self._about())))
         return files
@@ -191,7 +191,7 @@ class Results:
         )
         with self._timed(name):
             written = write_annotated_h5ad(
-                self.data.blobs, self.data.results_bucket, self.prefix + name, self.job.source, columns
+                self.data.blobs, self.data.results_bucket, self.prefix + name, self.inputs.source, columns
             )
         if isinstance(written, NotAnnotated):
             self.missing.append(MissingFile(name=name, reason=written.reason))
@@ -211,14 +211,14 @@ class Results:
             self.files.append(self._put(REPORT, [page]))
 
     def _context(self) -> Context:
-        record = self.job.record
+        record = self.inputs.record
         assert record.verdict is not None
         return Context(
             file_name=PurePosixPath(record.source.name).name,
             submission_id=record.id,
             verdict=record.verdict.amended(findings_of(self.receipts), LOOKED_FOR),
-            card=self.job.card,
-            min_score=self.job.min_score,
+            card=self.inputs.card,
+            min_score=self.inputs.min_score,
             files=tuple(self.files),
             missing=tuple(self.missing),
             software={**self.software, **self._computed_with()},
@@ -228,7 +228,7 @@ class Results:
         )
 
     def _manifest(self, labels: Labels) -> Manifest:
-        record, options = self.job.record, self.job.options
+        record, options = self.inputs.record, self.inputs.options
         assert record.model is not None
         assert record.verdict is not None
         assert record.plan is not None
@@ -237,14 +237,14 @@ class Results:
         return Manifest(
             submission_id=record.id,
             epoch=record.epoch,
-            input=input_facts(replace(self.job.input, crc32c=input_crc32c(self.job, self._together.beat))),
-            model=model_facts(self.job.card, record.model),
+            input=input_facts(replace(self.inputs.info, crc32c=input_crc32c(self.inputs, self._together.beat))),
+            model=model_facts(self.inputs.card, record.model),
             options=Choices(
                 requested=dict(record.requested),
                 top_k=options.top_k,
                 scores=options.scores,
                 map=options.map,
-                min_score=self.job.min_score,
+                min_score=self.inputs.min_score,
             ),
             software=self.software,
             devices=devices_of(self.receipts),
@@ -274,11 +274,11 @@ class Results:
 
     def _actual(self) -> Actual:
         """Up to now, which for the manifest is all but the writing of its own bytes."""
-        return actual_of(self.job.record, self.receipts, time.monotonic() - self.began_s)
+        return actual_of(self.inputs.record, self.receipts, time.monotonic() - self.began_s)
 
     def _about(self) -> dict[str, str]:
         """What a lone file says of itself: nothing that differs between two runs of one request."""
-        card = self.job.card
+        card = self.inputs.card
         return {"model": card.reference, "model_digest": card.digest, "version": version("celldrop")}
 
     def _computed_with(self) -> dict[str, str]:

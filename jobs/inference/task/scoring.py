@@ -13,7 +13,7 @@ import torch
 from jobs.engine.annotator import Annotator, CellBlock
 from jobs.engine.device import one_thread
 from jobs.engine.streaming import scored
-from jobs.inference.data_manager import InferenceData, Job
+from jobs.inference.data_manager import InferenceData, TaskInputs
 from jobs.inference.parts.part import AnnotatedBlock, iter_part
 from jobs.inference.process.memory import give_back
 from jobs.inference.task.models import parse_weights
@@ -43,7 +43,12 @@ class Scored:
 
 
 def write_scores(
-    data: InferenceData, job: Job, rows: Rows, part_name: str, device: torch.device, beat: Callable[[int], None]
+    data: InferenceData,
+    inputs: TaskInputs,
+    rows: Rows,
+    part_name: str,
+    device: torch.device,
+    beat: Callable[[int], None],
 ) -> Scored:
     """Score the cells of ``rows`` into a part.
 
@@ -52,17 +57,17 @@ def write_scores(
     Args:
         beat: Called with the number of rows done, often.
     """
-    features = gene_to_feature(job)
-    weights = parse_weights(job.weights, where=job.card.reference)
-    source, job = job.source, replace(job, weights=b"")
-    choice = matrix_of(job)
-    annotator = Annotator(job.card, weights, features, device, as_it_is=choice.as_it_is)
+    features = gene_to_feature(inputs)
+    weights = parse_weights(inputs.weights, where=inputs.card.reference)
+    source, inputs = inputs.source, replace(inputs, weights=b"")
+    choice = matrix_of(inputs)
+    annotator = Annotator(inputs.card, weights, features, device, as_it_is=choice.as_it_is)
     del weights  # The annotator has them in its own form.
     give_back()
     counted, tally = choice.state is MatrixState.COUNTS, Counter[int]()
     with one_thread(), open_matrix(source, choice) as matrix, open_cell_ids(source) as cells:
         blocks = _blocks(_Reading(matrix, rows, features, beat), cells, annotator, counted=counted)
-        info = data.write_part(part_name, iter_part(_tallied(blocks, tally), job.layout))
+        info = data.write_part(part_name, iter_part(_tallied(blocks, tally), inputs.layout))
     return Scored(info, tally[CellNote.CONVERTED], tally[CellNote.UNCLEAR], tally[CellNote.SILENT])
 
 
@@ -109,18 +114,18 @@ def _tallied(blocks: Iterator[AnnotatedBlock], tally: Counter[int]) -> Iterator[
         yield block
 
 
-def gene_to_feature(job: Job) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+def gene_to_feature(inputs: TaskInputs) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     """For each gene of the chosen matrix the position of its feature in the model, or -1; int32."""
-    verdict = job.record.verdict
+    verdict = inputs.record.verdict
     if verdict is None or verdict.genes is None:
         raise InternalError("a submission without a gene space was dispatched", expected="an accepted verdict")
-    card = job.card
-    return features_of_genes(job.source, verdict, card.features, card.species)
+    card = inputs.card
+    return features_of_genes(inputs.source, verdict, card.features, card.species)
 
 
-def matrix_of(job: Job) -> MatrixChoice:
+def matrix_of(inputs: TaskInputs) -> MatrixChoice:
     """The matrix that the verdict chose."""
-    verdict = job.record.verdict
+    verdict = inputs.record.verdict
     if verdict is None or verdict.matrix is None:
         raise InternalError("a submission without a matrix was dispatched", expected="an accepted verdict")
     return verdict.matrix
