@@ -72,7 +72,7 @@ class InferenceData:
             InputChangedError: The pinned generation is gone.
         """
         info = self._pinned(record)
-        # Kept open, as it is read four times: for the inspection, the genes, the matrix and the cell ids.
+        # Head and tail are fetched once: the file is opened four times, for inspection, genes, matrix and cell ids.
         return OpenedInput(info, OpenedSource.of(BlobSource(self.blobs, record.source, info.size_bytes)))
 
     def open_inputs(self, record: Submission, opened: OpenedInput) -> TaskInputs:
