@@ -1,4 +1,4 @@
-"""What a task reads and writes: the pinned input, the pinned model, its part."""
+"""Everything that a task reads and writes: the pinned input and model, its part, the result files."""
 
 from __future__ import annotations
 
