@@ -27,6 +27,6 @@ def _note(before: Submission | None, after: Submission) -> str:
         return after.failure.message
     if before is None or before.state is State.WAITING_CAPACITY:
         return ""
-    # The record keeps its last problem after it is solved, so that it only explains a step back.
+    # The record keeps its last problem even when it is solved; it is only the reason of a step back.
     back = after.state in _BACKWARD or (before.state is State.FINALIZING and after.state is State.RUNNING)
     return after.last_problem if back else ""

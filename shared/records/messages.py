@@ -81,7 +81,7 @@ class RequesterName(_Parsed):
     source: str = Field(default="", description="As in the request.")
 
 
-class _Told(_Payload):
+class _EventData(_Payload):
     submission_id: str = Field(description="The id of the submission, as in HTTP, results and all its events.")
     source: SourceObject
     requesters: tuple[RequesterName, ...] = Field(
@@ -92,7 +92,7 @@ class _Told(_Payload):
     )
 
 
-class Accepted(_Told):
+class Accepted(_EventData):
     """The data of an accepted event: the submission that was queued, and its requesters."""
 
     state: Literal[State.QUEUED] = Field(
@@ -101,7 +101,7 @@ class Accepted(_Told):
     model: str = Field(description="The model, `NAME@VERSION`.")
 
 
-class Outcome(_Told):
+class Outcome(_EventData):
     """The data of an outcome event: how a submission ended, and its requesters."""
 
     state: Literal[State.SUCCEEDED, State.FAILED, State.CANCELLED, State.REJECTED] = Field(
@@ -188,7 +188,7 @@ def job_message(record: Submission, entry: OutboxEntry) -> Message:
 
 def accepted_message(stored: Stored[Submission], page: Page) -> Message:
     """The accepted event for a page of requesters; the same bytes every time, whatever the submission's state."""
-    data = {**_told(stored.value, page), "model": _model(stored.value)}
+    data = {**_event_data(stored.value, page), "model": _model(stored.value)}
     event = AcceptedEvent.model_validate({**_envelope(stored.value, page, stored.created_at), "data": data})
     return _event_message(event)
 
@@ -212,7 +212,7 @@ def _envelope(record: Submission, page: Page, at: datetime) -> dict[str, object]
     return {"id": page.id, "source": source, "subject": record.id, "time": at.isoformat()}
 
 
-def _told(record: Submission, page: Page) -> dict[str, object]:
+def _event_data(record: Submission, page: Page) -> dict[str, object]:
     source = record.source
     return {
         "submission_id": record.id,
@@ -224,7 +224,7 @@ def _told(record: Submission, page: Page) -> dict[str, object]:
 def _outcome(record: Submission, page: Page) -> dict[str, object]:
     result, failure = record.result, record.failure
     return {
-        **_told(record, page),
+        **_event_data(record, page),
         "state": record.state,
         "model": _model(record),
         "result_bucket": result.bucket if result else None,

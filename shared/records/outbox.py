@@ -114,10 +114,10 @@ class Outbox:
         say = accepted_message if entry.kind is EntryKind.ACCEPTED else outcome_message
         record = stored.value
         for number in range(entry.first_page, entry.page + 1):
-            asked = record.requesters if number == record.pages else self.store.page(record.id, number)
+            named = record.requesters if number == record.pages else self.store.page(record.id, number)
             if number == entry.page:
-                asked = asked[: entry.n_requesters]
-            page = Page(owed.told_id(record, entry.kind, number, len(asked)), asked)
+                named = named[: entry.n_requesters]
+            page = Page(owed.told_id(record, entry.kind, number, len(named)), named)
             self.bus.publish(Topic.EVENTS, say(stored, page))
 
     def _publish_manifest(self, record: Submission) -> None:
