@@ -10,7 +10,10 @@ from shared.bundles.card import Activation
 
 
 def activate(decision_nl: torch.Tensor, activation: Activation) -> torch.Tensor:
-    """Probabilities from decision scores: sigmoid judges each label alone (CellTypist), softmax shares out one."""
+    """Convert decision scores to probabilities, n x labels.
+
+    Sigmoid gives each label its own probability, as in CellTypist. With softmax, each cell's add up to 1.
+    """
     match activation:
         case Activation.SIGMOID:
             return torch.sigmoid(decision_nl)

@@ -1,4 +1,4 @@
-"""One block of cells in, their scores out: the whole inference of a bundle."""
+"""Scores a block of cells with a bundle: preprocessing, model, temperature and activation."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ UInt8s = npt.NDArray[np.uint8]
 
 
 class CellBlock(Protocol):
-    """A block of cells, reduced to the features of the model; what ``shared.h5ad`` projects.
+    """A block of n cells, projected onto the model's features by ``shared.h5ad``, in CSR form.
 
     Attributes:
-        rows: Which rows of the file these are, n of them.
-        indptr: Where each row begins in the next two, and the end; n + 1 values from 0.
-        feature: The feature of each stored value; each at most once in a row.
+        rows: The rows of the file, n of them.
+        indptr: Where each row starts in ``feature`` and ``value``, and the end; n + 1 values from 0.
+        feature: The feature of each stored value, at most once per row.
         value: The stored values, finite and above 0.
-        total_n: What each row's values are to be divided by: its sum over all genes of the file.
-        n_genes_n: The genes of each row with a value other than 0, of all genes of the file.
-        note_n: What became of a row that is not like the others; passed on.
+        total_n: The divisor of each row's values: their sum over all genes of the file.
+        n_genes_n: The number of genes with a non-zero value in each row, over all genes of the file.
+        note_n: The ``CellNote`` of each row, passed through.
     """
 
     @property
@@ -54,15 +54,15 @@ class CellBlock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BlockScores:
-    """What was computed for n cells.
+    """The scores of n cells.
 
     Attributes:
-        rows: Which rows of the file these are.
-        decision_nl: Scores, n x labels, after temperature and before the activation. The best label is the largest
-            of these: where probabilities round to 1 they no longer tell labels apart.
+        rows: The rows of the file.
+        decision_nl: Decision scores, n x labels, after temperature and before the activation. They rank the labels,
+            as probabilities that round to 1 are ties.
         probability_nl: n x labels, from 0 to 1.
-        total_n: Total over all genes of the file; None where the values were used as they are.
-        n_genes_n: Genes of the file with a value other than 0.
+        total_n: Total over all genes of the file; None if the values were already normalised.
+        n_genes_n: Genes of the file with a non-zero value.
         note_n: As in the block.
     """
 
@@ -76,10 +76,10 @@ class BlockScores:
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """n cells where they are computed, each array as in ``CellBlock``.
+    """The arrays of n cells on the device, as in ``CellBlock``.
 
     Attributes:
-        total_n: float32; None where the values are used as they are.
+        total_n: float32; None if the values are already normalised.
     """
 
     value: torch.Tensor
@@ -89,18 +89,18 @@ class Cells:
 
 
 class Annotator:
-    """A bundle made ready for the genes of one file.
+    """Scores cells with a bundle that is prepared for the genes of one file.
 
     Args:
         card: The bundle's card.
-        weights: Its tensors, those of its kind (``jobs.engine.kinds``).
-        gene_to_feature: For each gene of the file the position of its feature in the model, or -1; int32. Genes that
-            share a feature are summed. The blocks were projected by it.
-        as_it_is: Whether the blocks hold log1p of counts per 10,000 already; else values in proportion to counts.
-        device: Where to compute.
+        weights: The tensors of its kind (``jobs.engine.kinds``).
+        gene_to_feature: The feature's position in the model for each gene of the file, or -1; int32. Genes that share
+            a feature are summed. The blocks must be projected with the same map.
+        as_it_is: Whether the blocks hold log1p of counts per 10,000. Otherwise values are in proportion to counts.
+        device: The device to compute on.
 
     Raises:
-        InvalidBundleError: The weights do not belong to the card.
+        InvalidBundleError: The weights do not fit the card.
         NoGeneOverlapError: No gene of the file is in the model.
     """
 
@@ -123,23 +123,23 @@ class Annotator:
 
     @property
     def arithmetic(self) -> torch.dtype:
-        """What the model multiplies and sums in."""
+        """The type that the model computes in: float32 or float64."""
         return self._model.arithmetic
 
     @property
     def width(self) -> int:
-        """Columns that a cell takes on the device; see ``ScoringModule``."""
+        """The number of columns per cell on the device; see ``ScoringModule``."""
         return self._model.width
 
     def totals(self, block: CellBlock) -> Float32s | None:
-        """The cells' totals; None where the values are used as they are."""
+        """The cells' totals; None if the values are already normalised."""
         return None if self._preprocessing.as_it_is else block.total_n.astype(np.float32)
 
     @torch.inference_mode()
     def annotate(self, block: CellBlock) -> BlockScores:
-        """Score the cells of a block; the same block gives the same bytes, whatever the number of threads.
+        """Score the cells of a block. The result's bytes do not depend on the number of threads.
 
-        A cell without a single count is scored like any other, with no gene expressed.
+        A cell without any count is scored too, with no gene expressed.
         """
         check(block)
         total_n = self.totals(block)
@@ -157,14 +157,14 @@ class Annotator:
 
     @torch.inference_mode()
     def score(self, cells: Cells) -> tuple[torch.Tensor, torch.Tensor]:
-        """Decisions and probabilities, n x labels, float32, on the device: it is given its work and not waited for."""
+        """Decision scores and probabilities, n x labels, float32, on the device. Does not wait for the device."""
         expression_z = self._preprocessing.expression(cells.value, cells.total_n, cells.indptr)
         scores_nl: torch.Tensor = self._model(expression_z, cells.feature, cells.indptr)
         decision_nl = (scores_nl / self._temperature).float()
         return decision_nl, activate(decision_nl, self._activation)
 
     def _tensor(self, array: Int32s | Float32s) -> torch.Tensor:
-        # torch warns of memory that it could write to and must not: bytes straight from a store are read-only.
+        # Copied if read-only, as bytes from a store are: torch warns about read-only memory.
         return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self.device)
 
 
@@ -180,14 +180,14 @@ def _matched(card: ModelCard, gene_to_feature: Int32s) -> torch.Tensor:
             hint="Choose a model of the file's species, or check the column that holds the gene ids.",
         )
     if found.max() >= n_features:
-        raise InternalError("a gene map that names a feature beyond the last", where=card.reference)
+        raise InternalError("a gene map with a feature beyond the last", where=card.reference)
     matched_f = torch.zeros(n_features, dtype=torch.bool)
     matched_f[torch.from_numpy(found.astype(np.int64))] = True
     return matched_f
 
 
 def check(block: CellBlock) -> None:
-    """Assert that the arrays of a block agree with one another."""
+    """Assert that the arrays of a block have consistent types and lengths."""
     n_cells = len(block.rows)
     assert block.indptr.dtype == block.feature.dtype == block.n_genes_n.dtype == np.int32
     assert block.value.dtype == np.float32

@@ -1,4 +1,4 @@
-"""How many cells go to a device at once: blocks gathered by what they weigh in its memory."""
+"""Sizes the batches for a GPU: blocks are gathered up to a limit on the memory that they need."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from jobs.engine.annotator import CellBlock
 
 N_SETS = 3
-"""Sets of buffers: one batch is copied in, one is computed, one is handed out."""
+"""Sets of buffers: while one batch is computed, another is copied in, and the scores of a third are copied out."""
 
 PINNED_BYTES = 16 << 20
-"""The most that a batch takes of pinned memory, which the host cannot swap, in each set.
+"""Limit on a batch's pinned (page-locked) host memory, per set of buffers.
 
-A PCIe 3 link of 16 lanes (12 GB/s) moves it in 1.4 ms, which is long beside the launches of a batch (some twenty, of
-about 10 µs each), and short beside reading as much. On an H200 a quarter of it took twice as long (2026-11-28).
+A PCIe 3 x16 link (12 GB/s) copies it in 1.4 ms: much longer than a batch's kernel launches (about 20 of 10 µs), and
+much shorter than reading as much. With a quarter of this limit, an H200 took twice as long (2026-11-28).
 """
 
 _UNIT_BYTES = 8
@@ -24,36 +24,36 @@ _SHARE = 0.5
 
 
 def weight(block: CellBlock, width: int) -> int:
-    """What a block weighs; the unit is 8 bytes of pinned memory.
+    """The weight of a block, in units of 8 bytes of pinned memory.
 
-    A stored value is one: float32 value and int32 feature. A cell is ``1 + width``: int32 pointer and float32 total,
-    and for each label, which are among the model's columns, a float32 decision and probability. Like the pointers, a
-    block has one cell more than rows.
+    A stored value weighs 1: a float32 value and an int32 feature. A cell weighs ``1 + width``: an int32 pointer and a
+    float32 total, and a float32 decision score and probability for each label (labels are some of the model's columns).
+    One cell is added per block, as there is one pointer more than rows.
 
     Args:
-        width: The model's columns (``Annotator.width``).
+        width: The model's number of columns (``Annotator.width``).
     """
     return len(block.value) + (1 + width) * (len(block.rows) + 1)
 
 
 def batch_limit(free_bytes: int, arithmetic: torch.dtype) -> int:
-    """What a batch may weigh where so much memory of the device is free: half of it is used, and ``PINNED_BYTES``."""
+    """The largest weight of a batch: half of the device's free memory is used, and at most ``PINNED_BYTES``."""
     return max(1, min(PINNED_BYTES // _UNIT_BYTES, int(free_bytes * _SHARE) // device_bytes(arithmetic)))
 
 
 def device_bytes(arithmetic: torch.dtype) -> int:
-    """The most bytes on the device for each unit of weight, as if nothing were freed while a batch is computed.
+    """An upper bound on the device's bytes per unit of weight, as if nothing were freed while a batch is computed.
 
-    With ``a`` bytes for a number of the model's arithmetic (4 or 8), for a stored value:
+    With ``a`` bytes per number of the model's arithmetic (4 or 8), a stored value takes:
 
-    - 48 in the buffers: value and feature (8) in each of 3 sets, and twice as much as buffers double when they grow;
+    - 48 in the buffers: 8 (value and feature) in each of 3 sets, times 2, as buffers grow to the next power of two;
     - 16 for its expression: int32 row, float32 scale, quotient and logarithm;
-    - ``2·a + 4`` for the model: ceiling, excess and the int32 row of ``embedding_bag``; and ``2·a`` for copies in which
-      the logarithm is taken and the expression weighed, where ``a`` is 8.
+    - ``2·a + 4`` in the model: ceiling, excess and the int32 row of ``embedding_bag``. If ``a`` is 8, another ``2·a``
+      for float64 copies of the expression.
 
-    That is 76 or 100. A cell takes less for each of its ``1 + W`` units: 48 in the buffers, 20 for its length, scale
-    and ``embedding_bag``, and for each of W columns ``a + 24`` for the sum and its three steps in float64,
-    and 24 for scores in 3 sets: ``68 + (48 + a)·W``, at most ``76·(1 + W)`` or ``100·(1 + W)``.
+    That is 76 or 100. A cell, which weighs ``1 + W``, takes less per unit: 48 in the buffers and 20 for its length,
+    scale and ``embedding_bag``; for each of W columns ``a + 24`` for the sum and its three steps in float64, and 24 for
+    scores in 3 sets. In all ``68 + (48 + a)·W``, at most ``76·(1 + W)`` or ``100·(1 + W)``.
     """
     a = arithmetic.itemsize
     copied = 2 * a if arithmetic is torch.float64 else 0
@@ -61,7 +61,7 @@ def device_bytes(arithmetic: torch.dtype) -> int:
 
 
 class Gathering:
-    """Consecutive blocks, as many as weigh no more than a limit and always one; reads one block past a batch."""
+    """Gathers consecutive blocks into batches up to a weight limit, at least one each. Reads one block ahead."""
 
     def __init__(self, blocks: Iterable[CellBlock], width: int) -> None:
         self._blocks = iter(blocks)
@@ -81,7 +81,7 @@ class Gathering:
         return batch
 
     def give_back(self, batch: Sequence[CellBlock]) -> None:
-        """Have the blocks come again, before all others."""
+        """Put the blocks of a batch back, before all others."""
         self._waiting.extendleft(reversed(batch))
 
     def _next(self) -> CellBlock | None:

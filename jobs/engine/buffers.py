@@ -1,4 +1,4 @@
-"""The memory of one batch in flight, on the host and on the device, which is used again and again."""
+"""Reusable buffers for one batch, on the host and on the device."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from shared.domain.geometry import Rows
 
 @dataclass(slots=True)
 class Memory:
-    """Room for one array; where it is too small it becomes the next power of two."""
+    """A buffer for one array. It grows to the next power of two if it is too small."""
 
     make: Callable[[int], torch.Tensor]
     held: torch.Tensor | None = None
 
     def of(self, size: int) -> torch.Tensor:
-        """The first ``size`` values, with whatever is in them."""
+        """The first ``size`` values, uninitialised."""
         if self.held is None or len(self.held) < size:
-            self.held = None  # Given back first: the old and the new never stand side by side.
+            self.held = None  # Freed first, so that old and new never exist together.
             self.held = self.make(1 << max(size - 1, 0).bit_length())
         return self.held[:size]
 
 
 class Twin:
-    """An array of the host and its copy on the device."""
+    """A buffer on the host, and one of the same size on the device."""
 
     def __init__(self, lanes: Lanes, dtype: torch.dtype) -> None:
         self._host = Memory(lambda size: lanes.host(size, dtype))
@@ -37,18 +37,18 @@ class Twin:
         self._size = 0
 
     def put(self, arrays: Sequence[Float32s] | Sequence[Int32s]) -> None:
-        """Put arrays one after the other into the host's memory."""
+        """Concatenate arrays into the host's buffer."""
         self._size = sum(map(len, arrays))
         np.concatenate(arrays, out=self._host.of(self._size).numpy())
 
     def send(self) -> torch.Tensor:
-        """Have the device copy it."""
+        """Start the copy to the device. Returns the device's tensor."""
         return self._device.of(self._size).copy_(self._host.of(self._size), non_blocking=True)
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """What is known of a block without computing."""
+    """The arrays of a block that are passed through to its scores."""
 
     rows: Rows
     total_n: Float32s | None
@@ -57,7 +57,7 @@ class _Block:
 
 
 class BufferSet:
-    """A batch's buffers and its three steps (``Work``); not to be filled again before its scores were handed out."""
+    """The buffers of a batch and its three steps (``Work``). Refill it only after ``scores`` was read to its end."""
 
     def __init__(self, annotator: Annotator, lanes: Lanes) -> None:
         self._annotator = annotator
@@ -70,7 +70,7 @@ class BufferSet:
         self._computed: tuple[torch.Tensor, ...] = ()
 
     def fill(self, blocks: Sequence[CellBlock]) -> None:
-        """Take the cells of blocks, of which nothing large is needed afterwards."""
+        """Copy the cells of blocks into the host's buffers. The blocks' large arrays are not kept."""
         for block in blocks:
             check(block)
         self._blocks = [
@@ -85,22 +85,22 @@ class BufferSet:
             self._total.put(totals)
 
     def copy_in(self) -> None:
-        """The cells to the device."""
+        """Start the copy of the cells to the device."""
         totals_n = self._total.send() if self._counted else None
         self._cells = Cells(self._value.send(), self._feature.send(), self._indptr.send(), totals_n)
 
     def compute(self) -> None:
-        """Their scores, which stay on the device until ``scores`` was read to its end."""
+        """Start computing the scores. They stay on the device until ``scores`` was read to its end."""
         assert self._cells is not None
         self._computed = self._annotator.score(self._cells)
 
     def copy_out(self) -> None:
-        """The scores to the host."""
+        """Start the copy of the scores to the host."""
         for memory, scores_nl in zip(self._scores, self._computed, strict=True):
             memory.of(scores_nl.numel()).view(scores_nl.shape).copy_(scores_nl, non_blocking=True)
 
     def scores(self) -> Iterator[BlockScores]:
-        """The scores of each block, once all three steps are over; copies, which outlive the buffers."""
+        """The scores of each block, as copies. All three steps must have finished."""
         shape = self._computed[0].shape
         decision_nl, probability_nl = (memory.of(shape.numel()).view(shape).numpy() for memory in self._scores)
         first = 0
@@ -119,7 +119,7 @@ class BufferSet:
 
 
 def _joined(pointers: Sequence[Int32s]) -> list[Int32s]:
-    """Pointers of blocks as those of one block: each begins where the one before ends."""
+    """Concatenate the ``indptr`` arrays of blocks into that of one block, as a list of pieces."""
     starts = np.cumsum([0, *(int(indptr[-1]) for indptr in pointers)])
     assert starts[-1] <= np.iinfo(np.int32).max
     moved = (indptr[1:] + np.int32(start) for indptr, start in zip(pointers, starts[:-1], strict=True))

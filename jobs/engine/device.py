@@ -1,4 +1,4 @@
-"""Which device a task computes on, and what is known of it."""
+"""Chooses and describes the device that a task computes on."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from shared.domain.errors import DeviceUnavailableError
 from shared.domain.plan import Accelerator
 
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
-_PROMISED = "the GPU that the plan asked for"
+_EXPECTED = "a GPU, as the plan requires"
 
 
 def choose_device(accelerator: Accelerator) -> torch.device:
-    """The device that the plan promised.
+    """The device for a plan's accelerator.
 
     Raises:
-        DeviceUnavailableError: A GPU was promised, and torch finds none that it can compute on.
+        DeviceUnavailableError: The plan needs a GPU, and torch finds none that it can compute on.
     """
     match accelerator:
         case Accelerator.CPU:
@@ -37,9 +37,9 @@ def choose_device(accelerator: Accelerator) -> torch.device:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute on the calling thread alone: the other cores inflate what comes next.
+    """Limit torch to the calling thread, so that the other cores are free to decompress the next chunks.
 
-    Its own threads wait for one another at each of a block's fifteen small steps, against the reader's: with them,
+    Torch's own threads would synchronise at each of a block's fifteen small operations and compete with the reader's:
     100,000 cells took twice as long on 2 cores (2026-11).
     """
     before = torch.get_num_threads()
@@ -51,45 +51,48 @@ def one_thread() -> Iterator[None]:
 
 
 def no_gpu(torch_version: str, built_for: str | None, driver: str | None) -> DeviceUnavailableError:
-    """Why torch has no GPU, from what is known: its build, and the CUDA that the driver speaks.
+    """The error that explains why torch has no GPU, from its build and the driver.
 
     Args:
-        built_for: The CUDA that torch was built for; None: none.
-        driver: The newest CUDA that the machine's driver speaks; None: there is no driver.
+        built_for: The CUDA version that torch was built for; None if it was built without CUDA.
+        driver: The newest CUDA version that the driver supports; None if there is no driver.
     """
     if built_for is None:
         found = f"no CUDA device, as torch {torch_version} is built without CUDA"
-        hint = "Give the job of the GPU the image celldrop-inference-cuda."
+        hint = "Use the image celldrop-inference-cuda for the GPU's job."
     elif driver is None:
         found = f"no CUDA device: torch {torch_version} is built for CUDA {built_for}, but there is no NVIDIA driver"
-        hint = "Give the job a GPU, in a region that has them; a container needs the driver from its host."
+        hint = "Give the job a GPU, in a region that has them. A container gets the driver from its host."
     elif _major(driver) < _major(built_for):
-        found = f"no CUDA device: torch {torch_version} needs a driver for CUDA {built_for}, this one ends at {driver}"
-        hint = "Use an image whose torch is built for the driver's CUDA, or a machine with a newer driver."
+        found = (
+            f"no CUDA device: torch {torch_version} needs a driver for CUDA {built_for}, but this one supports only "
+            f"CUDA {driver}"
+        )
+        hint = "Use an image with a torch for the driver's version of CUDA, or a machine with a newer driver."
     else:
-        found = f"no CUDA device: torch {torch_version} for CUDA {built_for}, a driver for CUDA {driver}, and no GPU"
-        hint = "Give the job a GPU; where it has one, see that CUDA_VISIBLE_DEVICES does not hide it."
-    return DeviceUnavailableError(found, expected=_PROMISED, hint=hint)
+        found = f"no CUDA device: torch {torch_version} for CUDA {built_for}, a driver for CUDA {driver}, but no GPU"
+        hint = "Give the job a GPU. If it has one, check that CUDA_VISIBLE_DEVICES does not hide it."
+    return DeviceUnavailableError(found, expected=_EXPECTED, hint=hint)
 
 
 def checked(device: torch.device) -> torch.device:
-    """The device, once it has computed something: a GPU too old or too new for this torch is listed all the same.
+    """Check that a device can compute, and return it. Torch also lists GPUs that are too old or too new for it.
 
     Raises:
-        DeviceUnavailableError: It could not.
+        DeviceUnavailableError: The computation failed.
     """
     try:
         torch.ones(2, device=device).log1p().sum().item()
     except (RuntimeError, AssertionError) as error:  # torch has no narrower ones: no kernels, no memory, no CUDA
         words = str(error).split("\n", maxsplit=1)[0]
         found = f"{device} cannot compute, with torch {torch.__version__}: {words}"
-        hint = "Use an image whose torch has kernels for this GPU; see that nothing else fills its memory."
-        raise DeviceUnavailableError(found, expected=_PROMISED, hint=hint) from error
+        hint = "Use an image with a torch that supports this GPU, and check that nothing else fills the GPU's memory."
+        raise DeviceUnavailableError(found, expected=_EXPECTED, hint=hint) from error
     return device
 
 
 def describe_device(device: torch.device) -> dict[str, str]:
-    """Facts for logs and manifest: torch and its threads, the device's name, CUDA and driver where there is one."""
+    """Facts for logs and manifest: torch and its threads, the device's name, and CUDA and driver for a GPU."""
     facts = {"torch": torch.__version__, "device": device.type, "threads": str(torch.get_num_threads())}
     if device.type != "cuda":
         return {**facts, "name": platform.machine(), "instructions": torch.backends.cpu.get_cpu_capability()}
@@ -106,7 +109,7 @@ def describe_device(device: torch.device) -> dict[str, str]:
 
 
 def driver_cuda(load: Callable[[str], ctypes.CDLL] = ctypes.CDLL) -> str | None:
-    """The newest CUDA that the NVIDIA driver speaks, as ``12.2``; None where there is no driver."""
+    """The newest CUDA version that the NVIDIA driver supports, such as ``12.2``; None if there is no driver."""
     try:
         library = load("libcuda.so.1")
     except OSError:

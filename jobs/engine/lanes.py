@@ -1,4 +1,4 @@
-"""Where the steps of a batch are queued, so that one batch is copied while another is computed."""
+"""Queues for the steps of a batch on a GPU, so that one batch is copied while another is computed."""
 
 from __future__ import annotations
 
@@ -8,63 +8,63 @@ import torch
 
 
 class Work(Protocol):
-    """A batch's three steps; each only gives the device something to do."""
+    """The three steps of a batch. Each only queues work on the device, and does not wait for it."""
 
     def copy_in(self) -> None:
-        """From the host's memory to the device's."""
+        """Copy the cells from the host to the device."""
         ...
 
     def compute(self) -> None:
-        """On the device."""
+        """Compute the scores on the device."""
         ...
 
     def copy_out(self) -> None:
-        """Back to the host's memory."""
+        """Copy the scores back to the host."""
         ...
 
 
 class Completion(Protocol):
-    """The end of a batch."""
+    """The completion of a batch."""
 
     def synchronize(self) -> None:
-        """Wait for it."""
+        """Wait until the batch is complete."""
         ...
 
 
 class Lanes(Protocol):
-    """A device to which batches are given: of one batch each step waits for the one before, of two none does."""
+    """A device that runs batches. The steps of a batch run in order; the steps of different batches may overlap."""
 
     @property
     def device(self) -> torch.device:
-        """Where is computed."""
+        """The device to compute on."""
         ...
 
     def host(self, size: int, dtype: torch.dtype) -> torch.Tensor:
-        """Memory of the host from which, and to which, the device copies without the processor."""
+        """Allocate host memory that the device can copy from and to without the CPU."""
         ...
 
     def queue(self, work: Work) -> Completion:
-        """Give a batch to the device, without waiting for it.
+        """Queue a batch without waiting for it.
 
         Raises:
-            torch.OutOfMemoryError: There is no room; what was queued of the batch is to be forgotten.
+            torch.OutOfMemoryError: The device has too little free memory. Ignore the steps that were already queued.
         """
         ...
 
     def free_bytes(self) -> int:
-        """The device's free memory."""
+        """Free memory of the device, in bytes."""
         ...
 
     def release(self) -> None:
-        """Wait for all that was queued, then give back what is kept for later."""
+        """Wait for all queued work, then release cached memory."""
         ...
 
 
 class CudaLanes:
-    """Three streams of a GPU.
+    """Three CUDA streams: for copying in, computing and copying out.
 
-    The way out has a stream of its own: behind a copy out, which waits for its batch's computing, the next batch's copy
-    in would wait, too. A GPU copies in both directions at once.
+    A GPU copies in both directions at once. On a shared stream, the next batch's copy in would wait behind a copy out,
+    which itself waits for its batch's computation.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -72,11 +72,11 @@ class CudaLanes:
         self._in, self._computing, self._out = (_stream(device) for _ in range(3))
 
     def host(self, size: int, dtype: torch.dtype) -> torch.Tensor:
-        """Pinned memory: out of any other a copy is done by the processor, which waits for it."""
+        """Allocate pinned memory. From other memory, the CPU would do the copy, and wait for it."""
         return torch.empty(size, dtype=dtype, pin_memory=True)
 
     def queue(self, work: Work) -> Completion:
-        """As the protocol says: ``wait_stream`` makes the device wait for an event, not the host."""
+        """See ``Lanes``. ``wait_stream`` makes the device wait, not the host."""
         with torch.cuda.stream(self._in):
             work.copy_in()
         self._computing.wait_stream(self._in)
@@ -88,12 +88,12 @@ class CudaLanes:
         return _end_of(self._out)
 
     def free_bytes(self) -> int:
-        """As the driver says, other processes considered."""
+        """Free memory as the driver reports it, which takes other processes into account."""
         free, _ = torch.cuda.mem_get_info(self.device)
         return free
 
     def release(self) -> None:
-        """As the protocol says."""
+        """See ``Lanes``."""
         torch.cuda.synchronize(self.device)
         torch.cuda.empty_cache()
 
@@ -103,7 +103,7 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
 
 
 def _end_of(stream: torch.cuda.Stream) -> torch.cuda.Event:
-    # Who waits for a blocking event sleeps: the host's cores inflate what comes next.
+    # A thread that waits for a blocking event sleeps, so that the host's cores can decompress the next chunks.
     over = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     over.record(stream)
     return over

@@ -1,4 +1,4 @@
-"""From the values that a reader gives to log1p expression."""
+"""Converts the values from the reader to log1p expression."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _CP10K = 1e4
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How values become what a model was trained on: log1p of counts per ``target_sum``.
+    """Converts values to the model's input: log1p of counts per ``target_sum``.
 
-    - values in proportion to counts: scaled to ``target_sum`` by each cell's total over all genes of the file, then
-      log1p; rounded to float32 exactly where ``scanpy.pp.normalize_total`` and ``scanpy.pp.log1p`` round, so that both
-      give the same numbers but for the last bit of a logarithm;
-    - log1p of counts per 10,000: as they are, or rescaled where ``target_sum`` is another.
+    - Values in proportion to counts are scaled to ``target_sum`` by each cell's total over all genes of the file, then
+      log1p is taken. They are rounded to float32 at the same steps as in ``scanpy.pp.normalize_total`` and
+      ``scanpy.pp.log1p``, so that the results differ from scanpy's at most in the last bit of a logarithm.
+    - Values that are already log1p of counts per 10,000 are kept, or rescaled if ``target_sum`` is different.
 
-    ``exact`` takes the logarithm in float64 and rounds it once, so that all but one in a thousand million values are
-    the same float32 on every device. By itself a float32 logarithm errs in its last bit, and not in the same places on
-    each device; a model that needs float64 magnifies that: with scores in the thousands, a probability by 1e-6 (an
-    H200, 2026-11-28).
+    A float32 logarithm can be wrong in its last bit, and differently on each device. A model that needs float64
+    amplifies this: with scores in the thousands, a probability changed by 1e-6 (an H200, 2026-11-28).
 
     Attributes:
-        as_it_is: Whether the values are log1p of counts per 10,000 already.
+        as_it_is: Whether the values are already log1p of counts per 10,000.
+        exact: Compute the logarithm in float64 and round it once, so that all but one in 10⁹ values are the same
+            float32 on every device.
     """
 
     target_sum: float
@@ -32,18 +32,18 @@ class Preprocessing:
     exact: bool = False
 
     def expression(self, value_z: torch.Tensor, total_n: torch.Tensor | None, indptr: torch.Tensor) -> torch.Tensor:
-        """log1p expression, float32.
+        """Compute log1p expression, float32.
 
         Args:
-            value_z: Stored values of n cells, one after the other, float32.
-            total_n: The total of each cell, float32, above 0 where it has a value; None for values as they are.
-            indptr: Where each cell begins in the values, and the end; n + 1 places.
+            value_z: The stored values of n cells, in CSR order, float32.
+            total_n: The total of each cell, float32, above 0 if it has a value; None if the values are normalised.
+            indptr: Where each cell starts in the values, and the end; n + 1 values.
         """
         if not self.as_it_is:
             assert total_n is not None
-            # Without its size, a GPU would be waited for to learn how long the repeated totals are.
+            # Below, output_size is given, as torch would otherwise wait for the GPU to learn it.
             lengths_n = indptr.diff()
-            # By a number, a GPU multiplies with its reciprocal, which errs in the last bit; by a tensor it divides.
+            # Divided by a tensor: a GPU multiplies with the reciprocal of a number, which is wrong in the last bit.
             scale_n = total_n / total_n.new_full((), self.target_sum)
             scale_z = scale_n.repeat_interleave(lengths_n, output_size=len(value_z))
             quotient_z = torch.div(value_z, scale_z, out=scale_z)
@@ -53,5 +53,5 @@ class Preprocessing:
         return value_z
 
     def _precise(self, value_z: torch.Tensor) -> torch.Tensor:
-        """The values in what the logarithm is taken in: themselves, or a copy."""
+        """The values in the type of the logarithm: unchanged, or a float64 copy."""
         return value_z.double() if self.exact else value_z

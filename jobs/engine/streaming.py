@@ -1,4 +1,4 @@
-"""Blocks of cells in, their scores out, in the way that suits the device."""
+"""Scores a stream of blocks: one by one on a CPU, in overlapping batches on a GPU."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Result = TypeVar("Result")
 
 
 class Reading(Protocol):
-    """Blocks as they are read, each handed to a function, by one of the reader's threads where it has several."""
+    """Reads blocks and applies a function to each, in one of the reader's threads if it has several."""
 
     def __call__(self, then: Callable[[CellBlock], Result], /) -> Iterator[Result]:
-        """What the function makes of each, in order."""
+        """The function's result for each block, in order."""
         ...
 
 
 def scored(read: Reading, annotator: Annotator) -> Iterator[BlockScores]:
-    """The scores of each block, in order and each once; lazy.
+    """Score each block, in order; lazy.
 
-    On a CPU block by block, by the thread that read it. On a GPU in batches, see ``Stream``; the scores of a cell do
-    not depend on the batch that it is in.
+    On a CPU, the thread that read a block scores it. On a GPU, blocks are scored in batches (see ``Stream``); a cell's
+    scores do not depend on its batch.
 
     Raises:
-        DeviceUnavailableError: The GPU has no room for a single block.
+        DeviceUnavailableError: The GPU has too little memory for a single block.
     """
     if annotator.device.type != "cuda":
         return read(annotator.annotate)
@@ -48,13 +48,13 @@ def scored(read: Reading, annotator: Annotator) -> Iterator[BlockScores]:
 
 
 class Stream:
-    """A device that is kept busy: while a batch is computed the next one is queued, and the one before handed out.
+    """Keeps a device busy: while a batch is computed, the next one is queued, and the scores before it are yielded.
 
-    The host waits for the device in one place only, for the batch before last, when the last was queued already. At
-    most ``N_SETS`` batches and one block were read and not yet handed out.
+    The host only waits for the oldest batch, after the newest was queued. At most ``N_SETS`` batches and one block are
+    in memory.
 
     Args:
-        limit: What a batch may weigh (``batches.weight``); it is halved when the device runs out of memory.
+        limit: The largest weight of a batch (``batches.weight``). It is halved when the device runs out of memory.
     """
 
     def __init__(self, annotator: Annotator, lanes: Lanes, limit: int) -> None:
@@ -66,10 +66,10 @@ class Stream:
         self._cleared = False
 
     def scores(self, blocks: Iterable[CellBlock]) -> Iterator[BlockScores]:
-        """As ``scored`` says.
+        """Score each block, in order.
 
         Raises:
-            DeviceUnavailableError: No room for a single block.
+            DeviceUnavailableError: The device has too little memory for a single block.
         """
         gathering = Gathering(blocks, self._annotator.width)
         try:
@@ -81,7 +81,7 @@ class Stream:
                     yield from self._hand_out()
             while self._flying:
                 yield from self._hand_out()
-        finally:  # Nobody may want the rest; what the device still writes to must not be freed before.
+        finally:  # The caller may stop early. Memory that the device still writes to must not be freed.
             for _, over in self._flying:
                 over.synchronize()
 
@@ -90,13 +90,13 @@ class Stream:
 
     @torch.inference_mode()
     def _queue(self, batch: list[CellBlock]) -> bool:
-        """Whether there was room for the batch; where not, nothing came of it."""
+        """Queue a batch. Returns False, with nothing queued, if the device has too little memory."""
         buffers = self._idle.pop()
         buffers.fill(batch)
         try:
             over = self._lanes.queue(buffers)
         except torch.OutOfMemoryError:
-            return False  # What is to be done waits until the error is gone: it holds the memory of what failed.
+            return False  # The caller makes room: until the exception is gone, it holds the memory of the failed step.
         self._flying.append((buffers, over))
         self._cleared = False
         return True
@@ -108,7 +108,7 @@ class Stream:
         self._idle.append(buffers)
 
     def _make_room(self, batch: list[CellBlock]) -> Iterator[BlockScores]:
-        """Hand out what is in flight, let go of all memory, and ask for half of the batch from now on."""
+        """Yield the scores in flight, free all memory, and halve the limit."""
         if self._cleared and len(batch) == 1:
             raise _no_room(batch[0], self._annotator, self._lanes)
         while self._flying:
@@ -126,9 +126,9 @@ class Stream:
 def _no_room(block: CellBlock, annotator: Annotator, lanes: Lanes) -> DeviceUnavailableError:
     needed = weight(block, annotator.width) * device_bytes(annotator.arithmetic)
     return DeviceUnavailableError(
-        f"{lanes.device} has no room for {len(block.rows):,} cells of {len(block.value):,} values; "
-        f"{lanes.free_bytes() / 1e6:,.0f} MB of its memory are free",
+        f"{lanes.device} has too little memory for {len(block.rows):,} cells with {len(block.value):,} values: "
+        f"{lanes.free_bytes() / 1e6:,.0f} MB are free",
         expected=f"{needed / 1e6:,.0f} MB for one block",
         where=str(block.rows),
-        hint="See that nothing else fills the GPU's memory, or use one that has more.",
+        hint="Check that nothing else fills the GPU's memory, or use a GPU with more.",
     )

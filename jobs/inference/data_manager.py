@@ -1,4 +1,4 @@
-"""What a task reads and writes: the pinned input, the pinned model, its part."""
+"""Everything that a task reads and writes: the pinned input and model, its part, the result files."""
 
 from __future__ import annotations
 
@@ -21,31 +21,32 @@ _CRC_BYTES = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class OpenedInput:
-    """A submission's file at the generation that was pinned, and what is read of it."""
+    """A submission's file at its pinned generation: its metadata and its bytes."""
 
     info: BlobInfo
     source: RangeSource
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A submission's inputs, opened: everything that one task needs to know.
+class TaskInputs:
+    """Everything that one task works with: the record, the options, the model and the opened file.
 
     Attributes:
-        weights: The model's, as they lie in the bundle; who does not compute lets go of them.
-        min_score: The threshold in force: asked for, or the model's own.
+        weights: The bytes of the bundle's safetensors file. A task drops them once they are parsed or not needed.
+        info: The file's metadata in the store.
+        source: The file's bytes.
     """
 
     record: Submission
     options: Options
     card: ModelCard
     weights: bytes
-    input: BlobInfo
+    info: BlobInfo
     source: RangeSource
 
     @property
     def min_score(self) -> float | None:
-        """The threshold in force: the one asked for, or the model's own."""
+        """The threshold in force: the requested one, or else the model's own."""
         return self.card.min_score if self.options.min_score is None else self.options.min_score
 
     @property
@@ -58,24 +59,24 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class InferenceData:
-    """Objects in and out, as the computation sees them."""
+    """The objects that the computation reads and writes."""
 
     blobs: BlobStore
     work_bucket: str
     results_bucket: str
 
     def open_input(self, record: Submission) -> OpenedInput:
-        """The input at its pinned generation.
+        """Open the input at its pinned generation.
 
         Raises:
             InputChangedError: The pinned generation is gone.
         """
         info = self._pinned(record)
-        # Opened four times: to be looked through, for genes, matrix and cell ids.
+        # Head and tail are fetched once: the file is opened four times, for inspection, genes, matrix and cell ids.
         return OpenedInput(info, OpenedSource.of(BlobSource(self.blobs, record.source, info.size_bytes)))
 
-    def open_job(self, record: Submission, opened: OpenedInput) -> Job:
-        """An opened input, and the model at its pinned digest.
+    def open_inputs(self, record: Submission, opened: OpenedInput) -> TaskInputs:
+        """Add the options and the model, at its pinned digest, to an opened input.
 
         Raises:
             InvalidBundleError: The bundle is not the one that was pinned.
@@ -83,7 +84,7 @@ class InferenceData:
         assert record.model is not None
         model = record.model
         card, weights = read_bundle(self.blobs, model.bucket, model.prefix, model.digest)
-        return Job(record, parse_options(record.requested), card, weights, opened.info, opened.source)
+        return TaskInputs(record, parse_options(record.requested), card, weights, opened.info, opened.source)
 
     def _pinned(self, record: Submission) -> BlobInfo:
         ref = record.source
@@ -96,29 +97,29 @@ class InferenceData:
         return info
 
     def write_part(self, name: str, chunks: Iterable[bytes]) -> BlobInfo:
-        """Write a part, only where none is.
+        """Write a part, create-only.
 
         Raises:
-            PreconditionFailedError: There is one of that name.
+            PreconditionFailedError: A part of that name exists.
         """
         return self.blobs.write(self.work_bucket, name, chunks, if_generation=0, content_type=CONTENT_TYPE)
 
     def write_result(self, name: str, chunks: Iterable[bytes], content_type: str) -> BlobInfo:
-        """Write a result file, only where none is; it is seen once its prefix is committed."""
+        """Write a result file, create-only. It counts as a result only once its prefix is committed."""
         return self.blobs.write(self.results_bucket, name, chunks, if_generation=0, content_type=content_type)
 
     def discard(self, prefix: str) -> None:
-        """Remove everything under a prefix of the results that was never committed."""
+        """Delete everything under a prefix of the results bucket that was never committed."""
         for info in list(self.blobs.list(self.results_bucket, prefix)):
             self.blobs.delete(self.results_bucket, info.ref.name, if_generation=info.ref.generation)
 
 
-def input_crc32c(job: Job, beat: Callable[[], None]) -> int:
-    """The input's checksum: the store's own, or reckoned by reading it through once."""
-    if job.input.crc32c is not None:
-        return job.input.crc32c
+def input_crc32c(inputs: TaskInputs, beat: Callable[[], None]) -> int:
+    """The input's CRC32C: from the store, or else computed by reading the whole file once."""
+    if inputs.info.crc32c is not None:
+        return inputs.info.crc32c
     checksum = google_crc32c.Checksum()  # type: ignore[no-untyped-call]  # the package ships no types
-    for chunk in _chunks(job.source):
+    for chunk in _chunks(inputs.source):
         beat()
         checksum.update(chunk)  # type: ignore[no-untyped-call]  # likewise
     digest: bytes = checksum.digest()  # type: ignore[no-untyped-call]  # likewise

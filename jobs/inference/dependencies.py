@@ -16,12 +16,12 @@ from shared.settings import Settings
 from shared.wiring.ports import Ports
 
 MOST_MAP_S = 300.0
-"""The report's map gets two of the finalizer's leases, and never more than this."""
+"""The upper limit for the report's map, which otherwise gets two of the finalizer's leases."""
 
 
 def build_task(settings: Settings, ports: Ports, environment: TaskEnvironment) -> Task:
-    """The service over given ports, with the real computation."""
-    prepare()  # The inspecting process starts while libraries load here.
+    """Build the task with the real computation."""
+    prepare()  # The inspection process starts while libraries load here.
     with loading():
         from jobs.inference.data_manager import InferenceData  # noqa: PLC0415  # likewise
         from jobs.inference.task.computing import Annotation  # noqa: PLC0415  # HDF5 and Arrow load only where they are used
@@ -33,7 +33,7 @@ def build_task(settings: Settings, ports: Ports, environment: TaskEnvironment) -
 
 
 def build_protocol(settings: Settings, ports: Ports, computation: Computation) -> Task:
-    """The protocol over given ports and any computation."""
+    """Build the task with any computation."""
     outbox = Outbox(
         ports.store, ports.bus, ports.blobs, work_bucket=settings.work_bucket, results_bucket=settings.results_bucket
     )

@@ -1,4 +1,4 @@
-"""Entry point of one task attempt; exit status 0 means done or nothing to do, anything else: try me again."""
+"""Entry point of one task attempt. Exit status 0 means done or nothing to do; any other asks for another attempt."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Run the task that the environment names."""
+    """Run the task that the environment describes. Returns the exit status."""
     begin_process()
-    faulthandler.enable()  # Whatever crashes natively leaves where it was in the log.
-    os.environ["HDF5_PLUGIN_PRELOAD"] = "::"  # HDF5 loads no filter plugins but those registered by us.
-    from jobs.inference.dependencies import build_task  # noqa: PLC0415  # torch loads after the parent's watch began
+    faulthandler.enable()  # A native crash leaves its traceback in the log.
+    os.environ["HDF5_PLUGIN_PRELOAD"] = "::"  # HDF5 loads no filter plugins except those that we register.
+    from jobs.inference.dependencies import build_task  # noqa: PLC0415  # libraries load after memory is set up
     from jobs.inference.schemas import task_environment  # noqa: PLC0415
     from shared.wiring.ports import build_ports, deployed_settings, die_with_parent  # noqa: PLC0415
 

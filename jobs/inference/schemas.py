@@ -1,4 +1,4 @@
-"""What a task is told by its environment, as Cloud Run Jobs and our dispatch set it."""
+"""The environment variables of a task, set by Cloud Run Jobs and by dispatch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.faults import first_fault
 
 
 class TaskEnvironment(BaseSettings):
-    """The variables of one task attempt."""
+    """The environment variables of one task attempt."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
@@ -29,7 +29,7 @@ class TaskEnvironment(BaseSettings):
 
     @property
     def identity(self) -> TaskIdentity:
-        """Who this task is, for the protocol."""
+        """The identity of this task, for the protocol."""
         return TaskIdentity(
             self.submission_id,
             self.epoch,
@@ -46,10 +46,10 @@ def task_environment() -> TaskEnvironment:
     """Read the environment of this process.
 
     Raises:
-        SettingsError: A variable is missing or malformed: not started by Cloud Run Jobs or its stand-in.
+        SettingsError: A variable is missing or malformed, so Cloud Run Jobs or the local runner did not start it.
     """
     try:
         return TaskEnvironment()  # type: ignore[call-arg]  # pydantic-settings reads the fields from the environment
     except ValidationError as error:
-        hint = "This program is started by dispatch; to annotate a file by hand use `celldrop run FILE`."
+        hint = "Dispatch starts this program. To annotate a file yourself, use `celldrop run FILE`."
         raise SettingsError(str(first_fault(error)), hint=hint) from error

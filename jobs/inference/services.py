@@ -1,4 +1,4 @@
-"""One task of an execution: own rows in, a part and its receipt out, then the merge and commit if it is the last."""
+"""One task of an execution: writes a part and a receipt for its rows, then merges and commits if it is the last."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Task:
     """The protocol of a task, over ports and a computation.
 
     Attributes:
-        seconds: A monotonic clock, only for pacing heartbeats.
-        beat_interval_s: Least seconds between two heartbeats written.
+        seconds: A monotonic clock, only used to pace heartbeats.
+        beat_interval_s: The least time between two written heartbeats, in seconds.
     """
 
     store: StatusStore
@@ -48,12 +48,12 @@ class Task:
     beat_interval_s: float = 1.5
 
     def run(self, me: TaskIdentity) -> Ended:
-        """Do this task's share, and the merge and commit if it is the last.
+        """Compute this task's rows, then merge and commit if it is the last task.
 
-        Idempotent: a retried task whose receipt stands computes nothing, and still tries to finalize.
+        Idempotent: a retried task that already has a receipt computes nothing, but still tries to finalize.
 
         Raises:
-            CelldropError: Anything that another attempt may mend: exit non-zero, be retried.
+            CelldropError: Another attempt may succeed. The process must exit non-zero, so that it is retried.
         """
         try:
             if not me.finalize_only:
@@ -73,12 +73,12 @@ class Task:
             try:
                 receipt = self.computation.annotate(record, rows, me.part_name, slot.beat)
             except Exception as error:
-                self._broke_off(me, slot, error)
+                self._record_failure(me, slot, error)
                 raise
             slot.write(replace(slot.task, rows_done=len(rows), failure=None, receipt=receipt))
 
-    def _broke_off(self, me: TaskIdentity, slot: _Slot, error: Exception) -> None:
-        """Leave word of why, for whoever has to tell it; and end it all where an earlier attempt left the same."""
+    def _record_failure(self, me: TaskIdentity, slot: _Slot, error: Exception) -> None:
+        """Record why the computation failed. Raises a permanent error if an earlier attempt failed in the same way."""
         crash = crash_of(error)
         if crash is None:
             if isinstance(error, CelldropError):
@@ -89,19 +89,19 @@ class Task:
         slot.note(Failure(TaskCrashedError.code, crash.words))
 
     def _adopt(self, me: TaskIdentity) -> Submission:
-        """The task's first act: its execution owns the epoch, or it stops here."""
+        """Record this execution as the owner of the epoch, or stop if another one is."""
 
         def change(record: Submission, now: datetime) -> Submission:
             adopted = machine.adopt(record, epoch=me.epoch, execution=me.execution, now=now)
             if adopted.plan is None or adopted.plan.n_tasks != me.count:
                 found = f"execution {me.execution} has {me.count} tasks"
-                raise InternalError(found, expected=f"{adopted.plan}", hint="Look at the job's definition.")
+                raise InternalError(found, expected=f"{adopted.plan}", hint="Check the job's definition.")
             return adopted
 
         return update(self.store, me.submission_id, change).value
 
     def _open_slot(self, me: TaskIdentity, rows: Rows) -> _Slot:
-        """This task's document, taken over from earlier attempts; a later attempt's is left alone."""
+        """Open this task's document, and take it over from an earlier attempt, but not from a later one."""
         fresh = TaskRecord(me.epoch, me.index, me.execution, me.attempt, rows)
         found = self.store.get_task(me.submission_id, me.epoch, me.index)
         before = found or (self.store.get_task(me.submission_id, me.epoch - 1, me.index) if me.epoch > 1 else None)
@@ -113,7 +113,7 @@ class Task:
         return slot
 
     def check_current(self, me: TaskIdentity) -> None:
-        """Stop early when the submission was cancelled or moved on.
+        """Stop early if the submission was cancelled or has moved on.
 
         Raises:
             StaleWorkerError: This execution no longer owns the epoch.
@@ -147,7 +147,7 @@ def _crash_noted(before: Stored[TaskRecord] | None) -> str:
 
 
 class _Slot:
-    """This attempt's hold on its task document: every write is over the version that it read or wrote last."""
+    """This attempt's task document. Every write is conditional on the version that was last read or written."""
 
     def __init__(self, task: Task, me: TaskIdentity, stored: Stored[TaskRecord] | None, earlier: str) -> None:
         self.earlier = earlier
@@ -168,7 +168,7 @@ class _Slot:
         self._beat_when_due()
 
     def note(self, failure: Failure) -> None:
-        """Leave word of why this attempt ends; that word is not worth a second fault."""
+        """Record why this attempt failed. An error in doing so is ignored."""
         if failure.code != StaleWorkerError.code:
             with suppress(CelldropError):
                 self.write(replace(self.task, failure=failure))
@@ -180,14 +180,16 @@ class _Slot:
         try:
             self._stored = self._protocol.store.put_task(self._me.submission_id, task, if_version=version)
         except PreconditionFailedError as error:
-            raise StaleWorkerError("another attempt writes this task's document", expected="to be alone") from error
+            raise StaleWorkerError(
+                "another attempt writes this task's document", expected="a single attempt at a time"
+            ) from error
         except CelldropError:
             self._unsure = task
             raise
         event(log, "beat", level=logging.DEBUG, by="task", task=self._me.index, submission=self._me.submission_id)
 
     def _make_sure(self) -> None:
-        """A write that got no answer may have been done: what lies there then is ours."""
+        """Check whether a write without an answer was done after all: then the stored document equals it."""
         if self._unsure is None:
             return
         me = self._me

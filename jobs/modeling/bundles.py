@@ -1,4 +1,4 @@
-"""A bundle onto disk: deterministic bytes, whole or not at all, never over another."""
+"""Writes a bundle to disk, atomically and with deterministic bytes. An existing version is never overwritten."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from shared.domain.errors import ModelExistsError
 
 
 def write_bundle(directory: Path, card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> ModelCard:
-    """Write ``NAME/VERSION/`` under ``directory``, the folder of all bundles.
+    """Write a bundle to ``NAME/VERSION/`` under ``directory``, the folder of all bundles.
 
-    The same card and tensors give the same bytes, and so the same digest.
+    The same card and tensors give the same bytes and the same digest.
 
     Returns:
         The card as written, with digest, cost hints and size of the weights.
 
     Raises:
         InvalidBundleError: The tensors do not fit the card.
-        ModelExistsError: That version is there already.
+        ModelExistsError: The version already exists.
     """
     final = directory / card.name / card.version
     complete, weights = seal(card, tensors)
     final.parent.mkdir(parents=True, exist_ok=True)
-    # Beside NAME/, where the catalogue never looks: a bundle is seen when it is whole.
+    # Next to NAME/, where the catalogue does not look, so that no incomplete bundle is found.
     incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=directory))
     try:
         (incoming / WEIGHTS_NAME).write_bytes(weights)
@@ -46,10 +46,10 @@ def write_bundle(directory: Path, card: ModelCard, tensors: Mapping[str, torch.T
 
 
 def check_free(directory: Path, name: str, version: str) -> None:
-    """Refuse a version that is taken, before a bundle is made.
+    """Check that a version does not exist yet, before a bundle is made.
 
     Raises:
-        ModelExistsError: It is there already.
+        ModelExistsError: The version already exists.
     """
     final = directory / name / version
     if final.exists():
@@ -57,7 +57,7 @@ def check_free(directory: Path, name: str, version: str) -> None:
 
 
 def seal(card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> tuple[ModelCard, bytes]:
-    """The card with everything that follows from the weights, and the weights' bytes.
+    """Serialise the weights, and complete the card with digest, cost hints and size of the weights.
 
     Raises:
         InvalidBundleError: The tensors do not fit the card.
@@ -73,7 +73,7 @@ def seal(card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> tuple[ModelCar
 
 def _move(incoming: Path, final: Path, card: ModelCard) -> None:
     try:
-        os.rename(incoming, final)  # noqa: PTH104  # fails over a folder with content, which is what is wanted
+        os.rename(incoming, final)  # noqa: PTH104  # it fails on a non-empty folder, as intended
     except OSError as error:
         if not final.exists():
             raise
@@ -82,8 +82,8 @@ def _move(incoming: Path, final: Path, card: ModelCard) -> None:
 
 def _taken(reference: str, final: Path) -> ModelExistsError:
     return ModelExistsError(
-        f"{reference} exists already",
-        expected="a version that is not taken",
+        f"{reference} already exists",
+        expected="a new version",
         where=str(final),
-        hint="Choose the next version: results name the version they were made with, so it may not change.",
+        hint="Choose another --version. A version never changes, because results name the version that made them.",
     )

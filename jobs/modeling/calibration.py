@@ -1,4 +1,4 @@
-"""Calibration: a temperature that makes scores honest, how honest they are, and below which a cell abstains."""
+"""Calibration of scores: the temperature, the calibration error, and the threshold below which cells are unassigned."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def softmax(decision_nl: npt.NDArray[np.floating], temperature: float = 1.0) -> Floats:
-    """Probabilities from decision scores, float64, each row adding up to 1."""
+    """Convert decision scores to probabilities, n x labels, float64. Each row adds up to 1."""
     scaled = decision_nl.astype(np.float64) / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def best_temperature(decision_nl: npt.NDArray[np.floating], class_n: Int64s) -> float:
-    """The temperature with the least mean negative log-likelihood, from 1/20 to 20.
+    """The temperature from 1/20 to 20 that minimises the mean negative log-likelihood.
 
-    Guo et al., On Calibration of Modern Neural Networks, ICML 2017. The loss is convex in 1 / temperature, and so has
-    one minimum, which a golden-section search over log(temperature) finds to a relative 1e-4.
+    Guo et al., On Calibration of Modern Neural Networks, ICML 2017. The loss is convex in 1 / temperature, so it has
+    one minimum. A golden-section search over log(temperature) finds it to a relative precision of 1e-4.
     """
     cells = np.arange(len(class_n))
 
@@ -53,17 +53,17 @@ def _minimum(loss: Callable[[float], float], low: float, high: float) -> float:
 
 
 def calibration_error(score_n: npt.NDArray[np.floating], correct_n: Bools, n_bins: int = 15) -> float:
-    """Expected calibration error: mean |accuracy - score| over bins of equal width, weighted by their cells."""
+    """Expected calibration error: mean |accuracy - score| over bins of equal width, weighted by number of cells."""
     bin_n = np.minimum((score_n * n_bins).astype(np.int64), n_bins - 1)
     gap_b = np.bincount(bin_n, correct_n - score_n, minlength=n_bins)
     return float(np.abs(gap_b).sum() / len(score_n))
 
 
 def abstention_threshold(score_n: npt.NDArray[np.floating], max_share: float) -> float | None:
-    """The largest threshold, in steps of 0.05 up to 0.5, below which at most ``max_share`` of the cells fall.
+    """The largest threshold that leaves at most ``max_share`` of the cells unassigned, in steps of 0.05 up to 0.5.
 
-    Never above 0.5: with calibrated scores a cell above it is more likely right than wrong. None where already the
-    first step would let too many abstain, or none may.
+    It is never above 0.5, because a calibrated score above 0.5 means that the label is more likely right than wrong.
+    None if ``max_share`` is 0, or if even 0.05 leaves too many cells unassigned.
     """
     if max_share <= 0:
         return None

@@ -1,4 +1,4 @@
-"""What is no name or version of a bundle, in words; without what training needs."""
+"""The error for an invalid name or version of a bundle. Imports nothing that only training needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shared.faults import first_fault
 
 
 def no_name(error: ValidationError) -> InvalidOptionError:
-    """What a card takes for no name or version of a bundle."""
+    """Turn a card's validation error into the error for an invalid name or version."""
     fault = first_fault(error)
     return InvalidOptionError(
         f"{fault.place} {fault.found!r}: {fault.reason}",

@@ -30,10 +30,10 @@ METHOD = "celldrop models train"
 
 
 def check_identity(settings: TrainingSettings) -> None:
-    """Refuse a name or version that no card may have, before any time is spent.
+    """Check the name and version before any training.
 
     Raises:
-        InvalidOptionError: It breaks the format.
+        InvalidOptionError: A card cannot have this name or version.
     """
     try:
         LinearCard(
@@ -56,7 +56,7 @@ def draft_card(
     temperature: float = 1.0,
     min_score: float | None = None,
 ) -> ModelCard:
-    """A card with everything that inference needs, and nothing yet of where it comes from."""
+    """A card with all fields that inference needs. The training record is added later."""
     fields: dict[str, Any] = {
         "name": settings.name,
         "version": settings.version,
@@ -77,7 +77,7 @@ def draft_card(
 
 
 def training_record(cells: LabelledCells, settings: TrainingSettings, report: TrainingReport) -> Training:
-    """Where the weights come from, what would repeat them, and how good they are."""
+    """The training record: the origin of the weights, the settings that reproduce them, and their metrics."""
     labels = report.held_out.labels
     assert labels is not None
     return Training(

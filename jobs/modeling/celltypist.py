@@ -1,4 +1,4 @@
-"""CellTypist's models as bundles: the same numbers, without the pickle."""
+"""Imports CellTypist models as bundles. Scores stay the same; the pickle is not needed any more."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ GLOBALS: tuple[tuple[str, str], ...] = (
         for module in ("_stochastic_gradient", "stochastic_gradient")
     ),
     *(("sklearn.preprocessing." + module, "StandardScaler") for module in ("_data", "data")),
-    # The loss that an SGDClassifier keeps, before and since scikit-learn 1.6.
+    # The loss object of an SGDClassifier, before and since scikit-learn 1.6.
     *(("sklearn.linear_model." + module, "Log") for module in ("_sgd_fast", "sgd_fast")),
     ("sklearn._loss._loss", "CyHalfBinomialLoss"),
 )
-"""Classes in a CellTypist model, wherever scikit-learn kept them over the years."""
+"""The classes in a CellTypist model, under their module names in all versions of scikit-learn."""
 
 _LOGISTIC_LOSSES = frozenset({"log_loss", "log"})
 
@@ -48,22 +48,22 @@ def import_celltypist(
     citation: str = "",
     ontology: Path | None = None,
 ) -> tuple[ModelCard, dict[str, torch.Tensor]]:
-    """Read a CellTypist ``.pkl`` without running it.
+    """Read a CellTypist ``.pkl`` without executing it. Returns the card and the tensors of a linear model.
 
     A model is ``{"Model": classifier, "Scaler_": StandardScaler, "description": dict}``. CellTypist 1.7.1 scales the
-    log1p expression of the shared genes with ``mean_`` and ``scale_``, cuts it off at 10, takes the classifier's
-    ``decision_function``, however that was trained, and applies the sigmoid to every label; the best match is the
-    largest decision (``classifier.py`` ``Classifier.celltype``, ``models.py`` ``Model.predict_labels_and_prob``).
-    With two labels there is one row of weights, and the scores are ``-y`` and ``y``. Numbers keep their precision.
+    log1p expression of the shared genes with ``mean_`` and ``scale_``, clips it at 10, takes the classifier's
+    ``decision_function``, and applies the sigmoid to every label. The best match is the label with the largest decision
+    score (``classifier.py`` ``Classifier.celltype``, ``models.py`` ``Model.predict_labels_and_prob``). A model with two
+    labels has one row of weights, with the scores ``-y`` and ``y``. Numbers keep their precision.
 
     Args:
-        citation: Overrides the source that the model names.
-        ontology: An .obo file; labels that are names or exact synonyms of its terms get their Cell Ontology ids.
+        citation: Replaces the source that the model names.
+        ontology: An .obo file. Labels that match the name or an exact synonym of a term get its Cell Ontology id.
 
     Raises:
-        UnsafeModelError: The pickle asks for more than data.
+        UnsafeModelError: The pickle contains more than data.
         UnsupportedModelError: It is not a CellTypist model.
-        InvalidOptionError: The ontology cannot be read.
+        InvalidOptionError: The ontology cannot be read, or the name or version is invalid.
     """
     data = read_foreign(path)
     model = _open(data, str(path))
@@ -96,10 +96,10 @@ def _card(model: _Model, path: Path, fields: Mapping[str, Any]) -> ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """What is needed of a CellTypist model, checked.
+    """The checked contents of a CellTypist model.
 
     Attributes:
-        arrays: ``coef``, ``intercept``, ``mean`` and ``std`` as a bundle has them.
+        arrays: ``coef``, ``intercept``, ``mean`` and ``std``, as in a bundle.
     """
 
     labels: Sequence[str]
@@ -142,7 +142,7 @@ def _checked(classifier: PickledObject, scaler: PickledObject, description: obje
 def _check_loss(classifier: PickledObject, where: str) -> None:
     loss = classifier.attributes.get("loss", "log_loss")
     if loss not in _LOGISTIC_LOSSES:
-        raise _unsupported(f"a classifier trained with the loss {loss!r}, whose scores are no probabilities", where)
+        raise _unsupported(f"a classifier trained with the loss {loss!r}, which gives no probabilities", where)
 
 
 def _classifier_arrays(classifier: PickledObject, n_labels: int, n_genes: int, where: str) -> dict[str, Floats]:
@@ -169,7 +169,7 @@ def _floats(owner: PickledObject, attribute: str, shape: tuple[int, ...], where:
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.dtype.itemsize < 4:
         raise _unsupported(f"a {owner.kind.rpartition('.')[2]} without numbers in {attribute}", where)
     if array.shape != shape:
-        raise _unsupported(f"{attribute} of shape {array.shape} where {shape} was to be", where)
+        raise _unsupported(f"{attribute} of shape {array.shape} instead of {shape}", where)
     if not np.isfinite(array).all():
         raise _unsupported(f"NaN or infinite values in {attribute}", where)
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))

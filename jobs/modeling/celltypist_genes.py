@@ -1,4 +1,4 @@
-"""What the gene names of a foreign model are: symbols or Ensembl ids, and of which species."""
+"""Recognises the gene names of a foreign model: symbols or Ensembl ids, and the species."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ENSEMBL = re.compile(r"(ENS(?:[A-Z]{3,4})?G\d{11})(\.\d+)?")
 
 
 def feature_table(genes: Sequence[str]) -> Features:
-    """Each name in the column that it belongs to, Ensembl ids without their version; a column of nothing is empty."""
+    """A feature table with each name as a symbol or an Ensembl id (without version). An unused column is empty."""
     ids = [_ENSEMBL.fullmatch(gene) for gene in genes]
     symbol = tuple(None if found else gene for gene, found in zip(genes, ids, strict=True))
     ensembl = tuple(found[1] if found else None for found in ids)
@@ -22,5 +22,5 @@ def feature_table(genes: Sequence[str]) -> Features:
 
 
 def species_of(genes: Sequence[str]) -> Species:
-    """The species that most names speak for, judged as a file's genes are; unknown without a clear majority."""
+    """The species of the gene names, recognised as for a file; unknown without a clear majority."""
     return describe_column(GeneColumn("features", tuple(genes))).species

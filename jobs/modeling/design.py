@@ -1,4 +1,4 @@
-"""From labelled counts to what a model is fitted on: genes, their statistics, standardised expression."""
+"""Prepares labelled cells for a fit: chooses genes, and standardises their expression."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ Float32s = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What a model of any kind is fitted on.
+    """The design matrix that a model of any kind is fitted to, and the labels.
 
     Attributes:
-        f_f: How well each feature tells the labels apart: the F statistic.
-        z_nf: Standardised expression, cells x features, float32; where cells are thinned, each twice.
-        class_n: Label of each of these cells, int64.
+        mean_f: Mean log1p expression of each feature.
+        std_f: Its standard deviation; 1 for a constant gene.
+        f_f: The F statistic of each feature over the labels.
+        z_nf: Standardised expression, cells x features, float32. With thinning, each cell occurs twice.
+        class_n: The label of each of these cells, int64.
     """
 
     features: Features
@@ -39,12 +41,12 @@ class Design:
 
     @property
     def standardising(self) -> dict[str, torch.Tensor]:
-        """The tensors by which a bundle standardises."""
+        """The tensors of a bundle for standardisation."""
         return {"mean": torch.from_numpy(self.mean_f), "std": torch.from_numpy(self.std_f)}
 
 
 def design_of(cells: LabelledCells, settings: TrainingSettings) -> Design:
-    """Choose genes and standardise them by these cells alone, so that cells left out of them stay unseen.
+    """Choose genes and standardise them, by these cells alone, so that held-out cells have no influence.
 
     Raises:
         TrainingDataError: No gene is left to learn from.
@@ -73,7 +75,7 @@ def design_of(cells: LabelledCells, settings: TrainingSettings) -> Design:
 
 
 def _standardised(expression_nf: sp.csr_matrix, mean_f: Float32s, std_f: Float32s) -> torch.Tensor:
-    """Z-scores, cut off as in inference."""
+    """Z-scores, clipped as in inference."""
     z_nf = torch.from_numpy(expression_nf.toarray())
     z_nf -= torch.from_numpy(mean_f)
     z_nf /= torch.from_numpy(std_f)

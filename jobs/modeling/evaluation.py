@@ -1,4 +1,4 @@
-"""How well a model's labels agree with labels that a file brings, by the very inference code."""
+"""Compares a model's labels with the labels in a file, using the code of inference."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _NO_LINEAGE = ""
 
 
 class Truth(Protocol):
-    """Cells with the labels that a file gives them."""
+    """Cells with their labels from a file."""
 
     @property
     def class_n(self) -> Int64s:
-        """Position of each cell's label in ``labels``."""
+        """The position of each cell's label in ``labels``."""
         ...
 
     @property
@@ -48,19 +48,19 @@ class _Labelled:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationReport:
-    """Agreement of predictions with a file's labels; abstaining is left aside except where named.
+    """Agreement of predictions with a file's labels. The threshold only counts in the last two figures.
 
     Attributes:
-        n_cells: Cells with a label in the file.
-        labels: Over cells whose label the model has; None when there are none.
-        lineages: Over cells whose lineage the model has; None when there are none.
-        n_unknown: Cells, by their label in the file, whose label the model does not have, under any name.
-        n_left_out: Those of them whose lineage it does not have either: nothing compares them.
+        n_cells: Number of cells with a label in the file.
+        labels: Agreement over cells with a label that the model knows; None if there are none.
+        lineages: Agreement over cells with a lineage that the model knows; None if there are none.
+        n_unknown: Number of cells with a label that the model does not know, by label in the file.
+        n_left_out: Those of them with an unknown lineage too, so that they are not compared at all.
         calibration_error: Expected calibration error of the best score, over the cells of ``labels``.
-        abstained_share: Share of all cells that score below the model's threshold; 0 without a threshold.
-        kept_accuracy: As ``labels.accuracy``, over the cells that do not abstain.
-        warnings: What the verdict says of the file and the model.
-        missing: Cells without a label, by the text that stands there.
+        abstained_share: Share of all cells below the model's threshold; 0 without a threshold.
+        kept_accuracy: As ``labels.accuracy``, over the cells above the threshold.
+        warnings: The verdict's warnings about the file and the model.
+        missing: Number of cells without a label, by the text in the label's place.
     """
 
     n_cells: int
@@ -84,17 +84,17 @@ def evaluate(
     *,
     matrix: str | None = None,
 ) -> EvaluationReport:
-    """Annotate a labelled file and compare; about 100 bytes a cell are held, beside the reader's windows.
+    """Annotate a labelled file and compare. Holds about 100 bytes per cell, in addition to the reader's windows.
 
     Args:
-        labels_column: The obs column of labels; cells without one are left out.
-        mapping: For labels of the file that the model calls otherwise: one of the model's labels, or a lineage.
-        matrix: The option of that name; None lets the evidence choose.
+        labels_column: The obs column with the labels. Cells without a label are left out.
+        mapping: For labels that the model names differently: one of the model's labels or lineages.
+        matrix: As the option ``matrix``; None chooses by evidence.
 
     Raises:
-        InputError: The file cannot be used, with the code that ``celldrop run`` gives it: WRONG_SPECIES and the like.
-        TrainingDataError: No such column, or nothing in it that the model could be compared with.
-        InvalidBundleError: The weights do not belong to the card.
+        InputError: The file cannot be used, with the same code as in ``celldrop run``: WRONG_SPECIES and so on.
+        TrainingDataError: The column does not exist, or none of its labels can be compared with the model's.
+        InvalidBundleError: The weights do not fit the card.
     """
     mapping = mapping or {}
     needs = ModelNeeds(card.features, card.species, card.default_overlap, reference=card.reference)
@@ -115,9 +115,7 @@ def _nothing_in_common(card: ModelCard, cells: Truth, column: str, path: Path) -
     lineages = sorted({label.lineage for label in card.labels if label.lineage})
     known = f"lineages such as {', '.join(lineages[:3])}" if lineages else "no lineages"
     return TrainingDataError(
-        f"no label of {column!r} is one that {card.reference} knows: {theirs}"
-        if theirs
-        else f"no cell has a label in {column!r}",
+        f"{card.reference} knows no label of {column!r}: {theirs}" if theirs else f"no cell has a label in {column!r}",
         expected=f"labels such as {', '.join(label.name for label in card.labels[:5])}, or a mapping to them or to its "
         f"lineages ({card.reference} has {known})",
         where=str(path),
@@ -128,12 +126,12 @@ def _nothing_in_common(card: ModelCard, cells: Truth, column: str, path: Path) -
 def compare(
     card: ModelCard, scores: BestScores, cells: Truth, mapping: Mapping[str, str] | None = None
 ) -> EvaluationReport:
-    """Compare scores that were computed with the labels of the same cells."""
+    """Compare computed scores with the labels of the same cells."""
     true_n, lineage_n = _truth(card, cells, mapping or {})
     score_n, right_n = scores.score_n, scores.best_n == true_n
     labelled_n, kept_n = true_n >= 0, score_n >= (card.min_score or 0.0)
     lineages = _lineages(card)
-    # A label without a lineage is a wrong answer where a lineage was asked for.
+    # A predicted label without a lineage counts as a wrong lineage.
     of_label = np.array([lineages.index(label.lineage or _NO_LINEAGE) for label in card.labels], np.int64)
     return EvaluationReport(
         n_cells=len(cells.class_n),
@@ -148,7 +146,7 @@ def compare(
 
 
 def _truth(card: ModelCard, cells: Truth, mapping: Mapping[str, str]) -> tuple[Int64s, Int64s]:
-    """Position of each cell's label among the model's, and of its lineage; -1 where the model has none such."""
+    """The positions of each cell's label and lineage among the model's; -1 if the model does not have it."""
     names, lineages = [label.name for label in card.labels], _lineages(card)
     labels, coarse = [], []
     for label in cells.labels:

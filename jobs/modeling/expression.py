@@ -1,4 +1,4 @@
-"""Values made into what a model is trained on, by the arithmetic of inference."""
+"""Prepares values for training: normalisation, as in inference, and thinning."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ TARGET_SUM = 1e4
 
 
 def log_normalise(value_ng: sp.csr_matrix, *, as_it_is: bool = False) -> sp.csr_matrix:
-    """log1p of counts per 10,000 of each cell, cells x genes, float32; a cell without counts stays empty.
+    """log1p of counts per 10,000, cells x genes, float32. A cell without counts stays empty.
 
     Args:
-        value_ng: Values in proportion to counts in each cell.
-        as_it_is: Whether they are log1p of counts per 10,000 already.
+        value_ng: Values in proportion to counts within each cell.
+        as_it_is: Whether they are already log1p of counts per 10,000.
     """
     total_n = np.asarray(value_ng.sum(axis=1, dtype=np.float64)).ravel().astype(np.float32)
     value_z, totals_n, indptr = map(torch.from_numpy, (value_ng.data, total_n, value_ng.indptr))
@@ -27,9 +27,9 @@ def log_normalise(value_ng: sp.csr_matrix, *, as_it_is: bool = False) -> sp.csr_
 
 
 def thin(count_ng: sp.csr_matrix, lowest: float, generator: np.random.Generator) -> sp.csr_matrix:
-    """The cells as if sequenced less deeply: of every molecule a share is kept at random.
+    """Simulate shallower sequencing: keep a random share of the molecules of each cell.
 
-    The share of each cell is drawn evenly from ``lowest`` to 1; the number kept of each count is binomial.
+    A cell's share is uniform between ``lowest`` and 1; the number kept of each count is binomial.
     """
     share_n = generator.uniform(lowest, 1.0, count_ng.shape[0])
     share_z = np.repeat(share_n, np.diff(count_ng.indptr))

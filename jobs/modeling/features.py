@@ -1,4 +1,4 @@
-"""Choice of the genes that a model looks at, by how much they tell of the labels."""
+"""Chooses the genes of a model by how well they separate the labels (F statistic)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Int64s = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class GeneStatistics:
-    """What the training cells say of each gene.
+    """Statistics of each gene over the training cells.
 
     Attributes:
         mean_g: Mean log1p expression.
-        std_g: Its standard deviation, with division by n; 1 for a constant gene.
-        f_g: One-way analysis of variance over the labels: variance between over variance within.
-        n_cells_g: Cells with the gene expressed.
+        std_g: Its standard deviation, divided by n; 1 for a constant gene.
+        f_g: F statistic of a one-way ANOVA over the labels: variance between labels over variance within.
+        n_cells_g: Number of cells that express the gene.
     """
 
     mean_g: Float64s
@@ -33,7 +33,7 @@ class GeneStatistics:
 
 
 def gene_statistics(expression_ng: sp.csr_matrix, class_n: Int64s, n_classes: int) -> GeneStatistics:
-    """Statistics of each gene over labelled cells, without making the matrix dense.
+    """Compute the statistics of each gene over labelled cells, without a dense matrix.
 
     With cells i of label k(i), F = (Σ_k n_k (m_k - m)² / (K - 1)) / (Σ_i (x_i - m_k(i))² / (n - K)).
     A gene that is constant within every label gets F = 0.
@@ -49,7 +49,7 @@ def gene_statistics(expression_ng: sp.csr_matrix, class_n: Int64s, n_classes: in
     within_g = np.maximum(square_g - explained_g, 0.0) / max(n_cells - n_classes, 1)
     between_g = np.maximum(explained_g - n_cells * mean_g**2, 0.0) / (n_classes - 1)
     std_g = np.sqrt(np.maximum(square_g / n_cells - mean_g**2, 0.0))
-    # Below this a variance is the rounding of a sum of squares, and its ratio means nothing.
+    # A smaller variance is only the rounding error of a sum of squares, so its ratio has no meaning.
     negligible_g = within_g <= 1e-12 * np.maximum(square_g / n_cells, 1e-300)
     return GeneStatistics(
         mean_g=mean_g,
@@ -66,8 +66,8 @@ def choose_genes(
 
     Args:
         allowed_g: Genes to choose from; see ``distinct_genes`` and ``genes_also_in``.
-        n_genes: How many at most.
-        min_cells: Cells in which a gene must be expressed.
+        n_genes: The largest number of genes.
+        min_cells: The least number of cells that express a gene.
 
     Raises:
         TrainingDataError: No gene is left.
@@ -76,7 +76,7 @@ def choose_genes(
     if not eligible_g.any():
         raise TrainingDataError(
             "no gene to learn from",
-            expected=f"genes that are expressed in at least {min_cells} labelled cells and differ between them",
+            expected=f"genes that are expressed in at least {min_cells} labelled cells and differ between labels",
             hint="Check the labels and the genes named with --features-from.",
         )
     ranked = np.argsort(np.where(eligible_g, -statistics.f_g, np.inf), kind="stable")
@@ -84,7 +84,7 @@ def choose_genes(
 
 
 def distinct_genes(genes: Features) -> npt.NDArray[np.bool_]:
-    """Genes with an identifier that no gene before them has, so that each feature is found again in a file."""
+    """Genes that share no identifier with an earlier gene, so that each feature is found again in a file; bool."""
     seen: set[str] = set()
     distinct = np.zeros(len(genes), dtype=bool)
     for position, names in enumerate(_identifiers(genes)):
@@ -94,7 +94,7 @@ def distinct_genes(genes: Features) -> npt.NDArray[np.bool_]:
 
 
 def genes_also_in(genes: Features, others: Features) -> npt.NDArray[np.bool_]:
-    """Genes that another table has too, by symbol or by Ensembl id."""
+    """Genes that another table has too, by symbol or Ensembl id; bool."""
     known = set().union(*_identifiers(others))
     return np.array([not known.isdisjoint(names) for names in _identifiers(genes)], dtype=bool)
 

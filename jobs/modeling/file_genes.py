@@ -1,4 +1,4 @@
-"""Symbols and Ensembl ids of a file's genes, as the pipeline reads them."""
+"""The symbols and Ensembl ids of a file's genes, as the pipeline reads them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Names = tuple[str | None, ...]
 
 
 def features_of_file(source: RangeSource, file: JudgedFile, path: Path) -> Features:
-    """The genes of the chosen matrix: its first column of symbols and its first of Ensembl ids.
+    """The genes of the chosen matrix: the first column of symbols and the first of Ensembl ids.
 
-    An index of no known kind stands in for symbols, but not where it only counts the genes: a model that knows them as
-    0, 1, 2 would fit any other such file.
+    Without symbols, an index of unknown kind takes their place, unless it only numbers the genes: a model with genes
+    0, 1, 2 … would match every other such file.
 
     Raises:
         NoMatrixError: The matrix has no gene names.
-        TrainingDataError: They are only numbers.
+        TrainingDataError: The names are only numbers.
     """
     table = file.facts.genes_of(file.matrix.genes_path)
     if table is None or not table.columns:
@@ -63,10 +63,10 @@ def _only_numbers(symbols: Names, path: Path) -> TrainingDataError:
 
 
 def read_file_genes(path: Path) -> Features:
-    """The genes of the matrix that the pipeline would choose, or of the first there is: their values do not matter.
+    """The genes of the matrix that the pipeline would choose, or else of the first gene table. Values do not matter.
 
     Raises:
-        InputError: The file cannot be read; the leaf says why.
+        InputError: The file cannot be read; its subclass says why.
     """
     with open_source(path) as source:
         facts = inspect(source)

@@ -1,4 +1,4 @@
-"""Genes named in a file: an .h5ad, Cell Ranger's .h5, or a list or table in whatever text people keep it."""
+"""Reads genes from a file: an .h5ad, Cell Ranger's .h5, or a text with a list or table."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _LOOKED_AT = 200
 
 
 def read_gene_list(path: Path) -> Features:
-    """The genes of a file of data, by the door that every submission goes through, or of a text.
+    """Read the genes of an .h5ad or .h5, inspected like any submission, or of a text.
 
-    A text is a list of one a line, or a table (.csv, .tsv, with or without a header): of a table the first column of
-    symbols and the first of Ensembl ids, and its first column where none looks like either. It may be compressed with
-    gzip, and in UTF-8, UTF-16 or Latin-1.
+    A text has one gene per line, or is a table (.csv or .tsv, with or without a header). Of a table, the first column
+    of symbols and the first of Ensembl ids are read, or else its first column. A text may be compressed with gzip, and
+    encoded in UTF-8, UTF-16 or Latin-1.
 
     Raises:
-        InputError: A file of data that cannot be used, or nothing at all.
-        InvalidOptionError: A text without genes, or no text.
+        InputError: The file does not exist, or is an .h5ad or .h5 that cannot be used.
+        InvalidOptionError: It is a text without genes, or not a text.
     """
     head = _head(path)
     if path.suffix.lower() in _HDF5_ENDINGS or head.startswith(_HDF5):
@@ -69,7 +69,7 @@ def _rows(text: str) -> list[list[str]]:
 
 
 def _delimiter(lines: Sequence[str]) -> str | None:
-    """What parts the cells of most lines."""
+    """The delimiter that occurs in most lines; None for a plain list."""
     counts = {mark: sum(mark in line for line in lines) for mark in _DELIMITERS}
     best = max(counts, key=lambda mark: counts[mark])
     return best if counts[best] > 0.5 * len(lines) else None
@@ -80,7 +80,7 @@ def _bare(cell: str) -> str:
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Cells by column, those that a short row lacks empty; without columns that are empty throughout."""
+    """The cells by column. Short rows are filled up; empty columns are left out."""
     width = max(map(len, rows), default=0)
     columns = [[row[place] if place < len(row) else "" for row in rows] for place in range(width)]
     return [column for column in columns if any(column)]
@@ -95,7 +95,7 @@ def _features(columns: Sequence[Sequence[str]]) -> Features:
 def _no_list(path: Path, reason: str) -> InvalidOptionError:
     return InvalidOptionError(
         f"no genes can be read: {reason}",
-        expected="an .h5ad, or a list of symbols or Ensembl ids, one a line or in a column of a .csv or .tsv",
+        expected="an .h5ad, or a list of symbols or Ensembl ids, one per line or in a column of a .csv or .tsv",
         where=str(path),
         hint="Give another file with --features-from, or leave the option out.",
     )

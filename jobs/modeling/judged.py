@@ -1,4 +1,4 @@
-"""The verdict on a labelled file, by the door that every submission goes through; what it refuses is raised."""
+"""Validates a labelled file like any submission, and raises what would be refused."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from shared.h5ad.read.rows import open_matrix
 from shared.h5ad.source import RangeSource
 
 _ELSEWHERE = frozenset({WarningCode.CELLS_NOT_ALL_CHECKED})
-"""What matters only where results are joined to the cells by their ids."""
+"""Warnings that only matter if results are joined to cells by id."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedFile:
-    """A file that can be used.
+    """A labelled file that was accepted.
 
     Attributes:
-        verdict: As ``celldrop run`` has it.
-        matrix: The choice.
-        warnings: What the reader of a model's figures should know.
+        verdict: The same as in ``celldrop run``.
+        matrix: The chosen matrix.
+        warnings: Those that matter for a model's figures.
     """
 
     facts: FileFacts
@@ -36,19 +36,19 @@ class JudgedFile:
 
     @property
     def species(self) -> Species:
-        """By the genes."""
+        """The species, recognised by the genes."""
         return self.verdict.genes.species if self.verdict.genes else Species.UNKNOWN
 
 
 def judged(
     source: RangeSource, path: Path, model: ModelNeeds | None = None, *, matrix: str | None = None
 ) -> JudgedFile:
-    """Inspect a file in the sandbox and judge it, for a model where there is one.
+    """Inspect a file in the sandbox and validate it, for a model if one is given.
 
-    Cell ids that occur twice are a warning here: nothing is joined by them.
+    Duplicate cell ids are only a warning here, as nothing is joined by id.
 
     Raises:
-        InputError: What ``celldrop run`` refuses, with the same code.
+        InputError: The file is refused, with the same code as in ``celldrop run``.
     """
     facts = inspect(source)
     verdict = judge(facts, model, matrix=matrix)
@@ -63,10 +63,10 @@ def judged(
 
 
 def _find_bad_value(source: RangeSource, choice: MatrixChoice) -> None:
-    """Raise with the first cell that has one: of a sample it is known only that there are some.
+    """Read the matrix to name the first bad value: the verdict, from sampled rows, does not say where it is.
 
     Raises:
-        BadValuesError: In which cell and gene column.
+        BadValuesError: There is one; the message names its cell and gene column.
     """
     with open_matrix(source, choice) as matrix:
         for _ in matrix.blocks(Rows(0, choice.n_cells)):
@@ -84,6 +84,6 @@ def _repeated(finding: Finding) -> Finding:
         finding.code,
         Severity.WARNING,
         finding.message.partition("; expected")[0].rstrip(".") + ".",
-        "All are used. If they are the same cells twice, held-out figures are too good: take the copies out.",
+        "All are used. If the same cells occur twice, the held-out figures are too good: remove the copies.",
         finding.details,
     )

@@ -1,4 +1,4 @@
-"""Labelled cells of a file, held in memory: the matrix that the pipeline would choose, its genes, their labels."""
+"""Reads the labelled cells of a file into memory: values of the chosen matrix, genes and labels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How many cells are read at most: rare labels whole and the others cut to one size, by the seed."""
+    """A random sample of at most ``max_cells``: all cells of rare labels, and equally many of the others."""
 
     max_cells: int
     seed: int = 0
@@ -41,16 +41,17 @@ class LabelledCells:
 
     Attributes:
         value_ng: Values of the chosen matrix, cells x genes, CSR float32.
-        state: What they are, whatever they were stored as: counts, or log1p of counts per 10,000.
-        matrix: Where they lie in the file.
-        genes: Symbol and Ensembl id of each gene, as far as the file says.
-        class_n: Position of each cell's label in ``labels``.
+        state: The state of these values, after conversion: counts, or log1p of counts per 10,000.
+        matrix: The matrix's path in the file.
+        genes: Symbol and Ensembl id of each gene, as far as the file has them.
+        class_n: The position of each cell's label in ``labels``.
         labels: Every label that occurs, by name.
-        n_unlabelled: Cells left out for want of a label.
-        n_sampled_away: Cells left out because there were more than asked for.
+        n_unlabelled: Cells left out because they have no label.
+        n_sampled_away: Labelled cells left out by the sample.
         missing: As in ``Labelling``.
-        warnings: What the verdict says of the file.
-        source: The file's name; with ``sha256``, what the model card says of it.
+        warnings: The verdict's warnings about the file.
+        source: The file's name, for the model card.
+        sha256: The file's digest, for the model card.
     """
 
     value_ng: sp.csr_matrix
@@ -69,11 +70,11 @@ class LabelledCells:
 
     @property
     def n_cells(self) -> int:
-        """Cells with a label."""
+        """The number of cells."""
         return len(self.class_n)
 
     def take(self, cells: Bools | Int64s) -> LabelledCells:
-        """Some of the cells, in the order given; the labels stay."""
+        """Select cells, in the given order. ``labels`` is unchanged."""
         return replace(self, value_ng=sp.csr_matrix(self.value_ng[cells]), class_n=self.class_n[cells])
 
 
@@ -86,21 +87,20 @@ def read_labelled(
     matrix: str | None = None,
     sample: Sample | None = None,
 ) -> LabelledCells:
-    """Read the cells that have a label, by the door that every submission goes through.
+    """Read the cells that have a label. The file is validated like any submission.
 
-    Their values are held in memory: 8 bytes for each value other than 0, and that again while they are put together;
-    with a sample, those of its cells only. Beside them about 100 bytes for each cell of the file, and the reader's own
-    windows (see ``MatrixReader.blocks``).
+    Memory: 8 bytes for each non-zero value of the cells that are read, twice while they are put together; about 100
+    bytes for each cell of the file; and the reader's windows (see ``MatrixReader.blocks``).
 
     Args:
-        column: The obs column of labels; cells without one are left out.
-        ids_from: An obs column of Cell Ontology ids, one for each label.
-        lineages: Lineage of each label; labels that are not named have none.
-        matrix: The option of that name; None lets the evidence choose.
+        column: The obs column with the labels. Cells without a label are left out.
+        ids_from: An obs column with Cell Ontology ids, one for each label.
+        lineages: The lineage of each label. Other labels have none.
+        matrix: As the option ``matrix``; None chooses by evidence.
 
     Raises:
-        InputError: The file cannot be used, with the code that ``celldrop run`` gives it.
-        TrainingDataError: There is no such column, or a label has several ids.
+        InputError: The file cannot be used, with the same code as in ``celldrop run``.
+        TrainingDataError: The column does not exist, or a label has several ids.
     """
     with open_source(path) as source:
         file = judged(source, path, matrix=matrix)
@@ -125,7 +125,7 @@ def read_labelled(
 
 
 def _sampled(class_n: Int64s, sample: Sample | None) -> Bools:
-    """Which cells are kept: those with a label, or as many of them as are asked for."""
+    """Mark the cells to read: those with a label, or a sample of them; bool."""
     labelled = np.flatnonzero(class_n >= 0)
     if sample is not None:
         generator = np.random.default_rng(sample.seed)
@@ -143,7 +143,7 @@ def _settled_state(choice: MatrixChoice) -> MatrixState:
 
 
 def _settled(block: RowBlock, stored: Stored) -> RowBlock:
-    """Counts; of any other values log1p of counts per 10,000, by the total that inference divides by."""
+    """Convert a block to counts, or else to log1p of counts per 10,000, with the total that inference divides by."""
     settled = settle(block, stored)
     if stored.counts or stored.as_it_is:
         return settled.block
@@ -152,7 +152,7 @@ def _settled(block: RowBlock, stored: Stored) -> RowBlock:
 
 
 def _values(source: RangeSource, choice: MatrixChoice, kept_n: Bools) -> sp.csr_matrix:
-    """The rows that are kept, of a matrix whose every row is checked."""
+    """The values of the marked rows. All rows of the matrix are checked."""
     parts, stored = [sp.csr_matrix(np.zeros((0, choice.n_genes), np.float32))], Stored.of(choice)
     with open_matrix(source, choice) as matrix:
         for block in matrix.blocks(Rows(0, choice.n_cells)):
@@ -167,4 +167,4 @@ def _values(source: RangeSource, choice: MatrixChoice, kept_n: Bools) -> sp.csr_
 
 def _kept(block: RowBlock, kept: Bools, n_genes: int) -> sp.csr_matrix:
     part = sp.csr_matrix((block.data, block.indices, block.indptr), shape=(len(block.rows), n_genes))
-    return sp.csr_matrix(part[kept])  # a copy: the reader may use its memory again
+    return sp.csr_matrix(part[kept])  # a copy, as the reader may reuse its memory

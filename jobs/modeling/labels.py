@@ -1,4 +1,4 @@
-"""The labels that an obs column gives the cells of a file."""
+"""Reads the labels of a file's cells from an obs column."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shared.h5ad.source import RangeSource
 Int64s = npt.NDArray[np.int64]
 _ONTOLOGY_ID = re.compile(r"CL:\d{7}")
 _NO_ID = frozenset({"unknown", "na"})
-"""What CELLxGENE's schema has in place of an id."""
+"""What CELLxGENE's schema uses in place of an id."""
 _MOST_NAMED = 20
 
 MISSING = frozenset(
@@ -31,17 +31,17 @@ MISSING = frozenset(
         *("None", "null", "NULL", "NaT", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
     }
 )
-"""Texts that stand for no label: what pandas reads as missing in a table, and what it writes for it."""
+"""Texts that mean no label: those that pandas reads as missing, and those that it writes for missing values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labelling:
-    """A label, or none, for each cell of a file.
+    """The labels of a file's cells, some of which may have none.
 
     Attributes:
-        class_n: Position of each cell's label in ``labels``; -1 without one.
+        class_n: The position of each cell's label in ``labels``; -1 without a label.
         labels: Every label that occurs, by name.
-        missing: Cells without a label, by the text that stands there; an empty one for a true gap.
+        missing: Number of cells without a label, by the text in its place; an empty text for a true gap.
     """
 
     class_n: Int64s
@@ -50,7 +50,7 @@ class Labelling:
 
     @property
     def labelled_n(self) -> npt.NDArray[np.bool_]:
-        """Which cells have a label."""
+        """Which cells have a label, bool."""
         return np.asarray(self.class_n >= 0)
 
 
@@ -62,17 +62,17 @@ def read_labels(
     lineages: Mapping[str, str] | None = None,
     known: Collection[str] = (),
 ) -> Labelling:
-    """Read the labels of a file that was inspected before; about 100 bytes a cell are held.
+    """Read the labels of a file that was already inspected. Holds about 100 bytes per cell.
 
     Args:
-        column: The obs column of labels: text, categories, numbers or booleans.
-        ids_from: An obs column of Cell Ontology ids, one for each label.
-        lineages: Lineage of each label; labels that are not named have none.
-        known: Texts that are labels even where they read like a missing one.
+        column: The obs column with the labels: text, categories, numbers or booleans.
+        ids_from: An obs column with Cell Ontology ids, one for each label.
+        lineages: The lineage of each label. Other labels have none.
+        known: Texts that are labels even if they are in ``MISSING``.
 
     Raises:
-        TrainingDataError: There is no such column, or it is no list, or a label has several ids.
-        TruncatedFileError: It does not decode.
+        TrainingDataError: The column does not exist or is not a list, or a label has several ids.
+        TruncatedFileError: The column cannot be decoded.
     """
     with open_file(source) as opened:
         layout = find_layout(opened.file)
@@ -93,7 +93,7 @@ def _column(file: h5py.File, layout: Layout, column: str, size_bytes: int) -> li
     if layout.tenx:
         raise TrainingDataError(
             f"{layout.name} files have no obs, and so no labels",
-            expected="an .h5ad whose obs has the labels",
+            expected="an .h5ad with the labels in obs",
             hint="Read it with scanpy.read_10x_h5(FILE), put the labels into adata.obs, and write it with "
             "adata.write_h5ad(NEW).",
         )
@@ -106,9 +106,9 @@ def _column(file: h5py.File, layout: Layout, column: str, size_bytes: int) -> li
         found = column_texts(file, frame, column, size_bytes)
     if found is None or len(found) != n_cells:
         raise TrainingDataError(
-            f"obs column {column!r} is not a list of one value a cell",
+            f"obs column {column!r} is not a list of one value per cell",
             expected="text, categories, numbers or booleans",
-            hint="Name another column with --labels, or write the file anew with adata.write_h5ad().",
+            hint="Name another column with --labels, or write the file again with adata.write_h5ad().",
         )
     return [text.strip() for text in found]
 
@@ -130,16 +130,16 @@ def _ontology_ids(text_n: Iterable[str], id_n: Iterable[str]) -> dict[str, str]:
     """The Cell Ontology id of each label.
 
     Raises:
-        TrainingDataError: A label has more than one, or something that is no such id.
+        TrainingDataError: A label has several ids, or an invalid one.
     """
     ids: dict[str, str] = {}
     for label, found in dict.fromkeys(zip(text_n, id_n, strict=True)):
         if label in MISSING or found in MISSING or found.casefold() in _NO_ID:
             continue
         if not _ONTOLOGY_ID.fullmatch(found):
-            raise _bad_ids(f"{found[:80]!r} stands for label {label!r}")
+            raise _bad_ids(f"label {label!r} has the id {found[:80]!r}")
         if ids.setdefault(label, found) != found:
-            raise _bad_ids(f"label {label!r} has the ids {ids[label]}, {found}")
+            raise _bad_ids(f"label {label!r} has the ids {ids[label]} and {found}")
     return ids
 
 

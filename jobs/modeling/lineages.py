@@ -1,4 +1,4 @@
-"""Lineages: coarser names that the labels of different sources share, so that models and files can be compared."""
+"""Lineages: coarser names that labels from different sources share, so that models and files can be compared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobs.modeling.plain_text import lines_of, read_text
 from shared.domain.errors import InvalidOptionError
 
 BLOOD = "blood"
-"""The name under which ``read_mapping`` knows ``BLOOD_LINEAGES``."""
+"""The name of ``BLOOD_LINEAGES`` for ``read_mapping``."""
 
 _BLOOD: dict[str, tuple[str, ...]] = {
     "T cell": (
@@ -53,18 +53,18 @@ _BLOOD: dict[str, tuple[str, ...]] = {
 BLOOD_LINEAGES: Mapping[str, str] = MappingProxyType(
     {label: lineage for lineage, labels in _BLOOD.items() for label in labels}
 )
-"""Lineage of each label of four well-known labellings of blood: sorted PBMC, 68k PBMC, and PBMC 3k twice.
+"""The lineage of each label in four well-known labelled data sets of blood: sorted PBMC, 68k PBMC, and PBMC 3k twice.
 
-Both kinds of monocytes are Monocyte. Dendritic cells stay apart from monocytes, and platelets with megakaryocytes, so
-that a model without them is not judged by them (see ``evaluation``).
+Both kinds of monocytes are Monocyte. Dendritic cells are a lineage of their own, and so are platelets with
+megakaryocytes, so that a model without them is not judged by them (see ``evaluation``).
 """
 
 
 def read_mapping(text: str) -> Mapping[str, str]:
-    """A mapping from label to lineage: ``blood``, or a file of two columns (.tsv, .csv) or one JSON object.
+    """Read a mapping from label to lineage: ``blood``, or a file with two columns (.tsv, .csv) or a JSON object.
 
     Raises:
-        InvalidOptionError: No such file, or it holds something else.
+        InvalidOptionError: The file does not exist or has another content.
     """
     if text == BLOOD:
         return BLOOD_LINEAGES
@@ -81,7 +81,7 @@ def read_mapping(text: str) -> Mapping[str, str]:
 def _from_json(path: Path) -> dict[str, str]:
     loaded = json.loads(read_text(path))
     if not isinstance(loaded, dict) or not all(isinstance(value, str) for value in loaded.values()):
-        msg = "not one object of texts"
+        msg = "not a JSON object with text values"
         raise ValueError(msg)
     return loaded
 

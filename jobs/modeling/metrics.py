@@ -1,4 +1,4 @@
-"""Measures of agreement between labels and predictions."""
+"""Metrics of agreement between labels and predictions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Int64s = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class LabelMetrics:
-    """One label; 0 where a share has no cells to be taken of.
+    """The metrics of one label. A metric without any cells is 0.
 
     Attributes:
-        support: Cells that have the label.
+        support: Number of cells with the label.
     """
 
     precision: float
@@ -27,10 +27,12 @@ class LabelMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Labels against predictions; rates are means over the labels that occur.
+    """Agreement of predictions with labels.
 
     Attributes:
-        confusion_tp: Cells by true (rows) and predicted (columns) label.
+        balanced_accuracy: Mean recall over the labels that occur.
+        macro_f1: Mean F1 over the labels that occur.
+        confusion_tp: Number of cells by true label (rows) and predicted label (columns).
         per_label: In the order of ``names``.
     """
 
@@ -44,10 +46,7 @@ class Agreement:
 
 
 def agreement(true_n: Int64s, predicted_n: Int64s, names: Sequence[str]) -> Agreement:
-    """Compare two labellings of at least one cell, given as positions in ``names``.
-
-    Balanced accuracy is the mean recall, macro F1 the mean F1, both over the labels that some cell truly has.
-    """
+    """Compare true and predicted labels of at least one cell, given as positions in ``names``."""
     n_labels = len(names)
     pair_n = true_n * n_labels + predicted_n
     confusion_tp = np.bincount(pair_n, minlength=n_labels**2).reshape(n_labels, n_labels)

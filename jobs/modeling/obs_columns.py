@@ -1,4 +1,4 @@
-"""One obs column as texts, in every form in which labels are kept."""
+"""Reads one obs column as texts, from every encoding that labels are stored in."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _WHOLE = re.compile(r"(-?\d+)\.0")
 
 
 def column_texts(file: h5py.File, frame: Frame, column: str, size_bytes: int) -> list[str] | None:
-    """The values as text, empty where masked; whole numbers without the ".0" that a gap gives all of them.
+    """The column's values as text, or None if it is not a list.
 
-    None where the column is not a list. The HDF5 library's own exceptions pass through.
+    Masked values are empty. Integers that are stored as floats because some are missing lose their ".0". Exceptions of
+    the HDF5 library pass through.
     """
     if not _is_list(frame, column):
         return None
@@ -43,7 +44,7 @@ def _is_list(frame: Frame, column: str) -> bool:
 
 
 def _datasets(file: h5py.File, frame: Frame, column: str) -> Iterator[h5py.Dataset]:
-    """What h5py will read."""
+    """The datasets that h5py will read."""
     if isinstance(frame, CompoundFrame):
         yield frame.held.dataset
         found = _categories_in_uns(file, column)
@@ -60,13 +61,13 @@ def _datasets(file: h5py.File, frame: Frame, column: str) -> Iterator[h5py.Datas
 
 
 def _old_categories(file: h5py.File, frame: Frame, column: str) -> list[str] | None:
-    """A compound obs keeps codes; what they mean lies in uns. None where the column is no categorical of this kind."""
+    """The values of a categorical in a compound obs, with its categories in uns; None for any other column."""
     if not isinstance(frame, CompoundFrame) or frame.held.dataset.dtype[column].kind not in "iu":
         return None
     found = _categories_in_uns(file, column)
     if found is None:
         return None
-    names = texts(np.atleast_1d(found[()]))  # a single one may be a scalar
+    names = texts(np.atleast_1d(found[()]))  # a single category may be a scalar
     codes = frame.held.dataset.fields(column)[()]
     return _looked_up(codes.tolist(), names, column)
 
@@ -80,13 +81,13 @@ def _categories_in_uns(file: h5py.File, column: str) -> h5py.Dataset | None:
 def _looked_up(codes: Sequence[int], names: Sequence[str], column: str) -> list[str]:
     if codes and max(codes) >= len(names):
         raise TruncatedFileError(
-            f"category {max(codes)} of {len(names)}", where=f"obs/{column}", hint="Write the file anew with AnnData."
+            f"category {max(codes)} of {len(names)}", where=f"obs/{column}", hint="Write the file again with AnnData."
         )
     return [names[code] if code >= 0 else "" for code in codes]
 
 
 def _without_point_zero(values: list[str]) -> list[str]:
-    """Integers that became floats because one was missing are integers again; true fractions are left alone."""
+    """Remove ".0" if all values are whole numbers: pandas stores integers as floats if one is missing."""
     numbers = {value: _WHOLE.fullmatch(value) for value in set(values) if value not in {"", "nan"}}
     if not numbers or not all(numbers.values()):
         return values

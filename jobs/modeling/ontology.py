@@ -1,4 +1,4 @@
-"""Cell Ontology terms by name, from an .obo file."""
+"""Finds Cell Ontology terms by name, from an .obo file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ESCAPE = re.compile(r"\\(.)")
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One cell type of the ontology."""
+    """A cell type of the ontology."""
 
     id: str
     name: str
@@ -26,19 +26,19 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Ontology:
-    """Terms, found by what a label says."""
+    """An index of terms by name and by exact synonym."""
 
     by_name: dict[str, str]
     by_synonym: dict[str, str]
 
     def id_of(self, label: str) -> str | None:
-        """The one term whose name, or else whose exact synonym, is this label but for case; None when unsure."""
+        """The id of the term with this name, or else with this exact synonym, ignoring case; None if ambiguous."""
         key = _key(label)
         return self.by_name.get(key) or self.by_synonym.get(key)
 
 
 def read_ontology(path: Path) -> Ontology:
-    """Read the Cell Ontology's terms from an .obo file (format 1.2 or 1.4); other ontologies' terms are left out.
+    """Read Cell Ontology terms from an .obo file (format 1.2 or 1.4). Terms of other ontologies are left out.
 
     Raises:
         InvalidOptionError: The file cannot be read or has no such terms.
@@ -51,7 +51,7 @@ def read_ontology(path: Path) -> Ontology:
         problem = ""
     if not terms:
         raise InvalidOptionError(
-            f"no Cell Ontology terms to be read{problem}",
+            f"the file has no readable Cell Ontology terms{problem}",
             expected="an .obo file with [Term] stanzas of CL:0000000 ids",
             where=str(path),
             hint="Give the cl.obo or cl-simple.obo of a Cell Ontology release.",
@@ -60,10 +60,10 @@ def read_ontology(path: Path) -> Ontology:
 
 
 def ontology_of(terms: Iterable[Term]) -> Ontology:
-    """An index of terms; a name or synonym that two terms share finds neither, and abbreviations are not taken.
+    """Index terms by name and synonym, without names that two terms share and without abbreviations.
 
-    They mean different cells to different authors: CL has DC2 as an exact synonym of the plasmacytoid dendritic cell,
-    where models list DC2 and pDC side by side.
+    Abbreviations mean different cells to different authors: in CL, DC2 is an exact synonym of the plasmacytoid
+    dendritic cell, while models list both DC2 and pDC.
     """
     known = list(terms)
     return Ontology(
@@ -75,7 +75,7 @@ def ontology_of(terms: Iterable[Term]) -> Ontology:
 
 
 def parse_terms(lines: Iterable[str]) -> Iterator[Term]:
-    """The cell types in .obo text that are not obsolete."""
+    """Parse the cell types in .obo text, without obsolete ones."""
     for stanza in _term_stanzas(lines):
         tags = [(tag, value) for tag, _, value in (line.partition(": ") for line in stanza)]
         first = dict(reversed(tags))

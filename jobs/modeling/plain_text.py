@@ -1,4 +1,4 @@
-"""Text files as people keep them: in UTF-8, UTF-16 or Latin-1, compressed or not, with any end of line."""
+"""Reads text files in UTF-8, UTF-16 or Latin-1, compressed or not, with any line ending."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MAX_BYTES = 64 * 2**20
-"""A table of all genes of a species has 2 MB."""
+"""A table of all genes of a species has about 2 MB."""
 _GZIP = b"\x1f\x8b"
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _LOOKED_AT = 200
 
 
 def read_text(path: Path) -> str:
-    """The whole text of a file.
+    """Read a whole text file.
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is no text, too long, or damaged; the words say which.
+        ValueError: It is not a text, too long, or damaged; the message says which.
     """
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
@@ -31,14 +31,14 @@ def read_text(path: Path) -> str:
 
 
 def lines_of(text: str) -> Iterator[str]:
-    """Lines without their end, which is that of Unix, Windows or an old Macintosh, and nothing else."""
+    """The lines without their ending, which is that of Unix, Windows or classic Mac OS, and no other separator."""
     with io.StringIO(text, newline=None) as file:
         for line in file:
             yield line.rstrip("\n")
 
 
 def _inflated(data: bytes) -> bytes:
-    """All members of a gzip file, up to one byte more than the limit."""
+    """Decompress all members of a gzip file, up to one byte more than the limit."""
     parts: list[bytes] = []
     left = MAX_BYTES + 1
     while data.startswith(_GZIP) and left > 0:
@@ -57,17 +57,17 @@ def _inflated(data: bytes) -> bytes:
 def _decoded(data: bytes) -> str:
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None) or _utf_16(data)
     if encoding is None and b"\0" in data:
-        raise ValueError("it is no text")
+        raise ValueError("it is not a text")
     for name in [encoding] if encoding else ["utf-8", "cp1252", "latin-1"]:
         try:
             return data.decode(name)
         except UnicodeDecodeError:
             continue
-    raise ValueError(f"it is not whole {encoding}")
+    raise ValueError(f"it is not valid {encoding}")
 
 
 def _utf_16(data: bytes) -> str | None:
-    """UTF-16 without its mark: of ASCII characters every second byte is 0."""
+    """Recognise UTF-16 without a byte order mark: in ASCII text, every second byte is 0."""
     head = data[:_LOOKED_AT]
     half = len(head) // 2
     if half and head[1::2].count(0) > 0.8 * half and not head[::2].count(0):

@@ -1,4 +1,4 @@
-"""What a training run says: while it runs, and of what it found."""
+"""The progress and the report of a training run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from jobs.modeling.evaluation import EvaluationReport
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is; told at every evaluation of the loss, a fraction of a second for 10,000 cells.
+    """The progress of a run, reported at every step of a fit (a fraction of a second for 10,000 cells).
 
     Attributes:
-        stage: For people: ``fold 1 of 3``, ``without the held-out cells``, ``all cells``.
-        done: Out of ``total``; never less than before.
+        stage: A name for users: ``fold 1 of 3``, ``without the held-out cells``, ``all cells``.
+        done: Steps done, out of ``total``; never decreases.
     """
 
     stage: str
@@ -24,10 +24,11 @@ class Progress:
 
 @dataclass(slots=True)
 class Reporter:
-    """Turns evaluations of the loss into progress.
+    """Counts the steps of the fits and reports progress.
 
     Attributes:
-        total: Evaluations expected, as if every fit took all its iterations.
+        tell: Called with every progress.
+        total: The largest number of steps of all fits.
     """
 
     tell: Callable[[Progress], None]
@@ -37,23 +38,23 @@ class Reporter:
     _end: int = 0
 
     def begin(self, stage: str, share: int) -> None:
-        """A stage in which ``share`` of the total is expected; what the one before saved counts as done."""
+        """Begin a stage of at most ``share`` steps. Unused steps of the previous stage count as done."""
         self._stage, self._done, self._end = stage, self._end, self._end + share
         self.tell(Progress(stage, self._done, self.total))
 
     def step(self) -> None:
-        """One evaluation."""
+        """Count one step."""
         self._done = min(self._done + 1, self._end)
         self.tell(Progress(self._stage, self._done, self.total))
 
     def finish(self) -> None:
-        """The end."""
+        """Report the end of the run."""
         self.tell(Progress("done", self.total, self.total))
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateResult:
-    """Accuracy of one candidate over the folds: mean and standard deviation (n - 1)."""
+    """The accuracy of one candidate over the folds: mean and sample standard deviation."""
 
     candidate: float
     accuracy_mean: float
@@ -62,12 +63,12 @@ class CandidateResult:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What cross-validation chose.
+    """The choice by cross-validation.
 
     Attributes:
-        candidate: A penalty, a number of components: what the kind is chosen by.
-        results: Every candidate tried, the simplest first.
-        temperature: Fitted to the scores of cells outside their fold, as was ``min_score``.
+        candidate: The chosen number: a ridge penalty or a number of components.
+        results: All candidates, the simplest first.
+        temperature: Fitted, like ``min_score``, to scores by models that were trained without the cell's fold.
     """
 
     candidate: float
@@ -77,20 +78,20 @@ class Choice:
 
     @property
     def best(self) -> CandidateResult:
-        """The result of the candidate that was chosen."""
+        """The result of the chosen candidate."""
         return next(result for result in self.results if result.candidate == self.candidate)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingReport:
-    """What is known of a trained model.
+    """The figures of a trained model.
 
     Attributes:
-        held_out: Of weights fitted without the held-out cells, on those cells.
-        error_before: Expected calibration error on the held-out cells without the temperature;
-            ``held_out.calibration_error`` is with it.
-        n_trained: Cells that the final weights were fitted to.
-        n_unlabelled: Cells of the file without a label.
+        held_out: Evaluation on the held-out cells, of weights that were fitted without them.
+        error_before: Expected calibration error on the held-out cells without the temperature; with it, see
+            ``held_out.calibration_error``.
+        n_trained: Number of cells that the final weights were fitted to.
+        n_unlabelled: Number of cells without a label.
     """
 
     choice: Choice

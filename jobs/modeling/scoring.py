@@ -1,4 +1,4 @@
-"""Scores of cells by the very code that serves a bundle: of cells in memory, and of a file."""
+"""Scores the cells of a file, or cells in memory, with the code of inference."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, slots=True)
 class BestScores:
-    """The best label of n cells.
+    """The best labels of n cells.
 
     Attributes:
-        best_n: Its position among the model's labels.
-        score_n: Its probability.
+        best_n: Positions among the model's labels.
+        score_n: Their probabilities.
     """
 
     best_n: npt.NDArray[np.int64]
     score_n: npt.NDArray[np.float64]
 
     def take(self, cells: npt.NDArray[np.bool_]) -> BestScores:
-        """Those of some of the cells."""
+        """Select cells."""
         return BestScores(self.best_n[cells], self.score_n[cells])
 
 
@@ -50,8 +50,8 @@ class Scores:
     """Scores of n cells.
 
     Attributes:
-        decision_nl: After temperature, before the activation; float32.
-        probability_nl: float32.
+        decision_nl: Decision scores, n x labels, after temperature and before the activation; float32.
+        probability_nl: Probabilities, n x labels, float32.
     """
 
     decision_nl: npt.NDArray[np.float32]
@@ -59,22 +59,22 @@ class Scores:
 
     @property
     def best(self) -> BestScores:
-        """The best label of each cell: where probabilities round to 1, decisions still tell labels apart."""
+        """The best label of each cell, by decision score, as probabilities that round to 1 are ties."""
         return _best(self.decision_nl, self.probability_nl)
 
 
 def score_file(
     card: ModelCard, weights: Mapping[str, torch.Tensor], source: RangeSource, verdict: Verdict
 ) -> BestScores:
-    """Annotate every cell of a file as ``celldrop run`` does, on the CPU; 16 bytes a cell are held.
+    """Score every cell of a file as ``celldrop run`` does, on the CPU. Holds 16 bytes per cell.
 
     Raises:
-        InvalidBundleError: The weights do not belong to the card.
-        InputError: The file cannot be read; the leaf says why.
+        InvalidBundleError: The weights do not fit the card.
+        InputError: The file cannot be read; its subclass says why.
     """
     choice, space = verdict.matrix, verdict.genes
     if choice is None or space is None:
-        raise InternalError("a file without a matrix or genes was to be scored", expected="an accepted verdict")
+        raise InternalError("scoring of a file without a matrix or genes", expected="an accepted verdict")
     gene_to_feature = features_of_genes(source, verdict, card.features, card.species)
     annotator = Annotator(card, weights, gene_to_feature, torch.device("cpu"), as_it_is=choice.as_it_is)
     with open_matrix(source, choice) as matrix:
@@ -99,12 +99,11 @@ def _joined(blocks: list[BestScores]) -> BestScores:
 
 
 def score(card: ModelCard, weights: Mapping[str, torch.Tensor], cells: LabelledCells) -> Scores:
-    """Annotate the cells on the CPU; their labels are not looked at.
+    """Score cells in memory on the CPU. Their labels are not used.
 
     Raises:
-        InvalidBundleError: The weights do not belong to the card.
+        InvalidBundleError: The weights do not fit the card.
         NoGeneOverlapError: No gene of the file is in the model.
-        NoMatrixError: The matrix is one that cannot be used.
     """
     gene_to_feature = feature_of_genes(cells.genes, card.features)
     as_it_is = cells.state is MatrixState.LOG1P_CP10K
@@ -119,7 +118,7 @@ def score(card: ModelCard, weights: Mapping[str, torch.Tensor], cells: LabelledC
 
 
 def feature_of_genes(genes: Features, features: Features) -> npt.NDArray[np.int32]:
-    """For each gene the position of the model's feature, or -1: by symbol or by Ensembl id, whichever finds more."""
+    """The position of each gene's feature in the model, or -1; by symbol or Ensembl id, whichever matches more."""
     pairs = [(genes.symbol, features.symbol), (genes.ensembl, features.ensembl)]
     maps = [map_genes([name or "" for name in file], model) for file, model in pairs if file and model]
     found = [np.array(positions, dtype=np.int32) for positions in maps]

@@ -1,4 +1,4 @@
-"""What a training run may be told, with defaults that were chosen by cross-validation."""
+"""The settings of a training run. Their defaults were chosen by cross-validation."""
 
 from __future__ import annotations
 
@@ -9,40 +9,42 @@ from shared.bundles.card import Features, Kind
 
 
 class ClassWeights(StrEnum):
-    """What a label's number of cells means for the fit."""
+    """How cells are weighted in the fit."""
 
     BALANCED = "balanced"
-    """Every label weighs the same."""
+    """Every label has the same total weight."""
     NONE = "none"
-    """Every cell weighs the same; frequent labels are preferred, as they are in the data."""
+    """Every cell has the same weight, so that frequent labels are preferred."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """Everything that decides the result; the same settings, data and machine give the same bytes.
+    """All settings of a training run. The same settings, data and machine give the same bytes.
 
     Attributes:
-        name: Of the bundle, with ``version``; ``title``, ``description``, ``licence`` and ``citation`` go on its card.
-        kind: What is trained: its mathematics.
-        features_from: Use only genes that are in this table too; None takes all.
-        features_source: What the card says of it.
-        n_genes: At most so many genes, those with the largest F over the labels.
-        prior_power: Linear: how much more weight an informative gene may carry: the standard deviation of the prior of
-            its weights is proportional to max(F - 1, 0.05) ** prior_power. At 1/2 the prior's variance is proportional
-            to the estimated signal between labels, as empirical Bayes has it; 0 treats all genes alike, as plain ridge.
-        strengths: Linear: ridge penalties to choose from by cross-validation.
-        components: Centroid: numbers of principal components to choose from likewise.
-        thinned_to: Each cell is trained on a second time with a share of its counts, drawn from this to 1, so that the
-            model holds on shallower data; None leaves that out.
-        held_out_share: Of each label's cells, kept aside for the metrics.
-        refit_on_all: Whether the final weights are fitted to all cells, held-out ones included, with the settings
+        name: The bundle's name, as ``version`` is its version. These and ``title``, ``description``, ``licence`` and
+            ``citation`` go on its card.
+        kind: The kind of model to train.
+        features_from: Use only genes that are in this table too; None uses all genes.
+        features_source: The name of that table, for the card.
+        n_genes: The largest number of genes; those with the largest F over the labels are used.
+        prior_power: Linear only. The prior standard deviation of a gene's weights is proportional to
+            max(F - 1, 0.05) ** prior_power, so that informative genes may have larger weights. With 1/2, the prior
+            variance is proportional to the estimated signal between labels, as in empirical Bayes; 0 is a plain ridge.
+        strengths: Linear only. The ridge penalties that cross-validation chooses from.
+        components: Centroid only. The numbers of principal components that cross-validation chooses from.
+        thinned_to: Train on each cell a second time, with a random share of its counts between this and 1, so that the
+            model also works on shallower data; None turns this off.
+        held_out_share: The share of each label's cells that is held out for the metrics.
+        refit_on_all: Whether the final weights are fitted to all cells, including held-out ones, with the settings
             that were measured without them.
-        max_cells: More cells than this are sampled. It bounds the memory at 8 bytes x max_cells x n_genes, and that
-            again while it is prepared.
-        max_abstained: Share of the cells that the threshold may make abstain; 0 sets no threshold. A low score mostly
-            means that two kindred labels compete, not that the cell is of no known kind: abstaining loses what is sure.
-        trained_at: Date for the card; None keeps the bundle's bytes free of it.
-        command: What would repeat this, for the card.
+        max_cells: A larger number of cells is sampled down to this. It limits the memory to twice 8 bytes x max_cells
+            x n_genes.
+        max_abstained: The largest share of cells that the threshold may leave unassigned; 0 sets no threshold. A low
+            score usually means that two related labels compete, not that the cell type is unknown, so a threshold
+            discards correct labels too.
+        trained_at: A date for the card; None leaves it out of the bundle's bytes.
+        command: The command that reproduces the training, for the card.
     """
 
     name: str

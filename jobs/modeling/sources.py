@@ -1,4 +1,4 @@
-"""A labelled file on disk, as the reader of user files takes it."""
+"""A file on disk as a source of byte ranges, for the reader of user files."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from shared.ports.blobs import ByteRange
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """Parts of an open file, read by position, so that threads do not disturb one another."""
+    """An open file. Reads are by position, so that threads can share it."""
 
     descriptor: int
     size_bytes: int
 
     def read(self, span: ByteRange) -> bytes:
-        """The bytes of ``span``, cut at the end of the file."""
+        """Read the bytes of ``span``, or fewer at the end of the file."""
         return os.pread(self.descriptor, span.length, span.offset)
 
     def read_many(self, spans: Sequence[ByteRange]) -> list[bytes]:
-        """Several ranges, in the order asked."""
+        """Read several ranges, in the given order."""
         return [self.read(span) for span in spans]
 
 
 @contextmanager
 def open_source(path: Path) -> Iterator[FileSource]:
-    """Open a file for as long as the context lasts.
+    """Open a file within a context.
 
     Raises:
-        InputNotFoundError: There is no such file, or it may not be read.
-        InputChangedError: It was written to meanwhile.
+        InputNotFoundError: The file does not exist or cannot be opened.
+        InputChangedError: The file changed within the context.
     """
     try:
         file = path.open("rb")
@@ -52,11 +52,11 @@ def open_source(path: Path) -> Iterator[FileSource]:
         after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise InputChangedError(
-            "the file was written to while it was read", where=str(path), hint="Wait until it is whole, and try again."
+            "the file changed while it was read", where=str(path), hint="Wait until it is complete, and try again."
         )
 
 
 def sha256_of(path: Path) -> str:
-    """sha256 of a file's bytes."""
+    """The sha256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

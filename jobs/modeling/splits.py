@@ -1,4 +1,4 @@
-"""Seeded splits of labelled cells in which every label keeps its share."""
+"""Random splits of labelled cells, stratified by label and reproducible from a seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 def hold_out(class_n: Int64s, share: float, generator: np.random.Generator) -> Bools:
-    """Cells to keep aside: ``share`` of each label, rounded, but at least one and never all."""
+    """Mark the cells to hold out: ``share`` of each label, rounded, but at least one and never all; bool."""
     held_n = np.zeros(len(class_n), dtype=bool)
     for cells in _by_class(class_n, generator):
         held_n[cells[: min(max(round(len(cells) * share), 1), len(cells) - 1)]] = True
@@ -18,7 +18,7 @@ def hold_out(class_n: Int64s, share: float, generator: np.random.Generator) -> B
 
 
 def folds(class_n: Int64s, n_folds: int, generator: np.random.Generator) -> Int64s:
-    """The fold of each cell, 0 to ``n_folds`` - 1; each label is dealt out in turn."""
+    """The fold of each cell, from 0 to ``n_folds`` - 1. Each label is spread evenly over the folds."""
     fold_n = np.zeros(len(class_n), dtype=np.int64)
     offset = 0
     for cells in _by_class(class_n, generator):
@@ -28,7 +28,7 @@ def folds(class_n: Int64s, n_folds: int, generator: np.random.Generator) -> Int6
 
 
 def at_most(class_n: Int64s, n_cells: int, generator: np.random.Generator) -> Int64s:
-    """Cells to train on, ascending: all, or ``n_cells`` with rare labels kept whole and the others cut to one size."""
+    """Positions of at most ``n_cells`` cells, ascending: all cells of rare labels, and equally many of the others."""
     if len(class_n) <= n_cells:
         return np.arange(len(class_n))
     cap = _cap(np.bincount(class_n), n_cells)
@@ -36,7 +36,7 @@ def at_most(class_n: Int64s, n_cells: int, generator: np.random.Generator) -> In
 
 
 def _cap(size_k: Int64s, n_cells: int) -> int:
-    """The largest cap on each label with which at most ``n_cells`` remain, and at least 1."""
+    """The largest cap on the cells of a label for which at most ``n_cells`` remain; at least 1."""
     low, high = 1, int(size_k.max())
     while low < high:
         middle = (low + high + 1) // 2

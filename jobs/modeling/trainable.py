@@ -1,4 +1,4 @@
-"""Whether labelled cells are enough to train on, and what can be made of them, before any time is spent."""
+"""Checks, before any training, whether labelled cells can be trained on, and adapts the settings to them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.h5ad.judge.matrices import in_words
 
 
 def settings_for(cells: LabelledCells, settings: TrainingSettings) -> TrainingSettings:
-    """The settings as a model can be trained with these cells: only counts can be thinned, by whole molecules."""
+    """Adapt the settings to the cells: thinning is turned off for values that are not counts."""
     return settings if counted(cells) else replace(settings, thinned_to=None)
 
 
@@ -27,24 +27,24 @@ def counted(cells: LabelledCells) -> bool:
 
 
 def training_warnings(cells: LabelledCells) -> list[Finding]:
-    """What the reader of the model's figures should know of the cells."""
+    """The warnings about the cells that matter for the model's figures."""
     if counted(cells):
         return list(cells.warnings)
     own = Finding(
         WarningCode.TRAINED_WITHOUT_COUNTS,
         Severity.WARNING,
         f"the model is trained on {cells.matrix}, which holds {in_words(cells.state)}.",
-        "It is not made ready for cells that are sequenced less deeply, since that takes counts: keep them when you "
-        'write the file, adata.layers["counts"] = counts.',
+        "It is not trained for shallower sequencing, because that needs counts. Keep them when you write the file: "
+        'adata.layers["counts"] = counts.',
     )
     return [*cells.warnings, own]
 
 
 def check_trainable(cells: LabelledCells, settings: TrainingSettings) -> None:
-    """Refuse what no honest model could come of.
+    """Refuse cells that no sound model can be trained on.
 
     Raises:
-        TrainingDataError: Fewer than two labels, labels with too few cells, or none of the genes that were asked for.
+        TrainingDataError: There are fewer than two labels, labels with too few cells, or none of the requested genes.
     """
     if len(cells.labels) < 2:
         found = f"only the label {cells.labels[0].name!r}" if cells.labels else "no labelled cell"
@@ -52,7 +52,7 @@ def check_trainable(cells: LabelledCells, settings: TrainingSettings) -> None:
             found,
             expected="at least two labels",
             where=cells.source,
-            hint="Name the column that tells cell types apart with --labels.",
+            hint="Name the column of the cell types with --labels.",
         )
     _check_sizes(cells, settings.min_cells_per_label)
     if settings.features_from is not None and not genes_also_in(cells.genes, settings.features_from).any():

@@ -1,4 +1,4 @@
-"""Training of a model of any kind: cross-validation, calibration, held-out metrics, and the final weights."""
+"""Trains a model of any kind: cross-validation, calibration, metrics on held-out cells, and the final weights."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Float32s = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A bundle before it is written.
+    """A trained model, ready to be written as a bundle.
 
     Attributes:
         card: Without the digest, which ``write_bundle`` adds.
-        tensors: Those of its kind, float32.
+        tensors: The tensors of its kind, float32.
     """
 
     card: ModelCard
@@ -41,16 +41,15 @@ class TrainedModel:
 
 
 def train(cells: LabelledCells, settings: TrainingSettings, progress: Callable[[Progress], None]) -> TrainedModel:
-    """Train a model on counts, or on what comes nearest to them (see ``LabelledCells.state``).
+    """Train a model on counts, or on log1p of counts per 10,000 if there are none.
 
-    A share of each label's cells is held out. Cross-validation over the others chooses the kind's candidate (a linear
-    model's ridge penalty), the temperature and the threshold for abstaining. Weights fitted to those others give the
-    metrics on the held-out cells; the final weights are those, or, as ``settings.refit_on_all`` says, a fit of the same
-    settings to all cells.
+    A share of each label's cells is held out. Cross-validation over the other cells chooses the kind's candidate (such
+    as a ridge penalty), the temperature and the threshold. Weights fitted to these cells are evaluated on the held-out
+    cells. They are also the final weights, unless ``settings.refit_on_all`` asks for a fit to all cells.
 
     Raises:
-        TrainingDataError: Values that cannot be used, or too few cells or labels, or no gene tells them apart.
-        InvalidOptionError: A name or version that no card may have.
+        TrainingDataError: There are too few cells or labels, or no gene separates the labels.
+        InvalidOptionError: A card cannot have this name or version.
     """
     check_identity(settings)
     check_trainable(cells, settings)
@@ -97,7 +96,7 @@ def _choose(
         _result(candidate, decisions_nl.argmax(axis=1) == known.class_n, fold_n)
         for candidate, decisions_nl in decision_nl.items()
     )
-    # Of equals the first: candidates come with the simplest model first.
+    # Of equally good candidates, max returns the first, which is the simplest model.
     best = max(results, key=lambda result: result.accuracy_mean).candidate
     temperature = best_temperature(decision_nl[best], known.class_n)
     score_n = softmax(decision_nl[best], temperature).max(axis=1)
@@ -107,7 +106,7 @@ def _choose(
 def _out_of_fold(
     known: LabelledCells, fold_n: Int64s, settings: TrainingSettings, reporter: Reporter
 ) -> dict[float, Float32s]:
-    """Decision scores of each cell, for each candidate, by weights that were fitted without its fold."""
+    """For each candidate, the decision scores of each cell by weights that were fitted without its fold."""
     recipe = RECIPES[settings.kind]
     candidates = recipe.candidates(settings)
     shape = (known.n_cells, len(known.labels))
@@ -131,7 +130,7 @@ def _result(candidate: float, right_n: npt.NDArray[np.bool_], fold_n: Int64s) ->
 
 
 def _fit(cells: LabelledCells, settings: TrainingSettings, choice: Choice, reporter: Reporter) -> Weights:
-    """The chosen candidate, reached as in cross-validation."""
+    """Fit the chosen candidate, as in cross-validation."""
     recipe = RECIPES[settings.kind]
     *_, (_, weights) = recipe.learn(cells, settings, recipe.path(settings, choice.candidate), reporter.step)
     return weights
@@ -140,7 +139,7 @@ def _fit(cells: LabelledCells, settings: TrainingSettings, choice: Choice, repor
 def _measure(
     unseen: LabelledCells, weights: Weights, settings: TrainingSettings, choice: Choice
 ) -> tuple[EvaluationReport, float]:
-    """Agreement on cells that the weights never saw, and their calibration error without the temperature."""
+    """Evaluate weights on unseen cells. Returns the report, and the calibration error without the temperature."""
     card = draft_card(unseen, weights, settings, temperature=choice.temperature, min_score=choice.min_score)
     scores = score(card, weights.tensors, unseen)
     raw_n = softmax(scores.decision_nl * card.temperature).max(axis=1)

@@ -1,4 +1,4 @@
-"""Foreign pickles, opened without running anything that they ask for."""
+"""Reads foreign pickles without executing anything in them."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ Array: TypeAlias = npt.NDArray[Any]
 Value: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | Array | PickledObject | None"
 
 NUMPY_GLOBALS = NUMPY
-"""What arrays are made of; understood by name, never imported."""
+"""The globals in pickled arrays. They are recognised by name, never imported."""
 
 
 @dataclass(frozen=True, slots=True)
 class PickledObject:
-    """An object of a foreign class: the class's name and the attributes that would have been set."""
+    """An object of a foreign class: the name of the class, and the attributes that would have been set."""
 
     kind: str
     attributes: dict[str, Any]
 
 
 def read_foreign(path: Path) -> bytes:
-    """The bytes of a foreign model file.
+    """Read the bytes of a foreign model file.
 
     Raises:
-        InputNotFoundError: It is not there.
-        UnsupportedModelError: It cannot be read, or is larger than any model.
+        InputNotFoundError: The file does not exist.
+        UnsupportedModelError: It cannot be read, or is larger than ``MAX_BYTES``.
     """
     try:
         size_bytes = path.stat().st_size
@@ -59,17 +59,17 @@ def read_foreign(path: Path) -> bytes:
 
 
 def open_pickle(data: bytes, globals_allowed: Sequence[tuple[str, str]], *, where: str) -> Value:
-    """The values in a pickle, read as data in a throw-away process with limits.
+    """Read the values in a pickle as data, in a throw-away process with limits.
 
     Args:
-        globals_allowed: Module and name of classes that may occur, beside numpy's arrays and what is harmless
-            (``unpickling_names``). They become ``PickledObject``; nothing is imported, so the library they come from
-            need not be installed.
-        where: The file's name, for messages.
+        globals_allowed: Module and name of the allowed classes, in addition to numpy's arrays and harmless classes
+            (``unpickling_names``). Their objects become ``PickledObject``. Nothing is imported, so the library of a
+            class need not be installed.
+        where: The file's name, for error messages.
 
     Raises:
-        UnsafeModelError: It asks for a global off the list, or for more memory or time than a model needs.
-        UnsupportedModelError: Not a whole pickle, or not made of plain values, arrays and those classes.
+        UnsafeModelError: The pickle contains a global that is not allowed, or needs more memory or time than a model.
+        UnsupportedModelError: It is incomplete, or contains more than plain values, arrays and these classes.
     """
     header, blobs = _ask_child(data, globals_allowed, where)
     if "hostile" in header:
@@ -79,7 +79,7 @@ def open_pickle(data: bytes, globals_allowed: Sequence[tuple[str, str]], *, wher
     try:
         return _Decoder(_cut(blobs, header["sizes"])).decode(header["value"])
     except (ValueError, TypeError) as error:
-        raise _unsupported(f"a pickle with an array that is damaged: {error}", where) from error
+        raise _unsupported(f"a pickle with a damaged array: {error}", where) from error
 
 
 def _ask_child(
@@ -98,7 +98,7 @@ def _ask_child(
         raise _unsafe(f"a pickle that takes longer than {TIMEOUT_S} s to read", where) from error
     if done.returncode != 0:
         last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise _unsafe(f"a pickle that breaks its reader (status {done.returncode}: {last or 'no message'})", where)
+        raise _unsafe(f"a pickle that crashes its reader (status {done.returncode}: {last or 'no message'})", where)
     length = int.from_bytes(done.stdout[:8], "big")
     return json.loads(done.stdout[8 : 8 + length]), memoryview(done.stdout)[8 + length :]
 
@@ -110,7 +110,7 @@ def _cut(blobs: memoryview, sizes: Sequence[int]) -> list[memoryview]:
 
 @dataclass(frozen=True, slots=True)
 class _Decoder:
-    """The child's answer as values."""
+    """Decodes the child's answer into values."""
 
     blobs: Sequence[memoryview]
 
@@ -132,7 +132,7 @@ class _Decoder:
 
     def _array(self, number: int, dtype: str, shape: list[int], *, fortran: bool) -> Array:
         array = np.frombuffer(self.blobs[number], dtype=np.dtype(dtype)).copy()
-        return array.reshape(shape, order="F" if fortran else "C")[()]  # of no dimension: a number or a text
+        return array.reshape(shape, order="F" if fortran else "C")[()]  # without dimensions: a number or a text
 
 
 def _object_array(items: list[Value], shape: list[int]) -> Array:
@@ -149,8 +149,8 @@ def _unsafe(found: str, where: str) -> UnsafeModelError:
         found,
         expected="a model of plain data",
         where=where,
-        hint="Nothing in it was run. If it came from someone you do not know, do not open it with pickle; else ask its "
-        "authors for a model saved by CellTypist, which names numpy and scikit-learn's linear classifiers only.",
+        hint="Nothing in it was executed. Do not open it with pickle if you do not trust its source. Otherwise ask its "
+        "authors for a model saved by CellTypist, which needs only numpy and scikit-learn's linear classifiers.",
     )
 
 
@@ -159,5 +159,5 @@ def _unsupported(found: str, where: str) -> UnsupportedModelError:
         found,
         expected="a model saved by CellTypist (.pkl)",
         where=where,
-        hint="Check that the download is whole and is the model itself, not a table or an archive.",
+        hint="Check that the download is complete and is the model itself, not a table or an archive.",
     )

@@ -1,7 +1,7 @@
-"""The throw-away process that reads a foreign pickle: bytes in on stdin, plain JSON and arrays' bytes out on stdout.
+"""The throw-away process that reads a foreign pickle: bytes on stdin, JSON and the bytes of arrays on stdout.
 
-Even a reader that executes nothing can be made to fill memory or to run for ever; here it dies alone. Standard library
-only, so that it starts in milliseconds and holds nothing worth having.
+A crafted pickle can make even a reader that executes nothing fill its memory or run for ever. This process dies alone,
+starts in milliseconds, and holds no secrets, as it uses only the standard library.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from jobs.modeling.unpickling_names import INDEX, OPAQUE
 MAX_VALUES = 1_000_000
 """A model with 60,000 genes needs 60,200."""
 MAX_CHARACTERS = 2**25
-"""Of the answer's JSON, about; a model with 60,000 genes needs 2 million."""
+"""Limit on the answer's JSON, approximately. A model with 60,000 genes needs 2 million."""
 _MOST_REPEATS = 4
-"""Old classifiers keep their weights twice, as one array."""
+"""How often the arrays may repeat. Old classifiers refer to their weights twice."""
 _SLACK_BYTES = 2**20
 _SIZES = "1248"
 
 
 @dataclass(slots=True)
 class Encoder:
-    """Turns a tree of values into JSON, with the bytes of arrays beside it.
+    """Encodes a tree of values as JSON, with the bytes of arrays separately.
 
     Attributes:
-        size_bytes: Of the pickle. What it refers to many times over is told from what it holds.
-        numbers: Place of each array's bytes among the blobs, by what they were read from; that lives as long as this.
+        size_bytes: The size of the pickle, which limits the bytes of arrays.
+        numbers: The position of each array's bytes in ``blobs``, by the id of the object that they were read from.
     """
 
     size_bytes: int
@@ -44,7 +44,7 @@ class Encoder:
     n_bytes: int = 0
 
     def encode(self, value: Any) -> Any:  # noqa: ANN401  # a pickle holds anything
-        """JSON of a value; objects become ``{"class": …, "state": …}``, arrays ``{"array": …}``."""
+        """Encode a value. Objects become ``{"class": …, "state": …}``, arrays ``{"array": …}``."""
         self._charge(value)
         match value:
             case None | bool() | int() | float() | str():
@@ -96,7 +96,7 @@ class Encoder:
                 return {"class": str(made.by), "state": self.encode(made.state)}
 
     def _harmless(self, made: Made) -> Any:  # noqa: ANN401  # as encode
-        """A class whose content changes nothing; of an Index, the array that it holds."""
+        """Encode an object of a harmless class by its class only, and a pandas Index by its array."""
         match made.args:
             case (Global(), {"data": Made() as data}) if (made.by.module, made.by.name) in INDEX:
                 return self.encode(data)
@@ -106,7 +106,7 @@ class Encoder:
     def _scalar(self, dtype: object, data: object) -> Any:  # noqa: ANN401  # as encode
         try:
             return self._array((), dtype, data, fortran=False)
-        except ForeignPickleError:  # A date, say: in an attribute that is not needed.
+        except ForeignPickleError:  # For example a date, in an attribute that is not needed.
             return {"class": "numpy.generic", "state": None}
 
     def _reconstructed(self, state: object) -> Any:  # noqa: ANN401  # as encode
@@ -123,7 +123,7 @@ class Encoder:
         return {"array": self._blob(data), "dtype": kind, "shape": sizes, "fortran": fortran}
 
     def _blob(self, data: object) -> int:
-        """The place of an array's bytes; those of an array that is referred to again are not written again."""
+        """The position of an array's bytes in ``blobs``. An array that is referred to twice is written once."""
         content = _bytes(data)
         self.n_bytes += len(content)
         if self.n_bytes > _MOST_REPEATS * self.size_bytes + _SLACK_BYTES:
@@ -140,7 +140,7 @@ def _opaque(name: Global) -> dict[str, Any]:
 
 
 def _dtype(dtype: object) -> str:
-    """``numpy.dtype('f8')`` with its state, as ``<f8``; only plain numbers, text and objects."""
+    """The code of a pickled dtype, such as ``<f8``. Only numbers, text and objects are supported."""
     if not isinstance(dtype, Made) or dtype.by.name != "dtype" or not dtype.args:
         raise ForeignPickleError("holds an array without a plain type")
     code = str(dtype.args[0])
@@ -175,12 +175,12 @@ def _bytes(data: object) -> bytes:
 
 def _expect(values: object, count: int) -> Sequence[Any]:
     if not isinstance(values, tuple) or len(values) != count:
-        raise ForeignPickleError("holds an array put together in an unknown way")
+        raise ForeignPickleError("holds an array in an unknown encoding")
     return values
 
 
 def read(data: bytes, allowed: Sequence[Sequence[str]]) -> tuple[dict[str, Any], list[bytes]]:
-    """Answer for one pickle: ``{"value": …}`` with its blobs, or ``{"hostile": …}`` or ``{"foreign": …}``."""
+    """Read a pickle. Returns ``{"value": …}`` and the blobs, or ``{"hostile": …}`` or ``{"foreign": …}``."""
     encoder = Encoder(len(data))
     try:
         value = read_pickle(data, OPAQUE | {(module, name) for module, name in allowed})
@@ -194,23 +194,23 @@ def read(data: bytes, allowed: Sequence[Sequence[str]]) -> tuple[dict[str, Any],
 
 
 def confine(memory_bytes: int, cpu_s: int) -> None:
-    """Give up what a reader of bytes does not need: memory, time, and any new file, socket or process."""
+    """Limit this process's memory and time, and forbid new files, sockets and processes."""
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
-    with contextlib.suppress(ValueError):  # macOS refuses this one; there the count of values has to do
+    with contextlib.suppress(ValueError):  # macOS refuses this limit; there, only the number of values is limited
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     sys.addaudithook(_refuse)
 
 
 def _refuse(event: str, _: object) -> None:
     if event.partition(".")[0] in {"os", "subprocess", "socket", "ctypes", "import", "open", "exec", "shutil"}:
-        raise HostilePickleError(f"the reader was made to {event}")
+        raise HostilePickleError(f"a call of {event}")
 
 
 def main() -> None:
-    """Read a line of orders and the pickle from stdin, and answer on stdout."""
+    """Read the limits (one line of JSON) and the pickle from stdin, and answer on stdout."""
     orders = json.loads(sys.stdin.buffer.readline())
     confine(orders["memory_bytes"], orders["cpu_s"])
     answer, blobs = read(sys.stdin.buffer.read(), orders["allowed"])

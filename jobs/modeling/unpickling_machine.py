@@ -1,9 +1,8 @@
-"""A pickle read as data: opcodes build a tree of values, and nothing that they name is ever imported or called.
+"""Reads a pickle as data: its opcodes build a tree of values, but nothing is imported or called.
 
-Python's own unpickler imports the globals that a pickle names and calls them; whoever writes the pickle decides what
-runs. This machine knows only how values are put together. A global stays a name, a call stays a note of what would
-have been called with what; names off the caller's list end the reading. Standard library only: it runs in a bare child
-process (``unpickling_child``).
+Python's own unpickler imports and calls the globals that a pickle names, so the author of the pickle decides what runs.
+Here, a global stays a name, and a call becomes a note of the callable and its arguments. Reading ends at a name that is
+not allowed. Standard library only, as it runs in a bare child process (``unpickling_child``).
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ MAX_OPCODES = 20_000_000
 
 
 class HostilePickleError(Exception):
-    """The pickle asks for something that data never needs."""
+    """The pickle contains something that plain data never needs."""
 
 
 class ForeignPickleError(Exception):
-    """Not a whole pickle, or one put together in a way that no model is."""
+    """The pickle is incomplete, or its structure is not that of a model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Global:
-    """A name that the pickle would have imported."""
+    """A global that the pickle names, and that an unpickler would import."""
 
     module: str
     name: str
@@ -40,7 +39,7 @@ class Global:
 
 @dataclass(slots=True, eq=False)
 class Made:
-    """What a call would have made: which callable, its arguments, and the state that was to be set on it."""
+    """A call that was not made: the callable, its arguments, and the state for its result."""
 
     by: Global
     args: tuple[Any, ...]
@@ -49,7 +48,7 @@ class Made:
 
 @dataclass(slots=True)
 class Machine:
-    """Stack, marks and memo of one reading."""
+    """The state of reading one pickle: stack, marks and memo."""
 
     allowed: Collection[tuple[str, str]]
     stack: list[Any] = field(default_factory=list)
@@ -61,17 +60,17 @@ class Machine:
         self.stack.append(value)
 
     def pop(self) -> Any:  # noqa: ANN401  # a pickle holds anything
-        """Take the topmost value; never one below the last mark."""
+        """Remove and return the topmost value, but none below the last mark."""
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
             raise ForeignPickleError("takes a value where there is none")
         return self.stack.pop()
 
     def pop_many(self, count: int) -> tuple[Any, ...]:
-        """Take several values, in the order in which they were put."""
+        """Remove and return several values, in the order in which they were pushed."""
         return tuple(self.pop() for _ in range(count))[::-1]
 
     def pop_mark(self) -> list[Any]:
-        """Take everything above the last mark."""
+        """Remove and return everything above the last mark."""
         if not self.marks:
             raise ForeignPickleError("takes values back to a mark where there is none")
         mark = self.marks.pop()
@@ -80,7 +79,7 @@ class Machine:
         return above
 
     def top(self, kind: type) -> Any:  # noqa: ANN401  # a pickle holds anything
-        """Look at the topmost value, which must be of a kind."""
+        """Return the topmost value, which must be of this type."""
         value = self.pop()
         if not isinstance(value, kind):
             raise ForeignPickleError(f"adds to a {type(value).__name__} as if it were a {kind.__name__}")
@@ -88,15 +87,15 @@ class Machine:
         return value
 
     def name(self, module: object, name: object) -> None:
-        """Put a global on the stack, if it may be named at all."""
+        """Push a global, if it is allowed."""
         if not isinstance(module, str) or not isinstance(name, str):
-            raise HostilePickleError("a global whose name is worked out while loading")
+            raise HostilePickleError("a global with a name that is computed while loading")
         if (module, name) not in self.allowed:
             raise HostilePickleError(f"the global {module}.{name}")
         self.push(Global(module, name))
 
     def call(self, by: object, args: object) -> None:
-        """Note a call instead of making it."""
+        """Push a note of a call, instead of making the call."""
         if not isinstance(by, Global):
             raise HostilePickleError("a call of something that is not a plain global")
         if not isinstance(args, tuple):
@@ -107,25 +106,25 @@ class Machine:
             self.push(Made(by, args))
 
     def remember(self, key: int) -> None:
-        """Keep the topmost value in the memo."""
+        """Store the topmost value in the memo."""
         self.memo[key] = self.top(object)
 
     def recall(self, key: int) -> None:
-        """Put a value from the memo on the stack."""
+        """Push a value from the memo."""
         if key not in self.memo:
             raise ForeignPickleError("recalls a value that was never kept")
         self.push(self.memo[key])
 
 
 def read_pickle(data: bytes, allowed: Collection[tuple[str, str]]) -> Any:  # noqa: ANN401  # a pickle holds anything
-    """The tree of values in a pickle: plain values, lists, tuples, dicts, ``Global`` and ``Made``.
+    """Read the tree of values in a pickle: plain values, lists, tuples, dicts, ``Global`` and ``Made``.
 
     Args:
-        allowed: Module and name of the globals that may be named. None of them is imported either.
+        allowed: Module and name of the allowed globals. They are not imported either.
 
     Raises:
-        HostilePickleError: A global off the list, or an opcode that models never need.
-        ForeignPickleError: Not a whole pickle.
+        HostilePickleError: There is a global that is not allowed, or an opcode that models never need.
+        ForeignPickleError: The pickle is incomplete or malformed.
     """
     machine = Machine(allowed)
     try:
@@ -135,7 +134,7 @@ def read_pickle(data: bytes, allowed: Collection[tuple[str, str]]) -> Any:  # no
             if opcode.name == "STOP":
                 return machine.pop()
             _step(machine, opcode.name, argument)
-    except (ValueError, TypeError) as error:  # pickletools on damaged bytes; dict keys that cannot be
+    except (ValueError, TypeError) as error:  # pickletools on damaged bytes; impossible dict keys
         raise ForeignPickleError(f"is not a whole pickle: {error}") from error
     raise ForeignPickleError("ends before its last step")
 
@@ -182,7 +181,7 @@ def _pairs(items: list[Any]) -> dict[Any, Any]:
 
 
 def _key(key: object) -> str | float | Made | None:
-    # Plain keys, and what is the same only as itself: a nested tuple's hash can take for ever.
+    # Only plain keys, and Made, which is hashed by identity: the hash of a nested tuple can take for ever.
     if not isinstance(key, str | int | float | Made | None):
         raise ForeignPickleError(f"has a {type(key).__name__} as a key")
     return key
@@ -239,7 +238,7 @@ _LITERALS = frozenset(
 _NOTHING = frozenset({"PROTO", "FRAME"})
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _EMPTY: dict[str, Callable[[], object]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": list}
-"""A set is read as a list: hashing what a pickle puts into it can take for ever."""
+"""A set is read as a list: hashing its members can take for ever."""
 _ACTIONS: dict[str, Callable[[Machine, Any], None]] = {
     "MARK": lambda machine, _: machine.marks.append(len(machine.stack)),
     "POP": lambda machine, _: machine.pop(),

@@ -1,6 +1,6 @@
-"""Names of classes that a model's pickle may hold beside the model itself; known by name, never imported or called.
+"""Names of classes that a model's pickle may contain in addition to the model's own. None is imported or called.
 
-Standard library only: the throw-away process reads it.
+Standard library only, as the throw-away process imports this module.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ NUMPY: tuple[Name, ...] = (
     *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
     *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
 )
-"""What arrays are made of."""
+"""The globals in pickled arrays."""
 
 DICTS: frozenset[Name] = frozenset(("collections", name) for name in ("OrderedDict", "defaultdict", "Counter"))
-"""Classes that are read as the dict they are."""
+"""Classes that are read as a dict."""
 
 INDEX: frozenset[Name] = frozenset({("pandas.core.indexes.base", "_new_Index")})
-"""How pandas makes an Index; read as the array in it, since ``adata.var_names`` is one."""
+"""The function that makes a pandas Index. It is read as its array, since ``adata.var_names`` is an Index."""
 
 _RANDOM: tuple[Name, ...] = (
     *(("numpy.random._pickle", f"__{kind}_ctor") for kind in ("randomstate", "bit_generator", "generator")),
@@ -88,7 +88,7 @@ _PATHS: tuple[Name, ...] = tuple(
 )
 
 OPAQUE: frozenset[Name] = frozenset((*_RANDOM, *_NUMBERS, *_PLAIN, *_TIMES, *_PANDAS, *_PATHS)) | DICTS | INDEX
-"""Attributes that change nothing of what a model computes: the random state it was trained with, dates, types, tables.
+"""Classes of attributes that do not affect a model's scores: random state, dates, types, tables.
 
-Their content is not looked at, but for ``DICTS`` and ``INDEX``.
+Their content is ignored, except for ``DICTS`` and ``INDEX``.
 """

@@ -1,4 +1,4 @@
-"""What the platform pushes over HTTP, read: a CloudEvent, a batch of them, or the plain envelope of Pub/Sub."""
+"""Parses what the platform pushes over HTTP: a CloudEvent, a batch of them, or Pub/Sub's own envelope."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ MESSAGE_PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 VERSIONS = ("0.3", "1.")
-"""Of CloudEvents: what a specversion that is understood begins with."""
+"""Prefixes of the supported versions of CloudEvents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What was pushed, whatever shape it came in.
+    """One pushed event, whatever its format.
 
     Attributes:
-        type: The CloudEvent's.
-        data: Of the CloudEvent, parsed from JSON.
-        sent_at: When it was sent first, the same at every delivery; None where that is not said.
+        type: The CloudEvent's type.
+        data: The CloudEvent's data, parsed from JSON.
+        sent_at: When it was first sent, the same at every delivery; None if unknown.
     """
 
     type: str
@@ -41,8 +41,8 @@ class PubSubMessage(BaseModel):
     """A message as Pub/Sub pushes it.
 
     Attributes:
-        data: In base64, as it comes.
-        id: The bus's own, the same at every delivery of one publication.
+        data: The published bytes in base64.
+        id: The id that Pub/Sub gave the message, the same at every delivery.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
@@ -52,7 +52,7 @@ class PubSubMessage(BaseModel):
     published_at: object = Field(default=None, alias="publishTime")
 
     def content(self) -> bytes:
-        """The bytes that were published.
+        """Decode the published bytes.
 
         Raises:
             InvalidMessageError: The data is not base64.
@@ -70,7 +70,7 @@ class _Push(BaseModel):
 
 
 class _Structured(BaseModel):
-    # Other attributes and extensions may be anything: nothing here depends on them.
+    # Other attributes and extensions may be anything: they are not used.
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     specversion: str
@@ -81,7 +81,7 @@ class _Structured(BaseModel):
 
 
 def pushes_of(headers: Mapping[str, str], body: bytes) -> Iterator[Pushed | InvalidMessageError]:
-    """Everything in one request, in its order: a batch has many; what cannot be read is its own fault alone."""
+    """The events of one request, in order; several if it is a batch. An invalid event yields an error in its place."""
     given = {key.lower(): value for key, value in headers.items()}
     try:
         events = list(_envelopes(given, body))
@@ -96,10 +96,10 @@ def pushes_of(headers: Mapping[str, str], body: bytes) -> Iterator[Pushed | Inva
 
 
 def parse_pushed(headers: Mapping[str, str], body: bytes) -> Pushed:
-    """The one thing that a request brings.
+    """Parse a request with a single event.
 
     Raises:
-        InvalidMessageError: It brings none or several, or one that cannot be read.
+        InvalidMessageError: There is no event, more than one, or an invalid one.
     """
     found = list(pushes_of(headers, body))
     if len(found) != 1:
@@ -110,10 +110,10 @@ def parse_pushed(headers: Mapping[str, str], body: bytes) -> Pushed:
 
 
 def pubsub_message(pushed: Pushed) -> PubSubMessage:
-    """The Pub/Sub message in a push.
+    """The Pub/Sub message of a pushed event.
 
     Raises:
-        InvalidMessageError: There is none.
+        InvalidMessageError: The event's data is not a Pub/Sub push.
     """
     try:
         return _Push.model_validate(pushed.data).message
@@ -122,7 +122,7 @@ def pubsub_message(pushed: Pushed) -> PubSubMessage:
 
 
 def _envelopes(headers: Mapping[str, str], body: bytes) -> Iterator[object]:
-    """Events as they stand in the body; one in binary mode is read already."""
+    """The events of a body, not yet checked; an event in binary mode is already parsed."""
     kind = headers.get("content-type", "").lower()
     if "ce-type" in headers and not kind.startswith((STRUCTURED, BATCH)):
         _check_version(headers.get("ce-specversion", ""))
@@ -168,7 +168,7 @@ def _data(event: _Structured) -> object:
             return _json(b64decode(event.data_base64, validate=True))
         except ValueError as error:
             raise InvalidMessageError("CloudEvent, data_base64: not base64", expected="CloudEvents 1.0") from error
-    # Some senders put the JSON in as text.
+    # Some senders embed the JSON as a string.
     return _json(event.data.encode()) if isinstance(event.data, str) else event.data
 
 
@@ -178,7 +178,7 @@ def _check_version(version: str) -> None:
 
 
 def _json(body: bytes) -> object:
-    """The value, by a parser that bounds nesting and digits, and takes nothing but UTF-8."""
+    """Parse JSON with limits on nesting and digits. Only UTF-8 is accepted."""
     try:
         value: object = from_json(body)
     except ValueError as error:
@@ -187,7 +187,7 @@ def _json(body: bytes) -> object:
 
 
 def _time(value: object) -> datetime | None:
-    """A time of RFC 3339; None for anything else, as nothing must depend on it."""
+    """Parse an RFC 3339 time; None for anything else, as the time is optional."""
     if not isinstance(value, str):
         return None
     try:

@@ -1,4 +1,4 @@
-"""The doors that the platform pushes through: what an answer means to it, whatever was sent."""
+"""HTTP endpoints that the platform calls: which status a request gets, whatever its content."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _STATUS: Mapping[type[CelldropError], HTTPStatus] = {
     NotAuthenticatedError: HTTPStatus.UNAUTHORIZED,
     NotAllowedError: HTTPStatus.FORBIDDEN,
 }
-"""Every other error asks for another delivery: SERVICE_UNAVAILABLE."""
+"""The status of each error. Every other error gets SERVICE_UNAVAILABLE, which asks for another delivery."""
 
 log = logging.getLogger(__name__)
 
 
 def answer(headers: Mapping[str, str], body: bytes, check: CheckCaller, handle: Callable[[Pushed], None]) -> Answer:
-    """Let one push in; the status tells the platform whether to deliver it again.
+    """Handle a pushed request. The status tells the platform whether to deliver it again.
 
-    204 acknowledges: it was handled, or it can never be. Anything else asks for another delivery, and in the end for
-    the dead-letter topic. The body never says what was sent, nor by whom. Every event of a batch has its turn,
-    whatever becomes of the others; handling is idempotent, so that one of them may ask for all of them again.
+    204 acknowledges the request: it was handled, or it never can be. Any other status asks for another delivery, and
+    finally for the dead-letter topic. The body never repeats what was sent, or who sent it. Every event of a batch is
+    handled even if another one fails. If one fails, the whole batch is delivered again, so handlers must be idempotent.
     """
 
     def handled() -> str:
@@ -52,19 +52,19 @@ def answer(headers: Mapping[str, str], body: bytes, check: CheckCaller, handle: 
 
 
 def called(headers: Mapping[str, str], check: CheckCaller, handle: Callable[[], str]) -> Answer:
-    """Let one call in, from somebody who may; answers with the JSON that ``handle`` returns, or with nothing."""
+    """Check the caller, run ``handle``, and answer with the JSON that it returns, or with 204 if it returns none."""
     try:
         check(headers.get("Authorization"))
         text = handle()
     except CelldropError as error:
         return _refused(error, _STATUS.get(type(error), HTTPStatus.SERVICE_UNAVAILABLE))
-    except Exception as error:  # noqa: BLE001  # the last door: a fault of ours, with its traceback in the log
+    except Exception as error:  # noqa: BLE001  # a bug of ours: the traceback goes to the log
         return _refused(_fault_of_ours(error), HTTPStatus.SERVICE_UNAVAILABLE)
     return (text, HTTPStatus.OK, _JSON) if text else _NOTHING
 
 
 def _fault_of(pushed: Pushed | InvalidMessageError, handle: Callable[[Pushed], None]) -> CelldropError | None:
-    """What keeps one event from being acknowledged."""
+    """Handle one event. Returns the error that it must be delivered again for, or None to acknowledge it."""
     if isinstance(pushed, InvalidMessageError):
         return _malformed(pushed)
     try:
@@ -73,13 +73,13 @@ def _fault_of(pushed: Pushed | InvalidMessageError, handle: Callable[[Pushed], N
         return _malformed(error)
     except CelldropError as error:
         return error
-    except Exception as error:  # noqa: BLE001  # the others of its batch have their turn
+    except Exception as error:  # noqa: BLE001  # the other events of the batch are still handled
         return _fault_of_ours(error)
     return None
 
 
 def _malformed(error: InvalidMessageError) -> InvalidMessageError | None:
-    """Acknowledged, as it will never be another; what a later version may read is left for the dead-letter topic."""
+    """Acknowledge an invalid event, but not one of an unknown version: it is kept in the dead-letter topic."""
     if isinstance(error, UnknownVersionError):
         return error
     event(log, "malformed, acknowledged", level=logging.ERROR, code=error.code, found=error.message)

@@ -1,4 +1,4 @@
-"""Who calls: Google's identity tokens, checked in code."""
+"""Authentication of callers by Google's identity tokens."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from typing import Any, TypeAlias
 from shared.domain.errors import NotAllowedError, NotAuthenticatedError, UnavailableError
 
 Verify: TypeAlias = Callable[[str], Mapping[str, Any]]
-"""From a token to its claims, once signature, audience, issuer and times are right."""
+"""Checks a token's signature, audience, issuer and times, and returns its claims."""
 
 CheckCaller: TypeAlias = Callable[[str | None], object]
-"""Given the Authorization header; raises NotAuthenticatedError, NotAllowedError or UnavailableError."""
+"""Checks an Authorization header. Raises NotAuthenticatedError, NotAllowedError or UnavailableError."""
 
 _SCHEME = "bearer "
 _MAX_TOKEN_CHARACTERS = 16_384
-"""Google's are a kilobyte or two."""
+"""Google's tokens have one or two thousand."""
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What parsing a token raises besides, which until its signature is checked may hold anything: nesting without end, a
-list for a key's name, numbers for texts."""
+"""Other exceptions from parsing a token. Until its signature is checked, its content is arbitrary: deep nesting, a list
+as the name of a key, numbers instead of strings."""
 
 
 def anyone(_authorization: str | None) -> None:
-    """Check nobody: the platform, or the loopback address, has seen to it."""
+    """Accept every caller: the platform or the loopback address already limits who can call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """Those who may call.
+    """The callers that are allowed.
 
     Attributes:
-        allowed: E-mail addresses; one that begins with ``@`` stands for everyone of that domain.
+        allowed: E-mail addresses in lower case; ``@example.org`` allows everyone of that domain.
     """
 
     verify: Verify
     allowed: frozenset[str]
 
     def check(self, authorization: str | None) -> str:
-        """The caller's e-mail address.
+        """Check a caller by the Authorization header. Returns the e-mail address.
 
         Raises:
-            NotAuthenticatedError: No token, or one that is not to be trusted.
-            NotAllowedError: A good token of somebody else.
+            NotAuthenticatedError: There is no token, or it is not valid.
+            NotAllowedError: The token is valid, but its address is not allowed.
             UnavailableError: Google's keys could not be fetched.
         """
         if authorization is None or not authorization.lower().startswith(_SCHEME):
@@ -60,20 +60,20 @@ class Callers:
 
 
 def callers(verify: Verify, allowed: Collection[str]) -> Callers:
-    """Those of a setting."""
+    """The callers of a setting, with spaces and empty addresses removed."""
     return Callers(verify, frozenset(address.strip().lower() for address in allowed if address.strip()))
 
 
 def google_verifier(audience: str, fetch: Callable[..., object] | None = None) -> Verify:
-    """Checks tokens by google-auth: RS256 signature by one of Google's keys, audience, issuer, and times.
+    """A verifier based on google-auth: it checks the RS256 signature by Google's keys, audience, issuer and times.
+
+    The verifier raises NotAuthenticatedError, or UnavailableError if Google's keys cannot be fetched.
 
     Args:
-        fetch: A ``google.auth.transport.Request`` for Google's keys; by default one that keeps them as long as
-            their answer allows.
-
-    The verifier raises NotAuthenticatedError, and UnavailableError where the keys cannot be had.
+        fetch: A ``google.auth.transport.Request`` for Google's keys; by default one that caches them as long as
+            their HTTP headers allow.
     """
-    from google.auth.exceptions import GoogleAuthError, TransportError  # noqa: PLC0415  # where tokens are checked
+    from google.auth.exceptions import GoogleAuthError, TransportError  # noqa: PLC0415  # only needed where tokens are checked
     from google.oauth2 import id_token  # noqa: PLC0415
 
     transport = fetch if fetch is not None else _caching_transport()

@@ -1,4 +1,4 @@
-"""The card of a model bundle (``model.json``): what every kind of model says of itself."""
+"""The card of a model bundle (``model.json``): the fields that every kind of model has."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Activation(StrEnum):
     """How decision scores become probabilities."""
 
     SIGMOID = "sigmoid"
-    """Each label for itself (one against the rest, as CellTypist)."""
+    """Each label on its own (one against the rest, as in CellTypist)."""
     SOFTMAX = "softmax"
 
 
@@ -84,11 +84,11 @@ Step = Annotated[Normalise | Log1p | Standardise, Field(discriminator="step")]
 
 
 class Label(_Frozen):
-    """One class.
+    """One class of cells.
 
     Attributes:
-        ontology_id: Cell Ontology id (``CL:0000084``) where known.
-        lineage: Coarser name that several labels share, where known.
+        ontology_id: Cell Ontology id (``CL:0000084``), if known.
+        lineage: A coarser name that several labels share, if known.
     """
 
     name: str
@@ -97,13 +97,15 @@ class Label(_Frozen):
 
 
 class Training(_Frozen):
-    """Where the weights come from.
+    """The origin of the weights.
 
     Attributes:
         method: ``imported from CellTypist``, ``celldrop models train`` …
-        source: File name or citation of the data, with its sha256 where known.
-        parameters: What would repeat it.
-        metrics: Measured on cells the weights never saw.
+        source: File name or citation of the data.
+        source_sha256: Its sha256, if known.
+        parameters: The settings that reproduce the training.
+        metrics: Measured on cells that were not trained on.
+        per_label: The same for each label: precision, recall and support.
     """
 
     method: str
@@ -117,15 +119,16 @@ class Training(_Frozen):
 
 
 class ModelCard(_Frozen):
-    """``model.json``, as far as it is the same for every kind; ``shared.bundles.kinds`` has a card for each.
+    """The fields of ``model.json`` that every kind shares; ``shared.bundles.kinds`` has the card of each kind.
 
-    Loading a card, or the weights beside it, never runs code.
+    Loading a card or its weights never runs code.
 
     Attributes:
-        digest: sha256 over the card without this field and over the weights' bytes; see ``stored.digest_of``.
-        min_score: A cell whose best probability is below abstains; None never abstains.
+        digest: sha256 of the card without this field and of the weights' bytes; see ``stored.digest_of``.
+        min_score: Cells with a lower best probability are left unassigned; None: no cell is.
         temperature: Decision scores are divided by it before the activation (calibration).
-        default_overlap: Share of the features below which a file is refused.
+        default_overlap: Least share of the features that a file must have.
+        flops_per_cell: Floating-point operations for one cell.
     """
 
     format: Literal[1] = 1
@@ -160,12 +163,12 @@ class ModelCard(_Frozen):
 
     @property
     def meaning_of_score(self) -> str:
-        """How a user should read a score of this model."""
+        """What a score of this model means, in sentences for users."""
         raise NotImplementedError
 
     @property
     def cost(self) -> CostHints:
-        """What the planner needs to know."""
+        """The cost hints for the planner."""
         return CostHints(self.flops_per_cell, self.weights_bytes, self.needs_gpu)
 
     @property

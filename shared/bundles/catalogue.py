@@ -1,4 +1,4 @@
-"""The catalogue of bundles in a blob store: what there is, and which one a reference means."""
+"""The catalogue of bundles in a blob store: lists them, and resolves a reference to one of them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _DIGEST = "sha256:"
 
 
 def list_models(store: BlobStore, bucket: str) -> list[ModelCard]:
-    """Every bundle, by name, newest version first.
+    """The cards of all bundles, sorted by name, newest version first.
 
-    A card that breaks the format is logged and left out, so that one bad upload does not hide the others.
+    An invalid card is logged and left out, so that one bad upload does not hide the others.
     """
     cards = []
     for place in _places(store, bucket):
@@ -33,14 +33,14 @@ def list_models(store: BlobStore, bucket: str) -> list[ModelCard]:
 
 
 def find_model(store: BlobStore, bucket: str, reference: str) -> tuple[ModelCard, str]:
-    """The bundle that a reference means, with its prefix (``NAME/VERSION/``).
+    """Find a bundle by reference. Returns its card and its prefix (``NAME/VERSION/``).
 
     Args:
-        reference: ``NAME`` (its newest version), ``NAME@VERSION``, or ``sha256:DIGEST`` of a bundle.
+        reference: ``NAME`` (the newest version), ``NAME@VERSION``, or ``sha256:DIGEST``.
 
     Raises:
-        ModelNotFoundError: There is none; the hint names those that come near.
-        InvalidBundleError: It is there and its card breaks the format.
+        ModelNotFoundError: There is no such bundle; the hint names similar ones.
+        InvalidBundleError: The bundle exists, but its card is invalid.
     """
     places = list(_places(store, bucket))
     if reference.startswith(_DIGEST):
@@ -53,14 +53,14 @@ def find_model(store: BlobStore, bucket: str, reference: str) -> tuple[ModelCard
 
 
 def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
-    """What versions are sorted by: 1.10 after 1.9, 1.0 after 1.0rc1, 1.0+fix after 1.0, v2 after v1."""
+    """The sort key of a version: 1.10 after 1.9, 1.0 after 1.0rc1, 1.0+fix after 1.0, v2 after v1."""
     pieces = re.findall(r"\d+|[A-Za-z]+|\+", version)
     ranked = [(3, int(piece), "") if piece.isdigit() else (_rank(piece), 0, piece.lower()) for piece in pieces]
     return (*ranked, (1, 0, ""))
 
 
 def _rank(piece: str) -> int:
-    # The end of a version ranks 1: a word before it is a pre-release, a + after it a later build.
+    # The end of a version ranks 1: a word (0) marks a pre-release, a + (2) a later build.
     return 2 if piece == "+" else 0
 
 

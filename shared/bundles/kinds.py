@@ -1,4 +1,4 @@
-"""The card of each model kind: what it has beside the common fields, and what its scores mean; ``kind`` tells which."""
+"""The card of each model kind: its own fields, and what its scores mean. The field ``kind`` selects the card."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class LinearCard(ModelCard):
 
 
 class CentroidCard(ModelCard):
-    """The nearest centroid in a PCA.
+    """A nearest-centroid model in the space of a PCA.
 
     Attributes:
-        n_components: Principal components that cells are compared along.
-        spread: Root mean square distance of a training cell from its label's centroid, for each component.
+        n_components: Number of principal components.
+        spread: Root mean square distance of training cells from their label's centroid, per component.
     """
 
     kind: Literal[Kind.CENTROID] = Kind.CENTROID
@@ -61,7 +61,7 @@ class CentroidCard(ModelCard):
 
 
 def _kind(card: object) -> str:
-    """A card that names no kind is older than kinds are: linear."""
+    """The kind that a card names. Cards from before there were kinds name none: they are linear."""
     named = card.get("kind", Kind.LINEAR) if isinstance(card, dict) else getattr(card, "kind", None)
     return str(named)
 
@@ -74,7 +74,7 @@ AnyCard: TypeAlias = Annotated[
         custom_error_message=f"kind must be one of {', '.join(Kind)}; newer versions may know others",
     ),
 ]
-"""Every kind's card; a new kind joins here."""
+"""A card of any kind. A new kind is added here."""
 
 CARD_OF: Mapping[Kind, type[ModelCard]] = {Kind.LINEAR: LinearCard, Kind.CENTROID: CentroidCard}
 CARDS: TypeAdapter[ModelCard] = TypeAdapter(AnyCard)

@@ -1,4 +1,4 @@
-"""A bundle out of the blob store, proved to be the one that was asked for; of the weights, the bytes: without torch."""
+"""Reads a bundle from the blob store and checks its digest. The weights stay bytes, so that torch is not needed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from shared.ports.blobs import BlobStore
 
 
 def read_bundle(store: BlobStore, bucket: str, prefix: str, expected_digest: str | None) -> tuple[ModelCard, bytes]:
-    """Card and weights, these as the bytes of a safetensors file for ``jobs.inference.task.models``.
+    """Read a bundle. Returns its card and the bytes of its safetensors file (see ``jobs.inference.task.models``).
 
     Args:
         prefix: ``NAME/VERSION/``.
-        expected_digest: The digest that was pinned when the submission was accepted; None takes the card's own.
+        expected_digest: The digest pinned when the submission was accepted; None checks only the card's own.
 
     Raises:
-        InvalidBundleError: A file is missing, or the bytes are not those that the digest names.
+        InvalidBundleError: A file is missing, or its content does not match a digest.
     """
     where = f"{bucket}/{prefix.rstrip('/')}"
     stored = _read(store, bucket, f"{prefix.rstrip('/')}/{CARD_NAME}")

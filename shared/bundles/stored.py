@@ -1,4 +1,4 @@
-"""A bundle's card as the bytes of ``model.json``: read, written, and the digest that names the bundle."""
+"""The bytes of ``model.json``: parsing and writing a card, and the digest of a bundle."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from shared.faults import Fault, first_fault
 
 
 def parse_card(data: bytes, *, where: str) -> ModelCard:
-    """Check a card's bytes.
+    """Parse a card.
 
     Raises:
-        InvalidBundleError: Not a card of a format known here.
+        InvalidBundleError: It is not a valid card of this format.
     """
     try:
         return CARDS.validate_json(data)
@@ -34,29 +34,29 @@ def parse_card(data: bytes, *, where: str) -> ModelCard:
 
 
 def _without_kind(fault: Fault) -> Fault:
-    """Pydantic puts the member of the union before the names of fields."""
+    """Remove the kind that pydantic puts before the field's name, as the cards are a union."""
     kind, _, place = fault.place.partition(".")
     return replace(fault, place=place) if kind in set(Kind) else fault
 
 
 def card_bytes(card: ModelCard) -> bytes:
-    """The card as it is written: indented JSON, keys in their order of definition."""
+    """Serialise a card: indented JSON, keys in the order of their definition."""
     return (json.dumps(card.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n").encode()
 
 
 def digest_of(card: bytes, weights_sha256: str) -> str:
-    """The bundle's identity: sha256 over the card as stored, canonical and without its digest, then the weights' own.
+    """A bundle's digest: sha256 of the stored card, as canonical JSON without its digest, and the weights' sha256.
 
-    What a card does not say is no part of it, so that a field that is new and optional changes no digest.
+    Only the fields that are in the stored card count, so a new optional field does not change existing digests.
 
     Args:
-        card: The bytes of ``model.json``, which were parsed before.
+        card: The bytes of ``model.json``, known to be a valid card.
     """
     return _digest(json.loads(card), weights_sha256)
 
 
 def is_digest(digest: str, card: bytes, weights_sha256: str) -> bool:
-    """Whether a digest is the bundle's: as made today, or as before 0.2, with the defaults of then written out."""
+    """Whether a digest is the bundle's, as computed today or before 0.2, when defaults were part of it."""
     if digest == digest_of(card, weights_sha256):
         return True
     written_out = CARDS.validate_json(card).model_dump(mode="json", include=_FIRST_FIELDS)
@@ -68,7 +68,7 @@ _FIRST_FIELDS = {
     *("preprocessing", "labels", "activation", "temperature", "min_score", "default_overlap", "training"),
     *("flops_per_cell", "weights_bytes", "needs_gpu"),
 }
-"""Of a card before 0.2; none is ever added."""
+"""The fields of a card before 0.2. This list never changes."""
 
 
 def _digest(fields: dict[str, object], weights_sha256: str) -> str:

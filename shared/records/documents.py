@@ -1,4 +1,4 @@
-"""The one place where records become JSON and back, for every status store."""
+"""Converts records to JSON documents and back, for every status store."""
 
 from __future__ import annotations
 
@@ -25,77 +25,77 @@ Document = dict[str, Any]
 
 
 def submission_document(record: Submission) -> Document:
-    """JSON-able fields of a record."""
+    """Convert a record to a JSON document."""
     document: Document = _SUBMISSION.dump_python(record, mode="json")
     return document
 
 
 def submission_from(document: Document) -> Submission:
-    """A record from its fields; unknown ones, of a newer version, are ignored."""
+    """Read a record from a document. Unknown fields, from a newer version, are ignored."""
     return _SUBMISSION.validate_python(document, strict=False)
 
 
 def request_document(request: Request) -> Document:
-    """JSON-able fields of what an event asks for."""
+    """Convert the request that an event was resolved to."""
     document: Document = _REQUEST.dump_python(request, mode="json")
     return document
 
 
 def request_from(document: Document) -> Request:
-    """What an event asks for, from its fields."""
+    """Read the request that an event was resolved to."""
     return _REQUEST.validate_python(document, strict=False)
 
 
 def page_document(requesters: tuple[Requester, ...]) -> Document:
-    """JSON-able fields of a page of requesters."""
+    """Convert a page of requesters."""
     return {"requesters": _PAGE.dump_python(requesters, mode="json")}
 
 
 def page_from(document: Document) -> tuple[Requester, ...]:
-    """A page of requesters from its fields."""
+    """Read a page of requesters."""
     return _PAGE.validate_python(document["requesters"], strict=False)
 
 
 def task_document(task: TaskRecord) -> Document:
-    """JSON-able fields of a task."""
+    """Convert a task."""
     document: Document = _TASK.dump_python(task, mode="json")
     return document
 
 
 def task_from(document: Document) -> TaskRecord:
-    """A task from its fields."""
+    """Read a task."""
     return _TASK.validate_python(document, strict=False)
 
 
 def receipt_document(receipt: Receipt) -> Document:
-    """JSON-able fields of a receipt."""
+    """Convert a receipt."""
     document: Document = _RECEIPT.dump_python(receipt, mode="json")
     return document
 
 
 def receipt_from(document: Document) -> Receipt:
-    """A receipt from its fields."""
+    """Read a receipt."""
     return _RECEIPT.validate_python(document, strict=False)
 
 
 def history_document(entry: HistoryEntry) -> Document:
-    """JSON-able fields of a history entry."""
+    """Convert a history entry."""
     document: Document = _HISTORY.dump_python(entry, mode="json")
     return document
 
 
 def history_from(document: Document) -> HistoryEntry:
-    """A history entry from its fields."""
+    """Read a history entry."""
     return _HISTORY.validate_python(document, strict=False)
 
 
 def plan_document(plan: Plan) -> Document:
-    """JSON-able fields of a plan."""
+    """Convert a plan."""
     document: Document = _PLAN.dump_python(plan, mode="json")
     return document
 
 
 def verdict_document(verdict: Verdict) -> Document:
-    """JSON-able fields of a verdict, with what can be derived from it."""
+    """Convert a verdict, with the derived field ``accepted``."""
     document: Document = _VERDICT.dump_python(verdict, mode="json")
     return {"accepted": verdict.accepted, **document}

@@ -1,4 +1,4 @@
-"""What a write adds to a submission's history, and in which words."""
+"""The history entry that a write adds to a submission, with its note."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _BACKWARD = {State.QUEUED, State.WAITING_CAPACITY}
 
 
 def history_entry(before: Submission | None, after: Submission, *, n: int, at: datetime) -> HistoryEntry | None:
-    """The entry that a change of state or epoch leaves; None where neither changed.
+    """The history entry for a change of state or epoch; None if neither changed.
 
     Args:
         before: None at the first write.
-        n: The number the entry would have.
+        n: The number of the next entry.
     """
     if before is not None and (before.state, before.epoch) == (after.state, after.epoch):
         return None
@@ -27,6 +27,6 @@ def _note(before: Submission | None, after: Submission) -> str:
         return after.failure.message
     if before is None or before.state is State.WAITING_CAPACITY:
         return ""
-    # The last problem stays in the record after it is overcome; it is the reason only of a step back.
+    # The record keeps its last problem even when it is solved; it is only the reason of a step back.
     back = after.state in _BACKWARD or (before.state is State.FINALIZING and after.state is State.RUNNING)
     return after.last_problem if back else ""

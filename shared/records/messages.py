@@ -1,4 +1,4 @@
-"""What goes over the bus, as pydantic schemas: requests and job messages inward, events outward."""
+"""The messages on the bus, as pydantic schemas: requests and job messages in, events out."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SCHEMA_VERSION = 1
 
 
 class _Parsed(BaseModel):
-    # An unknown field of a newer sender is ignored; an unknown version is refused by its Literal.
+    # Unknown fields, from a newer sender, are ignored; the Literal of the version refuses an unknown version.
     model_config = ConfigDict(frozen=True, extra="ignore", json_schema_serialization_defaults_required=True)
 
 
 class _Payload(_Parsed):
     schema_version: Literal[1] = Field(
-        default=1, description="Of this payload; who does not know it refuses the message."
+        default=1, description="The version of this payload. A receiver that does not know it refuses the message."
     )
 
 
@@ -33,36 +33,36 @@ _P = TypeVar("_P", bound=_Payload)
 
 
 class JobMessage(_Payload):
-    """Start work on a submission; between celldrop's own parts."""
+    """A job message: starts work on a submission. Internal to celldrop."""
 
     submission_id: str = Field(description="The submission.")
-    kind: Literal[EntryKind.JOB, EntryKind.FINALIZE] = Field(description="Compute, or only merge and commit.")
-    epoch: int = Field(description="For a job, the epoch that its claim opens; for a finalize, the one to finish.")
+    kind: Literal[EntryKind.JOB, EntryKind.FINALIZE] = Field(description="Compute the parts, or only merge and commit.")
+    epoch: int = Field(description="For a job, the epoch that its claim opens; for a finalize, the epoch to finish.")
     number: int = Field(default=0, description="For a finalize, which request of its epoch this is.")
 
 
 class AnnotationRequest(_Payload):
-    """What another system publishes to the requests topic: annotate an object that is in a bucket already."""
+    """A request by another system, published to the requests topic: annotate an object that is already in a bucket."""
 
-    # Cloud Storage's own limits on names; the others keep a record well under the megabyte that Firestore takes.
-    bucket: str = Field(min_length=1, max_length=222, description="One of the buckets that files are taken from.")
+    # Names have Cloud Storage's limits. The other limits keep a record well below Firestore's limit of 1 MiB.
+    bucket: str = Field(min_length=1, max_length=222, description="The object's bucket, one of the inboxes.")
     name: str = Field(min_length=1, max_length=1024, description="The object's name, at most 1,024 bytes in UTF-8.")
     generation: int | None = Field(
-        default=None, ge=0, lt=2**63, description="The object's generation; the newest where it is left out."
+        default=None, ge=0, lt=2**63, description="The object's generation; by default the newest."
     )
     options: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=1024)]] = Field(
         default={},
         max_length=64,
-        description="As they would ride on the object, values as text: `model`, `matrix`, `min_score` …",
+        description="Options, as for object metadata, with values as text: `model`, `matrix`, `min_score` …",
     )
     correlation_id: str = Field(
-        min_length=1, max_length=256, description="The requester's own name for this request; its events repeat it."
+        min_length=1, max_length=256, description="The requester's own id for this request; its events repeat it."
     )
-    source: str = Field(default="", max_length=256, description="Who asks, in the requester's own words.")
+    source: str = Field(default="", max_length=256, description="The name of the requester, chosen by the requester.")
     rerun: str | None = Field(
         default=None,
         max_length=256,
-        description="Any text that is new makes a new submission of the same object and options.",
+        description="A new text makes a new submission of the same object and options.",
     )
 
 
@@ -71,74 +71,78 @@ class SourceObject(_Parsed):
 
     bucket: str = Field(description="Its bucket.")
     name: str = Field(description="Its name.")
-    generation: int = Field(description="Its generation; 0 where a request named none and there is no such object.")
+    generation: int = Field(description="Its generation; 0 if the request named none and the object does not exist.")
 
 
 class RequesterName(_Parsed):
-    """Who is told, in their own words."""
+    """A requester that an event is for, as named in its request."""
 
     correlation_id: str = Field(description="As in the request.")
     source: str = Field(default="", description="As in the request.")
 
 
-class _Told(_Payload):
-    submission_id: str = Field(description="The submission: what HTTP, results and every other event call it.")
+class _EventData(_Payload):
+    submission_id: str = Field(description="The id of the submission, as in HTTP, results and all its events.")
     source: SourceObject
     requesters: tuple[RequesterName, ...] = Field(
         description=(
-            "Who had asked by then; empty for a mere drop. Who asks later is named in one more event; of more than "
-            "64, each 64 are named in an event of their own."
+            "Those who had requested it by then; empty for a drop without a request. Later requesters get an event of "
+            "their own. An event names at most 64 requesters; more are split over several events."
         )
     )
 
 
-class Accepted(_Told):
-    """The data of an accepted event: what was queued, and for whom."""
+class Accepted(_EventData):
+    """The data of an accepted event: the submission that was queued, and its requesters."""
 
     state: Literal[State.QUEUED] = Field(
-        default=State.QUEUED, description="As what it was accepted; how far it has come by now, HTTP tells."
+        default=State.QUEUED, description="The state at acceptance. The current state is available over HTTP."
     )
-    model: str = Field(description="The model that it is annotated with, `NAME@VERSION`.")
+    model: str = Field(description="The model, `NAME@VERSION`.")
 
 
-class Outcome(_Told):
-    """The data of an outcome event: how a submission ended, and for whom."""
+class Outcome(_EventData):
+    """The data of an outcome event: how a submission ended, and its requesters."""
 
     state: Literal[State.SUCCEEDED, State.FAILED, State.CANCELLED, State.REJECTED] = Field(
-        description="How it ended; nothing follows."
+        description="The final state."
     )
-    model: str | None = Field(default=None, description="`NAME@VERSION`; null where it was refused before.")
-    result_bucket: str | None = Field(default=None, description="Succeeded: the bucket of the results.")
-    result_prefix: str | None = Field(default=None, description="Succeeded: what their names begin with.")
-    manifest: str | None = Field(default=None, description="Succeeded: the manifest among them, which lists them.")
-    code: str | None = Field(default=None, description="Otherwise: one of the error codes, or `CANCELLED`.")
-    message: str | None = Field(default=None, description="Otherwise: what was found, for people.")
-    hint: str | None = Field(default=None, description="Otherwise: what to do about it, for people.")
+    model: str | None = Field(
+        default=None, description="`NAME@VERSION`; null if it was rejected before a model was chosen."
+    )
+    result_bucket: str | None = Field(default=None, description="If succeeded: the bucket of the results.")
+    result_prefix: str | None = Field(default=None, description="If succeeded: the prefix of their names.")
+    manifest: str | None = Field(default=None, description="If succeeded: the name of the manifest, which lists them.")
+    code: str | None = Field(default=None, description="Otherwise: an error code, or `CANCELLED`.")
+    message: str | None = Field(default=None, description="Otherwise: what was found, in words.")
+    hint: str | None = Field(default=None, description="Otherwise: what to do about it, in words.")
     summary: dict[str, str | int | float | dict[str, int]] = Field(
         default={},
         description=(
-            "Succeeded: `n_cells`, `n_unassigned`, `model`, and in `labels` the cells of each label; where known, "
-            "`estimated_s` and `actual_s`, `estimated_usd` and `actual_usd`."
+            "If succeeded: `n_cells`, `n_unassigned`, `model`, and in `labels` the number of cells of each label; if "
+            "known, `estimated_s` and `actual_s`, `estimated_usd` and `actual_usd`."
         ),
     )
 
 
 class _CloudEvent(_Parsed):
     # CloudEvents 1.0 in structured JSON mode.
-    specversion: Literal["1.0"] = Field(default="1.0", description="Of CloudEvents.")
-    id: str = Field(description="The same whenever this event is published again, and no other event's.")
+    specversion: Literal["1.0"] = Field(default="1.0", description="The version of CloudEvents.")
+    id: str = Field(description="Unique to this event, and the same whenever it is published again.")
     source: str = Field(
         description="`//celldrop/BUCKET`, with the object's bucket.", json_schema_extra={"format": "uri-reference"}
     )
     subject: str = Field(description="The submission's id.")
     time: str = Field(
-        description="When the submission was accepted, or was over.", json_schema_extra={"format": "date-time"}
+        description="When the submission was accepted or ended.", json_schema_extra={"format": "date-time"}
     )
-    datacontenttype: Literal["application/json"] = Field(default="application/json", description="Of `data`.")
+    datacontenttype: Literal["application/json"] = Field(
+        default="application/json", description="The format of `data`."
+    )
 
 
 class AcceptedEvent(_CloudEvent):
-    """A submission was accepted; its outcome follows, and may arrive before."""
+    """A submission was accepted. Its outcome event follows, but may arrive first."""
 
     type: Literal["celldrop.submission.accepted.v1"] = Field(
         default="celldrop.submission.accepted.v1", description="What happened."
@@ -147,7 +151,7 @@ class AcceptedEvent(_CloudEvent):
 
 
 class OutcomeEvent(_CloudEvent):
-    """A submission is over."""
+    """A submission ended."""
 
     type: Literal[
         "celldrop.submission.succeeded.v1",
@@ -159,15 +163,15 @@ class OutcomeEvent(_CloudEvent):
 
 
 Event: TypeAlias = Annotated[AcceptedEvent | OutcomeEvent, Field(discriminator="type")]
-"""Whatever is published to the events topic."""
+"""An event on the events topic."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Who is told in one event.
+    """The requesters of one event.
 
     Attributes:
-        id: Of the event: who is named under it never changes.
+        id: The event's id. An id always names the same requesters.
     """
 
     id: str
@@ -175,7 +179,7 @@ class Page:
 
 
 def job_message(record: Submission, entry: OutboxEntry) -> Message:
-    """The message of a JOB or FINALIZE entry, the same bytes every time."""
+    """The message of a JOB or FINALIZE entry; the same bytes every time."""
     job = JobMessage.model_validate(
         {"submission_id": record.id, "kind": entry.kind, "epoch": entry.epoch, "number": entry.number}
     )
@@ -183,14 +187,14 @@ def job_message(record: Submission, entry: OutboxEntry) -> Message:
 
 
 def accepted_message(stored: Stored[Submission], page: Page) -> Message:
-    """The accepted event for a page: the same bytes every time, whatever has become of the submission since."""
-    data = {**_told(stored.value, page), "model": _model(stored.value)}
+    """The accepted event for a page of requesters; the same bytes every time, whatever the submission's state."""
+    data = {**_event_data(stored.value, page), "model": _model(stored.value)}
     event = AcceptedEvent.model_validate({**_envelope(stored.value, page, stored.created_at), "data": data})
     return _event_message(event)
 
 
 def outcome_message(stored: Stored[Submission], page: Page) -> Message:
-    """The outcome event for a page: the same bytes every time."""
+    """The outcome event for a page of requesters; the same bytes every time."""
     record = stored.value
     envelope = _envelope(record, page, record.changed_at or stored.created_at)
     kind = f"celldrop.submission.{record.state.lower()}.v1"
@@ -203,12 +207,12 @@ def _event_message(event: AcceptedEvent | OutcomeEvent) -> Message:
 
 
 def _envelope(record: Submission, page: Page, at: datetime) -> dict[str, object]:
-    # A refused request may have named anything as its bucket, and a source is a URI reference.
+    # Quoted, as a source must be a URI reference, and a rejected request may name anything as its bucket.
     source = f"//celldrop/{quote(record.source.bucket, safe='')}"
     return {"id": page.id, "source": source, "subject": record.id, "time": at.isoformat()}
 
 
-def _told(record: Submission, page: Page) -> dict[str, object]:
+def _event_data(record: Submission, page: Page) -> dict[str, object]:
     source = record.source
     return {
         "submission_id": record.id,
@@ -220,7 +224,7 @@ def _told(record: Submission, page: Page) -> dict[str, object]:
 def _outcome(record: Submission, page: Page) -> dict[str, object]:
     result, failure = record.result, record.failure
     return {
-        **_told(record, page),
+        **_event_data(record, page),
         "state": record.state,
         "model": _model(record),
         "result_bucket": result.bucket if result else None,
@@ -238,21 +242,21 @@ def _model(record: Submission) -> str | None:
 
 
 def parse_job(data: bytes) -> JobMessage:
-    """Read a job message.
+    """Parse a job message.
 
     Raises:
-        UnknownVersionError: Of a schema version that is not known here.
-        InvalidMessageError: Not a job message.
+        UnknownVersionError: The schema version is unknown.
+        InvalidMessageError: It is not a job message.
     """
     return _parsed(JobMessage, data, "job message")
 
 
 def parse_request(data: bytes) -> AnnotationRequest:
-    """Read a request of another system.
+    """Parse a request by another system.
 
     Raises:
-        UnknownVersionError: Of a schema version that is not known here.
-        InvalidMessageError: Not a request.
+        UnknownVersionError: The schema version is unknown.
+        InvalidMessageError: It is not a request.
     """
     return _parsed(AnnotationRequest, data, "request")
 

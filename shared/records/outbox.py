@@ -1,4 +1,4 @@
-"""Paying what a record owes the world: messages, events, the manifest, stopped executions, swept leftovers."""
+"""Pays a record's outbox entries: messages, events, the manifest, stopped executions, swept leftovers."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """Pays the entries that its collaborators allow; the others stay for whoever can.
+    """Pays the outbox entries that this process can. The others stay for another process.
 
     Attributes:
-        bus: None where messages are left to reconcile (`celldrop submit` beside a running server).
-        blobs: None where the process may not write results (ingest, dispatch, status).
-        jobs: None where the process may not stop executions (ingest, a task).
-        work_bucket: Where the parts lie.
-        results_bucket: Where results lie, and what losing finalizers left.
+        bus: None if messages are left to reconcile (`celldrop submit` next to a running server).
+        blobs: None if the process may not write results (ingest, dispatch, status).
+        jobs: None if the process may not stop executions (ingest, a task).
+        work_bucket: The bucket of the parts.
+        results_bucket: The bucket of the results, and of the leftovers of finalizers that lost.
     """
 
     store: StatusStore
@@ -42,16 +42,16 @@ class Outbox:
     results_bucket: str = "results"
 
     def pay(self, stored: Stored[Submission]) -> Stored[Submission]:
-        """Pay every entry that is due, then take it out of the record.
+        """Pay every entry that is due, and remove it from the record.
 
-        Idempotent: entries have constant ids and constant effects, and a crash between paying and taking out
-        only pays again.
+        Idempotent: entries have constant ids and constant effects. After a crash between the two steps, an entry is
+        paid again.
 
-        One entry that cannot be paid does not keep the others waiting: it is put off, for longer with every try, and
-        given up with a note where it is refused for good.
+        A failed entry does not block the others. It is postponed, longer with every try, and given up with a note if
+        it is refused for good.
 
         Raises:
-            CelldropError: The first that could not be paid; it stays in the record, as do others like it.
+            CelldropError: The error of the first failed entry. All failed entries stay in the record.
         """
         done: set[str] = set()
         failed: dict[str, CelldropError] = {}
@@ -63,7 +63,7 @@ class Outbox:
                 done.add(entry.id)
             except CelldropError as error:
                 failed[entry.id] = error
-            except Exception as error:  # noqa: BLE001  # a fault of ours must not come first again for ever
+            except Exception as error:  # noqa: BLE001  # a bug of ours must not block the others for ever
                 failed[entry.id] = InternalError(f"{type(error).__name__}: {error}")
         if done or failed:
             stored = self._note(stored, done, failed)
@@ -109,15 +109,15 @@ class Outbox:
                 self._sweep(stored.value)
 
     def _tell(self, stored: Stored[Submission], entry: OutboxEntry) -> None:
-        """One event for each page of requesters."""
+        """Publish an event for each page of requesters."""
         assert self.bus is not None
         say = accepted_message if entry.kind is EntryKind.ACCEPTED else outcome_message
         record = stored.value
         for number in range(entry.first_page, entry.page + 1):
-            asked = record.requesters if number == record.pages else self.store.page(record.id, number)
+            named = record.requesters if number == record.pages else self.store.page(record.id, number)
             if number == entry.page:
-                asked = asked[: entry.n_requesters]
-            page = Page(owed.told_id(record, entry.kind, number, len(asked)), asked)
+                named = named[: entry.n_requesters]
+            page = Page(owed.told_id(record, entry.kind, number, len(named)), named)
             self.bus.publish(Topic.EVENTS, say(stored, page))
 
     def _publish_manifest(self, record: Submission) -> None:
@@ -129,7 +129,7 @@ class Outbox:
         )
 
     def _sweep(self, record: Submission) -> None:
-        """Remove what can be removed; what the bucket keeps (a retention policy, a hold) stays, and is told."""
+        """Delete leftovers. Raises if the bucket refuses some (a retention policy, a hold), once all were tried."""
         kept = (record.result.prefix, f"{record.id}/{MANIFEST.name}") if record.result else ()
         self._remove([info.ref for info in self._listed(self.work_bucket, record)])
         left = [info.ref for info in self._listed(self.results_bucket, record) if not info.ref.name.startswith(kept)]

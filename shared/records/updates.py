@@ -1,4 +1,4 @@
-"""Conditional change of a submission's record: read, decide, write over the version read, again if it moved."""
+"""Conditional update of a submission's record: read, change, write if the version is unchanged, else start again."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MAX_TRIES = 20
 
 
 def update(store: StatusStore, submission_id: str, change: Change) -> Stored[Submission]:
-    """Apply a pure change to the newest version of a record; the change sees the store's own time.
+    """Apply a pure change to the newest version of a record. The change gets the store's time.
 
-    Idempotent when ``change`` is: a change that leaves the record as it was writes nothing.
+    Nothing is written if the change returns an equal record, so the update is idempotent if ``change`` is.
 
     Raises:
-        UnavailableError: The record kept moving under every try, or the store did not answer.
+        UnavailableError: Another write came first at every try, or the store did not answer.
     """
     for _ in range(MAX_TRIES):
         stored = store.get(submission_id)
@@ -27,4 +27,6 @@ def update(store: StatusStore, submission_id: str, change: Change) -> Stored[Sub
             return store.replace(changed, if_version=stored.version)
         except PreconditionFailedError:
             continue
-    raise UnavailableError(f"submission {submission_id} changed under each of {MAX_TRIES} tries", hint="Try again.")
+    raise UnavailableError(
+        f"submission {submission_id} was changed by others during each of {MAX_TRIES} tries", hint="Try again."
+    )

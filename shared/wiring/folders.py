@@ -1,4 +1,4 @@
-"""Folders of this machine, as buckets and as homes: what needs neither settings nor a pipeline."""
+"""Local folders as buckets, and the lock of a folder. Needs neither settings nor a pipeline."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from shared.domain.errors import SettingsError
 from shared.ports.blobs import BlobStore
 
 FILES_BUCKET = "files"
-"""The bucket that is this machine's own file system, for files annotated where they lie."""
+"""The bucket of this machine's file system, for files that are annotated in place."""
 
 WORK, RESULTS = "work", "results"
-"""The buckets of ``build_desk`` that are written."""
+"""The writable buckets of ``build_desk``."""
 
 
 def build_desk(work: Path, results: Path) -> BlobStore:
-    """This machine's files, read where they lie, and two folders as the buckets WORK and RESULTS."""
+    """A store of this machine's files, read-only and in place, and two folders as the buckets WORK and RESULTS."""
     return directories({FILES_BUCKET: Path("/"), WORK: work, RESULTS: results}, WORK, RESULTS)
 
 
-def directories(roots: dict[str, Path], *ours: str) -> BlobStore:
-    """Folders as buckets; but for ours, they are other people's files, read where they lie."""
+def directories(roots: dict[str, Path], *writable: str) -> BlobStore:
+    """A store with a folder for each bucket. All but the ``writable`` buckets are users' files, read in place."""
     from shared.adapters.local.blobs import DirectoryBlobStore  # noqa: PLC0415  # adapters load only where chosen
 
-    return DirectoryBlobStore(roots, frozenset(roots) - set(ours))
+    return DirectoryBlobStore(roots, frozenset(roots) - set(writable))
 
 
 @contextmanager
 def alone(lock: Path, what: str) -> Iterator[None]:
-    """Be the only process that holds a lock file; the kernel lets go of it when the process ends.
+    """Hold a lock file that only one process can hold. The kernel releases it when the process ends.
 
     Args:
-        what: What the processes are, for whoever comes second.
+        what: What kind of process holds it, for the error message.
 
     Raises:
-        SettingsError: Another process holds it.
+        SettingsError: Another process holds the lock.
     """
     from shared.adapters.local.locks import try_lock  # noqa: PLC0415  # likewise
 

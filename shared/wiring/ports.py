@@ -1,4 +1,4 @@
-"""The one place that knows which adapters stand behind the ports."""
+"""Builds the ports from the settings. This is the only module that chooses adapters."""
 
 from __future__ import annotations
 
@@ -28,36 +28,36 @@ if TYPE_CHECKING:
     from shared.adapters.local.jobs import SubprocessJobRunner
 
 ADHOC_MODELS_BUCKET = "adhoc-models"
-"""Embedded: bundles given as a folder, kept by digest."""
+"""The bucket of bundles that were given as a folder, by digest. Local backend only."""
 
 
 class Ports(Protocol):
-    """The world, as the services see it."""
+    """The ports that the services work with."""
 
     @property
     def blobs(self) -> BlobStore:
-        """Objects."""
+        """The blob store."""
         ...
 
     @property
     def bus(self) -> EventBus:
-        """Messages."""
+        """The event bus."""
         ...
 
     @property
     def store(self) -> StatusStore:
-        """Records."""
+        """The status store."""
         ...
 
     @property
     def jobs(self) -> JobRunner:
-        """Executions."""
+        """The job runner."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class MadePorts:
-    """Ports that are there."""
+    """Ports that are already built."""
 
     blobs: BlobStore
     bus: EventBus
@@ -67,7 +67,7 @@ class MadePorts:
 
 @dataclass(frozen=True, slots=True)
 class LocalPorts:
-    """The embedded world: the same ports, and what only an embedding process can do with them."""
+    """The ports of the local backend, with the bus and the runner as their own types, which can do more."""
 
     ports: MadePorts
     bus: InProcessBus
@@ -76,42 +76,42 @@ class LocalPorts:
 
 @dataclass(frozen=True, slots=True)
 class LocalLayout:
-    """Where the embedded default keeps things, under the home folder."""
+    """The folders of the local backend, under its home folder."""
 
     home: Path
 
     @property
     def state(self) -> Path:
-        """What is not for people: status, parts, logs."""
+        """Internal files: status database, parts, logs."""
         return self.home / ".celldrop"
 
     @property
     def inbox(self) -> Path:
-        """Where files are dropped for `celldrop serve`."""
+        """The folder that `celldrop serve` watches for files."""
         return self.home / "inbox"
 
     @property
     def results(self) -> Path:
-        """Where results are found."""
+        """The folder of the results."""
         return self.home / "results"
 
     @property
     def events(self) -> Path:
-        """Every outcome event, one JSON line each."""
+        """The file of all outcome events, one JSON line each."""
         return self.state / "events.jsonl"
 
     @property
     def adhoc_models(self) -> Path:
-        """Bundles that were given as a folder."""
+        """The folder of bundles that were given as a folder."""
         return self.state / "models"
 
 
 @cache
 def deployed_settings() -> Settings:
-    """The settings of a deployed entry point, whose logs they set up; read when first asked for, and kept.
+    """Load the settings of a deployed entry point once, and configure its logs.
 
     Raises:
-        SettingsError: One that is malformed.
+        SettingsError: A setting is malformed.
     """
     settings = load_settings()
     configure(settings.log_style, settings.log_level)
@@ -119,7 +119,7 @@ def deployed_settings() -> Settings:
 
 
 def build_ports(settings: Settings) -> Ports:
-    """The ports that the settings ask for; adapters are imported only here, and only those needed."""
+    """Build the ports of the backend that the settings name. Only its adapters are imported."""
     match settings.backend:
         case Backend.LOCAL:
             return build_local(settings).ports
@@ -130,9 +130,9 @@ def build_ports(settings: Settings) -> Ports:
 
 
 class CloudPorts:
-    """Google Cloud, or the emulators that the environment names; what a process does not ask for is not loaded.
+    """The ports of Google Cloud, or of the emulators that the environment names. Each is loaded when first used.
 
-    Each port raises SettingsError where there are no credentials, or no project is set or told by them.
+    Each port raises SettingsError if there are no credentials, or if neither they nor the settings name a project.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -181,17 +181,17 @@ class CloudPorts:
 
 
 def build_survey(settings: Settings) -> Survey:
-    """What looks at a deployment; nobody is asked anything yet."""
+    """Build the survey of a deployment. No request is made yet."""
     from shared.adapters.gcp.survey import CloudSurvey  # noqa: PLC0415  # adapters load only where chosen
 
     return CloudSurvey(settings.project, settings.region, settings.firestore_database, settings.run_endpoint)
 
 
 def build_push_check(settings: Settings) -> CheckCaller:
-    """Who may push to a function of this deployment.
+    """Build the check of callers that push to a function of this deployment.
 
     Raises:
-        SettingsError: Tokens are to be checked, and it is not said whose.
+        SettingsError: Tokens are checked, but the audience or the accounts are not set.
     """
     if settings.backend is Backend.LOCAL or settings.push_auth is PushAuth.PLATFORM:
         return anyone
@@ -199,10 +199,10 @@ def build_push_check(settings: Settings) -> CheckCaller:
 
 
 def build_status_check(settings: Settings) -> CheckCaller:
-    """Who may look things up over HTTP, beside what the platform or the loopback address sees to.
+    """Build the check of callers of the status API, in addition to the platform's or the loopback address's.
 
     Raises:
-        SettingsError: Tokens are to be checked, and it is not said whose.
+        SettingsError: Tokens are checked, but the audience or the accounts are not set.
     """
     if settings.status_auth is StatusAuth.PLATFORM:
         return anyone
@@ -212,19 +212,20 @@ def build_status_check(settings: Settings) -> CheckCaller:
 def _token_check(audience: str, accounts: str, whose: str) -> CheckCaller:
     if not audience or not listed(accounts):
         raise SettingsError(
-            f"tokens are to be checked, but CELLDROP_{whose}_AUDIENCE or CELLDROP_{whose}_ACCOUNTS is empty",
-            hint=f"Set both, or CELLDROP_{whose}_AUTH=platform where Cloud Run's IAM is all that is wanted.",
+            f"tokens are checked (CELLDROP_{whose}_AUTH), but CELLDROP_{whose}_AUDIENCE or CELLDROP_{whose}_ACCOUNTS "
+            "is empty",
+            hint=f"Set both, or set CELLDROP_{whose}_AUTH=platform if Cloud Run's IAM is enough.",
         )
     return callers(google_verifier(audience), listed(accounts)).check
 
 
 def build_files(settings: Settings) -> BlobStore:
-    """This machine's files and bundles, to be read where they lie; nothing is written or made."""
+    """A read-only store of this machine's files and bundles, in place. Nothing is created."""
     return directories({FILES_BUCKET: Path("/"), settings.models_bucket: settings.models_dir.resolve()})
 
 
 def build_local(settings: Settings) -> LocalPorts:
-    """The embedded default: a directory, SQLite, an in-process bus and subprocesses."""
+    """Build the local backend: a directory, SQLite, an in-process bus and subprocesses."""
     from shared.adapters.local.event_log import EmbeddedBus  # noqa: PLC0415  # adapters load only where chosen
     from shared.adapters.local.jobs import SubprocessJobRunner  # noqa: PLC0415
     from shared.adapters.local.status import SqliteStatusStore  # noqa: PLC0415
@@ -253,18 +254,18 @@ def build_local(settings: Settings) -> LocalPorts:
 
 
 def task_variables(settings: Settings) -> dict[str, str]:
-    """The environment that hands these very settings on to a task process."""
+    """The environment variables that pass these settings to a task process."""
     values = settings.model_dump(mode="json")
     own = {f"CELLDROP_{name.upper()}": str(value) for name, value in values.items() if value is not None}
     own["CELLDROP_HOME"] = str(settings.home.resolve())
     own["PYTHONPATH"] = str(REPOSITORY)
-    # Side by side, each task's torch takes its share of the cores: more threads than cores stall one another.
+    # Parallel tasks share the cores: more torch threads than cores stall one another.
     own["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // settings.local_parallel))
     return {**os.environ, **own}
 
 
 def die_with_parent() -> None:
-    """Embedded: end this task process when the one that supervises it is gone."""
+    """End this task process when its parent process ends. Local backend only."""
     from shared.adapters.local.jobs import die_with_parent as watch  # noqa: PLC0415
 
     watch()
@@ -275,5 +276,6 @@ def _make_home(layout: LocalLayout) -> None:
         for folder in (layout.state, layout.adhoc_models):
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        hint = "Give a folder that you may write to, with --out or CELLDROP_HOME."
-        raise SettingsError(f"the home cannot be made: {error.strerror}", where=str(layout.home), hint=hint) from error
+        hint = "Name a folder that you may write to, with --out or CELLDROP_HOME."
+        found = f"the home folder cannot be created: {error.strerror}"
+        raise SettingsError(found, where=str(layout.home), hint=hint) from error

@@ -25,8 +25,8 @@ def test_a_gpu_that_was_promised_and_is_absent_is_told_and_not_replaced() -> Non
     [
         (None, "12.2", "built without CUDA", "celldrop-inference-cuda"),
         ("12.8", None, "no NVIDIA driver", "Give the job a GPU"),
-        ("13.0", "12.2", "needs a driver for CUDA 13.0, this one ends at 12.2", "newer driver"),
-        ("12.8", "12.2", "and no GPU", "CUDA_VISIBLE_DEVICES"),  # one major version: the driver would do
+        ("13.0", "12.2", "needs a driver for CUDA 13.0, but this one supports only CUDA 12.2", "newer driver"),
+        ("12.8", "12.2", "but no GPU", "CUDA_VISIBLE_DEVICES"),  # one major version: the driver would do
     ],
 )
 def test_an_absent_gpu_is_told_with_its_reason(

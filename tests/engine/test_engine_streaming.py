@@ -201,7 +201,7 @@ def test_a_block_without_room_even_alone_is_told() -> None:
     blocks = dense([2, 2, 6])
     scores = Stream(annotator(ration=5 * N_FEATURES), PlainLanes(), 10**6).scores(blocks)
     assert [next(scores).rows for _ in range(2)] == [blocks[0].rows, blocks[1].rows]
-    with pytest.raises(DeviceUnavailableError, match="no room for 6 cells of 180 values; 1 MB") as told:
+    with pytest.raises(DeviceUnavailableError, match="too little memory for 6 cells with 180 values: 1 MB") as told:
         next(scores)
     assert told.value.code == "GPU_UNAVAILABLE"
     assert told.value.expected

@@ -93,7 +93,7 @@ def test_a_label_with_two_ids_is_refused(tmp_path: Path) -> None:
 
 
 def test_something_that_is_no_ontology_id_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TrainingDataError, match="'B' stands for label 'B'"):
+    with pytest.raises(TrainingDataError, match="label 'B' has the id 'B'"):
         read_labelled(SMALL.write(tmp_path / "a.h5ad"), "label", ids_from="label")
 
 

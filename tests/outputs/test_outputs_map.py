@@ -102,7 +102,7 @@ ODD = {
     "the file's own embedding was not used: memoryerror": broken,
     "only 0 of 60 cells have finite coordinates": own(np.full((N_CELLS, 2), np.inf)),
     "only 19 of 60 cells": own(np.where(np.arange(N_CELLS)[:, None] < 19, np.arange(2), np.nan)),
-    "all cells in one place": own(np.ones((N_CELLS, 2))),
+    "all cells have the same coordinates": own(np.ones((N_CELLS, 2))),
     "indexerror": own(np.ones((3, 2))),
 }
 
@@ -132,7 +132,7 @@ def test_a_map_past_its_time_is_left_out_at_once() -> None:
     told = lay_out(sample_of(scores(3000)), nothing, budget_s=0.01)
     assert isinstance(told, NoMap)
     assert told.fault
-    assert "took longer than the 0.01 s" in told.reason
+    assert "took longer than the limit of 0.01 s" in told.reason
     assert time.monotonic() - began_s < 30
 
 

@@ -75,7 +75,7 @@ def test_a_cell_of_which_the_model_knows_no_gene_is_unassigned(
     findings = json.loads((done.folder / "manifest.json").read_text())["verdict"]["findings"]
     told = {found["code"]: found["message"] for found in findings}
     assert "12 of 20 cells" in told["CELLS_WITHOUT_GENES"]
-    assert "the model knows no gene in them" in (done.folder / "report.html").read_text()
+    assert "no gene of the model has a value in them" in (done.folder / "report.html").read_text()
 
 
 def test_without_a_model_a_file_is_judged_for_the_default_one(celldrop: Celldrop, data_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""The centroid kind: each cell is compared with every label's mean cell along principal components."""
+"""The centroid kind: compares each cell with the mean cell of every label, in the space of a PCA."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from shared.bundles.kinds import CentroidCard
 
 @dataclass(frozen=True, slots=True)
 class CentroidWeights:
-    """The parameters of a centroid model, in float64 on the cpu.
+    """The parameters of a centroid model, in float64 on the CPU.
 
     Attributes:
         components_cf: Principal axes of standardised expression, components x features.
         centroids_lc: The mean of each label's training cells, labels x components.
-        spread: Root mean square distance of a training cell from its label's centroid, for each component.
+        spread: Root mean square distance of training cells from their label's centroid, per component.
     """
 
     components_cf: torch.Tensor
@@ -30,18 +30,18 @@ class CentroidWeights:
     standardisation: Standardisation
 
     def module(self, matched_f: torch.Tensor) -> ScoringModule:
-        """As the protocol says."""
+        """See ``KindWeights``."""
         return CentroidModel(self, matched_f)
 
 
 class CentroidModel(ScoringModule):
-    """Decision scores ``y_l = -|p - c_l|² / (2·spread²)`` with ``p = V·z`` of standardised expression ``z``.
+    """Decision scores ``y_l = -|p - c_l|² / (2·spread²)``, where ``p = V·z`` projects standardised expression ``z``.
 
-    The log-likelihood, but for a constant, of a Gaussian of the same width around every centroid: the nearest-centroid
-    classifier (Rocchio 1971; Tibshirani et al., PNAS 2002, doi:10.1073/pnas.082099299, without the shrinking) with
-    probabilities. A feature that the file lacks is taken to be at the training cells' mean: it moves no cell.
+    This is the nearest-centroid classifier (Rocchio 1971; Tibshirani et al., PNAS 2002, doi:10.1073/pnas.082099299,
+    without shrinkage) with probabilities: up to a constant, ``y_l`` is the log-likelihood of a Gaussian of the same
+    width around every centroid. A feature that the file lacks is set to the training cells' mean, so it has no effect.
 
-    Always in float64: a distance squares what rounding leaves of its coordinates.
+    Always in float64, as squaring a distance amplifies rounding errors of the coordinates.
     """
 
     centroids_lc: torch.Tensor
@@ -60,15 +60,15 @@ class CentroidModel(ScoringModule):
         self.register_buffer("centroids_lc", weights.centroids_lc)
 
     def forward(self, expression_z: torch.Tensor, feature_z: torch.Tensor, indptr: torch.Tensor) -> torch.Tensor:
-        """As ``ScoringModule`` says."""
+        """See ``ScoringModule``."""
         projected_nc = self._product(expression_z, feature_z, indptr)
-        # Not by a matrix product, which would leave the order of summation to the number of rows and threads.
+        # Without a matrix product: its order of summation depends on the number of rows and threads.
         distance_nl = torch.cdist(projected_nc, self.centroids_lc, compute_mode="donot_use_mm_for_euclid_dist")
         return distance_nl.square_().mul_(self._scale)
 
 
 class Centroid(ModelKind):
-    """Nearest centroid in a PCA: the classic baseline, quick to train and easy to explain."""
+    """Nearest centroid in a PCA: the classic baseline, fast to train and easy to explain."""
 
     tensors: TensorTable = {  # noqa: RUF012  # a Mapping: nobody writes to it
         "components": Tensor(("components", "features"), "principal axes of standardised expression"),
@@ -77,7 +77,7 @@ class Centroid(ModelKind):
     }
 
     def weights(self, card: ModelCard, tensors: Mapping[str, torch.Tensor], *, where: str = "") -> CentroidWeights:
-        """As the protocol says."""
+        """See ``ModelKind``."""
         own = _own(card, where)
         sizes = {"labels": len(card.labels), "features": len(card.features), "components": own.n_components}
         found = checked(self.tensors, sizes, tensors, where=where)
@@ -85,7 +85,7 @@ class Centroid(ModelKind):
         return CentroidWeights(found["components"], found["centroids"], own.spread, standardisation)
 
     def flops_per_cell(self, card: ModelCard) -> float:
-        """The projection, and for each label a difference, a square and a sum over the components."""
+        """The projection, and a difference, a square and a sum per label and component."""
         n_components = _own(card, card.reference).n_components
         return 2.0 * n_components * len(card.features) + 3.0 * n_components * len(card.labels)
 

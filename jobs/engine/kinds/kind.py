@@ -1,4 +1,4 @@
-"""What a model kind is to the engine: the tensors it needs, what it costs, and a module that scores cells."""
+"""The interface of a model kind for the engine: its tensors, its cost, and a module that scores cells."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from shared.bundles.card import ModelCard
 
 
 class ScoringModule(torch.nn.Module):
-    """A bundle's mathematics, made ready for the genes of one file.
+    """A bundle's mathematics, prepared for the genes of one file.
 
-    ``forward(expression_z, feature_z, indptr)`` gives the decision scores of n cells, n x labels, float64, before
-    temperature and activation. ``expression_z`` is the log1p expression of each expressed matched gene, cell after
-    cell (float32, at least 0), ``feature_z`` its feature's position (int32, each at most once in a cell), ``indptr``
-    where each cell begins in the two, and the end (int32, n + 1 values).
+    ``forward(expression_z, feature_z, indptr)`` returns the decision scores of n cells, n x labels, float64, before
+    temperature and activation. The arguments are CSR arrays of the expressed features: ``expression_z`` is the log1p
+    expression (float32, at least 0), ``feature_z`` the feature's position (int32, at most once per cell), and
+    ``indptr`` where each cell starts in the two, and the end (int32, n + 1 values).
 
-    A row's bytes may depend neither on the number of threads nor on the rows beside it.
+    The bytes of a cell's scores must not depend on the number of threads or on the other cells.
 
     Attributes:
         target_sum: Counts that a cell is scaled to before the logarithm.
-        arithmetic: What the module multiplies and sums in: float32 or float64.
-        width: Columns that a cell takes on the device, of every matrix that is kept for it; the labels are among
-            them. A batch's memory is reckoned from it (``jobs.engine.batches``).
+        arithmetic: The type that the module computes in: float32 or float64.
+        width: Columns per cell of all matrices that are kept on the device, including one for each label. The memory
+            of a batch is estimated from it (``jobs.engine.batches``).
     """
 
     target_sum: float
@@ -34,34 +34,34 @@ class ScoringModule(torch.nn.Module):
 
 
 class KindWeights(Protocol):
-    """A bundle's parameters, checked."""
+    """The checked parameters of a bundle."""
 
     def module(self, matched_f: torch.Tensor) -> ScoringModule:
-        """The module for a file that has the features in ``matched_f``, bool."""
+        """Build the module for a file. ``matched_f`` marks the features that the file has, bool."""
         ...
 
 
 class ModelKind(Protocol):
-    """One kind of model; ``jobs.engine.kinds.table`` lists them all.
+    """A kind of model; ``jobs.engine.kinds.table`` lists all kinds.
 
     Attributes:
-        tensors: The tensors of a bundle, by name.
+        tensors: The tensors of its bundles, by name.
     """
 
     tensors: TensorTable
 
     def weights(self, card: ModelCard, tensors: Mapping[str, torch.Tensor], *, where: str = "") -> KindWeights:
-        """The parameters, every tensor of them checked.
+        """Check a bundle's tensors and return them as parameters.
 
         Args:
-            where: Where the bundle lies, for the message of an error.
+            where: The location of the bundle, for error messages.
 
         Raises:
-            InvalidBundleError: A tensor is missing, superfluous, of another shape or type, or holds values that no
-                arithmetic can use; or the card asks for preprocessing that this kind does not have.
+            InvalidBundleError: A tensor is missing, unexpected, of the wrong shape or type, or has unusable values; or
+                this kind does not support the card's preprocessing.
         """
         ...
 
     def flops_per_cell(self, card: ModelCard) -> float:
-        """Floating-point operations for a cell as if every gene were expressed; an upper bound for the planner."""
+        """Floating-point operations for a cell with every gene expressed: an upper bound for the planner."""
         ...

@@ -1,4 +1,4 @@
-"""The linear kind: a weight for each gene and label, as logistic regression and CellTypist have them."""
+"""The linear kind: a weight for each gene and label, as in logistic regression and CellTypist."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from jobs.engine.kinds.tensors import Tensor, TensorTable, checked
 from shared.bundles.card import ModelCard
 
 FLOAT32_LIMIT = 32.0
-"""Largest expected magnitude of a score's terms (see ``arithmetic_of``) for which float32 is exact enough.
+"""The largest magnitude of a score's terms (see ``arithmetic_of``) for which float32 is precise enough.
 
-Measured on 2,700 PBMCs (2026-11): float32 erred in the score by 6e-6 at a magnitude of 19 (PopV's lung model) and by
+Measured on 2,700 PBMCs (2026-11): the error of a float32 score was 6e-6 at a magnitude of 19 (PopV's lung model) and
 7e-3 at 7,800 (an SGD model with decisions down to -7,800), which is up to 15 units in the last place of the magnitude.
-At 32 that is 3e-5 in the score, and, the slope of the sigmoid being at most 1/4, less than 1e-5 in a probability.
+At 32, that is 3e-5 in the score, and less than 1e-5 in a probability, as the slope of the sigmoid is at most 1/4.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class LinearWeights:
-    """The parameters of a linear model, in float64 on the cpu.
+    """The parameters of a linear model, in float64 on the CPU.
 
     Attributes:
-        coef_lf: Weights, labels x features, for standardised expression.
-        intercept_l: One for each label.
+        coef_lf: Weights for standardised expression, labels x features.
+        intercept_l: One intercept for each label.
     """
 
     coef_lf: torch.Tensor
@@ -35,7 +35,7 @@ class LinearWeights:
     standardisation: Standardisation
 
     def module(self, matched_f: torch.Tensor) -> ScoringModule:
-        """As the protocol says."""
+        """See ``KindWeights``."""
         return LinearModel(self, matched_f)
 
 
@@ -52,7 +52,7 @@ class LinearModel(ScoringModule):
         )
 
     def forward(self, expression_z: torch.Tensor, feature_z: torch.Tensor, indptr: torch.Tensor) -> torch.Tensor:
-        """As ``ScoringModule`` says."""
+        """See ``ScoringModule``."""
         scores_nl: torch.Tensor = self._product(expression_z, feature_z, indptr)
         return scores_nl
 
@@ -67,21 +67,21 @@ class Linear(ModelKind):
     }
 
     def weights(self, card: ModelCard, tensors: Mapping[str, torch.Tensor], *, where: str = "") -> LinearWeights:
-        """As the protocol says."""
+        """See ``ModelKind``."""
         sizes = {"labels": len(card.labels), "features": len(card.features)}
         found = checked(self.tensors, sizes, tensors, where=where)
         return LinearWeights(found["coef"], found["intercept"], Standardisation.of(card, found, where=where))
 
     def flops_per_cell(self, card: ModelCard) -> float:
-        """A multiplication and an addition for each weight."""
+        """A multiplication and an addition per weight."""
         return 2.0 * len(card.labels) * len(card.features)
 
 
 def arithmetic_of(weights: LinearWeights) -> torch.dtype:
-    """float32 where its rounding stays below 1e-5 in every probability, else float64.
+    """float32 if its rounding error is below 1e-5 in every probability, else float64.
 
-    The expected magnitude of the terms that cancel in a score is ``max over labels of Σ |W|·|mean| / std``: a cell as
-    the training cells were on average has ``x = mean``. It depends on the model alone, never on the cells.
+    Large terms that cancel in a score lose precision. Their magnitude is estimated as ``max over labels of
+    Σ |W|·|mean| / std``, with ``x = mean``, the average training cell. It depends only on the model, not on the cells.
     """
     mean_f, std_f = weights.standardisation.mean_f, weights.standardisation.std_f
     magnitude_l = weights.coef_lf.abs() @ (mean_f / std_f).abs()

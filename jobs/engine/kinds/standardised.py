@@ -1,4 +1,4 @@
-"""Products of a matrix with standardised expression, which is never made dense."""
+"""Products of a matrix with standardised expression, computed without a dense expression matrix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TENSORS: TensorTable = {
     "mean": Tensor(("features",), "mean log1p expression of each feature in the training cells"),
     "std": Tensor(("features",), "its standard deviation; above 0, and 1 for a constant gene"),
 }
-"""Those that standardise; a kind has them beside its own."""
+"""The tensors for standardisation, which a kind has in addition to its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class Standardisation:
 
     @classmethod
     def of(cls, card: ModelCard, checked: Mapping[str, torch.Tensor], *, where: str = "") -> Standardisation:
-        """The card's preprocessing with the tensors ``mean`` and ``std``.
+        """Take the parameters from the card's preprocessing and the tensors ``mean`` and ``std``.
 
         Raises:
-            InvalidBundleError: Steps other than normalise, log1p and standardise; or a standard deviation that no
-                value can be divided by.
+            InvalidBundleError: The steps are not normalise, log1p and standardise, or a standard deviation is zero,
+                negative or too small.
         """
         target_sum, clip_max = _steps(card, where)
         std_f = checked["std"]
@@ -54,7 +54,7 @@ class Standardisation:
 
     @property
     def clip(self) -> float:
-        """The largest z-score; infinite where none is clipped."""
+        """The largest z-score; infinite without clipping."""
         return float("inf") if self.clip_max is None else self.clip_max
 
 
@@ -71,22 +71,22 @@ def _steps(card: ModelCard, where: str) -> tuple[float, float | None]:
 class SparseProduct(torch.nn.Module):
     """``y = b + W·z`` with ``z = min((x - mean) / std, clip)``, over the features that the file has.
 
-    Written for sparse ``x``: with ``z0 = min(-mean / std, clip)``, the value of a gene that is not expressed,
+    Computed for sparse ``x``. With ``z0 = min(-mean / std, clip)``, the z-score of a gene that is not expressed:
 
         y = (b + W·z0) + Σ over expressed genes of (W / std)·min(x, (clip - z0)·std)
 
-    which equals the dense formula for every ``x >= 0``. What is the same for all cells is computed once, in float64.
-    A feature that the file lacks contributes nothing, not ``W·z0``: CellTypist drops such genes before it scales
-    (``celltypist/classifier.py``, ``Classifier.celltype``; Domínguez Conde et al., Science 2022,
-    doi:10.1126/science.abl5197), and so do we.
+    This equals the dense formula for every ``x >= 0``. The first term is the same for all cells, and is computed once,
+    in float64. A feature that the file lacks contributes 0, not ``W·z0``, as in CellTypist, which drops such genes
+    before scaling (``celltypist/classifier.py``, ``Classifier.celltype``; Domínguez Conde et al., Science 2022,
+    doi:10.1126/science.abl5197).
 
-    Each row is summed by one thread in the order in which its genes are stored, so that a row's bytes depend neither
-    on the number of threads nor on the rows beside it.
+    One thread sums each row, in the stored order of its genes, so that a row's bytes do not depend on the number of
+    threads or on the other rows.
 
     Args:
         weight_cf: ``W``, columns x features, float64.
         offset_c: ``b``, float64.
-        dtype: What is multiplied and summed in.
+        dtype: The type to compute in, float32 or float64.
     """
 
     weight_fc: torch.Tensor
@@ -115,10 +115,10 @@ class SparseProduct(torch.nn.Module):
         assert expression_z.shape == feature_z.shape
         assert feature_z.dtype == indptr.dtype == torch.int32
         excess_z = torch.minimum(expression_z.to(self.weight_fc.dtype), self.ceiling_f.index_select(0, feature_z))
-        # Of the sparse products tried (2026-11, 256 x 4,000 x 51 labels, 100 and 670 genes a cell, one core):
-        # embedding_bag 0.10 and 0.63 ms in float32, 0.66 and 4.6 in float64; torch CSR 0.26 and 1.7 in float32,
-        # 0.49 and 3.2 in float64, but warns that it is beta and leaves the order of summation to MKL;
-        # scipy 0.38 and 2.6 in float32; dense after a scatter 2.3 and 3.0.
+        # Sparse products compared (2026-11; 256 cells x 4,000 genes x 51 labels, 100 or 670 genes per cell, one core):
+        # embedding_bag 0.10 or 0.63 ms in float32, 0.66 or 4.6 ms in float64; torch CSR 0.26 or 1.7 ms in float32,
+        # 0.49 or 3.2 ms in float64, but it warns that it is beta and leaves the order of summation to MKL;
+        # scipy 0.38 or 2.6 ms in float32; dense after a scatter 2.3 or 3.0 ms.
         expressed_nc = embedding_bag(
             feature_z, self.weight_fc, indptr, mode="sum", per_sample_weights=excess_z, include_last_offset=True
         )
@@ -128,6 +128,6 @@ class SparseProduct(torch.nn.Module):
 def _base(
     weight_cf: torch.Tensor, offset_c: torch.Tensor, zero_f: torch.Tensor, matched_f: torch.Tensor
 ) -> torch.Tensor:
-    # numpy sums on one thread, pairwise: a matrix product would leave the order to the number of threads.
+    # numpy sums pairwise on one thread; the order of a matrix product depends on the number of threads.
     sums = [(weight_f * zero_f)[matched_f].numpy().sum() for weight_f in weight_cf]
     return offset_c + torch.tensor(sums, dtype=torch.float64)

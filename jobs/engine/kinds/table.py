@@ -1,4 +1,4 @@
-"""Every model kind that the engine can compute; a new one is a file beside this one and a line here."""
+"""The table of model kinds that the engine can compute. A new kind adds a file to this package and a line here."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def kind_of(card: ModelCard) -> ModelKind:
 
 
 def check_tensors(card: ModelCard, tensors: Mapping[str, torch.Tensor], *, where: str = "") -> None:
-    """Check that tensors are what a card needs.
+    """Check that tensors fit a card.
 
     Raises:
-        InvalidBundleError: They are not; as ``ModelKind.weights``.
+        InvalidBundleError: They do not; see ``ModelKind.weights``.
     """
     kind_of(card).weights(card, tensors, where=where)

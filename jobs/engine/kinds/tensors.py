@@ -1,4 +1,4 @@
-"""The tensors of a bundle, checked once against its card so that the arithmetic can trust them."""
+"""Checks the tensors of a bundle against its card, once, so that the arithmetic can rely on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.domain.errors import InvalidBundleError
 
 _FLOATS = (torch.float32, torch.float64)
 LARGEST = 1e15
-"""Beyond this, and for standard deviations below its inverse, a score could leave float32; real ones come to 1e5."""
+"""Limit on values, and its inverse on standard deviations, so that scores stay within float32. Real ones reach 1e5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Tensor:
     """One tensor of a bundle.
 
     Attributes:
-        axes: What each of its axes counts: ``labels``, ``features`` …
-        what: What its values are, for the reference page.
+        axes: The name of each axis: ``labels``, ``features`` …
+        what: A description of its values, for the reference page.
     """
 
     axes: tuple[str, ...]
@@ -34,16 +34,15 @@ TensorTable: TypeAlias = Mapping[str, Tensor]
 def checked(
     table: TensorTable, sizes: Mapping[str, int], tensors: Mapping[str, torch.Tensor], *, where: str = ""
 ) -> dict[str, torch.Tensor]:
-    """The tensors as float64 on the cpu, known to be those of the table.
+    """Check tensors against a table, and return them as float64 on the CPU.
 
-    Each may be stored as float32 or float64: an imported model keeps the precision that it came with.
+    They may be stored as float32 or float64: an imported model keeps its precision.
 
     Args:
-        sizes: The length of each axis, as the card says.
+        sizes: The length of each axis, from the card.
 
     Raises:
-        InvalidBundleError: A tensor is missing, superfluous, of another shape or type, or holds values that no
-            arithmetic can use.
+        InvalidBundleError: A tensor is missing, unexpected, of the wrong shape or type, or has unusable values.
     """
     if set(tensors) != set(table):
         raise invalid(f"tensors {sorted(tensors)}", f"exactly {sorted(table)}", where)
@@ -53,7 +52,7 @@ def checked(
 
 
 def invalid(found: str, expected: str, where: str) -> InvalidBundleError:
-    """The error of a bundle whose parts do not fit one another."""
+    """The error for a bundle with parts that do not fit together."""
     hint = "Make the bundle again with `celldrop models import` or `celldrop models train`."
     return InvalidBundleError(found, expected=expected, where=where, hint=hint)
 

@@ -1,4 +1,4 @@
-"""The new columns of obs: how each is named, encoded and filled, block by block, inside an open HDF5 file."""
+"""Adds columns to obs in an open HDF5 file: their names, encoding and values, written block by block."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEGACY_CATEGORIES = "__categories"
 
 
 class Encoding(StrEnum):
-    """Versions of anndata's data frame encoding that can take a column."""
+    """Versions of anndata's data frame encoding that columns can be added to."""
 
     V0_1 = "0.1.0"
     """anndata 0.7: a categorical is a dataset of codes that refers to its categories in ``__categories``."""
@@ -29,12 +29,12 @@ class Encoding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One new column.
+    """A new column of obs.
 
     Attributes:
-        source: The annotation table's column that it holds.
-        dtype: Of plain values; None for a categorical.
-        rare: Whether it is left out where no cell has a value.
+        source: The column of the annotation table that it is copied from.
+        dtype: The type of plain values; None for a categorical.
+        rare: Whether it is left out if no cell has a value.
     """
 
     name: str
@@ -52,16 +52,16 @@ COLUMNS = (
     Column("celldrop_abstained", "abstained", np.bool_),
     Column("celldrop_value_note", "value_note", rare=True),
 )
-"""What is added to obs. Columns of these names that are there already are ours of an earlier run, and replaced."""
+"""The columns added to obs. Existing columns of these names are from an earlier run, and are replaced."""
 
 
 def columns_beside(index: str) -> tuple[Column, ...]:
-    """What is added to an obs whose index has that name."""
+    """The columns for an obs with this name of its index; a column with the same name is renamed."""
     return tuple(replace(column, name=added_name(column.name, index)) for column in COLUMNS)
 
 
 def drop_columns(obs: h5py.Group, columns: Sequence[Column]) -> None:
-    """Remove an earlier run's columns."""
+    """Remove the columns of an earlier run."""
     for column in columns:
         for parent in (obs, obs.get(LEGACY_CATEGORIES)):
             if isinstance(parent, h5py.Group) and column.name in parent:
@@ -77,10 +77,10 @@ def add_columns(
     n_cells: int,
     categories: Mapping[str, Sequence[str]],
 ) -> None:
-    """Append the columns to a data frame group and fill them as the tables come.
+    """Append columns to a data frame group, and fill them from the tables one after the other.
 
     Args:
-        categories: For each categorical source column, the values that occur.
+        categories: The values that occur in each categorical source column.
     """
     encoding = Encoding(text(obs.attrs["encoding-version"]))
     columns = [column for column in columns if categories.get(column.source) or not column.rare]
@@ -97,31 +97,31 @@ def add_columns(
 
 
 def column_order(obs: h5py.Group) -> list[str]:
-    """The frame's columns; anndata writes no columns as an empty array of floats."""
+    """The names of a frame's columns. Without columns, anndata writes an empty array of floats."""
     names = obs.attrs["column-order"]
     return [] if isinstance(names, h5py.Empty) else [text(name) for name in np.atleast_1d(names)]
 
 
 def set_column_order(frame: h5py.Group, names: Sequence[str]) -> None:
-    """Write the order of the columns."""
+    """Write the names of a frame's columns, in their order."""
     frame.attrs.create("column-order", np.array(names, object), dtype=TEXT)
 
 
 def mark(element: h5py.Group | h5py.Dataset, kind: str, version: str) -> None:
-    """Say how an element is encoded, as anndata does."""
+    """Write the attributes with an element's encoding, as anndata does."""
     element.attrs["encoding-type"] = kind
     element.attrs["encoding-version"] = version
 
 
 def write_text(group: h5py.Group, name: str, values: Sequence[str]) -> h5py.Dataset:
-    """An array of strings."""
+    """Write an array of strings."""
     dataset = group.create_dataset(name, data=np.array(values, object), dtype=TEXT)
     mark(dataset, "string-array", "0.2.0")
     return dataset
 
 
 def create_values(group: h5py.Group, name: str, n_cells: int, dtype: npt.DTypeLike) -> h5py.Dataset:
-    """A compressed array with a value for each cell."""
+    """Create a compressed array with one value per cell."""
     chunks = (min(n_cells, CHUNK_ROWS),)
     dataset = group.create_dataset(
         name, (n_cells,), dtype, chunks=chunks, compression="gzip", compression_opts=4, shuffle=True
@@ -131,7 +131,7 @@ def create_values(group: h5py.Group, name: str, n_cells: int, dtype: npt.DTypeLi
 
 
 def create_categorical(group: h5py.Group, name: str, n_cells: int, categories: Sequence[str]) -> h5py.Dataset:
-    """A categorical of anndata 0.8 and later, with its codes still to be filled; -1 is missing."""
+    """Create a categorical of anndata 0.8 and later. Returns its codes, not yet filled; -1 means missing."""
     categorical = group.create_group(name)
     mark(categorical, "categorical", "0.2.0")
     categorical.attrs["ordered"] = False
@@ -154,7 +154,7 @@ def _create(
 
 
 def _code_type(n_categories: int) -> npt.DTypeLike:
-    """The smallest signed type, as pandas chooses it."""
+    """The smallest signed integer type, as in pandas."""
     return np.min_scalar_type(-max(n_categories, 1))
 
 
@@ -166,5 +166,5 @@ def _codes(values: pa.DictionaryArray, categories: Sequence[str]) -> npt.NDArray
 
 
 def text(value: str | bytes) -> str:
-    """An attribute's or dataset's text."""
+    """Decode the text of an attribute or dataset."""
     return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,4 +1,4 @@
-"""annotated.h5ad: the input's own bytes with the annotation's columns appended to obs, streamed from store to store."""
+"""Writes annotated.h5ad: the input's bytes with the new columns appended to obs, streamed from store to store."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from shared.ports.blobs import BlobInfo, BlobStore
 
 UNS_KEY = "celldrop"
 _LETTERS = 300
-"""Of an error's own words, which may quote a file."""
+"""Limit on the text of an error, which may quote a file."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class NewColumns:
-    """What is to be added.
+    """The columns to add.
 
     Attributes:
-        tables: The annotation table in row order, gone through once.
-        categories: The values that occur in each categorical column, in the order in which readers will list them.
-        about: Written to ``uns['celldrop']``: model, digest, submission …
-        beat: Called for every block that moves, so that a long copy can show that it lives.
+        tables: The annotation table in row order, read once.
+        categories: The values that occur in each categorical column, in the order for readers.
+        about: Written to ``uns['celldrop']``: model, digest, version.
+        beat: Called for every block, as a sign of life during a long copy.
     """
 
     n_cells: int
@@ -57,13 +57,13 @@ class NewColumns:
 
 @dataclass(frozen=True, slots=True)
 class NotAnnotated:
-    """Why there is no annotated.h5ad; the other results stand."""
+    """The reason why there is no annotated.h5ad. Other results are not affected."""
 
     reason: str
 
 
 class CannotTakeColumnsError(ValueError):
-    """The file's obs cannot take columns; the message says why."""
+    """No columns can be added to the file's obs; the message says why."""
 
 
 def write_annotated_h5ad(
@@ -71,14 +71,13 @@ def write_annotated_h5ad(
 ) -> BlobInfo | NotAnnotated:
     """Write the annotated copy of a file that passed the safety scan.
 
-    Every byte of the input is kept but for the few that HDF5 must change to link the columns in (the superblock's end
-    of file, obs's links and attributes): X is never read into HDF5 at all. The same input and tables give the same
-    bytes. Memory is bounded by the overlay's. (Groups that keep modification times, which neither anndata nor h5py asks
-    for, get new ones.)
+    All bytes of the input are kept, except those that HDF5 changes to link the columns: the end of file in the
+    superblock, and the links and attributes of obs. HDF5 never reads X. The same input and tables give the same bytes,
+    unless groups store modification times, which anndata and h5py never do. Memory is bounded by that of the overlay.
 
     Raises:
-        InputChangedError: The pinned generation went away.
-        TruncatedFileError: The input is cut short or was never closed by its writer.
+        InputChangedError: The pinned generation is gone.
+        TruncatedFileError: The input is truncated, or its writer never closed it.
         UnavailableError: The store did not answer.
     """
     check_superblock(source)
@@ -93,21 +92,21 @@ def write_annotated_h5ad(
             if overlay.failure is not None:
                 raise overlay.failure from error
             return NotAnnotated(f"HDF5 could not add columns to this file: {cut(str(error), _LETTERS)}")
-        with closing(overlay.chunks()) as chunks:  # Nothing is read any more once the write is over.
+        with closing(overlay.chunks()) as chunks:  # Stops reading ahead once the write has ended.
             return store.write(
                 bucket, name, _beating(chunks, columns.beat), if_generation=0, content_type=ANNOTATED_H5AD.content_type
             )
 
 
 def categories_of(tally: Tally) -> dict[str, list[str]]:
-    """The values that occur, sorted by name as pandas and scanpy do."""
+    """The values that occur in each categorical column, sorted by name as in pandas and scanpy."""
     counted = {"label": tally.label_counts, "second_label": tally.second_counts, "label_id": tally.id_counts}
     return {column: sorted(counts) for column, counts in counted.items()} | {"value_note": tally.notes}
 
 
 def _append(overlay: Overlay, columns: NewColumns) -> None:
-    # Twice open: what deleting frees may be used again only by the handle that freed it, and then scattered through
-    # the input's pages; a new handle appends at the end.
+    # Opened twice: the handle that deletes columns would reuse the freed space, scattered through the input's pages. A
+    # new handle appends at the end.
     with _opened(overlay) as file:
         obs = _obs(file, columns.n_cells)
         added = columns_beside(text(obs.attrs["_index"]))
@@ -133,7 +132,7 @@ def _opened(overlay: Overlay) -> Iterator[h5py.File]:
 
 
 def _obs(file: h5py.File, n_cells: int) -> h5py.Group:
-    """The obs group, after a compound one was rewritten."""
+    """The obs group that columns can be added to. A compound obs is rewritten first."""
     if not isinstance(file.get("obs", getlink=True), h5py.HardLink):
         raise CannotTakeColumnsError("The file has no obs to add columns to (10x Genomics .h5 files have none).")
     modernise_frames(file)
@@ -142,14 +141,14 @@ def _obs(file: h5py.File, n_cells: int) -> h5py.Group:
         complete_frame(obs)
     known = {"_index", "column-order", "encoding-version"} <= set(obs.attrs)
     if not known or text(obs.attrs["encoding-version"]) not in set(Encoding):
-        raise CannotTakeColumnsError("obs is not encoded as a data frame that anndata 0.7 or later has written.")
+        raise CannotTakeColumnsError("obs is not encoded as a data frame of anndata 0.7 or later.")
     if _length(obs[obs.attrs["_index"]]) != n_cells:
-        raise CannotTakeColumnsError(f"obs has another number of rows than the {n_cells:,} cells of the matrix.")
+        raise CannotTakeColumnsError(f"obs does not have one row for each of the {n_cells:,} cells of the matrix.")
     return obs
 
 
 def _length(index: h5py.Group | h5py.Dataset) -> int:
-    """Of an index: plain, categorical or nullable."""
+    """The length of an index, which may be plain, categorical or nullable."""
     if isinstance(index, h5py.Group):
         index = index["codes"] if "codes" in index else index["values"]
     return int(index.shape[0])
@@ -159,7 +158,7 @@ def _describe(file: h5py.File, about: Mapping[str, str]) -> None:
     if "uns" not in file:
         mark(file.create_group("uns"), "dict", "0.1.0")
     uns = file["uns"]
-    if not isinstance(uns, h5py.Group):  # Somebody's own; the columns do not need it.
+    if not isinstance(uns, h5py.Group):  # Not written by anndata. The columns do not need it.
         return
     if UNS_KEY in uns:
         del uns[UNS_KEY]

@@ -1,4 +1,4 @@
-"""Old layouts (anndata before 0.7): obs and var as compound datasets become data frame groups, nothing lost."""
+"""Converts the old layout of anndata before 0.7: compound obs and var become data frame groups, without loss."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from shared.h5ad.read.columns import INDEX_NAMES, names_in, old_categories
 from shared.h5ad.read.inflating import check_inflation, sliced
 
 _TEXT_ROWS = 4096
-"""Texts read together: each may be long."""
+"""Rows of text per read, as each text may be long."""
 _SUFFIX = "_categories"
 _ASIDE = "celldrop-aside"
 
 
 def modernise_frames(file: h5py.File) -> None:
-    """Turn compound obs and var into groups that anndata reads the same way.
+    """Convert compound obs and var to groups that anndata reads the same way.
 
-    Both at once: anndata looks up old categories in uns only while obs is compound, so a var left behind would lose
-    its own. The categories move from uns into the columns, as anndata does on reading.
+    Both are converted together: anndata only looks up old categories in uns while obs is compound, so a compound var
+    would lose its categories. As in anndata, they move from uns into the columns.
     """
     used: set[str] = set()
     for axis in ("obs", "var"):
@@ -42,7 +42,7 @@ def modernise_frames(file: h5py.File) -> None:
 
 
 def complete_frame(obs: h5py.Group) -> None:
-    """Say of a group of columns that it is a data frame, where its writer has left that out; anndata asks for it."""
+    """Add the attributes of a data frame, which anndata requires, to a group of columns without them."""
     if "encoding-version" in obs.attrs or "encoding-type" in obs.attrs:
         return
     index = next((name for name in (_text(obs.attrs.get("_index", "")), *INDEX_NAMES) if name and name in obs), None)
@@ -69,7 +69,7 @@ def _modernise(file: h5py.File, axis: str) -> set[str]:
 
 
 def _categories(file: h5py.File, column: str) -> list[str] | npt.NDArray[np.generic] | None:
-    """What uns has as the column's categories: a single one may be a scalar."""
+    """The column's categories in uns; None if there are none. A single category may be a scalar."""
     found = old_categories(file, column)
     if found is None:
         return None
@@ -83,13 +83,13 @@ def _categories(file: h5py.File, column: str) -> list[str] | npt.NDArray[np.gene
 def _write_column(
     frame: h5py.Group, table: h5py.Dataset, name: str, categories: list[str] | npt.NDArray[np.generic] | None
 ) -> bool:
-    """Copy a field; as a categorical where its codes fit the categories, which is how anndata decides too."""
+    """Copy a field, as a categorical if its codes fit the categories, as anndata does. Returns whether it is one."""
     if categories is not None and table.dtype[name].kind in "iu" and _largest(table, name) < len(categories):
         _write_categorical(frame, table, name, categories)
         return True
     if table.dtype[name].kind in "OSU":
         if h5py.check_string_dtype(table.dtype[name]) is None:
-            raise TypeError(f"the obs or var column {name} has a type that only HDF5 knows")
+            raise TypeError(f"the obs or var column {name} has an HDF5 type that NumPy does not have")
         target = frame.create_dataset(name, (len(table),), TEXT, chunks=(min(len(table), CHUNK_ROWS),))
         mark(target, "string-array", "0.2.0")
     else:

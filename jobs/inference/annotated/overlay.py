@@ -1,4 +1,4 @@
-"""A copy-on-write file: reads come from an input that is never touched, writes stay in a small overlay of pages."""
+"""A copy-on-write file: reads come from an input that never changes, writes go to a small overlay of pages."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from shared.ports.blobs import ByteRange
 
 PAGE_BYTES = 4096
 SPOOL_BYTES = 64 << 20
-"""Overlay pages are held in memory up to here, and in a temporary file beyond."""
+"""Overlay pages are kept in memory up to this size, and in a temporary file beyond."""
 CHUNK_BYTES = 8 << 20
 _AHEAD = 1
-"""Chunks on their way from the source while one is written."""
+"""Chunks that are read ahead while one is written."""
 
 
 class Overlay(io.RawIOBase):
-    """A file object for h5py's ``r+`` over a read-only source; ``chunks`` streams what it has become.
+    """A file object for h5py's mode ``r+`` over a read-only source. ``chunks`` streams the changed file.
 
-    Memory: the source's own cache, ``SPOOL_BYTES``, and about 100 bytes for each page written.
+    Memory: the source's cache, ``SPOOL_BYTES``, and about 100 bytes for each written page.
 
     Attributes:
-        failure: What the source raised on the latest failed read; h5py may turn it into an error of its own.
+        failure: The source's error at the latest failed read, as h5py may replace it by an error of its own.
     """
 
     def __init__(self, source: RangeSource) -> None:
@@ -41,18 +41,18 @@ class Overlay(io.RawIOBase):
 
     @property
     def size_bytes(self) -> int:
-        """Of the file as it is now."""
+        """The current size of the file."""
         return self._size
 
     @property
     def patched_bytes(self) -> int:
-        """Of the pages that lie, wholly or in part, over the input."""
+        """The size of the written pages that overlap the input."""
         return PAGE_BYTES * sum(page * PAGE_BYTES < self._source.size_bytes for page in self._slots)
 
     def chunks(self, chunk_bytes: int = CHUNK_BYTES) -> Generator[bytes, None, None]:
-        """The file from its first byte to its last: the source's bytes, the patches and the tail.
+        """Stream the whole file: the source's bytes, the patches and the tail.
 
-        The source is read ahead, by one chunk: whoever stops early closes this, and waits for that.
+        One chunk is read ahead. A caller that stops early must close the generator, which waits for that read.
         """
 
         def beneath_of(offset: int) -> bytes:
@@ -66,7 +66,7 @@ class Overlay(io.RawIOBase):
             untouched = len(beneath) == length and not any(page in self._slots for page in _pages(offset, length))
             yield beneath if untouched else bytes(self._patched(offset, length, beneath))
 
-    # --- What h5py asks of a file ---------------------------------------------------------------------------------
+    # --- The file methods that h5py needs --------------------------------------------------------------------------
 
     def readable(self) -> bool:
         """Always."""
@@ -81,7 +81,7 @@ class Overlay(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """The position."""
+        """The current position."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -100,7 +100,7 @@ class Overlay(io.RawIOBase):
         return length
 
     def write(self, data: bytes | memoryview) -> int:  # type: ignore[override]  # h5py gives memoryviews
-        """Put ``data`` at the position, into the overlay."""
+        """Write ``data`` at the position, into the overlay."""
         view = memoryview(data).cast("B")
         done = 0
         while done < len(view):
@@ -110,12 +110,12 @@ class Overlay(io.RawIOBase):
         return done
 
     def truncate(self, size: int | None = None) -> int:
-        """Set the size; bytes uncovered by growing are whatever was there, as HDF5 asks no more."""
+        """Set the size. New bytes have any value, which is enough for HDF5."""
         self._size = self._position if size is None else size
         return self._size
 
     def close(self) -> None:
-        """Drop the overlay."""
+        """Discard the overlay."""
         if not self.closed:
             self._spool.close()
             self._base.close()
@@ -138,7 +138,7 @@ class Overlay(io.RawIOBase):
             raise
 
     def _patched(self, offset: int, length: int, beneath: bytes) -> bytearray:
-        """``length`` bytes from ``offset``: what lies beneath, zeros past its end, and the pages on top."""
+        """``length`` bytes from ``offset``: the source's bytes, zeros past its end, and the pages on top."""
         data = bytearray(length)
         data[: len(beneath)] = beneath
         for page in _pages(offset, length):
@@ -168,5 +168,5 @@ class Overlay(io.RawIOBase):
 
 
 def _pages(offset: int, length: int) -> range:
-    """The pages that a stretch touches."""
+    """The numbers of the pages that a byte range overlaps."""
     return range(offset // PAGE_BYTES, (offset + length - 1) // PAGE_BYTES + 1)

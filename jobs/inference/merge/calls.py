@@ -1,4 +1,4 @@
-"""The annotation table: what every cell is called, with what score, in the columns that users read."""
+"""The annotation table: the label and score of every cell, in the columns that users read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.bundles.card import Label
 from shared.domain.verdict import CellNote
 
 UNASSIGNED = "Unassigned"
-"""The label of a cell that abstains, as CellTypist's; its best guess stays in ``top_labels``."""
+"""The label of an unassigned cell, as in CellTypist. Its best guess stays in ``top_labels``."""
 
 CSV_COLUMNS = (
     "cell_id",
@@ -31,7 +31,7 @@ CSV_COLUMNS = (
 )
 
 NOTES = {CellNote.CONVERTED: "converted", CellNote.UNCLEAR: "unclear values", CellNote.SILENT: "no model genes"}
-"""Words of the column ``value_note``, which is empty for nearly every cell of nearly every file."""
+"""The values of the column ``value_note``, which is empty for almost all cells."""
 
 BoolArray = npt.NDArray[np.bool_]
 I64Array = npt.NDArray[np.int64]
@@ -56,35 +56,35 @@ SCHEMA = pa.schema(
 
 MEANINGS = {
     "cell_id": "The cell's name in `obs`, as in the file.",
-    "label": f"The label with the highest score; `{UNASSIGNED}` where the cell abstains.",
-    "score": "Probability of the best label, 0 to 1, by the model's own activation and temperature.",
-    "label_id": "Cell Ontology id of `label`; empty where the model gives none, and where the cell abstains.",
+    "label": f"The label with the highest score; `{UNASSIGNED}` if `abstained` is true.",
+    "score": "The probability of the best label, from 0 to 1, with the model's activation and temperature.",
+    "label_id": "The Cell Ontology id of `label`; empty if the model has none, or if the cell is unassigned.",
     "second_label": "The label with the second highest score.",
     "second_score": "Its probability.",
     "abstained": "Whether the best score is below the threshold, or no gene of the model has a value in the cell.",
-    "n_counts": "Sum of the cell's counts over all genes; empty where the matrix has no counts.",
-    "n_genes": "Genes with a value above 0, of all genes.",
-    "value_note": "What was special about the cell's values: "
+    "n_counts": "Sum of the cell's counts over all genes; empty if the matrix has no counts.",
+    "n_genes": "Number of genes with a value above 0, over all genes.",
+    "value_note": "A note on the cell's values, empty for most cells: "
     + ", ".join(f"`{word}`" for word in NOTES.values())
     + ".",
-    "top_labels": "The `top_k` best labels, best first; the first stays the best guess of a cell that abstains.",
+    "top_labels": "The `top_k` best labels, best first. For an unassigned cell, the first is its best guess.",
     "top_scores": "Their probabilities.",
 }
-"""What each column of ``SCHEMA`` holds."""
+"""The meaning of each column of ``SCHEMA``."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A model's labels as categories: names and Cell Ontology ids, each once, in the model's order.
+    """The categories of a model's labels: distinct names and Cell Ontology ids, in the model's order.
 
-    Two labels may share a name or an id; the categories that they become may not.
+    Labels may share a name or an id, but categories must be distinct.
     """
 
     labels: tuple[Label, ...]
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Distinct label names, and ``Unassigned`` last unless the model has it."""
+        """Distinct label names, followed by ``Unassigned`` unless the model has that label."""
         return tuple(dict.fromkeys([*(label.name for label in self.labels), UNASSIGNED]))
 
     @cached_property
@@ -94,31 +94,32 @@ class Vocabulary:
 
     @cached_property
     def name_codes(self) -> I64Array:
-        """For each label its place in ``names``."""
+        """The position of each label in ``names``."""
         return np.array([self.names.index(label.name) for label in self.labels], np.int64)
 
     @cached_property
     def id_codes(self) -> I64Array:
-        """For each label its place in ``ontology_ids``, -1 without one."""
+        """The position of each label in ``ontology_ids``; -1 without an id."""
         ids = self.ontology_ids
         return np.array([ids.index(label.ontology_id) if label.ontology_id else -1 for label in self.labels], np.int64)
 
     @cached_property
     def unassigned_code(self) -> int:
-        """The place of ``Unassigned`` in ``names``."""
+        """The position of ``Unassigned`` in ``names``."""
         return self.names.index(UNASSIGNED)
 
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """What a run of cells is called, as arrays.
+    """The labels and scores of n consecutive cells, as arrays.
 
     Attributes:
         top_label_nk: Indices into the model's labels, best first.
         top_score_nk: Their probabilities.
-        abstained_n: Whether the best score lies below the threshold, or nothing of the cell is known to the model.
-        n_counts_n: NaN where unknown.
-        note_n: ``CellNote`` of each cell.
+        abstained_n: Whether the best score is below the threshold, or the cell has no value of the model's genes.
+        n_counts_n: Total counts; NaN if unknown.
+        n_genes_n: Genes with a value above 0.
+        note_n: The ``CellNote`` of each cell.
     """
 
     cell_ids: pa.StringArray
@@ -134,10 +135,10 @@ class Calls:
 
 
 def calls_from(batches: Sequence[pa.RecordBatch], min_score: float | None) -> Calls:
-    """Join a part's batches and apply the threshold.
+    """Join the batches of a part and apply the threshold.
 
-    A cell abstains when its best score, as float32, is below ``min_score``, or when no gene of the model has a value
-    in it: its scores are then those of the model without a cell.
+    A cell is unassigned if its best score, as float32, is below ``min_score``, or if it has no value of the model's
+    genes: its scores then say nothing about the cell.
     """
     table = pa.Table.from_batches(batches).combine_chunks()
     label_nk = _matrix(table["top_label"]).astype(np.int64)
@@ -156,7 +157,7 @@ def calls_from(batches: Sequence[pa.RecordBatch], min_score: float | None) -> Ca
 
 
 def annotation_table(calls: Calls, vocabulary: Vocabulary, top_k: int) -> pa.Table:
-    """The calls in the columns of ``SCHEMA``."""
+    """Convert calls to the columns of ``SCHEMA``."""
     best_n, second_n = calls.top_label_nk[:, 0], calls.top_label_nk[:, 1]
     name_n = np.where(calls.abstained_n, vocabulary.unassigned_code, vocabulary.name_codes[best_n])
     id_n = np.where(calls.abstained_n, -1, vocabulary.id_codes[best_n])
@@ -194,6 +195,6 @@ def _names_of(label_nk: I64Array, vocabulary: Vocabulary) -> pa.Array:
 
 
 def _lists(values: pa.Array, n_lists: int) -> pa.ListArray:
-    """Cut values into ``n_lists`` lists of one length."""
+    """Split values into ``n_lists`` lists of equal length."""
     offsets = np.arange(n_lists + 1, dtype=np.int32) * (len(values) // max(n_lists, 1))
     return pa.ListArray.from_arrays(pa.array(offsets), values)

@@ -1,4 +1,4 @@
-"""Whether cell ids are unique over a whole submission, in 8 bytes a cell."""
+"""Checks that cell ids are unique over a whole submission, with 8 bytes per cell."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _NAMED = 3
 
 
 class CellIdCheck:
-    """Collects a 64-bit hash of every cell id: 8 bytes a cell, 80 MB for ten million.
+    """Collects a 64-bit hash of every cell id: 8 bytes per cell, 80 MB for ten million.
 
-    Python's own string hash is fast and keyed anew in every process, so that nobody can craft collisions. Two ids
-    with one hash are only suspects: ``confirm`` compares the ids themselves.
+    Python's string hash is fast, and its key is random in every process, so that nobody can craft collisions. Equal
+    hashes are only suspects: ``confirm`` compares the ids themselves.
     """
 
     def __init__(self, n_cells: int) -> None:
@@ -26,21 +26,21 @@ class CellIdCheck:
         self._filled = 0
 
     def add(self, cell_ids: pa.StringArray) -> None:
-        """Take the next cells' ids."""
+        """Add the ids of the next cells."""
         stop = self._filled + len(cell_ids)
         hashes = map(hash, cell_ids.to_pylist())
         self._hash_n[self._filled : stop] = np.fromiter(hashes, np.int64, len(cell_ids))
         self._filled = stop
 
     def suspects(self) -> frozenset[int]:
-        """Hashes that occur more than once; the collected order is lost."""
+        """The hashes that occur more than once. Sorts the collected hashes in place."""
         seen_n = self._hash_n[: self._filled]
         seen_n.sort()
         return frozenset(seen_n[1:][seen_n[1:] == seen_n[:-1]].tolist())
 
 
 def confirm(suspects: frozenset[int], cell_ids: Iterable[pa.StringArray]) -> None:
-    """Go over the ids again and compare those whose hashes met.
+    """Read the ids again, and compare those with suspect hashes.
 
     Raises:
         DuplicateCellsError: Some ids occur more than once; the first few are named.
@@ -53,5 +53,5 @@ def confirm(suspects: frozenset[int], cell_ids: Iterable[pa.StringArray]) -> Non
             f"{len(repeated):,} cell ids occur more than once, such as {named}",
             expected="every cell id once",
             where="the index of obs",
-            hint="Make them unique: adata.obs_names_make_unique() (of a 10x .h5, after scanpy.read_10x_h5).",
+            hint="Make them unique: adata.obs_names_make_unique() (for a 10x .h5, after scanpy.read_10x_h5).",
         )

@@ -1,4 +1,4 @@
-"""The merge: parts of one submission, streamed in row order as groups with fixed absolute boundaries."""
+"""Merges the parts of a submission: streams their cells in row order, in groups with fixed row boundaries."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from shared.domain.submission import Receipt
 from shared.ports.blobs import BlobStore
 
 GROUP_ROWS = 65_536
-"""Rows of a row group; a multiple of BLOCK_ROWS, so that no block is ever cut."""
+"""Rows of a row group: a multiple of BLOCK_ROWS, so that no block is split."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A run of merged cells; ``rows.start`` is a multiple of the group size.
+    """Consecutive merged cells; ``rows.start`` is a multiple of the group size.
 
     Attributes:
-        batches: As they lie in the parts, for the columns that ``calls`` leaves out.
+        batches: The batches of the parts, for the columns that ``calls`` leaves out.
     """
 
     rows: Rows
@@ -33,13 +33,13 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """A submission's whole set of parts; every pass streams them anew and checks every byte against its receipt.
+    """All parts of a submission. Every pass streams them again, and checks every part against its receipt.
 
-    One part or a hundred give the same groups. A pass holds one group at a time.
+    The groups do not depend on the number of parts. A pass holds one group at a time.
 
     Attributes:
-        receipts: In row order and without gaps, as ``ordered`` returns them.
-        min_score: Below it a cell abstains; None never.
+        receipts: In row order and without gaps, as returned by ``ordered``.
+        min_score: Cells with a lower best score are unassigned; None: no cell is.
     """
 
     store: BlobStore
@@ -49,11 +49,11 @@ class Merge:
     min_score: float | None = None
 
     def groups(self, group_rows: int = GROUP_ROWS) -> Iterator[Group]:
-        """The cells in row order, ``group_rows`` at a time, which is a multiple of BLOCK_ROWS.
+        """The cells in row order, in groups of ``group_rows``, a multiple of BLOCK_ROWS.
 
         Raises:
-            CorruptBlobError: A part that is not what its receipt says; known at the latest after the last group.
-            BlobNotFoundError: A part that is gone.
+            CorruptBlobError: A part does not match its receipt. Raised after its last group at the latest.
+            BlobNotFoundError: A part is gone.
         """
         start = stop = 0
         held: list[pa.RecordBatch] = []
@@ -67,11 +67,11 @@ class Merge:
             yield self._group(Rows(start, stop), held)
 
     def tables(self) -> Iterator[pa.Table]:
-        """The annotation table, a row group at a time.
+        """The annotation table, one row group at a time.
 
         Raises:
-            CorruptBlobError: As ``groups``.
-            BlobNotFoundError: As ``groups``.
+            CorruptBlobError: As in ``groups``.
+            BlobNotFoundError: As in ``groups``.
         """
         for group in self.groups():
             yield annotation_table(group.calls, self.vocabulary, self.layout.top_k)
@@ -85,10 +85,10 @@ class Merge:
 
 
 def ordered(receipts: Iterable[Receipt], n_cells: int) -> tuple[Receipt, ...]:
-    """Receipts in row order, once they are known to cover every cell exactly once.
+    """Sort receipts by row, and check that they cover every cell exactly once.
 
     Raises:
-        InternalError: A gap, an overlap, or a part that does not begin at a block.
+        InternalError: There is a gap or an overlap, or a part does not start at a block.
     """
     in_order = tuple(sorted(receipts, key=lambda receipt: (receipt.rows.start, receipt.rows.stop)))
     covered = 0

@@ -1,4 +1,4 @@
-"""The map sample: every so-manieth cell with all its decision scores, the same cells for every plan."""
+"""The sampled cells for the report's map: evenly spaced rows with all their decision scores, the same in every plan."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class MapSample:
 
     Attributes:
         row_n: Their rows in the file.
-        name_n: Places of their labels in the vocabulary's names.
+        name_n: The positions of their labels in the vocabulary's names.
         score_n: Their best scores.
-        decision_nl: Cells x labels.
+        decision_nl: Decision scores, cells x labels.
     """
 
     row_n: I64Array
@@ -39,7 +39,7 @@ class Sampler:
         self._pieces: list[MapSample] = []
 
     def add(self, group: Group) -> None:
-        """Take a group's sampled cells."""
+        """Add the sampled cells of a group."""
         decision = pa.chunked_array([batch["decision"] for batch in group.batches]).combine_chunks()
         place_n = np.flatnonzero(decision.is_valid().to_numpy(zero_copy_only=False))
         if not len(place_n):
@@ -57,7 +57,7 @@ class Sampler:
         )
 
     def sample(self) -> MapSample:
-        """Everything sampled, in row order."""
+        """All sampled cells, in row order."""
         pieces = self._pieces
         n_labels = len(self._vocabulary.labels)
         return MapSample(

@@ -1,4 +1,4 @@
-"""The first pass over the merged cells: makes the annotation table, and notes what later outputs need."""
+"""The first pass over the merged cells: streams the annotation table, and collects what later outputs need."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from jobs.inference.merge.tally import Tally
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the first pass noted."""
+    """What the first pass collected: the tally and the sampled cells."""
 
     tally: Tally
     sample: MapSample
 
 
 class Survey:
-    """Streams the tables once and keeps the tally, the map sample and the cell ids' hashes.
+    """Streams the tables once, and collects the tally, the sampled cells and the hashes of cell ids.
 
-    Memory: 8 bytes a cell, one group, the sample; nothing else grows with the cells.
+    Memory: 8 bytes per cell, one group and the sample. Nothing else grows with the number of cells.
     """
 
     def __init__(self, merge: Merge) -> None:
@@ -35,12 +35,13 @@ class Survey:
         self._ids = CellIdCheck(merge.layout.n_cells)
 
     def tables(self) -> Iterator[pa.Table]:
-        """The annotation table by row groups; to be gone through once, before ``findings``.
+        """The annotation table by row groups. Read it once, to the end, before ``findings``.
 
         Raises:
-            DuplicateCellsError: After the last group, so that a file being written is dropped.
-            CorruptBlobError: A part that is not what its receipt says.
-            BlobNotFoundError: A part that is gone.
+            DuplicateCellsError: Some cell ids are equal. Raised after the last group, so that the file that is being
+                written is dropped.
+            CorruptBlobError: A part does not match its receipt.
+            BlobNotFoundError: A part is gone.
         """
         for group in self._merge.groups():
             self._tally.add(group.calls)
@@ -52,5 +53,5 @@ class Survey:
             confirm(suspects, (group.calls.cell_ids for group in self._merge.groups()))
 
     def findings(self) -> Findings:
-        """What was noted, once ``tables`` is through."""
+        """What was collected. Call it after ``tables`` was read to the end."""
         return Findings(self._tally, self._sampler.sample())

@@ -1,4 +1,4 @@
-"""The tally: what a submission's calls add up to, counted as they stream by, in memory that cells do not grow."""
+"""Counts over all cells of a submission, collected in one pass. Memory does not grow with the number of cells."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from shared.domain.verdict import CellNote
 
 SCORE_BINS = 200
 LOG_STEP = 0.02
-"""Width of a histogram bin of counts and genes, in natural logarithm: medians read off it are within 1 %."""
+"""Bin width of the histograms of counts and genes, in natural logarithm: medians are precise to 1 %."""
 LOG_BINS = 1000
 FEW_GENES = 200
-"""Below it a cell is often debris or an empty droplet: the usual first filter (scanpy's tutorials, Seurat's)."""
+"""Cells with fewer genes are often debris or empty droplets: the first filter in scanpy's and Seurat's tutorials."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts over the cells seen so far; ``c`` runs over the vocabulary's names, ``Unassigned`` among them.
+    """Counts over the cells seen so far. Axis ``c`` is the vocabulary's names, including ``Unassigned``.
 
     Attributes:
-        cells_c: Cells by label.
-        best_c: Cells by best guess, abstaining or not.
-        second_c: Cells by second label.
-        ids_i: Cells by Cell Ontology id.
+        n_counted: Number of cells with known total counts.
+        cells_c: Number of cells by label.
+        best_c: Number of cells by best guess, including unassigned cells.
+        second_c: Number of cells by second label.
+        ids_i: Number of cells by Cell Ontology id.
         score_cb: Histogram of the best score, 0 to 1, by label.
-        genes_cb: Histogram of ``log_bins`` of genes seen, by label.
-        counts_cb: The same of total counts, where known.
-        close_cc: Cells by best guess and runner-up, where the runner-up has at least half of the best score.
-        note_t: Cells by ``CellNote``.
+        genes_cb: Histogram of the number of expressed genes, in ``log_bins``, by label.
+        counts_cb: Histogram of total counts, if known, in ``log_bins``, by label.
+        close_cc: Number of cells by best and second label, if the second score is at least half of the best.
+        note_t: Number of cells by ``CellNote``.
     """
 
     vocabulary: Vocabulary
@@ -58,7 +59,7 @@ class Tally:
         self.close_cc = np.zeros((n_names, n_names), np.int64)
 
     def add(self, calls: Calls) -> None:
-        """Count some cells."""
+        """Add cells to the counts."""
         best_n = self.vocabulary.name_codes[calls.top_label_nk[:, 0]]
         second_n = self.vocabulary.name_codes[calls.top_label_nk[:, 1]]
         name_n = np.where(calls.abstained_n, self.vocabulary.unassigned_code, best_n)
@@ -71,22 +72,22 @@ class Tally:
 
     @property
     def label_counts(self) -> dict[str, int]:
-        """Cells by label, most first, ties by name; labels of no cell are left out."""
+        """Number of cells by label, most first, ties by name; without labels that no cell has."""
         return _counts(self.vocabulary.names, self.cells_c)
 
     @property
     def second_counts(self) -> dict[str, int]:
-        """Cells by second label, likewise."""
+        """Number of cells by second label, in the same order."""
         return _counts(self.vocabulary.names, self.second_c)
 
     @property
     def id_counts(self) -> dict[str, int]:
-        """Cells by Cell Ontology id, likewise; cells without one are not counted."""
+        """Number of cells by Cell Ontology id, in the same order; without cells that have none."""
         return _counts(self.vocabulary.ontology_ids, self.ids_i)
 
     @property
     def notes(self) -> list[str]:
-        """The notes that occur."""
+        """The values of ``value_note`` that occur."""
         return [words for note, words in NOTES.items() if self.note_t[note]]
 
     def _add_labels(self, calls: Calls, name_n: I64Array, second_n: I64Array) -> None:
@@ -113,20 +114,20 @@ def score_bins(score_n: npt.NDArray[np.float32]) -> I64Array:
 
 
 def log_bins(value_n: npt.NDArray[np.number]) -> I64Array:
-    """The bin of each value from 0 up: bin 0 below 1, then steps of ``LOG_STEP`` in logarithm."""
+    """The bin of each value from 0: bin 0 for values below 1, then bins of width ``LOG_STEP`` in logarithm."""
     whole_n = np.maximum(value_n.astype(np.float64), 1e-9)
     steps_n = np.floor(np.log(whole_n) / LOG_STEP).astype(np.int64) + 1
     return np.clip(steps_n, 0, LOG_BINS - 1)
 
 
 def log_value(bins: npt.NDArray[np.number] | int) -> npt.NDArray[np.float64]:
-    """The middle of each bin of ``log_bins``; 0 for bin 0."""
+    """The value at the middle of each bin of ``log_bins``; 0 for bin 0."""
     places = np.asarray(bins, np.float64)
     return np.where(places < 1, 0.0, np.exp((places - 0.5) * LOG_STEP))
 
 
 def median_bin(histogram_b: I64Array) -> int:
-    """The bin that holds the middle value; 0 for an empty histogram."""
+    """The bin of the median; 0 for an empty histogram."""
     total = int(histogram_b.sum())
     return int(np.searchsorted(np.cumsum(histogram_b), (total + 1) // 2)) if total else 0
 

@@ -1,4 +1,4 @@
-"""The annotation files: annotations.parquet, annotations.csv.gz and scores.parquet, as streams of bytes."""
+"""Writes annotations.parquet, annotations.csv.gz and scores.parquet as streams of bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jobs.inference.parts.sink import ChunkSink
 from shared.domain.geometry import BLOCK_ROWS
 
 _FORMULA = "^[=+@\\-\\t\\r\\n\uff1d\uff0b\uff0d\uff20]"
-"""How a text begins that a spreadsheet takes for a formula (OWASP: CSV injection), full-width signs included."""
+"""The start of a text that a spreadsheet runs as a formula (OWASP: CSV injection), including full-width signs."""
 _GZIP = 16 + zlib.MAX_WBITS
 _GZIP_LEVEL = 6
 _ZSTD_LEVEL = 3
@@ -26,10 +26,11 @@ _LOW_CARDINALITY = ["label", "label_id", "second_label", "top_labels.list.elemen
 
 
 def annotations_parquet(tables: Iterable[pa.Table], about: Mapping[str, str]) -> Iterator[bytes]:
-    """``annotations.parquet``: one row group a table; the same tables give the same bytes.
+    """Stream ``annotations.parquet``, with a row group for each table. The same tables give the same bytes.
 
     Args:
-        about: Kept in the file's metadata, so that a lone file still says what made it: no times, no ids of runs.
+        about: Written to the file's metadata, to identify the model and version without the manifest. No times and no
+            ids of runs.
     """
     sink = ChunkSink()
     with _parquet_writer(sink, SCHEMA, about, _LOW_CARDINALITY) as writer:
@@ -40,13 +41,13 @@ def annotations_parquet(tables: Iterable[pa.Table], about: Mapping[str, str]) ->
 
 
 def annotations_csv(tables: Iterable[pa.Table]) -> Iterator[bytes]:
-    """``annotations.csv.gz``: the columns of ``CSV_COLUMNS``, empty where unknown.
+    """Stream ``annotations.csv.gz`` with the columns of ``CSV_COLUMNS``; unknown values are empty.
 
-    Spreadsheets take a text that begins as a formula does for one, and run it. Such ids and labels get an apostrophe in
-    front, which a spreadsheet does not show; ``annotations.parquet`` has them as they are.
+    Spreadsheets run a text that starts like a formula. Such ids and labels get a leading apostrophe, which spreadsheets
+    do not show; ``annotations.parquet`` has them unchanged.
 
-    Scores are float32 and printed in the fewest digits that read back to the same float32. The gzip header has no
-    time and no name, so that the same tables give the same bytes.
+    Scores are printed with the fewest digits that give the same float32 when read. The gzip header has no time and no
+    name, so the same tables give the same bytes.
     """
     packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP)
     sink = ChunkSink()
@@ -58,9 +59,9 @@ def annotations_csv(tables: Iterable[pa.Table]) -> Iterator[bytes]:
 
 
 def scores_parquet(merge: Merge, about: Mapping[str, str]) -> Iterator[bytes]:
-    """``scores.parquet`` of ``scores=full``: ``cell_id`` and one float32 column a label, in the model's order.
+    """Stream ``scores.parquet`` (option ``scores=full``): ``cell_id`` and a float32 column per label, in model order.
 
-    Labels that share a name get the number of their place appended, as columns may not.
+    Columns need distinct names, so a label with the same name as an earlier one gets its position appended.
     """
     names = _distinct([label.name for label in merge.vocabulary.labels])
     schema = pa.schema([pa.field("cell_id", pa.string(), nullable=False), *(_score_field(name) for name in names)])
@@ -75,7 +76,7 @@ def scores_parquet(merge: Merge, about: Mapping[str, str]) -> Iterator[bytes]:
 
 
 def score_group_rows(n_labels: int) -> int:
-    """Rows of a row group of scores: whole blocks of about four million values, 16 MiB."""
+    """Rows of a row group of scores: whole blocks with about four million values, or 16 MiB."""
     blocks = _GROUP_VALUES // (n_labels * BLOCK_ROWS)
     return BLOCK_ROWS * max(1, min(blocks, GROUP_ROWS // BLOCK_ROWS))
 

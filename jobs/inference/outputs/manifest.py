@@ -1,4 +1,4 @@
-"""The manifest: what a submission's results are, and everything that would be needed to make them again."""
+"""The manifest of a submission: its result files, and everything needed to reproduce them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class InputFacts(_Part):
     name: str
     generation: int
     size_bytes: int = Field(ge=0)
-    crc32c: Crc32c | None = Field(description="None where the store had not computed it: the embedded inbox.")
+    crc32c: Crc32c | None = Field(description="None if the store has no checksum, as for a local inbox.")
 
 
 class ModelFacts(_Part):
@@ -48,13 +48,13 @@ class ModelFacts(_Part):
 
 
 class Choices(_Part):
-    """The options in force, with the model's own where none was asked for."""
+    """The effective options: those requested, or else the model's own."""
 
     requested: dict[str, str]
     top_k: int
     scores: str
     map: bool
-    min_score: float | None = Field(description="Cells whose best score is below are Unassigned; None: no cell is.")
+    min_score: float | None = Field(description="Cells with a lower best score are Unassigned; None: no cell is.")
 
 
 class PartFacts(_Part):
@@ -75,32 +75,32 @@ class FileFacts(_Part):
     size_bytes: int
     crc32c: Crc32c | None
     content_type: str
-    what: str = Field(description="One sentence: what it is and what reads it.")
+    what: str = Field(description="What it is and what reads it, in one sentence.")
 
 
 class MissingFile(_Part):
-    """A result file that is not there, and why."""
+    """A result file that was not written, with the reason."""
 
     name: str
     reason: str
 
 
 class Labels(_Part):
-    """What the cells are called."""
+    """The number of cells by label."""
 
     n_cells: int
-    n_unassigned: int = Field(description="Cells that abstained.")
-    counts: dict[str, int] = Field(description="Cells by label, most first; labels of no cell are left out.")
+    n_unassigned: int = Field(description="Cells without a label.")
+    counts: dict[str, int] = Field(description="Cells by label, most first; without labels that no cell has.")
 
 
 class Cost(_Part):
-    """What the run took; the only part of a manifest that differs between two runs of one request."""
+    """Time, memory and cost of the run: the only part that differs between two runs of one request."""
 
     finished_at: datetime
-    seconds: dict[str, float] = Field(description="Wall-clock by stage; some run side by side.")
+    seconds: dict[str, float] = Field(description="Wall-clock seconds by stage; some stages run in parallel.")
     peak_rss_bytes: dict[str, int] = Field(description="Largest resident memory by process.")
     actual: Actual | None = Field(
-        default=None, description="All together, beside the forecast in `verdict` and the estimate in `plan`."
+        default=None, description="The totals, to compare with the forecast in `verdict` and the estimate in `plan`."
     )
 
 
@@ -117,7 +117,7 @@ class Manifest(_Part):
         description="Versions of celldrop, Python and the libraries that merged the parts."
     )
     devices: tuple[dict[str, str], ...] = Field(
-        default=(), description="What the parts were computed on, with torch's version; each once."
+        default=(), description="The distinct devices that computed the parts, with torch's version."
     )
     verdict: Verdict
     plan: Plan
@@ -129,21 +129,21 @@ class Manifest(_Part):
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
-    """The manifest as it is written: indented JSON, fields in their order of definition."""
+    """Serialise a manifest: indented JSON, fields in the order of their definition."""
     return (manifest.model_dump_json(indent=1) + "\n").encode()
 
 
 def parse_manifest(data: bytes) -> Manifest:
-    """A manifest from its bytes.
+    """Parse a manifest.
 
     Raises:
-        pydantic.ValidationError: Not a manifest of this schema version.
+        pydantic.ValidationError: It is not a manifest of this schema version.
     """
     return Manifest.model_validate_json(data)
 
 
 def input_facts(info: BlobInfo) -> InputFacts:
-    """The input as the store knows it."""
+    """Describe the input from its metadata in the store."""
     ref = info.ref
     return InputFacts(
         bucket=ref.bucket,
@@ -155,7 +155,7 @@ def input_facts(info: BlobInfo) -> InputFacts:
 
 
 def model_facts(card: ModelCard, ref: ModelRef) -> ModelFacts:
-    """The model as it was pinned, with what its card says of it."""
+    """Describe the pinned model, with the facts of its card."""
     return ModelFacts(
         name=ref.name,
         version=ref.version,
@@ -169,7 +169,7 @@ def model_facts(card: ModelCard, ref: ModelRef) -> ModelFacts:
 
 
 def part_facts(receipt: Receipt) -> PartFacts:
-    """A part as its receipt says."""
+    """Describe a part from its receipt."""
     return PartFacts(
         name=receipt.part.name,
         generation=receipt.part.generation,
@@ -181,13 +181,13 @@ def part_facts(receipt: Receipt) -> PartFacts:
 
 
 def devices_of(receipts: Iterable[Receipt]) -> tuple[dict[str, str], ...]:
-    """The devices that receipts tell of, each once, in the order of the parts."""
+    """The distinct devices in the receipts, in the order of the parts."""
     found = {tuple(sorted(receipt.device.items())): dict(receipt.device) for receipt in receipts if receipt.device}
     return tuple(found.values())
 
 
 def file_facts(info: BlobInfo, prefix: str, what: str) -> FileFacts:
-    """A result file as it was written under ``prefix``."""
+    """Describe a result file that was written under ``prefix``."""
     return FileFacts(
         name=info.ref.name.removeprefix(prefix),
         size_bytes=info.size_bytes,
@@ -198,7 +198,7 @@ def file_facts(info: BlobInfo, prefix: str, what: str) -> FileFacts:
 
 
 def summary_of(record: Submission, labels: Labels, actual: Actual) -> Mapping[str, str | int | float | dict[str, int]]:
-    """The small facts that events and status carry; what is not known is left out."""
+    """The summary for events and status, without unknown values."""
     plan = record.plan
     took = {
         "estimated_s": plan.estimated_s if plan else None,

@@ -1,4 +1,4 @@
-"""The part file: what one task attempt wrote for its rows, as an Arrow IPC file with one record batch per block."""
+"""The part file: the scores that a task attempt wrote for its rows, as an Arrow IPC file with a batch per block."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ I32Array = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class PartLayout:
-    """What decides a part's columns; the same for every part of a submission, whatever the number of tasks.
+    """The layout of the parts of a submission, which is the same for any number of tasks.
 
     Attributes:
-        n_cells: Of the whole file.
-        top_k: Labels listed for each cell, as asked for.
-        full: Whether every label's probability is kept (``scores=full``).
+        n_cells: Number of cells of the whole file.
+        top_k: The requested number of labels for each cell.
+        full: Whether all labels' probabilities are kept (``scores=full``).
     """
 
     n_cells: int
@@ -48,17 +48,17 @@ class PartLayout:
 
     @property
     def kept(self) -> int:
-        """Labels kept for each cell: the ``top_k`` asked for, and always the second best."""
+        """The number of labels kept for each cell: ``top_k``, but at least the two best."""
         return min(max(self.top_k, 2), self.n_labels)
 
     @property
     def map_stride(self) -> int:
-        """Every how many rows one is sampled for the report's map, so that at most ``MAP_CELLS`` are."""
+        """The distance between rows that are sampled for the report's map, at most ``MAP_CELLS`` in all."""
         return max(1, -(-self.n_cells // MAP_CELLS))
 
     @property
     def schema(self) -> pa.Schema:
-        """The Arrow schema: indices into the model's labels, best first, never their names."""
+        """The Arrow schema. Labels are indices into the model's labels, best first, not names."""
         index = pa.int16() if self.n_labels <= np.iinfo(np.int16).max else pa.int32()
         fields = [
             pa.field("cell_id", pa.string(), nullable=False),
@@ -76,14 +76,14 @@ class PartLayout:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedBlock:
-    """One block's answer, ready to be written.
+    """The scores of one block, ready to be written.
 
     Attributes:
-        probability_nl: Cells x labels, float32, 0 to 1.
-        decision_nl: Cells x labels, float32: what the probabilities come from, and what ranks the labels.
-        n_counts_n: Sum of each cell's counts; None where the matrix holds none.
-        n_genes_n: Genes seen in each cell.
-        note_n: ``CellNote`` of each cell.
+        probability_nl: Probabilities, cells x labels, float32, 0 to 1.
+        decision_nl: Decision scores, cells x labels, float32. They rank the labels.
+        n_counts_n: Sum of each cell's counts; None if the matrix has no counts.
+        n_genes_n: Number of expressed genes in each cell.
+        note_n: The ``CellNote`` of each cell.
     """
 
     rows: Rows
@@ -102,7 +102,7 @@ class AnnotatedBlock:
 
 
 def iter_part(blocks: Iterable[AnnotatedBlock], layout: PartLayout) -> Iterator[bytes]:
-    """The bytes of a part, made as the blocks come: no more than a block and a mebibyte are held.
+    """Stream the bytes of a part while blocks arrive. Holds one block and at most 1 MiB.
 
     The same blocks give the same bytes.
 
@@ -110,7 +110,7 @@ def iter_part(blocks: Iterable[AnnotatedBlock], layout: PartLayout) -> Iterator[
         blocks: In row order and without gaps.
 
     Raises:
-        InternalError: A block that does not continue the one before it.
+        InternalError: A block does not start where the previous one ends.
     """
     sink = ChunkSink()
     schema = layout.schema
@@ -127,12 +127,12 @@ def iter_part(blocks: Iterable[AnnotatedBlock], layout: PartLayout) -> Iterator[
 
 
 def read_part(store: BlobStore, receipt: Receipt, layout: PartLayout) -> Iterator[pa.RecordBatch]:
-    """A part's blocks in row order, streamed from exactly the generation that the receipt names.
+    """Stream a part's blocks in row order, from the generation in the receipt.
 
-    The checksum is known to hold only when the last batch has been given: the caller must not publish before.
+    The checksum is only verified after the last batch, so the caller must not publish anything before.
 
     Raises:
-        CorruptBlobError: Other bytes, other columns or other rows than the receipt and the layout promise.
+        CorruptBlobError: The bytes, columns or rows do not match the receipt and the layout.
         BlobNotFoundError: That generation is gone.
     """
     stream = _CheckedStream(store, receipt)
@@ -145,19 +145,19 @@ def read_part(store: BlobStore, receipt: Receipt, layout: PartLayout) -> Iterato
 
 
 def top_labels(block: AnnotatedBlock, kept: int) -> tuple[npt.NDArray[np.int64], F32Array]:
-    """The best labels of each cell and their probabilities, best decision score first, ties in the model's order.
+    """The best labels of each cell and their probabilities, by decision score, ties in the model's order.
 
     Returns:
-        Indices and scores, both cells x kept.
+        Indices of labels and their probabilities, both cells x kept.
     """
     order_nk = best_first(block.decision_nl, kept)
     return order_nk, np.take_along_axis(block.probability_nl, order_nk, axis=1)
 
 
 def best_first(decision_nl: F32Array, kept: int) -> npt.NDArray[np.int64]:
-    """Indices of the ``kept`` largest of each row, largest first, ties in the order of the columns; n x kept.
+    """Indices of the ``kept`` largest values of each row, largest first, ties in column order; n x kept.
 
-    One pass a place: of 256 rows of 98, two places take 0.05 ms where sorting all takes 1.1 (2026-11).
+    Takes one pass per index: for 256 rows of 98 columns, two passes take 0.05 ms, and sorting takes 1.1 ms (2026-11).
     """
     if kept > _FEW:
         return np.argsort(-decision_nl, axis=1, kind="stable")[:, :kept]
@@ -188,7 +188,7 @@ def _batch(block: AnnotatedBlock, layout: PartLayout, schema: pa.Schema) -> pa.R
 
 
 def column_of(values: npt.NDArray[np.generic]) -> pa.Array:
-    """Numbers as a column without nulls, from their memory: ``pa.array`` loads pandas first, for 0.4 s and 50 MB."""
+    """A column without nulls over the memory of an array. ``pa.array`` would load pandas: 0.4 s and 50 MB."""
     kept = np.ascontiguousarray(values)
     return pa.Array.from_buffers(pa.from_numpy_dtype(kept.dtype), len(kept), [None, pa.py_buffer(kept)])
 
@@ -206,7 +206,7 @@ def _fixed_lists(values_nk: npt.NDArray[np.generic], kind: pa.FixedSizeListType)
 
 
 def _sampled(block: AnnotatedBlock, stride: int) -> pa.Array:
-    """Decision scores of the rows on the map's grid, null elsewhere: a null of a plain list takes no room."""
+    """Decision scores of the sampled rows, null for the others: a null in a variable-size list takes no space."""
     chosen_n = np.arange(block.rows.start, block.rows.stop) % stride == 0
     ends = np.cumsum([0, *np.where(chosen_n, block.decision_nl.shape[1], 0)], dtype=np.int32)
     values = column_of(block.decision_nl[chosen_n].reshape(-1))
@@ -216,7 +216,7 @@ def _sampled(block: AnnotatedBlock, stride: int) -> pa.Array:
 
 
 def _batches(stream: _CheckedStream, receipt: Receipt, layout: PartLayout) -> Iterator[pa.RecordBatch]:
-    # An IPC file is its magic, an IPC stream and a footer: read as a stream it needs no seeking and one pass.
+    # An IPC file is a magic number, an IPC stream and a footer. Reading the stream needs one pass and no seeking.
     stream.read(_MAGIC_BYTES)
     start = receipt.rows.start
     with pa.ipc.open_stream(stream) as reader:
@@ -225,7 +225,7 @@ def _batches(stream: _CheckedStream, receipt: Receipt, layout: PartLayout) -> It
         for batch, metadata in reader.iter_batches_with_custom_metadata():
             batch.validate(full=True)
             if metadata is None or metadata.get(_START) != b"%d" % start:
-                raise _corrupt(receipt, f"a part whose blocks are not in order at row {start}")
+                raise _corrupt(receipt, f"a part with blocks out of order at row {start}")
             start += batch.num_rows
             yield batch
     if start != receipt.rows.stop:
@@ -233,7 +233,7 @@ def _batches(stream: _CheckedStream, receipt: Receipt, layout: PartLayout) -> It
 
 
 class _CheckedStream(io.RawIOBase):
-    """Sequential ranged reads of one generation, with its checksum as it goes."""
+    """Reads one generation sequentially, in ranges, and computes its checksum."""
 
     def __init__(self, store: BlobStore, receipt: Receipt) -> None:
         self._store = store
@@ -246,7 +246,7 @@ class _CheckedStream(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` bytes, exactly that many until the end; all that is left without it."""
+        """Read ``size`` bytes, or fewer at the end; without a size, all that is left."""
         wanted = self._receipt.size_bytes if size < 0 else size
         pieces: list[bytes] = []
         while wanted and self._fill():
@@ -257,7 +257,7 @@ class _CheckedStream(io.RawIOBase):
         return b"".join(pieces)
 
     def finish(self) -> None:
-        """Read what is left and compare the whole with the receipt."""
+        """Read the rest, and compare size and checksum with the receipt."""
         while self._fill():
             self._buffer = memoryview(b"")
         if (self._offset, self._crc32c) != (self._receipt.size_bytes, self._receipt.crc32c):
@@ -278,5 +278,5 @@ def _corrupt(receipt: Receipt, found: str) -> CelldropError:
         found,
         expected=f"{receipt.size_bytes} bytes with crc32c {receipt.crc32c:08x} for {receipt.rows}",
         where=str(receipt.part),
-        hint="Submit the file again; if it happens again, look at the work bucket's storage.",
+        hint="Submit the file again. If it happens again, check the storage of the work bucket.",
     )

@@ -1,10 +1,10 @@
-"""A file to write to that hands over its bytes as chunks: from a writer that pushes to a store that pulls."""
+"""A file object that turns what a writer pushes into chunks that a store pulls."""
 
 from __future__ import annotations
 
 
 class ChunkSink:
-    """Collects what pyarrow or zlib write until it is drained; never seeks."""
+    """Collects the bytes that pyarrow writes until they are drained. Not seekable."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -13,7 +13,7 @@ class ChunkSink:
         self.closed = False
 
     def write(self, data: bytes) -> int:
-        """Take a copy of ``data``: pyarrow lends its buffers only for the call."""
+        """Append a copy of ``data``, as pyarrow reuses its buffers after the call."""
         piece = bytes(data)
         self._pieces.append(piece)
         self._position += len(piece)
@@ -21,21 +21,21 @@ class ChunkSink:
         return len(piece)
 
     def drain(self) -> bytes:
-        """Everything since the last call."""
+        """Remove and return all pending bytes."""
         data = b"".join(self._pieces)
         self._pieces.clear()
         self.pending_bytes = 0
         return data
 
     def tell(self) -> int:
-        """Bytes written since the beginning."""
+        """The number of bytes written so far."""
         return self._position
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing, as there is no further buffer."""
 
     def close(self) -> None:
-        """Called by pyarrow; what is pending can still be drained."""
+        """Mark as closed. Pending bytes can still be drained."""
         self.closed = True
 
     def readable(self) -> bool:

@@ -1,4 +1,4 @@
-"""The memory of this process: what it has needed, and what it can do without."""
+"""The memory of this process: its peak, its limit, and how freed memory is returned to the system."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from shared.h5ad.inspect.capacity import memory_bytes
 from shared.lifeline import end_before_others
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-"""As in malloc.h."""
+"""Parameters of ``mallopt``, from malloc.h."""
 _LARGE_BYTES = 2**20
 _KEPT_BYTES = 8 * 2**20
 _SHARE = 0.7
-"""Of this machine's memory, for all tasks at once; the rest is for inspections and whatever else runs here."""
+"""The share of this machine's memory for all tasks together. The rest is for inspections and other programs."""
 _WELL_NEEDED_BYTES = 2 * 2**30
-"""Several times what a task takes (docs/explanation/scale.md)."""
+"""Several times the memory of a task (docs/explanation/scale.md)."""
 
 
 def peak_rss_bytes() -> int:
-    """The largest resident memory of this process so far."""
+    """The peak resident memory of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB, macOS in bytes.
 
 
 def begin_process() -> None:
-    """Settle how a program that loads torch uses memory; for the first line of its entry point, ``leave`` for its last.
+    """Configure the allocator for a program that loads torch. Call it first in the entry point, and ``leave`` last.
 
-    - Threads to come share one heap, which glibc alone knows how to do: what one thread fetches another frees, and with
-      a heap for each, as is usual, the same work held 20 MB more after some seconds, at no gain in time (2026-11).
-    - What is large goes back to the system when it is freed. By itself, glibc learns from a stream of batches to keep
-      such memory for the next, in a heap full of holes: 7 MB more over a million cells, for a fortieth of the time.
+    - All threads share one heap (glibc only), because memory from one thread is freed by another. With glibc's default
+      of several heaps, the same work held 20 MB more after some seconds, and was not faster (2026-11).
+    - Large blocks are returned to the system when they are freed. By default, glibc adapts to a stream of batches and
+      keeps them in a fragmented heap: 7 MB more over a million cells, for 2.5 % less time.
     """
     with suppress(AttributeError, OSError):
         libc = ctypes.CDLL(None)
@@ -48,9 +48,9 @@ def begin_process() -> None:
 
 
 def leave(status: int) -> NoReturn:
-    """End the process as it is: taking one apart that has loaded torch costs up to half a second.
+    """End the process without the interpreter's teardown, which takes up to half a second once torch is loaded.
 
-    What was registered for the end is done, and what was printed is out; threads are not waited for.
+    Exit handlers run and output is flushed, but threads are not waited for.
     """
     atexit._run_exitfuncs()  # noqa: SLF001  # what the interpreter calls; there is no public name
     for stream in (sys.stdout, sys.stderr):
@@ -60,14 +60,14 @@ def leave(status: int) -> NoReturn:
 
 
 def bound_memory(most_mib: int, at_once: int) -> None:
-    """Bound what this process may take, and have the kernel end it before others where memory runs out all the same.
+    """Limit this process's memory, and make it the first that the kernel kills if memory runs out all the same.
 
-    Beyond the bound an allocation fails, here and nowhere else. What is counted are pages of its own that it can write
-    to, as Linux does; elsewhere there is no such bound.
+    Beyond the limit, an allocation in this process fails. The limit counts private writable pages (RLIMIT_DATA), on
+    Linux only.
 
     Args:
-        most_mib: The bound; 0: a share of this machine's memory, or of the container's.
-        at_once: How many such processes share it.
+        most_mib: The limit; 0 means a share of the memory of this machine or container.
+        at_once: The number of processes that share the memory.
     """
     share_bytes = int(_SHARE * memory_bytes())
     usual_bytes = min(share_bytes, max(share_bytes // at_once, _WELL_NEEDED_BYTES))
@@ -79,10 +79,10 @@ def bound_memory(most_mib: int, at_once: int) -> None:
 
 @contextmanager
 def within_memory() -> Iterator[None]:
-    """What fails for want of memory fails for the bound, where there is one: every attempt has the same.
+    """Turn a MemoryError into a permanent error if memory is limited, as every attempt has the same limit.
 
     Raises:
-        InputTooLargeError: More was needed.
+        InputTooLargeError: The limit was exceeded.
     """
     try:
         yield
@@ -91,18 +91,18 @@ def within_memory() -> Iterator[None]:
         if most_bytes == resource.RLIM_INFINITY:
             raise
         raise InputTooLargeError(
-            "a task needs more memory than it may take",
+            "a task needs more memory than its limit",
             expected=f"at most {most_bytes // 2**20:,} MiB",
-            hint="Raise CELLDROP_TASK_MEMORY_MIB where this machine has more; or write the file anew with "
-            "adata.write_h5ad(), whose chunks are small.",
+            hint="Raise CELLDROP_TASK_MEMORY_MIB if this machine has more memory, or write the file again with "
+            "adata.write_h5ad(), which makes small chunks.",
         ) from error
 
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Load libraries that stay, without looking for garbage among them then or later: a thirtieth of a task.
+    """Import libraries without garbage collection, and exclude them from it afterwards: saves 3 % of a task's time.
 
-    NumPy's BLAS would start a thread a core as it is loaded; nothing here has work for it, and torch has its own.
+    NumPy's BLAS is limited to one thread, because it would start one per core, and only torch's threads have work.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.disable()
@@ -114,6 +114,6 @@ def loading() -> Iterator[None]:
 
 
 def give_back() -> None:
-    """Hand freed memory back to the system, where the C library can: loading a model leaves 20 MB of it."""
+    """Return freed memory to the system (glibc only): 20 MB after a model is loaded."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Beats beside the work: a thread shows that a task lives, for as long as the work gave a sign of it lately."""
+"""Heartbeats by a thread next to the work, as long as the work gives signs of life."""
 
 from __future__ import annotations
 
@@ -21,28 +21,27 @@ from shared.telemetry import event
 log = logging.getLogger(__name__)
 
 EVERY_S = 0.5
-"""How often the beat is called; whoever made it says how often it is written."""
+"""How often the beat is called. The beat itself decides how often it is written."""
 PATIENCE_S = 300.0
-"""How long the work may give no sign. The longest stage without one takes 3 s on a core of its own (2026-11)."""
+"""How long the work may give no sign. The longest stage without a sign takes 3 s on an idle core (2026-11)."""
 PATIENCE_CPU_S = 20.0
-"""The same in processor seconds, for every two cores: a library that loops burns them, however busy the machine is."""
+"""The same in CPU seconds, for every two cores: a library in an endless loop uses them on a busy machine too."""
 _REARM_S = 5.0
 _REARM_CPU_S = 0.1
 _STDERR = 2
 
 
 class Pulse:
-    """Calls a beat until the work is over, or gave no sign for ``patience_s``.
+    """Calls a beat until the work ends, or until it gives no sign of life for ``patience_s``.
 
-    A sign is cheap: nothing is written by the thread that gives it. Without one for ``patience_s``, the work counts as
-    hung: a watchdog that needs neither Python's lock nor this thread writes every thread's traceback to standard error
-    and ends the process with status 1. So a beat keeps nothing alive for ever, and a hang is found out like a crash.
-    One that burns the processor, as a library does on a damaged file, is ended likewise, by SIGPROF, after
-    ``patience_cpu_s`` of that.
+    A sign is cheap, as the working thread writes nothing. Without a sign for ``patience_s``, the work counts as hung:
+    a watchdog, which does not need Python's lock, writes the tracebacks of all threads to standard error and ends the
+    process with status 1. So a hang is found like a crash. If the hung work uses the CPU, like a library on a damaged
+    file, SIGPROF ends the process in the same way after ``patience_cpu_s`` of CPU time.
 
     Args:
-        beat: Called by one thread at a time. What it raises ends the work, at its next sign.
-        ends_process: Whether a hung process is ended; else it only is beaten for no more.
+        beat: Called by one thread at a time. Its exception ends the work at the next sign.
+        ends_process: Whether a hung process is ended. If not, only the beats stop.
     """
 
     def __init__(
@@ -61,10 +60,10 @@ class Pulse:
         self._lock = Lock()
         self._over = Event()
         self._fault: BaseException | None = None
-        self._thread = Thread(target=self._go_on, name="celldrop-pulse", daemon=True)
+        self._thread = Thread(target=self._run, name="celldrop-pulse", daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to beat."""
+        """Start the beats and the watchdog."""
         if self._ends_process:
             # Dumps tracebacks without Python's lock, then does what the signal does by itself: end the process.
             faulthandler.register(signal.SIGPROF, file=_STDERR, chain=True)
@@ -76,7 +75,7 @@ class Pulse:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Beat no more; raises what a beat raised, unless the work itself failed."""
+        """Stop the beats and the watchdog. Raises a beat's exception, unless the work itself failed."""
         self._over.set()
         self._thread.join()
         if self._ends_process:
@@ -88,16 +87,16 @@ class Pulse:
             self._check()
 
     def show(self) -> None:
-        """Give a sign of life: the place where the work stops when it is to go on no more.
+        """Give a sign of life. The work stops here if a beat failed.
 
         Raises:
-            CelldropError: What a beat raised.
+            CelldropError: The beat's error.
         """
         self.sign()
         self._check()
 
     def sign(self) -> None:
-        """The same from within a library that is not to be left by an error."""
+        """Give a sign of life without raising, for calls from within a library."""
         self._heard_s = time.monotonic()
         if self._heard_s - self._armed_cpu_s > _REARM_CPU_S:
             self._arm_cpu()
@@ -106,7 +105,7 @@ class Pulse:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """A stretch of the work that may give no sign by itself; its name and times are in the log, at level DEBUG."""
+        """Run a stage of the work between two signs of life, and log its start and end at level DEBUG."""
         self.show()
         event(log, "stage begins", level=logging.DEBUG, stage=name)
         try:
@@ -122,7 +121,8 @@ class Pulse:
     def _arm(self) -> None:
         with self._lock:
             self._armed_s = time.monotonic()
-            if self._ends_process and not self._over.is_set():  # A reader beside may outlive the work by a moment.
+            # A reader's thread may still give signs for a moment after the work.
+            if self._ends_process and not self._over.is_set():
                 faulthandler.dump_traceback_later(self._patience_s, exit=True, file=_STDERR)
 
     def _arm_cpu(self) -> None:
@@ -131,20 +131,20 @@ class Pulse:
             if self._ends_process and not self._over.is_set():
                 signal.setitimer(signal.ITIMER_PROF, self._patience_cpu_s)
 
-    def _go_on(self) -> None:
+    def _run(self) -> None:
         while not self._over.wait(EVERY_S):
             if time.monotonic() - self._heard_s > self._patience_s:
                 continue
             try:
                 self._beat()
-            except BaseException as error:  # noqa: BLE001  # whatever it is, the work hears of it
+            except BaseException as error:  # noqa: BLE001  # raised to the work at its next sign
                 self._fault = error
                 return
 
 
 @dataclass(frozen=True, slots=True)
 class ShowingSource:
-    """A source each of whose reads is a sign of life."""
+    """A source that gives a sign of life at every read."""
 
     inner: RangeSource
     sign: Callable[[], None]
@@ -155,11 +155,11 @@ class ShowingSource:
         return self.inner.size_bytes
 
     def read(self, span: ByteRange) -> bytes:
-        """The bytes of ``span``."""
+        """Read the bytes of ``span``."""
         self.sign()
         return self.inner.read(span)
 
     def read_many(self, spans: Sequence[ByteRange]) -> list[bytes]:
-        """Several ranges."""
+        """Read several ranges."""
         self.sign()
         return self.inner.read_many(spans)

@@ -1,4 +1,4 @@
-"""Two things at once, of which neither goes on when the other has failed."""
+"""Runs two functions in parallel. If one fails, the other stops at its next heartbeat."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Made = TypeVar("Made")
 
 
 class _StoppedError(Exception):
-    """Said to whoever is to stop because of another's error."""
+    """Stops a thread because another one failed."""
 
 
 class Together:
-    """Work of several threads that all show by the same beat that they live.
+    """Work of several threads with a common heartbeat.
 
     Args:
-        beat: May raise, which ends everything; never called by two threads at once.
+        beat: Never called by two threads at once. If it raises, all threads stop.
     """
 
     def __init__(self, beat: Callable[[], None]) -> None:
@@ -29,26 +29,25 @@ class Together:
         self._failed = Event()
 
     def beat(self) -> None:
-        """Show that this thread lives; the place where it stops when another has failed."""
+        """Give a sign of life. This thread stops here if another one failed."""
         with self._lock:
             if self._failed.is_set():
                 raise _StoppedError
             self._shown()
 
     def both(self, pool: Executor, one: Callable[[], One], other: Callable[[], Other]) -> tuple[One, Other]:
-        """What both make: the one by a thread of the pool, the other by this one.
+        """Run ``one`` in a thread of the pool and ``other`` in this thread. Returns both results.
 
-        Raises:
-            What either raised; where both did by themselves, what this thread's did. Who leaves the pool waits for
-            what is still running, to its next beat.
+        Raises the error of either, or that of this thread if both failed on their own. Closing the pool waits for the
+        other thread, at most until its next beat.
         """
-        beside = pool.submit(self._or_stop, one)
+        pending = pool.submit(self._or_stop, one)
         try:
             made = self._or_stop(other)
         except _StoppedError:
-            beside.result()  # It is why this one stopped.
+            pending.result()  # Raises the error because of which this thread stopped.
             raise
-        return beside.result(), made
+        return pending.result(), made
 
     def _or_stop(self, act: Callable[[], Made]) -> Made:
         try:

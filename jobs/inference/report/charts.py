@@ -1,4 +1,4 @@
-"""Histograms as SVG paths."""
+"""Draws histograms as SVG paths."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ F64Array = npt.NDArray[np.float64]
 
 
 def drawn(draw: Callable[[], Chart]) -> Chart:
-    """A chart; or, where it cannot be drawn, one that says so in its place."""
+    """Draw a chart. If this fails, the chart says so instead."""
     try:
         return draw()
     except Exception as error:
@@ -34,12 +34,12 @@ def drawn(draw: Callable[[], Chart]) -> Chart:
 
 
 def undrawn(what: str, error: Exception) -> str:
-    """Why a picture is not there."""
+    """The sentence for a picture that could not be drawn."""
     return f"{what} could not be drawn ({type(error).__name__}: {error}). The numbers and files do not depend on it."
 
 
 def ridge(score_b: I64Array) -> str:
-    """The smoothed distribution of a label's scores, as a filled area; its peak is the full height."""
+    """The smoothed distribution of a label's scores, as the SVG path of an area that is as high as the box."""
     density = np.convolve(_coarse(score_b, SCORE_BINS // _SCORE_BARS), (0.25, 0.5, 0.25), mode="same")
     peak = density.max() or 1.0
     step = RIDGE_WIDTH / (len(density) - 1)
@@ -50,7 +50,7 @@ def ridge(score_b: I64Array) -> str:
 
 
 def score_chart(score_b: I64Array, threshold: float | None) -> Chart:
-    """All cells' best scores from 0 to 1."""
+    """A histogram of the best scores of all cells, from 0 to 1."""
     bars = _coarse(score_b, SCORE_BINS // _SCORE_BARS)
     ticks = tuple(Tick(place * _WIDTH, f"{place:g}") for place in (0, 0.25, 0.5, 0.75, 1))
     total = max(1, int(score_b.sum()))
@@ -62,7 +62,7 @@ def score_chart(score_b: I64Array, threshold: float | None) -> Chart:
 
 
 def log_chart(value_b: I64Array, what: str, threshold: float | None) -> Chart:
-    """A histogram of ``log_bins``, cut to the bins that occur, on a logarithmic axis."""
+    """A histogram of ``log_bins`` on a logarithmic axis, limited to the bins that occur."""
     occupied = np.flatnonzero(value_b)
     first, last = (int(occupied[0]), int(occupied[-1])) if len(occupied) else (0, 1)
     first = max(1, first - 3 * _LOG_GROUP) // _LOG_GROUP * _LOG_GROUP
@@ -88,7 +88,7 @@ def log_chart(value_b: I64Array, what: str, threshold: float | None) -> Chart:
 
 
 def steps(bars: F64Array, width: float, height: float) -> str:
-    """Bars side by side as one area; the tallest leaves two units of room."""
+    """The SVG path of adjacent bars as one area, with two units of space above the tallest bar."""
     top = bars.max() or 1.0
     level = height - bars / top * (height - 2)
     step = width / len(bars)

@@ -1,4 +1,4 @@
-"""What a report says, as plain values: the template draws it and decides nothing."""
+"""The contents of a report, as plain values. The template only lays them out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that the reader should know."""
+    """A warning or remark."""
 
     message: str
     hint: str = ""
@@ -26,15 +26,16 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """One label's line.
+    """A label's row in the table.
 
     Attributes:
-        key: Its place in the report, by which the map's points refer to it.
-        colour: CSS class: ``c0`` … for the most common, ``other`` for the rest, ``none`` for unassigned cells.
-        share: Of all cells, 0 to 1.
-        unsure: Share of its cells whose score is below one half.
+        key: Its position in the report, which the points of the map refer to.
+        colour: CSS class: ``c0`` … for the most frequent labels, ``other`` for the rest, ``none`` for unassigned cells.
+        share: Share of all cells, 0 to 1.
+        bar: Length of its bar: its cells relative to the most frequent label's, 0 to 1.
         ridge: SVG path of the distribution of its scores, in a box of 100 by 20.
-        median_counts: None where the matrix holds no counts.
+        unsure: Share of its cells with a score below 0.5.
+        median_counts: None if the matrix has no counts.
     """
 
     key: int
@@ -53,7 +54,7 @@ class LabelRow:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The labels that the overview leaves to the full table."""
+    """The sum of the labels that are only in the full table."""
 
     labels: int
     cells: int
@@ -62,7 +63,7 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A mark on an axis."""
+    """A tick on an axis."""
 
     x: float
     text: str
@@ -73,9 +74,9 @@ class Chart:
     """A histogram as an SVG path, in a box of ``width`` by ``height``.
 
     Attributes:
-        line_x: Where a vertical line marks a threshold; None for none.
-        table: The same in words, for those who do not see it.
-        undrawn: Why it could not be drawn; then nothing else is set.
+        line_x: The position of a vertical line for a threshold; None for no line.
+        table: The same in words, for screen readers.
+        undrawn: Why it could not be drawn. If set, all else is empty.
     """
 
     width: int
@@ -110,7 +111,7 @@ class PointGroup:
 
 @dataclass(frozen=True, slots=True)
 class MapText:
-    """A label's name, written where its cells are; ``y`` is the first line's."""
+    """A label's name on the map, at the median of its cells; ``y`` is that of the first line."""
 
     x: float
     y: float
@@ -134,7 +135,8 @@ class Confusion:
     """Two labels that compete for the same cells.
 
     Attributes:
-        share: Of the cells whose best guess is either.
+        cells: Number of cells for which one label is close behind the other.
+        share: Their share of the cells with either label as best guess.
     """
 
     first: str
@@ -145,7 +147,7 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A term and what there is to say of it."""
+    """A term with its description."""
 
     term: str
     text: str
@@ -161,7 +163,7 @@ class Snippet:
 
 @dataclass(frozen=True, slots=True)
 class ResultFile:
-    """A file beside the report."""
+    """A result file listed in the report."""
 
     name: str
     size: str

@@ -1,4 +1,4 @@
-"""Cells laid out by their scores: the mathematics, and the program that does it in a process of its own."""
+"""Lays out cells by their scores (PCA and t-SNE), and the program that runs this in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from shared.lifeline import end_with_parent
 
 LEAST_CELLS = 20
 MEMORY_BYTES = 3 * 2**30
-"""Address space of the program; 3,000 cells and 1,000 labels take a third of it, most of that libraries."""
+"""Address space limit of the program. 3,000 cells and 1,000 labels use a third of it, mostly for libraries."""
 _COMPONENTS = 20
 _PERPLEXITY = 20
 _ITERATIONS = 400
 _ANGLE = 0.8
 _ALIKE = 1e-6
 _LARGEST = 1e6
-"""t-SNE squares distances in float32."""
+"""Limit on coordinates, as t-SNE squares distances in float32."""
 F32Array = npt.NDArray[np.float32]
 F64Array = npt.NDArray[np.float64]
 I64Array = npt.NDArray[np.int64]
@@ -31,11 +31,11 @@ I64Array = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Distinct:
-    """Cells whose scores differ: equal ones are laid out once.
+    """The distinct cells: cells with equal scores are laid out once.
 
     Attributes:
-        row_u: For each distinct set of scores, the first cell that has it, in the cells' order.
-        place_n: For each cell its place in ``row_u``; -1 where a score is not finite.
+        row_u: The first cell with each distinct set of scores, in the order of the cells.
+        place_n: The position of each cell in ``row_u``; -1 if a score is not finite.
     """
 
     row_u: I64Array
@@ -43,7 +43,7 @@ class Distinct:
 
 
 def distinct(decision_nl: F32Array) -> Distinct | None:
-    """Which cells can be laid out; None where there are too few, or all are alike."""
+    """Find the distinct cells; None if there are fewer than ``LEAST_CELLS``, or if all are nearly equal."""
     finite_m = np.flatnonzero(np.isfinite(decision_nl).all(axis=1))
     if len(finite_m) < LEAST_CELLS:
         return None
@@ -60,17 +60,17 @@ def distinct(decision_nl: F32Array) -> Distinct | None:
 
 
 def embed(decision_nl: F32Array, threads: int = 1) -> F64Array | None:
-    """Lay cells out by their decision scores: PCA, then t-SNE.
+    """Lay out cells by their decision scores: PCA, then t-SNE. Cells with similar scores for all labels are close.
 
-    Cells close together got similar scores for all labels. The same scores and threads give the same layout; by one
-    and by two it was not seen to differ. 3,000 cells take 3 s on one thread, after one that scikit-learn takes to load.
+    The same scores give the same layout on one or two threads. 3,000 cells take 3 s on one thread, and 1 s more to load
+    scikit-learn.
 
     Args:
-        threads: One or two. With more the order of sums would be left to chance, and it decides the last digits; and
-            they wait for each other: two on two cores take half the time, but twice to four times if a core is busy.
+        threads: One or two. With more, the order of sums, and so the last digits, would vary. Two threads need half
+            the time on two idle cores, but two to four times as long if a core is busy.
 
     Returns:
-        Cells x 2, NaN for cells with scores that are not finite; None where ``distinct`` is.
+        Coordinates, cells x 2, NaN for cells with scores that are not finite; None if ``distinct`` returns None.
     """
     found = distinct(decision_nl)
     if found is None:
@@ -81,7 +81,7 @@ def embed(decision_nl: F32Array, threads: int = 1) -> F64Array | None:
 
 
 def _tsne(score_ul: F64Array, threads: int) -> F64Array:
-    from sklearn.decomposition import PCA  # noqa: PLC0415  # a second, which whoever brings an embedding is spared
+    from sklearn.decomposition import PCA  # noqa: PLC0415  # takes 1 s, and files with an embedding do not need it
     from sklearn.manifold import TSNE  # noqa: PLC0415  # likewise
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415  # has no types
 
@@ -99,7 +99,7 @@ def _tsne(score_ul: F64Array, threads: int) -> F64Array:
 
 
 def serve(threads: int, cpu_s: int) -> None:
-    """The program: scores come as .npy over standard input, and places leave likewise; none if there are none."""
+    """The program: reads scores as .npy from stdin, and writes coordinates as .npy to stdout, with no rows if None."""
     end_with_parent()
     gc.disable()
     bounds = {resource.RLIMIT_AS: MEMORY_BYTES, resource.RLIMIT_CPU: cpu_s, resource.RLIMIT_CORE: 0}

@@ -1,4 +1,4 @@
-"""From what the merge noted and what is known of the run to what the report says."""
+"""Builds the contents of the report from the merge's findings and the facts of the run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 _SELECTED = (WarningCode.SUBSET_OF_GENES, WarningCode.FEW_GENES)
 COLOURS = 9
-"""How many labels get a colour of their own: more cannot be told apart, least of all by the colour-blind."""
+"""The number of labels with a colour of their own. More colours cannot be distinguished, especially if colour-blind."""
 _SHOWN = 20
 _CONFUSIONS = 8
 _LEAST_CONFUSED = 3
@@ -36,14 +36,14 @@ _LEAST_CONFUSED = 3
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is known of the run.
+    """The facts of the run.
 
     Attributes:
-        file_name: As people know it, without folders.
-        min_score: In force; None never abstains.
-        software: Versions and device, as the manifest has them.
-        made_at: When the run ended.
-        actual: What had been taken by then; None leaves it out, as without a plan.
+        file_name: The input's name without folders.
+        min_score: The effective threshold; None if no cell is left unassigned by it.
+        software: Versions and devices, as in the manifest.
+        made_at: When the report was made.
+        actual: Time and cost until then. If this or the plan is None, the report leaves both out.
     """
 
     file_name: str
@@ -60,12 +60,12 @@ class Context:
 
 
 def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> ReportData:
-    """Everything the report says; the same findings and context give the same report.
+    """Build the contents of the report. The same findings and context give the same report.
 
-    A picture that cannot be drawn is told in its place.
+    If a picture cannot be drawn, the report says so in its place.
 
     Args:
-        layout: Of the sample, for the map.
+        layout: The coordinates of the sampled cells, for the map.
     """
     tally = findings.tally
     rows = label_rows(tally)
@@ -109,7 +109,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
 
 
 def _map(findings: Findings, rows: tuple[LabelRow, ...], layout: Layout | NoMap) -> tuple[CellMap | None, str]:
-    """The map; or None, and why."""
+    """Draw the map. Returns None and the reason if there is no map."""
     if isinstance(layout, NoMap):
         return None, layout.reason
     tally = findings.tally
@@ -122,7 +122,7 @@ def _map(findings: Findings, rows: tuple[LabelRow, ...], layout: Layout | NoMap)
 
 
 def label_rows(tally: Tally) -> tuple[LabelRow, ...]:
-    """A line for each label that occurs, most cells first, unassigned cells last."""
+    """A row for each label that occurs, most cells first, unassigned cells last."""
     vocabulary = tally.vocabulary
     unassigned = vocabulary.unassigned_code if tally.n_abstained else -1
     codes = [vocabulary.names.index(name) for name in tally.label_counts]
@@ -135,7 +135,7 @@ def label_rows(tally: Tally) -> tuple[LabelRow, ...]:
 
 
 def confusions(tally: Tally) -> tuple[Confusion, ...]:
-    """Pairs of labels of which one is often close behind the other, most cells first."""
+    """Pairs of labels that are often close to each other in score, most cells first."""
     names = tally.vocabulary.names
     both_cc = np.triu(tally.close_cc + tally.close_cc.T, k=1)
     order = np.argsort(-both_cc, axis=None, kind="stable")[:_CONFUSIONS]

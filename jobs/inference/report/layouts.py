@@ -1,4 +1,4 @@
-"""Where the map's cells go: by the file's own embedding, else by their scores, in a process that may fail."""
+"""Lays out the cells of the map: by the file's own embedding, or else by scores, in a separate process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ log = logging.getLogger(__name__)
 
 FEW = NoMap(f"A map needs at least {LEAST_CELLS} cells.")
 ALIKE = NoMap("The model scores all cells alike, or nearly so: there is nothing to lay out.")
-_LEFT_OUT = "The map was left out: {}. Labels, scores and every other file are whole; run the file again to have it."
+_LEFT_OUT = (
+    "The map was left out: {}. Labels, scores and all other files are complete. Run the file again to get a map."
+)
 _LOOK_S = 0.5
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -44,13 +46,13 @@ def lay_out(
     budget_s: float = 60.0,
     show: Callable[[], None] = lambda: None,
 ) -> Layout | NoMap:
-    """Places for the sampled cells; whatever goes wrong is told, and costs nothing else.
+    """Find coordinates for the sampled cells. A failure only leaves out the map, and its reason is returned.
 
     Args:
-        read_own: Reads the file's own embedding of all its cells.
+        read_own: Reads the file's own embedding of all cells.
         threads: As in ``embed``.
-        budget_s: Wall-clock for laying out by scores.
-        show: Called while waiting; what it raises ends the wait, and the process.
+        budget_s: Time limit for the layout by scores, in wall-clock seconds.
+        show: Called while waiting. If it raises, the separate process is ended.
     """
     if len(sample.row_n) < LEAST_CELLS:
         return FEW
@@ -67,7 +69,7 @@ def lay_out(
 
 
 def _own(sample: MapSample, read_own: Callable[[], Coordinates | None]) -> Layout | str:
-    """By the file's own embedding; or why not, empty where it has none."""
+    """The layout by the file's own embedding; or the reason why it is not used, empty if there is none."""
     try:
         own = read_own()
         if own is None:
@@ -75,7 +77,7 @@ def _own(sample: MapSample, read_own: Callable[[], Coordinates | None]) -> Layou
         xy_m2 = own.xy_n2[sample.row_n].astype(np.float64)
         problem = _problem(xy_m2)
     except Exception as error:  # noqa: BLE001  # an odd embedding is no reason to lose the results
-        return f"The file's own embedding was not used: {_words(error)}"
+        return f"The file's own embedding was not used: {_message(error)}"
     return f"The file's own {own.name} was not used: {problem}." if problem else Layout(xy_m2, own.name)
 
 
@@ -83,29 +85,29 @@ def _problem(xy_m2: F64Array) -> str:
     finite_m = np.isfinite(xy_m2).all(axis=1)
     n_finite = int(finite_m.sum())
     if n_finite < max(LEAST_CELLS, len(xy_m2) // 2):
-        return f"only {whole(n_finite)} of {plural(len(xy_m2), 'cell')} have finite coordinates in it"
+        return f"only {whole(n_finite)} of {plural(len(xy_m2), 'cell')} have finite coordinates"
     if not np.ptp(xy_m2[finite_m], axis=0).any():
-        return "it puts all cells in one place"
+        return "all cells have the same coordinates"
     return ""
 
 
 def _by_scores(decision_nl: F32Array, threads: int, budget_s: float, show: Callable[[], None]) -> F64Array | str:
-    """Places, from a process of its own; or why there are none."""
+    """Compute coordinates in a separate process. Returns the reason if there are none."""
     try:
-        # A file, not a pipe: a process that is slow to start would not yet read when the wait is first cut short.
+        # A file instead of a pipe: with a slow start, the first wait could time out before the pipe was read.
         with TemporaryFile() as scores:
             np.save(scores, decision_nl)
             scores.seek(0)
             with _started(scores, threads, budget_s) as process:
                 try:
-                    said = _said(process, budget_s, show)
+                    output = _output(process, budget_s, show)
                 finally:
                     process.kill()
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        return f"the process that lays it out could not be started or asked ({error})"
-    if said is None:
-        return f"laying it out took longer than the {budget_s:g} s that it may take"
-    return _places(said, len(decision_nl)) if process.returncode == 0 else _end(process.returncode)
+        return f"the process for its layout could not be started or read ({error})"
+    if output is None:
+        return f"its layout took longer than the limit of {budget_s:g} s"
+    return _places(output, len(decision_nl)) if process.returncode == 0 else _end(process.returncode)
 
 
 def _started(scores: IO[bytes], threads: int, budget_s: float) -> subprocess.Popen[bytes]:
@@ -113,15 +115,15 @@ def _started(scores: IO[bytes], threads: int, budget_s: float) -> subprocess.Pop
     cpu_s = str(max(1, round(budget_s * threads)))
     return subprocess.Popen(  # noqa: S603  # our own interpreter and module
         [sys.executable, "-I", "-c", _BOOT, path, str(threads), cpu_s],
-        # Beside others, two threads that wait for each other by spinning take four times as long as one (2026-11).
+        # On a busy machine, two threads that spin while they wait for each other take four times as long as one.
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"},
         stdin=scores,
         stdout=subprocess.PIPE,
     )
 
 
-def _said(process: subprocess.Popen[bytes], budget_s: float, show: Callable[[], None]) -> bytes | None:
-    """What it answered by its end; None when that did not come in time."""
+def _output(process: subprocess.Popen[bytes], budget_s: float, show: Callable[[], None]) -> bytes | None:
+    """The output of the process; None if it did not end in time."""
     until_s = time.monotonic() + budget_s
     while True:
         try:
@@ -132,20 +134,20 @@ def _said(process: subprocess.Popen[bytes], budget_s: float, show: Callable[[], 
                 return None
 
 
-def _places(said: bytes, n_cells: int) -> F64Array | str:
+def _places(output: bytes, n_cells: int) -> F64Array | str:
     try:
-        placed: F64Array = np.load(io.BytesIO(said), allow_pickle=False)
+        placed: F64Array = np.load(io.BytesIO(output), allow_pickle=False)
     except (ValueError, EOFError, OSError):
-        return "the process that lays it out gave no answer"
+        return "the process for its layout gave no answer"
     if placed.shape != (n_cells, 2) or not np.isfinite(placed).any():
-        return "no places came out of laying it out"
+        return "its layout gave no coordinates"
     return placed
 
 
 def _end(status: int) -> str:
     how = f"by signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"with exit status {status}"
-    return f"the process that lays it out ended {how}; its words are in the task's log"
+    return f"the process for its layout ended {how}; its output is in the task's log"
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return error.message if isinstance(error, CelldropError) else f"{type(error).__name__}: {error}."

@@ -1,4 +1,4 @@
-"""The map: each sampled cell as a point, in the places that it was given, with its label's colour and name."""
+"""Draws the map: each sampled cell as a point at its coordinates, in its label's colour, with labels' names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobs.inference.report.data import CellMap, LabelRow, MapText, Point, PointG
 from jobs.inference.report.embedding import LEAST_CELLS
 from jobs.inference.report.wording import plural, shortened, whole
 
-FEW_PLACED = f"A map needs at least {LEAST_CELLS} cells with places on it."
+FEW_PLACED = f"A map needs at least {LEAST_CELLS} cells with coordinates."
 WIDTH, HEIGHT = 640, 480
 _MARGIN = 14
 _NAMED_SHARE = 0.02
@@ -28,12 +28,12 @@ F64Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the sampled cells lie.
+    """The coordinates of the sampled cells.
 
     Attributes:
-        xy_m2: NaN where a cell has no place.
-        own: Name of the file's embedding that they were taken from; None: they were laid out by their scores.
-        remark: Why the file's own embedding was not used, where it has one.
+        xy_m2: Coordinates, cells x 2; NaN for a cell without any.
+        own: The name of the file's embedding that they come from; None if they are laid out by scores.
+        remark: Why the file's own embedding was not used; empty if there is none.
     """
 
     xy_m2: F64Array
@@ -43,10 +43,10 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class NoMap:
-    """There is no map, and why.
+    """The reason why there is no map.
 
     Attributes:
-        fault: Whether something went wrong: with other cells, or at another time, there would be one.
+        fault: Whether something went wrong, so that another try may give a map.
     """
 
     reason: str
@@ -56,12 +56,12 @@ class NoMap:
 def draw_map(
     sample: MapSample, rows: Sequence[LabelRow], names: Sequence[str], layout: Layout, n_cells: int
 ) -> CellMap | None:
-    """The map of the sampled cells.
+    """Draw the map of the sampled cells; None if too few have coordinates.
 
     Args:
-        rows: Every label that occurs; colours and keys come from here.
-        names: The vocabulary that ``sample.name_n`` points into.
-        layout: Of the sample.
+        rows: All labels that occur, with their colours and keys.
+        names: The vocabulary that ``sample.name_n`` refers to.
+        layout: The coordinates of the sampled cells.
     """
     xy_m2 = layout.xy_m2
     kept_m: BoolArray = np.asarray(np.isfinite(xy_m2).all(axis=1))
@@ -74,7 +74,7 @@ def draw_map(
 
 
 def _fitted(xy_m2: F64Array, kept_m: BoolArray) -> F64Array:
-    """Scale into the box, aspect kept, y upwards."""
+    """Scale coordinates to the box, with the aspect ratio kept and y pointing upwards."""
     low, high = xy_m2[kept_m].min(axis=0), xy_m2[kept_m].max(axis=0)
     room = np.array([WIDTH - 2 * _MARGIN, HEIGHT - 2 * _MARGIN])
     scale = float(np.min(room / np.maximum(high - low, 1e-9)))
@@ -86,7 +86,7 @@ def _fitted(xy_m2: F64Array, kept_m: BoolArray) -> F64Array:
 def _groups(
     sample: MapSample, at_m2: F64Array, kept_m: BoolArray, rows: Sequence[LabelRow], names: Sequence[str]
 ) -> tuple[PointGroup, ...]:
-    """In the rows' order, most cells first, so that rare labels are drawn on top."""
+    """The points by label, most cells first, so that rare labels are drawn on top."""
     groups = []
     for row in rows:
         place_m = np.flatnonzero(kept_m & (sample.name_n == names.index(row.name)))
@@ -104,7 +104,7 @@ def _point(sample: MapSample, at_m2: F64Array, place: int, label: str) -> Point:
 
 
 def _texts(groups: Sequence[PointGroup], n_points: int) -> tuple[MapText, ...]:
-    """Names of the larger groups at their medians, those left out that would lie on another."""
+    """The names of the larger groups at their medians, without those that would overlap another name."""
     placed: list[MapText] = []
     for group in sorted(groups, key=lambda one: -len(one.points)):
         if len(group.points) < _NAMED_SHARE * n_points or group.colour == "none":
@@ -143,10 +143,9 @@ def _caption(layout: Layout, n_points: int, n_cells: int) -> str:
         else f"{whole(n_points)} of {plural(n_cells, 'cell')}, evenly spaced through the file"
     )
     if layout.own:
-        return f"{which}, placed by {layout.own} as it came with the file."
+        return f"{which}, placed by {layout.own} from the file."
     scored = (
-        f"{which}, placed by how the model scores them (t-SNE of the scores of all labels): cells close together look "
-        "alike to the model. It is not a UMAP of gene expression; how far groups lie apart and how wide they are means "
-        "nothing."
+        f"{which}, placed by the model's scores (t-SNE of the scores of all labels): cells close together have similar "
+        "scores. It is not a UMAP of gene expression; distances between groups and their sizes mean nothing."
     )
     return f"{scored} {layout.remark}".rstrip()

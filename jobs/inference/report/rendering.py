@@ -1,4 +1,4 @@
-"""The report as one HTML file that asks nothing of any network: style and script inside, everything escaped."""
+"""Renders the report as a single HTML file that needs no network: style and script are inside, all text is escaped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FOLDER = Path(__file__).parent
 
 
 def render(data: ReportData) -> bytes:
-    """The report's bytes; the same data gives the same."""
+    """Render the report to bytes. The same data gives the same bytes."""
     pages = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -32,5 +32,5 @@ def render(data: ReportData) -> bytes:
 
 
 def _hash(script: str) -> str:
-    """The only script that the page's policy lets run is this one."""
+    """The script's hash, by which the page's content security policy allows only this script."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-// Pointing at a label anywhere lights up its cells on the map; without this script the report lacks nothing else.
+// Pointing at a label highlights its cells on the map. Without this script, the rest of the report works.
 (function () {
   "use strict";
   var map = document.querySelector(".map svg");

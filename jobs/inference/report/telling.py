@@ -1,4 +1,4 @@
-"""What the report says in words."""
+"""The sentences of the report."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _NAME_LIMIT = 60
 STATES: Mapping[MatrixState, str] = {
     MatrixState.COUNTS: "raw counts",
     MatrixState.LOG1P_CP10K: "log-normalised values (log1p of counts per 10,000)",
-    MatrixState.LOG_NORMALISED: "logarithms or roots of counts, which were undone",
-    MatrixState.NORMALISED: "fractions in proportion to counts, before the logarithm",
+    MatrixState.LOG_NORMALISED: "logarithms or roots of counts, which were converted back",
+    MatrixState.NORMALISED: "values in proportion to counts, without a logarithm",
     MatrixState.RANKED: "ranks or bins",
     MatrixState.SCALED: "scaled values",
     MatrixState.UNKNOWN: "values of unknown kind",
@@ -38,7 +38,7 @@ GENE_IDS: Mapping[GeneIds, str] = {
 
 
 def headline(rows: Sequence[LabelRow], tally: Tally) -> str:
-    """The whole report in one sentence."""
+    """The result in one sentence."""
     named = [row for row in rows if row.colour != "none"]
     cells = plural(tally.n_cells, "cell")
     if not named:
@@ -52,12 +52,12 @@ def headline(rows: Sequence[LabelRow], tally: Tally) -> str:
 
 
 def lead(tally: Tally, min_score: float | None) -> tuple[str, ...]:
-    """What follows the headline."""
+    """The sentences after the headline: scores, and unassigned cells."""
     middle = min(_median_score(tally), 0.99)
     sentences = [f"Half of the cells have a score of {middle:.2f} or more for their label."]
     n_silent = int(tally.note_t[CellNote.SILENT])
     why = [] if min_score is None else [f"their best score is below {min_score:g}"]
-    why += ["the model knows no gene in them"] if n_silent else []
+    why += ["no gene of the model has a value in them"] if n_silent else []
     if tally.n_abstained:
         share = percent(tally.n_abstained / tally.n_cells)
         cells = plural(tally.n_abstained, "cell")
@@ -70,7 +70,7 @@ def lead(tally: Tally, min_score: float | None) -> tuple[str, ...]:
 
 
 def figures(rows: Sequence[LabelRow], tally: Tally, verdict: Verdict) -> tuple[Figure, ...]:
-    """The numbers at the top."""
+    """The key figures at the top."""
     n_labels = sum(row.colour != "none" for row in rows)
     known = len(tally.vocabulary.labels)
     genes = whole(float(log_value(median_bin(tally.genes_cb.sum(axis=0)))))
@@ -90,10 +90,10 @@ def figures(rows: Sequence[LabelRow], tally: Tally, verdict: Verdict) -> tuple[F
 def remarks(
     rows: Sequence[LabelRow], tally: Tally, min_score: float | None, *, selected_genes: bool = False
 ) -> tuple[Notice, ...]:
-    """What the results themselves give reason to look at.
+    """Remarks on the results that the reader should check.
 
     Args:
-        selected_genes: Whether the file has a selection of genes, so that a cell's number of them says little.
+        selected_genes: Whether the file has only selected genes, so that the number of genes per cell means little.
     """
     found: list[Notice] = []
     few = tally.n_few_genes / tally.n_cells
@@ -106,7 +106,7 @@ def remarks(
 
 
 def method(verdict: Verdict, card: ModelCard, min_score: float | None) -> tuple[Fact, ...]:
-    """What was done to the file."""
+    """The steps of the analysis: matrix, genes, preprocessing, threshold."""
     facts: list[Fact] = []
     if verdict.matrix:
         text = f"{verdict.matrix.path}, {STATES[verdict.matrix.state]}. {verdict.matrix.why}"
@@ -118,13 +118,13 @@ def method(verdict: Verdict, card: ModelCard, min_score: float | None) -> tuple[
         facts.append(Fact("Genes", _genes_text(verdict)))
     steps = " → ".join(step.step for step in card.preprocessing)
     facts.append(Fact("Preprocessing", f"{steps} → {card.kind} → {card.activation}, as the model was trained."))
-    text = f"Cells whose best score is below {min_score:g} are Unassigned." if min_score is not None else _NO_THRESHOLD
+    text = f"Cells with a best score below {min_score:g} are Unassigned." if min_score is not None else _NO_THRESHOLD
     facts.append(Fact("Threshold", text))
     return tuple(facts)
 
 
 def model(card: ModelCard) -> tuple[Fact, ...]:
-    """The model's card."""
+    """The facts of the model's card."""
     training = card.training
     origin = f"{training.method} {training.source}".strip()
     if training.n_cells:
@@ -143,7 +143,7 @@ def model(card: ModelCard) -> tuple[Fact, ...]:
 
 
 def snippets(rows: Sequence[LabelRow], card: ModelCard, files: Sequence[FileFacts]) -> tuple[Snippet, ...]:
-    """What to do next, as code."""
+    """Code for the next steps."""
     label = next((row.name for row in rows if row.colour != "none"), "B cell")
     there = {file.name for file in files}
     opened = (
@@ -170,14 +170,14 @@ def snippets(rows: Sequence[LabelRow], card: ModelCard, files: Sequence[FileFact
 
 
 def effort(plan: Plan, actual: Actual) -> Fact:
-    """What was expected of the plan, and what it had taken when the report was written."""
+    """Time and cost: what the plan estimated, and what was used until the report was written."""
     tasks = "1 task" if plan.n_tasks == 1 else f"{plan.n_tasks:,} tasks"
     expected = _amount(plan.estimated_s, plan.estimated_usd)
     if actual.seconds is None:
-        taken = f"{actual.machine_s:g} s of machines until this report"
+        taken = f"{actual.machine_s:g} s of machine time used until this report"
     else:
-        taken = f"{_amount(actual.seconds, actual.usd)} until this report"
-    return Fact("Effort", f"{tasks} on {plan.accelerator.upper()}: {expected} expected, {taken}")
+        taken = f"{_amount(actual.seconds, actual.usd)} used until this report"
+    return Fact("Time and cost", f"{tasks} on {plan.accelerator.upper()}: {expected} estimated, {taken}")
 
 
 def _amount(seconds: float, usd: float | None) -> str:
@@ -185,7 +185,7 @@ def _amount(seconds: float, usd: float | None) -> str:
 
 
 def provenance(submission_id: str, card: ModelCard, software: Mapping[str, str]) -> tuple[Fact, ...]:
-    """What would be needed to get the same again."""
+    """The ids and versions needed to reproduce the results."""
     versions = ", ".join(f"{name} {version}" for name, version in software.items())
     return (
         Fact("Submission", submission_id),
@@ -198,11 +198,11 @@ def _score_remarks(tally: Tally, min_score: float | None) -> list[Notice]:
     found: list[Notice] = []
     share = tally.n_abstained / tally.n_cells
     if min_score is not None and share >= _MANY_UNASSIGNED:
-        hint = "The tissue may hold kinds of cells that the model does not know: try another model."
+        hint = "The tissue may contain cell types that the model does not know: try another model."
         found.append(Notice(f"{percent(share)} of the cells score below {min_score:g} for every label.", hint))
     middle = _median_score(tally)
     if middle < _LOW_MEDIAN:
-        text = f"The median score is only {middle:.2f}: many cells resemble none of the model's labels well."
+        text = f"The median score is only {middle:.2f}: many cells match none of the model's labels well."
         found.append(Notice(text, "Check that the model fits the tissue and the species."))
     return found
 
@@ -213,7 +213,7 @@ def _rare_remarks(rows: Sequence[LabelRow]) -> list[Notice]:
         return []
     named = listing([*rare[:5], f"{len(rare) - 5} more"] if len(rare) > 5 else rare)
     text = f"{plural(len(rare), 'label')} with at most {_RARE} cells: {named}."
-    return [Notice(text, "So few cells are often mistakes; look at them before you report them.")]
+    return [Notice(text, "Labels with so few cells are often wrong. Check them before you report them.")]
 
 
 def _genes_text(verdict: Verdict) -> str:

@@ -1,4 +1,4 @@
-"""Numbers and sentences as people write them."""
+"""Formats numbers and lists for readers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def whole(number: float) -> str:
-    """With thousands separators: 12,345."""
+    """A whole number with thousands separators: 12,345."""
     return f"{round(number):,}"
 
 
 def percent(share: float) -> str:
-    """A share in per cent: 43%, 2.4%, and never 0% or 100% of what is neither."""
+    """A share in per cent: 43%, 2.4%. Only exactly 0 or 1 is shown as 0% or 100%."""
     if 0 < share < 0.001:
         return "<0.1%"
     if 0.999 < share < 1:
@@ -43,7 +43,7 @@ def plural(number: int, one: str, many: str = "") -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """At most ``limit`` characters, the middle left out."""
+    """At most ``limit`` characters, with the middle left out."""
     if len(text) <= limit:
         return text
     head = (limit - 1) * 2 // 3

@@ -1,4 +1,4 @@
-"""The computation behind the protocol: rows through the engine into a part, parts through the merge into results."""
+"""The computation of a task: scores rows into a part, and merges parts into results."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ log = logging.getLogger(__name__)
 
 
 MAP_BUDGET_S = 120.0
-"""Forty times what it takes on a core of its own."""
+"""Forty times the time of a map on an idle core."""
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation(Computation):
-    """Real cells, real torch; the beats come from a thread beside them.
+    """The computation with torch on real files. A separate thread gives the heartbeats.
 
     Attributes:
-        map_budget_s: How long the report's map may take; then it is left out.
+        map_budget_s: Time limit for the report's map, in seconds, after which it is left out.
     """
 
     data: InferenceData
@@ -39,30 +39,30 @@ class Annotation(Computation):
     map_budget_s: float = MAP_BUDGET_S
 
     def annotate(self, record: Submission, rows: Rows, part_name: str, beat: Callable[[int], None]) -> Receipt:
-        """As the protocol says."""
+        """See ``Computation``."""
         progress = _Progress(beat)
         with within_memory(), Pulse(progress.beat) as pulse:
             progress.show = pulse.show
             return self._annotate(record, rows, part_name, progress, pulse)
 
     def _annotate(self, record: Submission, rows: Rows, part_name: str, progress: _Progress, pulse: Pulse) -> Receipt:
-        """Torch loads here, and on a CPU the file is looked through meanwhile."""
-        with ThreadPoolExecutor(1, thread_name_prefix="celldrop-look") as beside:
-            look = self._looked_through
-            looked = beside.submit(look, record, pulse, rows) if self.accelerator is Accelerator.CPU else None
+        """Load torch, inspect the file (in parallel, for a CPU task), and score the rows."""
+        with ThreadPoolExecutor(1, thread_name_prefix="celldrop-inspect") as pool:
+            inspected = self._open_inspected
+            opening = pool.submit(inspected, record, pulse, rows) if self.accelerator is Accelerator.CPU else None
             with pulse.stage("load torch"), loading():
                 from jobs.engine.device import choose_device, describe_device  # noqa: PLC0415  # it imports torch
                 from jobs.inference.task.scoring import write_scores  # noqa: PLC0415  # likewise
 
-            began_s = time.monotonic()  # Loading libraries is part of the start, as the planner reckons it.
+            began_s = time.monotonic()  # The planner counts loading of libraries as part of the start.
             device = choose_device(self.accelerator)
             facts = describe_device(device)
             event(log, "device found", accelerator=self.accelerator, facts=facts)
-            opened = looked.result() if looked else look(record, pulse, rows)
+            opened = opening.result() if opening else inspected(record, pulse, rows)
         with pulse.stage("load the model"):
-            job = self.data.open_job(record, opened)
+            inputs = self.data.open_inputs(record, opened)
         with pulse.stage("score the cells"):
-            scored = write_scores(self.data, job, rows, part_name, device, progress.done)
+            scored = write_scores(self.data, inputs, rows, part_name, device, progress.done)
         info = scored.info
         assert info.crc32c is not None
         return Receipt(
@@ -79,25 +79,25 @@ class Annotation(Computation):
         )
 
     def merge(self, record: Submission, receipts: Sequence[Receipt], prefix: str, beat: Callable[[], None]) -> Result:
-        """As the protocol says; streams, and never holds two parts."""
+        """See ``Computation``. Parts are streamed, never held in memory together."""
         with within_memory(), Pulse(beat) as pulse:
             began_s = time.monotonic()
             with pulse.stage("load the merge's libraries"), loading():
-                from jobs.inference.task.results import Results  # noqa: PLC0415  # what tasks that only compute are spared
+                from jobs.inference.task.results import Results  # noqa: PLC0415  # not needed by tasks that only compute
 
-            opened = self._looked_through(record, pulse)
+            opened = self._open_inspected(record, pulse)
             with pulse.stage("load the model"):
-                job = replace(self.data.open_job(record, opened), weights=b"")
-            in_order = ordered(receipts, job.layout.n_cells)
-            return Results(self.data, job, in_order, prefix, pulse, began_s, self.map_budget_s).write()
+                inputs = replace(self.data.open_inputs(record, opened), weights=b"")
+            in_order = ordered(receipts, inputs.layout.n_cells)
+            return Results(self.data, inputs, in_order, prefix, pulse, began_s, self.map_budget_s).write()
 
     def discard(self, prefix: str) -> None:
-        """As the protocol says."""
+        """See ``Computation``."""
         self.data.discard(prefix)
 
-    def _looked_through(self, record: Submission, pulse: Pulse, rows: Rows | None = None) -> OpenedInput:
-        """The input, scanned again: this process parses it, and the ids of ``rows``, whoever looked at it before."""
-        with pulse.stage("look through the file"):
+    def _open_inspected(self, record: Submission, pulse: Pulse, rows: Rows | None = None) -> OpenedInput:
+        """Open the input and inspect it again, with the cell ids of ``rows``, because this process will parse it."""
+        with pulse.stage("inspect the file"):
             opened = self.data.open_input(record)
             source = ShowingSource(opened.source, pulse.sign)
             chosen = record.verdict.matrix if record.verdict else None
@@ -107,17 +107,17 @@ class Annotation(Computation):
 
 @dataclass(slots=True)
 class _Progress:
-    """How far a task is, for the beats."""
+    """The progress of a task, for its heartbeats."""
 
     shown: Callable[[int], None]
     rows_done: int = 0
     show: Callable[[], None] = lambda: None
 
     def beat(self) -> None:
-        """Tell it."""
+        """Report the number of rows done."""
         self.shown(self.rows_done)
 
     def done(self, rows: int) -> None:
-        """So far; a sign of life."""
+        """Set the number of rows done, and give a sign of life."""
         self.rows_done = rows
         self.show()

@@ -1,4 +1,4 @@
-"""Faults of ours as they are told apart: a task that breaks twice at the same place would break there for ever."""
+"""Recognises bugs of ours by their place: a task that fails twice at the same place would fail there for ever."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _ELSEWHERE = (
     OSError,
     MemoryError,
 )
-"""What has a way of its own, or may be this machine's doing: a disk, a network, too little memory."""
+"""Errors that are handled elsewhere, or that this machine may have caused: disk, network, too little memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """A fault of ours, and where.
+    """A bug of ours, and where it occurred.
 
     Attributes:
-        place: Kind of error, file, line and function: the same for the same fault.
-        text: What the error says; may differ from one time to the next.
+        place: Type of error, file, line and function: the same for the same bug.
+        text: The error's message, which may differ each time.
     """
 
     place: str
@@ -48,16 +48,16 @@ class Crash:
 
     @property
     def words(self) -> str:
-        """Both; what is noted for the next attempt."""
+        """Place and text, as recorded for the next attempt."""
         return f"{self.place}: {self.text}"
 
     def is_that_of(self, noted: str) -> bool:
-        """Whether an earlier attempt noted the same fault."""
+        """Whether an earlier attempt recorded the same bug."""
         return noted.partition(": ")[0] == self.place
 
 
 def crash_of(error: BaseException) -> Crash | None:
-    """The fault of ours that an error shows; None for trouble elsewhere, which another attempt may not meet."""
+    """The bug that an error shows; None for other errors, such as those that another attempt may not have."""
     if isinstance(error, _ELSEWHERE) or (isinstance(error, CelldropError) and error.retryable):
         return None
     frames = traceback.extract_tb(error.__traceback__)
@@ -70,6 +70,6 @@ def crash_of(error: BaseException) -> Crash | None:
 
 
 def twice(crash: Crash, me: TaskIdentity, *, merging: bool) -> TaskCrashedError:
-    """The end of a submission that meets the same fault again."""
+    """The error that ends a submission in which the same bug occurred twice."""
     who = "writing the results" if merging else f"task {me.index}"
     return TaskCrashedError.of(who, crash.words, me.log or f"execution {me.execution}")

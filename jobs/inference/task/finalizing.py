@@ -1,4 +1,4 @@
-"""Merge and commit: by whoever holds the finalizer's lease, once every receipt is in."""
+"""Merges and commits, under the finalizer's lease, once all receipts are in."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from shared.telemetry import event
 log = logging.getLogger(__name__)
 
 _LETTERS = 500
-"""Of an error's own words, which may quote a file."""
+"""Limit on the text of an error, which may quote a file."""
 DAMAGED_PARTS = (CorruptBlobError, BlobNotFoundError)
 
 
 @dataclass(frozen=True, slots=True)
 class Finalizer:
-    """The last step of the protocol; any task, and a finalize-only execution, may try it.
+    """The last step of the protocol, which any task or a finalize-only execution may try.
 
     Attributes:
-        new_token: Makes the name of one try; results are written under it and seen only if it commits.
-        seconds: A monotonic clock, only for pacing the lease's renewal.
-        renewal_s: Least seconds between two renewals.
+        new_token: Makes the token of one try. Its results are written under the token, and count only if it commits.
+        seconds: A monotonic clock, only used to pace the renewal of the lease.
+        renewal_s: The least time between two renewals, in seconds.
     """
 
     store: StatusStore
@@ -52,12 +52,12 @@ class Finalizer:
     renewal_s: float = 10.0
 
     def finalize(self, me: TaskIdentity) -> Ended:
-        """Merge and commit, if all receipts are in and nobody else is at it.
+        """Merge and commit, if all receipts are in and no other finalizer holds the lease.
 
         Idempotent: the commit is one transaction that checks epoch, token and receipts.
 
         Raises:
-            CelldropError: Anything that another try may mend; the lease was handed back.
+            CelldropError: Another try may succeed. The lease was handed back.
         """
         token = self.new_token()
         try:
@@ -68,7 +68,7 @@ class Finalizer:
         prefix = f"{me.submission_id}/{me.epoch}-{token}/"
         try:
             committed = self._merge_and_commit(me, held.value, token, prefix)
-        except Exception as error:  # noqa: BLE001  # whatever it was, the lease must not be left to expire
+        except Exception as error:  # noqa: BLE001  # after any error, the lease is handed back at once
             return self._recover(me, token, prefix, error)
         _beaten(me)
         self.outbox.pay(committed)
@@ -111,10 +111,10 @@ class Finalizer:
         _beaten(me)
 
     def _retake(self, me: TaskIdentity, token: str) -> None:
-        """Slower than the lease, and nobody has taken the work over: go on with it.
+        """Take an expired lease again, if no other finalizer has taken it.
 
         Raises:
-            StaleWorkerError: Somebody has.
+            StaleWorkerError: Another finalizer has.
         """
 
         def change(record: Submission, tasks: Sequence[TaskRecord], now: datetime) -> Submission:
@@ -124,7 +124,7 @@ class Finalizer:
         event(log, "lease taken again", level=logging.WARNING, submission=me.submission_id, epoch=me.epoch)
 
     def _recover(self, me: TaskIdentity, token: str, prefix: str, error: Exception) -> Ended:
-        """Hand the lease back at once, with what is to follow; raises the error where another try may mend it."""
+        """Hand back the lease, and fail or requeue the submission if needed. Raises the error if a retry may help."""
         crash = crash_of(error)
         problem = crash.words if crash else _words(error)
 
@@ -134,7 +134,7 @@ class Finalizer:
                 return machine.fail(back, Failure.of(twice(crash, me, merging=True)), now=now)
             if isinstance(error, PERMANENT):
                 return machine.fail(back, Failure.of(error), now=now)
-            if isinstance(error, DAMAGED_PARTS):  # Only computing afresh mends a part.
+            if isinstance(error, DAMAGED_PARTS):  # Damaged parts must be computed again.
                 return machine.requeue(back, problem=_words(error), now=now, limits=self.limits)
             return back
 
@@ -143,7 +143,7 @@ class Finalizer:
         except (StaleWorkerError, IllegalTransitionError):
             return self._after_losing(me, prefix)
         self.computation.discard(prefix)
-        with suppress(CelldropError):  # Reconcile pays what stays owed.
+        with suppress(CelldropError):  # Reconcile pays the remaining entries.
             self.outbox.pay(stored)
         if stored.value.state is not State.RUNNING:
             if crash:
@@ -152,7 +152,7 @@ class Finalizer:
         raise error
 
     def _after_losing(self, me: TaskIdentity, prefix: str) -> Ended:
-        """The lease is gone: to another, or because our own commit went through and only its answer was lost."""
+        """Handle a lost lease: another finalizer has it, or our commit was done and only its answer was lost."""
         stored = self.store.get(me.submission_id)
         result = stored.value.result
         if result is not None and result.prefix == prefix:
@@ -163,7 +163,7 @@ class Finalizer:
 
 
 def _beaten(me: TaskIdentity) -> None:
-    """For whoever measures silences (benchmarks/silence.py)."""
+    """Log a sign of life, for benchmarks/silence.py."""
     event(log, "beat", level=logging.DEBUG, by="finalizer", submission=me.submission_id)
 
 

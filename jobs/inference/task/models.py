@@ -1,4 +1,4 @@
-"""Weights as tensors; importing it loads torch."""
+"""Reads a bundle's weights as tensors. Importing this module loads torch."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from shared.ports.blobs import BlobStore
 def load_model(
     store: BlobStore, bucket: str, prefix: str, expected_digest: str | None
 ) -> tuple[ModelCard, dict[str, torch.Tensor]]:
-    """A bundle and its weights, known to fit the card.
+    """Read a bundle, and check that its weights fit its card.
 
     Raises:
-        InvalidBundleError: As ``read_bundle``, or the weights are not what the card needs.
+        InvalidBundleError: As in ``read_bundle``, or the weights do not fit the card.
     """
     card, data = read_bundle(store, bucket, prefix, expected_digest)
     where = f"{bucket}/{prefix.rstrip('/')}"
@@ -29,10 +29,10 @@ def load_model(
 
 
 def parse_weights(data: bytes, *, where: str) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file; nothing in one can run code.
+    """Read the tensors of a safetensors file, which cannot contain code.
 
     Raises:
-        InvalidBundleError: The bytes are not one.
+        InvalidBundleError: The bytes are not a safetensors file.
     """
     try:
         return load(data)

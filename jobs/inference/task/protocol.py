@@ -1,4 +1,4 @@
-"""What the parts of a task's protocol share: who it is, what it computes with, how it paces its heartbeats."""
+"""What task and finalizer share: the task's identity, the computation's interface, and the pacing of heartbeats."""
 
 from __future__ import annotations
 
@@ -31,15 +31,17 @@ PERMANENT = (
     DeviceUnavailableError,
     TaskCrashedError,
 )
-"""Faults that another attempt would meet again: they end the submission with their own code."""
+"""Permanent errors, which every attempt would have. They end the submission with their own code."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskIdentity:
-    """Which task of which execution this is.
+    """The identity of a task attempt.
 
     Attributes:
-        log: Where what it says is kept, for people; empty where whoever started it did not tell.
+        index: The task's number in its execution, from 0.
+        count: The number of tasks of the execution.
+        log: Where its log is, for users; empty if unknown.
     """
 
     submission_id: str
@@ -53,38 +55,38 @@ class TaskIdentity:
 
     @property
     def part_name(self) -> str:
-        """Where its part goes: no two attempts of anything share a name."""
+        """The name of its part, different for every attempt."""
         return f"{self.submission_id}/{self.epoch}/{self.execution}/{self.index:05d}-{self.attempt}.arrow"
 
 
 class Computation(Protocol):
-    """The heavy part, behind an argument: the simulator has a stand-in for it."""
+    """The computation of a task. It is an interface, as the simulation uses a stand-in."""
 
     def annotate(self, record: Submission, rows: Rows, part_name: str, beat: Callable[[int], None]) -> Receipt:
-        """Annotate ``rows`` into a part, written create-only; call ``beat(rows done)`` at least every second or two.
+        """Annotate ``rows`` into a part, written create-only. Calls ``beat(rows_done)`` at least every two seconds.
 
         Raises:
-            InputError: The input cannot be used, or is no longer there.
+            InputError: The input cannot be used or is gone.
             PreconditionFailedError: A part of that name exists.
         """
         ...
 
     def merge(self, record: Submission, receipts: Sequence[Receipt], prefix: str, beat: Callable[[], None]) -> Result:
-        """Merge the parts, in the order of their rows, into results under ``prefix``; call ``beat`` likewise.
+        """Merge the parts, in row order, into results under ``prefix``. Calls ``beat`` at least every two seconds.
 
         Raises:
-            InputError: The input cannot be used, or is no longer there.
-            CorruptBlobError: A part is not what its receipt says.
+            InputError: The input cannot be used or is gone.
+            CorruptBlobError: A part does not match its receipt.
         """
         ...
 
     def discard(self, prefix: str) -> None:
-        """Remove what a merge wrote under a prefix that was never committed."""
+        """Delete the results under a prefix that was never committed."""
         ...
 
 
 class Ended(StrEnum):
-    """How a task ended; each is exit status 0."""
+    """How a task ended. All have exit status 0."""
 
     COMMITTED = "committed"
     PART_WRITTEN = "part written"
@@ -93,9 +95,9 @@ class Ended(StrEnum):
 
 
 class Paced:
-    """Calls an action at most once in an interval, however often it is asked to.
+    """Calls an action at most once per interval, however often it is called itself.
 
-    A service that does not answer is asked again the next time: a beat that is late is not worth the work.
+    A retryable error is logged, and the action is tried again at the next call: a late heartbeat must not end the work.
     """
 
     def __init__(self, seconds: Callable[[], float], interval_s: float, action: Callable[[], None]) -> None:
@@ -105,7 +107,7 @@ class Paced:
         self._last_s = seconds()
 
     def __call__(self) -> None:
-        """Act, if the interval has passed."""
+        """Call the action if the interval has passed."""
         now_s = self._seconds()
         if now_s - self._last_s < self._interval_s:
             return

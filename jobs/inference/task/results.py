@@ -1,4 +1,4 @@
-"""All result files of one submission, written under the finalizer's own prefix."""
+"""Writes all result files of a submission, under the finalizer's own prefix."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, categories_of, write_annotated_h5ad
-from jobs.inference.data_manager import InferenceData, Job, input_crc32c
+from jobs.inference.data_manager import InferenceData, TaskInputs, input_crc32c
 from jobs.inference.merge.calls import Vocabulary
 from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.survey import Findings, Survey
@@ -67,35 +67,35 @@ from shared.ports.blobs import BlobInfo
 log = logging.getLogger(__name__)
 
 _SOON_COPIED_BYTES = 128 * 2**20
-"""A second's work: shorter than the map's, which then has the cores for most of its time."""
+"""An input that is copied within a second, so that the map then has all cores for most of its time."""
 _LOOK_S = 0.5
-_NOT_ASKED = NoMap("No map was asked for (option map=off).")
+_NOT_REQUESTED = NoMap("No map was requested (option map=off).")
 
 _TABLES: Mapping[Output, Callable[[Merge, Mapping[str, str]], Iterator[bytes]]] = {
     ANNOTATIONS_CSV: lambda merge, _about: annotations_csv(merge.tables()),
     SCORES_PARQUET: scores_parquet,
 }
-"""What streams out of the parts alone: a merge, and what a lone file says of itself, become the file's bytes."""
+"""The tables that need only the parts. Each function streams a file's bytes from a merge and the file's metadata."""
 
 
 def software_used() -> dict[str, str]:
-    """Versions of what merged this; what computed it is in the receipts."""
+    """The versions of the software that merges. The versions that computed the parts are in the receipts."""
     own = {"celldrop": version("celldrop"), "python": platform.python_version(), "numpy": np.__version__}
     return {**own, "h5py": h5py.__version__, "pyarrow": pa.__version__}
 
 
 @dataclass(slots=True)
 class Results:
-    """One merge: each file is streamed from the parts; what was written is kept for the manifest.
+    """Writes the results of one merge. Files are streamed from the parts, and collected for the manifest.
 
     Attributes:
-        receipts: In row order, as ``ordered`` returns them.
-        began_s: When merging began, on the monotonic clock.
-        map_budget_s: How long the map may take.
+        receipts: In row order, as returned by ``ordered``.
+        began_s: When the merge began, on the monotonic clock.
+        map_budget_s: Time limit for the map, in seconds.
     """
 
     data: InferenceData
-    job: Job
+    inputs: TaskInputs
     receipts: tuple[Receipt, ...]
     prefix: str
     pulse: Pulse
@@ -114,35 +114,35 @@ class Results:
         """Write every file, the manifest last.
 
         Raises:
-            CorruptBlobError: A part is not what its receipt says.
-            DuplicateCellsError: Two cells have one id.
-            InputChangedError: The pinned generation went away before the last read.
+            CorruptBlobError: A part does not match its receipt.
+            DuplicateCellsError: Two cells have the same id.
+            InputChangedError: The pinned generation was gone before the last read.
         """
         merge = self._merge()
         findings = self._write_annotations(merge)
-        # Beside the copy of the input, by threads that want Python's lock for little of their time.
-        with ThreadPoolExecutor(2, thread_name_prefix="celldrop-merge") as beside:
-            layout = self._laid_out(beside, findings)
+        # In parallel to the copy of the input, by threads that rarely hold Python's lock.
+        with ThreadPoolExecutor(2, thread_name_prefix="celldrop-merge") as pool:
+            layout = self._start_layout(pool, findings)
             tables, annotated = self._together.both(
-                beside, lambda: self._other_tables(merge), lambda: self._annotated(merge, findings)
+                pool, lambda: self._other_tables(merge), lambda: self._annotated(merge, findings)
             )
             self.files += [*tables, *annotated]
-            laid_out = self._waited_for(layout)
-            self._write_report(findings, laid_out)
+            finished = self._wait_for(layout)
+            self._write_report(findings, finished)
         tally = findings.tally
         labels = Labels(n_cells=tally.n_cells, n_unassigned=tally.n_abstained, counts=tally.label_counts)
         with self._timed(MANIFEST.name):
             made = self._manifest(labels)
             manifest = self._put_unlisted(MANIFEST, [manifest_bytes(made)])
         assert made.cost.actual is not None
-        summary = {**summary_of(self.job.record, labels, made.cost.actual), **self._left_out(laid_out)}
+        summary = {**summary_of(self.inputs.record, labels, made.cost.actual), **self._map_problem(finished)}
         found = findings_of(self.receipts)
         return Result(self.data.results_bucket, self.prefix, manifest.ref, summary, found, LOOKED_FOR)
 
     def _merge(self) -> Merge:
-        layout = self.job.layout
-        vocabulary = Vocabulary(self.job.card.labels)
-        return Merge(self.data.blobs, self.receipts, layout, vocabulary, self.job.min_score)
+        layout = self.inputs.layout
+        vocabulary = Vocabulary(self.inputs.card.labels)
+        return Merge(self.data.blobs, self.receipts, layout, vocabulary, self.inputs.min_score)
 
     def _write_annotations(self, merge: Merge) -> Findings:
         survey = Survey(merge)
@@ -150,27 +150,27 @@ class Results:
             self.files.append(self._put(ANNOTATIONS_PARQUET, annotations_parquet(survey.tables(), self._about())))
         return survey.findings()
 
-    def _laid_out(self, beside: Executor, findings: Findings) -> Future[Layout | NoMap]:
-        """Begin to lay out the map.
+    def _start_layout(self, pool: Executor, findings: Findings) -> Future[Layout | NoMap]:
+        """Start the layout of the map.
 
-        A large input is copied as long as that takes, and wants a core to itself; a small one is soon done. Where
-        others are at work on this machine, two threads would only wait for each other.
+        It uses two threads only if the input is small, as copying a large input needs a core all the time, and only if
+        the machine is idle, as two threads on a busy machine would wait for each other.
         """
-        if not self.job.options.map:
-            asked_for_none: Future[Layout | NoMap] = Future()
-            asked_for_none.set_result(_NOT_ASKED)
-            return asked_for_none
-        source, rows = self.job.source, Rows(0, findings.tally.n_cells)
-        alone = self.job.input.size_bytes < _SOON_COPIED_BYTES and os.getloadavg()[0] <= cores()
+        if not self.inputs.options.map:
+            none: Future[Layout | NoMap] = Future()
+            none.set_result(_NOT_REQUESTED)
+            return none
+        source, rows = self.inputs.source, Rows(0, findings.tally.n_cells)
+        alone = self.inputs.info.size_bytes < _SOON_COPIED_BYTES and os.getloadavg()[0] <= cores()
         threads = min(2, cores()) if alone else 1
         budget_s, show = self.map_budget_s, self._together.beat
-        return beside.submit(lay_out, findings.sample, lambda: read_embedding(source, rows), threads, budget_s, show)
+        return pool.submit(lay_out, findings.sample, lambda: read_embedding(source, rows), threads, budget_s, show)
 
-    def _left_out(self, layout: Layout | NoMap) -> dict[str, str]:
-        """What went wrong with the extras, for whoever looks at no report."""
+    def _map_problem(self, layout: Layout | NoMap) -> dict[str, str]:
+        """The part of the summary that says why there is no map, if something went wrong."""
         return {"no_map": layout.reason} if isinstance(layout, NoMap) and layout.fault else {}
 
-    def _waited_for(self, layout: Future[Layout | NoMap]) -> Layout | NoMap:
+    def _wait_for(self, layout: Future[Layout | NoMap]) -> Layout | NoMap:
         with self.pulse.stage("wait for the map"):
             while not wait([layout], _LOOK_S).done:
                 self.pulse.show()
@@ -179,7 +179,7 @@ class Results:
     def _other_tables(self, merge: Merge) -> list[FileFacts]:
         files = []
         for output, chunks in _TABLES.items():
-            if output.wanted(self.job.options):
+            if output.wanted(self.inputs.options):
                 with self._timed(output.name):
                     files.append(self._put(output, chunks(merge, self._about())))
         return files
@@ -191,7 +191,7 @@ class Results:
         )
         with self._timed(name):
             written = write_annotated_h5ad(
-                self.data.blobs, self.data.results_bucket, self.prefix + name, self.job.source, columns
+                self.data.blobs, self.data.results_bucket, self.prefix + name, self.inputs.source, columns
             )
         if isinstance(written, NotAnnotated):
             self.missing.append(MissingFile(name=name, reason=written.reason))
@@ -199,7 +199,7 @@ class Results:
         return [file_facts(written, self.prefix, ANNOTATED_H5AD.what)]
 
     def _write_report(self, findings: Findings, layout: Layout | NoMap) -> None:
-        """The report is for people to read: where it cannot be made, the results stand without it."""
+        """Write the report. If this fails, the results are committed without it."""
         with self._timed(REPORT.name):
             try:
                 page = render(gather(findings, self._context(), layout))
@@ -211,14 +211,14 @@ class Results:
             self.files.append(self._put(REPORT, [page]))
 
     def _context(self) -> Context:
-        record = self.job.record
+        record = self.inputs.record
         assert record.verdict is not None
         return Context(
             file_name=PurePosixPath(record.source.name).name,
             submission_id=record.id,
             verdict=record.verdict.amended(findings_of(self.receipts), LOOKED_FOR),
-            card=self.job.card,
-            min_score=self.job.min_score,
+            card=self.inputs.card,
+            min_score=self.inputs.min_score,
             files=tuple(self.files),
             missing=tuple(self.missing),
             software={**self.software, **self._computed_with()},
@@ -228,23 +228,23 @@ class Results:
         )
 
     def _manifest(self, labels: Labels) -> Manifest:
-        record, options = self.job.record, self.job.options
+        record, options = self.inputs.record, self.inputs.options
         assert record.model is not None
         assert record.verdict is not None
         assert record.plan is not None
-        told = {file.name for file in self.files} | {file.name for file in self.missing}
-        assert {output.name for output in OUTPUTS if output.wanted(options)} - told <= {MANIFEST.name}
+        listed = {file.name for file in self.files} | {file.name for file in self.missing}
+        assert {output.name for output in OUTPUTS if output.wanted(options)} - listed <= {MANIFEST.name}
         return Manifest(
             submission_id=record.id,
             epoch=record.epoch,
-            input=input_facts(replace(self.job.input, crc32c=input_crc32c(self.job, self._together.beat))),
-            model=model_facts(self.job.card, record.model),
+            input=input_facts(replace(self.inputs.info, crc32c=input_crc32c(self.inputs, self._together.beat))),
+            model=model_facts(self.inputs.card, record.model),
             options=Choices(
                 requested=dict(record.requested),
                 top_k=options.top_k,
                 scores=options.scores,
                 map=options.map,
-                min_score=self.job.min_score,
+                min_score=self.inputs.min_score,
             ),
             software=self.software,
             devices=devices_of(self.receipts),
@@ -273,20 +273,20 @@ class Results:
         )
 
     def _actual(self) -> Actual:
-        """Up to now, which for the manifest is all but the writing of its own bytes."""
-        return actual_of(self.job.record, self.receipts, time.monotonic() - self.began_s)
+        """The actual time and cost so far. For the manifest, only the writing of the manifest is missing."""
+        return actual_of(self.inputs.record, self.receipts, time.monotonic() - self.began_s)
 
     def _about(self) -> dict[str, str]:
-        """What a lone file says of itself: nothing that differs between two runs of one request."""
-        card = self.job.card
+        """The metadata of each result file. It is the same in two runs of one request."""
+        card = self.inputs.card
         return {"model": card.reference, "model_digest": card.digest, "version": version("celldrop")}
 
     def _computed_with(self) -> dict[str, str]:
-        """What the report says of the devices, beside the software."""
+        """The devices and their versions of torch, for the report's line on software."""
         devices = devices_of(self.receipts)
-        told = {"torch": "torch", "on": "name"}  # word and fact
+        shown = {"torch": "torch", "on": "name"}  # word in the report and fact of the device
         return {
-            word: " and ".join({device[fact]: None for device in devices}) for word, fact in told.items() if devices
+            word: " and ".join({device[fact]: None for device in devices}) for word, fact in shown.items() if devices
         }
 
     def _put(self, output: Output, chunks: Iterable[bytes]) -> FileFacts:

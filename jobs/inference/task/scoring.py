@@ -1,4 +1,4 @@
-"""Rows of a file through the engine into a part; importing it loads torch."""
+"""Scores rows of a file into a part. Importing this module loads torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from jobs.engine.annotator import Annotator, CellBlock
 from jobs.engine.device import one_thread
 from jobs.engine.streaming import scored
-from jobs.inference.data_manager import InferenceData, Job
+from jobs.inference.data_manager import InferenceData, TaskInputs
 from jobs.inference.parts.part import AnnotatedBlock, iter_part
 from jobs.inference.process.memory import give_back
 from jobs.inference.task.models import parse_weights
@@ -28,11 +28,11 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A part that was written.
+    """A written part.
 
     Attributes:
-        n_converted: Cells whose values were of another kind than the rest, and were converted.
-        n_unclear: Cells whose values were of another kind, and prove nothing.
+        n_converted: Cells with values of another kind than the rest, which were converted.
+        n_unclear: Cells with values of another, unknown kind, which were not converted.
         n_silent: Cells without a value of any of the model's genes.
     """
 
@@ -43,32 +43,37 @@ class Scored:
 
 
 def write_scores(
-    data: InferenceData, job: Job, rows: Rows, part_name: str, device: torch.device, beat: Callable[[int], None]
+    data: InferenceData,
+    inputs: TaskInputs,
+    rows: Rows,
+    part_name: str,
+    device: torch.device,
+    beat: Callable[[int], None],
 ) -> Scored:
     """Score the cells of ``rows`` into a part.
 
-    Memory is bounded by the reader's window and one block's scores, or a GPU's batches.
+    Memory is bounded by the reader's window and the scores of one block, or by the batches of a GPU.
 
     Args:
-        beat: Called with the number of rows done, often.
+        beat: Called often, with the number of rows done.
     """
-    features = gene_to_feature(job)
-    weights = parse_weights(job.weights, where=job.card.reference)
-    source, job = job.source, replace(job, weights=b"")
-    choice = matrix_of(job)
-    annotator = Annotator(job.card, weights, features, device, as_it_is=choice.as_it_is)
-    del weights  # The annotator has them in its own form.
+    features = gene_to_feature(inputs)
+    weights = parse_weights(inputs.weights, where=inputs.card.reference)
+    source, inputs = inputs.source, replace(inputs, weights=b"")
+    choice = matrix_of(inputs)
+    annotator = Annotator(inputs.card, weights, features, device, as_it_is=choice.as_it_is)
+    del weights  # The annotator keeps a copy in its own form.
     give_back()
     counted, tally = choice.state is MatrixState.COUNTS, Counter[int]()
     with one_thread(), open_matrix(source, choice) as matrix, open_cell_ids(source) as cells:
         blocks = _blocks(_Reading(matrix, rows, features, beat), cells, annotator, counted=counted)
-        info = data.write_part(part_name, iter_part(_tallied(blocks, tally), job.layout))
+        info = data.write_part(part_name, iter_part(_tallied(blocks, tally), inputs.layout))
     return Scored(info, tally[CellNote.CONVERTED], tally[CellNote.UNCLEAR], tally[CellNote.SILENT])
 
 
 @dataclass(slots=True)
 class _Reading:
-    """A task's blocks, with a sign of life for each: a GPU is given several before the first scores come out."""
+    """Reads a task's blocks, with a sign of life for each, because a GPU gets several before the first scores."""
 
     matrix: MatrixReader
     rows: Rows
@@ -82,7 +87,7 @@ class _Reading:
             yield result
 
     def scored(self, rows: Rows) -> None:
-        """These are done."""
+        """Count rows as done."""
         self.done = rows.stop - self.rows.start
         self.beat(self.done)
 
@@ -102,25 +107,25 @@ def _blocks(reading: _Reading, cells: CellIds, annotator: Annotator, *, counted:
 
 
 def _tallied(blocks: Iterator[AnnotatedBlock], tally: Counter[int]) -> Iterator[AnnotatedBlock]:
-    """The same blocks; their cells' notes are counted."""
+    """Pass blocks through, and count the notes of their cells."""
     for block in blocks:
         if block.note_n.any():
             tally.update(block.note_n.tolist())
         yield block
 
 
-def gene_to_feature(job: Job) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    """For each gene of the chosen matrix the position of its feature in the model, or -1; int32."""
-    verdict = job.record.verdict
+def gene_to_feature(inputs: TaskInputs) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    """The position of each gene's feature in the model, or -1, for the genes of the chosen matrix; int32."""
+    verdict = inputs.record.verdict
     if verdict is None or verdict.genes is None:
         raise InternalError("a submission without a gene space was dispatched", expected="an accepted verdict")
-    card = job.card
-    return features_of_genes(job.source, verdict, card.features, card.species)
+    card = inputs.card
+    return features_of_genes(inputs.source, verdict, card.features, card.species)
 
 
-def matrix_of(job: Job) -> MatrixChoice:
-    """The matrix that the verdict chose."""
-    verdict = job.record.verdict
+def matrix_of(inputs: TaskInputs) -> MatrixChoice:
+    """The matrix chosen by the verdict."""
+    verdict = inputs.record.verdict
     if verdict is None or verdict.matrix is None:
         raise InternalError("a submission without a matrix was dispatched", expected="an accepted verdict")
     return verdict.matrix

@@ -1,4 +1,4 @@
-"""Training of the centroid kind: a PCA of standardised expression, and every label's mean along its components."""
+"""Trains the centroid kind: a PCA of standardised expression, and the mean of each label along its components."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _LEAST_SPREAD = 1e-3
 
 
 class CentroidRecipe(Recipe):
-    """The candidate is the number of components: the first of those of one PCA, which is made once."""
+    """Chooses the number of principal components. All candidates share one PCA."""
 
     candidate = "components"
 
     def candidates(self, settings: TrainingSettings) -> Sequence[float]:
-        """The fewest first."""
+        """Numbers of components, the fewest first."""
         return sorted(settings.components)
 
     def path(self, settings: TrainingSettings, chosen: float) -> Sequence[float]:  # noqa: ARG002  # of the protocol
-        """No number of components needs another."""
+        """Only the chosen number of components, as no fit depends on another."""
         return [chosen]
 
     def steps(self, settings: TrainingSettings) -> int:
@@ -41,7 +41,7 @@ class CentroidRecipe(Recipe):
         candidates: Sequence[float],
         on_step: Callable[[], None],
     ) -> Iterator[tuple[float, Weights]]:
-        """As the protocol says; of fewer cells or genes than components, as many components as there can be."""
+        """See ``Recipe``. With fewer cells or genes than components, as many components as possible are used."""
         design = design_of(cells, settings)
         most = min(int(max(candidates)), *design.z_nf.shape)
         components_cf = _principal_axes(design, most, settings.seed)
@@ -54,12 +54,12 @@ class CentroidRecipe(Recipe):
             on_step()
 
     def parameters(self, settings: TrainingSettings) -> Mapping[str, Any]:  # noqa: ARG002  # of the protocol
-        """Nothing beside what every kind has."""
+        """None: the parameters that all kinds share are enough."""
         return {}
 
 
 def _principal_axes(design: Design, n_components: int, seed: int) -> torch.Tensor:
-    """Components x features, float32, the axis of most variance first; of cells centred on their mean."""
+    """The principal axes of the centred cells, components x features, float32, by decreasing variance."""
     pca = PCA(n_components, svd_solver="randomized", random_state=seed)
     pca.fit(design.z_nf.numpy())
     return torch.from_numpy(np.ascontiguousarray(pca.components_, dtype=np.float32))

@@ -1,4 +1,4 @@
-"""Training of the linear kind: multinomial logistic regression with a ridge whose penalty is chosen."""
+"""Trains the linear kind: multinomial logistic regression with a ridge penalty chosen by cross-validation."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _LEAST_SIGNAL = 0.05
 
 
 class LinearRecipe(Recipe):
-    """The candidate is the ridge penalty; every fit starts from the one before."""
+    """Chooses the ridge penalty. Every fit starts from the previous one."""
 
     candidate = "strength"
 
     def candidates(self, settings: TrainingSettings) -> Sequence[float]:
-        """The strongest first: it relies least on any one gene."""
+        """Ridge penalties, the strongest first: with it, the model relies least on single genes."""
         return sorted(settings.strengths, reverse=True)
 
     def path(self, settings: TrainingSettings, chosen: float) -> Sequence[float]:
-        """Over the stronger ones: L-BFGS stops after so many steps, wherever it began."""
+        """The stronger penalties come first: L-BFGS stops after a fixed number of steps, so its start matters."""
         return [strength for strength in self.candidates(settings) if strength >= chosen]
 
     def steps(self, settings: TrainingSettings) -> int:
-        """As if every fit took all its iterations."""
+        """The largest number of iterations over all fits."""
         return len(settings.strengths) * settings.max_iterations
 
     def learn(
@@ -41,7 +41,7 @@ class LinearRecipe(Recipe):
         candidates: Sequence[float],
         on_step: Callable[[], None],
     ) -> Iterator[tuple[float, Weights]]:
-        """As the protocol says."""
+        """See ``Recipe``."""
         design = design_of(cells, settings)
         prior_f = _prior(design, settings.prior_power)
         problem = _problem(design, prior_f, len(cells.labels), settings)
@@ -51,7 +51,7 @@ class LinearRecipe(Recipe):
             yield strength, _weights(fit, design, prior_f)
 
     def parameters(self, settings: TrainingSettings) -> Mapping[str, Any]:
-        """As the protocol says."""
+        """The settings of the prior, the class weights and the fit."""
         return {
             "prior_power": settings.prior_power,
             "class_weights": settings.class_weights.value,
@@ -60,16 +60,17 @@ class LinearRecipe(Recipe):
 
 
 def _prior(design: Design, power: float) -> Float32s:
-    """Genes that tell the labels apart may carry more weight; scaled to a mean square of 1.
+    """The prior scale of each gene's weights, larger for genes that separate the labels; mean square 1.
 
-    F - 1 estimates a gene's variance between labels relative to that within: without a difference F is 1 on average.
+    F - 1 estimates a gene's variance between labels relative to the variance within: F is 1 on average if the labels do
+    not differ.
     """
     prior_f = np.maximum(design.f_f - 1.0, _LEAST_SIGNAL) ** power
     return np.asarray(prior_f / np.sqrt(np.square(prior_f).mean()), dtype=np.float32)
 
 
 def _problem(design: Design, prior_f: Float32s, n_labels: int, settings: TrainingSettings) -> Problem:
-    """Z-scores times the prior: a plain ridge on these is the ridge with the prior."""
+    """The z-scores times the prior. A plain ridge on these is equivalent to a ridge with the prior."""
     balanced = settings.class_weights is ClassWeights.BALANCED
     return Problem(
         z_nf=design.z_nf.mul_(torch.from_numpy(prior_f)),

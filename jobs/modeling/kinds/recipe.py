@@ -1,4 +1,4 @@
-"""What a model kind is to training: candidates to choose from, a fit of each, and the fields of its card."""
+"""The interface of a model kind for training: its candidates, a fit of each, and the fields of its card."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Weights:
     """A trained model.
 
     Attributes:
-        tensors: Those of its kind (``jobs.engine.kinds``), float32.
-        own: The fields of the card that only this kind has.
+        tensors: The tensors of its kind (``jobs.engine.kinds``), float32.
+        own: The card's fields that only this kind has.
     """
 
     features: Features
@@ -28,26 +28,26 @@ class Weights:
 
 
 class Recipe(Protocol):
-    """How bundles of one kind are trained; ``jobs.modeling.kinds.table`` lists them all.
+    """How one kind of model is trained; ``jobs.modeling.kinds.table`` lists all recipes.
 
-    Cross-validation chooses one number, the candidate: a ridge penalty, a number of components.
+    Cross-validation chooses one number from the candidates, such as a ridge penalty or a number of components.
 
     Attributes:
-        candidate: What a candidate is, in one word: its name among the parameters on the card.
+        candidate: The name of that number, in one word, among the parameters on the card.
     """
 
     candidate: str
 
     def candidates(self, settings: TrainingSettings) -> Sequence[float]:
-        """Those to choose from, the simplest model first: of two that are equally good, the first is taken."""
+        """The candidates, the simplest model first: of equally good ones, the first is chosen."""
         ...
 
     def path(self, settings: TrainingSettings, chosen: float) -> Sequence[float]:
-        """The candidates to go through to reach the chosen one as in cross-validation; it is the last."""
+        """The candidates to fit, in order, to reach the chosen one as in cross-validation. The chosen one is last."""
         ...
 
     def steps(self, settings: TrainingSettings) -> int:
-        """At most so many calls of ``on_step`` for all candidates."""
+        """An upper bound on the calls of ``on_step`` for all candidates."""
         ...
 
     def learn(
@@ -57,7 +57,7 @@ class Recipe(Protocol):
         candidates: Sequence[float],
         on_step: Callable[[], None],
     ) -> Iterator[tuple[float, Weights]]:
-        """Fit the cells with each candidate, in order; of other cells nothing is known.
+        """Fit the cells with each candidate, in order. Only these cells may be used.
 
         Raises:
             TrainingDataError: No gene is left to learn from.
@@ -65,5 +65,5 @@ class Recipe(Protocol):
         ...
 
     def parameters(self, settings: TrainingSettings) -> Mapping[str, Any]:
-        """What else would repeat the fit, for the card."""
+        """Further settings that reproduce the fit, for the card."""
         ...

@@ -1,4 +1,4 @@
-"""The fit: multinomial logistic regression with a ridge penalty, by L-BFGS over all cells at once."""
+"""Fits multinomial logistic regression with a ridge penalty, by L-BFGS on all cells at once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.nn.functional import cross_entropy, linear
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Weights for the features that were fitted on.
+    """The fitted weights.
 
     Attributes:
-        coef_lf: Labels x features, float32.
-        intercept_l: One for each label, float32.
+        coef_lf: Coefficients, labels x features, float32.
+        intercept_l: One intercept for each label, float32.
     """
 
     coef_lf: torch.Tensor
@@ -23,23 +23,23 @@ class Fit:
 
 
 def no_fit(n_labels: int, n_features: int) -> Fit:
-    """Where the first fit starts: zeros."""
+    """The start of the first fit: zeros."""
     return Fit(torch.zeros(n_labels, n_features), torch.zeros(n_labels))
 
 
 def balanced_weights(class_n: torch.Tensor, n_labels: int) -> torch.Tensor:
-    """A weight for each label with which all labels weigh the same, as a cell's average stays 1."""
+    """The cell weight of each label that gives all labels the same total weight, with a mean of 1 over cells."""
     return len(class_n) / (n_labels * torch.bincount(class_n, minlength=n_labels).clamp(min=1)).float()
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is fitted.
+    """The data of a fit.
 
     Attributes:
-        z_nf: Cells x features, float32.
-        class_n: Label of each cell, int64.
-        weight_l: Weight of the cells of each label.
+        z_nf: Standardised expression, cells x features, float32.
+        class_n: The label of each cell, int64.
+        weight_l: The weight of each label's cells.
     """
 
     z_nf: torch.Tensor
@@ -50,12 +50,13 @@ class Problem:
 def fit_ridge(
     problem: Problem, start: Fit, *, strength: float, max_iterations: int, on_step: Callable[[], None]
 ) -> Fit:
-    """Minimise ``mean over cells of weight x cross entropy + strength / 2 x Σ coef²``; the intercept is free.
+    """Minimise ``mean over cells of weight x cross entropy + strength / 2 x Σ coef²``. The intercept is not penalised.
 
-    Convex, so that the start decides only how soon it ends. Deterministic for one machine and number of threads.
+    The problem is convex, so the start only affects the speed. Deterministic on one machine with a fixed number of
+    threads.
 
     Args:
-        strength: Of the penalty, relative to the mean loss of a cell.
+        strength: The strength of the penalty, relative to the mean loss of a cell.
         on_step: Called at every evaluation of the loss.
     """
     coef_lf = start.coef_lf.clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""Every model kind that can be trained; a new one is a file beside this one and a line here."""
+"""The table of model kinds that can be trained. A new kind adds a file to this package and a line here."""
 
 from __future__ import annotations
 
