@@ -63,6 +63,15 @@ LEARNED = {
     "a chromosome before": "chr1:1000-2000:{symbol}",
     "isoforms": "{symbol}-201",
     "an id of others": "7157/{symbol}",
+    "R's make.names": "{symbol}.NM_000732.Reference_end",
+    "an Entrez id in brackets": "{symbol} (916)",
+    "angle brackets": "<{symbol}>",
+    "a plus": "{symbol}+NM_1",
+    "attributes of GFF": "ID=gene1;Name={symbol};biotype=protein_coding",
+    "attributes of GTF": 'gene_id "X1"; gene_name "{symbol}"; level 2',
+    "FASTA of NCBI": "NM_000732.6 Homo sapiens CD3 molecule ({symbol}), transcript variant 1, mRNA",
+    "FASTA of UniProt": "sp|P04234|X_HUMAN protein OS=Homo sapiens OX=9606 GN={symbol} PE=1 SV=1",
+    "FASTA of Ensembl": "ENST00000300692.9 cdna chromosome:GRCh38 gene_biotype:protein_coding gene_symbol:{symbol}",
     "a bracket before": "[{symbol}] protein coding",
 }
 
@@ -131,8 +140,25 @@ def test_parts_are_read_beside_features_that_are_no_genes_and_in_the_column_that
     assert "OTHER_FEATURES" in codes(verdict)
 
 
-def test_parts_of_names_of_both_species_are_told_apart() -> None:
-    mouse = [symbol.capitalize() for symbol in SYMBOLS]
+def test_names_of_two_genes_each_are_neither() -> None:
+    names = [f"{symbol}_{other}" for symbol, other in zip(SYMBOLS, [*SYMBOLS[1:], SYMBOLS[0]], strict=True)]
+    assert unwrapped(names).example is None
+
+
+def test_a_second_of_a_name_in_brackets_is_that_gene() -> None:
+    names = [f"{symbol} (1)" if place % 50 == 3 else symbol for place, symbol in enumerate(SYMBOLS)]
+    assert matched(file_of(names))[1] == ALL
+
+
+@pytest.mark.parametrize("form", ["{symbol} (mouse)", "{symbol}|Mus musculus", "{symbol}_mmu"])
+def test_a_species_that_a_name_says_is_believed(form: str) -> None:
+    verdict = validate(file_of([form.format(symbol=symbol) for symbol in SYMBOLS]), NEEDS)
+    assert "WRONG_SPECIES" in codes(verdict)
+
+
+@pytest.mark.parametrize("capitals", [True, False])
+def test_parts_of_names_of_both_species_are_told_apart(capitals: bool) -> None:
+    mouse = SYMBOLS if capitals else [symbol.capitalize() for symbol in SYMBOLS]
     names = [f"{symbol} (human)" for symbol in SYMBOLS] + [f"{symbol} (mouse)" for symbol in mouse]
     verdict, positions = matched(file_of(names))
     assert positions == [*ALL, *([-1] * len(mouse))]

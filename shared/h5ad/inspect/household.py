@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 
 from shared.h5ad.facts import GeneColumn, Household
 from shared.h5ad.names.gene_table import numbers_of
@@ -28,6 +29,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 _SEEN, _ROWS, _KNOWN, _TRIED = 1_000, 10, 0.3, 200
 """Genes and cells from which a sample tells; share of names, of so many, that must be known."""
+_BEYOND_CHANCE = 2.0
+"""Of a cell's values these genes have more than so many times as much as their number; of their logarithms, too."""
 _ENOUGH, _FEW, _FEW_OF = 30, 10, 20
 """Of a cell of that many genes one in twenty is one of these, ten at least: in a cell of 200 genes fifty are."""
 
@@ -63,8 +66,12 @@ def look(sample: Sample, columns: Sequence[GeneColumn]) -> Household | None:
     hits = max(found, key=len)
     seen_of = {group: len({symbol for of, symbol in hits.values() if of == group}) for group in GROUPS}
     shares = tuple((group, seen_of[group] / len(names)) for group, names in GROUPS.items())
-    hit_n = np.bincount(row_n[np.isin(genes, list(hits))], minlength=len(size_n))
-    return Household(shares, _bare(hit_n, size_n))
+    of_panel, n_rows = np.isin(genes, list(hits)), len(size_n)
+    hit_n = np.bincount(row_n[of_panel], minlength=n_rows)
+    values = np.abs(told.values[kept])
+    share_n = np.bincount(row_n[of_panel], values[of_panel], n_rows) / np.bincount(row_n, values, n_rows)
+    by_chance = len(hits) / len(seen)
+    return Household(shares, _bare(hit_n, size_n, share_n < _BEYOND_CHANCE * by_chance))
 
 
 def _hits(column: GeneColumn, seen: Ints) -> Mapping[int, tuple[str, str]] | None:
@@ -82,8 +89,8 @@ def _hits(column: GeneColumn, seen: Ints) -> Mapping[int, tuple[str, str]] | Non
     return hits
 
 
-def _bare(hit_n: Ints, size_n: Ints) -> float:
-    """Share of the cells, of those with enough genes, that have hardly one of these."""
-    bare_n = hit_n < np.minimum(_FEW, size_n / _FEW_OF)
+def _bare(hit_n: Ints, size_n: Ints, by_chance_n: npt.NDArray[np.bool_]) -> float:
+    """Share of the cells, of those with enough genes, that have hardly one of these, or no more of them than chance."""
+    bare_n = (hit_n < np.minimum(_FEW, size_n / _FEW_OF)) | by_chance_n
     enough = size_n >= _ENOUGH
     return float(bare_n[enough].mean()) if enough.any() else 0.0

@@ -13,7 +13,7 @@ from shared.domain.errors import InputError
 from shared.h5ad.facts import GeneColumn
 from shared.h5ad.names.genes import n_telling
 from shared.h5ad.names.wrapped import unwrapped
-from shared.h5ad.read.columns import Frame
+from shared.h5ad.read.columns import Frame, label_of_index
 
 MOST_COLUMNS = 6
 """Beside the index; of more, those in which most names are Ensembl ids or well-known symbols."""
@@ -38,7 +38,7 @@ def identifier_columns(frame: Frame, genes: npt.NDArray[np.bool_] | None) -> tup
     if len(found) > MOST_COLUMNS:
         telling = sorted(found, key=lambda column: -n_telling(column.ids))[:MOST_COLUMNS]
         found = [column for column in found if column in telling]
-    return _of("_index", frame.strings(frame.index, 0, len(frame)), genes), *found
+    return _of(label_of_index(frame), frame.strings(frame.index, 0, len(frame)), genes), *found
 
 
 def _column(frame: Frame, name: str, genes: npt.NDArray[np.bool_] | None) -> GeneColumn | None:

@@ -24,6 +24,7 @@ _GENOME = re.compile(
     r"([._-]{0,8}(pre[_-]?mrna|20\d\d[._-]?[a-z]?|p\d{1,2}|ensembl\d{0,3}|gencode\d{0,3})){0,4}[._:| -]+(?=.)",
     re.IGNORECASE,
 )
+_SECOND = re.compile(r"(?<=.) \(\d{1,2}\)$")
 _GENE = re.compile(r"(gene(_id|_name)?[:=-]|(rna|sct|gex)[_:-]{1,2})(?=.)", re.IGNORECASE)
 _GENOME_BEHIND = re.compile(
     r"(?<=.)[_.-]{1,2}((?P<human>grch3[78]|hg19|hg38|human)|(?P<mouse>grcm3[89]|mm9|mm10|mm39|mouse))", re.IGNORECASE
@@ -104,5 +105,5 @@ def tidied(name: str) -> Tidied:
 
 
 def _unquoted(name: str) -> str:
-    bare = name.strip(_WRAPPING)
+    bare = _SECOND.sub("", name.strip(_WRAPPING))
     return bare[2:] if bare.startswith(("b'", 'b"')) else bare

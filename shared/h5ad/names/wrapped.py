@@ -15,13 +15,20 @@ from functools import partial
 from shared.h5ad.names.gene_table import is_symbol
 from shared.h5ad.names.known import is_gene
 
-_SIGNS = "|;,:=/_ \t()[]{}#~^$@-."
-_IN_SYMBOLS = "-."
-"""Signs that symbols have, too: only the first or the last one in a name divides it."""
-_STRIPPED = " \t()[]{}\"'"
+_SIGNS = "|;,:=/_ \t()[]{}<>#~^$@&+-."
+_STRIPPED = " \t()[]{}<>\"'"
+_SAID = re.compile(
+    r"\b(?:gene_name|gene_symbol|hgnc_symbol|symbol|gene|name|gn)[=: ]+\"?(?P<part>[^\s\";,|]+)", re.IGNORECASE
+)
+"""A gene's name that is said to be it, as in the attributes of GFF and GTF and in the headers of FASTA."""
+_BRACKETS = re.compile(r"[(\[](?P<part>[^()\[\]]+)[)\]]")
+_SPECIES = re.compile(
+    r"(?<![a-z])(?:(?P<human>human|homo[ _]?sapiens)|(?P<mouse>mouse|mus[ _]?musculus|murine|mmu|mm10))(?![a-z])",
+    re.IGNORECASE,
+)
 _FEW, _MANY = 40, 500
 """Names to find the likeliest parts by, and to judge those by."""
-_LIKELIEST = 3
+_LIKELIEST = 5
 _MOST_FIELDS, _LONGEST = 12, 300
 _NEARLY_ALL = 0.9
 """Share of the names that must have a sign."""
@@ -64,7 +71,11 @@ def unwrapped(ids: Sequence[str]) -> Unwrapped:
 def _read(part: Part, name: str) -> str:
     if not name or len(name) > _LONGEST or is_gene(name):
         return name
-    return part(name) or name
+    found = part(name)
+    said = _SPECIES.search(name.replace(found, " ", 1)) if found else None
+    if said is None:
+        return found or name
+    return f"{said.lastgroup}_{found}"  # In the form that ``tidying`` knows.
 
 
 def _scattered(ids: Sequence[str], n_most: int) -> list[str]:
@@ -83,7 +94,7 @@ def _telling_part(names: Sequence[str]) -> Part | None:
     best = max(likeliest, key=lambda part: _fitness(part, names))
     n_genes, *_ = _fitness(best, names)
     enough = n_genes >= max(3.0, _ENOUGH_GENES * len(names))
-    return best if enough and not _are_tags(best, names) else None
+    return None if not enough or _are_tags(best, names) or _are_pairs(best, likeliest, names) else best
 
 
 def _fitness(part: Part, names: Sequence[str]) -> tuple[int, int, int]:
@@ -91,6 +102,18 @@ def _fitness(part: Part, names: Sequence[str]) -> tuple[int, int, int]:
     texts = [part(name) for name in names]
     known: Mapping[str, bool] = {text: is_gene(text) for text in set(texts)}
     return sum(known[text] for text in texts), sum(map(is_symbol, texts)), -sum(map(len, texts))
+
+
+def _are_pairs(best: Part, others: Sequence[Part], names: Sequence[str]) -> bool:
+    """Whether the names are of two genes each (ligand and receptor, say), so that another part is another gene."""
+    return any(
+        sum(_are_different(best(name), other(name)) for name in names) > 0.5 * _fitness(best, names)[0]
+        for other in others
+    )
+
+
+def _are_different(one: str, other: str) -> bool:
+    return is_symbol(one) and is_symbol(other) and one != other
 
 
 def _are_tags(part: Part, names: Sequence[str]) -> bool:
@@ -104,14 +127,23 @@ def _are_tags(part: Part, names: Sequence[str]) -> bool:
 
 def _parts(names: Sequence[str]) -> Iterator[Part]:
     """Every way to divide the names."""
+    yield from (partial(_found, pattern) for pattern in (_SAID, _BRACKETS) if _in_nearly_all(pattern.search, names))
     for sign in _SIGNS:
-        if sum(sign in name for name in names) < _NEARLY_ALL * len(names):
-            continue
-        yield partial(_behind_first, sign)
-        yield partial(_before_last, sign)
-        if sign not in _IN_SYMBOLS:
+        if _in_nearly_all(lambda name, sign=sign: sign in name, names):  # type: ignore[misc]
+            yield partial(_behind_first, sign)
+            yield partial(_before_last, sign)
             n_fields = max(name.count(sign) for name in names) + 1
             yield from (partial(_field, sign, place) for place in range(min(_MOST_FIELDS, n_fields)))
+            yield partial(_field, sign, -1)
+
+
+def _in_nearly_all(has: Callable[[str], object], names: Sequence[str]) -> bool:
+    return sum(bool(has(name)) for name in names) >= _NEARLY_ALL * len(names)
+
+
+def _found(pattern: re.Pattern[str], name: str) -> str:
+    found = pattern.search(name)
+    return found["part"].strip(_STRIPPED) if found else ""
 
 
 def _behind_first(sign: str, name: str) -> str:

@@ -62,6 +62,20 @@ class Frame(Protocol):
         ...
 
 
+INDEX = "_index"
+"""What verdicts call an index, whatever its own name."""
+
+
+def label_of_index(frame: Frame) -> str:
+    """``_index``, or the index's own name if a column is called so, as SeuratDisk does."""
+    return frame.index if INDEX in frame.names else INDEX
+
+
+def name_of(frame: Frame, label: str) -> str:
+    """The stored name of a column, or of the index, by what verdicts call it."""
+    return label if label in frame.names else frame.index
+
+
 def open_frame(file: h5py.File, path: str) -> Frame:
     """The table at ``path``: a group of columns, a compound dataset, or Cell Ranger's features.
 

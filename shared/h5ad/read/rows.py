@@ -19,7 +19,7 @@ from shared.h5ad.names.wrapped import unwrapped
 from shared.h5ad.read.arrays import open_array
 from shared.h5ad.read.blocks import Columns, Genes, RowBlock, genes_from
 from shared.h5ad.read.cells import CellIds, open_cell_ids
-from shared.h5ad.read.columns import Frame, open_frame
+from shared.h5ad.read.columns import Frame, name_of, open_frame
 from shared.h5ad.read.csc import CscReader
 from shared.h5ad.read.csr import CsrReader
 from shared.h5ad.read.dense import DenseReader, with_cache
@@ -183,5 +183,5 @@ def features_of_genes(source: RangeSource, verdict: Verdict, wanted: FeatureTabl
 
 
 def _names_of(frame: Frame, column: str, genes: npt.NDArray[np.bool_] | None) -> Sequence[str]:
-    names = frame.strings(frame.index if column == "_index" else column, 0, len(frame))
+    names = frame.strings(name_of(frame, column), 0, len(frame))
     return unwrapped(names if genes is None else list(compress(names, genes))).ids

@@ -19,7 +19,7 @@ NEARLY_ALL = 0.95
 _MOST_CELLS = 0.9
 _NEARLY_ONE_TOTAL = 0.25
 """Nine in ten cells of shared files lie within 52 % of the median total and more, never within less."""
-_SOME_UNEVEN = 0.04
+_SOME_UNEVEN, _FEW_UNEVEN = 0.04, 0.02
 """Share of uneven cells: of counts, at most one in two hundred is, by chance (all shared files)."""
 _MANY = 0.5
 """Of logarithms that were scaled afterwards, 5 to 30 % of the values are multiples of another form's, by chance."""
@@ -107,8 +107,10 @@ def _recognise(evidence: Evidence, n_genes: int) -> Recognition:
 
 
 def _whole(evidence: Evidence, n_genes: int) -> Recognition:
-    full = evidence.n_rows and evidence.n_values >= 0.99 * evidence.n_rows * n_genes
-    if full and n_genes >= 1_000:
+    full = evidence.n_rows > 0 and evidence.n_values >= 0.99 * evidence.n_rows * n_genes and n_genes >= 1_000
+    if (
+        full and evidence.ones >= _MANY_ONES
+    ):  # 1 was added to all of them; of pooled cells, genes that all have are few.
         return Recognition(MatrixState.UNKNOWN, f"whole numbers, but none of {n_genes:,} genes is 0 in any cell")
     no_counts = _not_counts(evidence)
     if no_counts:
@@ -118,7 +120,7 @@ def _whole(evidence: Evidence, n_genes: int) -> Recognition:
             if evidence.of(transform).whole_fraction >= 0.99:
                 words = f"{NAMES[transform]} gives whole numbers: counts"
                 return Recognition(MatrixState.LOG_NORMALISED, words, transform)
-    return _scaled_then_rounded(evidence) or _counts(evidence)
+    return (None if full else _scaled_then_rounded(evidence)) or _counts(evidence)
 
 
 def _not_counts(evidence: Evidence) -> str:
@@ -137,21 +139,20 @@ def _not_counts(evidence: Evidence) -> str:
 def _scaled_then_rounded(evidence: Evidence) -> Recognition | None:
     """Of 100 genes that a cell expresses some has a single count; of scaled and rounded values none is 1.
 
-    Or the cells have nearly one total, which counts never have; those that were sampled down have exactly one. Or some
-    cells lack numbers that lie between two frequent ones.
+    Or some cells lack numbers that lie between two frequent ones. Where cells have nearly one total, few such cells are
+    enough; the total alone proves nothing, as pooled cells and those that were sampled down have one, too.
     """
     plain = evidence.of(Transform.NONE)
+    one_total = len(plain.sums) >= 10 and 0 < spread(plain.sums) <= _NEARLY_ONE_TOTAL
     many_values = evidence.n_rows >= 10 and evidence.n_values >= 100 * evidence.n_rows
     if many_values and median(plain.units) >= 2:
         words = f"whole numbers, of which the smallest in a cell is {median(plain.units):,.0f}"
-    elif many_values and len(plain.sums) >= 10 and 0 < spread(plain.sums) <= _NEARLY_ONE_TOTAL:
-        words = f"whole numbers that sum to nearly {median(plain.sums):,.0f} in every cell"
-    elif evidence.uneven >= _SOME_UNEVEN:
+    elif evidence.uneven >= (_FEW_UNEVEN if one_total else _SOME_UNEVEN):
         words = "whole numbers, of which some small ones are missing or rarer than larger ones"
         words = f"{words} in {evidence.uneven:.0%} of the sampled cells with many genes"
     else:
         return None
-    total = median(plain.sums) if 0 < spread(plain.sums) <= _NEARLY_ONE_TOTAL else None
+    total = median(plain.sums) if one_total else None
     return Recognition(MatrixState.NORMALISED, f"{words}: scaled, then rounded", was_scaled_to=total)
 
 

@@ -13,12 +13,12 @@ from shared.h5ad.values.transforms import Floats, Ints, RowIndex
 
 _LEAST_RANKS = 12
 """Counts of a shallow cell may be 1, 2 … 8 without a gap; up to 12 hardly any are."""
-_ALIKE = 1e-4
+_ALIKE, _LARGEST_LOG = 1e-3, 20.0
 _LEVELS = 8
 """Small numbers, which a cell has many of: up to 8."""
 _BEYOND_CHANCE, _LEAST_VALUES, _LEAST_UNEVEN = 2.5, 100, 4
 _MOSTLY_ODD = 0.8
-_TOP = 7 / 8
+_TOP, _MANY_NEAR = 7 / 8, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,10 @@ class Ranks:
 
 
 def shares_of_ranks(values: Floats, rows: RowIndex) -> Ranks:
-    """Find rows of ranks: their different values, in order, are one multiple of the ranks that these would have."""
+    """Find rows of ranks: their different values, in order, rise in proportion to the ranks that these would have.
+
+    That also finds multiples of ranks, ranks that begin at any number, and their logarithms and roots.
+    """
     if not len(rows):
         return Ranks()
     order = np.lexsort((values, rows.spread(np.arange(len(rows)))))
@@ -49,15 +52,22 @@ def shares_of_ranks(values: Floats, rows: RowIndex) -> Ranks:
         return Ranks()
     start = levels.spread(rows.starts)
     below, up_to = first - start, np.append(first[1:], len(values)) - start
-    dense = np.arange(len(first)) - levels.spread(levels.starts)
+    place = np.arange(len(first)) - levels.spread(levels.starts)
 
-    def are(rank: Ints | Floats) -> npt.NDArray[np.bool_]:
-        ratio = ordered[first] / rank
-        alike: npt.NDArray[np.bool_] = levels.most(ratio) <= (1 + _ALIKE) * levels.least(ratio)
+    def are(rank: Ints | Floats, value: Floats) -> npt.NDArray[np.bool_]:
+        with np.errstate(invalid="ignore"):
+            step = (value - levels.spread(value[levels.starts])) / (rank - levels.spread(rank[levels.starts]))
+        later = np.arange(len(first)) != levels.spread(levels.starts)
+        most, least = levels.most(np.where(later, step, 0.0)), levels.least(np.where(later, step, np.inf))
+        alike: npt.NDArray[np.bool_] = most <= (1 + _ALIKE) * least
         return alike[tell]
 
-    tied = are(below + 1) | are(up_to) | are((below + up_to + 1) / 2)
-    return Ranks(float((tied | are(dense + 1)).mean()), float(tied.mean()))
+    forms = [ordered[first], np.square(ordered[first])]
+    if ordered.max() <= _LARGEST_LOG:
+        forms += [np.expm1(ordered[first]), np.exp2(ordered[first])]
+    tied = np.logical_or.reduce([are(rank, form) for form in forms for rank in (below, up_to, (below + up_to) / 2)])
+    dense = np.logical_or.reduce([are(place, form) for form in forms])
+    return Ranks(float((tied | dense).mean()), float(tied.mean()))
 
 
 def share_of_uneven(values: Floats, rows: RowIndex) -> float:
@@ -95,4 +105,5 @@ def near_limit(values: Floats, n_rows: int, maximum: float) -> float:
         maximum: The largest value of the matrix, as far as it is known.
     """
     limit = next((limit for limit in INTEGER_LIMITS if maximum <= limit), math.inf)
-    return float((values > _TOP * limit).sum()) / max(1, n_rows)
+    n_near = int((values > _TOP * limit).sum())
+    return n_near / n_rows if n_near >= _MANY_NEAR else 0.0
