@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from shared.h5ad.inspect.inspection import inspect
@@ -48,6 +48,9 @@ FILES = {
     "latest": _written(1_000, libver="latest", compression="gzip"),
 }
 UNDERSTOOD = ("gzip", "many chunks", "one chunk", "user block")
+
+NODE_HEADER, ENTRY = 24, 32
+"""Bytes before the entries of a node, and of each: size, mask, two places and an address."""
 
 spans = st.tuples(st.integers(0, N_VALUES - 1), st.integers(0, 5_000)).map(
     lambda span: range(span[0], min(N_VALUES, sum(span)))
@@ -109,6 +112,8 @@ def _tree(data: bytes) -> list[int]:
 )
 @settings(max_examples=150)
 def test_a_damaged_index_fails_as_it_does_without(where: int, offset: int, value: int, wanted: list[range]) -> None:
+    # A chunk whose mask says that it is not compressed, though it is: HDF5 reads on in memory that nobody wrote.
+    assume(not (offset >= NODE_HEADER and 4 <= (offset - NODE_HEADER) % ENTRY < 8))
     data = bytearray(FILES["gzip"].data)
     places = _tree(FILES["gzip"].data)
     data[places[where % len(places)] + offset] = value
