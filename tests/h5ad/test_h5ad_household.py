@@ -139,6 +139,19 @@ def test_a_matrix_whose_columns_are_other_genes_stands_behind_one_that_fits(
     assert "would be used if none were asked for" in told_of.message
 
 
+@pytest.mark.parametrize("logs", [False, True])
+def test_names_beside_other_columns_are_told_of_in_deep_cells_of_filtered_genes_too(
+    cells: anndata.AnnData, logs: bool
+) -> None:
+    pools = sp.csr_matrix(sp.kron(sp.eye(cells.n_obs // 6), np.ones((1, 6))) @ cells.X[: cells.n_obs // 6 * 6])
+    often = np.asarray((pools > 0).mean(axis=0)).ravel() >= 0.1
+    values = each(pools, np.log1p) if logs else pools
+    made = anndata.AnnData(values[:, often].astype(np.float32), var=cells.var[often].copy())
+    assert told(made) == []
+    made.var_names = sorted(made.var_names)
+    assert "hardly a ribosomal or mitochondrial gene" in told(made)[0].message
+
+
 def test_a_matrix_whose_names_tell_nothing_is_no_measure_for_another(cells: anndata.AnnData) -> None:
     some = without(cells, lambda name: RIBOSOMAL.fullmatch(name) or name.startswith("MT-"))
     probes = pd.DataFrame(index=[f"probe{place}" for place in range(some.n_vars)])

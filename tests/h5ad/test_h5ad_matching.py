@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import random
 from dataclasses import replace
 
+import h5py
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +18,8 @@ from shared.h5ad.judge.judging import ModelNeeds, validate
 from shared.h5ad.names.gene_table import names_of
 from shared.h5ad.names.matching import GeneNames, match_genes
 from shared.h5ad.names.wrapped import unwrapped
+from shared.h5ad.source import BytesSource
+from shared.ports.blobs import ByteRange
 from tests.h5ad.gene_files import IDS, NEEDS, SYMBOLS, codes, file_of, matched
 
 ALL = list(range(len(SYMBOLS)))
@@ -138,6 +143,18 @@ def test_parts_are_read_beside_features_that_are_no_genes_and_in_the_column_that
     verdict, positions = matched(file_of(names, {"gene": apart}))
     assert positions == ALL
     assert "OTHER_FEATURES" in codes(verdict)
+
+
+@pytest.mark.parametrize("names_in", ["column", "index"])
+def test_a_column_called_as_verdicts_call_the_index_is_not_the_index(names_in: str) -> None:
+    """SeuratDisk writes the genes' names into a column ``_index`` beside an index of numbers."""
+    numbers = [str(place) for place in range(len(SYMBOLS))]
+    column, index = (SYMBOLS, numbers) if names_in == "column" else (numbers, SYMBOLS)
+    buffer = io.BytesIO(file_of(column, {"index": index}).read(ByteRange(0, 10**9)))
+    with h5py.File(buffer, "r+") as file:
+        file["var"].attrs["_index"] = "index"
+        file["var"].attrs["column-order"] = np.array(["_index"], dtype=h5py.string_dtype())
+    assert matched(BytesSource(buffer.getvalue()))[1] == ALL
 
 
 def test_names_of_two_genes_each_are_neither() -> None:

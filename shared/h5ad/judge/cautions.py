@@ -37,8 +37,8 @@ class WarningCode(StrEnum):
     NO_SINGLE_COUNT = "NO_SINGLE_COUNT"
     """A cell's values are not multiples of one count: estimated, corrected, over gene lengths (TPM), or scaled logs."""
     UNLIKELY_COUNTS = "UNLIKELY_COUNTS"
-    """Whole numbers, but not like counts: none is large (rounded logarithms?), some cells hold ranks, or large
-    ones were cut off or began again from 0."""
+    """Whole numbers, but not like counts: none is large (rounded logarithms?), some cells hold ranks, large ones were
+    cut off or began again from 0, or cells have nearly one total (sampled down, pooled, or scaled and rounded?)."""
     SPECIES_UNKNOWN = "SPECIES_UNKNOWN"
     """The gene identifiers do not tell the species."""
     MIXED_SPECIES = "MIXED_SPECIES"

@@ -20,12 +20,14 @@ from shared.h5ad.values.states import (
     TARGET,
     WHOLE_TRANSCRIPTOME,
     Recognition,
+    nearly_one_total,
     told_totals,
 )
 
 FEW_GENES = 200
 _MANY_ROWS, _MANY_ALIKE, _MANY_HOLLOW, _SOME_RANKS, _OFTEN_NEAR = 10, 0.5, 0.2, 0.05, 0.1
 _KEEP = 'Keep counts in adata.layers["counts"] to have them used.'
+_MANY_VALUES = 100
 _CUT_OFF = "Labels may change where abundant genes were cut: send the counts as they were."
 _ALL_GENES = "Send the file with all genes if you have it: totals and overlap are better."
 _KINDS = {
@@ -151,6 +153,10 @@ def _doubt(path: str, evidence: Evidence) -> tuple[str, str] | None:
     if evidence.same_most >= _MANY_ALIKE and genes_a_cell >= MANY_GENES:
         words = f"the largest value of {path} is {evidence.usual_most:.0f} in {evidence.same_most:.0%} of the sampled"
         return f"{words} cells: larger ones were cut off there", _CUT_OFF
+    total = nearly_one_total(evidence)
+    if total is not None and genes_a_cell >= _MANY_VALUES:
+        words = f"the cells of {path} have nearly {total:,.0f} counts each, as cells that were sampled down or pooled"
+        return words, "If they were scaled to a total and rounded instead, labels change: send the counts."
     return None
 
 

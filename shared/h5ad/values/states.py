@@ -143,17 +143,22 @@ def _scaled_then_rounded(evidence: Evidence) -> Recognition | None:
     enough; the total alone proves nothing, as pooled cells and those that were sampled down have one, too.
     """
     plain = evidence.of(Transform.NONE)
-    one_total = len(plain.sums) >= 10 and 0 < spread(plain.sums) <= _NEARLY_ONE_TOTAL
+    total = nearly_one_total(evidence)
     many_values = evidence.n_rows >= 10 and evidence.n_values >= 100 * evidence.n_rows
     if many_values and median(plain.units) >= 2:
         words = f"whole numbers, of which the smallest in a cell is {median(plain.units):,.0f}"
-    elif evidence.uneven >= (_FEW_UNEVEN if one_total else _SOME_UNEVEN):
+    elif evidence.uneven >= (_FEW_UNEVEN if total else _SOME_UNEVEN):
         words = "whole numbers, of which some small ones are missing or rarer than larger ones"
         words = f"{words} in {evidence.uneven:.0%} of the sampled cells with many genes"
     else:
         return None
-    total = median(plain.sums) if one_total else None
     return Recognition(MatrixState.NORMALISED, f"{words}: scaled, then rounded", was_scaled_to=total)
+
+
+def nearly_one_total(evidence: Evidence) -> float | None:
+    """The total that cells have nearly, though not exactly; None where they differ as cells do."""
+    sums = evidence.of(Transform.NONE).sums
+    return median(sums) if len(sums) >= 10 and 0 < spread(sums) <= _NEARLY_ONE_TOTAL else None
 
 
 def _counts(evidence: Evidence) -> Recognition:
