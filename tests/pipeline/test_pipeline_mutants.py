@@ -10,7 +10,7 @@ import pytest
 from tests.pipeline.fuzz_files import run_mutant
 from tests.pipeline.mutants import bases, mutant
 
-SEEDS = range(int(os.environ.get("CELLDROP_MUTANTS", "6")))
+SEEDS = range(int(os.environ.get("CELLDROP_MUTANTS", "10")))
 """``python -m tests.pipeline.fuzz_files`` takes many more, and tells of each."""
 
 
