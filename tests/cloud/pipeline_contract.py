@@ -40,7 +40,7 @@ class PipelineContract:
         name = cloud.drop("folder/for-a-request.h5ad", (data_dir / PBMC).read_bytes(), model=MODEL, map="off")
         cloud.end_of(name)
         order = {"correlation_id": cloud.at.folder, "source": "lims"}
-        cloud.ask(cloud.request(name, **order, options={"top_k": "2", "model": MODEL}))
+        cloud.ask(cloud.request(name, **order, options={"top_k": "2", "model": MODEL, "map": "off"}))
         event = cloud.event_where(
             lambda event: (
                 any(who["correlation_id"] == cloud.at.folder for who in event["data"]["requesters"])

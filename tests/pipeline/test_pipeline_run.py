@@ -26,6 +26,8 @@ from tests.pipeline.conftest import Celldrop, Ended, command_in, own_environment
 
 pytestmark = pytest.mark.xdist_group("runs")  # What its tests share is made once.
 
+pytestmark = pytest.mark.xdist_group("runs")  # What its tests share is made once.
+
 PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
 OPTIONS = ("--json", "--set", "map=off")
 """Of most runs here: no map is looked at."""
