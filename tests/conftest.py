@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ from hypothesis import settings
 # A busy machine is no fault of the code: nothing here is judged by the time it takes.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# A thousand processes are started here, and each would compile all of its modules where the caller keeps no bytecode.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Whoever imports them first, and that need not be a test of theirs.
 pytest.register_assert_rewrite(

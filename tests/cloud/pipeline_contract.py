@@ -37,10 +37,10 @@ class PipelineContract:
         _all_agree(cloud, outcome)
 
     def test_a_request_is_answered_to_who_asked(self, cloud: Cloud, data_dir: Path) -> None:
-        name = cloud.drop("folder/for-a-request.h5ad", (data_dir / PBMC).read_bytes(), model=MODEL)
+        name = cloud.drop("folder/for-a-request.h5ad", (data_dir / PBMC).read_bytes(), model=MODEL, map="off")
         cloud.end_of(name)
         order = {"correlation_id": cloud.at.folder, "source": "lims"}
-        cloud.ask(cloud.request(name, **order, options={"top_k": "2", "model": MODEL}))
+        cloud.ask(cloud.request(name, **order, options={"top_k": "2", "model": MODEL, "map": "off"}))
         event = cloud.event_where(
             lambda event: (
                 any(who["correlation_id"] == cloud.at.folder for who in event["data"]["requesters"])
@@ -80,7 +80,7 @@ class GcloudContract:
     """Fixture to give: ``cloud``, whose storage takes gcloud's own form of uploads."""
 
     def test_gcloud_storage_cp_fires_the_pipeline(self, cloud: Cloud, data_dir: Path) -> None:
-        small = cloud.gcloud_drop(data_dir / PBMC, model=MODEL, tasks="2")
+        small = cloud.gcloud_drop(data_dir / PBMC, model=MODEL, tasks="2", map="off")
         large = cloud.gcloud_drop(data_dir / LARGER, model=MODEL, map="off")
         ends = [cloud.end_of(name) for name in (small, large)]
         assert [end["state"] for end in ends] == ["SUCCEEDED", "SUCCEEDED"]
@@ -94,7 +94,8 @@ class GcloudContract:
 
 def _embedded(file: Path, tmp_path: Path) -> Path:
     env = {**os.environ, "CELLDROP_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "cli.main", "run", str(file), "--json", "--set", "scores=full", "--model", MODEL]
+    options = ("--json", "--set", "scores=full", "--set", "map=off", "--model", MODEL)
+    command = [sys.executable, "-m", "cli.main", "run", str(file), *options]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     return Path(json.loads(done.stdout)["results"])
 

@@ -38,7 +38,7 @@ def main(file: Path, orders: Path) -> int:
     embedded.RECONCILE_EVERY_S = RECONCILE_EVERY_S
     pipeline = embedded.open_embedded(settings)
     unwatched = build_local(settings).ports
-    drop = embedded.drop_of_file(unwatched.blobs, file, {})
+    drop = embedded.drop_of_file(unwatched.blobs, file, {"map": "off"})
     taken: dict[str, str] = {}
     try:
         while not _is_over(unwatched.store, orders, taken):

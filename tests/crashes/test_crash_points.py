@@ -14,7 +14,11 @@ from tests.crashes.ends import check_orders
 from tests.crashes.homes import KILLED, Home, tell
 from tests.crashes.points import Crash, Point, to_environment, trail_of
 
-N_SHARDS = 6
+pytestmark = pytest.mark.xdist_group("crash-points")  # What its tests share is made once.
+
+pytestmark = pytest.mark.xdist_group("crash-points")  # What its tests share is made once.
+
+N_SHARDS = 15
 SHARDS = [0, *(pytest.param(shard, marks=pytest.mark.exhaustive) for shard in range(1, N_SHARDS))]
 """A share in every run, the others where there is time."""
 N_TRIES = 3

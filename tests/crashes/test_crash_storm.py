@@ -20,7 +20,9 @@ from tests.crashes.points import to_environment
 from tests.crashes.supervisor import TASK
 from tests.crashes.task import BLOCK_S, ORPHANS
 
-N_KILLS = 30
+N_KILLS = 12
+"""In every run; the exhaustive tests have many more."""
+MANY_KILLS = 40
 N_SUPERVISORS = 3
 N_AT_A_TIME = 5
 """Submissions that are open at least, so that there is always something to spoil."""
@@ -31,20 +33,28 @@ SHARE_OF_TASKS = 0.6
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("seed", "orphans"), [(1, False), (2, True)])
+@pytest.mark.parametrize(
+    ("seed", "orphans", "n_kills"),
+    [
+        (1, False, N_KILLS),
+        (2, True, N_KILLS),
+        pytest.param(3, False, MANY_KILLS, marks=pytest.mark.exhaustive),
+        pytest.param(4, True, MANY_KILLS, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_supervisors_killed_at_random_beside_one_another_end_everything_right(
-    homes: Homes, seed: int, orphans: bool
+    homes: Homes, seed: int, orphans: bool, n_kills: int
 ) -> None:
     # What is tested is the protocol, not how many losses are borne before it is called a failure.
     home = homes(max_attempts=50)
     variables = {**to_environment([], home.folder), BLOCK_S: "0.1", **({ORPHANS: "1"} if orphans else {})}
-    storm = Storm(home, random.Random(seed), variables)
+    storm = Storm(home, random.Random(seed), variables, n_kills)
     began_s = time.monotonic()
     storm.blow()
     records = check_orders(home.settings, home.orders)
     epochs = sum(record.epoch for record in records)
     done = f"{len(records)} submissions, {epochs} epochs, {storm.n_executions} executions"
-    tell(f"seed {seed}: {N_KILLS} kills {dict(storm.kills)}, {done}, {time.monotonic() - began_s:.0f} s")
+    tell(f"seed {seed}: {n_kills} kills {dict(storm.kills)}, {done}, {time.monotonic() - began_s:.0f} s")
 
 
 @dataclass(slots=True)
@@ -54,6 +64,7 @@ class Storm:
     home: Home
     random: random.Random
     variables: dict[str, str]
+    n_kills: int
     kills: Counter[str] = field(default_factory=Counter)
     _supervisors: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -63,7 +74,7 @@ class Storm:
         return len(list(self.home.folder.glob("home/.celldrop/logs/*")))
 
     def blow(self) -> None:
-        while self.kills.total() < N_KILLS:
+        while self.kills.total() < self.n_kills:
             self._muster(at_least=self.random.randint(1, N_SUPERVISORS))
             wait_for(self._tasks, self.home)
             # When a kill comes is the one thing here that waits for nothing but time.

@@ -27,7 +27,7 @@ def annotate(home: Path, models: Path, file: Path, times: int) -> tuple[Embedded
     """Deliver the drop, and every job message, so many times; then see it through."""
     embedded = open_embedded(load_settings(home=home, models_dir=models, default_model="adams-45-f-0"))
     try:
-        drop = drop_of_file(embedded.blobs, file, {})
+        drop = drop_of_file(embedded.blobs, file, {"map": "off"})
         record = embedded.ingest.submit(drop).value
         first = job_message(record, owed.job(record.id, 1))
         for _ in range(times - 1):

@@ -26,7 +26,7 @@ def test_it_fails_with_a_code_and_is_not_computed_on_the_cpu(
     card = parse_card((BUNDLE / CARD_NAME).read_bytes(), where=str(BUNDLE))
     hungry = write_bundle(tmp_path, card.model_copy(update={"needs_gpu": True}), load_file(BUNDLE / WEIGHTS_NAME))
     model = tmp_path / hungry.name / hungry.version
-    ended = celldrop("run", data_dir / "h5ad/pbmc3k_raw_labelled.h5ad", "--model", model, "--json")
+    ended = celldrop("run", data_dir / "h5ad/pbmc3k_raw_labelled.h5ad", "--model", model, "--json", "--set", "map=off")
     assert ended.status != 0
     assert (ended.json["state"], ended.json["code"]) == ("FAILED", "GPU_UNAVAILABLE")
     assert "no CUDA device" in ended.json["message"]
@@ -36,7 +36,9 @@ def test_it_fails_with_a_code_and_is_not_computed_on_the_cpu(
 
 def test_the_manifest_and_the_report_tell_what_computed(celldrop: Celldrop, data_dir: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    ended = celldrop("run", data_dir / "h5ad/pbmc3k_raw_labelled.h5ad", "--model", BUNDLE, "--out", out)
+    ended = celldrop(
+        "run", data_dir / "h5ad/pbmc3k_raw_labelled.h5ad", "--model", BUNDLE, "--out", out, "--set", "map=off"
+    )
     assert ended.status == 0
     (report,) = out.rglob("report.html")
     manifest = json.loads(report.with_name("manifest.json").read_text())

@@ -20,4 +20,4 @@ def test_a_file_whose_copy_would_not_fit_is_refused_with_what_is_free(
     assert (refused.status, refused.json["code"]) == (2, "DISK_FULL")
     assert "MB are free" in refused.json["message"]
     assert "--out" in refused.json["hint"]
-    assert celldrop("run", small, "--json").status == 0
+    assert celldrop("run", small, "--json", "--set", "map=off").status == 0

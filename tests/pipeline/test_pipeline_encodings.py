@@ -15,6 +15,8 @@ import pytest
 import scipy.sparse as sp
 
 from shared.h5ad.read.filters import ALLOWED
+from shared.h5ad.source import BytesSource
+from tests.h5ad.h5ad_files import only_matrix, read_all
 from tests.pipeline.conftest import ROOT, Celldrop, command_in, own_environment
 
 PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
@@ -44,19 +46,32 @@ INNER = {
     for make in (hdf5plugin.Blosc, hdf5plugin.Blosc2)
     for codec in ("blosclz", "lz4", "lz4hc", "zlib", "zstd")
 }
+KINDS = ("csr", "csc", "dense")
+ALL = [*((name, kind) for name in ENCODINGS for kind in KINDS), *((name, "csr") for name in INNER)]
+TURNS = {
+    "many": [*ENCODINGS][::2],
+    "many others": [*ENCODINGS][1::2],
+    "blosc of every codec": [name for name in INNER if name.startswith("blosc of ")],
+    "blosc2 of every codec": [name for name in INNER if name.startswith("blosc2 of ")],
+}
+"""Several encodings in one file: its datasets take them in turn, each the next that it can have."""
 ALWAYS = {("zstd", "csr"), ("blosc2", "csc"), ("bitshuffle of lz4", "dense")}
-RUNS = [
-    *((name, kind) for name in ENCODINGS for kind in ("csr", "csc", "dense")),
-    *((name, "csr") for name in INNER),
-]
+SHARE = {(name, kind) for name in TURNS for kind in KINDS if name.startswith("many") or kind == "csr"}
+"""What goes from the file to its results in every run; that each encoding is read right is tested of all."""
+OPTIONS = ("--json", "--set", "map=off")
 
 
 @pytest.fixture(scope="module")
-def wanted(data_dir: Path, celltypist_models: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def plain(data_dir: Path) -> anndata.AnnData:
+    return cells(data_dir)
+
+
+@pytest.fixture(scope="module")
+def wanted(plain: anndata.AnnData, celltypist_models: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The labels of the plain file."""
     folder = tmp_path_factory.mktemp("plain")
-    cells(data_dir).write_h5ad(folder / "plain.h5ad")
-    done = command_in(own_environment(celltypist_models, folder), folder)("run", folder / "plain.h5ad", "--json")
+    plain.write_h5ad(folder / "plain.h5ad")
+    done = command_in(own_environment(celltypist_models, folder), folder)("run", folder / "plain.h5ad", *OPTIONS)
     assert done.status == 0, done.stderr
     return labels(done.folder)
 
@@ -80,9 +95,12 @@ def stored(adata: anndata.AnnData, path: Path, kind: str, name: str) -> Path:
     with h5py.File(path, "r+") as file:
         found: list[h5py.Dataset] = []
         file.visititems(lambda _, node: found.append(node) if isinstance(node, h5py.Dataset) else None)
+        turns = [*TURNS.get(name, [name])]
         for dataset in found:
-            if dataset.shape and _fits(dataset, name):
-                _encode(dataset, {**ENCODINGS, **INNER}[name])
+            if fitting := [one for one in turns if dataset.shape and _fits(dataset, one)]:
+                _encode(dataset, {**ENCODINGS, **INNER}[fitting[0]])
+                turns.remove(fitting[0])
+                turns.append(fitting[0])
     return path
 
 
@@ -109,15 +127,45 @@ def test_every_filter_that_a_file_may_use_is_run_here() -> None:
     assert set(ALLOWED.values()) <= ENCODINGS.keys()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_of_many_encodings_have_every_filter(kind: str, plain: anndata.AnnData, tmp_path: Path) -> None:
+    found = set[int]()
+    for name in ("many", "many others"):
+        with h5py.File(stored(plain[:60, ::5], tmp_path / f"{name}.h5ad", kind, name)) as file:
+            file.visititems(lambda _, node: found.update(_filters(node)))
+    assert found == set(ALLOWED)
+
+
+def _filters(node: h5py.HLObject) -> set[int]:
+    if not isinstance(node, h5py.Dataset):
+        return set()
+    made = node.id.get_create_plist()
+    return {made.get_filter(place)[0] for place in range(made.get_nfilters())}
+
+
+@pytest.mark.parametrize(("name", "kind"), ALL, ids=map(" in ".join, ALL))
+def test_an_encoded_matrix_is_read_as_the_plain_one(
+    name: str, kind: str, plain: anndata.AnnData, tmp_path: Path
+) -> None:
+    some = plain[:60, ::5]
+    source = BytesSource(stored(some, tmp_path / "encoded.h5ad", kind, name).read_bytes())
+    assert (read_all(source, only_matrix(source)) != some.X).nnz == 0
+
+
+def _marks(run: tuple[str, str]) -> list[pytest.MarkDecorator]:
+    if run in ALWAYS:
+        return []
+    return [pytest.mark.slow] if run in SHARE else [pytest.mark.exhaustive]
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [pytest.param(*run, marks=[] if run in ALWAYS else [pytest.mark.slow], id=" in ".join(run)) for run in RUNS],
+    [pytest.param(*run, marks=_marks(run), id=" in ".join(run)) for run in [*ALL, *sorted(SHARE)]],
 )
 def test_an_encoded_file_gets_the_labels_of_the_plain_one_and_its_own_cells_back(
-    name: str, kind: str, wanted: list[str], celldrop: Celldrop, data_dir: Path, tmp_path: Path
+    name: str, kind: str, wanted: list[str], celldrop: Celldrop, plain: anndata.AnnData, tmp_path: Path
 ) -> None:
-    plain = cells(data_dir)
-    done = celldrop("run", stored(plain, tmp_path / "encoded.h5ad", kind, name), "--json")
+    done = celldrop("run", stored(plain, tmp_path / "encoded.h5ad", kind, name), *OPTIONS)
     assert done.status == 0, done.stderr
     assert labels(done.folder) == wanted
     after = anndata.read_h5ad(done.folder / "annotated.h5ad")
@@ -138,7 +186,7 @@ def test_an_old_file_compressed_by_a_plugin_is_annotated(
     with h5py.File(path, "r+") as file:
         _encode(file["obs"], ENCODINGS[name])
     variables = {"CELLDROP_MODELS_DIR": str(ROOT / "models"), "CELLDROP_DEFAULT_MODEL": "pbmc-sorted"}
-    done = celldrop("run", path, "--json", "--set", "map=off", **variables)
+    done = celldrop("run", path, *OPTIONS, **variables)
     assert done.status == 0, done.stderr
     after = anndata.read_h5ad(done.folder / "annotated.h5ad")
     assert after.obs["celldrop_label"].notna().all()
@@ -146,10 +194,10 @@ def test_an_old_file_compressed_by_a_plugin_is_annotated(
 
 
 def test_a_file_with_a_filter_that_we_cannot_read_is_refused_by_its_name(
-    celldrop: Celldrop, data_dir: Path, tmp_path: Path
+    celldrop: Celldrop, plain: anndata.AnnData, tmp_path: Path
 ) -> None:
     path = tmp_path / "lossy.h5ad"
-    cells(data_dir).write_h5ad(path)
+    plain.write_h5ad(path)
     with h5py.File(path, "r+") as file:
         _encode(file["X/data"], hdf5plugin.Zfp(accuracy=0.5))
     done = celldrop("run", path, "--json")

@@ -15,6 +15,10 @@ from shared.domain.submission import State, Submission
 from shared.settings import load_settings
 from tests.values.page import section, write_section
 
+pytestmark = pytest.mark.xdist_group("real-files")  # What its tests share is made once.
+
+pytestmark = pytest.mark.xdist_group("real-files")  # What its tests share is made once.
+
 HEADING = "What becomes of real files"
 HEAD = f"""# {HEADING}
 
@@ -32,7 +36,9 @@ def ended(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     embedded = open_embedded(load_settings(home=tmp_path_factory.mktemp("files") / "home"))
     files = sorted(path for part in ("awkward", "h5ad") for path in (data_dir / part).iterdir())
     try:
-        drops = {f"{path.parent.name}/{path.name}": drop_of_file(embedded.blobs, path, {}) for path in files}
+        drops = {
+            f"{path.parent.name}/{path.name}": drop_of_file(embedded.blobs, path, {"map": "off"}) for path in files
+        }
         ids = {name: embedded.submit(drop).value.id for name, drop in drops.items()}
         return {name: _see_through(embedded, submission_id) for name, submission_id in ids.items()}
     finally:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.main import app
 from tests.foreign.foreign_files import MTX
 from tests.h5ad.h5ad_files import random_counts, write_file
 from tests.pipeline.conftest import Celldrop
@@ -82,13 +85,22 @@ GIVEN = {
 
 @pytest.mark.parametrize(("make", "code", "called", "advice"), GIVEN.values(), ids=GIVEN.keys())
 def test_a_folder_is_called_what_it_is(
-    celldrop: Celldrop, tmp_path: Path, make: Callable[[Path], Path], code: str, called: str, advice: str
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    make: Callable[[Path], Path],
+    code: str,
+    called: str,
+    advice: str,
 ) -> None:
     make(tmp_path)
-    done = celldrop("validate", "given", "--json")
-    assert (done.status, done.json["code"]) == (3, code)
-    assert called in done.json["message"]
-    assert advice in done.json["hint"]
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["validate", "given", "--json"], env=environment)
+    said = json.loads(done.stdout)
+    assert (done.exit_code, said["code"]) == (3, code)
+    assert called in said["message"]
+    assert advice in said["hint"]
 
 
 @pytest.mark.parametrize("command", ["run", "validate", "submit"])

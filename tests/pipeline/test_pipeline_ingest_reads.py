@@ -40,7 +40,13 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [HALF_A_GIGABYTE, FIVE_GIGABYTES], ids=["half a gigabyte", "five gigabytes"])
+@pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param(HALF_A_GIGABYTE, id="half a gigabyte"),
+        pytest.param(FIVE_GIGABYTES, id="five gigabytes", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_taking_a_large_file_in_reads_little_of_it(size: Size, folder: Path) -> None:
     file = kept_large(folder, size.n_cells)
     assert file.stat().st_size > size.least_bytes

@@ -12,6 +12,7 @@ from tests.oracle.oracle import ask_celltypist
 from tests.pipeline.conftest import Celldrop
 
 PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
+OPTIONS = ("--json", "--set", "scores=full", "--set", "map=off")
 
 
 @pytest.mark.slow
@@ -20,7 +21,7 @@ def test_labels_are_celltypists_for_every_cell_and_probabilities_within_1e5(
     celldrop: Celldrop, data_dir: Path, stem: str
 ) -> None:
     answer = ask_celltypist(data_dir / PBMC, data_dir / "models" / f"{stem}.pkl", "X")
-    done = celldrop("run", data_dir / PBMC, "--json", "--model", stem.lower().replace("_", "-"), "--set", "scores=full")
+    done = celldrop("run", data_dir / PBMC, "--model", stem.lower().replace("_", "-"), *OPTIONS)
     assert done.status == 0, done.stderr
     table = pd.read_parquet(done.folder / "annotations.parquet").set_index("cell_id")
     scores = pd.read_parquet(done.folder / "scores.parquet").set_index("cell_id")

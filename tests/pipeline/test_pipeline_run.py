@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import anndata
@@ -21,9 +22,16 @@ import pytest
 
 from shared.domain.options import Options, Scores
 from shared.domain.outputs import reproducible
-from tests.pipeline.conftest import Celldrop
+from tests.pipeline.conftest import Celldrop, Ended, command_in, own_environment
+
+pytestmark = pytest.mark.xdist_group("runs")  # What its tests share is made once.
+
+pytestmark = pytest.mark.xdist_group("runs")  # What its tests share is made once.
 
 PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
+OPTIONS = ("--json", "--set", "map=off")
+"""Of most runs here: no map is looked at."""
+PATIENCE_S = 200.0
 
 
 def states(home: Path) -> list[str]:
@@ -33,93 +41,132 @@ def states(home: Path) -> list[str]:
         return [state for (state,) in db.execute("select state from submissions")]
 
 
-@pytest.fixture
-def small(tmp_path: Path, data_dir: Path) -> Path:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
     """Six hundred cells, three blocks: a file that is quick to annotate."""
-    whole = anndata.read_h5ad(data_dir / PBMC)
-    path = tmp_path / "small.h5ad"
-    whole[:600].copy().write_h5ad(path, compression="gzip")
+    path = tmp_path_factory.mktemp("written") / "small.h5ad"
+    anndata.read_h5ad(data_dir / PBMC)[:600].copy().write_h5ad(path, compression="gzip")
     return path
 
 
-def test_a_file_gets_every_result(celldrop: Celldrop, small: Path) -> None:
-    done = celldrop("run", small, "--json", "--set", "scores=full")
-    assert done.status == 0, done.stderr
-    names = {path.name for path in done.folder.iterdir()}
+@pytest.fixture
+def small(tmp_path: Path, written: Path) -> Path:
+    """A copy of the file, the test's own."""
+    return Path(shutil.copy(written, tmp_path / "small.h5ad"))
+
+
+@dataclass(frozen=True)
+class Done:
+    """A run of the file that several tests look at, and the command in its home."""
+
+    folder: Path
+    file: Path
+    ended: Ended
+    celldrop: Celldrop
+
+
+@pytest.fixture(scope="module")
+def done(written: Path, celltypist_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    folder = tmp_path_factory.mktemp("done")
+    file = Path(shutil.copy(written, folder / "small.h5ad"))
+    celldrop = command_in(own_environment(celltypist_models, folder), folder)
+    ended = celldrop("run", file, *OPTIONS, "--set", "scores=full")
+    assert ended.status == 0, ended.stderr
+    return Done(folder, file, ended, celldrop)
+
+
+@pytest.fixture
+def again(done: Done, celltypist_models: Path, tmp_path: Path) -> Celldrop:
+    """The command in a home of the test's own, where that run has been."""
+    shutil.copytree(done.folder / "home", tmp_path / "home", symlinks=True)
+    return command_in(own_environment(celltypist_models, tmp_path), tmp_path)
+
+
+def test_a_file_gets_every_result(done: Done) -> None:
+    folder = done.ended.folder
+    names = {path.name for path in folder.iterdir()}
     assert names == {
         "annotations.parquet", "annotations.csv.gz", "scores.parquet", "annotated.h5ad", "report.html", "manifest.json",
     }  # fmt: skip
-    table = pd.read_csv(done.folder / "annotations.csv.gz", index_col="cell_id")
+    table = pd.read_csv(folder / "annotations.csv.gz", index_col="cell_id")
     assert list(table.columns) == [
         "label", "score", "label_id", "second_label", "second_score", "abstained", "n_counts", "n_genes",
         "value_note",
     ]  # fmt: skip
-    source = anndata.read_h5ad(small)
+    source = anndata.read_h5ad(done.file)
     assert list(table.index) == list(source.obs_names)
     np.testing.assert_array_equal(table["n_genes"], np.diff(source.X.indptr))
     np.testing.assert_allclose(table["n_counts"], np.asarray(source.X.sum(axis=1)).ravel())
 
 
-def test_the_annotated_file_is_the_input_and_the_labels(celldrop: Celldrop, small: Path) -> None:
-    done = celldrop("run", small, "--json")
-    before, after = anndata.read_h5ad(small), anndata.read_h5ad(done.folder / "annotated.h5ad")
+def test_the_annotated_file_is_the_input_and_the_labels(done: Done) -> None:
+    folder = done.ended.folder
+    before, after = anndata.read_h5ad(done.file), anndata.read_h5ad(folder / "annotated.h5ad")
     assert (before.X != after.X).nnz == 0
-    table = pd.read_parquet(done.folder / "annotations.parquet").set_index("cell_id")
+    table = pd.read_parquet(folder / "annotations.parquet").set_index("cell_id")
     assert list(after.obs["celldrop_label"]) == list(table["label"])
     pd.testing.assert_frame_equal(before.obs, after.obs[before.obs.columns])
 
 
-@pytest.mark.slow
+def test_one_task_or_three_give_the_same_bytes(done: Done) -> None:
+    three = done.celldrop("run", done.file, *OPTIONS, "--set", "scores=full", "--set", "tasks=3")
+    assert three.status == 0, three.stderr
+    assert three.json["plan"]["n_tasks"] == 3
+    check_same_bytes(done.ended.folder, three.folder)
+
+
+@pytest.mark.exhaustive
 def test_one_task_or_seven_give_the_same_bytes(celldrop: Celldrop, data_dir: Path) -> None:
     folders = []
     for tasks in (1, 7):
-        done = celldrop("run", data_dir / PBMC, "--json", "--set", f"tasks={tasks}", "--set", "scores=full")
-        assert done.status == 0, done.stderr
-        folders.append(done.folder.resolve())
+        ended = celldrop("run", data_dir / PBMC, "--json", "--set", f"tasks={tasks}", "--set", "scores=full")
+        assert ended.status == 0, ended.stderr
+        folders.append(ended.folder)
+    check_same_bytes(*folders)
+
+
+def check_same_bytes(one: Path, other: Path) -> None:
+    assert one.resolve() != other.resolve()
     for name in reproducible(Options(scores=Scores.FULL)):
-        one, seven = ((folder / name).read_bytes() for folder in folders)
-        assert one == seven, name
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
-def test_running_again_shows_the_results_that_are_there(celldrop: Celldrop, small: Path) -> None:
-    first, second = (celldrop("run", small, "--json") for _ in range(2))
-    assert first.json["submission_id"] == second.json["submission_id"]
-    assert first.folder.resolve() == second.folder.resolve()
+def test_running_again_shows_the_results_that_are_there(done: Done) -> None:
+    second = done.celldrop("run", done.file, *OPTIONS, "--set", "scores=full")
+    assert done.ended.json["submission_id"] == second.json["submission_id"]
+    assert done.ended.folder.resolve() == second.folder.resolve()
 
 
 def test_a_file_rewritten_in_place_with_its_old_size_and_time_gets_results_of_its_own(
     celldrop: Celldrop, small: Path
 ) -> None:
     anndata.read_h5ad(small).write_h5ad(small)  # Uncompressed: other values take as many bytes.
-    first = celldrop("run", small, "--json")
+    first = celldrop("run", small, *OPTIONS)
     before = small.stat()
     with h5py.File(small, "r+") as file:
         file["X/data"][:] = file["X/data"][()][::-1]
     assert small.stat().st_size == before.st_size
     os.utime(small, ns=(before.st_atime_ns, before.st_mtime_ns))
-    second = celldrop("run", small, "--json")
+    second = celldrop("run", small, *OPTIONS)
     assert second.status == 0, second.stderr
     assert first.json["submission_id"] != second.json["submission_id"]
 
 
-def test_a_rerun_makes_new_results_with_the_same_annotations(celldrop: Celldrop, small: Path) -> None:
-    first = celldrop("run", small, "--json")
-    kept = (first.folder / "annotations.parquet").read_bytes()
-    second = celldrop("run", small, "--json", "--rerun")
-    assert first.json["submission_id"] != second.json["submission_id"]
+def test_a_rerun_makes_new_results_with_the_same_annotations(done: Done) -> None:
+    kept = (done.ended.folder / "annotations.parquet").read_bytes()
+    second = done.celldrop("run", done.file, *OPTIONS, "--set", "scores=full", "--rerun")
+    assert done.ended.json["submission_id"] != second.json["submission_id"]
     assert (second.folder / "annotations.parquet").read_bytes() == kept
 
 
-def test_a_bundle_given_as_a_folder_counts_by_its_digest(
-    celldrop: Celldrop, small: Path, celltypist_models: Path, tmp_path: Path
-) -> None:
+def test_a_bundle_given_as_a_folder_counts_by_its_digest(done: Done, celltypist_models: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "my-bundle"
     shutil.copytree(celltypist_models / "adams-45-f-0" / "1", elsewhere)
-    done = celldrop("run", small, "--json", "--model", elsewhere)
-    assert done.status == 0, done.stderr
-    assert done.json["model"] == "adams-45-f-0@1"
-    by_name = celldrop("run", small, "--json", "--model", "adams-45-f-0")
-    assert (done.folder / "annotations.parquet").read_bytes() == (by_name.folder / "annotations.parquet").read_bytes()
+    given = done.celldrop("run", done.file, *OPTIONS, "--model", elsewhere)
+    assert given.status == 0, given.stderr
+    assert given.json["model"] == done.ended.json["model"] == "adams-45-f-0@1"
+    by_name = done.ended.folder / "annotations.parquet"
+    assert (given.folder / "annotations.parquet").read_bytes() == by_name.read_bytes()
 
 
 def test_a_file_that_cannot_be_used_is_refused_with_its_code(celldrop: Celldrop, data_dir: Path) -> None:
@@ -141,7 +188,7 @@ def test_a_file_that_cannot_be_used_is_refused_with_its_code(celldrop: Celldrop,
 def test_a_request_that_is_wrong_is_a_usage_error(
     celldrop: Celldrop, small: Path, arguments: list[str], code: str
 ) -> None:
-    done = celldrop("run", small, "--json", *arguments)
+    done = celldrop("run", small, *OPTIONS, *arguments)
     assert (done.status, done.json["code"]) == (2, code)
 
 
@@ -150,18 +197,16 @@ def test_a_file_that_is_not_there_is_refused(celldrop: Celldrop) -> None:
     assert (done.status, done.json["code"]) == (3, "INPUT_NOT_FOUND")
 
 
-def test_two_files_of_one_name_keep_their_own_results(celldrop: Celldrop, small: Path, tmp_path: Path) -> None:
-    other = tmp_path / "elsewhere" / small.name
-    other.parent.mkdir()
-    shutil.copy(small, other)
-    first, second = celldrop("run", small, "--json"), celldrop("run", other, "--json")
+def test_two_files_of_one_name_keep_their_own_results(done: Done, again: Celldrop, small: Path, tmp_path: Path) -> None:
+    assert small.name == done.file.name
+    first, second = (again("run", file, *OPTIONS, "--set", "scores=full") for file in (done.file, small))
     assert first.folder != second.folder
     names = {path.resolve() for path in (tmp_path / "home").iterdir() if path.is_symlink()}
     assert names == {first.folder, second.folder}
 
 
 def test_a_file_called_inbox_does_not_become_the_inbox(celldrop: Celldrop, small: Path, tmp_path: Path) -> None:
-    done = celldrop("run", small.rename(tmp_path / "inbox.h5ad"), "--json")
+    done = celldrop("run", small.rename(tmp_path / "inbox.h5ad"), *OPTIONS)
     assert done.status == 0, done.stderr
     assert not (tmp_path / "home" / "inbox").is_symlink()
 
@@ -171,22 +216,21 @@ def test_what_was_rejected_is_tried_anew_when_asked_again(
 ) -> None:
     models = tmp_path / "models"
     models.mkdir()
-    first = celldrop("run", small, "--json", CELLDROP_MODELS_DIR=str(models))
+    first = celldrop("run", small, *OPTIONS, CELLDROP_MODELS_DIR=str(models))
     assert (first.status, first.json["code"]) == (2, "MODEL_NOT_FOUND")
     shutil.copytree(celltypist_models, models, dirs_exist_ok=True)
-    assert celldrop("run", small, "--json", CELLDROP_MODELS_DIR=str(models)).status == 0
+    assert celldrop("run", small, *OPTIONS, CELLDROP_MODELS_DIR=str(models)).status == 0
 
 
-def test_results_that_were_removed_are_named_as_such(celldrop: Celldrop, small: Path, tmp_path: Path) -> None:
-    celldrop("run", small, "--json")
+def test_results_that_were_removed_are_named_as_such(done: Done, again: Celldrop, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "home" / "results")
-    done = celldrop("run", small, "--json")
-    assert done.json["code"] == "RESULT_FILE_NOT_FOUND"
-    assert celldrop("run", small, "--json", "--rerun").status == 0
+    missed = again("run", done.file, *OPTIONS, "--set", "scores=full")
+    assert missed.json["code"] == "RESULT_FILE_NOT_FOUND"
+    assert again("run", done.file, *OPTIONS, "--set", "scores=full", "--rerun").status == 0
 
 
 def test_a_home_that_cannot_be_made_is_named_as_such(celldrop: Celldrop, small: Path) -> None:
-    done = celldrop("run", small, "--json", "--out", small / "below")
+    done = celldrop("run", small, *OPTIONS, "--out", small / "below")
     assert (done.status, done.json["code"]) == (2, "INVALID_SETTING")
 
 
@@ -194,24 +238,24 @@ def test_an_interrupted_run_says_so_and_can_go_on(
     celldrop: Celldrop, environment: dict[str, str], small: Path, tmp_path: Path
 ) -> None:
     for _ in range(2):
-        process = start(environment, "run", small)
+        process = start(environment, "run", small, *OPTIONS)
         wait_for_task(tmp_path / "home", process)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
-    assert celldrop("run", small, "--json").status == 0
+        assert process.wait(PATIENCE_S) == 130
+    assert celldrop("run", small, *OPTIONS).status == 0
 
 
 def test_a_run_in_the_background_of_a_script_is_not_interrupted(
     environment: dict[str, str], small: Path, tmp_path: Path
 ) -> None:
     """A shell without job control has it ignore SIGINT: the user's key is for what runs before them."""
-    command = [sys.executable, "-m", "cli.main", "run", str(small)]
+    command = [sys.executable, "-m", "cli.main", "run", str(small), *OPTIONS]
     process = subprocess.Popen(
         ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", *command], env=environment, stdout=subprocess.DEVNULL
     )
     wait_for_task(tmp_path / "home", process)
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 0
+    assert process.wait(PATIENCE_S) == 0
 
 
 def test_an_unknown_command_is_a_usage_error(celldrop: Celldrop) -> None:
@@ -241,7 +285,7 @@ def heeding(number: signal.Signals) -> Iterator[None]:
 
 def wait_for_task(home: Path, process: subprocess.Popen[bytes]) -> int:
     """The process id of a running task."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and process.poll() is None:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and _is_task_of(entry, home):
@@ -261,15 +305,14 @@ def _is_task_of(entry: Path, home: Path) -> bool:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the task through /proc")
 def test_a_killed_task_is_retried_and_the_result_is_unchanged(
-    celldrop: Celldrop, environment: dict[str, str], small: Path, tmp_path: Path
+    done: Done, environment: dict[str, str], small: Path, tmp_path: Path
 ) -> None:
-    undisturbed = celldrop("run", small, "--json")
-    home = tmp_path / "other"
-    process = start({**environment, "CELLDROP_HOME": str(home)}, "run", small)
+    home = tmp_path / "home"
+    process = start(environment, "run", small, *OPTIONS)
     os.kill(wait_for_task(home, process), signal.SIGKILL)
-    assert process.wait(120) == 0
+    assert process.wait(PATIENCE_S) == 0
     (link,) = [path for path in home.iterdir() if path.is_symlink()]
-    assert (link / "annotations.parquet").read_bytes() == (undisturbed.folder / "annotations.parquet").read_bytes()
+    assert (link / "annotations.parquet").read_bytes() == (done.ended.folder / "annotations.parquet").read_bytes()
     assert len(list((home / ".celldrop" / "logs").rglob("*attempt-1.log"))) == 1
 
 
@@ -277,7 +320,7 @@ def test_a_killed_task_is_retried_and_the_result_is_unchanged(
 def test_a_killed_run_leaves_nothing_final_and_running_again_finishes(
     celldrop: Celldrop, environment: dict[str, str], small: Path, tmp_path: Path
 ) -> None:
-    process = start(environment, "run", small)
+    process = start(environment, "run", small, *OPTIONS)
     home = tmp_path / "home"
     task = wait_for_task(home, process)
     process.kill()
@@ -286,7 +329,7 @@ def test_a_killed_run_leaves_nothing_final_and_running_again_finishes(
     assert states(home) not in (["SUCCEEDED"], ["FAILED"])
     assert not [path for path in home.iterdir() if path.is_symlink()]
     assert not list(home.glob("results/*/manifest.json"))
-    done = celldrop("run", small, "--json")
+    done = celldrop("run", small, *OPTIONS)
     assert done.status == 0, done.stderr
     assert states(home) == ["SUCCEEDED"]
 
@@ -300,7 +343,7 @@ def test_what_a_killed_run_had_taken_on_is_not_waited_for(
         [sys.executable, "-m", "tests.pipeline.killed_run", act, small], env={**environment, **for_a_day}, check=False
     )
     assert killed.returncode == 9
-    done = celldrop("run", small, "--json", **for_a_day)
+    done = celldrop("run", small, *OPTIONS, **for_a_day)
     assert done.status == 0, done.stderr
 
 
@@ -315,11 +358,11 @@ def test_a_file_changed_in_mid_run_is_never_mixed(
     environment: dict[str, str], small: Path, tmp_path: Path, celldrop: Celldrop
 ) -> None:
     home = tmp_path / "home"
-    process = start(environment, "run", small)
+    process = start(environment, "run", small, *OPTIONS)
     wait_for_task(home, process)
     with h5py.File(small, "r+") as file:
         file["X/data"][...] = 1.0
-    assert process.wait(120) == 3
+    assert process.wait(PATIENCE_S) == 3
     assert not list(home.glob("results/*/manifest.json"))
     shown = celldrop("status", "--json").json["submissions"]
     assert [one["code"] for one in shown] == ["INPUT_CHANGED"]

@@ -13,7 +13,11 @@ from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
 from shared.bundles.stored import card_bytes, digest_of, parse_card
 from shared.domain.options import Options, Scores
 from shared.domain.outputs import reproducible
-from tests.pipeline.conftest import ROOT, Celldrop
+from tests.pipeline.conftest import ROOT, Celldrop, command_in, own_environment
+
+pytestmark = pytest.mark.xdist_group("shards")  # What its tests share is made once.
+
+pytestmark = pytest.mark.xdist_group("shards")  # What its tests share is made once.
 
 PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
 
@@ -23,30 +27,48 @@ def model(celltypist_models: Path) -> Path:
     return celltypist_models / "adams-45-f-0"
 
 
-@pytest.fixture
-def plan(celldrop: Celldrop, data_dir: Path, model: Path, tmp_path: Path) -> Path:
-    """pbmc3k in three shards."""
+@pytest.fixture(scope="module")
+def planned(data_dir: Path, celltypist_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plan of pbmc3k in three shards."""
+    folder = tmp_path_factory.mktemp("planned")
+    celldrop = command_in(own_environment(celltypist_models, folder), folder)
     options = ("--set", "tasks=3", "--set", "scores=full", "--set", "map=off")
+    model = celltypist_models / "adams-45-f-0"
     done = celldrop("shards", "plan", data_dir / PBMC, "--model", model, *options, "--json")
     assert (done.status, done.json["shards"], done.json["cells"]) == (0, 3, 2700), done.stderr
-    return tmp_path / "plan.json"
+    return folder / "plan.json"
+
+
+@pytest.fixture
+def plan(planned: Path, tmp_path: Path) -> Path:
+    """A copy of it, where a command looks for one."""
+    return Path(shutil.copy(planned, tmp_path / "plan.json"))
+
+
+@pytest.fixture(scope="module")
+def parts(
+    planned: Path, data_dir: Path, celltypist_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
+    """The three shards' parts."""
+    folder = tmp_path_factory.mktemp("parts")
+    celldrop = command_in(own_environment(celltypist_models, folder), folder)
+    found = []
+    for index in range(3):
+        # An engine brings the file to another folder each time.
+        file = folder / f"call-{index}" / "pbmc3k_raw_labelled.h5ad"
+        file.parent.mkdir()
+        shutil.copyfile(data_dir / PBMC, file)
+        found.append(file.parent / "part.arrow")
+        which = ("--index", index, "--model", celltypist_models / "adams-45-f-0", "--plan", planned)
+        done = celldrop("shards", "annotate", file, *which, "--part", found[-1])
+        assert done.status == 0, done.stderr
+    return found
 
 
 @pytest.mark.slow
 def test_three_shards_gathered_are_the_bytes_of_one_run(
-    plan: Path, celldrop: Celldrop, data_dir: Path, model: Path, tmp_path: Path
+    plan: Path, parts: list[Path], celldrop: Celldrop, data_dir: Path, model: Path, tmp_path: Path
 ) -> None:
-    parts = []
-    for index in range(3):
-        # An engine brings the file to another folder each time.
-        file = tmp_path / f"call-{index}" / "pbmc3k_raw_labelled.h5ad"
-        file.parent.mkdir()
-        shutil.copyfile(data_dir / PBMC, file)
-        parts.append(file.parent / "part.arrow")
-        done = celldrop(
-            "shards", "annotate", file, "--index", index, "--model", model, "--part", parts[-1], "--plan", plan
-        )
-        assert done.status == 0, done.stderr
     out = tmp_path / "gathered"
     # Whoever only gathers needs no torch.
     no_torch = tmp_path / "no-torch"
@@ -65,16 +87,14 @@ def test_three_shards_gathered_are_the_bytes_of_one_run(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("plan")
 def test_a_part_that_was_cut_off_is_refused(
-    plan: Path, celldrop: Celldrop, data_dir: Path, model: Path, tmp_path: Path
+    parts: list[Path], celldrop: Celldrop, data_dir: Path, model: Path, tmp_path: Path
 ) -> None:
-    parts = [tmp_path / f"{index}.arrow" for index in range(3)]
-    for index, part in enumerate(parts):
-        celldrop(
-            "shards", "annotate", data_dir / PBMC, "--index", index, "--model", model, "--part", part, "--plan", plan
-        )
-    parts[1].write_bytes(parts[1].read_bytes()[:-1000])
-    done = celldrop("shards", "gather", data_dir / PBMC, *parts, "--model", model, "--out", tmp_path / "out", "--json")
+    cut_off, _receipt = (shutil.copy(path, tmp_path) for path in sorted(parts[1].parent.glob("part.arrow*")))
+    os.truncate(cut_off, parts[1].stat().st_size - 1000)
+    given = (parts[0], cut_off, parts[2])
+    done = celldrop("shards", "gather", data_dir / PBMC, *given, "--model", model, "--out", tmp_path / "out", "--json")
     assert (done.status, done.json["code"]) == (1, "BLOB_CORRUPT")
 
 

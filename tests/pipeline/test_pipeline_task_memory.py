@@ -69,7 +69,7 @@ def test_a_task_that_needs_more_than_it_may_take_says_so(
 def test_the_kernel_would_end_a_task_before_its_parent(environment: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "file.h5ad"
     file.write_bytes(bases()["csr"])
-    command = [sys.executable, "-m", "cli.main", "run", str(file), "--json", "--model", MODEL]
+    command = [sys.executable, "-m", "cli.main", "run", str(file), "--json", "--set", "map=off", "--model", MODEL]
     with subprocess.Popen(command, env={**environment, **OWN_MODELS}, stdout=subprocess.PIPE) as process:
         found = set[int]()
         while process.poll() is None:

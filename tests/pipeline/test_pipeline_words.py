@@ -62,11 +62,11 @@ def test_labels_and_paths_with_markup_are_printed_as_they_are(
     assert shown.status == 0, shown.stderr
     for words in SPELT_OUT:
         assert words in shown.stdout
-    ran = celldrop("run", path, **models)
+    ran = celldrop("run", path, "--set", "map=off", **models)
     assert ran.status == 0, ran.stderr
     assert any(words in ran.stdout for words in SPELT_OUT)
     assert "/x] :smile: [link=b]/report.html" in ran.stdout
-    submission = celldrop("run", path, "--json", **models).json["submission_id"]
+    submission = celldrop("run", path, "--json", "--set", "map=off", **models).json["submission_id"]
     for command in (["status"], ["status", submission], ["watch", submission], ["validate", path], ["models", "list"]):
         done = celldrop(*command, **models)
         assert done.status == 0, (command, done.stderr)

@@ -17,14 +17,23 @@ from tests.prove.options import ROOT
 LIMIT_S = 1800
 NOT_HERE = {fault.name for fault in FAULTS if fault.only_at_google} | {"drop delivered again"}
 """What no stand-in on this machine can do."""
+SHARE_OF_THE_SUITE = "-k cannot_be_used"
+"""The contract that the suite consists of is tested of the local cloud in tests/cloud, too."""
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(LIMIT_S)
 @pytest.mark.xdist_group("local-cloud")
-def test_the_local_cloud_is_proved_and_nothing_is_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "of_the_suite",
+    [
+        pytest.param(SHARE_OF_THE_SUITE, id="a share of the system suite"),
+        pytest.param("", id="all of it", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_the_local_cloud_is_proved_and_nothing_is_left(of_the_suite: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.prove", "--local", "--out", str(tmp_path)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": of_the_suite}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     if "EmulatorMissingError" in done.stdout and not any(name in os.environ for name in INSISTING):
         pytest.skip("the emulators are not here")

@@ -22,7 +22,7 @@ from tests.values.forms import FORMS, Matrix, as_bytes, each, scaled, totals
 def counts(data_dir: Path) -> Matrix:
     found = anndata.read_h5ad(data_dir / "h5ad" / "pbmc3k_raw_labelled.h5ad")[::9]
     matrix: Matrix = found.X.tocsr()
-    return matrix
+    return matrix[:, matrix.getnnz(axis=0) > 0]  # A third of the genes, and every count.
 
 
 def log_cp10k(counts: Matrix) -> Matrix:
