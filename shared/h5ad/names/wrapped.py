@@ -37,8 +37,8 @@ _ENOUGH_GENES, _FEW_GENES = 0.3, 0.1
 _TAG = re.compile(r"[ACGTN]{12,}|[-_][-+][-_]\d", re.IGNORECASE)
 """In what is left over, a sequence or a strand and a position: guides, or barcodes of genes."""
 _NUMBER = re.compile(r"[-_.](sg|g|guide|sgrna|grna)?[-_.]?\d{1,2}", re.IGNORECASE)
-"""All that is left over: guides, if there are several of a gene. Ensembl's isoforms begin with 201."""
-_REPEATED = 0.6
+"""All that is left over: guides, or the second copy of a name, of which nobody knows how much of the gene it has.
+Ensembl's isoforms begin with 201."""
 
 Part = Callable[[str], str]
 
@@ -117,12 +117,9 @@ def _are_different(one: str, other: str) -> bool:
 
 
 def _are_tags(part: Part, names: Sequence[str]) -> bool:
-    """Whether these are guides or barcodes of genes, by what most of the names have beside the part."""
+    """Whether these are guides, barcodes or second copies of genes, by what most of the names have beside the part."""
     rests = [name.replace(part(name), "", 1) for name in names]
-    n_tags = sum(_TAG.search(rest) is not None for rest in rests)
-    n_numbers = sum(_NUMBER.fullmatch(rest) is not None for rest in rests)
-    repeated = len({part(name) for name in names}) < _REPEATED * len(set(names))
-    return n_tags > 0.5 * len(names) or (repeated and n_numbers > 0.5 * len(names))
+    return sum(bool(_TAG.search(rest) or _NUMBER.fullmatch(rest)) for rest in rests) > 0.5 * len(names)
 
 
 def _parts(names: Sequence[str]) -> Iterator[Part]:
