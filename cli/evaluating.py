@@ -8,8 +8,8 @@ from typing import Any
 
 from cli.console import Exit, Output
 from cli.files import bundle_folder
+from cli.findings import say_finding
 from cli.labelled import Origin, missing_words
-from cli.validating import say_finding
 from jobs.inference.task.models import load_model
 from jobs.modeling.evaluation import EvaluationReport, evaluate
 from jobs.modeling.lineages import read_mapping

@@ -10,6 +10,7 @@ from typing import Any
 from cli.console import Bar, Exit, Output, status_of_code
 from cli.embedded import Embedded, link_result, result_folder
 from cli.estimating import comparison_words
+from cli.findings import say_finding
 from shared.domain.submission import State, Submission
 from shared.ports.status import StatusStore, Stored
 from shared.records.documents import plan_document, verdict_document
@@ -113,7 +114,7 @@ def _say_success(record: Submission, place: Place, output: Output) -> None:
         ordered = sorted(counts.items(), key=lambda item: -item[1])[:12]
         output.table(["label", "cells", "share"], [[k, f"{v:,}", f"{v / n_cells:.1%}"] for k, v in ordered])
     for finding in record.verdict.warnings if record.verdict else ():
-        output.say(f"Note ({finding.code}): {finding.message}", style="yellow")
+        say_finding(finding, output)
     if summary.get("no_map"):
         output.say(f"Note: {summary['no_map']}", style="yellow")
     output.say(f"Plan: {comparison_words(record)}")

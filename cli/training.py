@@ -11,8 +11,8 @@ from typing import Any
 
 from cli.console import Exit, Output
 from cli.evaluating import say_evaluation
+from cli.findings import say_finding
 from cli.labelled import Origin, missing_words
-from cli.validating import say_finding
 from jobs.modeling.bundles import check_free, write_bundle
 from jobs.modeling.cards import check_identity
 from jobs.modeling.features import genes_also_in

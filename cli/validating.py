@@ -10,13 +10,14 @@ from cli.catalogue import find_card
 from cli.console import Exit, Output
 from cli.embedded import drop_of_file
 from cli.estimating import forecast_words
+from cli.findings import say_finding
 from cli.running import read_pairs
 from shared.bundles.card import ModelCard
 from shared.domain.errors import ModelNotFoundError
 from shared.domain.options import parse_options
 from shared.domain.plan import CostHints
 from shared.domain.planning import with_forecast
-from shared.domain.verdict import Finding, Severity, Verdict
+from shared.domain.verdict import Severity, Verdict
 from shared.records.documents import verdict_document
 from shared.settings import Settings
 from shared.validation import Validator
@@ -77,13 +78,5 @@ def say_verdict(verdict: Verdict, file: Path, output: Output) -> None:
         output.say(f"  model   {overlap.n_matched:,} of {overlap.n_model:,} features found ({overlap.fraction:.0%})")
     if verdict.forecast:
         output.say(f"  plan    {forecast_words(verdict.forecast)}")
-    for finding in verdict.findings:
+    for finding in sorted(verdict.findings, key=lambda finding: finding.severity is not Severity.REFUSAL):
         say_finding(finding, output)
-
-
-def say_finding(finding: Finding, output: Output) -> None:
-    """Print a warning or refusal, and what to do about it."""
-    style = "red" if finding.severity is Severity.REFUSAL else "yellow"
-    output.say(f"  {finding.severity} {finding.code}: {finding.message}", style=style)
-    if finding.hint:
-        output.say(f"    {finding.hint}")

@@ -133,10 +133,12 @@ class Household:
     Attributes:
         seen: Groups of such genes, each with the share of it that has a value somewhere.
         bare: Share of the cells that have hardly one of them.
+        named: Share of them that are among the names; looked at where most cells are bare.
     """
 
     seen: tuple[tuple[str, float], ...]
     bare: float
+    named: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,7 @@ def test_a_matrix_of_zeros_is_said_to_be_all_zero(kind: str) -> None:
     assert code == "NO_USABLE_MATRIX"
     assert "zero" in message
     assert "neither" not in message
-    assert "before you normalise" not in hint
+    assert "cannot be undone" not in hint
 
 
 def test_a_transposed_matrix_is_said_to_be_transposed() -> None:

@@ -59,6 +59,6 @@ def test_a_run_s_manifest_has_the_forecast_the_plan_and_what_it_took(celldrop: C
     )
     assert done.json["plan"] == plan
     report = (done.folder / "report.html").read_text()
-    assert f"1 task on CPU: {plan['estimated_s']:g} s expected" in report
+    assert f"1 task on CPU: {plan['estimated_s']:g} s estimated" in report
     shown = celldrop("status", done.json["submission_id"]).stdout
     assert f"Plan: 1 task on CPU, expected {plan['estimated_s']:g} s; took {summary['actual_s']:g} s" in shown

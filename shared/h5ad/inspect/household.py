@@ -29,6 +29,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 _SEEN, _ROWS, _KNOWN, _TRIED = 1_000, 10, 0.3, 200
 """Genes and cells from which a sample tells; share of names, of so many, that must be known."""
+_MOST_BARE = 0.5
 _BEYOND_CHANCE = 2.0
 """Of a cell's values these genes have more than so many times as much as their number; of their logarithms, too."""
 _ENOUGH, _FEW, _FEW_OF = 30, 10, 20
@@ -60,10 +61,10 @@ def look(sample: Sample, columns: Sequence[GeneColumn]) -> Household | None:
     _, row_n, size_n = np.unique(told.rows[kept], return_inverse=True, return_counts=True)
     if len(seen) < _SEEN or len(size_n) < _ROWS:
         return None
-    found = [hits for column in columns if (hits := _hits(column, seen)) is not None]
+    found = [(hits, column) for column in columns if (hits := _hits(column, seen)) is not None]
     if not found:
         return None
-    hits = max(found, key=len)
+    hits, column = max(found, key=lambda pair: len(pair[0]))
     seen_of = {group: len({symbol for of, symbol in hits.values() if of == group}) for group in GROUPS}
     shares = tuple((group, seen_of[group] / len(names)) for group, names in GROUPS.items())
     of_panel, n_rows = np.isin(genes, list(hits)), len(size_n)
@@ -71,7 +72,14 @@ def look(sample: Sample, columns: Sequence[GeneColumn]) -> Household | None:
     values = np.abs(told.values[kept])
     share_n = np.bincount(row_n[of_panel], values[of_panel], n_rows) / np.bincount(row_n, values, n_rows)
     by_chance = len(hits) / len(seen)
-    return Household(shares, _bare(hit_n, size_n, share_n < _BEYOND_CHANCE * by_chance))
+    bare = _bare(hit_n, size_n, share_n < _BEYOND_CHANCE * by_chance)
+    return Household(shares, bare, _named(column) if bare >= _MOST_BARE else 0.0)
+
+
+def _named(column: GeneColumn) -> float:
+    """Share of these genes that the names have, whatever their values."""
+    hits = _hits(column, np.arange(len(column.ids))) or {}
+    return len(set(hits.values())) / sum(map(len, GROUPS.values()))
 
 
 def _hits(column: GeneColumn, seen: Ints) -> Mapping[int, tuple[str, str]] | None:

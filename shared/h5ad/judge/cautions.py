@@ -48,7 +48,8 @@ class WarningCode(StrEnum):
     GENE_NAMES_CUT = "GENE_NAMES_CUT"
     """The genes' names stand within longer ones, such as CD3D|NM_000732; the part that names genes is read."""
     GENES_DISAGREE = "GENES_DISAGREE"
-    """Symbols and Ensembl ids in the same rows are of different genes: one column was moved without the other."""
+    """Symbols and Ensembl ids in the same rows are of different genes, or names do not fit the columns of the matrix:
+    one was moved without the other."""
     UNKNOWN_FEATURES = "UNKNOWN_FEATURES"
     """Features that no annotation knows hold much of the counts, and weigh in each cell's total."""
     OTHER_FEATURES = "OTHER_FEATURES"

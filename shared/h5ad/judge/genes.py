@@ -18,6 +18,7 @@ from shared.h5ad.values.states import WHOLE_TRANSCRIPTOME
 
 LOW_OVERLAP = 0.5
 _NEARLY_ALL_SEEN, _SOME_BARE = 0.85, 0.02
+_NEARLY_ALL_NAMED, _NEARLY_ALL_BARE = 0.8, 0.8
 _MUCH, _MUCH_TOGETHER = 0.05, 0.08
 _SPECIES = {Species.HUMAN: "human", Species.MOUSE: "mouse"}
 
@@ -57,6 +58,17 @@ def _on_household(chosen: Candidate) -> Iterator[Finding]:
     """Of a whole transcriptome every kind of cell has these, and much of them."""
     found, path = chosen.household, chosen.path
     if found is None:
+        return
+    if found.bare >= _NEARLY_ALL_BARE and found.named >= _NEARLY_ALL_NAMED:
+        words = (
+            f"the names do not fit the columns of {path}: RPL…, RPS…, MT-… and MALAT1, of which every cell has plenty,"
+        )
+        words = f"{words} are among the names, but {found.bare:.0%} of the sampled cells have hardly one of them"
+        hint = (
+            "The names were sorted, shifted or replaced without the matrix, or these genes were emptied. Labels mean "
+            "nothing then: put the names and the matrix together again, as they came."
+        )
+        yield warning(WarningCode.GENES_DISAGREE, words, hint, {"share": round(found.bare, 4)})
         return
     lacking = [(group, share) for group, share in found.seen if share < _NEARLY_ALL_SEEN]
     if lacking and chosen.n_genes >= WHOLE_TRANSCRIPTOME:
@@ -212,10 +224,14 @@ def _wrong_species(found: Found, model: ModelNeeds, ids: Sequence[str]) -> Wrong
     theirs = found.space.species
     if Species.UNKNOWN in {theirs, model.species} or theirs is model.species:
         return None
+    spelled = (
+        "If the cells are human and only the spelling is a mouse's: adata.var_names = adata.var_names.str.upper(). "
+    )
     return WrongSpeciesError(
         f"the genes are of {theirs}, by {found.space.column}: {shown(ids)}",
         expected=f"{model.species}, the species of {model.reference}, with names like "
         f"{some_features(model.features, found.space.kind)}",
-        hint="Choose a model of your species with --model (`celldrop models list` shows them), or put the names of the "
+        hint=f"{spelled if theirs is Species.MOUSE else ''}Choose a model of your species with --model "
+        "(`celldrop models list` shows them), or put the names of the "
         f"{_SPECIES.get(model.species, 'other')} orthologues into a column of adata.var.",
     )

@@ -191,4 +191,7 @@ def _no_matrix_hint(facts: FileFacts) -> str:
         return f"Write the file anew, with the counts in adata.X as an array or a CSR matrix: {WRITE}."
     if not any(candidate.evidence.n_values for candidate in facts.candidates):
         return "Send the file that the counts are in: a filter or an export emptied this one."
-    return 'Keep the counts: adata.layers["counts"] = adata.X.copy() before you normalise.'
+    return (
+        "What was done to these values cannot be undone: send the counts. In scanpy they are in the object as it was "
+        "before that step; in Seurat, in the layer (or slot) counts."
+    )
