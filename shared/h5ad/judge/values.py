@@ -13,13 +13,13 @@ from shared.h5ad.judge.findings import refusal, warning
 from shared.h5ad.judge.matrices import Selection, Weighed
 from shared.h5ad.matrix_names import wanted_word
 from shared.h5ad.values.states import (
-    INTEGER_LIMITS,
     LOGARITHMS,
     NAMES,
     NEARLY_ALL,
     TARGET,
     WHOLE_TRANSCRIPTOME,
     Recognition,
+    integer_limit,
     nearly_one_total,
     told_totals,
 )
@@ -28,6 +28,7 @@ FEW_GENES = 200
 _MANY_ROWS, _MANY_ALIKE, _MANY_HOLLOW, _SOME_RANKS, _OFTEN_NEAR = 10, 0.5, 0.2, 0.05, 0.1
 _KEEP = 'Keep counts in adata.layers["counts"] to have them used.'
 _MANY_VALUES = 100
+_HOLLOW = "These may be rounded logarithms, or marks of what is expressed; then labels mean little: send counts."
 _CUT_OFF = "Labels may change where abundant genes were cut: send the counts as they were."
 _ALL_GENES = "Send the file with all genes if you have it: totals and overlap are better."
 _KINDS = {
@@ -138,15 +139,12 @@ def _doubt(path: str, evidence: Evidence) -> tuple[str, str] | None:
     if evidence.hollow >= _MANY_HOLLOW:
         words = f"{evidence.hollow:.0%} of the sampled cells of {path} have hundreds of genes and no value above"
         words = f"{words} {SMALL_MOST}, where counts go to 20 and beyond; they are used as counts"
-        return (
-            words,
-            "These may be rounded logarithms, or marks of what is expressed; then labels mean little: send counts.",
-        )
+        return words, _HOLLOW
     if evidence.tied >= _SOME_RANKS:
         words = f"the values of {evidence.tied:.0%} of the cells of {path} that tell are ranks; they are used as counts"
         return words, "Labels of cells with ranks mean little: send the counts of all cells."
     if evidence.near_limit >= _OFTEN_NEAR:
-        limit = next(limit for limit in INTEGER_LIMITS if evidence.maximum <= limit)
+        limit = integer_limit(evidence.maximum)
         words = f"no value of {path} is above {limit:,.0f}, the largest number of an integer type, and many come near"
         return f"{words}; larger counts were cut off, or began again from 0", _CUT_OFF
     genes_a_cell = evidence.n_values / evidence.n_rows

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 
 from shared.h5ad.names.gene_table import is_symbol
 from shared.h5ad.names.known import is_gene
@@ -91,10 +92,10 @@ def _telling_part(names: Sequence[str]) -> Part | None:
         return None
     few = _scattered(names, _FEW)
     likeliest = sorted(parts, key=lambda part: _fitness(part, few), reverse=True)[:_LIKELIEST]
-    best = max(likeliest, key=lambda part: _fitness(part, names))
-    n_genes, *_ = _fitness(best, names)
-    enough = n_genes >= max(3.0, _ENOUGH_GENES * len(names))
-    return None if not enough or _are_tags(best, names) or _are_pairs(best, likeliest, names) else best
+    (n_genes, *_), best = max(((_fitness(part, names), part) for part in likeliest), key=itemgetter(0))
+    if n_genes < max(3.0, _ENOUGH_GENES * len(names)) or _are_tags(best, names):
+        return None
+    return None if any(_n_different(best, other, names) > 0.5 * n_genes for other in likeliest) else best
 
 
 def _fitness(part: Part, names: Sequence[str]) -> tuple[int, int, int]:
@@ -104,16 +105,10 @@ def _fitness(part: Part, names: Sequence[str]) -> tuple[int, int, int]:
     return sum(known[text] for text in texts), sum(map(is_symbol, texts)), -sum(map(len, texts))
 
 
-def _are_pairs(best: Part, others: Sequence[Part], names: Sequence[str]) -> bool:
-    """Whether the names are of two genes each (ligand and receptor, say), so that another part is another gene."""
-    return any(
-        sum(_are_different(best(name), other(name)) for name in names) > 0.5 * _fitness(best, names)[0]
-        for other in others
-    )
-
-
-def _are_different(one: str, other: str) -> bool:
-    return is_symbol(one) and is_symbol(other) and one != other
+def _n_different(one: Part, other: Part, names: Sequence[str]) -> int:
+    """How many names are of two genes (ligand and receptor, say), one by each part."""
+    pairs = [(one(name), other(name)) for name in names]
+    return sum(first != second and is_symbol(first) and is_symbol(second) for first, second in pairs)
 
 
 def _are_tags(part: Part, names: Sequence[str]) -> bool:

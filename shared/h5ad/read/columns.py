@@ -73,7 +73,7 @@ def label_of_index(frame: Frame) -> str:
 
 def name_of(frame: Frame, label: str) -> str:
     """The stored name of a column, or of the index, by what verdicts call it."""
-    return label if label in frame.names else frame.index
+    return frame.index if label == label_of_index(frame) else label
 
 
 def open_frame(file: h5py.File, path: str) -> Frame:

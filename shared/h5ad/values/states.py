@@ -108,9 +108,7 @@ def _recognise(evidence: Evidence, n_genes: int) -> Recognition:
 
 def _whole(evidence: Evidence, n_genes: int) -> Recognition:
     full = evidence.n_rows > 0 and evidence.n_values >= 0.99 * evidence.n_rows * n_genes and n_genes >= 1_000
-    if (
-        full and evidence.ones >= _MANY_ONES
-    ):  # 1 was added to all of them; of pooled cells, genes that all have are few.
+    if full and evidence.ones >= _MANY_ONES:  # 1 was added to all; of genes that all pooled cells have, few are 1.
         return Recognition(MatrixState.UNKNOWN, f"whole numbers, but none of {n_genes:,} genes is 0 in any cell")
     no_counts = _not_counts(evidence)
     if no_counts:
@@ -153,6 +151,11 @@ def _scaled_then_rounded(evidence: Evidence) -> Recognition | None:
     else:
         return None
     return Recognition(MatrixState.NORMALISED, f"{words}: scaled, then rounded", was_scaled_to=total)
+
+
+def integer_limit(maximum: float) -> float:
+    """The largest number of the smallest integer type that holds all values; infinite if none of those does."""
+    return next((limit for limit in INTEGER_LIMITS if maximum <= limit), math.inf)
 
 
 def nearly_one_total(evidence: Evidence) -> float | None:

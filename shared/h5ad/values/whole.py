@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.h5ad.values.states import INTEGER_LIMITS
+from shared.h5ad.values.states import integer_limit
 from shared.h5ad.values.transforms import Floats, Ints, RowIndex
 
 _LEAST_RANKS = 12
@@ -53,20 +52,23 @@ def shares_of_ranks(values: Floats, rows: RowIndex) -> Ranks:
     start = levels.spread(rows.starts)
     below, up_to = first - start, np.append(first[1:], len(values)) - start
     place = np.arange(len(first)) - levels.spread(levels.starts)
+    later = place > 0  # What the values rise by is told by all but the first of a row.
 
-    def are(rank: Ints | Floats, value: Floats) -> npt.NDArray[np.bool_]:
-        with np.errstate(invalid="ignore"):
-            step = (value - levels.spread(value[levels.starts])) / (rank - levels.spread(rank[levels.starts]))
-        later = np.arange(len(first)) != levels.spread(levels.starts)
-        most, least = levels.most(np.where(later, step, 0.0)), levels.least(np.where(later, step, np.inf))
-        alike: npt.NDArray[np.bool_] = most <= (1 + _ALIKE) * least
+    def rise(number: Ints | Floats) -> Floats:
+        return (number - levels.spread(number[levels.starts])).astype(np.float64)
+
+    def in_proportion(rank: Floats, value: Floats) -> npt.NDArray[np.bool_]:
+        step = np.divide(value, rank, out=np.zeros(len(rank)), where=later)
+        alike: npt.NDArray[np.bool_] = levels.most(step) <= (1 + _ALIKE) * levels.least(np.where(later, step, np.inf))
         return alike[tell]
 
-    forms = [ordered[first], np.square(ordered[first])]
-    if ordered.max() <= _LARGEST_LOG:
-        forms += [np.expm1(ordered[first]), np.exp2(ordered[first])]
-    tied = np.logical_or.reduce([are(rank, form) for form in forms for rank in (below, up_to, (below + up_to) / 2)])
-    dense = np.logical_or.reduce([are(place, form) for form in forms])
+    level = ordered[first]
+    forms = [rise(level), rise(np.square(level))]
+    if level.max() <= _LARGEST_LOG:
+        forms += [rise(np.expm1(level)), rise(np.exp2(level))]
+    ties = [rise(below), rise(up_to), rise((below + up_to) / 2)]
+    tied = np.logical_or.reduce([in_proportion(rank, form) for form in forms for rank in ties])
+    dense = np.logical_or.reduce([in_proportion(place.astype(np.float64), form) for form in forms])
     return Ranks(float((tied | dense).mean()), float(tied.mean()))
 
 
@@ -104,6 +106,5 @@ def near_limit(values: Floats, n_rows: int, maximum: float) -> float:
     Args:
         maximum: The largest value of the matrix, as far as it is known.
     """
-    limit = next((limit for limit in INTEGER_LIMITS if maximum <= limit), math.inf)
-    n_near = int((values > _TOP * limit).sum())
+    n_near = int((values > _TOP * integer_limit(maximum)).sum())
     return n_near / n_rows if n_near >= _MANY_NEAR else 0.0
