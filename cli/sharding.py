@@ -41,7 +41,7 @@ from shared.records.documents import (
     submission_document,
     submission_from,
 )
-from shared.wiring.folders import FILES_BUCKET, RESULTS, WORK, build_desk
+from shared.wiring.folders import FILES_BUCKET, RESULTS, WORK, build_local_store
 
 if TYPE_CHECKING:
     from jobs.inference.task.computing import Annotation
@@ -77,7 +77,7 @@ def plan_shards(settings: Settings, given: Given, options: Mapping[str, str], ou
     parsed = parse_options(options)
     card, ref = _model(given.model)
     with tempfile.TemporaryDirectory() as nothing:
-        blobs = build_desk(Path(nothing), Path(nothing))
+        blobs = build_local_store(Path(nothing), Path(nothing))
         source = find_file(blobs, given.file).ref
         validator = Validator.of(blobs, settings)
         verdict = validator(source, card, parsed.matrix)
@@ -102,7 +102,7 @@ def annotate_shard(given: Given, index: int, part: Path, accelerator: Accelerato
         CelldropError: The file or the model is not the one in the plan, or cannot be used.
     """
     with tempfile.TemporaryDirectory(dir=part.resolve().parent) as work:
-        blobs = build_desk(Path(work), Path(work))
+        blobs = build_local_store(Path(work), Path(work))
         record = _at_hand(blobs, given)
         assert record.plan is not None
         if not 0 <= index < record.plan.n_tasks:
@@ -126,7 +126,7 @@ def gather_shards(given: Given, parts: Sequence[Path], folder: Path, output: Out
         CelldropError: The file or the model is not the one in the plan, or cannot be used.
     """
     with tempfile.TemporaryDirectory() as work:
-        blobs = build_desk(Path(work), folder.resolve())
+        blobs = build_local_store(Path(work), folder.resolve())
         record = _at_hand(blobs, given)
         receipts = [_vouched(blobs, record, part) for part in parts]
         result = _annotation(blobs, Accelerator.CPU).merge(record, receipts, "", lambda: None)

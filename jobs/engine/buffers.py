@@ -14,7 +14,7 @@ from shared.domain.geometry import Rows
 
 
 @dataclass(slots=True)
-class Memory:
+class GrowingBuffer:
     """A buffer for one array. It grows to the next power of two if it is too small."""
 
     make: Callable[[int], torch.Tensor]
@@ -28,12 +28,12 @@ class Memory:
         return self.held[:size]
 
 
-class Twin:
+class PairedBuffer:
     """A buffer on the host, and one of the same size on the device."""
 
     def __init__(self, lanes: Lanes, dtype: torch.dtype) -> None:
-        self._host = Memory(lambda size: lanes.host(size, dtype))
-        self._device = Memory(lambda size: torch.empty(size, dtype=dtype, device=lanes.device))
+        self._host = GrowingBuffer(lambda size: lanes.host(size, dtype))
+        self._device = GrowingBuffer(lambda size: torch.empty(size, dtype=dtype, device=lanes.device))
         self._size = 0
 
     def put(self, arrays: Sequence[Float32s] | Sequence[Int32s]) -> None:
@@ -61,9 +61,9 @@ class BufferSet:
 
     def __init__(self, annotator: Annotator, lanes: Lanes) -> None:
         self._annotator = annotator
-        self._value, self._total = Twin(lanes, torch.float32), Twin(lanes, torch.float32)
-        self._feature, self._indptr = Twin(lanes, torch.int32), Twin(lanes, torch.int32)
-        self._scores = [Memory(lambda size: lanes.host(size, torch.float32)) for _ in range(2)]
+        self._value, self._total = PairedBuffer(lanes, torch.float32), PairedBuffer(lanes, torch.float32)
+        self._feature, self._indptr = PairedBuffer(lanes, torch.int32), PairedBuffer(lanes, torch.int32)
+        self._scores = [GrowingBuffer(lambda size: lanes.host(size, torch.float32)) for _ in range(2)]
         self._blocks: list[_Block] = []
         self._counted = False
         self._cells: Cells | None = None

@@ -14,10 +14,10 @@ FILES_BUCKET = "files"
 """The bucket of this machine's file system, for files that are annotated in place."""
 
 WORK, RESULTS = "work", "results"
-"""The writable buckets of ``build_desk``."""
+"""The writable buckets of ``build_local_store``."""
 
 
-def build_desk(work: Path, results: Path) -> BlobStore:
+def build_local_store(work: Path, results: Path) -> BlobStore:
     """A store of this machine's files, read-only and in place, and two folders as the buckets WORK and RESULTS."""
     return directories({FILES_BUCKET: Path("/"), WORK: work, RESULTS: results}, WORK, RESULTS)
 

@@ -13,7 +13,7 @@ from jobs.inference.merge.calls import I64Array, Vocabulary
 from jobs.inference.merge.survey import Findings
 from jobs.inference.merge.tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, log_value, median_bin
 from jobs.inference.outputs.manifest import FileFacts, MissingFile
-from jobs.inference.report import telling
+from jobs.inference.report import sentences
 from jobs.inference.report.charts import drawn, log_chart, ridge, score_chart, undrawn
 from jobs.inference.report.data import CellMap, Confusion, LabelRow, Notice, ReportData, ResultFile, Tail
 from jobs.inference.report.mapping import FEW_PLACED, Layout, NoMap, draw_map
@@ -75,11 +75,11 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
     total_b = tally.score_cb.sum(axis=0)
     return ReportData(
         file_name=context.file_name,
-        headline=telling.headline(rows, tally),
-        lead=telling.lead(tally, context.min_score),
-        figures=telling.figures(rows, tally, context.verdict),
+        headline=sentences.headline(rows, tally),
+        lead=sentences.lead(tally, context.min_score),
+        figures=sentences.figures(rows, tally, context.verdict),
         notices=tuple(Notice(one.message, one.hint, one.code) for one in context.verdict.warnings),
-        remarks=telling.remarks(
+        remarks=sentences.remarks(
             rows,
             tally,
             context.min_score,
@@ -95,14 +95,14 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         confusions=confusions(tally),
         genes=drawn(lambda: log_chart(tally.genes_cb.sum(axis=0), "genes", FEW_GENES)),
         counts=drawn(lambda: log_chart(tally.counts_cb.sum(axis=0), "counts", None)) if tally.n_counted else None,
-        method=telling.method(context.verdict, context.card, context.min_score),
-        model=telling.model(context.card),
-        snippets=telling.snippets(rows, context.card, context.files),
+        method=sentences.method(context.verdict, context.card, context.min_score),
+        model=sentences.model(context.card),
+        snippets=sentences.snippets(rows, context.card, context.files),
         files=tuple(ResultFile(file.name, size(file.size_bytes), file.what) for file in context.files),
         missing=tuple(Notice(one.reason, code=one.name) for one in context.missing),
         provenance=(
-            *telling.provenance(context.submission_id, context.card, context.software),
-            *((telling.effort(context.plan, context.actual),) if context.plan and context.actual else ()),
+            *sentences.provenance(context.submission_id, context.card, context.software),
+            *((sentences.effort(context.plan, context.actual),) if context.plan and context.actual else ()),
         ),
         made_at=context.made_at,
     )

@@ -29,7 +29,7 @@ _BOOT = (
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A child that waits for a job.
+    """A child that waits for an order.
 
     Attributes:
         end: How it ended can be read here, once it has.

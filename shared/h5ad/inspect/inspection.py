@@ -118,14 +118,14 @@ class _Dialogue:
     started: float = field(default_factory=time.monotonic)
 
     def run(self, matrix: str | None, rows: Rows | None, *, merge: bool) -> FileFacts:
-        job = {
+        order = {
             "size_bytes": self.source.size_bytes,
             "matrix": matrix,
             "rows": [rows.start, rows.stop] if rows else None,
             "merge": merge,
             "limits": asdict(self.limits),
         }
-        self._say(Kind.JOB, json.dumps(job).encode())
+        self._say(Kind.ORDER, json.dumps(order).encode())
         while True:
             kind, payload = self._hear()
             if kind is Kind.FACTS:

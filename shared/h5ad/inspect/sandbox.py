@@ -176,13 +176,13 @@ def _move_descriptor(descriptor: int) -> None:
 def _answer(link: socket.socket) -> None:
     send(link, Kind.HELLO)
     _, payload = receive(link)
-    job = json.loads(payload)
-    limits = InspectionLimits(**job["limits"])
+    order = json.loads(payload)
+    limits = InspectionLimits(**order["limits"])
     bounds = Bounds(limits)
-    source = _ParentSource(link, job["size_bytes"], bounds.gets_on)
+    source = _ParentSource(link, order["size_bytes"], bounds.gets_on)
     try:
-        plan = Plan(Rows(*job["rows"]) if job["rows"] else None, merge=job["merge"])
-        facts = read_facts(source, matrix=job["matrix"], limits=limits, plan=plan, bounds=bounds)
+        plan = Plan(Rows(*order["rows"]) if order["rows"] else None, merge=order["merge"])
+        facts = read_facts(source, matrix=order["matrix"], limits=limits, plan=plan, bounds=bounds)
     except EOFError:
         return
     except CelldropError as error:

@@ -23,7 +23,7 @@ class Kind(Enum):
     """What a frame holds."""
 
     HELLO = b"H"
-    JOB = b"J"
+    ORDER = b"J"
     READ = b"R"
     DATA = b"D"
     FACTS = b"F"
