@@ -66,7 +66,7 @@ def main(pinned_bytes: int) -> None:
         sys.exit(f"{error.message} {error.hint}")
     annotator, blocks = _annotator(device), _blocks()
     lanes = CudaLanes(device)
-    limit = min(pinned_bytes // 8, batch_limit(lanes.free_bytes(), annotator.arithmetic))
+    limit = min(pinned_bytes // 8, batch_limit(lanes.free_bytes(), annotator.value_bytes))
     batches = _batches(blocks, limit)
     sets = [_filled(annotator, lanes, batch) for batch in batches]
     torch.cuda.synchronize()
@@ -143,7 +143,7 @@ def _memory(annotator: Annotator, lanes: CudaLanes, limit: int, blocks: Sequence
     _through(Stream(annotator, lanes, limit).scores(blocks))
     return {
         "taken_bytes": torch.cuda.max_memory_allocated() - before,
-        "reckoned_bytes": limit * device_bytes(annotator.arithmetic),
+        "reckoned_bytes": limit * device_bytes(annotator.value_bytes),
     }
 
 

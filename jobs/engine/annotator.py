@@ -131,6 +131,11 @@ class Annotator:
         """The number of columns per cell on the device; see ``ScoringModule``."""
         return self._model.width
 
+    @property
+    def value_bytes(self) -> int:
+        """The model's bytes on the device for each expressed gene; see ``ScoringModule``."""
+        return self._model.value_bytes
+
     def totals(self, block: CellBlock) -> Float32s | None:
         """The cells' totals; None if the values are already normalised."""
         return None if self._preprocessing.as_it_is else block.total_n.astype(np.float32)

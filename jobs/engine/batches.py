@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-import torch
-
 from jobs.engine.annotator import CellBlock
 
 N_SETS = 3
@@ -36,28 +34,28 @@ def weight(block: CellBlock, width: int) -> int:
     return len(block.value) + (1 + width) * (len(block.rows) + 1)
 
 
-def batch_limit(free_bytes: int, arithmetic: torch.dtype) -> int:
+def batch_limit(free_bytes: int, value_bytes: int) -> int:
     """The largest weight of a batch: half of the device's free memory is used, and at most ``PINNED_BYTES``."""
-    return max(1, min(PINNED_BYTES // _UNIT_BYTES, int(free_bytes * _SHARE) // device_bytes(arithmetic)))
+    return max(1, min(PINNED_BYTES // _UNIT_BYTES, int(free_bytes * _SHARE) // device_bytes(value_bytes)))
 
 
-def device_bytes(arithmetic: torch.dtype) -> int:
+def device_bytes(value_bytes: int) -> int:
     """An upper bound on the device's bytes per unit of weight, as if nothing were freed while a batch is computed.
 
-    With ``a`` bytes per number of the model's arithmetic (4 or 8), a stored value takes:
+    A stored value takes:
 
     - 48 in the buffers: 8 (value and feature) in each of 3 sets, times 2, as buffers grow to the next power of two;
     - 16 for its expression: int32 row, float32 scale, quotient and logarithm;
-    - ``2·a + 4`` in the model: ceiling, excess and the int32 row of ``embedding_bag``. If ``a`` is 8, another ``2·a``
-      for float64 copies of the expression.
+    - ``value_bytes`` in the model: for the kinds that there are, 12 in float32 and 36 in float64.
 
-    That is 76 or 100. A cell, which weighs ``1 + W``, takes less per unit: 48 in the buffers and 20 for its length,
-    scale and ``embedding_bag``; for each of W columns ``a + 24`` for the sum and its three steps in float64, and 24 for
-    scores in 3 sets. In all ``68 + (48 + a)·W``, at most ``76·(1 + W)`` or ``100·(1 + W)``.
+    A cell, which weighs ``1 + W``, takes less per unit: 48 in the buffers and 20 for its length, scale and
+    ``embedding_bag``; for each of W columns at most 8 + 24 for the sum and its three steps in float64, and 24 for
+    scores in 3 sets. In all ``68 + 56·W``, at most ``64·(1 + W)`` for every W of 1 or more.
+
+    Args:
+        value_bytes: The model's own bytes (``Annotator.value_bytes``).
     """
-    a = arithmetic.itemsize
-    copied = 2 * a if arithmetic is torch.float64 else 0
-    return 2 * N_SETS * 8 + 16 + 2 * a + 4 + copied
+    return 2 * N_SETS * 8 + 16 + value_bytes
 
 
 class Gathering:

@@ -42,7 +42,7 @@ def scored(read: Reading, annotator: Annotator) -> Iterator[BlockScores]:
         return read(annotator.annotate)
     lanes = CudaLanes(annotator.device)
     free_bytes = lanes.free_bytes()
-    limit = batch_limit(free_bytes, annotator.arithmetic)
+    limit = batch_limit(free_bytes, annotator.value_bytes)
     event(log, "batch found", limit=limit, free_bytes=free_bytes)
     return Stream(annotator, lanes, limit).scores(read(lambda block: block))
 
@@ -124,7 +124,7 @@ class Stream:
 
 
 def _no_room(block: CellBlock, annotator: Annotator, lanes: Lanes) -> DeviceUnavailableError:
-    needed = weight(block, annotator.width) * device_bytes(annotator.arithmetic)
+    needed = weight(block, annotator.width) * device_bytes(annotator.value_bytes)
     return DeviceUnavailableError(
         f"{lanes.device} has too little memory for {len(block.rows):,} cells with {len(block.value):,} values: "
         f"{lanes.free_bytes() / 1e6:,.0f} MB are free",

@@ -87,20 +87,24 @@ def test_computing_takes_no_more_than_is_reckoned(n_labels: int, mean: float, sc
         buffers.compute()
     inputs = 2 * N_SETS * 8 * (len(cells.value) + len(cells.indptr))
     scores_of_others = (N_SETS - 1) * 8 * n_labels * len(cells.rows)
-    reckoned = device_bytes(on.arithmetic) * weight(cells, on.width)
+    reckoned = device_bytes(on.value_bytes) * weight(cells, on.width)
     # A column that is no label, a principal component, has no buffers and takes less than it is reckoned with.
     most_too_much = 4 * on.width / n_labels if scale is None else 4
     assert reckoned / most_too_much < allocations.made_bytes + inputs + scores_of_others <= reckoned
 
 
 def test_half_of_the_free_memory_is_used() -> None:
-    assert batch_limit(10_000_000, torch.float32) == 5_000_000 // device_bytes(torch.float32)
-    assert batch_limit(10_000_000, torch.float64) < batch_limit(10_000_000, torch.float32)
+    assert batch_limit(10_000_000, 12) == 5_000_000 // device_bytes(12)
+
+
+def test_a_kind_that_needs_more_for_each_value_gets_smaller_batches() -> None:
+    assert device_bytes(36) == device_bytes(12) + 24
+    assert batch_limit(10_000_000, 36) < batch_limit(10_000_000, 12)
 
 
 def test_no_more_is_pinned_than_is_good() -> None:
-    assert batch_limit(10**12, torch.float64) * 8 == PINNED_BYTES
+    assert batch_limit(10**12, 36) * 8 == PINNED_BYTES
 
 
 def test_without_memory_a_batch_is_one_block() -> None:
-    assert batch_limit(0, torch.float32) == 1
+    assert batch_limit(0, 12) == 1

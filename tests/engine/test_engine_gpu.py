@@ -102,7 +102,7 @@ def test_a_batch_that_is_too_large_is_halved_and_nothing_is_lost(
 ) -> None:
     on = annotator("cuda", 20.0)
     many = [block for _ in range(8) for block in blocks]
-    assert sum(weight(block, N_LABELS) for block in many) * (device_bytes(on.arithmetic) - 48) > 300e6
+    assert sum(weight(block, N_LABELS) for block in many) * (device_bytes(on.value_bytes) - 48) > 300e6
     with caplog.at_level(logging.WARNING):
         found = [scores.decision_nl.tobytes() for scores in streamed(many, on, ALL)]
     assert "batch halved" in caplog.messages
@@ -117,4 +117,4 @@ def test_a_batch_takes_no_more_memory_than_is_reckoned(blocks: list[ProjectedBlo
     many = [block for _ in range(4) for block in blocks]
     limit = sum(weight(block, N_LABELS) for block in blocks)
     assert len(list(streamed(many, on, limit))) == len(many)
-    assert torch.cuda.max_memory_allocated() - before <= limit * device_bytes(on.arithmetic)
+    assert torch.cuda.max_memory_allocated() - before <= limit * device_bytes(on.value_bytes)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from jobs.engine.kinds.kind import ModelKind, ScoringModule
-from jobs.engine.kinds.standardised import TENSORS, SparseProduct, Standardisation
+from jobs.engine.kinds.standardised import TENSORS, SparseProduct, Standardisation, value_bytes
 from jobs.engine.kinds.tensors import Tensor, TensorTable, checked, invalid
 from shared.bundles.card import ModelCard
 from shared.bundles.kinds import CentroidCard
@@ -52,6 +52,7 @@ class CentroidModel(ScoringModule):
         self.target_sum = weights.standardisation.target_sum
         self.arithmetic = torch.float64
         self.width = n_components + n_labels
+        self.value_bytes = value_bytes(self.arithmetic)
         offset_c = torch.zeros(n_components, dtype=torch.float64)
         self._product = SparseProduct(
             weights.components_cf, offset_c, weights.standardisation, matched_f, self.arithmetic

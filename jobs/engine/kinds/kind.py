@@ -24,13 +24,15 @@ class ScoringModule(torch.nn.Module):
     Attributes:
         target_sum: Counts that a cell is scaled to before the logarithm.
         arithmetic: The type that the module computes in: float32 or float64.
-        width: Columns per cell of all matrices that are kept on the device, including one for each label. The memory
-            of a batch is estimated from it (``jobs.engine.batches``).
+        width: Columns per cell of all matrices that are kept on the device, including one for each label.
+        value_bytes: Bytes on the device that ``forward`` allocates for each expressed gene, as if nothing were freed.
+            The memory of a batch is estimated from it and from the width (``jobs.engine.batches``).
     """
 
     target_sum: float
     arithmetic: torch.dtype
     width: int
+    value_bytes: int
 
 
 class KindWeights(Protocol):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from jobs.engine.kinds.kind import ModelKind, ScoringModule
-from jobs.engine.kinds.standardised import TENSORS, SparseProduct, Standardisation
+from jobs.engine.kinds.standardised import TENSORS, SparseProduct, Standardisation, value_bytes
 from jobs.engine.kinds.tensors import Tensor, TensorTable, checked
 from shared.bundles.card import ModelCard
 
@@ -47,6 +47,7 @@ class LinearModel(ScoringModule):
         self.target_sum = weights.standardisation.target_sum
         self.arithmetic = arithmetic_of(weights)
         self.width = len(weights.intercept_l)
+        self.value_bytes = value_bytes(self.arithmetic)
         self._product = SparseProduct(
             weights.coef_lf, weights.intercept_l, weights.standardisation, matched_f, self.arithmetic
         )

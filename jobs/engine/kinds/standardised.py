@@ -125,6 +125,17 @@ class SparseProduct(torch.nn.Module):
         return expressed_nc.double() + self.base_c
 
 
+def value_bytes(dtype: torch.dtype) -> int:
+    """Bytes that ``SparseProduct`` allocates for each expressed gene, if nothing is freed: 12 or 36.
+
+    With ``a`` bytes per number (4 or 8): the ceiling, the excess and the int32 row of ``embedding_bag``, ``2·a + 4``.
+    In float64 another ``2·a`` for copies of the expression.
+    """
+    a = dtype.itemsize
+    copied = 2 * a if dtype is torch.float64 else 0
+    return 2 * a + 4 + copied
+
+
 def _base(
     weight_cf: torch.Tensor, offset_c: torch.Tensor, zero_f: torch.Tensor, matched_f: torch.Tensor
 ) -> torch.Tensor:
