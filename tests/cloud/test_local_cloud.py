@@ -26,8 +26,6 @@ from tests.cloud.pubsub_session import pubsub_for_tests
 
 pytestmark = pytest.mark.xdist_group("one-bus")  # What its tests share is made once.
 
-pytestmark = pytest.mark.xdist_group("one-bus")  # What its tests share is made once.
-
 pytest_plugins = ["tests.cloud.emulators_session"]
 
 DOOR = Path(__file__).with_name("local_cloud_door.py")

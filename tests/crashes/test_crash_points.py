@@ -16,8 +16,6 @@ from tests.crashes.points import Crash, Point, to_environment, trail_of
 
 pytestmark = pytest.mark.xdist_group("crash-points")  # What its tests share is made once.
 
-pytestmark = pytest.mark.xdist_group("crash-points")  # What its tests share is made once.
-
 N_SHARDS = 15
 SHARDS = [0, *(pytest.param(shard, marks=pytest.mark.exhaustive) for shard in range(1, N_SHARDS))]
 """A share in every run, the others where there is time."""

@@ -20,7 +20,7 @@ from jobs.inference.merge import cell_ids as merging_ids
 from jobs.inference.merge.calls import CSV_COLUMNS, UNASSIGNED
 from jobs.inference.merge.groups import Merge, ordered
 from jobs.inference.merge.survey import Survey
-from jobs.inference.merge.tally import LOG_STEP, log_bins, log_value, median_bin
+from jobs.inference.merge.tally import LOG_STEP, SCORE_BINS, log_bins, log_value, median_bin, median_score, score_bins
 from jobs.inference.outputs.annotation_files import (
     annotations_csv,
     annotations_parquet,
@@ -257,6 +257,14 @@ def test_medians_off_the_histogram_are_within_a_bin(values: list[int]) -> None:
     found = float(log_value(median_bin(histogram)))
     exact = sorted(values)[(len(values) - 1) // 2]
     assert found == pytest.approx(exact, rel=math.expm1(LOG_STEP / 2) + 1e-9)
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=50))
+def test_half_of_the_cells_have_the_median_score_or_more(values: list[float]) -> None:
+    score_n = np.array(values, np.float32)
+    found = median_score(np.bincount(score_bins(score_n), minlength=SCORE_BINS))
+    assert 2 * np.count_nonzero(score_n >= found - 1e-6) >= len(values)
+    assert sorted(values)[(len(values) - 1) // 2] - found <= 0.0101
 
 
 def test_no_time_and_no_run_is_in_the_bytes(merge: Merge) -> None:

@@ -17,8 +17,6 @@ from tests.values.page import section, write_section
 
 pytestmark = pytest.mark.xdist_group("real-files")  # What its tests share is made once.
 
-pytestmark = pytest.mark.xdist_group("real-files")  # What its tests share is made once.
-
 HEADING = "What becomes of real files"
 HEAD = f"""# {HEADING}
 

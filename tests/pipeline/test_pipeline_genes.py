@@ -16,8 +16,6 @@ from tests.pipeline.conftest import Celldrop, command_in, own_environment
 
 pytestmark = pytest.mark.xdist_group("gene-names")  # What its tests share is made once.
 
-pytestmark = pytest.mark.xdist_group("gene-names")  # What its tests share is made once.
-
 
 @pytest.fixture(scope="module")
 def cells(data_dir: Path) -> anndata.AnnData:

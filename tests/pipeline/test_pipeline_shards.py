@@ -17,8 +17,6 @@ from tests.pipeline.conftest import ROOT, Celldrop, command_in, own_environment
 
 pytestmark = pytest.mark.xdist_group("shards")  # What its tests share is made once.
 
-pytestmark = pytest.mark.xdist_group("shards")  # What its tests share is made once.
-
 PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
 
 

@@ -12,8 +12,6 @@ from benchmarks.operations import count, fits, markdown
 
 pytestmark = pytest.mark.xdist_group("scale-operations")  # What its tests share is made once.
 
-pytestmark = pytest.mark.xdist_group("scale-operations")  # What its tests share is made once.
-
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:

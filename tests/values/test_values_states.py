@@ -26,8 +26,6 @@ from tests.values.page import section, write_section
 
 pytestmark = pytest.mark.xdist_group("values-states")  # What its tests share is made once.
 
-pytestmark = pytest.mark.xdist_group("values-states")  # What its tests share is made once.
-
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models" / "pbmc-sorted" / "1.0.0"
 PLACES = ("X", "raw", "layer")

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from jobs.inference.parts.arrays import values_of
 from shared.domain.added import added_name
 
 CHUNK_ROWS = 65_536
@@ -90,7 +91,7 @@ def add_columns(
         for column, target in targets.items():
             values = table[column.source].combine_chunks()
             target[start : start + len(table)] = (
-                _codes(values, categories[column.source]) if column.dtype is None else values
+                _codes(values, categories[column.source]) if column.dtype is None else values_of(values)
             )
         start += len(table)
     set_column_order(obs, [*column_order(obs), *(column.name for column in columns)])
@@ -161,7 +162,7 @@ def _code_type(n_categories: int) -> npt.DTypeLike:
 def _codes(values: pa.DictionaryArray, categories: Sequence[str]) -> npt.NDArray[np.int64]:
     place = {name: code for code, name in enumerate(categories)}
     code_d = np.array([place.get(name, -1) for name in values.dictionary.to_pylist()] + [-1], np.int64)
-    codes: npt.NDArray[np.int64] = code_d[values.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+    codes: npt.NDArray[np.int64] = code_d[values_of(values.indices, -1)]
     return codes
 
 

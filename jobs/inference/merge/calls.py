@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from jobs.inference.parts.arrays import column_of, text_column, values_of
 from jobs.inference.parts.part import F32Array
 from shared.bundles.card import Label
 from shared.domain.verdict import CellNote
@@ -144,14 +145,14 @@ def calls_from(batches: Sequence[pa.RecordBatch], min_score: float | None) -> Ca
     label_nk = _matrix(table["top_label"]).astype(np.int64)
     score_nk = _matrix(table["top_score"]).astype(np.float32, copy=False)
     threshold = np.float32(-np.inf if min_score is None else min_score)
-    counts, note_n = table["n_counts"].combine_chunks(), table["note"].to_numpy()
+    note_n = values_of(table["note"].combine_chunks())
     return Calls(
         cell_ids=table["cell_id"].combine_chunks(),
         top_label_nk=label_nk,
         top_score_nk=score_nk,
         abstained_n=np.less(score_nk[:, 0], threshold) | (note_n == CellNote.SILENT),
-        n_counts_n=counts.to_numpy(zero_copy_only=False).astype(np.float32),
-        n_genes_n=table["n_genes"].to_numpy(),
+        n_counts_n=values_of(table["n_counts"].combine_chunks(), np.nan),
+        n_genes_n=values_of(table["n_genes"].combine_chunks()),
         note_n=note_n,
     )
 
@@ -164,37 +165,36 @@ def annotation_table(calls: Calls, vocabulary: Vocabulary, top_k: int) -> pa.Tab
     columns = [
         calls.cell_ids,
         _categories(name_n, vocabulary.names),
-        pa.array(calls.top_score_nk[:, 0]),
+        column_of(calls.top_score_nk[:, 0]),
         _categories(id_n, vocabulary.ontology_ids),
         _categories(vocabulary.name_codes[second_n], vocabulary.names),
-        pa.array(calls.top_score_nk[:, 1]),
-        pa.array(calls.abstained_n),
-        pa.array(calls.n_counts_n, pa.float32(), mask=np.isnan(calls.n_counts_n)),
-        pa.array(calls.n_genes_n, pa.int32()),
+        column_of(calls.top_score_nk[:, 1]),
+        column_of(calls.abstained_n),
+        column_of(calls.n_counts_n, np.isnan(calls.n_counts_n)),
+        column_of(calls.n_genes_n),
         _categories(calls.note_n.astype(np.int64) - 1, tuple(NOTES.values())),
         _lists(_names_of(calls.top_label_nk[:, :top_k], vocabulary), len(calls)),
-        _lists(pa.array(calls.top_score_nk[:, :top_k].reshape(-1)), len(calls)),
+        _lists(column_of(calls.top_score_nk[:, :top_k].reshape(-1)), len(calls)),
     ]
     return pa.table(columns, schema=SCHEMA)
 
 
 def _matrix(column: pa.ChunkedArray) -> npt.NDArray[np.generic]:
     width = column.type.list_size
-    flat: npt.NDArray[np.generic] = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(-1, width)
+    return values_of(column.combine_chunks().flatten()).reshape(-1, width)
 
 
 def _categories(code_n: I64Array, names: Sequence[str]) -> pa.DictionaryArray:
-    indices = pa.array(code_n.astype(np.int32), pa.int32(), mask=code_n < 0)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
+    indices = column_of(code_n.astype(np.int32), code_n < 0)
+    return pa.DictionaryArray.from_arrays(indices, text_column(names))
 
 
 def _names_of(label_nk: I64Array, vocabulary: Vocabulary) -> pa.Array:
-    names = pa.array([label.name for label in vocabulary.labels], pa.string())
-    return names.take(pa.array(label_nk.reshape(-1)))
+    names = text_column([label.name for label in vocabulary.labels])
+    return names.take(column_of(label_nk.reshape(-1)))
 
 
 def _lists(values: pa.Array, n_lists: int) -> pa.ListArray:
     """Split values into ``n_lists`` lists of equal length."""
     offsets = np.arange(n_lists + 1, dtype=np.int32) * (len(values) // max(n_lists, 1))
-    return pa.ListArray.from_arrays(pa.array(offsets), values)
+    return pa.ListArray.from_arrays(column_of(offsets), values)

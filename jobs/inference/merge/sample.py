@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from jobs.inference.merge.calls import I64Array, Vocabulary
 from jobs.inference.merge.groups import Group
+from jobs.inference.parts.arrays import column_of, values_of
 from jobs.inference.parts.part import F32Array
 
 
@@ -41,7 +42,7 @@ class Sampler:
     def add(self, group: Group) -> None:
         """Add the sampled cells of a group."""
         decision = pa.chunked_array([batch["decision"] for batch in group.batches]).combine_chunks()
-        place_n = np.flatnonzero(decision.is_valid().to_numpy(zero_copy_only=False))
+        place_n = np.flatnonzero(values_of(decision.is_valid()))
         if not len(place_n):
             return
         calls, vocabulary = group.calls, self._vocabulary
@@ -49,10 +50,10 @@ class Sampler:
         self._pieces.append(
             MapSample(
                 row_n=place_n + group.rows.start,
-                cell_ids=calls.cell_ids.take(pa.array(place_n)).to_pylist(),
+                cell_ids=calls.cell_ids.take(column_of(place_n)).to_pylist(),
                 name_n=np.where(calls.abstained_n[place_n], vocabulary.unassigned_code, best_n),
                 score_n=calls.top_score_nk[place_n, 0],
-                decision_nl=pc.list_flatten(decision).to_numpy().reshape(len(place_n), -1),
+                decision_nl=values_of(pc.list_flatten(decision)).reshape(len(place_n), -1),
             )
         )
 

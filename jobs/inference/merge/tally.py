@@ -132,6 +132,11 @@ def median_bin(histogram_b: I64Array) -> int:
     return int(np.searchsorted(np.cumsum(histogram_b), (total + 1) // 2)) if total else 0
 
 
+def median_score(histogram_b: I64Array) -> float:
+    """The median score, rounded down to hundredths: half of the cells have this score or more."""
+    return median_bin(histogram_b) * 100 // SCORE_BINS / 100
+
+
 def _histogram(row_n: I64Array, column_n: I64Array, shape: tuple[int, ...]) -> I64Array:
     return np.bincount(row_n * shape[1] + column_n, minlength=shape[0] * shape[1]).reshape(shape)
 

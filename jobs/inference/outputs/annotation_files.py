@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from jobs.inference.merge.calls import CSV_COLUMNS, SCHEMA
 from jobs.inference.merge.groups import GROUP_ROWS, Merge
+from jobs.inference.parts.arrays import column_of, values_of
 from jobs.inference.parts.sink import ChunkSink
 from shared.domain.geometry import BLOCK_ROWS
 
@@ -69,7 +70,7 @@ def scores_parquet(merge: Merge, about: Mapping[str, str]) -> Iterator[bytes]:
     with _parquet_writer(sink, schema, about, []) as writer:
         for group in merge.groups(score_group_rows(len(names))):
             score_nl = _probabilities(group.batches)
-            columns = [group.calls.cell_ids, *(pa.array(np.ascontiguousarray(one)) for one in score_nl.T)]
+            columns = [group.calls.cell_ids, *map(column_of, score_nl.T)]
             writer.write_table(pa.table(columns, schema=schema), row_group_size=GROUP_ROWS)
             yield sink.drain()
     yield sink.drain()
@@ -131,5 +132,5 @@ def _distinct(names: list[str]) -> list[str]:
 
 def _probabilities(batches: list[pa.RecordBatch]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     column = pa.chunked_array([batch["probability"] for batch in batches]).combine_chunks()
-    values: np.ndarray[tuple[int, int], np.dtype[np.float32]] = pc.list_flatten(column).to_numpy()
+    values: np.ndarray[tuple[int, int], np.dtype[np.float32]] = values_of(pc.list_flatten(column))
     return values.reshape(len(column), -1)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.ipc
 
+from jobs.inference.parts.arrays import column_of, text_column
 from jobs.inference.parts.sink import ChunkSink
 from shared.domain.errors import CelldropError, CorruptBlobError, InternalError
 from shared.domain.geometry import Rows
@@ -174,7 +175,7 @@ def _batch(block: AnnotatedBlock, layout: PartLayout, schema: pa.Schema) -> pa.R
     n_cells = len(block.rows)
     counts = pa.nulls(n_cells, pa.float32()) if block.n_counts_n is None else column_of(block.n_counts_n)
     columns = [
-        _texts(block.cell_ids),
+        text_column(block.cell_ids),
         _fixed_lists(order_nk, schema.field("top_label").type),
         _fixed_lists(score_nk, schema.field("top_score").type),
         counts,
@@ -185,19 +186,6 @@ def _batch(block: AnnotatedBlock, layout: PartLayout, schema: pa.Schema) -> pa.R
     if layout.full:
         columns.append(_fixed_lists(block.probability_nl, schema.field("probability").type))
     return pa.record_batch(columns, schema=schema)
-
-
-def column_of(values: npt.NDArray[np.generic]) -> pa.Array:
-    """A column without nulls over the memory of an array. ``pa.array`` would load pandas: 0.4 s and 50 MB."""
-    kept = np.ascontiguousarray(values)
-    return pa.Array.from_buffers(pa.from_numpy_dtype(kept.dtype), len(kept), [None, pa.py_buffer(kept)])
-
-
-def _texts(values: list[str]) -> pa.Array:
-    encoded = [value.encode() for value in values]
-    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
-    return pa.Array.from_buffers(pa.string(), len(values), buffers)
 
 
 def _fixed_lists(values_nk: npt.NDArray[np.generic], kind: pa.FixedSizeListType) -> pa.Array:

@@ -11,7 +11,7 @@ import numpy as np
 
 from jobs.inference.merge.calls import I64Array, Vocabulary
 from jobs.inference.merge.survey import Findings
-from jobs.inference.merge.tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, log_value, median_bin
+from jobs.inference.merge.tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, log_value, median_bin, median_score
 from jobs.inference.outputs.manifest import FileFacts, MissingFile
 from jobs.inference.report import sentences
 from jobs.inference.report.charts import drawn, log_chart, ridge, score_chart, undrawn
@@ -162,7 +162,7 @@ def _row(tally: Tally, key: int, code: int, colour: str, ids: Mapping[str, str],
         share=cells / tally.n_cells,
         bar=cells / most,
         ridge=ridge(score_b),
-        median_score=(median_bin(score_b) + 0.5) / SCORE_BINS,
+        median_score=median_score(score_b),
         unsure=int(score_b[: SCORE_BINS // 2].sum()) / cells,
         median_genes=_median(tally.genes_cb[code]),
         median_counts=_median(tally.counts_cb[code]) if counted else None,

@@ -63,8 +63,9 @@ def bare_ids(ids: Sequence[str], *, versioned: bool = True) -> list[str]:
     return [bare_id(identifier) for identifier in ids] if versioned else list(ids)
 
 
+@lru_cache(maxsize=2**17)
 def untidy(name: str) -> bool:
-    """Whether there may be something to take off a name; for most there is not, and this is quick."""
+    """Whether there may be something to take off a name; for most there is not. Each reading of a file's names asks."""
     return len(name) <= LONGEST and _PERHAPS.search(name) is not None
 
 
