@@ -17,14 +17,23 @@ from rich.text import Text
 from shared.domain.errors import CelldropError, InputError, all_errors
 from shared.domain.words import has_effect, spelt_out
 
+_UNFOLDED = 40
+"""Characters of a table's first column that are never folded: an id has 32."""
+
 
 class Exit(IntEnum):
     """The exit statuses of every command."""
 
     DONE = 0
+    """Done."""
     INTERNAL = 1
+    """A fault of ours or of the platform, or a submission that failed or was cancelled."""
     USAGE = 2
+    """Wrong usage: options, settings, a model or a submission that does not exist."""
     REFUSED = 3
+    """The file cannot be used; the message says why and what to do."""
+    INTERRUPTED = 130
+    """Stopped by Ctrl-C."""
 
 
 @dataclass(slots=True)
@@ -41,9 +50,19 @@ class Output:
         """Print one line literally: markup, emoji codes and control sequences in it have no effect."""
         self.console.print(literal(text), style=style or None)
 
+    def warn(self, text: str) -> None:
+        """Print one line to stderr, literally: what a person should know, beside the output that a program reads."""
+        Console(stderr=True, highlight=False, soft_wrap=True).print(literal(text), style="yellow")
+
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-        """Print a small table, its cells literally."""
-        table = Table(*columns, title=literal(title) if title else None, title_justify="left", box=None, pad_edge=False)
+        """Print a small table, its cells literally. No cell is cut short: a narrow terminal folds them.
+
+        The first column is not folded either, so that an id in it can be copied.
+        """
+        table = Table(title=literal(title) if title else None, title_justify="left", box=None, pad_edge=False)
+        for place, column in enumerate(columns):
+            longest = max((len(row[place]) for row in rows), default=0)
+            table.add_column(column, overflow="fold", min_width=min(longest, _UNFOLDED) if place == 0 else None)
         for row in rows:
             table.add_row(*map(literal, row))
         self.console.print(table)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 
 from cli.files import find_file
@@ -20,14 +21,14 @@ from functions.reconcile.services import Reconcile
 from functions.status.services import MOST_IN_LINE
 from shared.domain import machine, owed
 from shared.domain.admission import Request
-from shared.domain.errors import ResultFileNotFoundError, SubmissionNotFoundError
+from shared.domain.errors import ResultFileNotFoundError, SettingsError, SubmissionNotFoundError
 from shared.domain.submission import EntryKind, State, Submission, Topic
 from shared.ports.blobs import BlobStore
 from shared.ports.events import Message
 from shared.ports.status import Stored
 from shared.records.messages import parse_job
 from shared.records.updates import update
-from shared.settings import Settings
+from shared.settings import Backend, Settings
 from shared.wiring.ports import LocalLayout, LocalPorts, build_local
 
 RECONCILE_EVERY_S = 1.0
@@ -62,6 +63,24 @@ class Embedded:
             return self.local.ports.store.get(Request(drop.source, drop.options, drop.rerun_token).id).value
         except SubmissionNotFoundError:
             return None
+
+    def asked_again(self, drop: Drop, *, rerun: bool) -> Drop:
+        """The drop with the rerun token for which it joins a submission that is open or succeeded, or makes a new one.
+
+        After one that failed, was refused or cancelled comes the next try, since the cause may be gone. Its number is
+        the token, so that asking once more joins it.
+
+        Args:
+            rerun: Whether to make a new submission in any case.
+        """
+        if rerun:
+            return replace(drop, rerun_token=secrets.token_hex(4))
+        tries = (replace(drop, rerun_token=f"try-{number}") for number in count(2))
+        return next(one for one in chain([drop], tries) if not self._has_failed(one))
+
+    def _has_failed(self, drop: Drop) -> bool:
+        before = self.find(drop)
+        return before is not None and before.state.final and before.state is not State.SUCCEEDED
 
     def submit(self, drop: Drop) -> Stored[Submission]:
         """Create or join the submission of a drop, as ingest does for an event."""
@@ -107,7 +126,17 @@ class Embedded:
 
 
 def open_embedded(settings: Settings) -> Embedded:
-    """Build the pipeline without starting anything."""
+    """Build the pipeline without starting anything.
+
+    Raises:
+        SettingsError: The settings are those of a deployed pipeline, or the home folder cannot be used.
+    """
+    if settings.backend is not Backend.LOCAL:
+        # Task processes would read the same settings, and look for their work in the cloud.
+        raise SettingsError(
+            f"CELLDROP_BACKEND is {settings.backend}, a deployed pipeline, but this command computes on this machine",
+            hint="Set CELLDROP_BACKEND=local for it, or send the file to the deployed pipeline: celldrop submit FILE.",
+        )
     local = build_local(settings)
     dispatch = build_dispatch(settings, local.ports)
     embedded = Embedded(

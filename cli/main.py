@@ -15,6 +15,7 @@ from cli.options import (
     IdArgument,
     JsonFlag,
     ModelOption,
+    RerunFlag,
     SetOption,
     finish,
     settings_for,
@@ -56,7 +57,7 @@ def run(  # one parameter an option
     model: ModelOption = None,
     out: HomeOption = None,
     set_: SetOption = None,
-    rerun: Annotated[bool, typer.Option("--rerun", help="Annotate again, even if there are results.")] = False,
+    rerun: RerunFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Annotate one file on this machine; writes a report, annotated.h5ad and tables."""
@@ -107,13 +108,14 @@ def submit(
     model: ModelOption = None,
     out: HomeOption = None,
     set_: SetOption = None,
+    rerun: RerunFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Submit a file to a running `celldrop serve` with the same folder, or to a deployed pipeline; prints the id."""
-    from cli.remote import submit_file
+    from cli.remote import Asked, submit_file
 
     output = Output(as_json)
-    finish(output, lambda: submit_file(settings_for(out), file, model=model, pairs=set_ or [], output=output))
+    finish(output, lambda: submit_file(settings_for(out), Asked(file, model, set_ or [], rerun), output))
 
 
 @app.command()

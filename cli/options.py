@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INTERRUPTED_STATUS = 130
-"""The status that shells report for a process ended by SIGINT."""
-
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 HomeOption = Annotated[
     Optional[Path],  # noqa: UP045  # typer reads this form on every Python
@@ -31,6 +28,7 @@ ModelOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--model", help="NAME, NAME@VERSION, or the folder of a bundle."),
 ]
+RerunFlag = Annotated[bool, typer.Option("--rerun", help="Annotate again, even if there are results.")]
 IdArgument = Annotated[str, typer.Argument(help="From `celldrop status` or `submit`.", show_default=False)]
 SetOption = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -56,7 +54,7 @@ def finish(output: Output, action: Callable[[], Exit]) -> None:
         status = output.error(error)
     except KeyboardInterrupt:
         output.error(InterruptedRunError("the run was stopped", hint="Run the same command again to continue."))
-        raise typer.Exit(INTERRUPTED_STATUS) from None
+        raise typer.Exit(Exit.INTERRUPTED) from None
     except Exception as error:
         log.exception("unexpected error")
         hint = "Please report it with the lines above. Earlier results are not affected."

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import assert_never
@@ -21,11 +23,12 @@ from shared.domain import machine
 from shared.domain.admission import Request
 from shared.domain.errors import InvalidOptionError, SubmissionNotFoundError
 from shared.domain.options import parse_options
-from shared.domain.submission import Submission
+from shared.domain.submission import State, Submission
 from shared.domain.temporary import is_temporary
 from shared.ports.status import StatusStore, Stored
 from shared.records.updates import update
 from shared.settings import Backend, Settings
+from shared.wiring.folders import is_held
 from shared.wiring.ports import LocalLayout, Ports, build_ports
 
 WATCH_S = {Backend.LOCAL: 0.5, Backend.GCP: 2.0}
@@ -33,7 +36,22 @@ PATIENCE_S = {Backend.LOCAL: 0.0, Backend.GCP: 60.0}
 CHUNK_BYTES = 8 << 20
 
 
-def submit_file(settings: Settings, file: Path, *, model: str | None, pairs: Sequence[str], output: Output) -> Exit:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What `celldrop submit` is given.
+
+    Attributes:
+        pairs: The options, as ``KEY=VALUE``.
+        rerun: Whether to annotate again although there are results.
+    """
+
+    file: Path
+    model: str | None
+    pairs: Sequence[str]
+    rerun: bool
+
+
+def submit_file(settings: Settings, asked: Asked, output: Output) -> Exit:
     """Submit a file. A local server reads it in place; for a deployed pipeline it is uploaded.
 
     Raises:
@@ -41,34 +59,47 @@ def submit_file(settings: Settings, file: Path, *, model: str | None, pairs: Seq
     """
     match settings.backend:
         case Backend.LOCAL:
-            return _queue(settings, file, model=model, pairs=pairs, output=output)
+            return _queue(settings, asked, output)
         case Backend.GCP:
-            return _upload(settings, file, model=model, pairs=pairs, output=output)
+            return _upload(settings, asked, output)
         case _:
             assert_never(settings.backend)
 
 
-def _queue(settings: Settings, file: Path, *, model: str | None, pairs: Sequence[str], output: Output) -> Exit:
+def _queue(settings: Settings, asked: Asked, output: Output) -> Exit:
     """Record a submission. The server's reconcile finds the record and drains its outbox."""
     embedded = open_embedded(settings)
     try:
-        options = read_pairs(pairs)
-        if model is not None:
-            options["model"] = model_option(embedded, model)
+        options = read_pairs(asked.pairs)
+        if asked.model is not None:
+            options["model"] = model_option(embedded, asked.model)
         parse_options(options)
-        stored = queue_only(embedded).submit(drop_of_file(embedded.blobs, file, options))
+        drop = embedded.asked_again(drop_of_file(embedded.blobs, asked.file, options), rerun=asked.rerun)
+        stored = queue_only(embedded).submit(drop)
         if stored.value.state.final:
             return tell_end(stored.value, _place(settings, embedded.local.ports, stored.value), output)
         output.result(outcome_document(stored.value, None))
         output.say(stored.value.id)
+        _say_if_nobody_serves(settings, output)
         return Exit.DONE
     finally:
         embedded.close()
 
 
-def _upload(settings: Settings, file: Path, *, model: str | None, pairs: Sequence[str], output: Output) -> Exit:
-    """Upload a file to the inbox under a unique name, with its options as metadata, and print the submission's id."""
-    options = read_pairs(pairs)
+def _say_if_nobody_serves(settings: Settings, output: Output) -> None:
+    """Warn if the work of a local home waits for a server that does not run."""
+    lock = LocalLayout(settings.home).serve_lock
+    if settings.backend is Backend.LOCAL and not is_held(lock):
+        words = "No `celldrop serve` runs in this folder: what is queued waits until one is started"
+        output.warn(f"{words}, with `celldrop serve --out {shlex.quote(str(settings.home))}`.")
+
+
+def _upload(settings: Settings, asked: Asked, output: Output) -> Exit:
+    """Upload a file to the inbox under a unique name, with its options as metadata, and print the submission's id.
+
+    Each upload is a submission of its own, so that nothing has to be asked again.
+    """
+    file, model, options = asked.file, asked.model, read_pairs(asked.pairs)
     if model is not None:
         if Path(model).is_dir():
             hint = "Upload the bundle to the models bucket, then pass its name to --model."
@@ -114,7 +145,8 @@ def show_status(settings: Settings, submission_id: str | None, output: Output) -
     record = ports.store.get(submission_id).value
     history = ports.store.history(submission_id)
     lines = [{"at": entry.at, "state": entry.state, "epoch": entry.epoch, "note": entry.note} for entry in history]
-    output.result({**outcome_document(record, _place(settings, ports, record)), "history": lines})
+    where = _place(settings, ports, record)
+    output.result({**outcome_document(record, where), "history": lines})
     place = place_in_line(ports.store, record) if settings.backend is Backend.LOCAL else None
     queued = f", number {place:,} in the queue" if place else ""
     output.say(f"{record.id}  {record.state}{queued}  {record.source.name}", style="bold")
@@ -126,6 +158,10 @@ def show_status(settings: Settings, submission_id: str | None, output: Output) -
     output.table(["time (UTC)", "state", "epoch", "note"], rows)
     if record.given_up:
         output.say(record.given_up, style="yellow")
+    if not record.state.final:
+        _say_if_nobody_serves(settings, output)
+    if where is not None:
+        output.say(f"Results: {where.where}")
     if record.failure:
         output.say(f"{record.failure.code}: {record.failure.message} {record.failure.hint}")
     return Exit.DONE
@@ -150,6 +186,8 @@ def watch_submission(settings: Settings, submission_id: str, output: Output) -> 
     ports = build_ports(settings)
     with output.progress("Watching", None) as bar:
         stored = _appeared(settings, ports.store, submission_id)
+        if not stored.value.state.final:
+            _say_if_nobody_serves(settings, output)
         while not stored.value.state.final:
             show(ports.store, stored.value, bar)
             time.sleep(WATCH_S[settings.backend])
@@ -170,7 +208,7 @@ def _appeared(settings: Settings, store: StatusStore, submission_id: str) -> Sto
 
 
 def cancel_submission(settings: Settings, submission_id: str, output: Output) -> Exit:
-    """Cancel a submission. One that has ended already is left as it is.
+    """Cancel a submission. One that has ended otherwise is left as it is, which is no success.
 
     Raises:
         SubmissionNotFoundError: There is no submission with that id.
@@ -181,8 +219,11 @@ def cancel_submission(settings: Settings, submission_id: str, output: Output) ->
 
     record = update(build_ports(settings).store, submission_id, change).value
     output.result(outcome_document(record, None))
-    output.say(f"{record.id} is {record.state}.")
-    return Exit.DONE
+    if record.state is State.CANCELLED:
+        output.say(f"{record.id} is CANCELLED.")
+        return Exit.DONE
+    output.say(f"{record.id} had ended already: it is {record.state}. Nothing was cancelled.", style="yellow")
+    return Exit.USAGE
 
 
 def _place(settings: Settings, ports: Ports, record: Submission) -> Place | None:

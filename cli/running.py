@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from cli.console import Exit, Output
@@ -19,7 +17,7 @@ from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
 from shared.bundles.stored import parse_card
 from shared.domain.errors import DiskFullError, InvalidOptionError
 from shared.domain.options import parse_options
-from shared.domain.submission import State, Submission
+from shared.domain.submission import Submission
 from shared.ports.status import Stored
 from shared.settings import Settings
 
@@ -72,13 +70,12 @@ def _check_disk(results: Path, file: Path) -> None:
 
 
 def _submit(embedded: Embedded, file: Path, options: Mapping[str, str], *, rerun: bool) -> Stored[Submission]:
-    """Join the submission if it is open or succeeded. If it failed, start a new one: its cause may be gone."""
-    drop = drop_of_file(embedded.blobs, file, options)
+    """Join the submission if it is open or succeeded; else start a new one."""
+    drop = embedded.asked_again(drop_of_file(embedded.blobs, file, options), rerun=rerun)
     before = embedded.find(drop)
-    again = rerun or (before is not None and before.state.final and before.state is not State.SUCCEEDED)
-    if before is not None and not again:
+    if before is not None:
         embedded.take_over(before.id)
-    return embedded.submit(replace(drop, rerun_token=secrets.token_hex(4)) if again else drop)
+    return embedded.submit(drop)
 
 
 def read_pairs(pairs: Sequence[str]) -> dict[str, str]:

@@ -54,7 +54,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CELLDROP_", env_file=".env", extra="ignore", frozen=True)
 
-    backend: Backend = Field(Backend.LOCAL, description="Which adapters are used: `local` (nothing but Python).")
+    backend: Backend = Field(
+        Backend.LOCAL, description="`local`: this machine, nothing but Python; `gcp`: Google Cloud."
+    )
     home: Path = Field(Path("celldrop-out"), description="Embedded: the folder of results, inbox and state.")
     models_dir: Path = Field(REPOSITORY / "models", description="Embedded: the folder of model bundles, NAME/VERSION/.")
     default_model: str = Field(

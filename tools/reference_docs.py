@@ -144,7 +144,8 @@ def states_page() -> str:
 def cli_page() -> str:
     """Every command and its options."""
     command = typer.main.get_command(app)
-    statuses = [f"| {status.value} | {status.name.lower()} |" for status in Exit]
+    documented = _attribute_docs(Path(sys.modules[Exit.__module__].__file__ or ""))
+    statuses = [f"| {status.value} | {documented[status.name]} |" for status in Exit]
     lines = ["| exit status | meaning |", "|---|---|", *statuses, ""]
     return _page(
         "Command line",
@@ -307,7 +308,7 @@ def _usage(parameter: Any) -> str:
 
 def _leaves() -> list[type[CelldropError]]:
     first: dict[str, type[CelldropError]] = {}
-    for kind in all_errors():
+    for kind in all_errors()[1:]:  # all but their base
         first.setdefault(kind.code, kind)
     return sorted(first.values(), key=lambda kind: kind.code)
 

@@ -53,3 +53,17 @@ def alone(lock: Path, what: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process holds a lock file (``alone``)."""
+    from shared.adapters.local.locks import try_lock  # noqa: PLC0415  # likewise
+
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        return not try_lock(descriptor)
+    finally:
+        os.close(descriptor)

@@ -101,6 +101,11 @@ class LocalLayout:
         return self.state / "events.jsonl"
 
     @property
+    def serve_lock(self) -> Path:
+        """The file that a running `celldrop serve` holds a lock on."""
+        return self.state / "serve.lock"
+
+    @property
     def adhoc_models(self) -> Path:
         """The folder of bundles that were given as a folder."""
         return self.state / "models"
@@ -273,8 +278,12 @@ def die_with_parent() -> None:
 
 def _make_home(layout: LocalLayout) -> None:
     try:
-        for folder in (layout.state, layout.adhoc_models):
-            folder.mkdir(parents=True, exist_ok=True)
+        layout.home.mkdir(parents=True, exist_ok=True)
+        layout.state.mkdir(exist_ok=True)
+        # Its records are for nobody else to read, and whoever can open a lock file can hold the lock.
+        if layout.state.stat().st_uid == os.geteuid():
+            layout.state.chmod(0o700)
+        layout.adhoc_models.mkdir(exist_ok=True)
     except OSError as error:
         hint = "Name a folder that you may write to, with --out or CELLDROP_HOME."
         found = f"the home folder cannot be created: {error.strerror}"

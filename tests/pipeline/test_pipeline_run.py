@@ -108,6 +108,14 @@ def test_the_annotated_file_is_the_input_and_the_labels(done: Done) -> None:
     pd.testing.assert_frame_equal(before.obs, after.obs[before.obs.columns])
 
 
+def test_what_has_ended_is_not_cancelled_and_its_results_are_named(done: Done) -> None:
+    ended = done.ended.json["submission_id"]
+    refused = done.celldrop("cancel", ended)
+    assert refused.status == 2
+    assert "had ended already: it is SUCCEEDED" in refused.stdout
+    assert f"Results: {done.ended.folder}" in done.celldrop("status", ended).stdout
+
+
 def test_no_process_of_a_run_loads_pandas(done: Done) -> None:
     (log,) = done.folder.glob("home/**/*.log")
     imported = set(re.findall(r"\| +(\w+)$", log.read_text() + done.ended.stderr, re.MULTILINE))
