@@ -44,15 +44,16 @@ class JobMessage(_Payload):
 class AnnotationRequest(_Payload):
     """A request by another system, published to the requests topic: annotate an object that is already in a bucket."""
 
-    # Names have Cloud Storage's limits. The other limits keep a record well below Firestore's limit of 1 MiB.
+    # Names have Cloud Storage's limits. The other limits keep a record with all of its requesters below Firestore's
+    # limit of 1 MiB, at 12 bytes for a character: a request that is accepted can be stored.
     bucket: str = Field(min_length=1, max_length=222, description="The object's bucket, one of the inboxes.")
     name: str = Field(min_length=1, max_length=1024, description="The object's name, at most 1,024 bytes in UTF-8.")
     generation: int | None = Field(
         default=None, ge=0, lt=2**63, description="The object's generation; by default the newest."
     )
-    options: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=1024)]] = Field(
+    options: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] = Field(
         default={},
-        max_length=64,
+        max_length=32,
         description="Options, as for object metadata, with values as text: `model`, `matrix`, `min_score` …",
     )
     correlation_id: str = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,16 @@ import pytest
 from cli.console import Output
 from cli.embedded import drop_of_file, open_embedded
 from cli.validating import validate_file
+from shared.adapters.gcp.documents import submission_fields
 from shared.domain.errors import InputTooLargeError
 from shared.domain.submission import Failure
+from shared.records.messages import AnnotationRequest, parse_request
 from shared.settings import load_settings
 from tests.h5ad.h5ad_files import random_counts, write_file
+from tests.services.house import House
 
 N_CELLS = 20
+WIDE = "\U0001f600"
 FILE = write_file(random_counts(N_CELLS, 30))
 
 
@@ -63,3 +68,18 @@ def test_validate_judges_by_the_same_limits(limit: str, tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path / "home", _env_file=None, **{limit: N_CELLS - 1})
     with pytest.raises(InputTooLargeError):
         validate_file(settings, file, model=None, pairs=[], output=Output(as_json=True))
+
+
+def test_the_largest_requests_that_are_accepted_fit_in_a_record(house: House) -> None:
+    # Firestore's limit is 1 MiB; a sign outside the basic plane takes 12 bytes in a record.
+    limits = AnnotationRequest.model_json_schema()["properties"]
+    options = {f"{number:02}".ljust(64, WIDE): WIDE * 512 for number in range(limits["options"]["maxProperties"])}
+    largest = 0
+    for number in range(100):
+        asked = {"correlation_id": f"{number:02}".ljust(256, WIDE), "source": WIDE * 256, "rerun": WIDE * 256}
+        drop = {"bucket": "inbox", "name": "sample.h5ad", "options": options}
+        request = parse_request(json.dumps({"schema_version": 1, **drop, **asked}).encode())
+        house.ingest.handle_request(request, f"message-{number}")
+        fields = submission_fields(house.only(), n_changes=1, token="t", expires_at=None)
+        largest = max(largest, len(fields["record"]))
+    assert largest > 500_000, "or these requests are not the largest"
