@@ -22,11 +22,15 @@ def build_local_store(work: Path, results: Path) -> BlobStore:
     return directories({FILES_BUCKET: Path("/"), WORK: work, RESULTS: results}, WORK, RESULTS)
 
 
-def directories(roots: dict[str, Path], *writable: str) -> BlobStore:
-    """A store with a folder for each bucket. All but the ``writable`` buckets are users' files, read in place."""
+def directories(roots: dict[str, Path], *writable: str, inbox: str = "") -> BlobStore:
+    """A store with a folder for each bucket. All but the ``writable`` buckets are users' files, read in place.
+
+    Args:
+        inbox: The bucket that other users put files in: no link is followed there.
+    """
     from shared.adapters.local.blobs import DirectoryBlobStore  # noqa: PLC0415  # adapters load only where chosen
 
-    return DirectoryBlobStore(roots, frozenset(roots) - set(writable))
+    return DirectoryBlobStore(roots, frozenset(roots) - set(writable), dropped=frozenset({inbox}))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -289,6 +290,59 @@ def test_only_files_in_sight_are_listed(dropped: DirectoryBlobStore, inbox: Path
     os.close(os.open(os.fsencode(inbox) + b"/\xff.h5ad", os.O_CREAT | os.O_WRONLY))
     assert [info.ref.name for info in dropped.list("inbox")] == ["a.h5ad", "model=pbmc/b.h5ad"]
     assert [info.ref.name for info in dropped.list("inbox", "model=")] == ["model=pbmc/b.h5ad"]
+
+
+# --- Folders that other users put files in ---
+
+
+@pytest.fixture
+def guarded(inbox: Path) -> DirectoryBlobStore:
+    return DirectoryBlobStore({"inbox": inbox}, dropped=frozenset({"inbox"}))
+
+
+def test_a_file_in_a_folder_is_read_without_links_too(guarded: DirectoryBlobStore, inbox: Path) -> None:
+    (inbox / "a" / "b").mkdir(parents=True)
+    (inbox / "a" / "b" / "s.h5ad").write_bytes(b"data")
+    (info,) = guarded.list("inbox")
+    assert info == guarded.stat("inbox", "a/b/s.h5ad")
+    assert guarded.read_many(info.ref, [ByteRange(2, 2), ByteRange(0, 1)]) == [b"ta", b"d"]
+
+
+@pytest.mark.parametrize("name", ["link", "folder/s.h5ad", "circle", "dangling", "pipe"])
+def test_a_link_is_no_object_where_others_put_files(
+    guarded: DirectoryBlobStore, inbox: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "s.h5ad").write_bytes(b"private")
+    (inbox / "link").symlink_to(tmp_path / "s.h5ad")
+    (inbox / "folder").symlink_to(tmp_path)
+    (inbox / "circle").symlink_to(inbox / "circle")
+    (inbox / "dangling").symlink_to("nowhere")
+    os.mkfifo(inbox / "pipe")
+    pinned = DirectoryBlobStore({"b": tmp_path}, frozenset({"b"})).stat("b", "s.h5ad").ref.generation
+    with pytest.raises(BlobNotFoundError):
+        guarded.stat("inbox", name)
+    with pytest.raises(BlobNotFoundError):
+        guarded.read(ObjectRef("inbox", name, pinned))
+    assert list(guarded.list("inbox")) == []
+
+
+def test_an_inbox_that_became_a_link_holds_nothing(guarded: DirectoryBlobStore, inbox: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "s.h5ad").write_bytes(b"private")
+    inbox.rmdir()
+    inbox.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BlobNotFoundError):
+        guarded.stat("inbox", "s.h5ad")
+
+
+def test_reading_without_links_keeps_no_file_open(guarded: DirectoryBlobStore, inbox: Path) -> None:
+    (inbox / "a").mkdir()
+    (inbox / "a" / "s.h5ad").write_bytes(b"data")
+    before = len(list(Path("/dev/fd").iterdir()))
+    for name in ("a/s.h5ad", "a/b/missing", "missing/x", "a"):
+        with suppress(BlobNotFoundError):
+            guarded.read(guarded.stat("inbox", name).ref)
+    assert len(list(Path("/dev/fd").iterdir())) == before
 
 
 @pytest.mark.parametrize("name", ["pipe", "folder"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from shared.adapters.local.drop_folder import DropFolder
 from shared.adapters.local.folders import PlainFolder, answering
 from shared.adapters.local.object_folders import ObjectFolder
 from shared.domain.errors import BlobNotFoundError, InternalError
@@ -23,6 +24,7 @@ class DirectoryBlobStore(BlobStore):
         buckets: The folder of each bucket.
         in_place: Read-only buckets, where users keep their own files. A generation there is made from size, times of
             change and inode, and there is no checksum. Names with hidden segments can be read, but are not listed.
+        dropped: Read-only buckets likewise, where other users put files. There, no link is followed.
     """
 
     def __init__(
@@ -30,12 +32,17 @@ class DirectoryBlobStore(BlobStore):
         buckets: Mapping[str, Path],
         in_place: frozenset[str] = frozenset(),
         *,
+        dropped: frozenset[str] = frozenset(),
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._folders: dict[str, PlainFolder] = {
-            bucket: PlainFolder(bucket, root) if bucket in in_place else ObjectFolder(bucket, root, clock_ns)
-            for bucket, root in buckets.items()
-        }
+        self._folders = dict[str, PlainFolder]()
+        for bucket, root in buckets.items():
+            if bucket in dropped:
+                self._folders[bucket] = DropFolder(bucket, root)
+            elif bucket in in_place:
+                self._folders[bucket] = PlainFolder(bucket, root)
+            else:
+                self._folders[bucket] = ObjectFolder(bucket, root, clock_ns)
         self._swept: set[str] = set()
 
     @override

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from shared.adapters.local.cards import Card, Cards, digest_of_name, make_folders, sync_folder
 from shared.adapters.local.drafts import Draft, draft_in, sweep_drafts
-from shared.adapters.local.folders import IDENTITY_BIT, PlainFolder, answering, finding, modified_at, regular_status
+from shared.adapters.local.folders import PlainFolder, answering, finding, modified_at, regular_status
 from shared.adapters.local.locks import exclusive
 from shared.domain.errors import (
     BlobNotFoundError,
@@ -28,6 +28,7 @@ from shared.domain.errors import (
 )
 from shared.domain.submission import ObjectRef
 from shared.ports.blobs import BlobInfo
+from shared.touched import IDENTITY_BIT
 
 HIDDEN = ".celldrop"
 N_LOCKS = 64
