@@ -83,7 +83,7 @@ def _said(
         return unmet or PreconditionFailedError(_words(error), expected="what the caller had read", where=where)
     if isinstance(error, _DENIED) or is_refused_login(error):
         hint = f"Grant {grant} to the account that this runs as; a new grant takes some minutes to take effect."
-        return AccessDeniedError(_words(error), where=where, hint=denial_hint(_words(error)) or hint)
+        return AccessDeniedError(_words(error), where=where, hint=denial_hint(_all_words(error)) or hint)
     if isinstance(error, exceptions.GoogleAPICallError) and not _is_transient(error):
         return InternalError(f"the service refuses the request: {_words(error)}", where=where)
     return UnavailableError(f"the service did not answer: {_words(error)}", where=where, hint="Try again.")
