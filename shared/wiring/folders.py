@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,12 +42,12 @@ def alone(lock: Path, what: str) -> Iterator[None]:
         what: What kind of process holds it, for the error message.
 
     Raises:
-        SettingsError: Another process holds the lock.
+        SettingsError: Another process holds the lock, or it is a link or something else that is no file.
     """
     from shared.adapters.local.locks import try_lock  # noqa: PLC0415  # likewise
 
     lock.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = open_own_file(lock, os.O_RDWR | os.O_CREAT)
     try:
         if not try_lock(descriptor):
             who = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
@@ -57,3 +58,25 @@ def alone(lock: Path, what: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def open_own_file(path: Path, flags: int) -> int:
+    """Open a file that only celldrop writes, and return its descriptor. Anything else at that path is refused.
+
+    A link could lead to a file of somebody else, and a named pipe could block this process.
+
+    Raises:
+        FileNotFoundError: There is nothing at that path, and the flags do not create it.
+        SettingsError: There is something else, or it cannot be opened.
+    """
+    hint = "Remove it, or correct its permissions, then start celldrop again."
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise SettingsError(f"it cannot be opened: {error.strerror}", where=str(path), hint=hint) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise SettingsError("it is not a regular file", where=str(path), hint=hint)
+    return descriptor

@@ -90,10 +90,6 @@ class DirectoryBlobStore(BlobStore):
         if bucket in self._folders:
             self._writable(bucket).remove(name, if_generation)
 
-    def sweep(self, bucket: str) -> int:
-        """Remove hidden files of crashed writers from a bucket. Returns their number. Safe while others write."""
-        return self._writable(bucket).sweep()
-
     def _holding(self, bucket: str) -> PlainFolder:
         """The folder that would hold an object of that bucket."""
         if bucket not in self._folders:
