@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -75,7 +76,8 @@ def open_own_file(path: Path, flags: int) -> int:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise SettingsError(f"it cannot be opened: {error.strerror}", where=str(path), hint=hint) from error
+        found = "it is a link" if error.errno == errno.ELOOP else f"it cannot be opened: {error.strerror}"
+        raise SettingsError(found, where=str(path), hint=hint) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise SettingsError("it is not a regular file", where=str(path), hint=hint)

@@ -160,6 +160,16 @@ def test_a_write_to_a_bucket_whose_settings_forbid_it_is_no_fault_of_ours(
         store.write(bucket, "x", [b"data"], if_generation=if_generation)
 
 
+def test_a_deletion_in_a_bucket_whose_settings_forbid_it_is_no_fault_of_ours(
+    store: CloudBlobStore, stand_in: StorageStandIn, bucket: str
+) -> None:
+    info = store.write(bucket, "x", [b"data"])
+    stand_in.shelf.requester_pays.add(bucket)
+    for if_generation in (None, info.ref.generation):
+        with pytest.raises(ObjectRefusedError, match="requester pays"):
+            store.delete(bucket, "x", if_generation=if_generation)
+
+
 @pytest.mark.parametrize(
     ("refusal", "words", "advice"),
     [(RETAINED, "retention policy", "--clear-retention-period"), (HELD, "Event-Based hold", "--no-event-based-hold")],
