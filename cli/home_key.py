@@ -8,11 +8,13 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared.domain.errors import NotAuthenticatedError
+from shared.domain.errors import NotAuthenticatedError, SettingsError
+from shared.wiring.folders import open_own_file
 
 PARAMETER = "key"
 _SCHEME = "bearer "
 _BYTES = 24
+_MAX_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +33,17 @@ class HomeKey:
 
     @classmethod
     def of(cls, state: Path) -> HomeKey:
-        """Read the key from a home's state folder, or create it. It stays the same at every start."""
+        """Read the key from a home's state folder, or create it. It stays the same at every start.
+
+        Raises:
+            SettingsError: What is there is no file of a key.
+        """
         path = state / "http-key"
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except FileExistsError:
-            found = path.read_text(encoding="ascii").strip()
+            found = _read(path)
             if found:
-                path.chmod(0o600)
                 return cls(found, path)
             path.unlink()  # Empty: the process that created it was killed before it wrote the key.
             return cls.of(state)
@@ -66,3 +71,17 @@ class HomeKey:
                 expected="the key in the file .celldrop/http-key of the server's home folder",
                 hint="Open the URL that `celldrop serve` printed, or send the header Authorization: Bearer KEY.",
             )
+
+
+def _read(path: Path) -> str:
+    """Read the key, and make sure that only its owner can."""
+    hint = "Remove it, then start celldrop again: it makes a new one."
+    with os.fdopen(open_own_file(path, os.O_RDONLY), "rb") as file:
+        try:
+            os.fchmod(file.fileno(), 0o600)
+        except PermissionError as error:
+            raise SettingsError("it belongs to another user", where=str(path), hint=hint) from error
+        text = file.read(_MAX_BYTES)
+    if not text.isascii() or len(text.split()) > 1:
+        raise SettingsError("it does not contain a key", where=str(path), hint=hint)
+    return text.decode().strip()

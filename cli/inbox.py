@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from shared.domain.errors import InputNotFoundError
 from shared.domain.temporary import is_temporary
-from shared.touched import touched_ns
+from shared.touched import identity_generation
 
 SETTLE_S = 2.0
 """A file that has not changed for this long is complete."""
@@ -22,17 +22,30 @@ class Generation:
     """The file attributes that change when the file changes.
 
     Attributes:
-        touched_ns: The kernel's change time (ctime). Renaming changes it too, so it is not part of equality.
+        number: The generation under which the blob store reads this state of the file. The kernel's change time
+            (ctime) is part of it. Renaming changes that too, so the number is not part of equality.
     """
 
     size_bytes: int
     mtime_ns: int
     inode: int
-    touched_ns: int = field(default=0, compare=False)
+    number: int = field(default=0, compare=False)
 
     def is_still(self, other: Generation) -> bool:
         """Whether the file is the same and unchanged, ctime included."""
-        return self == other and self.touched_ns == other.touched_ns
+        return self == other and self.number == other.number
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A complete file, in the state in which it was found.
+
+    Attributes:
+        generation: The blob store's number of that state. Any other file at that path has another one.
+    """
+
+    path: Path
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +65,8 @@ class Inbox:
     """A folder that is polled for new files. Its memory is lost at a restart, so every file is reported again then.
 
     Hidden and temporary names are not drops. Links are not either: with a link, a user could make the server read a
-    file that they may not read themselves.
+    file that they may not read themselves. The inbox's bucket follows none either, so a file that is swapped for a link
+    after a poll is not read.
 
     Attributes:
         root: The folder, watched with all its subfolders.
@@ -84,6 +98,10 @@ class Inbox:
         }
         self._temporary = {path: generation for path, generation in found.items() if path not in drops}
         return self._report(now)
+
+    def dropped(self, path: Path) -> Dropped:
+        """A file that the last poll reported, in the state that it found."""
+        return Dropped(path, self._seen[path].generation.number)
 
     def forget(self, path: Path) -> None:
         """Report a file again at the next poll, because it could not be ingested this time."""
@@ -128,7 +146,10 @@ class Inbox:
                     waiting += os.scandir(entry.path)
                 elif entry.is_file(follow_symlinks=False) and is_visible(entry.name):
                     stat = entry.stat(follow_symlinks=False)
-                    yield Path(entry.path), Generation(stat.st_size, stat.st_mtime_ns, stat.st_ino, touched_ns(stat))
+                    yield (
+                        Path(entry.path),
+                        Generation(stat.st_size, stat.st_mtime_ns, stat.st_ino, identity_generation(stat)),
+                    )
 
 
 def is_visible(name: str) -> bool:

@@ -15,11 +15,11 @@ from cli.console import Exit, Output
 from cli.embedded import Embedded, open_embedded
 from cli.following import say_new
 from cli.home_key import PARAMETER, HomeKey
-from cli.inbox import Inbox
+from cli.inbox import Dropped, Inbox
 from cli.serving import make_server
 from functions.ingest.schemas import StorageObject
 from functions.status.dependencies import service_over
-from shared.domain.errors import BlobNotFoundError, CelldropError, InputNotFoundError, SettingsError
+from shared.domain.errors import CelldropError, InputNotFoundError, SettingsError
 from shared.settings import Settings
 from shared.wiring.folders import alone
 from shared.wiring.ports import LocalLayout
@@ -79,7 +79,7 @@ def _loop(embedded: Embedded, stop: threading.Event, output: Output) -> None:
     polled_s = 0.0
     # Validating a large or damaged file can take long. In threads, it does not delay running work or the next file.
     pool = ThreadPoolExecutor(CONCURRENT_FILES, thread_name_prefix="celldrop-inbox")
-    drops = _Drops(lambda file: pool.submit(ingest_file, embedded, file, output))
+    drops = _Drops(lambda file: pool.submit(ingest_file, embedded, inbox.dropped(file), output))
     try:
         while not stop.is_set():
             now_s = time.monotonic()
@@ -132,16 +132,16 @@ def _poll(embedded: Embedded, inbox: Inbox, drops: _Drops, now_s: float, output:
         drops.begin(file)
 
 
-def ingest_file(embedded: Embedded, file: Path, output: Output) -> bool:
-    """Ingest a complete file of the inbox, as for a storage event. False if it must be retried."""
-    name = str(file.relative_to(embedded.layout.inbox))
-    bucket = embedded.settings.inbox_bucket
+def ingest_file(embedded: Embedded, file: Dropped, output: Output) -> bool:
+    """Ingest a complete file of the inbox, as for a storage event. False if it must be retried.
+
+    Only the file that was found is read: one that was replaced since, by a link above all, is left to the next poll.
+    """
+    name = str(file.path.relative_to(embedded.layout.inbox))
+    found = StorageObject(bucket=embedded.settings.inbox_bucket, name=name, generation=file.generation)
     try:
-        info = embedded.blobs.stat(bucket, name)
-        drop = embedded.ingest.data.drop_of(StorageObject(bucket=bucket, name=name, generation=info.ref.generation))
+        drop = embedded.ingest.data.drop_of(found)
         stored = embedded.ingest.submit(drop) if drop else None
-    except BlobNotFoundError:
-        return True
     except CelldropError as error:
         output.say(f"{name}: {error.code}: {error.message}", style="red")
         return not error.retryable

@@ -79,13 +79,17 @@ def _respond(service: StatusService, request: Request, key: HomeKey | None) -> R
     if not _is_loopback(request.headers.get("Host", "")):
         return secured(problem_response(problem_of(MisdirectedRequest())))
     if key is None:
-        return answer(service, request)
+        return answer(lambda: service, request)
     # Browsers send cookies to every port of a host.
     cookie = f"celldrop-{request.environ['SERVER_PORT']}"
     if request.method == "GET" and key.is_in(request.args.get(PARAMETER, "")):
         return secured(_with_cookie(request, cookie, key))
     kept = request.cookies.get(cookie)
-    return answer(service, request, lambda header: key.check(header, kept))
+
+    def check(authorization: str | None) -> None:
+        key.check(authorization, kept)
+
+    return answer(lambda: service, request, lambda: check)
 
 
 def _with_cookie(request: Request, cookie: str, key: HomeKey) -> Response:

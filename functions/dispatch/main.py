@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 @functions_framework.http
 def dispatch(request: flask.Request) -> Answer:
     """Handle one push from the jobs topic."""
-    return answer(dict(request.headers), request.get_data(), caller_check(), _start)
+    return answer(dict(request.headers), request.get_data(), caller_check, _start)
 
 
 def _start(pushed: Pushed) -> None:

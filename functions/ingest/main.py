@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 @functions_framework.http
 def ingest(request: flask.Request) -> Answer:
     """Handle one push: a finalized object, or a message from the requests topic."""
-    return answer(dict(request.headers), request.get_data(), caller_check(), _ingest)
+    return answer(dict(request.headers), request.get_data(), caller_check, _ingest)
 
 
 def _ingest(pushed: Pushed) -> None:

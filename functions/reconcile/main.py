@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 @functions_framework.http
 def reconcile(request: flask.Request) -> Answer:
     """Run one pass. The answer is 200 with its counts, even if some submissions could not be repaired this time."""
-    return called(dict(request.headers), caller_check(), _sweep)
+    return called(dict(request.headers), caller_check, _sweep)
 
 
 def _sweep() -> str:

@@ -12,4 +12,4 @@ from functions.status.routes import answer
 @functions_framework.http
 def status(request: Request) -> Response:
     """Handle one request to the API or the web page."""
-    return answer(status_service(), request, caller_check())
+    return answer(status_service, request, caller_check)

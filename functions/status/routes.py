@@ -34,16 +34,19 @@ HEALTH = ("/healthz", "/health")
 _ID = "(?P<submission_id>[^/:]+)"
 
 
-def answer(service: StatusService, request: Request, check: CheckCaller = anyone) -> Response:
+def answer(
+    service: Callable[[], StatusService], request: Request, check: Callable[[], CheckCaller] = lambda: anyone
+) -> Response:
     """Handle a request. Every error becomes a problem response; nothing is raised.
 
     Args:
-        check: Checks the caller. The health check and the page's own assets are open to everyone.
+        service: Builds the service. It can fail: for a wrong setting, or while the metadata server does not answer.
+        check: Builds the check of the caller. The health check and the page's own assets are open to everyone.
     """
     try:
         if request.path not in HEALTH and not request.path.startswith("/assets/"):
-            check(request.headers.get("Authorization"))
-        response = _route(service, request)
+            check()(request.headers.get("Authorization"))
+        response = _route(service(), request)
     except Exception as error:  # noqa: BLE001  # outermost handler: problem_of logs what it does not know
         response = _failed(request, error)
     return secured(response)

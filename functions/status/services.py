@@ -14,7 +14,6 @@ from shared.domain.errors import (
     IllegalTransitionError,
     ResultNotReadyError,
     SubmissionNotFoundError,
-    UnavailableError,
 )
 from shared.domain.submission import ID_LENGTH, State, Submission, TaskRecord
 from shared.ports.status import HistoryEntry, StatusStore, Stored
@@ -168,7 +167,8 @@ class StatusService:
         """Cancel a submission and stop its executions.
 
         Idempotent: a cancelled submission stays as it is, and its outbox is drained again. Entries that cannot be
-        delivered now stay in the outbox; reconcile retries them.
+        delivered now stay in the outbox; reconcile retries them. Once the cancellation is stored, this succeeds: what
+        cannot be read then is left out of the snapshot.
 
         Raises:
             SubmissionNotFoundError: There is no submission with that id.
@@ -178,9 +178,13 @@ class StatusService:
         stored = update(self.store, _checked(submission_id), _cancelled)
         try:
             stored = self.outbox.pay(stored)
-        except UnavailableError as error:
-            log.warning("cancelled %s; reconcile will drain its outbox: %s", submission_id, error.message)
-        return self._complete(self._with_progress(stored))
+        except Exception as error:  # it is cancelled, whatever becomes of its messages for now
+            log.warning("cancelled %s; reconcile will drain its outbox", submission_id, exc_info=error)
+        try:
+            return self._complete(Snapshot(stored))
+        except Exception as error:  # likewise
+            log.warning("cancelled %s; its history cannot be read now", submission_id, exc_info=error)
+            return Snapshot(stored)
 
     def open_file(self, submission_id: str, name: str) -> ResultFile:
         """Find one file of the committed result.

@@ -21,6 +21,7 @@ from shared.telemetry import event
 
 Answer: TypeAlias = tuple[str, int, dict[str, str]]
 """Body, status and headers."""
+BuildCheck: TypeAlias = Callable[[], CheckCaller]
 
 _JSON = {"Content-Type": "application/json"}
 _NOTHING: Answer = ("", HTTPStatus.NO_CONTENT, {})
@@ -34,7 +35,7 @@ _STATUS: Mapping[type[CelldropError], HTTPStatus] = {
 log = logging.getLogger(__name__)
 
 
-def answer(headers: Mapping[str, str], body: bytes, check: CheckCaller, handle: Callable[[Pushed], None]) -> Answer:
+def answer(headers: Mapping[str, str], body: bytes, check: BuildCheck, handle: Callable[[Pushed], None]) -> Answer:
     """Handle a pushed request. The status tells the platform whether to deliver it again.
 
     204 acknowledges the request: it was handled, or it never can be. Any other status asks for another delivery, and
@@ -51,10 +52,14 @@ def answer(headers: Mapping[str, str], body: bytes, check: CheckCaller, handle: 
     return called(headers, check, handled)
 
 
-def called(headers: Mapping[str, str], check: CheckCaller, handle: Callable[[], str]) -> Answer:
-    """Check the caller, run ``handle``, and answer with the JSON that it returns, or with 204 if it returns none."""
+def called(headers: Mapping[str, str], check: BuildCheck, handle: Callable[[], str]) -> Answer:
+    """Check the caller, run ``handle``, and answer with the JSON that it returns, or with 204 if it returns none.
+
+    Args:
+        check: Builds the check of callers. It can fail, for a wrong setting for example.
+    """
     try:
-        check(headers.get("Authorization"))
+        check()(headers.get("Authorization"))
         text = handle()
     except CelldropError as error:
         return _refused(error, _STATUS.get(type(error), HTTPStatus.SERVICE_UNAVAILABLE))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from shared.domain.errors import NotAllowedError, NotAuthenticatedError, UnavailableError
@@ -17,6 +19,9 @@ CheckCaller: TypeAlias = Callable[[str | None], object]
 _SCHEME = "bearer "
 _MAX_TOKEN_CHARACTERS = 16_384
 """Google's tokens have one or two thousand."""
+CLOCK_SKEW_S = 30
+"""How far our clock and the issuer's may differ. Without any, a token that was just issued is "used too early" now and
+then (google-auth-library-python issue 889)."""
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """Other exceptions from parsing a token. Until its signature is checked, its content is arbitrary: deep nesting, a list
 as the name of a key, numbers instead of strings."""
@@ -43,7 +48,7 @@ class Callers:
         Raises:
             NotAuthenticatedError: There is no token, or it is not valid.
             NotAllowedError: The token is valid, but its address is not allowed.
-            UnavailableError: Google's keys could not be fetched.
+            UnavailableError: Google's keys could not be fetched or read.
         """
         if authorization is None or not authorization.lower().startswith(_SCHEME):
             raise NotAuthenticatedError("the request has no bearer token", expected="a Google identity token")
@@ -67,7 +72,7 @@ def callers(verify: Verify, allowed: Collection[str]) -> Callers:
 def google_verifier(audience: str, fetch: Callable[..., object] | None = None) -> Verify:
     """A verifier based on google-auth: it checks the RS256 signature by Google's keys, audience, issuer and times.
 
-    The verifier raises NotAuthenticatedError, or UnavailableError if Google's keys cannot be fetched.
+    The verifier raises NotAuthenticatedError, or UnavailableError if Google's keys cannot be fetched or read.
 
     Args:
         fetch: A ``google.auth.transport.Request`` for Google's keys; by default one that caches them as long as
@@ -76,11 +81,13 @@ def google_verifier(audience: str, fetch: Callable[..., object] | None = None) -
     from google.auth.exceptions import GoogleAuthError, TransportError  # noqa: PLC0415  # only needed where tokens are checked
     from google.oauth2 import id_token  # noqa: PLC0415
 
-    transport = fetch if fetch is not None else _caching_transport()
+    transport = _certificates_only(fetch if fetch is not None else _caching_transport())
 
     def verify(token: str) -> Mapping[str, Any]:
         try:
-            claims: Mapping[str, Any] = id_token.verify_oauth2_token(token, transport, audience)
+            claims: Mapping[str, Any] = id_token.verify_oauth2_token(
+                token, transport, audience, clock_skew_in_seconds=CLOCK_SKEW_S
+            )
         except TransportError as error:
             raise UnavailableError("Google's keys could not be fetched", hint="Try again.") from error
         except (GoogleAuthError, *_UNREADABLE) as error:
@@ -99,3 +106,26 @@ def _caching_transport() -> Callable[..., object]:
 
     transport: Callable[..., object] = Request(session=CacheControl(requests.Session()))
     return transport
+
+
+def _certificates_only(fetch: Callable[..., Any]) -> Callable[..., object]:
+    """The same transport, which fails on an answer of something else, such as a proxy's page with status 200.
+
+    google-auth would read that answer as a fault of the token.
+    """
+    from google.auth import crypt  # noqa: PLC0415  # only needed where tokens are checked
+    from google.auth.exceptions import TransportError  # noqa: PLC0415
+
+    def fetched(url: str, method: str = "GET", **how: object) -> object:
+        answer = fetch(url, method=method, **how)
+        if answer.status == HTTPStatus.OK:
+            try:
+                certificates = dict(json.loads(answer.data))
+                verifiers = [crypt.RSAVerifier.from_string(one) for one in certificates.values()]
+            except _UNREADABLE as error:
+                raise TransportError(f"the answer of {url} has no certificates") from error
+            if not verifiers:
+                raise TransportError(f"the answer of {url} is empty")
+        return answer
+
+    return fetched

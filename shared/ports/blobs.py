@@ -37,7 +37,8 @@ class ByteRange:
 class BlobStore(Protocol):
     """A store with Cloud Storage's guarantees: atomic whole-object writes, generations, preconditions, ranged reads.
 
-    Every method raises UnavailableError if the store does not answer.
+    Every method raises UnavailableError if the store does not answer. A bucket that does not exist has no objects; only
+    listing it, or writing to it, raises an error of its own.
     """
 
     def stat(self, bucket: str, name: str) -> BlobInfo:
@@ -81,11 +82,16 @@ class BlobStore(Protocol):
 
         Raises:
             PreconditionFailedError: There is another generation (or any, for 0).
+            SettingsError: There is no such bucket.
         """
         ...
 
     def list(self, bucket: str, prefix: str = "") -> Iterator[BlobInfo]:
-        """List the newest generations under a prefix, sorted by name."""
+        """List the newest generations under a prefix, sorted by name.
+
+        Raises:
+            SettingsError: There is no such bucket.
+        """
         ...
 
     def delete(self, bucket: str, name: str, *, if_generation: int | None = None) -> None:

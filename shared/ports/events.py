@@ -33,6 +33,8 @@ class EventBus(Protocol):
     def publish(self, topic: Topic, message: Message) -> None:
         """Publish a message, and return once the bus has confirmed it.
 
+        A bus may drop a message that equals one that it still keeps. Only a job that was delivered is delivered again.
+
         Raises:
             UnavailableError: The bus did not confirm the message, which may be published nevertheless.
         """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,11 +24,15 @@ def build_local_store(work: Path, results: Path) -> BlobStore:
     return directories({FILES_BUCKET: Path("/"), WORK: work, RESULTS: results}, WORK, RESULTS)
 
 
-def directories(roots: dict[str, Path], *writable: str) -> BlobStore:
-    """A store with a folder for each bucket. All but the ``writable`` buckets are users' files, read in place."""
+def directories(roots: dict[str, Path], *writable: str, inbox: str = "") -> BlobStore:
+    """A store with a folder for each bucket. All but the ``writable`` buckets are users' files, read in place.
+
+    Args:
+        inbox: The bucket that other users put files in: no link is followed there.
+    """
     from shared.adapters.local.blobs import DirectoryBlobStore  # noqa: PLC0415  # adapters load only where chosen
 
-    return DirectoryBlobStore(roots, frozenset(roots) - set(writable))
+    return DirectoryBlobStore(roots, frozenset(roots) - set(writable), dropped=frozenset({inbox}))
 
 
 @contextmanager
@@ -37,12 +43,12 @@ def alone(lock: Path, what: str) -> Iterator[None]:
         what: What kind of process holds it, for the error message.
 
     Raises:
-        SettingsError: Another process holds the lock.
+        SettingsError: Another process holds the lock, or it is a link or something else that is no file.
     """
     from shared.adapters.local.locks import try_lock  # noqa: PLC0415  # likewise
 
     lock.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = open_own_file(lock, os.O_RDWR | os.O_CREAT)
     try:
         if not try_lock(descriptor):
             who = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
@@ -67,3 +73,26 @@ def is_held(lock: Path) -> bool:
         return not try_lock(descriptor)
     finally:
         os.close(descriptor)
+
+
+def open_own_file(path: Path, flags: int) -> int:
+    """Open a file that only celldrop writes, and return its descriptor. Anything else at that path is refused.
+
+    A link could lead to a file of somebody else, and a named pipe could block this process.
+
+    Raises:
+        FileNotFoundError: There is nothing at that path, and the flags do not create it.
+        SettingsError: There is something else, or it cannot be opened.
+    """
+    hint = "Remove it, or correct its permissions, then start celldrop again."
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        found = "it is a link" if error.errno == errno.ELOOP else f"it cannot be opened: {error.strerror}"
+        raise SettingsError(found, where=str(path), hint=hint) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise SettingsError("it is not a regular file", where=str(path), hint=hint)
+    return descriptor

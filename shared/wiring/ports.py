@@ -245,7 +245,7 @@ def build_local(settings: Settings) -> LocalPorts:
         settings.work_bucket: layout.state / "work",
         settings.results_bucket: layout.results,
     }
-    blobs = directories(roots, settings.work_bucket, settings.results_bucket)
+    blobs = directories(roots, settings.work_bucket, settings.results_bucket, inbox=settings.inbox_bucket)
     store = SqliteStatusStore(layout.state / "status.sqlite", lambda: datetime.now(UTC))
     bus = EmbeddedBus(layout.events)
     runner = SubprocessJobRunner(

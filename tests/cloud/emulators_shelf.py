@@ -64,6 +64,7 @@ class Shelf:
         denied: Buckets whose objects this account may not read.
         customer_keys: Objects whose bytes come only to who sends their key along; what they are is told to all.
         kms: Objects under a key of Cloud KMS, and what is the matter with it.
+        must_stay: Objects that cannot be deleted or replaced, and why.
     """
 
     def __init__(self) -> None:
@@ -72,6 +73,7 @@ class Shelf:
         self.denied: set[str] = set()
         self.customer_keys: set[tuple[str, str]] = set()
         self.kms: dict[tuple[str, str], RefusedError] = {}
+        self.must_stay: dict[tuple[str, str], RefusedError] = {}
         self.objects: dict[tuple[str, str], Kept] = {}
         self.sessions: dict[str, Session] = {}
         self._generations = count(1_700_000_000_000_000)
@@ -110,6 +112,7 @@ class Shelf:
         """Make an object of whole bytes."""
         check_name(description["name"])
         self.check(bucket, description["name"], if_generation)
+        self._check_replaceable(bucket, description["name"])
         actual = _base64(google_crc32c.value(data).to_bytes(4, "big"))
         if crc32c not in {None, actual}:
             raise RefusedError(HTTPStatus.BAD_REQUEST)
@@ -142,6 +145,7 @@ class Shelf:
     def delete(self, bucket: str, name: str, if_generation: int | None) -> None:
         self.found(bucket, name)
         self.check(bucket, name, if_generation)
+        self._check_replaceable(bucket, name)
         del self.objects[bucket, name]
 
     def check(self, bucket: str, name: str, if_generation: int | None) -> None:
@@ -187,6 +191,10 @@ class Shelf:
             raise RefusedError(HTTPStatus.NOT_FOUND)
         return self.sessions[session_id]
 
+    def _check_replaceable(self, bucket: str, name: str) -> None:
+        if (bucket, name) in self.must_stay:
+            raise self.must_stay[bucket, name]
+
     def _check_bucket(self, bucket: str) -> None:
         if bucket not in self.buckets:
             raise RefusedError(HTTPStatus.NOT_FOUND)
@@ -209,6 +217,21 @@ KMS_DENIED = RefusedError(
     "Permission denied on Cloud KMS key. Please ensure that your Cloud Storage service account has been authorized to "
     "use this key.",
 )
+
+
+_UNTIL = "cannot be deleted, overwritten or archived until"
+RETAINED = RefusedError(
+    HTTPStatus.FORBIDDEN,
+    "forbidden",
+    f"Object 'results/x' is subject to bucket's retention policy and {_UNTIL} 2031-09-20T12:18:15.93713-07:00",
+)
+"""As quoted in kubernetes/k8s.io issue 2755."""
+HELD = RefusedError(
+    HTTPStatus.FORBIDDEN,
+    "forbidden",
+    f"Object 'results/x' is under active Event-Based hold and {_UNTIL} hold is removed.",
+)
+"""As quoted in GoogleCloudPlatform/gsutil issue 1175."""
 
 
 def check_name(name: str) -> None:

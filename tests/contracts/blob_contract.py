@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
-from shared.domain.errors import BlobNotFoundError, PreconditionFailedError
+from shared.domain.errors import BlobNotFoundError, PreconditionFailedError, SettingsError
 from shared.domain.submission import ObjectRef
 from shared.ports.blobs import BlobStore, ByteRange
 from tests.contracts.blob_machine import BlobMachine
@@ -27,6 +27,7 @@ from tests.contracts.racing import (
 FreshDoors = Callable[[], tuple[Sequence[BlobDoor], str]]
 
 GONE = 12_345
+NOWHERE = "celldrop-nowhere"
 SEQUENCES = settings(
     max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -243,6 +244,27 @@ class BlobStoreContract:
         assert store.read(new.ref) == b"new"
         store.delete(bucket, "x", if_generation=new.ref.generation)
         assert list(store.list(bucket)) == []
+
+    # --- Buckets that do not exist ---
+
+    @pytest.mark.parametrize("if_generation", [None, 0, GONE])
+    def test_a_bucket_that_does_not_exist_is_a_matter_of_settings(
+        self, store: BlobStore, if_generation: int | None
+    ) -> None:
+        with pytest.raises(SettingsError, match=f"no bucket '{NOWHERE}'"):
+            store.write(NOWHERE, "x", [b"data"], if_generation=if_generation)
+        with pytest.raises(SettingsError, match=f"no bucket '{NOWHERE}'"):
+            list(store.list(NOWHERE))
+
+    def test_a_bucket_that_does_not_exist_has_no_objects(self, store: BlobStore) -> None:
+        with pytest.raises(BlobNotFoundError):
+            store.stat(NOWHERE, "x")
+        with pytest.raises(BlobNotFoundError):
+            store.read(ObjectRef(NOWHERE, "x", GONE))
+        with pytest.raises(BlobNotFoundError):
+            store.read_many(ObjectRef(NOWHERE, "x", GONE), [ByteRange(0, 1)])
+        store.delete(NOWHERE, "x")
+        store.delete(NOWHERE, "x", if_generation=GONE)
 
     # --- Side by side ---
 

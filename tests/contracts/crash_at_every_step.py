@@ -1,6 +1,7 @@
 """Overwrites an object in forked children, the n-th of which is killed before its n-th step; run as a program.
 
-Prints, as JSON, what the object held after each child, and what a sweep then left hidden.
+Prints, as JSON, what the object held after each child, and which hidden files there were after the next write: the
+drafts of writers, and the cards.
 """
 
 from __future__ import annotations
@@ -19,19 +20,21 @@ STEPS = ("open", "fcntl.", "os.mkdir", "os.rename", "os.remove", "os.utime", "os
 
 
 def main(root: Path) -> None:
-    store = DirectoryBlobStore({"b": root})
     found: list[str] = []
-    hidden: list[int] = []
+    drafts, cards = list[int](), list[int]()
     finished = False
     while not finished:
+        store = DirectoryBlobStore({"b": root})  # Another process, in effect: its first write removes drafts.
         store.write("b", "a/x", [b"old"], metadata={"of": "old"})
+        drafts.append(_n_hidden(root, "drafts"))
+        cards.append(_n_hidden(root, "cards"))
         finished = _survives(store, steps=len(found) + 1)
         found.append(_state(store))
-        store.sweep("b")
-        hidden.append(
-            sum(1 for path in (root / ".celldrop").rglob("*") if path.is_file() and path.parent.name != "locks")
-        )
-    sys.stdout.write(json.dumps({"found": found, "hidden": hidden}))
+    sys.stdout.write(json.dumps({"found": found, "drafts": drafts, "cards": cards}))
+
+
+def _n_hidden(root: Path, kind: str) -> int:
+    return sum(1 for path in (root / ".celldrop" / kind).rglob("*") if path.is_file())
 
 
 def _survives(store: DirectoryBlobStore, steps: int) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -25,6 +23,7 @@ from shared.domain.errors import (
     SettingsError,
     UnavailableError,
 )
+from tests.doctor.metadata import MetadataServer
 
 GONE = BlobNotFoundError("gone")
 
@@ -80,12 +79,12 @@ def test_a_login_that_may_yet_go_through_is_unavailable() -> None:
 def test_trouble_with_the_metadata_server_is_no_missing_right(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("google.auth._exponential_backoff.time.sleep", lambda _seconds: None)
     with pytest.raises(UnavailableError), answering("here", grant="a role"):
-        Credentials().refresh(_MetadataServer(status))
+        Credentials().refresh(MetadataServer(status))
 
 
 def test_an_account_that_the_metadata_server_knows_nothing_of_yet_is_no_missing_right() -> None:
     with pytest.raises(UnavailableError), answering("here", grant="a role"):
-        Credentials().refresh(_MetadataServer(200, b"{}"))
+        Credentials().refresh(MetadataServer(200, b"{}"))
 
 
 def test_an_answer_that_is_not_the_services_is_unavailable() -> None:
@@ -122,25 +121,6 @@ def test_what_is_not_the_services_passes_through() -> None:
         _answered(KeyError("ours"))
     with pytest.raises(BlobNotFoundError):
         _answered(GONE)
-
-
-class _MetadataServer:
-    """A transport of google-auth, at whose other end is a metadata server with an answer of its own."""
-
-    def __init__(self, status: int, data: bytes = b"") -> None:
-        self._answer = _MetadataAnswer(status, data)
-
-    def __call__(self, url: str, method: str = "GET", **_how: object) -> _MetadataAnswer:
-        assert "metadata" in url
-        assert method == "GET"
-        return self._answer
-
-
-@dataclass(frozen=True)
-class _MetadataAnswer:
-    status: int
-    data: bytes
-    headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
 
 
 def _made(kind: Any, *args: object, **kwargs: object) -> Exception:

@@ -27,7 +27,7 @@ from shared.domain.errors import (
 from shared.domain.submission import ObjectRef
 from shared.ports.blobs import ByteRange
 from tests.cloud.emulators_doors import StorageDoor
-from tests.cloud.emulators_shelf import Kept
+from tests.cloud.emulators_shelf import HELD, RETAINED, Kept, RefusedError
 from tests.cloud.emulators_storage import Fault, StorageStandIn
 from tests.cloud.local_cloud_programs import free_port
 
@@ -160,14 +160,37 @@ def test_a_write_to_a_bucket_whose_settings_forbid_it_is_no_fault_of_ours(
         store.write(bucket, "x", [b"data"], if_generation=if_generation)
 
 
-@pytest.mark.parametrize("if_generation", [None, 0])
-def test_a_bucket_that_is_not_there_is_a_matter_of_settings(store: CloudBlobStore, if_generation: int | None) -> None:
-    with pytest.raises(SettingsError, match="no bucket 'nowhere'"):
-        store.write("nowhere", "x", [b""], if_generation=if_generation)
-    with pytest.raises(SettingsError, match="no bucket 'nowhere'"):
-        list(store.list("nowhere"))
-    with pytest.raises(BlobNotFoundError):
-        store.stat("nowhere", "x")
+def test_a_deletion_in_a_bucket_whose_settings_forbid_it_is_no_fault_of_ours(
+    store: CloudBlobStore, stand_in: StorageStandIn, bucket: str
+) -> None:
+    info = store.write(bucket, "x", [b"data"])
+    stand_in.shelf.requester_pays.add(bucket)
+    for if_generation in (None, info.ref.generation):
+        with pytest.raises(ObjectRefusedError, match="requester pays"):
+            store.delete(bucket, "x", if_generation=if_generation)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words", "advice"),
+    [(RETAINED, "retention policy", "--clear-retention-period"), (HELD, "Event-Based hold", "--no-event-based-hold")],
+    ids=["retention", "hold"],
+)
+def test_an_object_that_must_stay_is_no_missing_grant(
+    store: CloudBlobStore, stand_in: StorageStandIn, bucket: str, *, refusal: RefusedError, words: str, advice: str
+) -> None:
+    info = store.write(bucket, "x", [b"data"])
+    stand_in.shelf.must_stay[bucket, "x"] = refusal
+    for attempt in (
+        lambda: store.delete(bucket, "x"),
+        lambda: store.delete(bucket, "x", if_generation=info.ref.generation),
+        lambda: store.write(bucket, "x", [b"new"]),
+        lambda: store.write(bucket, "x", [b"new"], if_generation=info.ref.generation),
+    ):
+        with pytest.raises(AccessDeniedError, match=words) as caught:
+            attempt()
+        assert advice in caught.value.hint
+        assert "Grant" not in caught.value.hint
+    assert store.read(info.ref) == b"data"
 
 
 def test_a_service_that_says_nothing_is_unavailable(

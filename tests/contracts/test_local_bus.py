@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from shared.adapters.local.bus import Chaos, InProcessBus
+from shared.adapters.local.bus import MAX_DEAD_LETTERS, Chaos, InProcessBus
 from shared.domain.errors import InvalidMessageError, UnavailableError
 from shared.domain.submission import Topic
 from shared.ports.events import Message
@@ -86,6 +86,16 @@ def test_a_message_is_given_up_in_the_end_and_kept_with_the_last_error() -> None
     assert _deliver_all(bus) == 3
     (letter,) = bus.dead_letters
     assert (letter.topic, letter.error, letter.deliveries) == (Topic.EVENTS, errors[2], 3)
+
+
+def test_of_messages_that_were_given_up_the_latest_are_kept() -> None:
+    bus = InProcessBus()
+    bus.subscribe(Topic.JOBS, _Handler(*(InvalidMessageError(str(i)) for i in range(MAX_DEAD_LETTERS + 20))))
+    for _ in range(MAX_DEAD_LETTERS + 20):
+        bus.publish(Topic.JOBS, ONE)
+        bus.deliver_pending()
+    kept = [str(letter.error) for letter in bus.dead_letters]
+    assert (len(kept), kept[0]) == (MAX_DEAD_LETTERS, str(InvalidMessageError("20")))
 
 
 def test_one_failing_message_does_not_hold_up_the_others() -> None:

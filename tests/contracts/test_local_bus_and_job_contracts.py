@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from shared.adapters.local.bus import Chaos, InProcessBus
+from shared.adapters.local.event_log import EmbeddedBus
 from shared.domain.submission import Topic
 from shared.ports.events import Message
 from tests.contracts.bus_contract import Arrivals, EventBusContract
@@ -42,6 +44,34 @@ class TestInProcessBusWithChaos(TestInProcessBus):
     @pytest.fixture
     def bus(self) -> InProcessBus:
         return InProcessBus(chaos=Chaos(seed=7, duplicate=0.5, reorder=True))
+
+
+class _Logged(_Subscriber):
+    """Jobs come to a subscriber, and events to the log, which keeps their data alone."""
+
+    def __init__(self, bus: EmbeddedBus, log: Path) -> None:
+        super().__init__(bus)
+        self._log = log
+
+    @override
+    def wait_for(self, topic: Topic, n: int) -> list[Message]:
+        if topic is Topic.EVENTS:
+            return [Message("", line) for line in self._log.read_bytes().splitlines()]
+        return super().wait_for(topic, n)
+
+
+class TestEmbeddedBus(EventBusContract):
+    @pytest.fixture
+    def log(self, tmp_path: Path) -> Path:
+        return tmp_path / "events.jsonl"
+
+    @pytest.fixture
+    def bus(self, log: Path) -> EmbeddedBus:
+        return EmbeddedBus(log)
+
+    @pytest.fixture
+    def arrivals(self, bus: EmbeddedBus, log: Path) -> Arrivals:
+        return _Logged(bus, log)
 
 
 class TestSubprocessJobRunner(JobRunnerContract):

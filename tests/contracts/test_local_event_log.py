@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import resource
 from pathlib import Path
 
@@ -77,3 +79,41 @@ def test_a_job_is_handed_to_who_dispatches(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_written_leaves_the_event_owed(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError):
         EmbeddedBus(tmp_path / "missing" / "events.jsonl").publish(Topic.EVENTS, Message("1", b"{}"))
+
+
+@pytest.mark.parametrize("killed_before", [False, True], ids=["a new line", "the line of a killed process"])
+def test_an_event_is_on_the_disk_before_it_counts_as_published(
+    killed_before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "events.jsonl"
+    log.write_bytes(b'{"a":0}\n' + b'{"a":1}\n' * killed_before)
+    flushed: list[bytes] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.pread(descriptor, 100, 0)))
+    EmbeddedBus(log).publish(Topic.EVENTS, Message("1", b'{"a":1}'))
+    assert flushed == [b'{"a":0}\n{"a":1}\n']
+
+
+def test_a_new_log_s_name_is_on_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
+    EmbeddedBus(tmp_path / "events.jsonl").publish(Topic.EVENTS, Message("1", b"{}"))
+    assert flushed == [(tmp_path / "events.jsonl").stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_an_event_that_the_disk_does_not_keep_is_owed_and_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "events.jsonl"
+    bus = EmbeddedBus(log)
+    bus.publish(Topic.EVENTS, Message("1", b'{"a":1}'))
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", refuse)
+        with pytest.raises(UnavailableError):
+            bus.publish(Topic.EVENTS, Message("2", b'{"a":2}'))
+    assert log.read_bytes() == b'{"a":1}\n'
+    bus.publish(Topic.EVENTS, Message("2", b'{"a":2}'))
+    assert log.read_bytes() == b'{"a":1}\n{"a":2}\n'

@@ -36,8 +36,8 @@ class TestMemoryBlobStore(BlobStoreContract):
         return "work"
 
     @pytest.fixture
-    def memory(self) -> MemoryBlobStore:
-        return MemoryBlobStore()
+    def memory(self, bucket: str, other_bucket: str) -> MemoryBlobStore:
+        return MemoryBlobStore(buckets={bucket, other_bucket})
 
     @pytest.fixture
     def door(self, memory: MemoryBlobStore) -> BlobDoor:

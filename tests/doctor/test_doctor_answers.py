@@ -40,6 +40,8 @@ CASES = [
     (exceptions.DeadlineExceeded("late"), Silence.UNREACHABLE),
     (exceptions.RetryError("late", None), Silence.UNREACHABLE),
     (RefreshError("invalid_grant"), Silence.DENIED),
+    (RefreshError("later", retryable=True), Silence.UNREACHABLE),
+    (RefreshError(TransportError("Failed to retrieve http://metadata.google.internal: 404")), Silence.UNREACHABLE),
     (TransportError("no way"), Silence.UNREACHABLE),
     (requests.ConnectionError("no way"), Silence.UNREACHABLE),
     (TimeoutError("late"), Silence.UNREACHABLE),

@@ -11,11 +11,17 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from google.auth.compute_engine import Credentials
+from google.auth.exceptions import DefaultCredentialsError
 from typing_extensions import override
 
+from shared.adapters.gcp.clients import default_project
+from shared.adapters.gcp.survey import CloudSurvey
 from shared.adapters.gcp.survey_caller import look_at_caller
-from shared.ports.survey import Caller, Silence
+from shared.domain.errors import CelldropError, SettingsError, UnavailableError
+from shared.ports.survey import Caller, Silence, Untold
 from tests.cloud.local_cloud_programs import free_port
+from tests.doctor.metadata import MetadataServer
 
 ROBOT = "doctor@lab-7.iam.gserviceaccount.com"
 TOKEN: dict[str, object] = {"access_token": "ya29.very-secret", "expires_in": 3600, "token_type": "Bearer"}
@@ -99,6 +105,43 @@ def test_a_key_that_was_taken_away_is_told(tokens: Answering, key_file: Callable
 def test_a_token_service_that_is_not_there_says_nothing_against_the_key(key_file: Callable[[str], None]) -> None:
     key_file(f"http://127.0.0.1:{free_port()}/token")
     assert look_at_caller().trouble is Silence.UNREACHABLE
+
+
+@pytest.mark.parametrize("status", [404, 429, 500, 503])
+def test_trouble_with_the_metadata_server_says_nothing_against_the_account(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("google.auth._exponential_backoff.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr("google.auth.transport.requests.Request", lambda: MetadataServer(status))
+    monkeypatch.setattr("google.auth.default", lambda **_how: (Credentials(), "lab-7"))
+    caller = look_at_caller()
+    assert (caller.kind, caller.trouble) == ("the attached service account", Silence.UNREACHABLE)
+
+
+@pytest.mark.parametrize(("variable", "why"), [("K_SERVICE", Silence.UNREACHABLE), ("NOT_CLOUD_RUN", Silence.NOT_SET)])
+def test_credentials_that_are_not_found_are_expected_on_cloud_run(
+    variable: str, why: Silence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(**_how: object) -> None:
+        raise DefaultCredentialsError("no metadata")
+
+    monkeypatch.setattr("google.auth.default", nothing)
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setenv(variable, "doctor")
+    found = CloudSurvey("lab-7", "europe-west1", "(default)").caller()
+    assert isinstance(found, Untold)
+    assert found.why is why
+
+
+@pytest.mark.parametrize(("variable", "meant"), [("K_SERVICE", UnavailableError), ("NOT_CLOUD_RUN", SettingsError)])
+def test_a_project_that_is_not_named_is_expected_on_cloud_run(
+    variable: str, meant: type[CelldropError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("google.auth.default", lambda: (Credentials(), None))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setenv(variable, "ingest")
+    with pytest.raises(meant):
+        default_project()
 
 
 def test_nothing_secret_is_told(tokens: Answering, key_file: Callable[[str], None], private_key: str) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import builtins
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import google_crc32c
 from typing_extensions import override
 
-from shared.domain.errors import BlobNotFoundError, PreconditionFailedError
+from shared.domain.errors import BlobNotFoundError, PreconditionFailedError, SettingsError
 from shared.domain.submission import ObjectRef
 from shared.ports.blobs import BlobInfo, BlobStore, ByteRange
 from tests.fakes.calls import Hook, call, nothing
@@ -18,8 +18,20 @@ from tests.fakes.clock import SettableClock
 
 
 class MemoryBlobStore(BlobStore):
-    def __init__(self, clock: Callable[[], datetime] | None = None, hook: Hook = nothing) -> None:
+    """Objects in a dictionary.
+
+    Args:
+        buckets: The buckets that there are; None for all that anybody names.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], datetime] | None = None,
+        hook: Hook = nothing,
+        buckets: Collection[str] | None = None,
+    ) -> None:
         self.hook = hook
+        self._buckets = buckets
         self.objects: dict[tuple[str, str], tuple[BlobInfo, bytes]] = {}
         self._clock = clock or SettableClock()
         self._generation = 1_000
@@ -56,6 +68,7 @@ class MemoryBlobStore(BlobStore):
     ) -> BlobInfo:
         data = b"".join(chunks)
         with call(self.hook, "blobs.write"), self._lock:
+            self._check_bucket(bucket)
             self._check(bucket, name, if_generation)
             self._generation += 1
             ref = ObjectRef(bucket, name, self._generation)
@@ -67,6 +80,7 @@ class MemoryBlobStore(BlobStore):
     @override
     def list(self, bucket: str, prefix: str = "") -> Iterator[BlobInfo]:
         with call(self.hook, "blobs.list"), self._lock:
+            self._check_bucket(bucket)
             found = [
                 info for (place, name), (info, _) in self.objects.items() if place == bucket and name.startswith(prefix)
             ]
@@ -92,6 +106,10 @@ class MemoryBlobStore(BlobStore):
 
     def _remove(self, bucket: str, name: str) -> None:
         del self.objects[bucket, name]
+
+    def _check_bucket(self, bucket: str) -> None:
+        if self._buckets is not None and bucket not in self._buckets:
+            raise SettingsError(f"there is no bucket {bucket!r}")
 
     def _check(self, bucket: str, name: str, if_generation: int | None) -> None:
         there = self.objects.get((bucket, name))

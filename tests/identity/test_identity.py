@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from shared.access.identity import Callers, callers, google_verifier
+from shared.access.identity import CLOCK_SKEW_S, Callers, callers, google_verifier
 from shared.domain.errors import NotAllowedError, NotAuthenticatedError, SettingsError, UnavailableError
 from shared.settings import load_settings
 from shared.wiring.ports import build_push_check, build_status_check
@@ -75,6 +75,43 @@ def test_keys_that_cannot_be_fetched_ask_for_another_try() -> None:
     issuer.down = True
     with pytest.raises(UnavailableError):
         callers(google_verifier(AUDIENCE, issuer), [PUSHER]).check(f"Bearer {issuer.token()}")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"<html>Sign in to this network</html>",
+        b"",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"[" * 100_000,
+        b'{"error": "busy"}',
+        b'{"key-1": null}',
+        b'{"keys": [{"kid": "key-1"}]}',
+        b'{"key-1": "-----BEGIN CERTIFICATE-----\\nMIIC"}',
+    ],
+    ids=range(11),
+)
+def test_an_answer_without_googles_keys_says_nothing_against_the_token(answer: bytes) -> None:
+    issuer = Issuer()
+    issuer.answer = answer
+    with pytest.raises(UnavailableError):
+        callers(google_verifier(AUDIENCE, issuer), [PUSHER]).check(f"Bearer {issuer.token()}")
+
+
+@pytest.mark.parametrize("ahead_s", [2, CLOCK_SKEW_S - 5, -3600 - 2])
+def test_a_clock_that_differs_a_little_is_allowed(guard: Callers, issuer: Issuer, ahead_s: int) -> None:
+    now = int(time.time())
+    assert guard.check(f"Bearer {issuer.token(iat=now + ahead_s, exp=now + ahead_s + 3600)}") == PUSHER
+
+
+@pytest.mark.parametrize("ahead_s", [CLOCK_SKEW_S + 60, -3600 - CLOCK_SKEW_S - 60])
+def test_a_clock_that_differs_more_is_not(guard: Callers, issuer: Issuer, ahead_s: int) -> None:
+    now = int(time.time())
+    with pytest.raises(NotAuthenticatedError):
+        guard.check(f"Bearer {issuer.token(iat=now + ahead_s, exp=now + ahead_s + 3600)}")
 
 
 def test_the_token_is_never_in_the_message(guard: Callers, issuer: Issuer) -> None:

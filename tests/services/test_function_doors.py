@@ -9,14 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import functions_framework
 import pytest
 from flask.testing import FlaskClient
 
 from shared.access.identity import callers, google_verifier
-from shared.domain.errors import UnavailableError
+from shared.domain.errors import SettingsError, UnavailableError
 from shared.domain.submission import State, Topic
 from tests.fakes.calls import FailEvery, FailNext, nothing
 from tests.identity.tokens import AUDIENCE, PUSHER, Issuer
@@ -285,6 +285,28 @@ def test_only_the_named_account_may_push(door: Door, monkeypatch: pytest.MonkeyP
     assert push(issuer.token()) in {ACKNOWLEDGED, 200}
     issuer.down = True
     assert push(issuer.token()) == TRY_AGAIN
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"), [(SettingsError("no audience"), "INVALID_SETTING"), (ZeroDivisionError(), "INTERNAL")]
+)
+@pytest.mark.parametrize("part", ["service", "check"])
+@pytest.mark.parametrize("name", ["ingest", "dispatch", "reconcile"])
+def test_a_function_that_cannot_be_built_asks_for_another_delivery(
+    house: House, monkeypatch: pytest.MonkeyPatch, *, name: str, part: str, fault: Exception, code: str
+) -> None:
+    def fail() -> NoReturn:
+        raise fault
+
+    house.accept()
+    (job,) = house.bus.take(Topic.JOBS)
+    event = message_event(job.data) if name == "dispatch" else storage_event(house)
+    built = {"service": f"{name}_service", "check": "caller_check"}[part]
+    source = str(FUNCTIONS / name / "main.py")
+    monkeypatch.setattr(f"functions.{name}.dependencies.{built}", fail)
+    app = functions_framework.create_app(name, source)  # type: ignore[no-untyped-call]  # likewise
+    answer = app.test_client().post("/", json=event, content_type="application/cloudevents+json")
+    assert (answer.status_code, answer.text) == (TRY_AGAIN, code)
 
 
 def test_the_scheduler_s_call_is_one_pass(house: House, door: Door) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from werkzeug.test import Client
 
 from cli.home_key import HomeKey
 from cli.serving import loopback_app
+from shared.domain.errors import SettingsError
 from tests.status.world import World
 
 
@@ -36,6 +39,31 @@ def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
 def test_an_empty_key_is_made_anew(tmp_path: Path) -> None:
     (tmp_path / "http-key").touch()
     assert len(HomeKey.of(tmp_path).secret) >= 32
+
+
+PLACED: dict[str, Callable[[Path, Path], object]] = {
+    "pipe": lambda path, _: os.mkfifo(path),
+    "folder": lambda path, _: path.mkdir(),
+    "link": lambda path, elsewhere: path.symlink_to(elsewhere),
+    "dangling": lambda path, _: path.symlink_to("nowhere"),
+    "circle": lambda path, _: path.symlink_to(path),
+    "bytes": lambda path, _: path.write_bytes(b"\xff\xfe"),
+    "words": lambda path, _: path.write_text("two words\n"),
+}
+
+
+@pytest.mark.parametrize("place", PLACED.values(), ids=PLACED.keys())
+def test_what_is_no_file_of_a_key_is_refused_and_left_alone(
+    tmp_path: Path, place: Callable[[Path, Path], object]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("secret\n")
+    elsewhere.chmod(0o644)
+    place(tmp_path / "http-key", elsewhere)
+    with pytest.raises(SettingsError) as caught:
+        HomeKey.of(tmp_path)
+    assert (caught.value.where, bool(caught.value.hint)) == (str(tmp_path / "http-key"), True)
+    assert (elsewhere.read_text(), stat.S_IMODE(elsewhere.stat().st_mode)) == ("secret\n", 0o644)
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/submissions", "/v1/submissions/x:cancel", "/assetsx", "/nope"])

@@ -6,9 +6,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from functions.status.schemas import SubmissionView
-from shared.domain.errors import UnavailableError
+from shared.domain.errors import AccessDeniedError, InternalError, SettingsError, UnavailableError
 from shared.domain.submission import EntryKind, State
-from tests.fakes.calls import nothing
+from tests.fakes.calls import FailEvery, Hook, nothing
 from tests.status.world import World
 
 
@@ -57,6 +57,44 @@ def test_a_bus_that_is_down_does_not_undo_a_cancellation(client: FlaskClient, wo
     response = client.post(f"/v1/submissions/{found}:cancel")
     assert (response.status_code, response.get_json()["state"]) == (200, "CANCELLED")
     assert EntryKind.OUTCOME in {entry.kind for entry in world.record(found).outbox}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        UnavailableError("no answer"),
+        AccessDeniedError("may not cancel executions"),
+        SettingsError("no topic"),
+        InternalError("400"),
+        ZeroDivisionError(),
+    ],
+    ids=lambda fault: type(fault).__name__,
+)
+@pytest.mark.parametrize("at", ["jobs.cancel", "bus.publish", "status.history"])
+def test_what_fails_after_the_cancellation_does_not_hide_it(
+    client: FlaskClient, world: World, at: str, fault: Exception
+) -> None:
+    found = world.running()
+    _hook(world, FailEvery(at, fault))
+    response = client.post(f"/v1/submissions/{found}:cancel")
+    view = SubmissionView.model_validate_json(response.data)
+    assert (response.status_code, view.state, view.final) == (200, State.CANCELLED, True)
+    assert world.record(found).state is State.CANCELLED
+    _hook(world, nothing)
+    client.post(f"/v1/submissions/{found}:cancel")
+    assert world.jobs.cancelled == [f"execution-of-{found}"]
+
+
+def _hook(world: World, hook: Hook) -> None:
+    world.jobs.hook = world.bus.hook = world.store.hook = hook
+
+
+def test_a_cancellation_that_is_not_stored_is_not_confirmed(client: FlaskClient, world: World) -> None:
+    found = world.running()
+    world.store.hook = FailEvery("status.replace", UnavailableError("no answer"))
+    response = client.post(f"/v1/submissions/{found}:cancel")
+    assert (response.status_code, response.get_json()["code"]) == (503, "UNAVAILABLE")
+    assert world.record(found).state is State.RUNNING
 
 
 def test_cancelling_again_pays_what_was_left(client: FlaskClient, world: World) -> None:

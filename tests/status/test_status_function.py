@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn, TypeAlias
 
 import functions_framework
 import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
 
 from functions.status.dependencies import status_service
-from shared.access.identity import callers, google_verifier
+from shared.access.identity import anyone, callers, google_verifier
+from shared.domain.errors import SettingsError, UnavailableError
 from shared.wiring.ports import deployed_settings
 from tests.identity.tokens import AUDIENCE, Issuer
 from tests.status.world import World
@@ -74,3 +79,48 @@ def test_where_tokens_are_checked_only_those_named_may_look(monkeypatch: pytest.
         assert look(issuer.token(email="eve@elsewhere.example")) == (403, "NOT_ALLOWED")
         assert look(None) == (401, "NOT_AUTHENTICATED")
         assert look(None, "/healthz")[0] == 200
+
+
+Look: TypeAlias = Callable[[str, str, Exception], TestResponse]
+
+BROKEN = [
+    (UnavailableError("the metadata server does not answer", where="http://169.254.169.254"), 503, "UNAVAILABLE"),
+    (SettingsError("the audience is empty", where="/secret/place"), 500, "INVALID_SETTING"),
+    (OSError("/secret/place is missing"), 500, "INTERNAL"),
+]
+
+
+@pytest.mark.parametrize(("fault", "status", "code"), BROKEN, ids=[code for _, _, code in BROKEN])
+@pytest.mark.parametrize("part", ["status_service", "caller_check"])
+@pytest.mark.parametrize("path", ["/v1/submissions", "/"])
+def test_a_service_that_cannot_be_built_answers_as_a_problem(
+    look: Look, *, path: str, part: str, fault: Exception, status: int, code: str
+) -> None:
+    answer = look(path, part, fault)
+    assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
+    assert (answer.get_json()["code"], "Retry-After" in answer.headers) == (code, status == 503)
+    assert "169.254" not in answer.text
+    assert "secret" not in answer.text
+
+
+def test_a_service_that_cannot_be_built_is_not_healthy(look: Look) -> None:
+    assert look("/healthz", "status_service", UnavailableError("no answer")).status_code == 503
+    assert look("/healthz", "caller_check", UnavailableError("no answer")).status_code == 200
+
+
+@pytest.fixture
+def look(monkeypatch: pytest.MonkeyPatch, world: World) -> Look:
+    """Makes one request to a function of which a part cannot be built."""
+
+    def looked(path: str, part: str, fault: Exception) -> TestResponse:
+        def fail() -> NoReturn:
+            raise fault
+
+        monkeypatch.setattr("functions.status.dependencies.status_service", lambda: world.service)
+        monkeypatch.setattr("functions.status.dependencies.caller_check", lambda: anyone)
+        monkeypatch.setattr(f"functions.status.dependencies.{part}", fail)
+        monkeypatch.setitem(sys.modules, "main", sys)
+        app: Flask = functions_framework.create_app("status", str(MAIN))  # type: ignore[no-untyped-call]  # likewise
+        return app.test_client().get(path)
+
+    return looked

@@ -155,7 +155,11 @@ class CloudBlobStore(BlobStore):
         blob = self._blob(bucket, name)
         # A retry without a generation could delete a newer object than the one meant.
         retry = None if if_generation is None else self._retry
-        with suppress(BlobNotFoundError), answering(_where(blob), grant=WRITER, missing=_gone(name)):
+        gone = _gone(name)
+        with (
+            suppress(BlobNotFoundError),
+            answering(_where(blob), grant=WRITER, missing=gone, refused=refused_by_settings),
+        ):
             blob.delete(if_generation_match=if_generation, timeout=self._timeout_s, retry=retry)
 
     # --- Uploads ---

@@ -33,6 +33,10 @@ def default_project() -> str:
         project: str | None = default()[1]
     except DefaultCredentialsError as error:
         raise no_credentials(error) from error
+    if not project and _is_attached():
+        raise UnavailableError(
+            "the metadata server does not name the project", hint="Try again, or set CELLDROP_PROJECT."
+        )
     if not project:
         raise SettingsError("the credentials name no project", hint="Set CELLDROP_PROJECT.")
     return project
@@ -81,11 +85,16 @@ def no_credentials(error: DefaultCredentialsError) -> SettingsError | Unavailabl
     On Cloud Run there is always a service account. If it cannot be found, the metadata server has failed.
     """
     where = str(error).split("\n", maxsplit=1)[0]
-    on_cloud_run = any(name in os.environ for name in ON_CLOUD_RUN)
-    if on_cloud_run and "GOOGLE_APPLICATION_CREDENTIALS" not in os.environ:
+    if _is_attached():
         return UnavailableError("the metadata server does not answer", where=where, hint="Try again.")
     return SettingsError(
         "there are no Google credentials in this environment",
         hint="Run `gcloud auth application-default login`, or run where a service account is attached.",
         where=where,
     )
+
+
+def _is_attached() -> bool:
+    """Whether Cloud Run attaches a service account, which only the metadata server can describe."""
+    on_cloud_run = any(name in os.environ for name in ON_CLOUD_RUN)
+    return on_cloud_run and "GOOGLE_APPLICATION_CREDENTIALS" not in os.environ

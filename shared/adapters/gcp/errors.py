@@ -81,9 +81,9 @@ def _said(
         return missing
     if isinstance(error, _UNMET):
         return unmet or PreconditionFailedError(_words(error), expected="what the caller had read", where=where)
-    if isinstance(error, _DENIED) or _is_refused_login(error):
+    if isinstance(error, _DENIED) or is_refused_login(error):
         hint = f"Grant {grant} to the account that this runs as; a new grant takes some minutes to take effect."
-        return AccessDeniedError(_words(error), where=where, hint=denial_hint(_words(error)) or hint)
+        return AccessDeniedError(_words(error), where=where, hint=denial_hint(_all_words(error)) or hint)
     if isinstance(error, exceptions.GoogleAPICallError) and not _is_transient(error):
         return InternalError(f"the service refuses the request: {_words(error)}", where=where)
     return UnavailableError(f"the service did not answer: {_words(error)}", where=where, hint="Try again.")
@@ -93,11 +93,12 @@ def _is_transient(error: exceptions.GoogleAPICallError) -> bool:
     return isinstance(error, TRANSIENT) or error.code == _REQUEST_TIMEOUT
 
 
-def _is_refused_login(error: Exception) -> bool:
+def is_refused_login(error: Exception) -> bool:
     """Whether the credentials were really refused, not just impossible to check.
 
     google-auth wraps failures of the metadata server (no connection, 500, 429, an empty answer) in a RefreshError too.
-    Only the cause shows it; the metadata server itself refuses nobody (google-auth-library-python issue 1562).
+    Only the cause or the message shows it; the metadata server itself refuses nobody (google-auth-library-python issue
+    1562).
     """
     if not isinstance(error, auth.GoogleAuthError) or isinstance(error, auth.TransportError) or error.retryable:
         return False

@@ -63,8 +63,20 @@ DENIALS = (
         "",
         "Allow the account that this runs as in the service perimeter, then upload the file again.",
     ),
+    Refusal(
+        ("retention policy", "object retention", "retentionpolicynotmet"),
+        "",
+        "Wait until the retention period is over. The pipeline's buckets should have none: "
+        "gcloud storage buckets update gs://BUCKET --clear-retention-period.",
+    ),
+    Refusal(
+        ("under active", "objectunderactivehold"),
+        "",
+        "Release the object's hold: gcloud storage objects update gs://BUCKET/OBJECT --no-event-based-hold "
+        "--no-temporary-hold.",
+    ),
 )
-"""Refusals that a grant would solve; ``found`` is the service's message."""
+"""Denials that the pipeline's own roles would not solve; ``found`` is the service's message."""
 
 OTHERWISE = (
     "Inspect it with gcloud storage objects describe. Upload it again, or copy it to a bucket without such settings."

@@ -16,7 +16,7 @@ from shared.adapters.gcp.survey_answers import function_facts, job_facts, subscr
 from shared.adapters.gcp.survey_buckets import bucket_facts, notification_facts
 from shared.adapters.gcp.survey_by_rest import ByRest
 from shared.adapters.gcp.survey_caller import look_at_caller
-from shared.domain.errors import SettingsError
+from shared.domain.errors import SettingsError, UnavailableError
 from shared.domain.submission import State
 from shared.ports.survey import (
     BucketFacts,
@@ -218,12 +218,17 @@ class _Once(Generic[T]):
 def _answer(ask: Callable[[], T]) -> T | Untold:
     try:
         return ask()
-    except SettingsError as error:
-        return Untold(Silence.NOT_SET, error.message)
+    except (SettingsError, UnavailableError) as error:
+        return _unanswered(error)
     except DefaultCredentialsError as error:
-        return Untold(Silence.NOT_SET, no_credentials(error).message)
+        return _unanswered(no_credentials(error))
     except (exceptions.GoogleAPIError, GoogleAuthError, OSError) as error:
         return untold(error)
+
+
+def _unanswered(error: SettingsError | UnavailableError) -> Untold:
+    """Why there are no credentials, or no project."""
+    return Untold(Silence.NOT_SET if isinstance(error, SettingsError) else Silence.UNREACHABLE, error.message)
 
 
 def _publisher() -> PublisherClient:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from google.api_core import exceptions
-from google.auth.exceptions import GoogleAuthError, TransportError
 from requests import RequestException
 
+from shared.adapters.gcp.errors import is_refused_login
 from shared.ports.survey import FunctionFacts, JobFacts, Silence, SubscriptionFacts, Untold
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ _LINK = re.compile(r"[^.]*https?://\S+")
 
 
 def untold(error: Exception) -> Untold:
-    """Why a fact is missing, judged by the error's type and status, never by its text."""
+    """Why a fact is missing, judged by the error's type and status. Credentials are judged as by the adapters."""
     return Untold(_silence(error), _words(error))
 
 
 def _silence(error: Exception) -> Silence:
-    if isinstance(error, GoogleAuthError) and not isinstance(error, TransportError) and not error.retryable:
+    if is_refused_login(error):
         return Silence.DENIED
     if not isinstance(error, exceptions.GoogleAPICallError):
         return Silence.UNREACHABLE

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 
 from shared.adapters.gcp.clients import no_credentials
+from shared.adapters.gcp.errors import is_refused_login
 from shared.ports.survey import Caller, Silence
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def look_at_caller() -> Caller:
 
     Raises:
         SettingsError: There are none.
+        UnavailableError: The metadata server does not answer.
     """
     from google.auth import default  # noqa: PLC0415  # looks at files, and asks the metadata server
 
@@ -57,10 +59,8 @@ def _trouble(credentials: Credentials) -> Silence | None:
 
     try:
         credentials.refresh(Request())
-    except (TransportError, OSError):
-        return Silence.UNREACHABLE
-    except GoogleAuthError as error:
-        return Silence.UNREACHABLE if error.retryable else Silence.DENIED
+    except (GoogleAuthError, OSError) as error:
+        return Silence.DENIED if is_refused_login(error) else Silence.UNREACHABLE
     return None
 
 

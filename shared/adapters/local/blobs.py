@@ -9,9 +9,10 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from shared.adapters.local.drop_folder import DropFolder
 from shared.adapters.local.folders import PlainFolder, answering
 from shared.adapters.local.object_folders import ObjectFolder
-from shared.domain.errors import BlobNotFoundError, InternalError
+from shared.domain.errors import BlobNotFoundError, InternalError, SettingsError
 from shared.domain.submission import ObjectRef
 from shared.ports.blobs import BlobInfo, BlobStore, ByteRange
 
@@ -23,6 +24,7 @@ class DirectoryBlobStore(BlobStore):
         buckets: The folder of each bucket.
         in_place: Read-only buckets, where users keep their own files. A generation there is made from size, times of
             change and inode, and there is no checksum. Names with hidden segments can be read, but are not listed.
+        dropped: Read-only buckets likewise, where other users put files. There, no link is followed.
     """
 
     def __init__(
@@ -30,25 +32,30 @@ class DirectoryBlobStore(BlobStore):
         buckets: Mapping[str, Path],
         in_place: frozenset[str] = frozenset(),
         *,
+        dropped: frozenset[str] = frozenset(),
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._folders: dict[str, PlainFolder] = {
-            bucket: PlainFolder(bucket, root) if bucket in in_place else ObjectFolder(bucket, root, clock_ns)
-            for bucket, root in buckets.items()
-        }
+        self._folders = dict[str, PlainFolder]()
+        for bucket, root in buckets.items():
+            if bucket in dropped:
+                self._folders[bucket] = DropFolder(bucket, root)
+            elif bucket in in_place:
+                self._folders[bucket] = PlainFolder(bucket, root)
+            else:
+                self._folders[bucket] = ObjectFolder(bucket, root, clock_ns)
         self._swept: set[str] = set()
 
     @override
     def stat(self, bucket: str, name: str) -> BlobInfo:
-        return self._folder(bucket).info(name)
+        return self._holding(bucket).info(name)
 
     @override
     def read(self, ref: ObjectRef, span: ByteRange | None = None) -> bytes:
-        return self._folder(ref.bucket).read(ref, [span])[0]
+        return self._holding(ref.bucket).read(ref, [span])[0]
 
     @override
     def read_many(self, ref: ObjectRef, spans: Sequence[ByteRange]) -> builtins.list[bytes]:
-        return self._folder(ref.bucket).read(ref, spans)
+        return self._holding(ref.bucket).read(ref, spans)
 
     @override
     def write(
@@ -80,18 +87,23 @@ class DirectoryBlobStore(BlobStore):
 
     @override
     def delete(self, bucket: str, name: str, *, if_generation: int | None = None) -> None:
-        self._writable(bucket).remove(name, if_generation)
+        if bucket in self._folders:
+            self._writable(bucket).remove(name, if_generation)
 
-    def sweep(self, bucket: str) -> int:
-        """Remove hidden files of crashed writers from a bucket. Returns their number. Safe while others write."""
-        return self._writable(bucket).sweep()
+    def _holding(self, bucket: str) -> PlainFolder:
+        """The folder that would hold an object of that bucket."""
+        if bucket not in self._folders:
+            raise BlobNotFoundError(f"there is no bucket {bucket!r}", expected=self._known())
+        return self._folders[bucket]
 
     def _folder(self, bucket: str) -> PlainFolder:
-        folder = self._folders.get(bucket)
-        if folder is None:
-            known = ", ".join(sorted(self._folders))
-            raise BlobNotFoundError(f"no bucket {bucket!r}", expected=f"one of {known}")
-        return folder
+        if bucket not in self._folders:
+            hint = "Correct the setting that names it (CELLDROP_..._BUCKET)."
+            raise SettingsError(f"there is no bucket {bucket!r}", expected=self._known(), hint=hint)
+        return self._folders[bucket]
+
+    def _known(self) -> str:
+        return f"one of {', '.join(sorted(self._folders))}"
 
     def _writable(self, bucket: str) -> ObjectFolder:
         folder = self._folder(bucket)

@@ -17,6 +17,8 @@ from shared.domain.submission import Topic
 from shared.ports.events import EventBus, Message
 
 MAX_DELIVERIES = 10
+MAX_DEAD_LETTERS = 100
+"""The messages given up that are kept for whoever looks; older ones are only in the log."""
 
 Handler: TypeAlias = Callable[[Message], None]
 Ready: TypeAlias = Callable[[Message], bool]
@@ -78,11 +80,11 @@ class InProcessBus(EventBus):
         self._due: deque[_Delivery] = deque()
         self._held: list[_Delivery] = []
         self._later: list[_Delivery] = []
-        self._dead: list[DeadLetter] = []
+        self._dead: deque[DeadLetter] = deque(maxlen=MAX_DEAD_LETTERS)
 
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:
-        """The messages that were given up, oldest first."""
+        """The latest messages that were given up, oldest first."""
         with self._changed:
             return tuple(self._dead)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -43,11 +43,6 @@ class Cards:
     def forget(self, name: str, generation: int) -> None:
         """Remove a card, if there is one."""
         self._path(name, generation).unlink(missing_ok=True)
-
-    def all(self) -> Iterator[tuple[Path, Card | None]]:
-        """Every card's file with the card; None for a card that cannot be read."""
-        for path in list(self._folder.glob("*.json")):
-            yield path, _parsed(path)
 
     def _path(self, name: str, generation: int) -> Path:
         return self._folder / f"{digest_of_name(name)}.{generation}.json"

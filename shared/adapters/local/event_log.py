@@ -10,6 +10,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from shared.adapters.local.bus import Handler, InProcessBus, Ready, always
+from shared.adapters.local.cards import sync_folder
 from shared.domain.errors import UnavailableError
 from shared.domain.submission import Topic
 from shared.ports.events import Message
@@ -68,8 +69,9 @@ class EmbeddedBus(InProcessBus):
 def append_once(path: Path, line: bytes) -> None:
     """Append a complete line to a shared file, or nothing; nothing if the line is already among the last ones.
 
-    An incomplete line (from a full disk or a kill) is removed, now or by the next process that appends. Its event is
-    still in the outbox.
+    The line is on the disk when this returns: the event then leaves the outbox, which survives a power failure. An
+    incomplete line (from a full disk or a kill) is removed, now or by the next process that appends. Its event is still
+    in the outbox.
 
     Raises:
         OSError: There is no space, or no folder.
@@ -80,12 +82,26 @@ def append_once(path: Path, line: bytes) -> None:
         end = _end_of_lines(descriptor)
         os.ftruncate(descriptor, end)
         if _is_there(descriptor, end, line):
-            return
-        if os.pwrite(descriptor, line + b"\n", end) <= len(line):
-            os.ftruncate(descriptor, end)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(descriptor)  # Whoever wrote it may have been killed before.
+        else:
+            _put(descriptor, line + b"\n", end)
+        if not end:
+            sync_folder(path.parent)
     finally:
         os.close(descriptor)
+
+
+def _put(descriptor: int, line: bytes, end: int) -> None:
+    try:
+        is_whole = os.pwrite(descriptor, line, end) == len(line)
+        os.fsync(descriptor)
+    except OSError:
+        # After a failed flush, the kernel may drop the bytes without another error: they must be written again.
+        os.ftruncate(descriptor, end)
+        raise
+    if not is_whole:
+        os.ftruncate(descriptor, end)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _is_there(descriptor: int, end: int, line: bytes) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
@@ -16,10 +15,12 @@ from shared.adapters.local.names import is_keepable, path_of
 from shared.domain.errors import BlobNotFoundError, InvalidNameError, UnavailableError
 from shared.domain.submission import ObjectRef
 from shared.ports.blobs import BlobInfo, ByteRange
-from shared.touched import touched_ns
+from shared.touched import identity_generation
 
-IDENTITY_BIT = 1 << 52
-"""Marks a generation made from a file's identity. All stay below 2**53, up to which JavaScript numbers are exact."""
+# Without O_NONBLOCK, opening a named pipe would block until another process writes to it.
+READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+_MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+"""Errors of a path that leads to no file. ELOOP: it has a circle of links, or one link where none is followed."""
 
 
 class PlainFolder:
@@ -39,7 +40,7 @@ class PlainFolder:
         """
         path = self._path(name)
         with finding(path):
-            status = regular_status(path)
+            status = self._status(path)
         return self._plain_info(name, status)
 
     def read(self, ref: ObjectRef, spans: Sequence[ByteRange | None]) -> list[bytes]:
@@ -49,7 +50,7 @@ class PlainFolder:
             BlobNotFoundError: The file has changed, before or during the read.
         """
         path = self._path(ref.name)
-        with finding(path), _opened(path) as descriptor:
+        with finding(path), self._opened(path) as descriptor:
             status = self._pinned(ref, descriptor)
             found = _read_spans(descriptor, status.st_size, spans)
             self._pinned(ref, descriptor)
@@ -71,6 +72,17 @@ class PlainFolder:
                 yield from self._walk(name, prefix)
             elif name.startswith(prefix):
                 yield name
+
+    def _status(self, path: Path) -> os.stat_result:
+        return regular_status(path)
+
+    @contextmanager
+    def _opened(self, path: Path) -> Iterator[int]:
+        descriptor = os.open(path, READING)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def _path(self, name: str) -> Path:
         return path_of(self.root, name, hidden=self._hidden)
@@ -96,13 +108,6 @@ class PlainFolder:
         return status
 
 
-def identity_generation(status: os.stat_result) -> int:
-    """A number for one state of a file, made from its size, both times of change and inode."""
-    identity = f"{status.st_size}/{status.st_mtime_ns}/{status.st_ino}/{touched_ns(status)}"
-    digest = hashlib.blake2b(identity.encode(), digest_size=8).digest()
-    return IDENTITY_BIT | int.from_bytes(digest, "big") % IDENTITY_BIT
-
-
 def modified_at(status: os.stat_result) -> datetime:
     """The time of the latest change, to the microsecond."""
     return datetime.fromtimestamp(status.st_mtime_ns // 1000 / 1e6, tz=UTC)
@@ -114,7 +119,15 @@ def regular_status(path: Path) -> os.stat_result:
     Raises:
         FileNotFoundError: There is no such file, or it is something else (a folder, a device).
     """
-    status = path.stat()
+    return regular(path.stat(), path)
+
+
+def regular(status: os.stat_result, path: Path) -> os.stat_result:
+    """The same status, if it is that of a regular file.
+
+    Raises:
+        FileNotFoundError: It is that of something else.
+    """
     if not stat.S_ISREG(status.st_mode):
         raise FileNotFoundError(errno.ENOENT, "not a regular file", str(path))
     return status
@@ -131,7 +144,9 @@ def finding(path: Path) -> Iterator[None]:
     with answering(path):
         try:
             yield
-        except (FileNotFoundError, NotADirectoryError) as error:
+        except OSError as error:
+            if error.errno not in _MISSING:
+                raise
             raise BlobNotFoundError(f"no object {path.name!r}", where=str(path)) from error
 
 
@@ -161,16 +176,6 @@ def _said(error: OSError, path: Path) -> InvalidNameError | UnavailableError:
         errno.EDQUOT: "Free some space, or ask for a larger quota.",
     }
     return UnavailableError(found, where=str(path), hint=hints.get(error.errno or 0, "Check the disk, then try again."))
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    # Without O_NONBLOCK, opening a named pipe would block until another process writes to it.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _read_spans(descriptor: int, size_bytes: int, spans: Sequence[ByteRange | None]) -> list[bytes]:
@@ -207,5 +212,8 @@ def _kind(entry: os.DirEntry[str]) -> Iterator[str]:
     # With its slash, a folder sorts as in full names: "a-b" before "a/b". No links: they can form cycles.
     if entry.is_dir(follow_symlinks=False):
         yield f"{entry.name}/"
-    elif entry.is_file():
-        yield entry.name
+        return
+    # A link that leads nowhere, or in a circle, is no file.
+    with suppress(OSError):
+        if entry.is_file():
+            yield entry.name

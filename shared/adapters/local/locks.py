@@ -13,10 +13,11 @@ from pathlib import Path
 def exclusive(path: Path) -> Iterator[int]:
     """Hold the lock on a file, which is created if missing; yields its descriptor.
 
-    The file is not removed: otherwise two holders could lock two different files with the same name.
+    The file is not removed: otherwise two holders could lock two different files with the same name. A link is not
+    followed: some holders write to their lock's file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor

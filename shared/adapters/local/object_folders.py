@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from shared.adapters.local.cards import Card, Cards, digest_of_name, make_folders, sync_folder
 from shared.adapters.local.drafts import Draft, draft_in, sweep_drafts
-from shared.adapters.local.folders import IDENTITY_BIT, PlainFolder, answering, finding, modified_at, regular_status
+from shared.adapters.local.folders import PlainFolder, answering, finding, modified_at, regular_status
 from shared.adapters.local.locks import exclusive
 from shared.domain.errors import (
     BlobNotFoundError,
@@ -28,6 +28,7 @@ from shared.domain.errors import (
 )
 from shared.domain.submission import ObjectRef
 from shared.ports.blobs import BlobInfo
+from shared.touched import IDENTITY_BIT
 
 HIDDEN = ".celldrop"
 N_LOCKS = 64
@@ -79,7 +80,7 @@ class ObjectFolder(PlainFolder):
             draft.fill(chunks)
             with self._holding(digest_of_name(name)) as lock:
                 before = self._check(name, if_generation)
-                card = Card(name, self._next_generation(lock), draft.crc32c, kind, dict(described))
+                card = Card(name, self._next_generation(lock, before), draft.crc32c, kind, dict(described))
                 _stamp(draft, card.generation)
                 self._cards.write(card)
                 self._put(draft, path)
@@ -105,14 +106,11 @@ class ObjectFolder(PlainFolder):
             self._cards.forget(name, found)
             self._prune(path.parent)
 
-    def sweep(self) -> int:
-        """Remove hidden files of crashed writers. Returns their number. Safe while others write."""
-        with answering(self.root):
-            cards = sum(self._sweep_card(path, card) for path, card in self._cards.all())
-        return cards + self.sweep_drafts()
-
     def sweep_drafts(self) -> int:
-        """Remove only the drafts of dead writers, the files that take space."""
+        """Remove the drafts of dead writers, and return their number. Safe while others write.
+
+        Their cards stay: a few hundred bytes each, under generations that no object has.
+        """
         with answering(self._drafts):
             return sweep_drafts(self._drafts)
 
@@ -156,10 +154,10 @@ class ObjectFolder(PlainFolder):
         with answering(path), exclusive(path) as lock:
             yield lock
 
-    def _next_generation(self, lock: int) -> int:
+    def _next_generation(self, lock: int, before: int) -> int:
         # The lock's file stores the highest generation so far. So no generation is used twice, even if the clock is set
         # back, two writes happen in one tick, or an object is deleted in between.
-        latest = int(os.pread(lock, 20, 0) or b"0")
+        latest = max(_stored_generation(lock), 0 if before & IDENTITY_BIT else before)
         generation = max(self._clock_ns() // 1000, latest + 1)
         os.pwrite(lock, b"%020d" % generation, 0)
         return generation
@@ -188,12 +186,12 @@ class ObjectFolder(PlainFolder):
                 return
             folder = folder.parent
 
-    def _sweep_card(self, path: Path, card: Card | None) -> bool:
-        with self._holding(path.name.partition(".")[0]):
-            if card is not None and self._generation(card.name) == card.generation:
-                return False
-            path.unlink(missing_ok=True)
-        return True
+
+def _stored_generation(lock: int) -> int:
+    """The number in a lock's file; 0 if there is none, as in a new file or after a power failure."""
+    text = os.pread(lock, 20, 0)
+    number = int(text) if text.isdigit() else 0
+    return number if number < IDENTITY_BIT else 0
 
 
 def _stamp(draft: Draft, generation: int) -> None:
