@@ -8,7 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from cli.console import Exit, Output
@@ -19,7 +21,7 @@ from cli.inbox import Dropped, Inbox
 from cli.serving import make_server
 from functions.ingest.schemas import StorageObject
 from functions.status.dependencies import service_over
-from shared.domain.errors import CelldropError, InputNotFoundError, SettingsError
+from shared.domain.errors import CelldropError, InputNotFoundError, SettingsError, UnavailableError
 from shared.settings import Settings
 from shared.wiring.folders import alone
 from shared.wiring.ports import LocalLayout
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 STEP_S = 0.1
 POLL_S = 0.5
 RETRY_S = 10.0
+LONGEST_PAUSE_S = 10.0
 CONCURRENT_FILES = 8
 """Files that are validated at the same time, memory permitting. Each is inspected in its own process."""
 
@@ -57,12 +60,22 @@ def _serve(settings: Settings, port: int | None, output: Output) -> Exit:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
     try:
-        embedded.take_over_all()
+        _check(embedded)
         _loop(embedded, stop, output)
     finally:
         server.shutdown()
         embedded.close()
     return Exit.DONE
+
+
+def _check(embedded: Embedded) -> None:
+    """Refuse to start with a status database that is none. If it is only locked now, it is used once it is free.
+
+    Raises:
+        SettingsError: It is damaged, or something else.
+    """
+    with suppress(UnavailableError):
+        embedded.local.ports.store.find(limit=1)
 
 
 def _make_folders(layout: LocalLayout) -> None:
@@ -74,22 +87,43 @@ def _make_folders(layout: LocalLayout) -> None:
 
 
 def _loop(embedded: Embedded, stop: threading.Event, output: Output) -> None:
+    """Work until ``stop`` is set. An error is shown and the work goes on, after a pause that grows while it recurs."""
     inbox = Inbox(embedded.layout.inbox)
-    said: set[str] = set()
-    polled_s = 0.0
     # Validating a large or damaged file can take long. In threads, it does not delay running work or the next file.
     pool = ThreadPoolExecutor(CONCURRENT_FILES, thread_name_prefix="celldrop-inbox")
     drops = _Drops(lambda file: pool.submit(ingest_file, embedded, inbox.dropped(file), output))
+    said: set[str] = set()
+    polled_s, pause_s = 0.0, STEP_S
     try:
+        _guarded(embedded.take_over_all, said, output)
         while not stop.is_set():
-            now_s = time.monotonic()
+            now_s, well = time.monotonic(), True
             if now_s - polled_s >= POLL_S:
                 polled_s = now_s
-                _poll(embedded, inbox, drops, now_s, output)
-            say_new(embedded.step(), said, output)
-            stop.wait(STEP_S)
+                well = _guarded(partial(_poll, embedded, inbox, drops, now_s, output), said, output)
+            well &= _guarded(lambda: say_new(embedded.step(), said, output), said, output)
+            pause_s = STEP_S if well else min(2 * pause_s, LONGEST_PAUSE_S)
+            stop.wait(pause_s)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _guarded(part: Callable[[], None], said: set[str], output: Output) -> bool:
+    """Do one part of the work. False if it failed; it is due again in the next round."""
+    try:
+        part()
+    except Exception as error:
+        with suppress(OSError):  # A full disk may hold the log, too.
+            log.exception("celldrop serve goes on")
+            say_new([_words(error)], said, output)
+        return False
+    return True
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, CelldropError):
+        return f"{error.code}: {error.message}"
+    return f"internal error ({type(error).__name__}: {error}); see the log."
 
 
 @dataclass(slots=True)
@@ -113,7 +147,8 @@ class _Drops:
         """The files that are due for a retry."""
         done = [one for one in self.running if one[1].done()]
         self.running = [one for one in self.running if one not in done]
-        self.due_s |= {file: now_s + RETRY_S for file, succeeded in done if not succeeded.result()}
+        failed = [file for file, ended in done if ended.exception() or not ended.result()]
+        self.due_s |= dict.fromkeys(failed, now_s + RETRY_S)
         due = [file for file, due_s in self.due_s.items() if due_s <= now_s]
         self.due_s = {file: due_s for file, due_s in self.due_s.items() if file not in due}
         return due

@@ -82,6 +82,11 @@ class Settings(BaseSettings):
         None, ge=0, description="Seconds before a submission's third start; doubles, to 20 times this. Local 2, gcp 30."
     )
     task_timeout_s: int = Field(3600, gt=0, description="Seconds one task may take.")
+    reconcile_s: int = Field(
+        0,
+        ge=0,
+        description="Seconds one pass of reconcile may take, below the function's timeout; 0: local 10, gcp 210.",
+    )
     rows_per_task: int = Field(
         250_000, gt=0, description="Most cells in one task, where no number of them is asked for."
     )
@@ -140,6 +145,11 @@ class Settings(BaseSettings):
             capacity=_seconds(self.capacity_deadline_s),
             backoff=usual.backoff if self.backoff_s is None else _seconds(self.backoff_s),
         )
+
+    @property
+    def pass_s(self) -> float:
+        """Seconds that one pass of reconcile may take. What it then works on takes some seconds more."""
+        return self.reconcile_s or (210 if self.backend is Backend.GCP else 10)
 
     @property
     def log_style(self) -> str:

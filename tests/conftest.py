@@ -27,6 +27,7 @@ pytest.register_assert_rewrite(
     "tests.contracts.job_contract",
     "tests.contracts.status_contract",
     "tests.contracts.status_machine",
+    "tests.contracts.unreadable_contract",
 )
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -55,6 +55,8 @@ locals {
       CELLDROP_MAX_TASKS          = tostring(local.flavor.tasks.max_tasks)
       CELLDROP_TASK_TIMEOUT_S     = tostring(local.flavor.tasks.timeout_s)
       CELLDROP_RECORD_DAYS        = tostring(var.record_days)
+      # A pass ends by itself before Cloud Run would cut it off, with time for what it is working on.
+      CELLDROP_RECONCILE_S = tostring(floor(local.functions.reconcile.timeout_s * 0.7))
       # Cloud Run itself lets nobody in but the invokers below, and takes the signature off a token that it has checked:
       # a second check in code would refuse everybody (docs/adr/0007).
       CELLDROP_PUSH_AUTH   = "platform"

@@ -15,7 +15,7 @@ def build_reconcile(settings: Settings, ports: Ports) -> Reconcile:
     """Build the service from given ports."""
     buckets = (settings.work_bucket, settings.results_bucket)
     outbox = Outbox(ports.store, ports.bus, ports.blobs, ports.jobs, *buckets)
-    return Reconcile(ports.store, outbox, ports.jobs, settings.limits)
+    return Reconcile(ports.store, outbox, ports.jobs, settings.limits, pass_s=settings.pass_s)
 
 
 @cache

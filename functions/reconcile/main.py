@@ -25,4 +25,4 @@ def _sweep() -> str:
     done = reconcile_service().sweep()
     for fault in done.faults:
         event(log, "not mended this time", level=logging.WARNING, fault=fault)
-    return json.dumps({"mended": len(done.mended), "faults": len(done.faults)})
+    return json.dumps({"mended": len(done.mended), "faults": len(done.faults), "left": done.left})

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import assert_never
 
+from functions.reconcile.passes import Group, Pass, Sweep
 from shared.domain import machine, owed
 from shared.domain.errors import (
     AccessDeniedError,
-    CelldropError,
     IllegalTransitionError,
     StaleWorkerError,
     TaskCrashedError,
@@ -30,10 +30,9 @@ from shared.domain.submission import (
     TaskRecord,
 )
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRunner
-from shared.ports.status import StatusStore, Stored, TransactedChange
+from shared.ports.status import Found, StatusStore, Stored, TransactedChange
 from shared.records.outbox import Outbox
-
-log = logging.getLogger(__name__)
+from shared.records.patience import Patience
 
 WAITING_STATES = frozenset(State) - FINAL_STATES - machine.AT_WORK
 _NONE = timedelta(0)
@@ -44,17 +43,16 @@ _STARTS_FOR_A_GRANT = 8
 OVER = frozenset({ExecutionState.SUCCEEDED, ExecutionState.FAILED, ExecutionState.CANCELLED})
 
 
-@dataclass(slots=True)
-class Sweep:
-    """What one pass did: the ids of repaired submissions, and the errors of those that it could not repair."""
-
-    mended: list[str] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-
-
 @dataclass(frozen=True, slots=True)
 class Reconcile:
-    """The reconcile service: passes over all open submissions and outboxes. One error never stops the others."""
+    """The reconcile service: passes over all open submissions and outboxes. One error never stops the others.
+
+    Attributes:
+        batch: The most submissions that each query finds.
+        capacity_pause: How long a submission waits for capacity before it is started again.
+        seconds: A clock, for the length of a pass.
+        pass_s: How long a pass may take.
+    """
 
     store: StatusStore
     outbox: Outbox
@@ -62,34 +60,49 @@ class Reconcile:
     limits: Limits
     batch: int = 1000
     capacity_pause: timedelta = timedelta(minutes=1)
+    seconds: Callable[[], float] = time.monotonic
+    pass_s: float = 210.0
 
     def sweep(self) -> Sweep:
-        """Run one pass. Idempotent: each repair is a conditional write on the state that it repairs."""
-        return self.mend_all(self._due())
+        """Run one pass. Idempotent: each repair is a conditional write on the state that it repairs.
+
+        It ends in time, even if services do not answer: each group of submissions has its share of the time, and a
+        service that failed a few times in a row is left alone for the rest of the pass.
+
+        Raises:
+            UnavailableError: The store answered no query at all.
+        """
+        work, one = self._begun()
+        return work.through(one._groups())  # noqa: SLF001  # another of this class
 
     def mend_all(self, due: Iterable[Stored[Submission]]) -> Sweep:
-        """Repair each of the given submissions, and collect errors instead of raising them."""
-        done = Sweep()
-        for stored in due:
-            try:
-                if self.mend(stored):
-                    done.mended.append(stored.value.id)
-            except CelldropError as error:
-                done.faults.append(f"{stored.value.id}: {error.code}: {error.message}")
-            except Exception as error:
-                log.exception("reconcile: unexpected fault", extra={"submission": stored.value.id})
-                done.faults.append(f"{stored.value.id}: {type(error).__name__}: {error}")
-        return done
+        """Pay and repair each of the given submissions, and collect errors instead of raising them."""
+        work, one = self._begun()
+        return work.through([Group(lambda: Found(due), one.mend)])
 
     def mend(self, stored: Stored[Submission]) -> bool:
-        """Repair one submission and drain its outbox. Returns whether it needed a repair.
+        """Pay what a submission owes, then repair it. Returns whether it needed a repair.
+
+        Neither waits for the other: what can be paid is paid even if the repair is not known, and a repair is made even
+        if something cannot be paid.
+
+        Raises:
+            UnavailableError: A service did not answer; the next pass tries again.
+        """
+        try:
+            self.outbox.pay(stored)
+        finally:
+            mended = self.repair(stored)
+        return mended
+
+    def repair(self, stored: Stored[Submission]) -> bool:
+        """Repair one submission, and pay what the repair owes. Returns whether it needed a repair.
 
         Raises:
             UnavailableError: A service did not answer; the next pass tries again.
         """
         change = self._change_for(stored)
         if change is None:
-            self.outbox.pay(stored)
             return False
         try:
             self.outbox.pay(self.store.transact(stored.value.id, change.guarded()))
@@ -97,18 +110,37 @@ class Reconcile:
             return False
         return True
 
-    def _due(self) -> Iterable[Stored[Submission]]:
+    def _begun(self) -> tuple[Pass, Reconcile]:
+        """A new pass, and this service with the pass's patience."""
+        ends_s = self.seconds() + self.pass_s
+        patience = Patience(self.seconds, ends_s)
+        return Pass(patience, ends_s), replace(self, outbox=replace(self.outbox, patience=patience))
+
+    def _groups(self) -> list[Group]:
         """The submissions to look at: first those with undelivered messages, then open ones, then those with upkeep.
 
-        Within each group, retries of earlier failures come last. The last query finds records of an older version,
-        which lack the time that the other queries sort by.
+        Messages are paid before anything is repaired. A repair is judged by the record as it was before that: a message
+        that was sent only now is not yet overdue.
+
+        The last query finds records of an older version, which lack the time that the other queries sort by.
         """
-        found = self.store.find_owing(messages=True, limit=self.batch)
-        for states in (machine.AT_WORK, WAITING_STATES):
-            found += self.store.find(states, limit=self.batch, oldest_first=True)
-        found += self.store.find_owing(messages=False, limit=self.batch)
-        found += self.store.find(with_outbox=True, limit=self.batch, oldest_first=True)
-        return {stored.value.id: stored for stored in found}.values()
+        before: dict[str, Stored[Submission]] = {}
+
+        def pay(stored: Stored[Submission]) -> bool:
+            before[stored.value.id] = stored
+            self.outbox.pay(stored)
+            return False
+
+        def repair(stored: Stored[Submission]) -> bool:
+            return self.repair(before.get(stored.value.id, stored))
+
+        return [
+            Group(partial(self.store.find_owing, messages=True, limit=self.batch), pay),
+            Group(partial(self.store.find, machine.AT_WORK, limit=self.batch, oldest_first=True), repair, turns=True),
+            Group(partial(self.store.find, WAITING_STATES, limit=self.batch, oldest_first=True), repair),
+            Group(partial(self.store.find_owing, messages=False, limit=self.batch), pay),
+            Group(partial(self.store.find, with_outbox=True, limit=self.batch, oldest_first=True), pay),
+        ]
 
     def _change_for(self, stored: Stored[Submission]) -> _Mend | None:
         record, now = stored.value, stored.read_at
@@ -135,6 +167,8 @@ class Reconcile:
     def _remind(self, stored: Stored[Submission]) -> machine.Change | None:
         waited = stored.read_at - _since(stored)
         if owed.owes(stored.value, EntryKind.JOB) or waited < self.limits.dispatch_lease:
+            return None
+        if self.outbox.has_queued(stored.value):
             return None
         return lambda newest, at: machine.remind(newest, now=at)
 

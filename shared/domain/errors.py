@@ -354,6 +354,13 @@ class UnavailableError(CelldropError):
     retryable = True
 
 
+class UnreadableRecordError(CelldropError):
+    """A stored record cannot be read: a newer version of celldrop wrote it, or it is damaged. It is left as it is."""
+
+    code = "RECORD_UNREADABLE"
+    retryable = True
+
+
 class AccessDeniedError(CelldropError):
     """A service denied access. It is retried, as a new grant takes minutes to reach every server."""
 

@@ -60,6 +60,20 @@ def due_at(record: Submission, *, messages: bool) -> datetime | None:
     return min((entry.not_before or _ALWAYS for entry in owed), default=None)
 
 
+def told(record: Submission, seen: OutboxEntry, page: int) -> Submission:
+    """Note that an event was told to the pages up to this one, so that a later try starts with the next.
+
+    Args:
+        seen: The entry that was told from. If the record's own starts elsewhere by now, it is left as it is.
+    """
+
+    def moved(entry: OutboxEntry) -> OutboxEntry:
+        is_same = (entry.id, entry.first_page) == (seen.id, seen.first_page)
+        return replace(entry, first_page=page + 1) if is_same else entry
+
+    return replace(record, outbox=tuple(moved(entry) for entry in record.outbox))
+
+
 def tried(record: Submission, done: Collection[str], failed: Mapping[str, CelldropError], now: datetime) -> Submission:
     """Remove delivered entries from the outbox, and postpone failed ones, longer with every try.
 

@@ -30,6 +30,14 @@ class EventBus(Protocol):
         del topic
         return True
 
+    def holds(self, topic: Topic, message_id: str) -> bool:
+        """Whether a message that was published still waits in this process, so that it need not be published again.
+
+        A bus that hands messages over to a service says no: whether they still wait there is not known.
+        """
+        del topic, message_id
+        return False
+
     def publish(self, topic: Topic, message: Message) -> None:
         """Publish a message, and return once the bus has confirmed it.
 

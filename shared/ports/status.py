@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from shared.domain.admission import Request
+from shared.domain.errors import UnreadableRecordError
 from shared.domain.submission import Requester, State, Submission, TaskRecord
 
 T = TypeVar("T")
@@ -29,6 +30,23 @@ class Stored(Generic[T]):
     read_at: datetime
     created_at: datetime
     updated_at: datetime
+
+
+class Found(list[Stored[Submission]]):
+    """The submissions that a query found.
+
+    Attributes:
+        unreadable: The errors of the records that it passed over because this version cannot read them. Each names the
+            id of its submission in ``where``.
+    """
+
+    def __init__(
+        self,
+        readable: Iterable[Stored[Submission]] = (),
+        unreadable: Iterable[UnreadableRecordError] = (),
+    ) -> None:
+        super().__init__(readable)
+        self.unreadable = list(unreadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +72,8 @@ TransactedChange: TypeAlias = Callable[[Submission, Sequence[TaskRecord], dateti
 class StatusStore(Protocol):
     """A store with Firestore's guarantees. Every method raises UnavailableError if the store does not answer.
 
-    A write that raises UnavailableError may have happened.
+    A write that raises UnavailableError may have happened. A method that reads one record, or writes over it, raises
+    UnreadableRecordError if this version cannot read the record. So what a newer version wrote is never overwritten.
     """
 
     def resolved(self, event: str) -> Request | None:
@@ -111,8 +130,10 @@ class StatusStore(Protocol):
         limit: int = 100,
         with_outbox: bool = False,
         oldest_first: bool = False,
-    ) -> list[Stored[Submission]]:
+    ) -> Found:
         """Find submissions in any of the states (empty: all states), latest first.
+
+        Records that this version cannot read are passed over, and do not count towards the limit.
 
         Args:
             with_outbox: Only those with a non-empty outbox.
@@ -120,8 +141,10 @@ class StatusStore(Protocol):
         """
         ...
 
-    def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
+    def find_owing(self, *, messages: bool, limit: int = 100) -> Found:
         """Find submissions with outbox entries that are due by the store's time, longest due first.
+
+        Records that this version cannot read are passed over, and do not count towards the limit.
 
         Postponed entries come when they are due again, after entries that were never tried. So with a limit, no
         submission is left out for ever.

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from shared.domain.admission import Request
+from shared.domain.errors import UnreadableRecordError
 from shared.domain.plan import Plan
 from shared.domain.submission import Receipt, Requester, Submission, TaskRecord
 from shared.domain.verdict import Verdict
+from shared.faults import first_fault
 from shared.ports.status import HistoryEntry
 
 _SUBMISSION: TypeAdapter[Submission] = TypeAdapter(Submission)
@@ -22,6 +26,30 @@ _PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
 _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 
 Document = dict[str, Any]
+T = TypeVar("T")
+
+
+def parsed(text: object, parse: Callable[[Document], T], where: str) -> T:
+    """Read a value from the JSON text of a stored document.
+
+    Args:
+        text: A text, unless the database is damaged.
+        where: Whose document it is; for a record, the id of the submission.
+
+    Raises:
+        UnreadableRecordError: A newer version of celldrop wrote the document, or it is damaged.
+    """
+    try:
+        return parse(json.loads(str(text)))
+    except (ValueError, TypeError, KeyError) as error:
+        found = first_fault(error) if isinstance(error, ValidationError) else None
+        value = f" ({found.found!r})" if found and found.found else ""
+        raise UnreadableRecordError(
+            f"the record cannot be read: {found or error}{value}",
+            expected="a record of this version or an earlier one",
+            where=where,
+            hint="If a newer version of celldrop wrote it, run that version again. The record is left as it is.",
+        ) from error
 
 
 def submission_document(record: Submission) -> Document:

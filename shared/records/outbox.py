@@ -16,6 +16,7 @@ from shared.ports.events import EventBus
 from shared.ports.jobs import JobRunner
 from shared.ports.status import StatusStore, Stored
 from shared.records.messages import Page, accepted_message, job_message, outcome_message
+from shared.records.patience import Patience
 from shared.records.updates import update
 from shared.telemetry import event
 
@@ -32,6 +33,7 @@ class Outbox:
         jobs: None if the process may not stop executions (ingest, a task).
         work_bucket: The bucket of the parts.
         results_bucket: The bucket of the results, and of the leftovers of finalizers that lost.
+        patience: Of the pass that this belongs to; None if only one submission is paid.
     """
 
     store: StatusStore
@@ -40,6 +42,7 @@ class Outbox:
     jobs: JobRunner | None = None
     work_bucket: str = "work"
     results_bucket: str = "results"
+    patience: Patience | None = None
 
     def pay(self, stored: Stored[Submission]) -> Stored[Submission]:
         """Pay every entry that is due, and remove it from the record.
@@ -48,40 +51,68 @@ class Outbox:
         paid again.
 
         A failed entry does not block the others. It is postponed, longer with every try, and given up with a note if
-        it is refused for good.
+        it is refused for good. An event of several pages goes on at the page where it stopped.
 
         Raises:
             CelldropError: The error of the first failed entry. All failed entries stay in the record.
         """
         done: set[str] = set()
         failed: dict[str, CelldropError] = {}
+        told: dict[str, int] = {}
         for entry in owed.in_order(stored.value):
             if not self._pays(entry, stored.read_at):
                 continue
-            try:
-                self._pay_one(stored, entry)
-                done.add(entry.id)
-            except CelldropError as error:
+            error = self._try(stored, entry, told)
+            if error is not None:
                 failed[entry.id] = error
-            except Exception as error:  # noqa: BLE001  # a bug of ours must not block the others for ever
-                failed[entry.id] = InternalError(f"{type(error).__name__}: {error}")
-        if done or failed:
-            stored = self._note(stored, done, failed)
+            elif told.get(entry.id, entry.page) == entry.page:
+                done.add(entry.id)
+        if done or failed or told:
+            stored = self._note(stored, done, failed, told)
         for fault in failed.values():
             raise fault
         return stored
 
+    def has_queued(self, record: Submission) -> bool:
+        """Whether the record's job message still waits in the bus of this process."""
+        job = owed.job(record.id, record.epoch + 1)
+        return self.bus is not None and self.bus.holds(Topic.JOBS, job.id)
+
+    def _try(self, stored: Stored[Submission], entry: OutboxEntry, told: dict[str, int]) -> CelldropError | None:
+        fault: CelldropError | None = None
+        try:
+            self._pay_one(stored, entry, told)
+        except CelldropError as error:
+            fault = error
+        except Exception as error:  # noqa: BLE001  # a bug of ours must not block the others for ever
+            fault = InternalError(f"{type(error).__name__}: {error}")
+        if self.patience is not None:
+            self.patience.note(entry, fault)
+        return fault
+
     def _note(
-        self, stored: Stored[Submission], done: set[str], failed: Mapping[str, CelldropError]
+        self,
+        stored: Stored[Submission],
+        done: set[str],
+        failed: Mapping[str, CelldropError],
+        told: Mapping[str, int],
     ) -> Stored[Submission]:
-        before = stored.value.given_up
-        noted = update(self.store, stored.value.id, lambda record, now: owed.tried(record, done, failed, now))
+        before, seen = stored.value.given_up, {entry.id: entry for entry in stored.value.outbox}
+
+        def change(record: Submission, now: datetime) -> Submission:
+            for entry_id, page in told.items():
+                record = owed.told(record, seen[entry_id], page)
+            return owed.tried(record, done, failed, now)
+
+        noted = update(self.store, stored.value.id, change)
         if noted.value.given_up != before:
             event(log, "given up", level=logging.ERROR, submission=noted.value.id, why=noted.value.given_up)
         return noted
 
     def _pays(self, entry: OutboxEntry, now: datetime) -> bool:
         if entry.not_before is not None and now < entry.not_before:
+            return False
+        if self.patience is not None and not self.patience.allows(entry):
             return False
         match entry.kind:
             case EntryKind.MANIFEST | EntryKind.SWEEP:
@@ -93,13 +124,13 @@ class Outbox:
             case _:
                 return self.bus is not None
 
-    def _pay_one(self, stored: Stored[Submission], entry: OutboxEntry) -> None:
+    def _pay_one(self, stored: Stored[Submission], entry: OutboxEntry, told: dict[str, int]) -> None:
         match entry.kind:
             case EntryKind.JOB | EntryKind.FINALIZE:
                 assert self.bus is not None
                 self.bus.publish(Topic.JOBS, job_message(stored.value, entry))
             case EntryKind.ACCEPTED | EntryKind.OUTCOME:
-                self._tell(stored, entry)
+                self._tell(stored, entry, told)
             case EntryKind.MANIFEST:
                 self._publish_manifest(stored.value)
             case EntryKind.STOP:
@@ -108,8 +139,12 @@ class Outbox:
             case EntryKind.SWEEP:
                 self._sweep(stored.value)
 
-    def _tell(self, stored: Stored[Submission], entry: OutboxEntry) -> None:
-        """Publish an event for each page of requesters."""
+    def _tell(self, stored: Stored[Submission], entry: OutboxEntry, told: dict[str, int]) -> None:
+        """Publish an event for each page of requesters, as far as the time allows.
+
+        Args:
+            told: Keeps, by the entry's id, the last page that was told.
+        """
         assert self.bus is not None
         say = accepted_message if entry.kind is EntryKind.ACCEPTED else outcome_message
         record = stored.value
@@ -119,6 +154,9 @@ class Outbox:
                 named = named[: entry.n_requesters]
             page = Page(owed.told_id(record, entry.kind, number, len(named)), named)
             self.bus.publish(Topic.EVENTS, say(stored, page))
+            told[entry.id] = number
+            if self.patience is not None and self.patience.is_over:
+                return
 
     def _publish_manifest(self, record: Submission) -> None:
         assert self.blobs is not None

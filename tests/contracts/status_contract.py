@@ -27,6 +27,7 @@ from tests.contracts.racing import (
 )
 from tests.contracts.records_made import ASKED, OWED, REFUSED, finished_task, full, owing, plain, task
 from tests.contracts.status_machine import StatusMachine
+from tests.contracts.unreadable_contract import UnreadableRecordsContract
 
 FreshDoors = Callable[[], Sequence[StatusDoor]]
 
@@ -35,8 +36,9 @@ SEQUENCES = settings(
 )
 
 
-class StatusStoreContract:
-    """Fixtures to give: ``door`` (to one empty store), ``raw`` (id to the document kept), ``racers``, ``fresh``.
+class StatusStoreContract(UnreadableRecordsContract):
+    """Fixtures to give: ``door`` (to one empty store), ``raw`` (id to the document kept), ``rewrite``, ``racers``,
+    ``fresh``.
 
     Or, instead of ``fresh``, ``fresh_doors``: several ways to open one empty store.
     """

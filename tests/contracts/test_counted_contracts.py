@@ -20,6 +20,7 @@ from tests.contracts.status_contract import StatusStoreContract
 from tests.contracts.test_memory_blob_contract import _Objects
 from tests.contracts.test_memory_bus_and_job_contracts import _Published
 from tests.contracts.test_memory_status_contract import TICK
+from tests.contracts.unreadable_contract import Rewrite
 from tests.fakes.blobs import MemoryBlobStore
 from tests.fakes.bus import MemoryBus
 from tests.fakes.clock import SettableClock
@@ -41,6 +42,10 @@ class TestCountedStatusStore(StatusStoreContract):
     @pytest.fixture
     def raw(self, memory: MemoryStatusStore) -> Callable[[str], Document]:
         return lambda submission_id: submission_document(memory.records[submission_id].value)
+
+    @pytest.fixture
+    def rewrite(self, memory: MemoryStatusStore) -> Rewrite:
+        return lambda submission_id, _text: memory.unreadable.add(submission_id)
 
     @pytest.fixture
     def racers(self, threads: Executor) -> Executor:

@@ -15,6 +15,7 @@ from shared.adapters.gcp.status import FirestoreStatusStore
 from shared.records.documents import Document
 from tests.contracts.racing import StatusDoor
 from tests.contracts.status_contract import FreshDoors, StatusStoreContract
+from tests.contracts.unreadable_contract import Rewrite
 
 pytest_plugins = ["tests.cloud.emulators_session"]
 
@@ -34,6 +35,13 @@ class TestFirestoreStatusStore(StatusStoreContract):
             return json.loads(database.document(f"submissions/{submission_id}").get().get("record"))
 
         return document
+
+    @pytest.fixture
+    def rewrite(self, database: Client) -> Rewrite:
+        def rewrite(submission_id: str, text: str) -> None:
+            database.document(f"submissions/{submission_id}").update({"record": text})
+
+        return rewrite
 
     @pytest.fixture
     def racers(self, threads: Executor) -> Executor:

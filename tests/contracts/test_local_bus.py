@@ -69,6 +69,41 @@ def test_a_message_that_waits_for_its_turn_is_not_put_in_line_again() -> None:
     assert len(bus.waiting) == 1
 
 
+@pytest.mark.parametrize("subscribed_first", [True, False])
+def test_a_message_is_held_until_it_is_handled(*, subscribed_first: bool) -> None:
+    bus, free = InProcessBus(), [False]
+    held: list[bool] = []
+
+    def handle(message: Message) -> None:
+        held.append(bus.holds(Topic.JOBS, message.id))
+        if len(held) == 1:
+            raise UnavailableError("busy")
+
+    if not subscribed_first:
+        bus.publish(Topic.JOBS, ONE)
+    bus.subscribe(Topic.JOBS, handle, lambda _message: free[0])
+    if subscribed_first:
+        bus.publish(Topic.JOBS, ONE)
+    assert (bus.holds(Topic.JOBS, ONE.id), bus.holds(Topic.JOBS, TWO.id)) == (True, False)
+    assert not bus.holds(Topic.EVENTS, ONE.id)
+    bus.deliver_pending()
+    assert bus.holds(Topic.JOBS, ONE.id)
+    free[0] = True
+    bus.deliver_pending()
+    assert bus.holds(Topic.JOBS, ONE.id), "it is delivered again"
+    bus.deliver_pending()
+    assert held == [True, True]
+    assert not bus.holds(Topic.JOBS, ONE.id)
+
+
+def test_a_message_that_was_given_up_is_not_held() -> None:
+    bus = InProcessBus()
+    bus.subscribe(Topic.JOBS, _Handler(InvalidMessageError("no such field")))
+    bus.publish(Topic.JOBS, ONE)
+    bus.deliver_pending()
+    assert not bus.holds(Topic.JOBS, ONE.id)
+
+
 def test_a_permanent_error_is_a_dead_letter_at_once() -> None:
     error = InvalidMessageError("no such field")
     bus, handler = InProcessBus(), _Handler(error)

@@ -21,6 +21,7 @@ from shared.records.documents import Document
 from tests.contracts.elsewhere import Elsewhere
 from tests.contracts.racing import StatusDoor
 from tests.contracts.status_contract import FreshDoors, StatusStoreContract
+from tests.contracts.unreadable_contract import Rewrite
 
 
 class TestSqliteStatusStore(StatusStoreContract):
@@ -36,6 +37,15 @@ class TestSqliteStatusStore(StatusStoreContract):
                 return json.loads(connection.execute(query, (submission_id,)).fetchone()[0])
 
         return document
+
+    @pytest.fixture
+    def rewrite(self, scratch: Path) -> Rewrite:
+        def rewrite(submission_id: str, text: str) -> None:
+            with closing(sqlite3.connect(scratch / "status.sqlite")) as connection, connection:
+                query = "UPDATE submissions SET document = ? WHERE id = ?"
+                connection.execute(query, (text, submission_id))
+
+        return rewrite
 
     @pytest.fixture
     def racers(self, processes: Executor) -> Executor:

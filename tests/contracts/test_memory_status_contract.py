@@ -11,6 +11,7 @@ import pytest
 from shared.records.documents import Document, submission_document
 from tests.contracts.racing import StatusDoor
 from tests.contracts.status_contract import StatusStoreContract
+from tests.contracts.unreadable_contract import Rewrite
 from tests.fakes.clock import SettableClock
 from tests.fakes.status import MemoryStatusStore
 
@@ -29,6 +30,10 @@ class TestMemoryStatusStore(StatusStoreContract):
     @pytest.fixture
     def raw(self, memory: MemoryStatusStore) -> Callable[[str], Document]:
         return lambda submission_id: submission_document(memory.records[submission_id].value)
+
+    @pytest.fixture
+    def rewrite(self, memory: MemoryStatusStore) -> Rewrite:
+        return lambda submission_id, _text: memory.unreadable.add(submission_id)
 
     @pytest.fixture
     def racers(self, threads: Executor) -> Executor:

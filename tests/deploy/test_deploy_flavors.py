@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # its types are in another package
 
+from shared.adapters.gcp.bus import TIMEOUT_S
 from shared.domain.plan import CPU_POOL, GPU_POOL, Pool
 from shared.domain.prices import TIER_1, Shape
 from shared.h5ad.read.limits import DEFAULT_LIMITS
@@ -63,6 +64,13 @@ def test_ingest_may_take_as_long_as_an_inspection(name: str) -> None:
 def test_pubsub_waits_as_long_as_those_it_pushes_into_may_take(name: str) -> None:
     functions = flavor(name)["functions"]
     assert all(functions[function]["timeout_s"] <= 600 for function in ("ingest", "dispatch"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pass_of_reconcile_ends_before_cloud_run_cuts_it_off(name: str) -> None:
+    timeout_s = flavor(name)["functions"]["reconcile"]["timeout_s"]
+    pass_s = Settings.model_validate({"backend": "gcp", "reconcile_s": int(timeout_s * 0.7)}).pass_s
+    assert timeout_s - pass_s >= 1.5 * TIMEOUT_S, "a publication that hangs at the end has its time"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from shared.domain.admission import Request
 from shared.domain.submission import Requester, State, Submission, TaskRecord
-from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
+from shared.ports.status import Found, HistoryEntry, StatusStore, Stored, TransactedChange
 from shared.records.documents import submission_document, task_document
 from shared.records.history import history_entry
 
@@ -91,15 +91,15 @@ class CountedStatusStore(StatusStore):
         limit: int = 100,
         with_outbox: bool = False,
         oldest_first: bool = False,
-    ) -> list[Stored[Submission]]:
+    ) -> Found:
         found = self.inner.find(states, limit=limit, with_outbox=with_outbox, oldest_first=oldest_first)
-        self.reads += max(1, len(found))
+        self.reads += max(1, len(found) + len(found.unreadable))
         return found
 
     @override
-    def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
+    def find_owing(self, *, messages: bool, limit: int = 100) -> Found:
         found = self.inner.find_owing(messages=messages, limit=limit)
-        self.reads += max(1, len(found))
+        self.reads += max(1, len(found) + len(found.unreadable))
         return found
 
     @override

@@ -13,9 +13,10 @@ from typing_extensions import override
 
 from shared.domain import owed
 from shared.domain.admission import Request
-from shared.domain.errors import PreconditionFailedError, SubmissionNotFoundError
+from shared.domain.errors import PreconditionFailedError, SubmissionNotFoundError, UnreadableRecordError
 from shared.domain.submission import Requester, State, Submission, TaskRecord
-from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
+from shared.ports.status import Found, HistoryEntry, StatusStore, Stored, TransactedChange
+from shared.records.finding import readable
 from shared.records.history import history_entry
 from tests.fakes.calls import Hook, call, nothing
 
@@ -23,13 +24,19 @@ T = TypeVar("T")
 
 
 class MemoryStatusStore(StatusStore):
-    """Records are kept as they are: they are frozen."""
+    """Records are kept as they are: they are frozen.
+
+    Attributes:
+        unreadable: The ids of records that this version cannot read. They are found by their last readable value, as
+            the fields that real stores search by are kept apart from the record.
+    """
 
     def __init__(self, clock: Callable[[], datetime], hook: Hook = nothing) -> None:
         self.hook = hook
         self._clock = clock
         self._lock = threading.RLock()
         self.records: dict[str, Stored[Submission]] = {}
+        self.unreadable: set[str] = set()
         self.events: dict[str, Request] = {}
         self.pages: dict[tuple[str, int], tuple[Requester, ...]] = {}
         self._tasks: dict[tuple[str, int, int], Stored[TaskRecord]] = {}
@@ -79,27 +86,35 @@ class MemoryStatusStore(StatusStore):
         limit: int = 100,
         with_outbox: bool = False,
         oldest_first: bool = False,
-    ) -> list[Stored[Submission]]:
+    ) -> Found:
         wanted = set(states)
         with call(self.hook, "status.find"), self._lock:
             found = [
-                self._now(stored)
+                stored
                 for stored in reversed(self.records.values())
                 if (not wanted or stored.value.state in wanted) and (stored.value.outbox or not with_outbox)
             ]
-        latest_first = sorted(found, key=lambda stored: stored.created_at, reverse=True)
-        return (latest_first[::-1] if oldest_first else latest_first)[:limit]
+            latest_first = sorted(found, key=lambda stored: stored.created_at, reverse=True)
+            return self._read(latest_first[::-1] if oldest_first else latest_first, limit)
 
     @override
-    def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
+    def find_owing(self, *, messages: bool, limit: int = 100) -> Found:
         with call(self.hook, "status.find_owing"), self._lock:
             return self._owing(self.records.values(), messages, limit)
 
-    def _owing(self, records: Iterable[Stored[Submission]], messages: bool, limit: int) -> list[Stored[Submission]]:
+    def _owing(self, records: Iterable[Stored[Submission]], messages: bool, limit: int) -> Found:
         now = self._clock()
         dated = [(owed.due_at(stored.value, messages=messages), stored) for stored in records]
         due = sorted(((at, stored) for at, stored in dated if at is not None and at <= now), key=lambda pair: pair[0])
-        return [self._now(stored) for _, stored in due[:limit]]
+        return self._read([stored for _, stored in due], limit)
+
+    def _read(self, found: list[Stored[Submission]], limit: int) -> Found:
+        return readable(lambda n: found[:n], self._readable, limit)
+
+    def _readable(self, found: Stored[Submission]) -> Stored[Submission]:
+        if found.value.id in self.unreadable:
+            raise UnreadableRecordError("the record cannot be read", where=found.value.id)
+        return self._now(found)
 
     @override
     def put_page(self, submission_id: str, number: int, requesters: tuple[Requester, ...]) -> None:
@@ -144,7 +159,7 @@ class MemoryStatusStore(StatusStore):
         found = self.records.get(submission_id)
         if found is None:
             raise SubmissionNotFoundError(f"no submission {submission_id}")
-        return self._now(found)
+        return self._readable(found)
 
     def _write(self, before: Stored[Submission] | None, record: Submission) -> Stored[Submission]:
         stored = self.records[record.id] = self._next(before, record)

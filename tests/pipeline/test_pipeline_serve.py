@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,10 @@ DEADLINE_S = 120.0
 
 
 class Server:
-    def __init__(self, base: str, home: Path) -> None:
+    def __init__(self, base: str, home: Path, lines: Iterator[str]) -> None:
         self.base = base
         self.home = home
+        self.lines = lines
         self.key = (home / ".celldrop" / "http-key").read_text().strip()
 
     def open(self, path: str, method: str = "GET") -> Any:
@@ -65,13 +68,10 @@ def server(environment: dict[str, str], tmp_path: Path) -> Iterator[Server]:
         text=True,
     )
     assert process.stdout is not None
-    base = ""
-    for line in process.stdout:
-        if "http://" in line:
-            base = line.split()[-1].partition("/?key=")[0]
-            break
+    lines = iter(process.stdout)
+    base = next((line.split()[-1].partition("/?key=")[0] for line in lines if "http://" in line), "")
     assert base
-    yield Server(base, tmp_path / "home")
+    yield Server(base, tmp_path / "home", lines)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == 0
@@ -106,6 +106,18 @@ def test_a_drop_is_annotated_and_told_over_http(server: Server, small: Path, cel
         "celldrop.submission.accepted.v1",
         "celldrop.submission.succeeded.v1",
     ]
+
+
+def test_a_database_that_fails_for_a_while_does_not_end_the_server(server: Server, small: Path) -> None:
+    def rename(old: str, new: str) -> None:
+        with closing(sqlite3.connect(server.home / ".celldrop" / "status.sqlite")) as connection:
+            connection.execute(f"ALTER TABLE {old} RENAME TO {new}")
+
+    rename("submissions", "hidden")
+    assert any("UNAVAILABLE: the status database failed" in line for line in server.lines)
+    rename("hidden", "submissions")
+    shutil.copy(small, server.home / "inbox" / "small.h5ad")
+    server.wait_for(lambda: submissions(server, "SUCCEEDED"))
 
 
 @pytest.mark.usefixtures("server")

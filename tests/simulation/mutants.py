@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeAlias
 
 from functions.dispatch.services import Dispatch
+from functions.reconcile.passes import Group
 from functions.reconcile.services import WAITING_STATES, Reconcile, _Mend
 from jobs.inference import services as computing
 from jobs.inference.task import finalizing
@@ -345,12 +347,14 @@ def _never_closed(patch: Patch) -> None:
 
 
 def _oldest_first(patch: Patch) -> None:
-    def due(self: Reconcile) -> list[Stored[Submission]]:
-        found = self.store.find(machine.AT_WORK | WAITING_STATES, limit=self.batch, oldest_first=True)
-        found += self.store.find(with_outbox=True, limit=self.batch, oldest_first=True)
-        return list({stored.value.id: stored for stored in found}.values())
+    def groups(self: Reconcile) -> list[Group]:
+        states = machine.AT_WORK | WAITING_STATES
+        return [
+            Group(partial(self.store.find, states, limit=self.batch, oldest_first=True), self.mend),
+            Group(partial(self.store.find, with_outbox=True, limit=self.batch, oldest_first=True), self.mend),
+        ]
 
-    patch(Reconcile, "_due", due)
+    patch(Reconcile, "_groups", groups)
 
 
 def _endless_page(patch: Patch) -> None:

@@ -315,7 +315,8 @@ class Town:
     def _sweep(self) -> None:
         ports = self.ports
         outbox = Outbox(ports.store, ports.bus, ports.blobs, ports.jobs)
-        Reconcile(ports.store, outbox, ports.jobs, self._which().limits, batch=self.batch).sweep()
+        limits, seconds = self._which().limits, lambda: self.world.now_s
+        Reconcile(ports.store, outbox, ports.jobs, limits, batch=self.batch, seconds=seconds).sweep()
 
     def _run_task(self, me: TaskIdentity) -> Ended:
         process = self.world.current

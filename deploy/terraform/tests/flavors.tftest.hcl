@@ -121,11 +121,12 @@ run "large" {
       output.environment.CELLDROP_MAX_TASKS == "400" &&
       output.environment.CELLDROP_ROWS_PER_TASK == "500000" &&
       output.environment.CELLDROP_TASK_TIMEOUT_S == "10800" &&
+      output.environment.CELLDROP_RECONCILE_S == "420" &&
       output.environment.CELLDROP_CPU_VCPUS == "8" &&
       output.environment.CELLDROP_CPU_MEMORY_MIB == "16384" &&
       output.environment.CELLDROP_CPU_PARALLEL == "100"
     )
-    error_message = "Expected the planner to be told of the flavor."
+    error_message = "Expected the planner, and reconcile, to be told of the flavor."
   }
 
   assert {

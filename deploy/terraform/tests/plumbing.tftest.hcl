@@ -190,6 +190,7 @@ run "plumbing" {
         CELLDROP_MAX_TASKS          = "100"
         CELLDROP_TASK_TIMEOUT_S     = "3600"
         CELLDROP_RECORD_DAYS        = "0"
+        CELLDROP_RECONCILE_S        = "210"
         CELLDROP_PUSH_AUTH          = "platform"
         CELLDROP_STATUS_AUTH        = "platform"
       }

@@ -43,6 +43,7 @@ from shared.records.documents import (
     history_from,
     page_document,
     page_from,
+    parsed,
     request_document,
     request_from,
     submission_document,
@@ -226,23 +227,23 @@ def submission_of(snapshot: Snapshot) -> Stored[Submission]:
 
 def request_of(snapshot: Snapshot) -> Request:
     """The request of an event, as read."""
-    return request_from(_document(snapshot))
+    return _parsed(snapshot, request_from)
 
 
 def page_of(snapshot: Snapshot) -> tuple[Requester, ...]:
     """A page of requesters, as read."""
-    return page_from(_document(snapshot))
+    return _parsed(snapshot, page_from)
 
 
 def history_of(snapshot: Snapshot) -> HistoryEntry:
     """A history entry as read. It is written only once, so its time is that of the latest write."""
-    return history_from({**_document(snapshot), "at": moment(snapshot.update_time)})
+    return _parsed(snapshot, lambda document: history_from({**document, "at": moment(snapshot.update_time)}))
 
 
 def stored(snapshot: Snapshot, parse: Callable[[Document], T]) -> Stored[T]:
     """A document's value, with its version and the server's times."""
     return Stored(
-        parse(_document(snapshot)),
+        _parsed(snapshot, parse),
         version_of(snapshot.update_time),
         moment(snapshot.read_time),
         moment(snapshot.create_time),
@@ -262,9 +263,10 @@ def moment(stamp: DatetimeWithNanoseconds) -> datetime:
     return plain
 
 
-def _document(snapshot: Snapshot) -> Document:
-    document: Document = json.loads(snapshot.get("record"))
-    return document
+def _parsed(snapshot: Snapshot, parse: Callable[[Document], T]) -> T:
+    """Read a document's record. An error names the submission, or else the event."""
+    _, top, *_ = snapshot.reference.path.split("/")
+    return parsed((snapshot.to_dict() or {}).get("record"), parse, top)
 
 
 def _text(document: Document, what: str) -> str:

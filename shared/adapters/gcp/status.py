@@ -17,6 +17,7 @@ from google.api_core.retry import Retry, exponential_sleep_generator, if_excepti
 from google.cloud.firestore import (
     Client,
     DocumentReference,
+    Query,
     Transaction,
     WriteBatch,
     WriteOption,
@@ -63,8 +64,9 @@ from shared.domain.errors import (
     UnavailableError,
 )
 from shared.domain.submission import Requester, State, Submission, TaskRecord
-from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
+from shared.ports.status import Found, HistoryEntry, StatusStore, Stored, TransactedChange
 from shared.records.documents import task_from
+from shared.records.finding import readable
 from shared.records.history import history_entry
 
 T = TypeVar("T")
@@ -234,22 +236,26 @@ class FirestoreStatusStore(StatusStore):
         limit: int = 100,
         with_outbox: bool = False,
         oldest_first: bool = False,
-    ) -> list[Stored[Submission]]:
-        query = submissions_where(
-            self._submissions, set(states), with_outbox=with_outbox, oldest_first=oldest_first
-        ).limit(limit)
-        with self._reading(SUBMISSIONS):
-            found = [submission_of(snapshot) for snapshot in query.stream(retry=self._retry, timeout=REQUEST_S)]
+    ) -> Found:
+        query = submissions_where(self._submissions, set(states), with_outbox=with_outbox, oldest_first=oldest_first)
+        found = self._found(query, limit)
         # The queried field has milliseconds; the documents' own times are more precise.
-        return sorted(found, key=lambda submission: submission.created_at, reverse=not oldest_first)
+        found.sort(key=lambda submission: submission.created_at, reverse=not oldest_first)
+        return found
 
     @override
-    def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
-        query = submissions_owing(self._submissions, messages=messages).limit(limit)
-        with self._reading(SUBMISSIONS):
-            found = [submission_of(snapshot) for snapshot in query.stream(retry=self._retry, timeout=REQUEST_S)]
+    def find_owing(self, *, messages: bool, limit: int = 100) -> Found:
+        found = self._found(submissions_owing(self._submissions, messages=messages), limit)
         due = [(owed.due_at(submission.value, messages=messages), submission) for submission in found]
-        return [submission for at, submission in due if at is not None and at <= submission.read_at]
+        now_due = [submission for at, submission in due if at is not None and at <= submission.read_at]
+        return Found(now_due, found.unreadable)
+
+    def _found(self, query: Query, limit: int) -> Found:
+        def ask(n: int) -> list[Snapshot]:
+            with self._reading(SUBMISSIONS):
+                return list(query.limit(n).stream(retry=self._retry, timeout=REQUEST_S))
+
+        return readable(ask, submission_of, limit)
 
     @override
     def put_page(self, submission_id: str, number: int, requesters: tuple[Requester, ...]) -> None:

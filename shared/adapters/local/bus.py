@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -80,6 +80,7 @@ class InProcessBus(EventBus):
         self._due: deque[_Delivery] = deque()
         self._held: list[_Delivery] = []
         self._later: list[_Delivery] = []
+        self._here: Counter[tuple[Topic, str]] = Counter()
         self._dead: deque[DeadLetter] = deque(maxlen=MAX_DEAD_LETTERS)
 
     @property
@@ -95,17 +96,34 @@ class InProcessBus(EventBus):
             return tuple(held.message for held in self._held)
 
     @override
+    def holds(self, topic: Topic, message_id: str) -> bool:
+        with self._changed:
+            return self._here[topic, message_id] > 0 or any(
+                message.id == message_id for message in self._unclaimed.get(topic, ())
+            )
+
+    @override
     def publish(self, topic: Topic, message: Message) -> None:
         with self._changed:
             copies = 1 + (self._random.random() < self._chaos.duplicate)
             if self._handlers[topic]:
                 for handler, ready in self._handlers[topic]:
-                    self._due.extend(
-                        [_Delivery(topic, handler, message, ready)] * self._wanted(handler, message, copies)
-                    )
+                    wanted = self._wanted(handler, message, copies)
+                    self._queue([_Delivery(topic, handler, message, ready)] * wanted)
             else:
                 self._unclaimed[topic].extend([message] * copies)
             self._changed.notify_all()
+
+    def _queue(self, deliveries: list[_Delivery]) -> None:
+        self._due.extend(deliveries)
+        self._here.update((delivery.topic, delivery.message.id) for delivery in deliveries)
+
+    def _over(self, delivery: _Delivery) -> None:
+        """Forget a delivery that was handled or given up."""
+        key = (delivery.topic, delivery.message.id)
+        self._here[key] -= 1
+        if self._here[key] <= 0:
+            del self._here[key]
 
     def _wanted(self, handler: Handler, message: Message, copies: int) -> int:
         """How many copies to queue; none if the same message is still waiting for this handler."""
@@ -121,7 +139,7 @@ class InProcessBus(EventBus):
         with self._changed:
             self._handlers[topic].append((handler, ready))
             waiting = self._unclaimed.pop(topic, [])
-            self._due.extend(_Delivery(topic, handler, message, ready) for message in waiting)
+            self._queue([_Delivery(topic, handler, message, ready) for message in waiting])
             self._changed.notify_all()
 
     def deliver_pending(self) -> int:
@@ -166,6 +184,9 @@ class InProcessBus(EventBus):
             with self._changed:
                 self._due.appendleft(delivery)
             raise
+        else:
+            with self._changed:
+                self._over(delivery)
 
     def _failed(self, delivery: _Delivery, error: Exception) -> None:
         permanent = isinstance(error, CelldropError) and not error.retryable
@@ -180,6 +201,7 @@ class InProcessBus(EventBus):
         )
         with self._changed:
             if given_up:
+                self._over(delivery)
                 self._dead.append(DeadLetter(delivery.topic, delivery.message, error, delivery.number))
             else:
                 self._later.append(replace(delivery, number=delivery.number + 1))

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from typing_extensions import override
 
@@ -16,13 +16,14 @@ from shared.domain import owed
 from shared.domain.admission import Request
 from shared.domain.errors import InternalError, PreconditionFailedError, SubmissionNotFoundError
 from shared.domain.submission import Requester, State, Submission, TaskRecord
-from shared.ports.status import HistoryEntry, StatusStore, Stored, TransactedChange
+from shared.ports.status import Found, HistoryEntry, StatusStore, Stored, TransactedChange
 from shared.records.documents import (
     Document,
     history_document,
     history_from,
     page_document,
     page_from,
+    parsed,
     request_document,
     request_from,
     submission_document,
@@ -30,10 +31,14 @@ from shared.records.documents import (
     task_document,
     task_from,
 )
+from shared.records.finding import readable
 from shared.records.history import history_entry
 
-_RECORD = "SELECT document, revision, created_at, updated_at FROM submissions"
-_TASK = "SELECT document, revision, created_at, updated_at FROM tasks WHERE submission_id = ? AND epoch = ?"
+_RECORD = "SELECT id, document, revision, created_at, updated_at FROM submissions"
+_TASK = (
+    "SELECT submission_id, document, revision, created_at, updated_at FROM tasks WHERE submission_id = ? AND epoch = ?"
+)
+_Row: TypeAlias = tuple[str, str, int, str, str]
 
 
 class SqliteStatusStore(StatusStore):
@@ -51,7 +56,7 @@ class SqliteStatusStore(StatusStore):
     def resolved(self, event: str) -> Request | None:
         with self._database.reading() as connection:
             row = connection.execute("SELECT document FROM events WHERE id = ?", (event,)).fetchone()
-        return request_from(json.loads(row[0])) if row else None
+        return parsed(row[0], request_from, event) if row else None
 
     @override
     def resolve(self, event: str, request: Request) -> Request:
@@ -59,7 +64,7 @@ class SqliteStatusStore(StatusStore):
             row = (event, _json(request_document(request)))
             connection.execute("INSERT OR IGNORE INTO events (id, document) VALUES (?, ?)", row)
             (text,) = connection.execute("SELECT document FROM events WHERE id = ?", (event,)).fetchone()
-        return request_from(json.loads(text))
+        return parsed(text, request_from, event)
 
     @override
     def create(self, record: Submission) -> Stored[Submission]:
@@ -101,24 +106,20 @@ class SqliteStatusStore(StatusStore):
         limit: int = 100,
         with_outbox: bool = False,
         oldest_first: bool = False,
-    ) -> list[Stored[Submission]]:
+    ) -> Found:
         wanted = [str(state) for state in states]
         conditions = [f"state IN ({', '.join('?' * len(wanted))})"] if wanted else []
         conditions += ["owes > 0"] if with_outbox else []
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         order = "ASC" if oldest_first else "DESC"
         query = f"{_RECORD} {where} ORDER BY created_at {order}, number {order} LIMIT ?"
-        with self._database.reading() as connection:
-            rows = connection.execute(query, [*wanted, limit]).fetchall()
-            return [self._stored(row, submission_from) for row in rows]
+        return self._found(query, wanted, limit)
 
     @override
-    def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
+    def find_owing(self, *, messages: bool, limit: int = 100) -> Found:
         column = "tell_at" if messages else "tend_at"
         query = f"{_RECORD} WHERE {column} <= ? ORDER BY {column}, number LIMIT ?"
-        with self._database.reading() as connection:
-            rows = connection.execute(query, [_text(self._now()), limit]).fetchall()
-            return [self._stored(row, submission_from) for row in rows]
+        return self._found(query, [_text(self._now())], limit)
 
     @override
     def put_page(self, submission_id: str, number: int, requesters: tuple[Requester, ...]) -> None:
@@ -131,14 +132,14 @@ class SqliteStatusStore(StatusStore):
         query = "SELECT document FROM pages WHERE submission_id = ? AND n = ?"
         with self._database.reading() as connection:
             row = connection.execute(query, (submission_id, number)).fetchone()
-        return page_from(json.loads(row[0])) if row else ()
+        return parsed(row[0], page_from, submission_id) if row else ()
 
     @override
     def history(self, submission_id: str) -> list[HistoryEntry]:
         query = "SELECT document FROM history WHERE submission_id = ? ORDER BY n"
         with self._database.reading() as connection:
             rows = connection.execute(query, (submission_id,)).fetchall()
-        return [history_from(json.loads(text)) for (text,) in rows]
+        return [parsed(text, history_from, submission_id) for (text,) in rows]
 
     @override
     def put_task(self, submission_id: str, task: TaskRecord, *, if_version: str | None) -> Stored[TaskRecord]:
@@ -166,6 +167,14 @@ class SqliteStatusStore(StatusStore):
         self._database.close()
 
     # --- Records ---
+
+    def _found(self, query: str, values: list[str], limit: int) -> Found:
+        with self._database.reading() as connection:
+
+            def ask(n: int) -> list[_Row]:
+                return connection.execute(query, [*values, n]).fetchall()
+
+            return readable(ask, lambda row: self._stored(row, submission_from), limit)
 
     def _existing(self, connection: sqlite3.Connection, submission_id: str) -> Stored[Submission]:
         row = _found(connection, submission_id)
@@ -229,10 +238,10 @@ class SqliteStatusStore(StatusStore):
 
     # --- Rows and time ---
 
-    def _stored(self, row: tuple[str, int, str, str], parse: Callable[[Document], Any]) -> Stored[Any]:
-        text, revision, created_at, updated_at = row
+    def _stored(self, row: _Row, parse: Callable[[Document], Any]) -> Stored[Any]:
+        submission_id, text, revision, created_at, updated_at = row
         return Stored(
-            parse(json.loads(text)),
+            parsed(text, parse, submission_id),
             str(revision),
             self._now(),
             datetime.fromisoformat(created_at),
@@ -249,8 +258,8 @@ def _searched(record: Submission) -> tuple[str, int, str | None, str | None]:
     return record.state, len(record.outbox), _text(tell_at) if tell_at else None, _text(tend_at) if tend_at else None
 
 
-def _found(connection: sqlite3.Connection, submission_id: str) -> tuple[str, int, str, str] | None:
-    row: tuple[str, int, str, str] | None = connection.execute(f"{_RECORD} WHERE id = ?", (submission_id,)).fetchone()
+def _found(connection: sqlite3.Connection, submission_id: str) -> _Row | None:
+    row: _Row | None = connection.execute(f"{_RECORD} WHERE id = ?", (submission_id,)).fetchone()
     return row
 
 

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from shared.domain.submission import State, Submission, TaskRecord
 from shared.ports.blobs import BlobInfo
-from shared.ports.status import Stored
+from shared.ports.status import Found, Stored
 from tests.fakes.calls import call
 from tests.simulation.ports import SimulatedBlobStore, SimulatedStatusStore, Witness
 from tests.simulation.world import World
@@ -32,7 +32,7 @@ class DayStatusStore(SimulatedStatusStore):
         limit: int = 100,
         with_outbox: bool = False,
         oldest_first: bool = False,
-    ) -> list[Stored[Submission]]:
+    ) -> Found:
         wanted = set(states)
         assert wanted or with_outbox, "only what is open or owed is looked for"
         with call(self.hook, "status.find"):
@@ -40,10 +40,10 @@ class DayStatusStore(SimulatedStatusStore):
         kept = [
             one for one in found if (not wanted or one.value.state in wanted) and (one.value.outbox or not with_outbox)
         ]
-        return sorted(kept, key=lambda one: one.created_at, reverse=not oldest_first)[:limit]
+        return Found(sorted(kept, key=lambda one: one.created_at, reverse=not oldest_first)[:limit])
 
     @override
-    def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
+    def find_owing(self, *, messages: bool, limit: int = 100) -> Found:
         with call(self.hook, "status.find_owing"):
             return self._owing([self.records[one] for one in self.open], messages, limit)
 
