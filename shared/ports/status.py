@@ -116,15 +116,15 @@ class StatusStore(Protocol):
 
         Args:
             with_outbox: Only those with a non-empty outbox.
-            oldest_first: Reverse the order, so that with a limit no submission is left out for ever.
+            oldest_first: Reverse the order. With a limit, newer submissions are found once older ones have left.
         """
         ...
 
     def find_owing(self, *, messages: bool, limit: int = 100) -> list[Stored[Submission]]:
         """Find submissions with outbox entries that are due by the store's time, longest due first.
 
-        Postponed entries come when they are due again, after entries that were never tried. So with a limit, no
-        submission is left out for ever.
+        Postponed entries come when they are due again, after entries that were never tried. So what cannot be paid
+        does not hide newer submissions from a query with a limit.
 
         Args:
             messages: Look for messages; otherwise for upkeep (``owed.UPKEEP``).
