@@ -143,6 +143,7 @@ class Town:
         self.bus = SimulatedBus(self.world, self.judge, self._carry)
         self.judge.store, self.judge.blobs, self.judge.jobs = self.store, self.blobs, self.jobs
         self.jobs.beginning = self.judge.execution_begun
+        self.jobs.delayed = self._delayed
         self.ports = MadePorts(self.blobs, self.bus, self.store, self.jobs)
         self.computation = Tracer(self.world, self.blobs, self._crash, self.judge.block_begun)
         self.version = self.other_version = FIRST
@@ -341,6 +342,10 @@ class Town:
         if self.jobs.forgets_after_s < float("inf"):  # Nobody can know then that it crashed at the same place before.
             self.judge.harm.strike(process.subject, self.world.now_s, work=True)
         self.jobs.crash(process, where)
+
+    def _delayed(self, submission_id: str) -> None:
+        # While a finalizer waits to begin, reconcile asks for another: a try is lost, and nothing of ours has failed.
+        self.judge.harm.strike(submission_id, self.world.now_s, work=False)
 
     def _token(self) -> str:
         return next(self._tokens)
