@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.platform.observed import RowSays, rows_of
+
 # A busy machine is no fault of the code: nothing here is judged by the time it takes.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
@@ -32,6 +34,12 @@ pytest.register_assert_rewrite(
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture
+def row_says(request: pytest.FixtureRequest) -> RowSays:
+    """Compares an outcome with the rows of docs/reference/faults.md that the running test proves."""
+    return rows_of(request.node.originalname)
 
 
 @pytest.fixture(scope="session")

@@ -137,7 +137,7 @@ class StatusStore(Protocol):
 
         Args:
             with_outbox: Only those with a non-empty outbox.
-            oldest_first: Reverse the order, so that with a limit no submission is left out for ever.
+            oldest_first: Reverse the order. With a limit, newer submissions are found once older ones have left.
         """
         ...
 
@@ -146,8 +146,8 @@ class StatusStore(Protocol):
 
         Records that this version cannot read are passed over, and do not count towards the limit.
 
-        Postponed entries come when they are due again, after entries that were never tried. So with a limit, no
-        submission is left out for ever.
+        Postponed entries come when they are due again, after entries that were never tried. So what cannot be paid
+        does not hide newer submissions from a query with a limit.
 
         Args:
             messages: Look for messages; otherwise for upkeep (``owed.UPKEEP``).

@@ -24,6 +24,7 @@ from shared.domain.errors import (
     UnavailableError,
 )
 from tests.doctor.metadata import MetadataServer
+from tests.platform.observed import RowSays
 
 GONE = BlobNotFoundError("gone")
 
@@ -76,10 +77,13 @@ def test_a_login_that_may_yet_go_through_is_unavailable() -> None:
 
 
 @pytest.mark.parametrize("status", [404, 429, 500, 503])
-def test_trouble_with_the_metadata_server_is_no_missing_right(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trouble_with_the_metadata_server_is_no_missing_right(
+    row_says: RowSays, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("google.auth._exponential_backoff.time.sleep", lambda _seconds: None)
-    with pytest.raises(UnavailableError), answering("here", grant="a role"):
+    with pytest.raises(UnavailableError) as caught, answering("here", grant="a role"):
         Credentials().refresh(MetadataServer(status))
+    row_says(caught.value.code)
 
 
 def test_an_account_that_the_metadata_server_knows_nothing_of_yet_is_no_missing_right() -> None:

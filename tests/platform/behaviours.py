@@ -38,7 +38,7 @@ DOOR_BEHAVIOURS = (
     Behaviour(
         "A request names what any of these three refuse",
         STATUS_CODES,
-        "An outcome event with the same reason, for who asked",
+        "`REJECTED` `OBJECT_REFUSED` in an outcome event to whoever asked",
         _STORAGE + "test_a_request_for_what_storage_refuses_is_told_as_an_outcome",
     ),
     Behaviour(
@@ -81,13 +81,13 @@ DOOR_BEHAVIOURS = (
     Behaviour(
         "Eventarc and Pub/Sub deliver again whatever is not answered 2xx, a fault of ours among it",
         "https://cloud.google.com/pubsub/docs/push",
-        "Tried again for an hour, then `REJECTED` `INTERNAL`",
+        "Delivered again for an hour from when the event was sent, then `REJECTED` `INTERNAL`",
         _DOORS + "test_a_fault_of_ours_is_tried_again_and_recorded_before_the_event_is_gone",
     ),
     Behaviour(
         "Only the bucket with a trigger sends events; a newer object elsewhere has none",
         "https://cloud.google.com/eventarc/docs/run/route-trigger-cloud-storage",
-        "`INPUT_CHANGED` says which of both must be asked for again",
+        "`REJECTED` `INPUT_CHANGED`: a file elsewhere must be asked for again",
         _STORAGE + "test_a_file_that_was_replaced_in_a_bucket_without_a_trigger_is_to_be_asked_for_again",
     ),
     Behaviour(
@@ -129,7 +129,7 @@ DOOR_BEHAVIOURS = (
     Behaviour(
         "A token's header and claims may hold anything until its signature is checked",
         "https://datatracker.ietf.org/doc/html/rfc8725",
-        "401",
+        "`401`",
         _DOORS + "test_a_token_of_any_shape_is_refused",
     ),
     Behaviour(
@@ -166,7 +166,10 @@ _HEAD = f"""
 {TITLE}
 
 This table lists behaviour of the platform that is documented or was reported, how the pipeline responds, and the test
-that shows it. The stand-ins that the tests use behave in the same way. This command generates the table:
+that shows it. States, codes and HTTP statuses in the third column are compared with what the test observes; the words
+around them are written by hand. The tests give the described answers to the code through stand-ins, which are written
+from the sources named here. None of the answers was recorded from a project of ours; `make prove-deployment` compares
+with the real platform. This command writes the table to this page:
 `CELLDROP_WRITE_DOCS=1 .venv/bin/python -m pytest tests/platform -k page`.
 
 | the platform | source | celldrop | shown by |
@@ -181,7 +184,7 @@ def section(rows: Iterable[Behaviour] = BEHAVIOURS) -> str:
 
 def _row(row: Behaviour) -> str:
     source = f"[{_name(row.source)}]({row.source})" if "://" in row.source else row.source
-    return f"| {row.platform} | {source} | {row.product} | `{row.proof.rpartition('::')[2]}` |"
+    return f"| {row.platform} | {source} | {row.product} | `{row.proof_name}` |"
 
 
 def _name(address: str) -> str:

@@ -37,8 +37,14 @@ PROTOCOL_BEHAVIOURS = (
     Behaviour(
         "`jobs.run` answers 400, 401, 403, 404 or 412: a grant takes minutes, jobs are replaced",
         "https://cloud.google.com/iam/docs/access-change-propagation",
+        "The call is not repeated: a start that was refused, with what to do about it",
+        _JOBS + "test_a_start_that_is_refused_is_not_tried_again",
+    ),
+    Behaviour(
+        "A start goes on being refused in one of these ways",
+        "https://cloud.google.com/iam/docs/access-change-propagation",
         "Tried again for two hours, without costing an attempt; then `FAILED` `START_REFUSED`",
-        _DISPATCH + "test_a_start_that_goes_on_being_refused_ends_after_the_deadline_with_what_was_said_last",
+        _DISPATCH + "test_a_start_that_goes_on_being_refused_ends_after_the_deadline",
     ),
     Behaviour(
         "`jobs.run` answers 408, 409 or 5xx, or not at all: an execution may have been started",
@@ -49,43 +55,43 @@ PROTOCOL_BEHAVIOURS = (
     Behaviour(
         "`jobs.run` answers 200 with a page of a proxy",
         "RFC 9110, 7.7; a captive portal",
-        "No start that is known of: the lease decides",
+        "The start counts as unanswered: the lease decides",
         _JOBS + "test_an_answer_that_is_not_the_apis_is_no_start_that_is_known_of",
     ),
     Behaviour(
         "An image, secret, key or network of a job is missing: the reason says so, on any condition",
         "https://github.com/PrefectHQ/prefect/pull/21712",
-        "As a start that is refused: it waits for no room",
+        "Handled like a start that is refused, not like a lack of capacity",
         _WORDS,
     ),
     Behaviour(
-        "A quota for GPUs is said by the words of `Completed` alone, with the reason INTERNAL",
+        "A quota for GPUs is only named in the text of `Completed`, with the reason INTERNAL",
         _CONDITIONS,
-        "It waits for room, without costing an attempt",
+        "Handled like a lack of capacity",
         _WORDS,
     ),
     Behaviour(
-        "A finalizing execution is taken on and never begun",
+        "A finalize-only execution is accepted and ends without having begun",
         _CONDITIONS,
-        "Asked for again under the same number, without costing a try",
+        "Requested again under the same number, without costing a try",
         _RECONCILE + "test_a_finalizer_that_was_taken_on_and_never_began_costs_no_attempt",
     ),
     Behaviour(
         "The metadata server answers 404, 429, 500 or 503, which google-auth raises as a RefreshError",
         _METADATA,
-        "`UNAVAILABLE`: it costs no attempt, and no right is said to be missing",
+        "`UNAVAILABLE`; no permission is reported as missing",
         _ERRORS + "test_trouble_with_the_metadata_server_is_no_missing_right",
     ),
     Behaviour(
-        "A bucket's retention policy or a hold refuses deletes, for years",
+        "Deletes are refused for years (by a bucket's retention policy or a hold)",
         "https://cloud.google.com/storage/docs/bucket-lock",
-        "The sweep removes what it may, is put off, and given up after 16 tries with a note",
+        "The sweep is postponed, and given up after 16 tries with a note in the record",
         _RECONCILE + "test_a_debt_that_is_refused_for_good_is_put_off_and_then_given_up_with_a_note",
     ),
     Behaviour(
-        "More than a thousand debts are refused for good",
+        "The deletes of more than a thousand submissions are refused for years",
         "https://cloud.google.com/storage/docs/bucket-lock",
-        "Messages go first, and what failed comes behind what is new: a newer outcome goes out at the next pass",
+        "Messages are sent first, and failed deletes are retried last: a newer outcome goes out at the next pass",
         _RECONCILE + "test_debts_that_cannot_be_paid_hold_up_nobody",
     ),
     Behaviour(
@@ -97,7 +103,7 @@ PROTOCOL_BEHAVIOURS = (
     Behaviour(
         "A machine sleeps, or its clock jumps",
         "clock_gettime(2)",
-        "No deadline for room runs meanwhile",
+        "This time does not count as time without capacity",
         _RECONCILE + "test_what_was_begun_and_a_clock_that_jumped_use_up_no_deadline",
     ),
     Behaviour(

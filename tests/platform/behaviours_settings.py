@@ -31,7 +31,7 @@ SETTINGS_BEHAVIOURS = (
     Behaviour(
         "A lifecycle rule of age 0 or 1 deletes a file, a part or a result before its time",
         "https://cloud.google.com/storage/docs/lifecycle",
-        "`celldrop doctor` names it; what is gone ends as `INPUT_CHANGED`, or is computed again",
+        "`celldrop doctor` names the rule",
         _JUDGED,
     ),
     Behaviour(
@@ -49,7 +49,7 @@ SETTINGS_BEHAVIOURS = (
     Behaviour(
         "A job that is being deployed, has failed to, or is being deleted cannot be run",
         _RUN,
-        "As a start that is refused: asked for again for two hours",
+        "Handled like a start that is refused",
         _TEMPLATES + "test_a_job_that_is_not_ready_is_not_started_and_may_be_asked_for_again",
     ),
     Behaviour(

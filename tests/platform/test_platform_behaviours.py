@@ -11,6 +11,7 @@ import pytest
 
 from tests.platform.behaviour import Behaviour
 from tests.platform.behaviours import BEHAVIOURS, TITLE, section
+from tests.platform.observed import rows_of
 
 TESTS = Path(__file__).resolve().parents[1]
 PAGE = TESTS.parent / "docs" / "reference" / "faults.md"
@@ -20,8 +21,18 @@ PAGE = TESTS.parent / "docs" / "reference" / "faults.md"
 def test_every_behaviour_is_shown_by_a_test_that_is_there(row: Behaviour) -> None:
     file, _, name = row.proof.partition("::")
     tree = ast.parse((TESTS / file).read_text())
-    assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    (test,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == name]
     assert name.startswith("test_")
+    compares = any(isinstance(node, ast.Name) and node.id == "row_says" for node in ast.walk(test))
+    assert compares is bool(row.outcome), "a row's codes are what its test observes: row_says(...)"
+
+
+def test_a_row_that_promises_another_outcome_is_noticed() -> None:
+    name = BEHAVIOURS[0].proof_name
+    rows_of(name)("REJECTED", "OBJECT_REFUSED")
+    for observed in (("FAILED", "OBJECT_REFUSED"), ("REJECTED",), ()):
+        with pytest.raises(AssertionError):
+            rows_of(name)(*observed)
 
 
 def test_no_behaviour_is_told_twice() -> None:

@@ -21,6 +21,7 @@ from shared.domain.verdict import Verdict
 from tests.fakes.calls import FailNext
 from tests.identity.tokens import AUDIENCE, PUSHER, Issuer
 from tests.platform.doors import ACKNOWLEDGED, REFUSED, TRY_AGAIN, open_door, request, send, storage_event
+from tests.platform.observed import RowSays
 from tests.platform.posting import DOORS, Doors, opened_doors
 from tests.platform.shapes import NAMED, POSTED, Posted
 from tests.services.house import House
@@ -119,7 +120,7 @@ def test_a_version_to_come_in_a_batch_is_left_for_the_dead_letter_topic(house: H
 
 
 def test_a_fault_of_ours_is_tried_again_and_recorded_before_the_event_is_gone(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    row_says: RowSays, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> Verdict:
         raise ZeroDivisionError
@@ -132,6 +133,7 @@ def test_a_fault_of_ours_is_tried_again_and_recorded_before_the_event_is_gone(
     failure = house.only().failure
     assert failure is not None
     assert (house.only().state, failure.code) == (State.REJECTED, "INTERNAL")
+    row_says(house.only().state, failure.code)
     assert "ZeroDivisionError" in failure.message
     assert "report it" in failure.hint
 
@@ -158,10 +160,12 @@ HEADERS = [
 @pytest.mark.parametrize("header", HEADERS, ids=lambda text: text[:20].decode(errors="replace"))
 @pytest.mark.parametrize("claims", [DEEP, b"[]", b'{"iat":[]}', b"{}", b"7"], ids=lambda text: text[:9].decode())
 def test_a_token_of_any_shape_is_refused(
-    house: House, monkeypatch: pytest.MonkeyPatch, header: bytes, claims: bytes
+    row_says: RowSays, house: House, monkeypatch: pytest.MonkeyPatch, header: bytes, claims: bytes
 ) -> None:
     guard = callers(google_verifier(AUDIENCE, Issuer()), [PUSHER])
     monkeypatch.setattr("functions.ingest.dependencies.caller_check", lambda: guard.check)
     client = open_door("ingest", house.ingest, monkeypatch)
     token = f"{encoded(header)}.{encoded(claims)}.{encoded(b'x')}"
-    assert client.post("/", json={}, headers={"Authorization": f"Bearer {token}"}).status_code == 401
+    answer = client.post("/", json={}, headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 401
+    row_says(answer.status_code)

@@ -13,6 +13,7 @@ from shared.domain.submission import State, Topic
 from tests.cloud.emulators_shelf import KMS_DENIED, KMS_DISABLED, Shelf
 from tests.cloud.emulators_storage import Fault, StorageStandIn
 from tests.platform.doors import ACKNOWLEDGED, ODD_NAMES, TRY_AGAIN, open_door, request, send, storage_event
+from tests.platform.observed import RowSays
 from tests.platform.storage_house import StorageHouse, storage_house
 
 pytest_plugins = ["tests.cloud.emulators_session"]
@@ -61,31 +62,44 @@ def test_a_sound_file_is_queued(house: StorageHouse, door: FlaskClient) -> None:
 
 @REASONS
 def test_a_drop_that_storage_refuses_is_rejected_with_the_reason_and_what_to_do(
-    house: StorageHouse, door: FlaskClient, spoil: Callable[[Shelf], None], found: str, what_to_do: str
+    row_says: RowSays,
+    house: StorageHouse,
+    door: FlaskClient,
+    spoil: Callable[[Shelf], None],
+    found: str,
+    what_to_do: str,
 ) -> None:
     event = storage_event("inbox", "sample.h5ad", house.put())
     spoil(house.shelf)
     assert [send(door, event) for _ in range(2)] == [ACKNOWLEDGED] * 2
     rejected(house, "OBJECT_REFUSED", found, what_to_do)
+    row_says(*ended(house))
 
 
 @REASONS
 def test_a_request_for_what_storage_refuses_is_told_as_an_outcome(
-    house: StorageHouse, door: FlaskClient, spoil: Callable[[Shelf], None], found: str, what_to_do: str
+    row_says: RowSays,
+    house: StorageHouse,
+    door: FlaskClient,
+    spoil: Callable[[Shelf], None],
+    found: str,
+    what_to_do: str,
 ) -> None:
     house.put()
     spoil(house.shelf)
     assert [send(door, request()) for _ in range(2)] == [ACKNOWLEDGED] * 2
     rejected(house, "OBJECT_REFUSED", found, what_to_do)
+    row_says(*ended(house))
     assert [who.correlation_id for who in house.only().requesters] == ["order-7"]
 
 
 @pytest.mark.parametrize("name", ["é" * 1024, "é" * 513, "a\nb.h5ad", "a\rb.h5ad", "\n"])
 def test_a_request_for_a_name_that_no_object_has_is_told_as_an_outcome(
-    house: StorageHouse, door: FlaskClient, name: str
+    row_says: RowSays, house: StorageHouse, door: FlaskClient, name: str
 ) -> None:
     assert send(door, request(name=name)) == ACKNOWLEDGED
     rejected(house, "INVALID_NAME", "no object can have this name", "gcloud storage ls")
+    row_says(*ended(house))
 
 
 @pytest.mark.parametrize("name", ["é" * 512, "a" * 1024, "é" * 511 + "ab"])
@@ -112,12 +126,13 @@ def test_an_event_of_a_name_that_no_object_has_is_acknowledged(
 
 
 def test_another_400_is_recorded_in_the_words_of_the_service(
-    house: StorageHouse, door: FlaskClient, stand_in: StorageStandIn
+    row_says: RowSays, house: StorageHouse, door: FlaskClient, stand_in: StorageStandIn
 ) -> None:
     event = storage_event("inbox", "sample.h5ad", house.put())
     stand_in.faults.append(Fault(status=400))
     assert send(door, event) == ACKNOWLEDGED
     rejected(house, "OBJECT_REFUSED", "Bad Request, says the stand-in", "gcloud storage objects describe")
+    row_says(*ended(house))
 
 
 @pytest.mark.parametrize("what", ["deleted", "archived", "metadataUpdated"])
@@ -143,7 +158,13 @@ def denied_key(shelf: Shelf) -> None:
 )
 @pytest.mark.parametrize("asked", [False, True], ids=["drop", "request"])
 def test_a_right_that_is_missing_is_waited_for_and_then_recorded(
-    house: StorageHouse, door: FlaskClient, spoil: Callable[[Shelf], None], what_to_do: str, *, asked: bool
+    row_says: RowSays,
+    house: StorageHouse,
+    door: FlaskClient,
+    spoil: Callable[[Shelf], None],
+    what_to_do: str,
+    *,
+    asked: bool,
 ) -> None:
     event: dict[str, Any] = storage_event("inbox", "sample.h5ad", house.put())
     event = request() if asked else event
@@ -154,6 +175,7 @@ def test_a_right_that_is_missing_is_waited_for_and_then_recorded(
     house.later(minutes=2)
     assert send(door, event) == ACKNOWLEDGED
     rejected(house, "ACCESS_DENIED", "", what_to_do)
+    row_says(*ended(house))
 
 
 def test_a_right_that_comes_in_time_lets_the_drop_through(house: StorageHouse, door: FlaskClient) -> None:
@@ -167,7 +189,7 @@ def test_a_right_that_comes_in_time_lets_the_drop_through(house: StorageHouse, d
 
 @pytest.mark.parametrize(("asked", "hours"), [(False, 20), (True, 2)], ids=["drop", "request"])
 def test_a_storage_that_is_down_for_hours_still_leaves_a_record(
-    house: StorageHouse, door: FlaskClient, stand_in: StorageStandIn, hours: float, *, asked: bool
+    row_says: RowSays, house: StorageHouse, door: FlaskClient, stand_in: StorageStandIn, hours: float, *, asked: bool
 ) -> None:
     event: dict[str, Any] = storage_event("inbox", "sample.h5ad", house.put())
     event = request() if asked else event
@@ -177,6 +199,7 @@ def test_a_storage_that_is_down_for_hours_still_leaves_a_record(
     house.later(hours=0.2)
     assert send(door, event) == ACKNOWLEDGED
     rejected(house, "UNAVAILABLE", "did not answer", "Try again")
+    row_says(*ended(house))
 
 
 def test_an_event_that_does_not_say_when_it_was_sent_is_delivered_again(house: StorageHouse, door: FlaskClient) -> None:
@@ -191,12 +214,13 @@ def test_an_event_that_does_not_say_when_it_was_sent_is_delivered_again(house: S
 
 
 def test_a_file_that_was_replaced_in_a_bucket_without_a_trigger_is_to_be_asked_for_again(
-    house: StorageHouse, door: FlaskClient
+    row_says: RowSays, house: StorageHouse, door: FlaskClient
 ) -> None:
     generation = house.put("archive")
     house.put("archive")
     assert send(door, request(bucket="archive", generation=generation)) == ACKNOWLEDGED
     rejected(house, "INPUT_CHANGED", "replaced", "a file elsewhere must be asked for again")
+    row_says(*ended(house))
 
 
 @pytest.mark.parametrize(
@@ -265,6 +289,12 @@ def test_what_programs_make_beside_a_file_is_no_drop(house: StorageHouse, door: 
 def test_a_name_that_only_looks_a_little_like_it_is_a_drop(house: StorageHouse, door: FlaskClient, name: str) -> None:
     assert send(door, storage_event("inbox", name, house.put(name=name))) == ACKNOWLEDGED
     assert house.only().state is State.QUEUED
+
+
+def ended(house: StorageHouse) -> tuple[str, str]:
+    newest = house.store.find()[0].value
+    assert newest.failure is not None
+    return newest.state, newest.failure.code
 
 
 def rejected(house: StorageHouse, code: str, found: str, what_to_do: str) -> None:

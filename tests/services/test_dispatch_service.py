@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
-
 from shared.domain.errors import CelldropError, NoCapacityError, SettingsError, StartRefusedError, UnavailableError
 from shared.domain.submission import State, Topic
 from shared.records.messages import parse_job
 from tests.fakes.calls import FailEvery, FailNext, nothing
+from tests.platform.observed import RowSays
 from tests.services.house import House
 
 
@@ -61,16 +60,18 @@ def test_a_start_that_is_refused_is_tried_again_and_costs_no_attempt(house: Hous
     assert house.only().epoch == 2
 
 
-@pytest.mark.parametrize(
-    ("refusal", "hours", "code", "said"),
-    [
-        (StartRefusedError("may not start it"), 2, "START_REFUSED", "may not start it."),
-        (NoCapacityError("no quota is left"), 6, "CAPACITY_DEADLINE", "no capacity in 6 h (no quota is left)."),
-    ],
-)
-def test_a_start_that_goes_on_being_refused_ends_after_the_deadline_with_what_was_said_last(
-    house: House, refusal: CelldropError, hours: int, code: str, said: str
-) -> None:
+def test_a_start_that_goes_on_being_refused_ends_after_the_deadline(row_says: RowSays, house: House) -> None:
+    refused_to_the_end(house, StartRefusedError("may not start it"), 2, "START_REFUSED", "may not start it.")
+    row_says(house.only().state, "START_REFUSED")
+
+
+def test_a_start_that_finds_no_room_ends_after_the_deadline(house: House) -> None:
+    said = "no capacity in 6 h (no quota is left)."
+    refused_to_the_end(house, NoCapacityError("no quota is left"), 6, "CAPACITY_DEADLINE", said)
+
+
+def refused_to_the_end(house: House, refusal: CelldropError, hours: int, code: str, said: str) -> None:
+    """Its failure quotes what was said last."""
     house.accept()
     began = house.clock()
     house.jobs.hook = FailEvery("jobs.start", type(refusal)("said at first"))

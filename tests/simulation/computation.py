@@ -9,7 +9,7 @@ from typing import Any
 
 import google_crc32c
 
-from shared.domain.errors import CorruptBlobError, InternalError
+from shared.domain.errors import CorruptBlobError, InternalError, StaleWorkerError
 from shared.domain.geometry import Rows
 from shared.domain.submission import ObjectRef, Receipt, Result, Submission
 from shared.h5ad.source import BlobSource
@@ -32,26 +32,36 @@ class Pace:
     Attributes:
         slow_until_s: Until then, each file of a merge takes longer than its lease.
         broken: Submissions with which something of ours goes wrong, each time.
+        native: Submissions whose cells crash the process, each time.
         merging: Merges that are at work.
     """
 
     slow_until_s: float = 0.0
     broken: set[str] = field(default_factory=set)
+    native: set[str] = field(default_factory=set)
     merging: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Tracer:
-    """A computation whose results tell which attempt computed which rows from which bytes."""
+    """A computation whose results tell which attempt computed which rows from which bytes.
+
+    Attributes:
+        crash: Has the running process die of a native fault, and the platform learn where.
+        begins: Learns of every block before it is computed.
+    """
 
     world: World
     blobs: BlobStore
+    crash: Callable[[str], None]
+    begins: Callable[[Submission], object]
     pace: Pace = field(default_factory=Pace, kw_only=True)
 
     def annotate(self, record: Submission, rows: Rows, part_name: str, beat: Callable[[int], None]) -> Receipt:
         """As the protocol says: reads the pinned input block by block, and writes one part."""
         seen: list[str] = []
         for block in rows.blocks():
+            self.begins(record)
             self._break_on(record)
             seen.append(self.read(record.source))
             self.world.sleep(self.world.between(0.1, MOST_BLOCK_S))
@@ -66,6 +76,11 @@ class Tracer:
         self.pace.merging += 1
         try:
             return self._merge(record, receipts, prefix, beat)
+        except StaleWorkerError:
+            raise
+        except Exception:
+            self.world.failed()
+            raise
         finally:
             self.pace.merging -= 1
 
@@ -107,6 +122,8 @@ class Tracer:
     def _break_on(self, record: Submission) -> None:
         if record.id in self.pace.broken:
             raise InternalError("an invariant did not hold", expected="it to hold")
+        if record.id in self.pace.native:
+            self.crash("SIGSEGV in inflate")
 
     def _part(self, receipt: Receipt) -> Any:
         data = self.blobs.read(receipt.part)

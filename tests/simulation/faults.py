@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
 
-from shared.domain.errors import UnavailableError
+from shared.domain.errors import NoCapacityError, UnavailableError
 from shared.domain.submission import Requester
+from tests.simulation.harm import EVERYBODY
+from tests.simulation.platform import Beginning, Execution
 from tests.simulation.town import FIRST, SECOND, Town
 from tests.simulation.world import Process, Role
 
@@ -49,6 +51,10 @@ class Fault(StrEnum):
     JUMP = "the clock jumps by a day"
     PATCHED = "redelivered with other metadata"
     REPLACED = "redelivered with another generation"
+    WAITS = "accepted, begins when there is room"
+    TURNED_AWAY = "accepted, then ended for lack of room"
+    NO_IMAGE = "accepted, then ended as it cannot be started"
+    NATIVE = "native crash, at every try"
 
 
 BEFORE = (Fault.CRASH, Fault.UNAVAILABLE, Fault.THROTTLED, Fault.PAUSE)
@@ -74,19 +80,20 @@ PORTS = ("status", "blobs", "bus", "jobs")
 FAVOURITE_RATE = 0.15
 DAY_S = 86_400.0
 PATIENCE_S = 300.0
-HARMFUL = (
-    *BEFORE,
-    Fault.ANSWER_LOST,
-    Fault.STORM,
-    Fault.OUTAGE,
-    Fault.CORRUPTED,
-    Fault.TRUNCATED,
-    Fault.PART_LOST,
-    Fault.STOPPED,
-    Fault.EVICTED,
-    Fault.JUMP,
+STRIKES_LATER = frozenset(
+    {
+        Fault.STORM,
+        Fault.OUTAGE,
+        Fault.NO_CAPACITY,
+        Fault.REFUSED,
+        Fault.RETAINED,
+        Fault.WAITS,
+        Fault.TURNED_AWAY,
+        Fault.NO_IMAGE,
+        Fault.NATIVE,
+    }
 )
-"""What may cost a submission an attempt."""
+"""These count by what they strike while they last."""
 LEASE_S = FIRST.limits.finalize_lease.total_seconds()
 
 
@@ -108,6 +115,7 @@ class Trouble:
         """Have a fault happen to the running process."""
         self.struck[fault] += 1
         self.world.tell(f"FAULT {fault} at {moment}")
+        self._harm(process)
         match fault:
             case Fault.CRASH:
                 self.world.die()
@@ -115,16 +123,23 @@ class Trouble:
                 if process.role is Role.TASK and self.world.random.random() < 0.5:
                     self.town.jobs.lost_sight(process)
                 self.world.sleep(LEASE_S * self.world.between(0.5, 12.0))
+            case Fault.THROTTLED if moment == "jobs.start":
+                self.world.failed()
+                self.town.jobs.waits(process.subject)
+                raise NoCapacityError("429", hint="Wait.")  # As the adapter for Cloud Run says it.
             case _:
+                self.world.failed()
                 raise UnavailableError(str(fault), hint="Try again.")
 
-    def endure(self, moment: str) -> None:
+    def endure(self, process: Process, moment: str) -> None:
         """Storms and outages, which meet everybody."""
         if not self.down_until_s and not self.storm_until_s:
             return
         now_s = self.world.now_s
         if now_s < self.down_until_s.get(moment.partition(".")[0], 0.0):
             self.struck[Fault.OUTAGE] += 1
+            self.world.failed()
+            self._harm(process)
             raise UnavailableError("the service is down", hint="Try again.")
         stormy = now_s < self.storm_until_s and moment in {
             "status.replace",
@@ -133,7 +148,14 @@ class Trouble:
         }
         if stormy and self.world.random.random() < 0.8:
             self.struck[Fault.STORM] += 1
+            self.world.failed()
+            self._harm(process)
             raise UnavailableError("contended transaction", hint="Try again.")
+
+    def _harm(self, process: Process) -> None:
+        """What strikes a task may cost its submission an attempt; what strikes dispatch may only interrupt it."""
+        if process.role in {Role.TASK, Role.DISPATCH}:
+            self.town.judge.harm.strike(process.subject, self.world.now_s, work=process.role is Role.TASK)
 
     # --- In the post ---
 
@@ -182,13 +204,7 @@ class Trouble:
         """Have something happen now; whether there was anything that it could happen to."""
         happened = bool(self._happenings[fault]())
         if happened:
-            self.struck[fault] += fault not in {
-                Fault.STORM,
-                Fault.OUTAGE,
-                Fault.NO_CAPACITY,
-                Fault.REFUSED,
-                Fault.RETAINED,
-            }
+            self.struck[fault] += fault not in STRIKES_LATER
             self.world.tell(f"FAULT {fault}")
         return happened
 
@@ -207,13 +223,17 @@ class Trouble:
             Fault.EVICTED: self._evict,
             Fault.DEPLOY: self._deploy,
             Fault.SLOW: self._slow,
-            Fault.BROKEN: self._break,
+            Fault.BROKEN: lambda: self._break(self.town.computation.pace.broken),
             Fault.REFUSED: self._refuse,
             Fault.JUMP: self._jump,
             Fault.CROWD: self._crowd,
             Fault.RETAINED: self._retain,
             Fault.PATCHED: self._patch,
             Fault.REPLACED: lambda: self._overwrite() and self.town.redeliver(),
+            Fault.WAITS: lambda: self._begin_oddly(Beginning.LATE, 10.0 ** self.world.between(-1.5, 0.3)),
+            Fault.TURNED_AWAY: lambda: self._begin_oddly(Beginning.NO_ROOM, 10.0 ** self.world.between(-1.5, 0.3)),
+            Fault.NO_IMAGE: lambda: self._begin_oddly(Beginning.REFUSED, self.world.between(0.1, 1.0)),
+            Fault.NATIVE: lambda: self._break(self.town.computation.pace.native),
         }
 
     def _storm(self) -> bool:
@@ -250,6 +270,7 @@ class Trouble:
         return True
 
     def _jump(self) -> bool:
+        self.town.judge.harm.strike(EVERYBODY, self.world.now_s, work=True)
         self.world.jumped_s += DAY_S * self.world.between(0.5, 1.5)
         return True
 
@@ -274,14 +295,19 @@ class Trouble:
     def _spoil(self, how: Callable[[bytes], bytes]) -> bool:
         name = self._some_part()
         if name:
+            self._harm_part(name)
             self.town.blobs.spoil(name, how(self.town.blobs.objects["work", name][1]))
         return bool(name)
 
     def _lose_part(self) -> bool:
         name = self._some_part()
         if name:
+            self._harm_part(name)
             self.town.blobs.delete("work", name)
         return bool(name)
+
+    def _harm_part(self, name: str) -> None:
+        self.town.judge.harm.strike(name.partition("/")[0], self.world.now_s, work=True)
 
     def _some_part(self) -> str:
         names = [name for bucket, name in self.town.blobs.objects if bucket == "work"]
@@ -296,14 +322,21 @@ class Trouble:
     def _stop(self) -> bool:
         running = self.town.jobs.running
         if running:
-            self.town.jobs.stop(self.world.random.choice(running))
+            execution = self.world.random.choice(running)
+            self._harm_execution(execution, work=False)
+            self.town.jobs.stop(execution)
         return bool(running)
 
     def _evict(self) -> bool:
-        attempts = [process for execution in self.town.jobs.running for process in execution.attempts]
+        attempts = [(process, execution) for execution in self.town.jobs.running for process in execution.attempts]
         if attempts:
-            self.town.jobs.evict(self.world.random.choice(attempts))
+            process, execution = self.world.random.choice(attempts)
+            self._harm_execution(execution, work=True)
+            self.town.jobs.evict(process)
         return bool(attempts)
+
+    def _harm_execution(self, execution: Execution, *, work: bool) -> None:
+        self.town.judge.harm.strike(execution.request.submission_id, self.world.now_s, work=work)
 
     def _deploy(self) -> bool:
         self.town.other_version = SECOND
@@ -319,16 +352,21 @@ class Trouble:
         self.town.computation.pace.slow_until_s = self.world.now_s + self.world.between(2.0, 9.0) * 60.0
         return self.town.computation.pace.merging > 0
 
-    def _break(self) -> bool:
+    def _begin_oddly(self, how: Beginning, hours: float) -> bool:
+        self.town.jobs.odd_until_s[how] = self.world.now_s + 3600.0 * hours
+        return True
+
+    def _break(self, whom: set[str]) -> bool:
         open_ids = [key for key, stored in self.town.store.records.items() if not stored.value.state.final]
         if open_ids:
-            self.town.computation.pace.broken.add(self.world.random.choice(open_ids))
+            whom.add(self.world.random.choice(open_ids))
         return bool(open_ids)
 
     def cease(self) -> None:
         """From now on all goes well; what is on its way still arrives late, and what is broken stays so."""
         self.town.jobs.full_until_s = self.town.jobs.refused_until_s = self.storm_until_s = 0.0
         self.down_until_s.clear()
+        self.town.jobs.odd_until_s.clear()
         self.mail({})
         self.town.jobs.starts_twice = lambda: False
 
@@ -377,7 +415,7 @@ class Swarm:
         return -45.0 * math.log(1.0 - self.world.random.random())
 
     def _strike(self, process: Process, moment: str) -> None:
-        self.trouble.endure(moment)
+        self.trouble.endure(process, moment)
         kinds = self._after if moment.endswith(".done") else self._before
         rate = FAVOURITE_RATE if moment.removesuffix(".done") == self._favourite else self._rate
         if kinds and self.world.random.random() < rate:

@@ -11,8 +11,10 @@ from typing import Any
 from shared.domain.errors import NoCapacityError, StartRefusedError
 from shared.domain.submission import Requester, State, Submission
 from shared.domain.waiting import MOST_BETWEEN_S
-from tests.simulation.faults import HARMFUL, Fault, Swarm, Trouble
-from tests.simulation.judge import MAX_ATTEMPTS, settled
+from tests.simulation.faults import Fault, Swarm, Trouble
+from tests.simulation.harm import Bounds
+from tests.simulation.judge import settled
+from tests.simulation.platform import Beginning
 from tests.simulation.town import BAD, BROKEN, FIRST, GOOD, SECOND, Town
 from tests.simulation.world import moment_text
 
@@ -69,12 +71,20 @@ def play_quietly(seed: int) -> History:
 
 def concluded(town: Town, trouble: Trouble) -> History:
     """Let everything come to rest, and judge."""
+    town.judge.faults_stop_s = town.world.now_s
     came_to_rest = town.world.run(MOST_S)
     town.judge.hold(came_to_rest, "it never comes to rest")
     settled(town.judge, town.judge.hold)
     trouble.struck[Fault.NO_CAPACITY] = town.jobs.refusals[NoCapacityError]
     trouble.struck[Fault.RETAINED] = town.blobs.refused
     trouble.struck[Fault.REFUSED] = town.jobs.refusals[StartRefusedError]
+    for how, fault in (
+        (Beginning.LATE, Fault.WAITS),
+        (Beginning.NO_ROOM, Fault.TURNED_AWAY),
+        (Beginning.REFUSED, Fault.NO_IMAGE),
+    ):
+        trouble.struck[fault] = town.jobs.odd[how]
+    trouble.struck[Fault.NATIVE] = town.jobs.crashed
     _explained(town, trouble)
     records = [stored.value for stored in town.store.records.values()]
     town.world.end()
@@ -129,9 +139,7 @@ def _explained(town: Town, trouble: Trouble) -> None:
             case State.CANCELLED:
                 hold(record.id in done.cancelled, "cancelled by nobody")
             case State.FAILED:
-                hold(
-                    _deserved(town, trouble, record), f"failed without need: {record.failure}; {_harm(trouble)} faults"
-                )
+                hold(_deserved(town, trouble, record), f"failed without need: {record.failure}")
             case _:
                 continue
     if not trouble.struck.total():
@@ -147,26 +155,32 @@ def _input_gone(town: Town, record: Submission) -> bool:
     return record.source in town.done.changed and record.failure is not None and record.failure.code in HONEST
 
 
-def _harm(trouble: Trouble) -> int:
-    return sum(trouble.struck[fault] for fault in HARMFUL)
-
-
 def _deserved(town: Town, trouble: Trouble, record: Submission) -> bool:
     assert record.failure is not None
     match record.failure.code:
         case "INPUT_CHANGED":
             return record.source in town.done.changed
         case "TASK_CRASHED":
-            return record.id in town.computation.pace.broken
+            return record.id in town.computation.pace.broken | town.computation.pace.native
         case "CAPACITY_DEADLINE" | "START_REFUSED" as code:
             deadline_s = SHORTEST_CAPACITY_S if code == "CAPACITY_DEADLINE" else SHORTEST_REFUSED_S
             # A jump of the clock counts as waiting, up to a limit; and so does the time since the last refusal.
             counted_s = MOST_BETWEEN_S * (1 + trouble.struck[Fault.JUMP])
             return town.jobs.waited_s(record.id) > max(0.0, deadline_s - counted_s)
         case "ATTEMPTS_EXHAUSTED":
-            return _harm(trouble) >= min(record.epoch, MAX_ATTEMPTS)
+            return town.judge.harm.exhausts(record.id, _bounds(town))
         case _:
             return False
+
+
+def _bounds(town: Town) -> Bounds:
+    """The least that any version in use allows."""
+    limits = [version.limits for version in (town.version, town.other_version)]
+    return Bounds(
+        min(limit.max_attempts for limit in limits),
+        min(limit.max_epochs for limit in limits),
+        min(limit.max_finalize_attempts for limit in limits),
+    )
 
 
 def _quiet(town: Town) -> None:

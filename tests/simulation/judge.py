@@ -11,16 +11,18 @@ from typing import Any
 
 import google_crc32c
 
+from jobs.inference.task.protocol import Ended, TaskIdentity
 from shared.domain.owed import SWEEP_DELAY
-from shared.domain.submission import Lease, Receipt, State, Submission, TaskRecord, Topic
+from shared.domain.submission import Lease, ObjectRef, State, Submission, TaskRecord, Topic
 from shared.ports.blobs import BlobInfo
 from shared.ports.events import Message
 from shared.ports.jobs import ExecutionState, JobRequest
 from shared.ports.status import Stored
 from tests.fakes.clock import START
-from tests.simulation.platform import SimulatedJobs
+from tests.simulation.harm import AT_WORK, Harm
+from tests.simulation.platform import Execution, SimulatedJobs
 from tests.simulation.ports import SimulatedBlobStore, SimulatedStatusStore
-from tests.simulation.world import Role, World
+from tests.simulation.world import Process, Role, World
 
 MAX_ATTEMPTS, MAX_EPOCHS, MAX_FINALIZE_ATTEMPTS = 3, 12, 5
 """Of one submission, whatever happens: so at most ``MAX_EPOCHS * (1 + MAX_FINALIZE_ATTEMPTS)`` executions."""
@@ -29,6 +31,12 @@ MOST_IN_A_RECORD, MOST_OWED = 64, 40
 """Requesters, and entries of the outbox: a stop for each execution, and one of each other kind."""
 MOST_SILENT_S = 5400.0
 """From the end to the outcome event, while nothing goes wrong: the longest pause between two tries, and some."""
+MOST_OPEN_S = 3 * 3600.0
+"""From the last fault to the end of a submission: the longest patience with a finalizer, and some pauses."""
+MOST_UNSTOPPED_S = 1800.0
+"""From the end of an epoch to the last begin of an execution of it, with an outage on the way."""
+LATE_BLOCK_S, MOST_LATE_BLOCKS = 10.0, 1
+"""Blocks that a task may begin so long after its epoch was over: the one that it was paused in."""
 
 FOLLOWS: Mapping[State | None, frozenset[State]] = {
     None: frozenset({State.QUEUED, State.REJECTED}),
@@ -53,7 +61,11 @@ class Judge:
         asked_in_time: Who had asked for each submission while it was open.
         told: The outcome events of each submission.
         told_accepted: Its accepted events.
+        over_at_s: When the record left each epoch.
+        noted: The executions that a record has ever named, with their epochs.
+        lease_takers: Which process took a submission's lease with each token.
         made: The submissions that the deliveries of each event made.
+        harm: What struck each submission, and what it lost.
         heartbeat: The shortest silence that any version in use takes for death.
         finalize_lease: The shortest of the finalizer's leases.
     """
@@ -66,10 +78,12 @@ class Judge:
         self.blobs: SimulatedBlobStore
         self.jobs: SimulatedJobs
         self.violations: list[str] = []
+        self.harm = Harm()
         self.commits: Counter[str] = Counter()
         self.final_at_s: dict[str, float] = {}
-        self.told_at_s: dict[str, float] = {}
-        self.calm_at_s = 0.0
+        self.told_at_s: dict[tuple[str, str], float] = {}
+        self.joined_at_s: dict[str, dict[str, float]] = defaultdict(dict)
+        self.calm_at_s = self.faults_stop_s = 0.0
         self.final_at: dict[str, datetime] = {}
         self.messages: dict[str, Message] = {}
         self.asked_in_time: dict[str, set[str]] = defaultdict(set)
@@ -77,7 +91,12 @@ class Judge:
         self.told: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self.told_accepted: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self.made: dict[str, set[str]] = defaultdict(set)
-        self.receipts: dict[str, Receipt] = {}
+        self.created_at_s: dict[str, float] = {}
+        self.over_at_s: dict[tuple[str, int], float] = {}
+        self.noted: dict[str, int] = {}
+        self.late_blocks: Counter[Process] = Counter()
+        self.last_taker: dict[str, Process | None] = {}
+        self.lease_takers: dict[tuple[str, str], Process | None] = {}
         self.asked: list[JobRequest] = []
 
     def breach(self, what: str) -> None:
@@ -103,17 +122,27 @@ class Judge:
             if after.state.final:
                 self.final_at_s[after.id] = self._world.now_s
                 self.final_at[after.id] = self._world.clock()
-            if after.state is State.SUCCEEDED:
-                self._committed(old, after)
+            self._lease_or_commit(old, after)
+        self.noted |= dict.fromkeys(after.executions, after.epoch)
         if old is None:
+            self.created_at_s[after.id] = self._world.now_s
             self._made_once(after)
             self.hold(after.state in FOLLOWS[None] and after.epoch == 0, f"began as {after.state}")
             return
         self._epochs_grow(old, after)
+        if old.state in AT_WORK and after.state not in AT_WORK:
+            self.over_at_s[after.id, after.epoch] = self._world.now_s
+        self.harm.record_written(old, after, self._world.now_s)
         if old.state.final:
             self._stays_final(old, after)
         elif self._world.current is not None and self._world.current.role is Role.RECONCILE:
             self._takes_no_living_work(old, after)
+
+    def _lease_or_commit(self, old: Submission | None, new: Submission) -> None:
+        if new.state is State.SUCCEEDED:
+            self._committed(old, new)
+        if new.state is State.FINALIZING and new.lease is not None:
+            self.lease_takers[new.id, new.lease.token] = self.last_taker[new.id] = self._world.current
 
     def _made_once(self, record: Submission) -> None:
         event = self._world.current.event if self._world.current else ""
@@ -124,6 +153,8 @@ class Judge:
     def _in_time(self, record: Submission) -> None:
         names = {who.correlation_id for who in record.requesters}
         self.joined[record.id] |= names
+        for name in names:
+            self.joined_at_s[record.id].setdefault(name, self._world.now_s)
         if not record.state.final:
             self.asked_in_time[record.id] |= names
         self.hold(len(names) <= MOST_IN_A_RECORD, f"a record holds {len(names)} requesters")
@@ -186,10 +217,10 @@ class Judge:
         if old is None or new.result is None or new.plan is None or old.lease is None:
             self.breach("a commit without a lease, a plan or a result")
             return
-        mine = f"{new.id}/{new.epoch}-{old.lease.token}/"
-        self.hold(new.result.prefix == mine, "the commit is not by the holder of the finalizer's lease")
+        holder = self.lease_takers[new.id, old.lease.token]
+        self.hold(holder is self._world.current, "the commit is not by the holder of the finalizer's lease")
         manifest = self.blobs.ever.get(new.result.manifest)
-        if manifest is None:
+        if manifest is None or not self._is_there(new.result.manifest):
             self.breach("the committed manifest does not exist")
             return
         self._whole(new, json.loads(manifest))
@@ -198,8 +229,9 @@ class Judge:
         """The manifest names whole, crc-matched parts of one execution that cover every row once."""
         assert record.plan is not None
         pinned = self.blobs.ever[record.source].decode()
+        name, generation = manifest["annotations"]
         annotations = self._bytes_of(manifest["annotations"])
-        if annotations is None:
+        if annotations is None or not self._is_there(ObjectRef("results", name, generation)):
             self.breach("the committed annotations do not exist")
             return
         parts = json.loads(annotations)
@@ -219,6 +251,10 @@ class Judge:
         edges = [0, *(stop for _, stop in spans)]
         once = all(start == edge for (start, _), edge in zip(spans, edges, strict=False))
         self.hold(once and edges[-1] == record.plan.n_cells, f"rows {spans} of {record.plan.n_cells}")
+
+    def _is_there(self, ref: ObjectRef) -> bool:
+        info, _ = self.blobs.objects.get((ref.bucket, ref.name), (None, b""))
+        return info is not None and info.ref == ref
 
     def _bytes_of(self, named: list[Any], bucket: str = "results") -> bytes | None:
         name, generation = named
@@ -268,7 +304,8 @@ class Judge:
 
     def _outcome_told(self, record: Submission, event: Mapping[str, Any]) -> None:
         self.told[record.id].append(event)
-        self.told_at_s.setdefault(record.id, self._world.now_s)
+        for who in event["data"]["requesters"]:
+            self.told_at_s.setdefault((record.id, who["correlation_id"]), self._world.now_s)
         self.hold(record.state.final, f"an outcome is told of {record.state}")
         self.hold(record.state == event["data"]["state"], f"an event says {event['data']['state']}")
         self.hold(event["type"] == f"celldrop.submission.{record.state.lower()}.v1", f"an event is {event['type']}")
@@ -285,11 +322,47 @@ class Judge:
 
     def started(self, request: JobRequest) -> None:
         self.asked.append(request)
-        mine = [other for other in self.asked if other.submission_id == request.submission_id]
+        asked = [other for other in self.asked if other.submission_id == request.submission_id]
+        mine = [other for other in asked if self.jobs.began(other)]
         alike = sum((other.epoch, other.finalize_only) == (request.epoch, request.finalize_only) for other in mine)
         most = MAX_FINALIZE_ATTEMPTS if request.finalize_only else 1
         self.hold(alike <= most, f"start number {alike} for epoch {request.epoch}")
         self.hold(len({other.epoch for other in mine}) <= MAX_EPOCHS, f"more than {MAX_EPOCHS} epochs were started")
+
+    # --- What work costs ---
+
+    def dispatched(self) -> None:
+        """The running dispatch says that it has started an execution: it must be known to the record, or stopped."""
+        assert self._world.current is not None
+        name = self.jobs.answered[self._world.current]
+        running = self.jobs.executions[name].state is ExecutionState.RUNNING
+        self.hold(name in self.noted or not running, f"{name} runs, and nobody knows of it")
+
+    def execution_begun(self, execution: Execution) -> None:
+        """An execution that the record knew of does not begin long after its epoch was over."""
+        key = (execution.request.submission_id, execution.request.epoch)
+        late_s = self._world.now_s - self.over_at_s.get(key, self._world.now_s)
+        known = execution.name in self.noted
+        self.hold(not known or late_s < MOST_UNSTOPPED_S, "an execution began long after its epoch was over")
+
+    def block_begun(self, record: Submission) -> None:
+        """A task does not compute on for long after its epoch was over."""
+        process = self._world.current
+        assert process is not None
+        over_at_s = self.over_at_s.get((record.id, record.epoch), self._world.now_s)
+        self.late_blocks[process] += self._world.now_s - over_at_s > LATE_BLOCK_S
+        self.hold(self.late_blocks[process] <= MOST_LATE_BLOCKS, "a task computes on though its epoch is over")
+
+    def task_ended(self, me: TaskIdentity, ended: Ended) -> None:
+        """A finalizer that was only slow does not stop while nobody has taken its place."""
+        process = self._world.current
+        assert process is not None
+        record = self.store.records[me.submission_id].value
+        unmoved = (
+            record.state is State.RUNNING and record.epoch == me.epoch and self.last_taker.get(record.id) is process
+        )
+        given_up = ended is Ended.STALE and unmoved and not process.failed_calls
+        self.hold(not given_up, "a finalizer stopped, though nobody had taken its place")
 
 
 def settled(judge: Judge, hold: Callable[[bool, str], None]) -> None:
@@ -313,9 +386,14 @@ def settled(judge: Judge, hold: Callable[[bool, str], None]) -> None:
 
 
 def _in_good_time(judge: Judge, record: Submission, hold: Callable[[bool, str], None]) -> None:
-    """Once nothing goes wrong any more, an outcome goes out soon, whatever else is owed and cannot be paid."""
-    late_s = judge.told_at_s.get(record.id, 0.0) - max(judge.calm_at_s, judge.final_at_s.get(record.id, 0.0))
-    hold(late_s < MOST_SILENT_S, f"the outcome of {_short(record.id)} was told {late_s / 3600:.1f} h late")
+    """Once nothing goes wrong any more, a submission ends soon; and everyone is told soon, whatever else is owed."""
+    final_at_s = judge.final_at_s.get(record.id, 0.0)
+    open_s = final_at_s - max(judge.faults_stop_s, judge.created_at_s[record.id])
+    hold(open_s < MOST_OPEN_S, f"{_short(record.id)} was open for {open_s / 3600:.1f} h without a fault")
+    for name, asked_at_s in judge.joined_at_s[record.id].items():
+        due_at_s = max(judge.calm_at_s, final_at_s, asked_at_s)
+        late_s = judge.told_at_s.get((record.id, name), 0.0) - due_at_s
+        hold(late_s < MOST_SILENT_S, f"the outcome of {_short(record.id)} was told {late_s / 3600:.1f} h late")
     hold(not record.given_up or judge.blobs.retains, f"given up, and nothing stood in the way: {record.given_up}")
 
 
@@ -338,7 +416,8 @@ def _tidy(judge: Judge, record: Submission, hold: Callable[[bool, str], None]) -
         if judge.blobs.retains:
             continue
         # A worker that was paused for longer than the sweep waits may still write then; the buckets' lifecycle ends it.
-        late = info.updated_at >= over_at + (SWEEP_DELAY if bucket == "results" else timedelta(0))
+        at_once = bucket == "work" and succeeded and record.epoch == 1 and record.finalize_attempts == 0
+        late = info.updated_at >= over_at + (timedelta(0) if at_once else SWEEP_DELAY)
         hold(late, f"{bucket}/{name} was left behind")
 
 

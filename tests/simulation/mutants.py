@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 from functions.dispatch.services import Dispatch
 from functions.reconcile.passes import Group
@@ -34,59 +33,14 @@ from shared.domain.submission import (
 )
 from shared.ports.blobs import BlobInfo
 from shared.ports.events import Message
-from shared.ports.jobs import ExecutionReport, ExecutionState
 from shared.ports.status import StatusStore, Stored
 from shared.records import outbox as paying
 from shared.records.messages import JobMessage, Page, accepted_message
 from shared.records.outbox import Outbox
 from shared.records.updates import update
-from tests.simulation.history import play
+from tests.simulation.mutant import FOREVER, Mutant, Patch
+from tests.simulation.mutants_repairs import REPAIRS
 from tests.simulation.town import Town
-
-Patch: TypeAlias = Callable[[object, str, object], None]
-"""Sets an attribute until the mutant is over."""
-FOREVER = timedelta(days=10_000)
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """One mechanism switched off.
-
-    Attributes:
-        without: What is missing.
-        within: Histories that must suffice to notice it.
-    """
-
-    name: str
-    without: str
-    within: int
-    change: Callable[[Patch], None] = lambda _patch: None
-    town: Callable[[Town], None] = lambda _town: None
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """The product without the mechanism, for as long as this lasts."""
-        kept: list[tuple[object, str, object]] = []
-
-        def patch(owner: object, name: str, value: object) -> None:
-            kept.append((owner, name, vars(owner)[name]))
-            setattr(owner, name, value)
-
-        try:
-            self.change(patch)
-            yield
-        finally:
-            for owner, name, value in reversed(kept):
-                setattr(owner, name, value)
-
-    def caught_at(self, seeds: Sequence[int]) -> tuple[int, str] | None:
-        """How many histories it took to notice, and what was noticed; None when none did."""
-        with self.applied():
-            for n, seed in enumerate(seeds, 1):
-                violations = play(seed, self.town).violations
-                if violations:
-                    return n, violations[0]
-        return None
 
 
 def _claim(patch: Patch) -> None:
@@ -191,19 +145,14 @@ def _lease_not_honoured(patch: Patch) -> None:
 
 
 def _heartbeat(patch: Patch) -> None:
-    def report(_self: Reconcile, _record: Submission) -> ExecutionReport:
-        return ExecutionReport(ExecutionState.UNKNOWN)
+    real = Reconcile._lost_run
 
-    patch(Reconcile, "_report", report)
-    patch(Reconcile, "_lost_run", _silent_at_once)
+    def lost(
+        self: Reconcile, record: Submission, tasks: Sequence[Stored[TaskRecord]], now: datetime
+    ) -> machine.Change | None:
+        return real(self, record, tasks, now + timedelta(days=1))
 
-
-def _silent_at_once(
-    self: Reconcile, record: Submission, tasks: Sequence[Stored[TaskRecord]], _now: datetime
-) -> machine.Change | None:
-    if machine.receipts_complete(record, [task.value for task in tasks]):
-        return None
-    return self._requeue(ExecutionReport(ExecutionState.UNKNOWN), "its tasks stopped reporting")
+    patch(Reconcile, "_lost_run", lost)
 
 
 def _isolation(town: Town) -> None:
@@ -422,4 +371,5 @@ MUTANTS = (
     Mutant("fair-debts", "the oldest debts are tried first, however often they failed", 1500, _oldest_first),
     Mutant("patience", "a finalizer that is only slow is given up as its lease runs out", 200, _impatient),
     Mutant("same-fault", "a fault of ours that was met twice is met again and again", 200, _tries_on),
+    *REPAIRS,
 )

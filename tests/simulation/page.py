@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from tests.platform.behaviours import section
 from tests.simulation.faults import Fault
-from tests.simulation.mutants import Mutant
+from tests.simulation.mutant import Mutant
 from tests.simulation.single import SEEDS, Cell, Stage, Way
 
 HEAD = f"""# What can go wrong, and what becomes of it
@@ -24,7 +24,9 @@ How to read the table:
 - *+11 s*: the result comes a median of 11 s later than without the fault. The worst case is in brackets if it is far
   worse.
 - *more runs*: executions beyond the one that was needed.
-- A dash: this fault cannot happen at this stage.
+- A dash: not simulated at this stage, as there is nothing there that this fault could strike, or it is only simulated
+  at others. Messages are delayed or repeated at two stages (the event and the first job message). A fault that holds
+  for the whole run is shown in the first column. Port calls of reconcile are not struck here.
 
 Seconds are simulated time. A cold start takes up to 12 s, dispatch's lease is 4 minutes and the finalizer's is 2.
 Reconcile runs every minute, and a message that was not acknowledged is delivered again after 10 s.
@@ -104,7 +106,7 @@ def _end(end: str, n: int, of: int) -> str:
         case "SUCCEEDED":
             return f"{share}result" if share else ""
         case "no submission":
-            return f"{share}ignored: the newer file has its own event"
+            return f"{share}no submission: the file was gone before its event was read"
         case _:
             return f"{share}`{end.rpartition(' ')[2]}`"
 

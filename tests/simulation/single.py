@@ -128,7 +128,7 @@ class _Walk:
         return Stage.QUEUED if state is State.WAITING_CAPACITY else Stage[state]
 
     def _strike(self, process: Process, moment: str) -> None:
-        self.trouble.endure(moment)
+        self.trouble.endure(process, moment)
         if process.role is Role.RECONCILE or "models" in moment:
             return
         stage, after = self.stage(), moment.endswith(".done")

@@ -14,7 +14,8 @@ import pytest
 
 from tests.simulation.faults import Fault
 from tests.simulation.history import play
-from tests.simulation.mutants import MUTANTS, Mutant
+from tests.simulation.mutant import Mutant
+from tests.simulation.mutants import MUTANTS
 from tests.simulation.page import page, row, told_rows
 from tests.simulation.single import cells
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from functions.dispatch.services import Dispatch
+from functions.dispatch.services import Dispatch, Dispatched
 from functions.ingest.data_manager import IngestData
 from functions.ingest.schemas import Drop, StorageObject
 from functions.ingest.services import Ingest
@@ -27,7 +27,7 @@ from shared.domain.plan import Fleet
 from shared.domain.submission import ObjectRef, Topic
 from shared.domain.verdict import Verdict
 from shared.ports.events import Message
-from shared.records.messages import AnnotationRequest, parse_job
+from shared.records.messages import AnnotationRequest, JobMessage, parse_job
 from shared.records.outbox import Outbox
 from shared.validation import pinned
 from shared.wiring.ports import MadePorts
@@ -142,8 +142,10 @@ class Town:
         self.jobs = SimulatedJobs(self.world, self._run_task, self.judge.started)
         self.bus = SimulatedBus(self.world, self.judge, self._carry)
         self.judge.store, self.judge.blobs, self.judge.jobs = self.store, self.blobs, self.jobs
+        self.jobs.beginning = self.judge.execution_begun
+        self.jobs.delayed = self._delayed
         self.ports = MadePorts(self.blobs, self.bus, self.store, self.jobs)
-        self.computation = Tracer(self.world, self.blobs)
+        self.computation = Tracer(self.world, self.blobs, self._crash, self.judge.block_begun)
         self.version = self.other_version = FIRST
         self.post = Post(lambda: 1, lambda: self.world.between(0.02, 0.5))
         self.task_timeout_s = TASK_TIMEOUT_S
@@ -238,7 +240,7 @@ class Town:
 
     def _job_message(self, message: Message) -> None:
         job = parse_job(message.data)
-        self._push(Push(Role.DISPATCH, job.submission_id, lambda: self._dispatch().handle(job), most=MAX_DELIVERIES))
+        self._push(Push(Role.DISPATCH, job.submission_id, lambda: self._handle(job), most=MAX_DELIVERIES))
 
     def _push(self, push: Push, number: int = 1) -> None:
         """Deliver; again with back-off when it was not acknowledged, and beside it when that takes too long."""
@@ -312,6 +314,10 @@ class Town:
         outbox = Outbox(ports.store, ports.bus, jobs=ports.jobs)
         return Dispatch(ports.store, outbox, ports.jobs, version.limits, version.fleet, self._token, timeout_s)
 
+    def _handle(self, job: JobMessage) -> None:
+        if self._dispatch().handle(job) is Dispatched.STARTED:
+            self.judge.dispatched()
+
     def _sweep(self) -> None:
         ports = self.ports
         outbox = Outbox(ports.store, ports.bus, ports.blobs, ports.jobs)
@@ -319,18 +325,28 @@ class Town:
         Reconcile(ports.store, outbox, ports.jobs, limits, batch=self.batch, seconds=seconds).sweep()
 
     def _run_task(self, me: TaskIdentity) -> Ended:
-        process = self.world.current
-        assert process is not None
-
         def seconds() -> float:
-            return self.world.now_s + process.skew_s
+            return self.world.now_s
 
         store = self.ports.store
         outbox = Outbox(store, self.ports.bus, self.ports.blobs)
         finalizer = Finalizer(
             store, outbox, self.computation, self._which().limits, self._token, seconds, renewal_s=10.0
         )
-        return Task(store, outbox, self.computation, finalizer, seconds).run(me)
+        ended = Task(store, outbox, self.computation, finalizer, seconds).run(me)
+        self.judge.task_ended(me, ended)
+        return ended
+
+    def _crash(self, where: str) -> None:
+        process = self.world.current
+        assert process is not None
+        if self.jobs.forgets_after_s < float("inf"):  # Nobody can know then that it crashed at the same place before.
+            self.judge.harm.strike(process.subject, self.world.now_s, work=True)
+        self.jobs.crash(process, where)
+
+    def _delayed(self, submission_id: str) -> None:
+        # While a finalizer waits to begin, reconcile asks for another: a try is lost, and nothing of ours has failed.
+        self.judge.harm.strike(submission_id, self.world.now_s, work=False)
 
     def _token(self) -> str:
         return next(self._tokens)

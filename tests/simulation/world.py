@@ -47,6 +47,7 @@ class Process:
         subject: The submission that it works on; empty for a pass over many.
         event: What brought it about: the same at every delivery; empty where nothing is delivered.
         skew_s: How far its machine's clock is off.
+        failed_calls: How many of its calls a fault has failed.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Process:
     skew_s: float
     ended: Ended
     event: str = ""
+    failed_calls: int = 0
     thread: greenlet = field(init=False)
     error: Exception | None = None
     killed: bool = False
@@ -151,6 +153,11 @@ class World:
         hub.switch()
         if process.killed:
             raise Killed
+
+    def failed(self) -> None:
+        """Note that something the running process did has failed."""
+        assert self.current is not None
+        self.current.failed_calls += 1
 
     def die(self) -> None:
         """Have the running process end here, without another word."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TypeVar
 
@@ -115,7 +114,6 @@ class _Dialogue:
     limits: InspectionLimits
     reads: int = 0
     read_bytes: int = 0
-    started: float = field(default_factory=time.monotonic)
 
     def run(self, matrix: str | None, rows: Rows | None, *, merge: bool) -> FileFacts:
         order = {
