@@ -25,6 +25,10 @@ SLOW_FILE_S = (130.0, 240.0)
 """While a merge is slow: longer than the finalizer's lease, 120 s, and without a beat."""
 
 
+def _nothing(_: str) -> None:
+    return
+
+
 @dataclass(slots=True)
 class Pace:
     """How the computing goes; the faults turn these knobs.
@@ -48,20 +52,17 @@ class Tracer:
 
     Attributes:
         crash: Has the running process die of a native fault, and the platform learn where.
-        begins: Learns of every block before it is computed.
     """
 
     world: World
     blobs: BlobStore
-    crash: Callable[[str], None]
-    begins: Callable[[Submission], object]
     pace: Pace = field(default_factory=Pace, kw_only=True)
+    crash: Callable[[str], None] = field(default=_nothing, kw_only=True)
 
     def annotate(self, record: Submission, rows: Rows, part_name: str, beat: Callable[[int], None]) -> Receipt:
         """As the protocol says: reads the pinned input block by block, and writes one part."""
         seen: list[str] = []
         for block in rows.blocks():
-            self.begins(record)
             self._break_on(record)
             seen.append(self.read(record.source))
             self.world.sleep(self.world.between(0.1, MOST_BLOCK_S))

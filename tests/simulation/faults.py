@@ -42,6 +42,7 @@ class Fault(StrEnum):
     STARTED_TWICE = "one start, two executions"
     LOCKSTEP = "tasks finish at the same moment"
     SKEW = "clocks off by up to 5 minutes"
+    """Nothing may follow from it; what judges leases by its own clock (a mutant) gives itself away."""
     DEPLOY = "new version deployed"
     SLOW = "merge slower than its lease, still at work"
     BROKEN = "a fault of ours, met at every try"

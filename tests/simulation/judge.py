@@ -35,8 +35,6 @@ MOST_OPEN_S = 3 * 3600.0
 """From the last fault to the end of a submission: the longest patience with a finalizer, and some pauses."""
 MOST_UNSTOPPED_S = 1800.0
 """From the end of an epoch to the last begin of an execution of it, with an outage on the way."""
-LATE_BLOCK_S, MOST_LATE_BLOCKS = 10.0, 1
-"""Blocks that a task may begin so long after its epoch was over: the one that it was paused in."""
 
 FOLLOWS: Mapping[State | None, frozenset[State]] = {
     None: frozenset({State.QUEUED, State.REJECTED}),
@@ -94,7 +92,6 @@ class Judge:
         self.created_at_s: dict[str, float] = {}
         self.over_at_s: dict[tuple[str, int], float] = {}
         self.noted: dict[str, int] = {}
-        self.late_blocks: Counter[Process] = Counter()
         self.last_taker: dict[str, Process | None] = {}
         self.lease_takers: dict[tuple[str, str], Process | None] = {}
         self.asked: list[JobRequest] = []
@@ -344,14 +341,6 @@ class Judge:
         late_s = self._world.now_s - self.over_at_s.get(key, self._world.now_s)
         known = execution.name in self.noted
         self.hold(not known or late_s < MOST_UNSTOPPED_S, "an execution began long after its epoch was over")
-
-    def block_begun(self, record: Submission) -> None:
-        """A task does not compute on for long after its epoch was over."""
-        process = self._world.current
-        assert process is not None
-        over_at_s = self.over_at_s.get((record.id, record.epoch), self._world.now_s)
-        self.late_blocks[process] += self._world.now_s - over_at_s > LATE_BLOCK_S
-        self.hold(self.late_blocks[process] <= MOST_LATE_BLOCKS, "a task computes on though its epoch is over")
 
     def task_ended(self, me: TaskIdentity, ended: Ended) -> None:
         """A finalizer that was only slow does not stop while nobody has taken its place."""

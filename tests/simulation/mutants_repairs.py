@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 
 from functions.dispatch.services import Dispatch
 from functions.reconcile.services import Reconcile
-from jobs.inference.services import Task
 from jobs.inference.task import finalizing
 from jobs.inference.task.finalizing import Finalizer
 from jobs.inference.task.protocol import Ended, TaskIdentity
@@ -114,10 +113,6 @@ def _loses_its_commit(patch: Patch) -> None:
     patch(Finalizer, "_after_losing", after_losing)
 
 
-def _computes_on(patch: Patch) -> None:
-    patch(Task, "check_current", lambda *_me: None)
-
-
 def _swept_at_once(patch: Patch) -> None:
     patch(owed, "SWEEP_DELAY", timedelta(0))
 
@@ -155,7 +150,6 @@ REPAIRS = (
     Mutant(
         "own-commit", "a commit whose answer was lost is taken for lost, and its files removed", 500, _loses_its_commit
     ),
-    Mutant("still-current", "a task computes on though its epoch is over", 1000, _computes_on),
     Mutant("sweep-waits", "leftovers are swept while stale workers may still write", 500, _swept_at_once),
     Mutant("never-begun", "an execution that never began is an attempt that was lost", 200, _never_begun_is_lost),
     Mutant("native-crash", "a crash at the same place is met again and again", 500, _crash_retried),

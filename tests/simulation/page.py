@@ -28,6 +28,9 @@ How to read the table:
   at others. Messages are delayed or repeated at two stages (the event and the first job message). A fault that holds
   for the whole run is shown in the first column. Port calls of reconcile are not struck here.
 
+Clocks that are off change nothing, because no lease or deadline is judged by a machine's own clock; *server-time* below
+shows what it would do if one were.
+
 Seconds are simulated time. A cold start takes up to 12 s, dispatch's lease is 4 minutes and the finalizer's is 2.
 Reconcile runs every minute, and a message that was not acknowledged is delivered again after 10 s.
 """
@@ -52,6 +55,15 @@ SHARP = """
 This table tests the simulator itself. One mechanism of the product is switched off, and random runs (seeds from 0)
 must then show a violation, within the number of runs in the last column. `make test` plays the run that shows it;
 `make test-exhaustive` plays all runs before it, too.
+
+Some mechanisms are not in the table, because no run without them breaks a promise; they save time or cost:
+
+- The pauses between attempts, which let an outage pass.
+- Messages are sent before stops and sweeps of the same record. The others are tried even if one fails.
+- A task checks with each heartbeat whether its epoch is over. Without this, it ends up to a minute later, when its
+  execution is stopped or another attempt has written its document.
+- A task checks whether a write without an answer was done. Without this, only the note on why its attempt failed is
+  lost.
 
 | switched off | what is missing | noticed after | as | bound |
 |---|---|---|---|---|

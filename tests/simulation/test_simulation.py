@@ -71,7 +71,7 @@ def test_a_mutant_leaves_nothing_behind() -> None:
 
 
 def test_every_kind_of_fault_really_strikes() -> None:
-    struck: Counter[Fault] = sum((play(seed).struck for seed in range(100)), Counter())
+    struck: Counter[Fault] = sum((play(seed).struck for seed in range(150)), Counter())
     assert {fault for fault in Fault if struck[fault] > 5} == set(Fault)
 
 

@@ -145,7 +145,7 @@ class Town:
         self.jobs.beginning = self.judge.execution_begun
         self.jobs.delayed = self._delayed
         self.ports = MadePorts(self.blobs, self.bus, self.store, self.jobs)
-        self.computation = Tracer(self.world, self.blobs, self._crash, self.judge.block_begun)
+        self.computation = Tracer(self.world, self.blobs, crash=self._crash)
         self.version = self.other_version = FIRST
         self.post = Post(lambda: 1, lambda: self.world.between(0.02, 0.5))
         self.task_timeout_s = TASK_TIMEOUT_S
