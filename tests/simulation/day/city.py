@@ -54,7 +54,7 @@ class City(Town):
         self.pools = _pools(scenario, tempo)
         self.jobs = self.quota = QuotaJobs(self.world, self._run_task, self.pools, _chances(scenario, self.world))
         self.bus = SimulatedBus(self.world, self.ledger, self._carry)
-        self.computation = Timed(self.world, self.blobs, self._crash, lambda _record: None, self)
+        self.computation = Timed(self.world, self.blobs, self)
         self.counted = CountedStatusStore(self.store, weighing=False)
         self.messages = CountedBus(self.bus)
         self.ports = MadePorts(self.blobs, self.messages, self.counted, self.jobs)
