@@ -196,7 +196,7 @@ class Reconcile:
         beats = [task.updated_at for task in tasks]
         silent = now - max([*beats, record.changed_at or now]) > self.limits.heartbeat
         if machine.receipts_complete(record, [task.value for task in tasks]):
-            return self._lost_after_receipts(record, silent=silent)
+            return self._lost_after_receipts(record, now, silent=silent)
         report = self._report(record)
         over = report.state in OVER
         if over and (crashed := _crashed_alike(report) or _crashed_twice(record, report)):
@@ -208,12 +208,17 @@ class Reconcile:
             )
         return None
 
-    def _lost_after_receipts(self, record: Submission, *, silent: bool) -> machine.Change | None:
+    def _lost_after_receipts(self, record: Submission, now: datetime, *, silent: bool) -> machine.Change | None:
         if owed.owes(record, EntryKind.FINALIZE):
             return None
         first = record.finalize_attempts == 0  # Dispatch started the later ones, and may not have recorded them.
-        if silent and not first and (why := self._report(record).not_started) is not None:
-            return partial(self._finalizer_not_started, why)
+        if silent and not first:
+            report = self._report(record)
+            if (why := report.not_started) is not None:
+                return partial(self._finalizer_not_started, why)
+            waiting = report.state is ExecutionState.RUNNING and not report.begun
+            if waiting and now - (record.changed_at or now) < self.limits.capacity:
+                return None  # The platform accepted the finalizer, and begins it when there is room.
         if silent and self._spent(record) and self._report(record).state is ExecutionState.RUNNING:
             return None  # The finalizer that is still running may claim the lease again.
         if silent or (first and self._report(record).state in OVER):

@@ -249,6 +249,21 @@ def test_a_finalizer_that_was_taken_on_and_never_began_costs_no_attempt(house: H
     assert (house.only().state, house.only().finalize_attempts) == (State.RUNNING, 1)
 
 
+def test_a_finalizer_that_waits_for_room_is_neither_replaced_nor_charged(house: House) -> None:
+    to_be_merged(house)
+    house.reconcile.sweep()
+    assert house.deliver_later() == ["started"]
+    house.jobs.tell(house.jobs.latest, ExecutionReport(ExecutionState.RUNNING))
+    for _ in range(20):
+        house.later(minutes=15)
+        house.reconcile.sweep()
+        assert house.deliver() == []
+    assert (house.only().state, house.only().finalize_attempts) == (State.RUNNING, 1)
+    house.later(minutes=61)
+    house.reconcile.sweep()
+    assert house.only().finalize_attempts == 2, "after six hours it is taken for lost"
+
+
 def test_what_a_cancelled_submission_runs_is_stopped(house: House) -> None:
     started(house).run_task(0)
     house.cancel()
