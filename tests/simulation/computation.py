@@ -25,7 +25,7 @@ SLOW_FILE_S = (130.0, 240.0)
 """While a merge is slow: longer than the finalizer's lease, 120 s, and without a beat."""
 
 
-def _nothing(_: str) -> None:
+def _nothing(*_: str) -> None:
     return
 
 
@@ -52,12 +52,14 @@ class Tracer:
 
     Attributes:
         crash: Has the running process die of a native fault, and the platform learn where.
+        slowed: Learns that the running process takes longer than its lease for a file.
     """
 
     world: World
     blobs: BlobStore
     pace: Pace = field(default_factory=Pace, kw_only=True)
     crash: Callable[[str], None] = field(default=_nothing, kw_only=True)
+    slowed: Callable[[], None] = field(default=_nothing, kw_only=True)
 
     def annotate(self, record: Submission, rows: Rows, part_name: str, beat: Callable[[int], None]) -> Receipt:
         """As the protocol says: reads the pinned input block by block, and writes one part."""
@@ -117,7 +119,8 @@ class Tracer:
         return BlobSource(self.blobs, ref, MOST_INPUT_BYTES).read(ByteRange(0, MOST_INPUT_BYTES)).decode()
 
     def _work(self) -> None:
-        slow = self.world.now_s < self.pace.slow_until_s
+        if slow := self.world.now_s < self.pace.slow_until_s:
+            self.slowed()
         self.world.sleep(self.world.between(*(SLOW_FILE_S if slow else (0.1, MOST_FILE_S))))
 
     def _break_on(self, record: Submission) -> None:

@@ -68,7 +68,6 @@ class SimulatedJobs(JobRunner):
         self._refused_s: dict[str, list[float]] = defaultdict(list)
         self.forgets_after_s = float("inf")
         self.starts_twice: Callable[[], bool] = lambda: False
-        self.delayed: Callable[[str], object] = lambda _submission_id: None
         self.beginning: Callable[[Execution], object] = lambda _execution: None
         self.answered: dict[Process, str] = {}
         self.odd_until_s: dict[Beginning, float] = {}
@@ -192,7 +191,6 @@ class SimulatedJobs(JobRunner):
         kind = odd[0]
         self.odd[kind] += 1
         self.waits(execution.request.submission_id)
-        self.delayed(execution.request.submission_id)
         if kind is Beginning.LATE:
             execution.waits_until_s = self.odd_until_s[kind]
             self._world.tell(f"{execution.name} waits for room")

@@ -143,9 +143,8 @@ class Town:
         self.bus = SimulatedBus(self.world, self.judge, self._carry)
         self.judge.store, self.judge.blobs, self.judge.jobs = self.store, self.blobs, self.jobs
         self.jobs.beginning = self.judge.execution_begun
-        self.jobs.delayed = self._delayed
         self.ports = MadePorts(self.blobs, self.bus, self.store, self.jobs)
-        self.computation = Tracer(self.world, self.blobs, crash=self._crash)
+        self.computation = Tracer(self.world, self.blobs, crash=self._crash, slowed=self._slowed)
         self.version = self.other_version = FIRST
         self.post = Post(lambda: 1, lambda: self.world.between(0.02, 0.5))
         self.task_timeout_s = TASK_TIMEOUT_S
@@ -344,9 +343,10 @@ class Town:
             self.judge.harm.strike(process.subject, self.world.now_s, work=True)
         self.jobs.crash(process, where)
 
-    def _delayed(self, submission_id: str) -> None:
-        # While a finalizer waits to begin, reconcile asks for another: a try is lost, and nothing of ours has failed.
-        self.judge.harm.strike(submission_id, self.world.now_s, work=False)
+    def _slowed(self) -> None:
+        # A finalizer that is at work and cannot beat is replaced after its patience, and may really die then.
+        assert self.world.current is not None
+        self.judge.harm.strike(self.world.current.subject, self.world.now_s, work=False)
 
     def _token(self) -> str:
         return next(self._tokens)
