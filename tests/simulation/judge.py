@@ -53,7 +53,7 @@ class Judge:
         asked_in_time: Who had asked for each submission while it was open.
         told: The outcome events of each submission.
         told_accepted: Its accepted events.
-        made: The submissions that the deliveries of each event made.
+        made: The submissions that the deliveries of each event made or joined.
         heartbeat: The shortest silence that any version in use takes for death.
         finalize_lease: The shortest of the finalizer's leases.
     """
@@ -105,8 +105,8 @@ class Judge:
                 self.final_at[after.id] = self._world.clock()
             if after.state is State.SUCCEEDED:
                 self._committed(old, after)
+        self._made_once(after)
         if old is None:
-            self._made_once(after)
             self.hold(after.state in FOLLOWS[None] and after.epoch == 0, f"began as {after.state}")
             return
         self._epochs_grow(old, after)
