@@ -54,6 +54,7 @@ locals {
       CELLDROP_ROWS_PER_TASK      = tostring(local.flavor.tasks.rows_per_task)
       CELLDROP_MAX_TASKS          = tostring(local.flavor.tasks.max_tasks)
       CELLDROP_TASK_TIMEOUT_S     = tostring(local.flavor.tasks.timeout_s)
+      CELLDROP_INGEST_TIMEOUT_S   = tostring(local.functions.ingest.timeout_s)
       CELLDROP_RECORD_DAYS        = tostring(var.record_days)
       # Cloud Run itself lets nobody in but the invokers below, and takes the signature off a token that it has checked:
       # a second check in code would refuse everybody (docs/adr/0007).

@@ -11,6 +11,7 @@ from functions.ingest.data_manager import IngestData
 from functions.ingest.patience import PATIENCE, Delivery, Patience, is_at_fault
 from functions.ingest.schemas import Drop, RequestMessage, StorageObject
 from shared.bundles.card import ModelCard
+from shared.deadline import within
 from shared.domain import admission
 from shared.domain.admission import Request, event_key
 from shared.domain.errors import CelldropError, PreconditionFailedError, SubmissionNotFoundError
@@ -40,6 +41,7 @@ class Ingest:
         fleet: The machines that dispatch plans with, so that the verdict can forecast time and cost.
         now: The current time. Compared with an event's send time, it says for how long delivery has failed.
         patience: For how long errors that may pass are retried.
+        limit_s: Seconds that one delivery may wait for storage and memory; None: as long as each of them takes.
     """
 
     store: StatusStore
@@ -49,6 +51,7 @@ class Ingest:
     fleet: Fleet
     now: Callable[[], datetime] = utc_now
     patience: Patience = PATIENCE
+    limit_s: float | None = None
 
     def handle(
         self, message: StorageObject | RequestMessage, sent_at: datetime | None = None
@@ -67,6 +70,10 @@ class Ingest:
             UnavailableError: A store or bus did not answer; deliver the event again.
             CelldropError: Other trouble that is neither the file's nor the request's fault; likewise.
         """
+        with within(self.limit_s):
+            return self._handle(message, sent_at)
+
+    def _handle(self, message: StorageObject | RequestMessage, sent_at: datetime | None) -> Stored[Submission] | None:
         event = message.identity
         delivery = Delivery(event, sent_at)
         known = self.store.resolved(event) if event else None
