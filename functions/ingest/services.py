@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 from functions.ingest.data_manager import IngestData
 from functions.ingest.patience import PATIENCE, Delivery, Patience, is_at_fault
 from functions.ingest.schemas import Drop, RequestMessage, StorageObject
+from functions.ingest.tries import Tries, killed_error
 from shared.bundles.card import ModelCard
 from shared.deadline import within
 from shared.domain import admission
@@ -78,8 +79,9 @@ class Ingest:
         delivery = Delivery(event, sent_at)
         known = self.store.resolved(event) if event else None
         request = known or self._resolve(message, delivery)
-        if event and known and not known.refusal and (settled := self.store.resolved(_settling(event))):
-            request, delivery = settled, replace(delivery, settled=True)
+        if event and known and not known.refusal:
+            settled = self.store.resolved(_settling(event))
+            return self._submit_again(settled or known, replace(delivery, settled=settled is not None))
         return self._submit(request, delivery) if request else None
 
     def handle_request(
@@ -144,6 +146,18 @@ class Ingest:
 
     # --- The submission that it leads to ---
 
+    def _submit_again(self, request: Request, delivery: Delivery) -> Stored[Submission]:
+        """As ``_submit``, for a delivery after the first. If all were killed for an hour, the request is refused."""
+        event, waited = delivery.event, self._waited(delivery)
+        if event is None or waited is None or request.refusal is not None:
+            return self._submit(request, delivery)
+        tries = Tries(self.store)
+        if tries.were_killed(event, waited):
+            error = killed_error()
+            return self.outbox.pay(self._give_up(request, error, Failure.of(error), delivery))
+        with tries.marked(event, request, waited):
+            return self._submit(request, delivery)
+
     def _submit(self, request: Request, delivery: Delivery) -> Stored[Submission]:
         return self.outbox.pay(self._stored(request, delivery))
 
@@ -154,15 +168,15 @@ class Ingest:
         try:
             made = self._decide(request) if is_new else None
         except Exception as error:  # noqa: BLE001  # raised again unless it is final
-            return self._given_up(request, error, delivery)
+            failure = self._failure(error, delivery, requested=request.requester is not None)
+            return self._give_up(request, error, failure, delivery)
         settled = self._settle(request, delivery)
         if settled.refusal is not None:
             return self._refused(settled)
         return self._create(made, request) if made else self._join(request)
 
-    def _given_up(self, request: Request, error: Exception, delivery: Delivery) -> Stored[Submission]:
+    def _give_up(self, request: Request, error: Exception, failure: Failure, delivery: Delivery) -> Stored[Submission]:
         """Refuse a request whose inspection failed at every delivery, through no fault of its own."""
-        failure = self._failure(error, delivery, requested=request.requester is not None)
         settled = self._settle(delivery.refused(request, failure), delivery)
         if settled.refusal is None:
             raise error  # Another delivery has succeeded just now. The next one finds its submission.
@@ -228,8 +242,10 @@ class Ingest:
         return admission.queued(request, with_forecast(verdict, model.cost, self.fleet, request.requested), model)
 
     def _failure(self, error: Exception, delivery: Delivery, *, requested: bool) -> Failure:
-        waited = self.now() - delivery.sent_at if delivery.sent_at else None
-        return self.patience.failure(error, waited, requested=requested)
+        return self.patience.failure(error, self._waited(delivery), requested=requested)
+
+    def _waited(self, delivery: Delivery) -> timedelta | None:
+        return self.now() - delivery.sent_at if delivery.sent_at else None
 
 
 def _settling(event: str) -> str:

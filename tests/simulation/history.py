@@ -152,7 +152,7 @@ def _input_gone(town: Town, record: Submission) -> bool:
 
 def _waited_in_vain(town: Town, record: Submission) -> bool:
     """Whether an event that led to the record had been delivered for as long as ingest is patient."""
-    shortest = min(town.patience.drop, town.patience.request)
+    shortest = min(town.patience.drop, town.patience.request, town.patience.fault)
     created_at = town.store.records[record.id].created_at
     sent_at = [town.sent_at[event] for event, made in town.judge.made.items() if record.id in made]
     in_vain = any(created_at - at >= shortest for at in sent_at)

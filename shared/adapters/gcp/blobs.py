@@ -77,6 +77,7 @@ class CloudBlobStore(BlobStore):
         self._client = client
         self._request_s = request_s
         self._patience_s = patience_s
+        self._retry = DEFAULT_RETRY.with_delay(initial=0.2, maximum=8.0, multiplier=2.0)
         self._piece_bytes = piece_bytes
         self._new_token = new_token
 
@@ -84,7 +85,7 @@ class CloudBlobStore(BlobStore):
     def stat(self, bucket: str, name: str) -> BlobInfo:
         blob = self._blob(bucket, name)
         with self._reading(blob):
-            blob.reload(timeout=self._timeout_s, retry=self._retry)
+            blob.reload(timeout=self._timeout_s, retry=self._patiently)
         return _info(blob)
 
     @override
@@ -104,7 +105,7 @@ class CloudBlobStore(BlobStore):
                     raw_download=True,
                     checksum=None,
                     timeout=self._timeout_s,
-                    retry=self._retry,
+                    retry=self._patiently,
                 )
             except RequestRangeNotSatisfiable:
                 return b""
@@ -150,7 +151,7 @@ class CloudBlobStore(BlobStore):
     def list(self, bucket: str, prefix: str = "") -> Iterator[BlobInfo]:
         with answering(bucket, grant=READER, missing=_no_bucket(bucket), refused=refused):
             for blob in self._client.list_blobs(
-                bucket, prefix=prefix, fields=_FIELDS, timeout=self._timeout_s, retry=self._retry
+                bucket, prefix=prefix, fields=_FIELDS, timeout=self._timeout_s, retry=self._patiently
             ):
                 yield _info(blob)
 
@@ -158,7 +159,7 @@ class CloudBlobStore(BlobStore):
     def delete(self, bucket: str, name: str, *, if_generation: int | None = None) -> None:
         blob = self._blob(bucket, name)
         # A retry without a generation could delete a newer object than the one meant.
-        retry = None if if_generation is None else self._retry
+        retry = None if if_generation is None else self._patiently
         with suppress(BlobNotFoundError), answering(_where(blob), grant=WRITER, missing=_gone(name)):
             blob.delete(if_generation_match=if_generation, timeout=self._timeout_s, retry=retry)
 
@@ -181,7 +182,7 @@ class CloudBlobStore(BlobStore):
                 if_generation_match=if_generation,
                 checksum="crc32c",  # Sent with the request: the service refuses bytes with another checksum.
                 timeout=self._timeout_s,
-                retry=self._retry,
+                retry=self._patiently,
             )
 
     def _send_in_session(
@@ -193,10 +194,10 @@ class CloudBlobStore(BlobStore):
                 if_generation_match=if_generation,
                 checksum=None,
                 timeout=self._timeout_s,
-                retry=self._retry,
+                retry=self._patiently,
             )
         with requests.Session() as http:
-            session = UploadSession(http, url, where=_where(blob), retry=self._retry, timeout_s=self._timeout_s)
+            session = UploadSession(http, url, where=_where(blob), retry=self._patiently, timeout_s=self._timeout_s)
             try:
                 resource = session.send(pieces, first, rest)
             except BaseException:
@@ -208,7 +209,7 @@ class CloudBlobStore(BlobStore):
         """Whether the stored object is ours, so that the write succeeded and only its answer was lost."""
         try:
             with self._reading(blob):
-                blob.reload(timeout=self._timeout_s, retry=self._retry)
+                blob.reload(timeout=self._timeout_s, retry=self._patiently)
         except BlobNotFoundError:
             return False
         return bool(blob.metadata) and blob.metadata.get(TOKEN_KEY) == token
@@ -234,12 +235,12 @@ class CloudBlobStore(BlobStore):
         return min(CONNECT_S, silence_s), silence_s
 
     @property
-    def _retry(self) -> Retry:
+    def _patiently(self) -> Retry:
         """With a deadline, the last try begins early enough to end before it."""
         _, silence_s = self._timeout_s
         patience_s = min(self._patience_s, at_most(self._patience_s + silence_s) - silence_s)
-        retry: Retry = DEFAULT_RETRY.with_delay(initial=0.2, maximum=8.0, multiplier=2.0)
-        return retry.with_timeout(max(0.0, patience_s))
+        retry: Retry = self._retry.with_timeout(max(0.0, patience_s))
+        return retry
 
     # --- Words ---
 
