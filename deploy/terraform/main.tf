@@ -54,6 +54,7 @@ locals {
       CELLDROP_ROWS_PER_TASK      = tostring(local.flavor.tasks.rows_per_task)
       CELLDROP_MAX_TASKS          = tostring(local.flavor.tasks.max_tasks)
       CELLDROP_TASK_TIMEOUT_S     = tostring(local.flavor.tasks.timeout_s)
+      CELLDROP_INGEST_TIMEOUT_S   = tostring(local.functions.ingest.timeout_s)
       CELLDROP_RECORD_DAYS        = tostring(var.record_days)
       # A pass ends by itself before Cloud Run would cut it off, with time for what it is working on.
       CELLDROP_RECONCILE_S = tostring(floor(local.functions.reconcile.timeout_s * 0.7))

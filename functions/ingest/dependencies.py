@@ -12,6 +12,10 @@ from shared.settings import Backend, Settings
 from shared.validation import Validator
 from shared.wiring.ports import ADHOC_MODELS_BUCKET, Ports, build_ports, build_push_check, deployed_settings
 
+DEADLINE_SHARE = 0.75
+"""The share of its timeout that a delivery may wait for storage and memory. The rest is for recording that it failed:
+an instance that the platform cuts off records nothing."""
+
 
 def build_ingest(settings: Settings, ports: Ports) -> Ingest:
     """Build the service from given ports."""
@@ -19,7 +23,9 @@ def build_ingest(settings: Settings, ports: Ports) -> Ingest:
     adhoc = ADHOC_MODELS_BUCKET if settings.backend is Backend.LOCAL else None
     data = IngestData(ports.blobs, settings.models_bucket, settings.default_model, settings.drop_buckets, adhoc)
     validator = Validator.of(ports.blobs, settings)
-    return Ingest(ports.store, Outbox(ports.store, ports.bus), data, validator, settings.fleet)
+    limit_s = None if settings.backend is Backend.LOCAL else DEADLINE_SHARE * settings.ingest_timeout_s
+    outbox = Outbox(ports.store, ports.bus)
+    return Ingest(ports.store, outbox, data, validator, settings.fleet, limit_s=limit_s)
 
 
 @cache

@@ -87,13 +87,8 @@ class RequestMessage:
 
     @property
     def identity(self) -> str | None:
-        """A key that is the same at every delivery of the message.
-
-        None if no key is needed: a request that names a generation means the same at every delivery.
-        """
-        if self.request.generation is not None or not self.message_id:
-            return None
-        return event_key("message", self.message_id)
+        """A key that is the same at every delivery of the message; None if the message has no id."""
+        return event_key("message", self.message_id) if self.message_id else None
 
 
 def parse_push(pushed: Pushed) -> StorageObject | RequestMessage:

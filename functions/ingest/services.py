@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 from functions.ingest.data_manager import IngestData
+from functions.ingest.patience import PATIENCE, Delivery, Patience, is_at_fault
 from functions.ingest.schemas import Drop, RequestMessage, StorageObject
+from functions.ingest.tries import Tries, killed_error
 from shared.bundles.card import ModelCard
+from shared.deadline import within
 from shared.domain import admission
-from shared.domain.admission import Request
-from shared.domain.errors import (
-    CelldropError,
-    InternalError,
-    PreconditionFailedError,
-    SubmissionNotFoundError,
-    UnavailableError,
-)
+from shared.domain.admission import Request, event_key
+from shared.domain.errors import CelldropError, PreconditionFailedError, SubmissionNotFoundError
 from shared.domain.options import parse_options
 from shared.domain.plan import Fleet
 from shared.domain.planning import with_forecast
@@ -30,15 +26,7 @@ from shared.records.messages import AnnotationRequest
 from shared.records.outbox import Outbox
 from shared.records.updates import update
 
-log = logging.getLogger(__name__)
-
 Validate = Callable[[ObjectRef, ModelCard, str | None], Verdict]
-
-FAULT_PATIENCE = timedelta(hours=1)
-"""How long after an event was sent to retry errors that may pass: a new grant takes minutes to reach every server."""
-DROP_PATIENCE, REQUEST_PATIENCE = timedelta(hours=20), timedelta(hours=2)
-"""How long to retry while a service does not answer, so that time is left to record the failure. Eventarc keeps an
-event for 24 hours. A request gets 20 attempts in two and a half hours, and then goes to the dead-letter topic."""
 
 
 def utc_now() -> datetime:
@@ -53,6 +41,8 @@ class Ingest:
     Attributes:
         fleet: The machines that dispatch plans with, so that the verdict can forecast time and cost.
         now: The current time. Compared with an event's send time, it says for how long delivery has failed.
+        patience: For how long errors that may pass are retried.
+        limit_s: Seconds that one delivery may wait for storage and memory; None: as long as each of them takes.
     """
 
     store: StatusStore
@@ -61,6 +51,8 @@ class Ingest:
     validate: Validate
     fleet: Fleet
     now: Callable[[], datetime] = utc_now
+    patience: Patience = PATIENCE
+    limit_s: float | None = None
 
     def handle(
         self, message: StorageObject | RequestMessage, sent_at: datetime | None = None
@@ -68,17 +60,29 @@ class Ingest:
         """Handle one event or request; None if it is not about a drop.
 
         Idempotent: the first delivery resolves what is requested (options, generation) and stores it under the
-        event's identity. A later delivery uses the stored request, whatever has changed since. Then as ``submit``.
+        event's identity. A later delivery uses the stored request, whatever has changed since. Before a submission is
+        created or joined, its id is stored for the event as well, and the first one stored counts: so all deliveries
+        together lead to one submission, even if one of them gives up while another one succeeds.
 
         Args:
             sent_at: When the event was first sent. Errors that may pass are retried for a limited time from then on.
 
         Raises:
             UnavailableError: A store or bus did not answer; deliver the event again.
-            AccessDeniedError: A service has not granted access yet; likewise.
+            CelldropError: Other trouble that is neither the file's nor the request's fault; likewise.
         """
-        request = self._resolved(message, sent_at)
-        return self._submit(request, sent_at) if request else None
+        with within(self.limit_s):
+            return self._handle(message, sent_at)
+
+    def _handle(self, message: StorageObject | RequestMessage, sent_at: datetime | None) -> Stored[Submission] | None:
+        event = message.identity
+        delivery = Delivery(event, sent_at)
+        known = self.store.resolved(event) if event else None
+        request = known or self._resolve(message, delivery)
+        if event and known and not known.refusal:
+            settled = self.store.resolved(_settling(event))
+            return self._submit_again(settled or known, replace(delivery, settled=settled is not None))
+        return self._submit(request, delivery) if request else None
 
     def handle_request(
         self, request: AnnotationRequest, message_id: str, sent_at: datetime | None = None
@@ -94,57 +98,112 @@ class Ingest:
         assert stored is not None
         return stored
 
-    def submit(self, drop: Drop, sent_at: datetime | None = None) -> Stored[Submission]:
-        """Create or join the submission of a drop.
+    def submit(self, drop: Drop) -> Stored[Submission]:
+        """Create or join the submission of a drop that no event told of.
 
         Idempotent: the id is computed from the drop, the record is created only if there is none, and outbox entries
-        have constant ids. A crash before the record is created leaves nothing, and a redelivery starts again.
+        have constant ids. A crash before the record is created leaves nothing, and the next call starts again.
 
         Raises:
-            UnavailableError: A store or bus did not answer; deliver the event again.
+            UnavailableError: A store or bus did not answer; try again.
         """
-        return self._submit(drop.request, sent_at)
+        return self._submit(drop.request, Delivery())
 
-    def _resolved(self, message: StorageObject | RequestMessage, sent_at: datetime | None) -> Request | None:
-        event = message.identity
-        known = self.store.resolved(event) if event else None
-        if known is not None:
-            return known
+    # --- What the event asks for ---
+
+    def _resolve(self, message: StorageObject | RequestMessage, delivery: Delivery) -> Request | None:
         match message:
             case StorageObject():
-                request = self._dropped(message, sent_at)
+                request = self._dropped(message, delivery)
             case RequestMessage():
-                request = self._requested(message, sent_at)
+                request = self._requested(message, delivery)
             case _:
                 assert_never(message)
-        return self.store.resolve(event, request) if event and request else request
+        return self.store.resolve(delivery.event, request) if delivery.event and request else request
 
-    def _dropped(self, event: StorageObject, sent_at: datetime | None) -> Request | None:
+    def _dropped(self, event: StorageObject, delivery: Delivery) -> Request | None:
         try:
             drop = self.data.drop_of(event)
         except Exception as error:  # noqa: BLE001  # raised again unless it is final
             # Its options cannot be read. The refusal is recorded under an id of its own, so that a later request for
             # the same object with readable options does not find this refusal.
-            refusal = self._final(error, sent_at, DROP_PATIENCE)
-            return Request(event.ref, {}, f"refused/{event.identity}", refusal=refusal)
+            failure = self._failure(error, delivery, requested=False)
+            return delivery.refused(Request(event.ref, {}), failure)
         return drop.request if drop else None
 
-    def _requested(self, message: RequestMessage, sent_at: datetime | None) -> Request:
+    def _requested(self, message: RequestMessage, delivery: Delivery) -> Request:
         request = message.request
         try:
             return self.data.drop_of_request(request).request
         except Exception as error:  # noqa: BLE001  # likewise
             # Under an id of its own, so that a request sent again once the object exists does not find this refusal.
-            return Request(
+            asked = Request(
                 ObjectRef(request.bucket, request.name, request.generation or 0),
                 request.options,
-                f"refused/{message.message_id}",
-                Requester(request.correlation_id, request.source),
-                self._final(error, sent_at, REQUEST_PATIENCE),
+                requester=Requester(request.correlation_id, request.source),
             )
+            return delivery.refused(asked, self._failure(error, delivery, requested=True))
 
-    def _submit(self, request: Request, sent_at: datetime | None) -> Stored[Submission]:
-        return self.outbox.pay(self._stored(request, sent_at))
+    # --- The submission that it leads to ---
+
+    def _submit_again(self, request: Request, delivery: Delivery) -> Stored[Submission]:
+        """As ``_submit``, for a delivery after the first. If all were killed for an hour, the request is refused."""
+        event, waited = delivery.event, self._waited(delivery)
+        if event is None or waited is None or request.refusal is not None:
+            return self._submit(request, delivery)
+        tries = Tries(self.store)
+        if tries.were_killed(event, waited):
+            error = killed_error()
+            return self.outbox.pay(self._give_up(request, error, Failure.of(error), delivery))
+        with tries.marked(event, request, waited):
+            return self._submit(request, delivery)
+
+    def _submit(self, request: Request, delivery: Delivery) -> Stored[Submission]:
+        return self.outbox.pay(self._stored(request, delivery))
+
+    def _stored(self, request: Request, delivery: Delivery) -> Stored[Submission]:
+        if request.refusal is not None:
+            return self._refused(request)
+        is_new = self._is_new(request)
+        try:
+            made = self._decide(request) if is_new else None
+        except Exception as error:  # noqa: BLE001  # raised again unless it is final
+            failure = self._failure(error, delivery, requested=request.requester is not None)
+            return self._give_up(request, error, failure, delivery)
+        settled = self._settle(request, delivery)
+        if settled.refusal is not None:
+            return self._refused(settled)
+        return self._create(made, request) if made else self._join(request)
+
+    def _give_up(self, request: Request, error: Exception, failure: Failure, delivery: Delivery) -> Stored[Submission]:
+        """Refuse a request whose inspection failed at every delivery, through no fault of its own."""
+        settled = self._settle(delivery.refused(request, failure), delivery)
+        if settled.refusal is None:
+            raise error  # Another delivery has succeeded just now. The next one finds its submission.
+        return self._refused(settled)
+
+    def _settle(self, request: Request, delivery: Delivery) -> Request:
+        """Store which submission the event leads to, unless another delivery has. Returns what is stored."""
+        if delivery.event is None or delivery.settled:
+            return request
+        return self.store.resolve(_settling(delivery.event), request)
+
+    def _refused(self, request: Request) -> Stored[Submission]:
+        assert request.refusal is not None
+        return self._create(admission.rejected(request, request.refusal, None), request)
+
+    def _create(self, made: Submission, request: Request) -> Stored[Submission]:
+        try:
+            return self.store.create(made)
+        except PreconditionFailedError:
+            return self._join(request)
+
+    def _is_new(self, request: Request) -> bool:
+        try:
+            self.store.get(request.id)
+        except SubmissionNotFoundError:
+            return True
+        return False
 
     def _join(self, request: Request) -> Stored[Submission]:
         who = request.requester
@@ -167,49 +226,28 @@ class Ingest:
             return True
         return any(who in self.store.page(record.id, number) for number in reversed(range(record.pages)))
 
-    def _stored(self, request: Request, sent_at: datetime | None) -> Stored[Submission]:
-        try:
-            return self._join(request)
-        except SubmissionNotFoundError:
-            pass
-        made = self._decide(request, sent_at)
-        try:
-            return self.store.create(made)
-        except PreconditionFailedError:
-            return self._join(request) if made.id == request.id else self.store.get(made.id)
-
-    def _decide(self, request: Request, sent_at: datetime | None) -> Submission:
-        if request.refusal is not None:
-            return admission.rejected(request, request.refusal, None)
+    def _decide(self, request: Request) -> Submission:
+        """Inspect the file. Raises only what is neither the file's nor the request's fault."""
         try:
             options = parse_options(request.requested)
             card, model = self.data.model(options.model)
             verdict = self.validate(request.source, card, options.matrix)
-        except Exception as error:  # noqa: BLE001  # likewise
-            patience = REQUEST_PATIENCE if request.requester else DROP_PATIENCE
-            failure = self._final(error, sent_at, patience)
-            if not isinstance(error, CelldropError) or error.retryable:
-                # The file is not at fault, so a request sent again must not find this refusal.
-                request = replace(request, rerun_token=f"refused/{sent_at}")
-            return admission.rejected(request, failure, None)
+        except CelldropError as error:
+            if not is_at_fault(error):
+                raise
+            return admission.rejected(request, Failure.of(error), None)
         if not verdict.accepted:
             reason = verdict.refusals[0]
             return admission.rejected(request, Failure(reason.code, reason.message, reason.hint), verdict)
         return admission.queued(request, with_forecast(verdict, model.cost, self.fleet, request.requested), model)
 
-    def _final(self, error: Exception, sent_at: datetime | None, silence: timedelta) -> Failure:
-        """The failure to record for a final error. An error that may pass is raised again, until its time is up.
+    def _failure(self, error: Exception, delivery: Delivery, *, requested: bool) -> Failure:
+        return self.patience.failure(error, self._waited(delivery), requested=requested)
 
-        Args:
-            silence: How long to retry while a service does not answer.
-        """
-        if isinstance(error, CelldropError) and not error.retryable:
-            return Failure.of(error)
-        patience = silence if isinstance(error, UnavailableError) else FAULT_PATIENCE
-        if sent_at is None or self.now() - sent_at < patience:
-            raise error
-        if isinstance(error, CelldropError):
-            return Failure.of(error)
-        log.error("unexpected error at every delivery", exc_info=error)
-        hint = "Please report it, with the ingest function's log of this time."
-        return Failure.of(InternalError(f"{type(error).__name__} while the file was inspected", hint=hint))
+    def _waited(self, delivery: Delivery) -> timedelta | None:
+        return self.now() - delivery.sent_at if delivery.sent_at else None
+
+
+def _settling(event: str) -> str:
+    """The key of the document that says which submission an event leads to, for good."""
+    return event_key("settled", event)

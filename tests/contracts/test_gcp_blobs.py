@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import gzip
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -12,8 +13,9 @@ from functools import partial
 import pytest
 from google.cloud.storage import Client  # type: ignore[import-untyped]  # it ships no types
 
-from shared.adapters.gcp.blobs import PARALLEL_READS, TOKEN_KEY, CloudBlobStore
+from shared.adapters.gcp.blobs import PARALLEL_READS, REQUEST_S, TOKEN_KEY, CloudBlobStore
 from shared.adapters.gcp.clients import firestore_client, storage_client
+from shared.deadline import within
 from shared.domain.errors import (
     AccessDeniedError,
     BlobNotFoundError,
@@ -201,6 +203,25 @@ def test_a_service_that_says_nothing_is_unavailable(
         impatient.stat(bucket, "x")
     with pytest.raises(UnavailableError):
         impatient.write(bucket, "x", [b"data"], if_generation=0)
+
+
+def test_a_service_that_says_nothing_is_waited_for_until_the_callers_deadline(
+    store: CloudBlobStore, stand_in: StorageStandIn, bucket: str
+) -> None:
+    ref = store.write(bucket, "x", [b"data"], if_generation=0).ref
+    stand_in.faults.extend([Fault(hang=True)] * 20)
+    spans = [ByteRange(0, 1), ByteRange(2, 1)]
+    reads: list[Callable[[], object]] = [
+        lambda: store.stat(bucket, "x"),
+        lambda: store.read(ref),
+        lambda: store.read_many(ref, spans),
+        lambda: list(store.list(bucket)),
+    ]
+    began_s = time.monotonic()
+    for read in reads:
+        with within(0.3), pytest.raises(UnavailableError):
+            read()
+    assert time.monotonic() - began_s < REQUEST_S
 
 
 def test_a_service_that_is_not_there_is_unavailable() -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import h5py
 import pytest
 
+from shared.deadline import within
 from shared.domain.errors import (
     InputChangedError,
     InternalError,
@@ -27,11 +29,11 @@ from shared.domain.errors import (
 )
 from shared.h5ad.facts import FileFacts
 from shared.h5ad.inspect import inspection
-from shared.h5ad.inspect.capacity import ALONE, Capacity
+from shared.h5ad.inspect.capacity import ALONE, Capacity, capacity_here
 from shared.h5ad.inspect.children import SANDBOX
 from shared.h5ad.inspect.inspection import inspect, warm_up
 from shared.h5ad.inspect.wire import pack_error, receive
-from shared.h5ad.read.limits import InspectionLimits
+from shared.h5ad.read.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.source import BytesSource
 from shared.ports.blobs import ByteRange
 from tests.h5ad.h5ad_files import random_counts, write_file
@@ -170,6 +172,23 @@ def test_silence_is_our_trouble_and_not_the_files() -> None:
         inspect(Meddling(LONG, pause), limits=InspectionLimits(silence_s=0.2))
     for pid in children(server()):
         os.kill(pid, signal.SIGKILL)
+
+
+def test_a_silent_inspection_is_waited_for_until_the_callers_deadline() -> None:
+    def pause() -> None:
+        os.kill(children(server())[-1], signal.SIGSTOP)
+
+    began_s = time.monotonic()
+    with within(1.0), pytest.raises(UnavailableError):
+        inspect(Meddling(LONG, pause))
+    assert time.monotonic() - began_s < DEFAULT_LIMITS.silence_s / 2
+    for pid in children(server()):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_memory_is_waited_for_until_the_callers_deadline() -> None:
+    with capacity_here().share(ALONE, 1.0), within(0.5), pytest.raises(UnavailableError, match="no memory was free"):
+        inspect(BytesSource(SOUND))
 
 
 def test_an_input_that_changes_is_said_to_have_changed() -> None:

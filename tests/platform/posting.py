@@ -30,6 +30,7 @@ class Doors:
 
     def post(self, name: str, posted: Posted) -> int:
         """The status that the platform is answered with."""
+        self.house.patch(dict(posted.metadata))
         answer = self.clients[name].post("/", data=posted.body, headers=posted.all_headers)
         return answer.status_code
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,12 +13,14 @@ from hypothesis import strategies as st
 
 from shared.access.cloud_events import BATCH, STRUCTURED
 from shared.domain.submission import ObjectRef, submission_id
-from tests.platform.doors import push, request, storage_event
+from tests.platform.doors import push, storage_event
 
 SAMPLE = ObjectRef("inbox", "sample.h5ad", 1002)
 """The object that is in the house's inbox."""
 JOB = {"schema_version": 1, "submission_id": submission_id(SAMPLE, {}), "kind": "job", "epoch": 1, "number": 0}
-STORAGE = storage_event(SAMPLE.bucket, SAMPLE.name, SAMPLE.generation)
+FRESH = "2999-01-01T00:00:00Z"
+"""When all is sent: ingest has patience with what may pass, so a fault of ours is answered 503 and not recorded."""
+STORAGE = storage_event(SAMPLE.bucket, SAMPLE.name, SAMPLE.generation, FRESH)
 PLAIN = "application/json"
 
 RAW = {
@@ -36,11 +39,16 @@ RAW = {
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """One request."""
+    """One request.
+
+    Attributes:
+        metadata: What the sample's own metadata are by then.
+    """
 
     body: bytes
     kind: str = STRUCTURED
     headers: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def all_headers(self) -> dict[str, str]:
@@ -102,7 +110,7 @@ _ASKED = {"schema_version": 1, "bucket": "inbox", "name": "sample.h5ad", "correl
 
 def _deliveries(inner: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A message of the bus, as both of its ways push it."""
-    plain = push(json.dumps(inner).encode())
+    plain = push(json.dumps(inner).encode(), sent_at=FRESH)
     return [
         plain,
         {
@@ -115,7 +123,12 @@ def _deliveries(inner: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-_GOOD: list[dict[str, Any]] = [STORAGE, request(), *_deliveries(JOB), *_deliveries(_ASKED)]
+_GOOD: list[dict[str, Any]] = [
+    STORAGE,
+    push(json.dumps(_ASKED).encode(), sent_at=FRESH),
+    *_deliveries(JOB),
+    *_deliveries(_ASKED),
+]
 
 
 def _places(value: object, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -153,7 +166,8 @@ def _inside(draw: st.DrawFn) -> dict[str, Any]:
     """A good push of a message that is not: what stands in its data is a text of JSON in base64."""
     inner = draw(_mutated([JOB, _ASKED]))
     data = base64.b64encode(draw(_spoilt(written(inner)))).decode()
-    return {**push(b""), "message": {"data": data, "messageId": draw(st.sampled_from(["7", "8", ""]))}}
+    message = {"data": data, "messageId": draw(st.sampled_from(["7", "8", ""])), "publishTime": FRESH}
+    return {**push(b""), "message": message}
 
 
 @st.composite
@@ -200,8 +214,19 @@ _REQUESTS = st.fixed_dictionaries(
     },
 )
 """Of the right types, and so taken: whatever they say."""
-_OBJECTS = st.builds(storage_event, st.just("inbox") | _ODD_TEXT, _ODD_TEXT, st.integers(0, 2**63 - 1))
-_PUSHED = st.builds(lambda asked, n: push(json.dumps(asked).encode(), f"message-{n}"), _REQUESTS, st.integers(0, 10**9))
+_OBJECTS = st.builds(storage_event, st.just("inbox") | _ODD_TEXT, _ODD_TEXT, st.integers(0, 2**63 - 1), st.just(FRESH))
+
+
+def _number(value: object) -> int:
+    """One of its own for each content, so that events of other content are other events."""
+    return zlib.crc32(written(value))
+
+
+def _pushed(asked: Mapping[str, Any]) -> dict[str, Any]:
+    return push(json.dumps(asked).encode(), f"message-{_number(asked)}", FRESH)
+
+
+_PUSHED = _REQUESTS.map(_pushed)
 _ODD = st.one_of(_PUSHED, _OBJECTS)
 _EVENTS = st.one_of(_mutated(_GOOD), _inside(), _ODD)
 _BODIES = st.one_of(
@@ -220,5 +245,61 @@ _CE_HEADERS = st.dictionaries(
     st.sampled_from(["ce-specversion", "ce-type", "ce-id", "ce-source", "ce-time", "ce-extensions", "CE-Type"]),
     _HEADER_TEXT,
 )
-POSTED = st.builds(Posted, _BODIES, _KINDS, st.one_of(st.just({}), st.just({}), _CE_HEADERS))
-"""Requests, of which most are nearly right."""
+_NEARLY_RIGHT = st.builds(Posted, _BODIES, _KINDS, st.one_of(st.just({}), st.just({}), _CE_HEADERS))
+
+# --- Past the first checks ----------------------------------------------------------------------------------------
+
+_NUMERALS = [
+    "1",
+    "7",
+    "+3",
+    " 7 ",
+    "1_0",
+    "007",
+    "\u0663",
+    "0",
+    "-1",
+    "0x10",
+    "1e400",
+    "9" * 5_000,
+    "nan",
+    "inf",
+    "-0.0",
+]
+_SPELT: Mapping[str, list[str]] = {
+    "model": ["m", "m@1", "m@", "@1", "m@1@1", "sha256:", f"sha256:{'0' * 64}", "../m"],
+    "matrix": ["X", "raw", "layers/counts", "layers/", "layers/../X", "x"],
+    "scores": ["top", "full", "TOP", " full"],
+    "tasks": _NUMERALS,
+    "objective": ["cheapest", "fastest", "deadline", "Fastest"],
+    "top_k": _NUMERALS,
+    "min_score": ["0.5", ".5", "5e-1", *_NUMERALS],
+    "map": ["on", "off", "ON", "true"],
+}
+"""Good values of every option, nearly good ones, and what a number is read from without being one."""
+_VALUES = {name: st.one_of(*[st.sampled_from(values)] * 4, _ODD_TEXT) for name, values in _SPELT.items()}
+_PAIRS = st.sampled_from(sorted(_SPELT)).flatmap(lambda name: st.tuples(st.just(name), _VALUES[name]))
+_OPTIONS = st.lists(_PAIRS, min_size=1, max_size=3).map(dict)
+_SPELLINGS = st.sampled_from(["celldrop-{}", "Celldrop-{}", "celldrop_{}", "x-goog-meta-celldrop-{}"])
+_METADATA = st.builds(
+    lambda spelling, options, more: {**{spelling.format(name): text for name, text in options.items()}, **more},
+    _SPELLINGS,
+    _OPTIONS,
+    st.just({}) | st.dictionaries(st.just("celldrop-rerun") | _ODD_TEXT, _ODD_TEXT, max_size=2),
+)
+_FOR_THE_SAMPLE = st.fixed_dictionaries(
+    {
+        "bucket": st.just(SAMPLE.bucket),
+        "name": st.just(SAMPLE.name),
+        "correlation_id": _ODD_TEXT,
+        "generation": st.sampled_from([None, SAMPLE.generation]),
+        "options": _OPTIONS,
+    },
+    optional={"source": _ODD_TEXT, "rerun": _ODD_TEXT},
+)
+_ASKING = _FOR_THE_SAMPLE.map(lambda asked: Posted(written(_pushed(asked)), PLAIN))
+_DROPPING = _METADATA.map(
+    lambda metadata: Posted(changed(data={**STORAGE["data"], "metageneration": _number(metadata)}), metadata=metadata)
+)
+POSTED = st.one_of(_NEARLY_RIGHT, _ASKING, _DROPPING)
+"""Requests: most are nearly right, and the others differ only in what they say of a file that is there."""

@@ -29,6 +29,9 @@ from tests.services.house import House
 N_EXAMPLES = 300
 """At each door; ``python -m tests.platform.fuzz_doors --n 20000`` makes more."""
 
+N_INSPECTED = 10
+"""Files that are inspected at least, of so many requests: with options that are good, however odd."""
+
 Open: TypeAlias = Callable[[str], FlaskClient]
 
 
@@ -73,7 +76,9 @@ def test_whatever_is_posted_is_answered_by_decision(name: str) -> None:
             assert doors.post(name, posted) in {200, ACKNOWLEDGED, 400, 413, REFUSED}
 
         answered()
-        assert (len(doors.house.store.find(limit=1000)) > 3) is (name == "ingest")
+        assert (len(doors.house.validated) > N_INSPECTED) is (name == "ingest")
+        codes = {stored.value.failure.code for stored in doors.house.store.find(limit=1000) if stored.value.failure}
+        assert ({"INVALID_OPTION", "MODEL_NOT_FOUND"} <= codes) is (name == "ingest")
         assert (len(doors.house.jobs.requests) == 1) is (name == "dispatch")
 
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+from functions.ingest.dependencies import build_ingest
+from shared.adapters.gcp.blobs import REQUEST_S, CloudBlobStore
 from shared.domain.submission import State, Topic
+from shared.settings import load_settings
+from shared.wiring.ports import MadePorts
+from tests.cloud.emulators_doors import StorageDoor
 from tests.cloud.emulators_shelf import KMS_DENIED, KMS_DISABLED, Shelf
 from tests.cloud.emulators_storage import Fault, StorageStandIn
+from tests.fakes.jobs import RecordedJobRunner
 from tests.platform.doors import ACKNOWLEDGED, ODD_NAMES, TRY_AGAIN, open_door, request, send, storage_event
 from tests.platform.observed import RowSays
 from tests.platform.storage_house import StorageHouse, storage_house
@@ -200,6 +208,28 @@ def test_a_storage_that_is_down_for_hours_still_leaves_a_record(
     assert send(door, event) == ACKNOWLEDGED
     rejected(house, "UNAVAILABLE", "did not answer", "Try again")
     row_says(*ended(house))
+
+
+def test_a_storage_that_says_nothing_leaves_a_record_before_the_delivery_is_cut_off(
+    house: StorageHouse, stand_in: StorageStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = storage_event("inbox", "sample.h5ad", house.put())
+    with StorageDoor(stand_in.url).client() as client:
+        house.blobs = CloudBlobStore(client)
+        door = open_door("ingest", replace(house.ingest, limit_s=1.0), monkeypatch)
+        stand_in.faults.extend([Fault(hang=True)] * 20)
+        began_s = time.monotonic()
+        assert send(door, event) == TRY_AGAIN
+        house.later(hours=20)
+        assert send(door, event) == ACKNOWLEDGED
+        assert time.monotonic() - began_s < REQUEST_S
+    rejected(house, "UNAVAILABLE", "", "Try again")
+
+
+def test_a_deployed_delivery_waits_for_less_than_its_timeout(house: StorageHouse) -> None:
+    settings = load_settings(_env_file="", backend="gcp", ingest_timeout_s=60)
+    ports = MadePorts(house.blobs, house.bus, house.store, RecordedJobRunner())
+    assert build_ingest(settings, ports).limit_s == 45.0
 
 
 def test_an_event_that_does_not_say_when_it_was_sent_is_delivered_again(house: StorageHouse, door: FlaskClient) -> None:

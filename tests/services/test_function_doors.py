@@ -254,10 +254,12 @@ def test_a_request_that_was_refused_stays_so_though_its_object_has_come(house: H
     assert len(house.bus.messages(Topic.EVENTS)) == 1
 
 
-def test_a_request_that_names_a_generation_costs_no_document_of_its_own(house: House, door: Door) -> None:
+def test_a_request_that_names_a_generation_is_stored_like_any_other(house: House, door: Door) -> None:
+    """What it asks for is known without, but not what another of its deliveries has decided."""
     plain(door("ingest"), request_event(generation=house.source.generation))
     assert house.only().state is State.QUEUED
-    assert house.store.events == {}
+    assert {request.id for request in house.store.events.values()} == {house.only().id}
+    assert len(house.store.events) == 2
 
 
 @pytest.mark.parametrize("changed", [{"correlation_id": ""}, {"bucket": ""}, {"options": {"top_k": 3}}, {"name": None}])

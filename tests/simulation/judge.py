@@ -62,7 +62,7 @@ class Judge:
         over_at_s: When the record left each epoch.
         noted: The executions that a record has ever named, with their epochs.
         lease_takers: Which process took a submission's lease with each token.
-        made: The submissions that the deliveries of each event made.
+        made: The submissions that the deliveries of each event made or joined.
         harm: What struck each submission, and what it lost.
         heartbeat: The shortest silence that any version in use takes for death.
         finalize_lease: The shortest of the finalizer's leases.
@@ -121,9 +121,9 @@ class Judge:
                 self.final_at[after.id] = self._world.clock()
             self._lease_or_commit(old, after)
         self.noted |= dict.fromkeys(after.executions, after.epoch)
+        self._made_once(after)
         if old is None:
             self.created_at_s[after.id] = self._world.now_s
-            self._made_once(after)
             self.hold(after.state in FOLLOWS[None] and after.epoch == 0, f"began as {after.state}")
             return
         self._epochs_grow(old, after)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from functions.dispatch.services import Dispatch, Dispatched
 from functions.ingest.data_manager import IngestData
+from functions.ingest.patience import PATIENCE, Patience
 from functions.ingest.schemas import Drop, StorageObject
 from functions.ingest.services import Ingest
 from functions.reconcile.services import Reconcile
@@ -81,6 +82,8 @@ SECOND = Version(
     ),
     Fleet(rows_per_task=BLOCK_ROWS),
 )
+HASTY = Patience(fault=timedelta(seconds=90), drop=timedelta(seconds=90), request=timedelta(seconds=45))
+"""So little that ingest often refuses a file because a service does not answer."""
 
 
 @dataclass(slots=True)
@@ -132,9 +135,13 @@ class Push:
 
 
 class Town:
-    """Everything of one history."""
+    """Everything of one history.
 
-    def __init__(self, seed: int) -> None:
+    Attributes:
+        sent_at: When each event was first sent.
+    """
+
+    def __init__(self, seed: int, patience: Patience = PATIENCE) -> None:
         self.world = World(seed)
         self.judge = Judge(self.world, FIRST.limits.heartbeat, FIRST.limits.finalize_lease)
         self.store = SimulatedStatusStore(self.world, self.judge)
@@ -150,6 +157,8 @@ class Town:
         self.task_timeout_s = TASK_TIMEOUT_S
         self.reconciles = True
         self.batch = 2
+        self.patience = patience
+        self.sent_at: dict[str, datetime] = {}
         self.done = Done()
         self.drops: dict[ObjectRef, Drop] = {}
         self._sent: list[Push] = []
@@ -170,7 +179,8 @@ class Town:
         self.world.tell(f"{ref} is dropped")
         drop = self.drops[ref] = Drop(ref, options)
         event = StorageObject(bucket=ref.bucket, name=ref.name, generation=ref.generation, metageneration=1)
-        self.send(Push(Role.INGEST, id_of(drop), lambda: self._ingest().handle(event), str(ref)))
+        sent_at = self.sent_at[str(ref)] = self.world.clock()
+        self.send(Push(Role.INGEST, id_of(drop), lambda: self._ingest().handle(event, sent_at), str(ref)))
         return drop
 
     def patch(self, ref: ObjectRef) -> None:
@@ -201,9 +211,12 @@ class Town:
             self.done.heard.append(who)
 
         message_id = f"{who}/{len(self._sent)}"
-        self.send(
-            Push(Role.INGEST, id_of(drop), lambda: self._ingest().handle_request(asked, message_id), message_id, heard)
-        )
+        sent_at = self.sent_at[message_id] = self.world.clock()
+
+        def handle() -> object:
+            return self._ingest().handle_request(asked, message_id, sent_at)
+
+        self.send(Push(Role.INGEST, id_of(drop), handle, message_id, heard))
 
     def redeliver(self) -> bool:
         """Whoever delivers does so once more, though it was acknowledged; whether anything was sent before."""
@@ -306,7 +319,8 @@ class Town:
         ports = self.ports
         data = IngestData(ports.blobs, "models", "m")
         outbox = Outbox(ports.store, ports.bus)
-        return Ingest(ports.store, outbox, data, self._validate, self.version.fleet)
+        fleet, clock = self.version.fleet, self.world.clock
+        return Ingest(ports.store, outbox, data, self._validate, fleet, clock, self.patience)
 
     def _dispatch(self) -> Dispatch:
         version, ports, timeout_s = self._which(), self.ports, self.task_timeout_s

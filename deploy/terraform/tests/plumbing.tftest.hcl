@@ -189,6 +189,7 @@ run "plumbing" {
         CELLDROP_ROWS_PER_TASK      = "250000"
         CELLDROP_MAX_TASKS          = "100"
         CELLDROP_TASK_TIMEOUT_S     = "3600"
+        CELLDROP_INGEST_TIMEOUT_S   = "120"
         CELLDROP_RECORD_DAYS        = "0"
         CELLDROP_RECONCILE_S        = "210"
         CELLDROP_PUSH_AUTH          = "platform"

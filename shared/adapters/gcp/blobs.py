@@ -8,11 +8,12 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from functools import partial
+from contextvars import copy_context
 
 import google_crc32c
 import requests
 from google.api_core.exceptions import RequestRangeNotSatisfiable
+from google.api_core.retry import Retry
 from google.cloud.storage import Blob, Client  # type: ignore[import-untyped]  # the package ships no types
 from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped]  # likewise
 from typing_extensions import override
@@ -20,6 +21,7 @@ from typing_extensions import override
 from shared.adapters.gcp.blobs_upload import PIECE_BYTES, WRITER, Pieces, UploadSession, crc32c_text
 from shared.adapters.gcp.errors import answering
 from shared.adapters.gcp.refusals import refused, refused_by_settings
+from shared.deadline import at_most
 from shared.domain.errors import (
     BlobNotFoundError,
     CorruptBlobError,
@@ -46,7 +48,8 @@ _FIELDS = "items(name,generation,size,crc32c,updated,contentType,metadata),nextP
 class CloudBlobStore(BlobStore):
     """Cloud Storage as a blob store; thread-safe. Buckets have their real names, as in events, records and manifests.
 
-    Every request has a time limit, and is retried only if that is safe:
+    Every request has a time limit, none waits past the deadline of the call that it belongs to (``shared.deadline``),
+    and it is retried only if that is safe:
 
     - A read is always safe.
     - A write over a given generation depends on that generation. If its answer was lost, a token in the object's
@@ -72,8 +75,9 @@ class CloudBlobStore(BlobStore):
         new_token: Callable[[], str] = secrets.token_hex,
     ) -> None:
         self._client = client
-        self._timeout_s = (CONNECT_S, request_s)
-        self._retry = DEFAULT_RETRY.with_delay(initial=0.2, maximum=8.0, multiplier=2.0).with_timeout(patience_s)
+        self._request_s = request_s
+        self._patience_s = patience_s
+        self._retry = DEFAULT_RETRY.with_delay(initial=0.2, maximum=8.0, multiplier=2.0)
         self._piece_bytes = piece_bytes
         self._new_token = new_token
 
@@ -81,7 +85,7 @@ class CloudBlobStore(BlobStore):
     def stat(self, bucket: str, name: str) -> BlobInfo:
         blob = self._blob(bucket, name)
         with self._reading(blob):
-            blob.reload(timeout=self._timeout_s, retry=self._retry)
+            blob.reload(timeout=self._timeout_s, retry=self._patiently)
         return _info(blob)
 
     @override
@@ -101,7 +105,7 @@ class CloudBlobStore(BlobStore):
                     raw_download=True,
                     checksum=None,
                     timeout=self._timeout_s,
-                    retry=self._retry,
+                    retry=self._patiently,
                 )
             except RequestRangeNotSatisfiable:
                 return b""
@@ -114,8 +118,9 @@ class CloudBlobStore(BlobStore):
     def read_many(self, ref: ObjectRef, spans: Sequence[ByteRange]) -> builtins.list[bytes]:
         if not spans:
             return []
+        contexts = [copy_context() for _ in spans]  # With the caller's deadline.
         with ThreadPoolExecutor(min(PARALLEL_READS, len(spans))) as pool:
-            return list(pool.map(partial(self.read, ref), spans))
+            return list(pool.map(lambda context, span: context.run(self.read, ref, span), contexts, spans))
 
     @override
     def write(
@@ -146,7 +151,7 @@ class CloudBlobStore(BlobStore):
     def list(self, bucket: str, prefix: str = "") -> Iterator[BlobInfo]:
         with answering(bucket, grant=READER, missing=_no_bucket(bucket), refused=refused):
             for blob in self._client.list_blobs(
-                bucket, prefix=prefix, fields=_FIELDS, timeout=self._timeout_s, retry=self._retry
+                bucket, prefix=prefix, fields=_FIELDS, timeout=self._timeout_s, retry=self._patiently
             ):
                 yield _info(blob)
 
@@ -154,7 +159,7 @@ class CloudBlobStore(BlobStore):
     def delete(self, bucket: str, name: str, *, if_generation: int | None = None) -> None:
         blob = self._blob(bucket, name)
         # A retry without a generation could delete a newer object than the one meant.
-        retry = None if if_generation is None else self._retry
+        retry = None if if_generation is None else self._patiently
         gone = _gone(name)
         with (
             suppress(BlobNotFoundError),
@@ -181,7 +186,7 @@ class CloudBlobStore(BlobStore):
                 if_generation_match=if_generation,
                 checksum="crc32c",  # Sent with the request: the service refuses bytes with another checksum.
                 timeout=self._timeout_s,
-                retry=self._retry,
+                retry=self._patiently,
             )
 
     def _send_in_session(
@@ -193,10 +198,10 @@ class CloudBlobStore(BlobStore):
                 if_generation_match=if_generation,
                 checksum=None,
                 timeout=self._timeout_s,
-                retry=self._retry,
+                retry=self._patiently,
             )
         with requests.Session() as http:
-            session = UploadSession(http, url, where=_where(blob), retry=self._retry, timeout_s=self._timeout_s)
+            session = UploadSession(http, url, where=_where(blob), retry=self._patiently, timeout_s=self._timeout_s)
             try:
                 resource = session.send(pieces, first, rest)
             except BaseException:
@@ -208,7 +213,7 @@ class CloudBlobStore(BlobStore):
         """Whether the stored object is ours, so that the write succeeded and only its answer was lost."""
         try:
             with self._reading(blob):
-                blob.reload(timeout=self._timeout_s, retry=self._retry)
+                blob.reload(timeout=self._timeout_s, retry=self._patiently)
         except BlobNotFoundError:
             return False
         return bool(blob.metadata) and blob.metadata.get(TOKEN_KEY) == token
@@ -225,6 +230,21 @@ class CloudBlobStore(BlobStore):
             where=_where(blob),
             hint="The object was deleted. Write it again.",
         )
+
+    # --- Time limits ---
+
+    @property
+    def _timeout_s(self) -> tuple[float, float]:
+        silence_s = at_most(self._request_s)
+        return min(CONNECT_S, silence_s), silence_s
+
+    @property
+    def _patiently(self) -> Retry:
+        """With a deadline, the last try begins early enough to end before it."""
+        _, silence_s = self._timeout_s
+        patience_s = min(self._patience_s, at_most(self._patience_s + silence_s) - silence_s)
+        retry: Retry = self._retry.with_timeout(max(0.0, patience_s))
+        return retry
 
     # --- Words ---
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter
 
+from shared.deadline import at_most
 from shared.domain.errors import (
     CelldropError,
     InputError,
@@ -70,15 +71,15 @@ def inspect(
 
     Raises:
         InputError: The file cannot be used; which leaf says why. A crash of the child is one too.
-        UnavailableError: The child could not be had, or was killed from outside, or the machine is too busy.
+        UnavailableError: The child could not be had, or was killed from outside, or the machine is too busy, or the
+            caller's deadline has passed (``shared.deadline``).
     """
     source = OpenedSource.of(source)
     check_superblock(source, name)
     limits = limits.for_file(source.size_bytes).for_rows(rows)
     for wanted_bytes in (limits.memory_bytes, ALONE):
         try:
-            with capacity_here().share(wanted_bytes, limits.silence_s), SANDBOX.connect() as child:
-                child.link.settimeout(limits.silence_s)
+            with capacity_here().share(wanted_bytes, at_most(limits.silence_s)), SANDBOX.connect() as child:
                 return _Dialogue(child, source, limits).run(matrix, rows, merge=merge)
         except _KilledError as error:
             how = str(error)
@@ -141,10 +142,12 @@ class _Dialogue:
             raise self._died() from error
 
     def _hear(self) -> tuple[Kind, bytes]:
+        wait_s = at_most(self.limits.silence_s)
+        self.child.link.settimeout(wait_s)
         try:
             return receive(self.child.link)
         except TimeoutError as error:
-            raise UnavailableError(f"no word from the inspection for {self.limits.silence_s:g} s") from error
+            raise UnavailableError(f"no word from the inspection for {wait_s:.1f} s") from error
         except (EOFError, ConnectionError) as error:
             raise self._died() from error
 

@@ -1,0 +1,111 @@
+"""An event whose deliveries are killed, so that none of them can say what is wrong, still ends in a record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from functions.ingest.schemas import RequestMessage, StorageObject
+from functions.ingest.services import Ingest
+from shared.bundles.card import ModelCard
+from shared.domain.errors import UnavailableError
+from shared.domain.submission import ObjectRef, State
+from shared.domain.verdict import Verdict
+from shared.records.messages import AnnotationRequest
+from tests.fakes.clock import START
+from tests.services.house import House
+
+
+class Killed(BaseException):
+    """Ends a delivery where it stands: no code of ours sees it."""
+
+
+def kill(_source: ObjectRef, _card: ModelCard, _matrix: str | None) -> Verdict:
+    raise Killed
+
+
+def fail(_source: ObjectRef, _card: ModelCard, _matrix: str | None) -> Verdict:
+    raise UnavailableError("no answer")
+
+
+def dropped(house: House) -> StorageObject:
+    ref = house.source
+    return StorageObject(bucket=ref.bucket, name=ref.name, generation=ref.generation, metageneration=1)
+
+
+def requested(_house: House, message_id: str = "7") -> RequestMessage:
+    return RequestMessage(AnnotationRequest(bucket="inbox", name="sample.h5ad", correlation_id="lims"), message_id)
+
+
+KINDS = pytest.mark.parametrize("kind", [dropped, requested])
+Kind = Callable[[House], StorageObject | RequestMessage]
+
+
+def ingest(house: House, minutes: float, validate: Callable[..., Verdict] | None = None) -> Ingest:
+    """Ingest, so many minutes after the event was sent."""
+    now = START + timedelta(minutes=minutes)
+    return replace(house.ingest, validate=validate or house.ingest.validate, now=lambda: now)
+
+
+def killed_for(house: House, kind: Kind, minutes: int, since: int = 0) -> None:
+    """Deliver every ten minutes, as the platform does at most; each delivery is killed."""
+    for minute in range(since, minutes, 10):
+        with pytest.raises(Killed):
+            ingest(house, minute, kill).handle(kind(house), START)
+
+
+@KINDS
+def test_an_event_whose_deliveries_are_killed_for_an_hour_is_refused_without_another_try(
+    house: House, kind: Kind
+) -> None:
+    killed_for(house, kind, 60)
+    assert house.store.find() == []
+    refused = ingest(house, 60, kill).handle(kind(house), START)
+    assert refused is not None
+    assert refused.value == house.only()
+    assert refused.value.failure is not None
+    assert (refused.value.state, refused.value.failure.code) == (State.REJECTED, "UNAVAILABLE")
+    assert "memory" in refused.value.failure.hint
+    again = house.ingest.handle(kind(house), START)
+    assert again is not None
+    assert again.value == house.only()
+
+
+def test_a_request_sent_again_does_not_find_the_refusal(house: House) -> None:
+    killed_for(house, requested, 60)
+    ingest(house, 60, kill).handle(requested(house), START)
+    again = house.ingest.handle(requested(house, "8"), START)
+    assert again is not None
+    assert again.value.state is State.QUEUED
+
+
+@KINDS
+@pytest.mark.parametrize("failed_at", [25, 55])
+def test_a_delivery_that_says_what_is_wrong_is_not_counted_as_killed(house: House, kind: Kind, failed_at: int) -> None:
+    killed_for(house, kind, failed_at)
+    with pytest.raises(UnavailableError):
+        ingest(house, failed_at, fail).handle(kind(house), START)
+    killed_for(house, kind, 61, since=failed_at + 1)
+    stored = ingest(house, 65).handle(kind(house), START)
+    assert stored is not None
+    assert stored.value.state is State.QUEUED
+
+
+@KINDS
+def test_an_event_that_arrives_late_is_tried(house: House, kind: Kind) -> None:
+    killed_for(house, kind, 181, since=180)
+    stored = ingest(house, 181).handle(kind(house), START)
+    assert stored is not None
+    assert stored.value.state is State.QUEUED
+
+
+@KINDS
+def test_a_delivery_that_succeeds_after_many_were_killed_is_accepted(house: House, kind: Kind) -> None:
+    killed_for(house, kind, 50)
+    stored = ingest(house, 59).handle(kind(house), START)
+    assert stored is not None
+    assert stored.value.state is State.QUEUED
+    assert ingest(house, 120, kill).handle(kind(house), START) == stored
