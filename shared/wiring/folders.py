@@ -76,7 +76,7 @@ def is_held(lock: Path) -> bool:
 
 
 def open_own_file(path: Path, flags: int) -> int:
-    """Open a file that only celldrop writes, and return its descriptor. Anything else at that path is refused.
+    """Open a file of this program's own, and return its descriptor. Anything else at that path is refused.
 
     A link could lead to a file of somebody else, and a named pipe could block this process.
 
