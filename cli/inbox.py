@@ -71,11 +71,13 @@ class Inbox:
     Attributes:
         root: The folder, watched with all its subfolders.
         settle_s: How long a file must stay unchanged to count as complete.
+        ignored: What the last poll passed over, hidden and temporary names aside, and why.
     """
 
     root: Path
     settle_s: float = SETTLE_S
     _seen: dict[Path, _Seen] = field(default_factory=dict)
+    ignored: dict[Path, str] = field(default_factory=dict)
     _temporary: dict[Path, Generation] = field(default_factory=dict)
 
     def poll(self, now: float) -> list[Path]:
@@ -90,6 +92,7 @@ class Inbox:
         Raises:
             InputNotFoundError: The folder itself cannot be read.
         """
+        self.ignored = {}
         found = dict(self._scan())
         drops = {path: generation for path, generation in found.items() if not is_temporary(path.name)}
         renamed = self._renamed(found)
@@ -140,16 +143,38 @@ class Inbox:
             ) from error
         while waiting:
             entry = waiting.pop()
-            # An entry that is gone or unreadable by now is skipped; the next poll looks again.
-            with suppress(OSError):
-                if entry.is_dir(follow_symlinks=False) and is_visible(entry.name):
-                    waiting += os.scandir(entry.path)
-                elif entry.is_file(follow_symlinks=False) and is_visible(entry.name):
+            if entry.name.startswith("."):
+                continue
+            # An entry that is gone by now is passed over; the next poll looks again.
+            with suppress(FileNotFoundError):
+                if (why := _obstacle(entry)) is not None:
+                    self.ignored[Path(entry.path)] = why
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting += self._entries(Path(entry.path))
+                else:
                     stat = entry.stat(follow_symlinks=False)
                     yield (
                         Path(entry.path),
                         Generation(stat.st_size, stat.st_mtime_ns, stat.st_ino, identity_generation(stat)),
                     )
+
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        try:
+            return list(os.scandir(folder))
+        except PermissionError as error:
+            self.ignored[folder] = f"the folder cannot be read: {error.strerror}"
+            return []
+
+
+def _obstacle(entry: os.DirEntry[str]) -> str | None:
+    """Why something in the inbox is no drop; None if it is a file, or a folder to look into."""
+    if not is_visible(entry.name):
+        return "its name has a line break or is not UTF-8; rename it"
+    if entry.is_symlink():
+        return "it is a link; copy the file itself into the inbox"
+    if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
+        return None
+    return "it is neither a file nor a folder"
 
 
 def is_visible(name: str) -> bool:

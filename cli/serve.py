@@ -40,14 +40,15 @@ def serve_forever(settings: Settings, port: int | None, output: Output) -> Exit:
     """Serve until interrupted. Submissions that were running then are continued at the next start.
 
     Raises:
-        SettingsError: Another server uses this home folder.
+        SettingsError: Another server uses this home folder, or the folder is removed or moved meanwhile.
     """
-    with alone(LocalLayout(settings.home).state / "serve.lock", "celldrop serve"):
-        return _serve(settings, port, output)
-
-
-def _serve(settings: Settings, port: int | None, output: Output) -> Exit:
     embedded = open_embedded(settings)
+    with alone(LocalLayout(settings.home).serve_lock, "celldrop serve") as is_ours:
+        return _serve(embedded, is_ours, port, output)
+
+
+def _serve(embedded: Embedded, is_ours: Callable[[], bool], port: int | None, output: Output) -> Exit:
+    settings = embedded.settings
     _make_folders(embedded.layout)
     service = service_over(embedded.local.ports, in_line=True)
     key = HomeKey.of(embedded.layout.state)
@@ -61,7 +62,7 @@ def _serve(settings: Settings, port: int | None, output: Output) -> Exit:
         signal.signal(number, lambda _number, _frame: stop.set())
     try:
         _check(embedded)
-        _loop(embedded, stop, output)
+        _loop(embedded, is_ours, stop, output)
     finally:
         server.shutdown()
         embedded.close()
@@ -86,8 +87,12 @@ def _make_folders(layout: LocalLayout) -> None:
     layout.results.mkdir(parents=True, exist_ok=True)
 
 
-def _loop(embedded: Embedded, stop: threading.Event, output: Output) -> None:
-    """Work until ``stop`` is set. An error is shown and the work goes on, after a pause that grows while it recurs."""
+def _loop(embedded: Embedded, is_ours: Callable[[], bool], stop: threading.Event, output: Output) -> None:
+    """Work until ``stop`` is set. An error is shown and the work goes on, after a pause that grows while it recurs.
+
+    Raises:
+        SettingsError: The home is not the one any more that this server began with. Another server may have it.
+    """
     inbox = Inbox(embedded.layout.inbox)
     # Validating a large or damaged file can take long. In threads, it does not delay running work or the next file.
     pool = ThreadPoolExecutor(CONCURRENT_FILES, thread_name_prefix="celldrop-inbox")
@@ -100,7 +105,11 @@ def _loop(embedded: Embedded, stop: threading.Event, output: Output) -> None:
             now_s, well = time.monotonic(), True
             if now_s - polled_s >= POLL_S:
                 polled_s = now_s
+                if not is_ours():
+                    hint = "Start celldrop serve again with the folder that you mean."
+                    raise SettingsError("its folder was removed or moved", where=str(embedded.layout.home), hint=hint)
                 well = _guarded(partial(_poll, embedded, inbox, drops, now_s, output), said, output)
+                _say_ignored(inbox, said, output)
             well &= _guarded(lambda: say_new(embedded.step(), said, output), said, output)
             pause_s = STEP_S if well else min(2 * pause_s, LONGEST_PAUSE_S)
             stop.wait(pause_s)
@@ -165,6 +174,15 @@ def _poll(embedded: Embedded, inbox: Inbox, drops: _Drops, now_s: float, output:
         return
     for file in whole:
         drops.begin(file)
+
+
+def _say_ignored(inbox: Inbox, said: set[str], output: Output) -> None:
+    """Say what in the inbox is no drop, each once."""
+    for path, why in sorted(inbox.ignored.items()):
+        words = f"{path.relative_to(inbox.root)}: ignored: {why}."
+        if words not in said:
+            said.add(words)
+            output.say(words, style="yellow")
 
 
 def ingest_file(embedded: Embedded, file: Dropped, output: Output) -> bool:

@@ -315,7 +315,7 @@ def cancel(record: Submission, *, now: datetime, reason: str = "cancelled by req
     return _end(
         record,
         State.CANCELLED,
-        Failure("CANCELLED", reason, "Submit the file again with a rerun token to annotate it after all."),
+        Failure("CANCELLED", reason, "To annotate it after all, upload or submit the file again; a request needs a new `rerun`."),
         now,
     )
 

@@ -11,7 +11,7 @@ from shared.domain.submission import Failure, NotStarted, Obstacle
 
 def exhausted(reason: str) -> Failure:
     """Every allowed attempt was lost."""
-    hint = "Check the task's log. Once the cause is fixed, submit the file again with a rerun token."
+    hint = "Check the task's log. Once the cause is fixed, upload or submit the file again; a request needs a new `rerun`."
     return Failure.of(AttemptsExhaustedError(reason, hint=hint))
 
 

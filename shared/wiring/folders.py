@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,8 +36,11 @@ def directories(roots: dict[str, Path], *writable: str, inbox: str = "") -> Blob
 
 
 @contextmanager
-def alone(lock: Path, what: str) -> Iterator[None]:
+def alone(lock: Path, what: str) -> Iterator[Callable[[], bool]]:
     """Hold a lock file that only one process can hold. The kernel releases it when the process ends.
+
+    Yields whether the locked file is still the one at that path: after the folder was removed or moved, another process
+    could lock a new one.
 
     Args:
         what: What kind of process holds it, for the error message.
@@ -56,9 +59,16 @@ def alone(lock: Path, what: str) -> Iterator[None]:
             raise SettingsError(f"another {what} ({who}) has this folder", where=str(lock.parent), hint=hint)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
-        yield
+        yield lambda: _is_at(lock, descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(follow_symlinks=False), os.fstat(descriptor))
+    except OSError:
+        return False
 
 
 def is_held(lock: Path) -> bool:

@@ -236,7 +236,7 @@ def build_local(settings: Settings) -> LocalPorts:
     from shared.adapters.local.status import SqliteStatusStore  # noqa: PLC0415
 
     layout = LocalLayout(settings.home.resolve())
-    _make_home(layout)
+    make_home(layout)
     roots = {
         FILES_BUCKET: Path("/"),
         settings.inbox_bucket: layout.inbox,
@@ -276,7 +276,12 @@ def die_with_parent() -> None:
     watch()
 
 
-def _make_home(layout: LocalLayout) -> None:
+def make_home(layout: LocalLayout) -> None:
+    """Create the folders of a home.
+
+    Raises:
+        SettingsError: The home folder cannot be created or written.
+    """
     try:
         layout.home.mkdir(parents=True, exist_ok=True)
         layout.state.mkdir(exist_ok=True)

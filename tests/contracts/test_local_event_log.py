@@ -117,3 +117,11 @@ def test_an_event_that_the_disk_does_not_keep_is_owed_and_written_again(
     assert log.read_bytes() == b'{"a":1}\n'
     bus.publish(Topic.EVENTS, Message("2", b'{"a":2}'))
     assert log.read_bytes() == b'{"a":1}\n{"a":2}\n'
+
+
+def test_a_last_line_without_its_end_is_kept(tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    log.write_bytes(b'{"a":1}\n{"a":2}')
+    EmbeddedBus(log).publish(Topic.EVENTS, Message("3", b'{"a":3}'))
+    assert log.read_bytes() == b'{"a":1}\n{"a":2}\n{"a":3}\n'
+    assert list(tmp_path.iterdir()) == [log]

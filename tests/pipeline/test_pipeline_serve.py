@@ -77,6 +77,33 @@ def server(environment: dict[str, str], tmp_path: Path) -> Iterator[Server]:
     assert process.returncode == 0
 
 
+def test_a_server_whose_folder_is_moved_or_removed_ends_and_says_so(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "serve", "--port", "0"],
+        env={**environment, "PYTHONUNBUFFERED": "1"},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert any("http://" in line for line in process.stdout)
+        (tmp_path / "home").rename(tmp_path / "elsewhere")
+        _, words = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "INVALID_SETTING: its folder was removed or moved" in words
+
+
+@pytest.mark.parametrize("home", ["/proc/nobody", "file/below"])
+def test_a_folder_that_cannot_be_made_is_called_so(home: str, celldrop: Celldrop, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ended = celldrop("serve", "--port", "0", "--out", home)
+    assert ended.status == 2
+    assert "INVALID_SETTING: the home folder cannot be created" in ended.stderr
+
+
 @pytest.fixture
 def small(tmp_path: Path, data_dir: Path) -> Path:
     path = tmp_path / "small.h5ad"

@@ -239,3 +239,22 @@ def _act(root: Path, action: str, name: str, *, content: bytes) -> None:
             path.rename(root / "b.h5ad")
         case "remove":
             path.unlink(missing_ok=True)
+
+
+def test_what_is_no_drop_is_named_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "link.h5ad").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / ".hidden.h5ad").touch()
+    (tmp_path / "a\nb.h5ad").touch()
+    os.mkfifo(tmp_path / "pipe.h5ad")
+    inbox = Inbox(tmp_path)
+    assert inbox.poll(0.0) == []
+    why = {str(path.relative_to(tmp_path)): words for path, words in inbox.ignored.items()}
+    assert why == {
+        "sub/link.h5ad": "it is a link; copy the file itself into the inbox",
+        "a\nb.h5ad": "its name has a line break or is not UTF-8; rename it",
+        "pipe.h5ad": "it is neither a file nor a folder",
+    }
+    (tmp_path / "sub" / "link.h5ad").unlink()
+    inbox.poll(1.0)
+    assert len(inbox.ignored) == 2

@@ -276,6 +276,6 @@ def _text(document: Document, what: str) -> str:
         raise InternalError(
             f"{what} takes {len(text):,} bytes",
             expected=f"at most {MAX_RECORD_BYTES:,}, the limit of a Firestore document",
-            hint="Nothing was written. Send the request again with a rerun token, which starts a new record.",
+            hint="Nothing was written. Send the request again with a new `rerun`, which starts a new record.",
         )
     return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def append_once(path: Path, line: bytes) -> None:
 
     The line is on the disk when this returns: the event then leaves the outbox, which survives a power failure. An
     incomplete line (from a full disk or a kill) is removed, now or by the next process that appends. Its event is still
-    in the outbox.
+    in the outbox. A last line that only lacks its end, as an editor leaves it, is kept.
 
     Raises:
         OSError: There is no space, or no folder.
@@ -80,6 +81,9 @@ def append_once(path: Path, line: bytes) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         end = _end_of_lines(descriptor)
+        rest = os.pread(descriptor, _RECENT_BYTES, end)
+        if _is_event(rest):
+            end += os.pwrite(descriptor, rest + b"\n", end)
         os.ftruncate(descriptor, end)
         if _is_there(descriptor, end, line):
             os.fsync(descriptor)  # Whoever wrote it may have been killed before.
@@ -102,6 +106,13 @@ def _put(descriptor: int, line: bytes, end: int) -> None:
     if not is_whole:
         os.ftruncate(descriptor, end)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _is_event(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _is_there(descriptor: int, end: int, line: bytes) -> bool:
