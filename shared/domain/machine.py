@@ -315,7 +315,7 @@ def cancel(record: Submission, *, now: datetime, reason: str = "cancelled by req
     return _end(
         record,
         State.CANCELLED,
-        Failure("CANCELLED", reason, "To annotate it after all, upload or submit the file again; a request needs a new `rerun`."),
+        Failure("CANCELLED", reason, f"To annotate it after all: {reasons.ASK_AGAIN}"),
         now,
     )
 

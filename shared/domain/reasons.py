@@ -8,10 +8,13 @@ from typing import assert_never
 from shared.domain.errors import AttemptsExhaustedError, CapacityDeadlineError
 from shared.domain.submission import Failure, NotStarted, Obstacle
 
+ASK_AGAIN = "upload or submit the file again; a request needs a new `rerun`."
+"""How to have a file annotated after all."""
+
 
 def exhausted(reason: str) -> Failure:
     """Every allowed attempt was lost."""
-    hint = "Check the task's log. Once the cause is fixed, upload or submit the file again; a request needs a new `rerun`."
+    hint = f"Check the task's log. Once the cause is fixed: {ASK_AGAIN}"
     return Failure.of(AttemptsExhaustedError(reason, hint=hint))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -219,22 +219,19 @@ def _unguarded(patch: Patch) -> None:
 
 
 def _late_requester(patch: Patch) -> None:
-    def join(record: Submission, requester: Requester) -> Submission:
-        joined = _joined(record, requester)
-        return joined if record.state.final else owed.with_acceptance(joined)
-
-    patch(admission, "join", join)
-
-
-def _joined(record: Submission, requester: Requester) -> Submission:
-    known = requester in record.requesters
-    return record if known else replace(record, requesters=(*record.requesters, requester))
+    _join_silently(patch, lambda record: record.state.final)
 
 
 def _silent_join(patch: Patch) -> None:
+    _join_silently(patch, lambda record: not record.state.final)
+
+
+def _join_silently(patch: Patch, silently: Callable[[Submission], bool]) -> None:
+    real = admission.join
+
     def join(record: Submission, requester: Requester) -> Submission:
-        joined = _joined(record, requester)
-        return owed.with_outcome(joined) if record.state.final else joined
+        joined = real(record, requester)
+        return replace(joined, outbox=record.outbox) if silently(record) else joined
 
     patch(admission, "join", join)
 

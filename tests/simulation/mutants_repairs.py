@@ -148,7 +148,7 @@ REPAIRS = (
     Mutant("damage-mended", "damaged parts are merged again and again, and never computed again", 500, _damage_left),
     Mutant("recovery", "a finalizer that fails says nothing, and keeps its lease", 500, _not_handed_back),
     Mutant(
-        "own-commit", "a commit whose answer was lost is taken for lost, and its files removed", 500, _loses_its_commit
+        "own-commit", "a commit whose answer was lost is taken for lost, and its files removed", 3000, _loses_its_commit
     ),
     Mutant("sweep-waits", "leftovers are swept while stale workers may still write", 500, _swept_at_once),
     Mutant("never-begun", "an execution that never began is an attempt that was lost", 200, _never_begun_is_lost),
