@@ -7,11 +7,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from functions.dispatch.services import Dispatch
+from functions.ingest.patience import Delivery
+from functions.ingest.services import Ingest
 from functions.reconcile.services import Reconcile
 from jobs.inference.task import finalizing
 from jobs.inference.task.finalizing import Finalizer
 from jobs.inference.task.protocol import Ended, TaskIdentity
 from shared.domain import machine, owed, reasons
+from shared.domain.admission import Request
 from shared.domain.errors import StaleWorkerError
 from shared.domain.limits import Limits
 from shared.domain.submission import EntryKind, OutboxEntry, Submission
@@ -60,6 +63,22 @@ def _never_stopped(patch: Patch) -> None:
             real(self, stored, entry, told)
 
     patch(Outbox, "_pay_one", pay_one)
+
+
+def _not_settled(patch: Patch) -> None:
+    def settle(_self: Ingest, request: Request, _delivery: Delivery) -> Request:
+        return request
+
+    patch(Ingest, "_settle", settle)
+
+
+def _waiting_is_lost(patch: Patch) -> None:
+    real = Reconcile._report
+
+    def report(self: Reconcile, record: Submission) -> ExecutionReport:
+        return replace(real(self, record), begun=True)
+
+    patch(Reconcile, "_report", report)
 
 
 def _lease_not_retaken(patch: Patch) -> None:
@@ -152,5 +171,7 @@ REPAIRS = (
     ),
     Mutant("sweep-waits", "leftovers are swept while stale workers may still write", 500, _swept_at_once),
     Mutant("never-begun", "an execution that never began is an attempt that was lost", 200, _never_begun_is_lost),
+    Mutant("event-settled", "two deliveries of an event may come to different ends", 200, _not_settled),
+    Mutant("waits-for-room", "an execution that waits for room is taken for one at work", 2000, _waiting_is_lost),
     Mutant("native-crash", "a crash at the same place is met again and again", 500, _crash_retried),
 )
