@@ -25,6 +25,7 @@ STATUS_OF: Mapping[str, HTTPStatus] = {
     "ACCESS_DENIED": HTTPStatus.SERVICE_UNAVAILABLE,
     "NO_CAPACITY": HTTPStatus.SERVICE_UNAVAILABLE,
     "START_REFUSED": HTTPStatus.SERVICE_UNAVAILABLE,
+    "RECORD_UNREADABLE": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """HTTP status by error code. Every other code is our own fault: INTERNAL_SERVER_ERROR."""
 

@@ -66,8 +66,8 @@ class TestCountedBlobStore(BlobStoreContract):
         return "work"
 
     @pytest.fixture
-    def memory(self) -> MemoryBlobStore:
-        return MemoryBlobStore()
+    def memory(self, bucket: str, other_bucket: str) -> MemoryBlobStore:
+        return MemoryBlobStore(buckets={bucket, other_bucket})
 
     @pytest.fixture
     def door(self, memory: MemoryBlobStore) -> BlobDoor:
