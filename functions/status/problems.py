@@ -9,7 +9,7 @@ from http import HTTPStatus
 from werkzeug.exceptions import HTTPException
 
 from functions.status.schemas import Problem
-from shared.domain.errors import CelldropError
+from shared.domain.errors import CelldropError, UnreadableRecordError
 
 STATUS_OF: Mapping[str, HTTPStatus] = {
     "INVALID_OPTION": HTTPStatus.BAD_REQUEST,
@@ -71,6 +71,10 @@ _FAULT = (
     "Try again. If it fails again, search the server's log for this code.",
 )
 _BUSY = ("a service that this server depends on did not answer", "Try again in a few seconds.")
+_UNREADABLE = (
+    "this server's version of celldrop cannot read the record of the submission",
+    "Ask whoever runs the server: it needs the version that wrote the record.",
+)
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +100,7 @@ def _domain_problem(error: CelldropError) -> Problem:
     match status:
         case HTTPStatus.SERVICE_UNAVAILABLE:
             log.warning("status: %s", error.message, extra={"code": error.code})
-            return _problem(status, error.code, *_BUSY)
+            return _problem(status, error.code, *(_UNREADABLE if error.code == UnreadableRecordError.code else _BUSY))
         case HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error("status: %s", error.message, exc_info=error, extra={"code": error.code})
             return _problem(status, error.code, *_FAULT)

@@ -13,7 +13,7 @@ from werkzeug.test import Client
 from cli.serving import loopback_app
 from functions.status.problems import STATUS_OF, problem_of
 from functions.status.routes import ROUTES
-from functions.status.schemas import Problem
+from functions.status.schemas import Problem, SubmissionList
 from shared.domain.errors import (
     CelldropError,
     CorruptBlobError,
@@ -116,6 +116,18 @@ def test_a_store_that_is_down_is_said_to_be_so(client: FlaskClient, world: World
     found = problem(response)
     assert (found.status, found.code, response.headers["Retry-After"]) == (503, "UNAVAILABLE", "5")
     assert "sqlite" not in response.text
+
+
+def test_a_record_of_a_newer_version_is_missing_from_the_list_and_said_to_be_unreadable(
+    client: FlaskClient, world: World
+) -> None:
+    newer, healthy = world.queued(), world.queued(name="healthy.h5ad")
+    world.store.unreadable.add(newer)
+    listed = SubmissionList.model_validate_json(client.get("/v1/submissions").data)
+    assert [one.id for one in listed.submissions] == [healthy]
+    found = problem(client.get(f"/v1/submissions/{newer}"))
+    assert (found.status, found.code) == (503, "RECORD_UNREADABLE")
+    assert "version of celldrop" in found.detail
 
 
 @pytest.mark.parametrize(
