@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from typing_extensions import override
 
+from jobs.inference.task.protocol import Ended, TaskIdentity
 from shared.domain.limits import Limits
 from shared.domain.submission import State, Submission, TaskRecord, Topic
 from shared.ports.blobs import BlobInfo
@@ -54,6 +55,14 @@ class Ledger(Judge):
         self.entries: dict[str, Entry] = {}
         self.peaks: Counter[str] = Counter()
         self._dropped = dropped
+
+    @override
+    def dispatched(self) -> None:
+        return
+
+    @override
+    def task_ended(self, me: TaskIdentity, ended: Ended) -> None:
+        return
 
     @override
     def record_written(self, before: Stored[Submission] | None, after: Submission) -> None:
