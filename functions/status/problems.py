@@ -72,7 +72,7 @@ _FAULT = (
 )
 _BUSY = ("a service that this server depends on did not answer", "Try again in a few seconds.")
 _UNREADABLE = (
-    "this server's version of celldrop cannot read the record of the submission",
+    "the record of the submission is of a version that this server cannot read",
     "Ask whoever runs the server: it needs the version that wrote the record.",
 )
 

@@ -127,7 +127,7 @@ def test_a_record_of_a_newer_version_is_missing_from_the_list_and_said_to_be_unr
     assert [one.id for one in listed.submissions] == [healthy]
     found = problem(client.get(f"/v1/submissions/{newer}"))
     assert (found.status, found.code) == (503, "RECORD_UNREADABLE")
-    assert "version of celldrop" in found.detail
+    assert "of a version that this server cannot read" in found.detail
 
 
 @pytest.mark.parametrize(
