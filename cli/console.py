@@ -52,7 +52,7 @@ class Output:
 
     def warn(self, text: str) -> None:
         """Print one line to stderr, literally: what a person should know, beside the output that a program reads."""
-        Console(stderr=True, highlight=False, soft_wrap=True).print(literal(text), style="yellow")
+        _stderr().print(literal(text), style="yellow")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
         """Print a small table, its cells literally. No cell is cut short: a narrow terminal folds them.
@@ -76,7 +76,7 @@ class Output:
         """Print an error and its hint, and return the exit status for it."""
         problem = {"code": error.code, "message": error.message, "hint": error.hint}
         self.result({"error": problem, **problem})
-        stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+        stderr = _stderr()
         stderr.print(literal(f"{error.code}: {error.message}"), style="bold red")
         if error.hint:
             stderr.print(literal(error.hint))
@@ -96,6 +96,10 @@ class Output:
                 yield _RichBar(rich_bar, what, total)
         else:
             yield _PlainBar(self, what, total)
+
+
+def _stderr() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def literal(text: str) -> Text:

@@ -145,8 +145,8 @@ class Inbox:
             entry = waiting.pop()
             if entry.name.startswith("."):
                 continue
-            # An entry that is gone by now is passed over; the next poll looks again.
-            with suppress(FileNotFoundError):
+            # An entry that is gone or unreadable by now is passed over; the next poll looks again.
+            with suppress(OSError):
                 if (why := _obstacle(entry)) is not None:
                     self.ignored[Path(entry.path)] = why
                 elif entry.is_dir(follow_symlinks=False):
@@ -168,7 +168,7 @@ class Inbox:
 
 def _obstacle(entry: os.DirEntry[str]) -> str | None:
     """Why something in the inbox is no drop; None if it is a file, or a folder to look into."""
-    if not is_visible(entry.name):
+    if not _is_valid(entry.name):
         return "its name has a line break or is not UTF-8; rename it"
     if entry.is_symlink():
         return "it is a link; copy the file itself into the inbox"
@@ -177,9 +177,9 @@ def _obstacle(entry: os.DirEntry[str]) -> str | None:
     return "it is neither a file nor a folder"
 
 
-def is_visible(name: str) -> bool:
-    """Whether a file or folder with that name is watched: it is not hidden, and valid as an object's name.
+def _is_valid(name: str) -> bool:
+    """Whether a name is valid as an object's name.
 
     Python decodes a name that is not UTF-8 with lone surrogates.
     """
-    return not name.startswith(".") and not any(sign in "\r\n" or "\ud800" <= sign <= "\udfff" for sign in name)
+    return not any(sign in "\r\n" or "\ud800" <= sign <= "\udfff" for sign in name)

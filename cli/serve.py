@@ -109,7 +109,7 @@ def _loop(embedded: Embedded, is_ours: Callable[[], bool], stop: threading.Event
                     hint = "Start celldrop serve again with the folder that you mean."
                     raise SettingsError("its folder was removed or moved", where=str(embedded.layout.home), hint=hint)
                 well = _guarded(partial(_poll, embedded, inbox, drops, now_s, output), said, output)
-                _say_ignored(inbox, said, output)
+                well &= _guarded(partial(_say_ignored, inbox, said, output), said, output)
             well &= _guarded(lambda: say_new(embedded.step(), said, output), said, output)
             pause_s = STEP_S if well else min(2 * pause_s, LONGEST_PAUSE_S)
             stop.wait(pause_s)

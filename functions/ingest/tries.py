@@ -29,12 +29,12 @@ class Tries:
     @contextmanager
     def marked(self, event: str, request: Request, waited: timedelta) -> Iterator[None]:
         """Mark that a delivery has begun, and whether it ends with an error."""
-        self.store.resolve(_key(_BEGUN, event, waited // SPAN), request)
+        self.store.resolve(event_key(_BEGUN, event, waited // SPAN), request)
         try:
             yield
         except Exception:
             with suppress(CelldropError):
-                self.store.resolve(_key(_FAILED, event, waited // SPAN), request)
+                self.store.resolve(event_key(_FAILED, event, waited // SPAN), request)
             raise
 
     def were_killed(self, event: str, waited: timedelta) -> bool:
@@ -51,7 +51,7 @@ class Tries:
         )
 
     def _is_marked(self, what: str, event: str, span: int) -> bool:
-        return self.store.resolved(_key(what, event, span)) is not None
+        return self.store.resolved(event_key(what, event, span)) is not None
 
 
 def killed_error() -> UnavailableError:
@@ -60,7 +60,3 @@ def killed_error() -> UnavailableError:
         "the inspection of the file was killed at every delivery for an hour",
         hint="Most likely memory ran out: give the ingest function more of it, then send the request again.",
     )
-
-
-def _key(what: str, event: str, span: int) -> str:
-    return event_key(what, event, span)

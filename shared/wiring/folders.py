@@ -76,8 +76,8 @@ def is_held(lock: Path) -> bool:
     from shared.adapters.local.locks import try_lock  # noqa: PLC0415  # likewise
 
     try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
+        descriptor = open_own_file(lock, os.O_RDONLY)
+    except (FileNotFoundError, SettingsError):
         return False
     try:
         return not try_lock(descriptor)

@@ -236,7 +236,7 @@ def build_local(settings: Settings) -> LocalPorts:
     from shared.adapters.local.status import SqliteStatusStore  # noqa: PLC0415
 
     layout = LocalLayout(settings.home.resolve())
-    make_home(layout)
+    _make_home(layout)
     roots = {
         FILES_BUCKET: Path("/"),
         settings.inbox_bucket: layout.inbox,
@@ -276,12 +276,7 @@ def die_with_parent() -> None:
     watch()
 
 
-def make_home(layout: LocalLayout) -> None:
-    """Create the folders of a home.
-
-    Raises:
-        SettingsError: The home folder cannot be created or written.
-    """
+def _make_home(layout: LocalLayout) -> None:
     try:
         layout.home.mkdir(parents=True, exist_ok=True)
         layout.state.mkdir(exist_ok=True)

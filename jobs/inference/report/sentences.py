@@ -53,7 +53,7 @@ def headline(rows: Sequence[LabelRow], tally: Tally) -> str:
 
 def lead(tally: Tally, min_score: float | None) -> tuple[str, ...]:
     """The sentences after the headline: scores, and unassigned cells."""
-    middle = median_score(tally.score_cb.sum(axis=0))
+    middle = _median_score(tally)
     sentences = [f"Half of the cells have a score of {middle:.2f} or more for their label."]
     n_silent = int(tally.note_t[CellNote.SILENT])
     why = [] if min_score is None else [f"their best score is below {min_score:g}"]
@@ -78,7 +78,7 @@ def figures(rows: Sequence[LabelRow], tally: Tally, verdict: Verdict) -> tuple[F
         Figure(whole(tally.n_cells), "cells"),
         Figure(whole(n_labels), "labels found", f"of {whole(known)} the model knows"),
         Figure(percent(1 - tally.n_abstained / tally.n_cells), "assigned"),
-        Figure(f"{median_score(tally.score_cb.sum(axis=0)):.2f}", "median score"),
+        Figure(f"{_median_score(tally):.2f}", "median score"),
         Figure(genes, "genes per cell", "median"),
     ]
     if verdict.overlap:
@@ -200,7 +200,7 @@ def _score_remarks(tally: Tally, min_score: float | None) -> list[Notice]:
     if min_score is not None and share >= _MANY_UNASSIGNED:
         hint = "The tissue may contain cell types that the model does not know: try another model."
         found.append(Notice(f"{percent(share)} of the cells score below {min_score:g} for every label.", hint))
-    middle = median_score(tally.score_cb.sum(axis=0))
+    middle = _median_score(tally)
     if middle < _LOW_MEDIAN:
         text = f"The median score is only {middle:.2f}: many cells match none of the model's labels well."
         found.append(Notice(text, "Check that the model fits the tissue and the species."))
@@ -231,6 +231,10 @@ def _genes_text(verdict: Verdict) -> str:
 
 def _chosen(verdict: Verdict, path: str) -> bool:
     return verdict.matrix is not None and verdict.matrix.path == path
+
+
+def _median_score(tally: Tally) -> float:
+    return median_score(tally.score_cb.sum(axis=0))
 
 
 def _quoted(text: str) -> str:

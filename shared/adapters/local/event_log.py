@@ -83,7 +83,8 @@ def append_once(path: Path, line: bytes) -> None:
         end = _end_of_lines(descriptor)
         rest = os.pread(descriptor, _RECENT_BYTES, end)
         if _is_event(rest):
-            end += os.pwrite(descriptor, rest + b"\n", end)
+            _put(descriptor, b"\n", end + len(rest))
+            end += len(rest) + 1
         os.ftruncate(descriptor, end)
         if _is_there(descriptor, end, line):
             os.fsync(descriptor)  # Whoever wrote it may have been killed before.
