@@ -44,6 +44,26 @@ def test_a_finalizer_that_lost_its_lease_and_was_not_replaced_commits(house: Hou
     assert house.deliver() == ["stale"], "nobody is started for what is done"
 
 
+def test_a_finalizer_that_loses_its_lease_again_after_retaking_it_commits(house: House) -> None:
+    started(house)
+    transactions: list[str] = []
+
+    def lose_at_the_second_commit(name: str) -> None:
+        if name == "status.transact":
+            transactions.append(name)
+            if len(transactions) == 3:  # The first commit, the retake, and now the second commit.
+                silent(house)
+
+    def lose() -> None:
+        silent(house)
+        house.store.hook = lose_at_the_second_commit
+
+    house.computation.before_result = lose
+    assert house.run_task() is Ended.COMMITTED
+    assert house.only().state is State.SUCCEEDED
+    assert len(transactions) > 3, "another retake and commit"
+
+
 def test_a_finalizer_takes_its_lease_again_at_the_next_beat(house: House) -> None:
     started(house, tasks=2)
     house.run_task(0)

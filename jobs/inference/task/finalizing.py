@@ -84,11 +84,11 @@ class Finalizer:
     def _merge_and_commit(self, me: TaskIdentity, record: Submission, token: str, prefix: str) -> Stored[Submission]:
         renewal = Paced(self.seconds, self.renewal_s, lambda: self._renew(me, token))
         result = self.computation.merge(record, self._receipts(record), prefix, renewal)
-        try:
-            return self._commit(me, token, result)
-        except StaleWorkerError:
-            self._retake(me, token)
-            return self._commit(me, token, result)
+        while True:  # A slow finalizer may lose its lease again after it took it. Once it is replaced, _retake raises.
+            try:
+                return self._commit(me, token, result)
+            except StaleWorkerError:
+                self._retake(me, token)
 
     def _commit(self, me: TaskIdentity, token: str, result: Result) -> Stored[Submission]:
         def change(newest: Submission, tasks: Sequence[TaskRecord], now: datetime) -> Submission:
