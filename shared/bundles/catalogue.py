@@ -5,10 +5,9 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.bundles.card import CARD_NAME, ModelCard
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard
 from shared.bundles.stored import parse_card
 from shared.domain.errors import InvalidBundleError, ModelNotFoundError
 from shared.domain.submission import ObjectRef
@@ -42,7 +41,7 @@ def find_model(store: BlobStore, bucket: str, reference: str) -> tuple[ModelCard
         ModelNotFoundError: There is no such bundle; the hint names similar ones.
         InvalidBundleError: The bundle exists, but its card is invalid.
     """
-    places = list(_places(store, bucket))
+    places = _places(store, bucket)
     if reference.startswith(_DIGEST):
         found = _by_digest(store, bucket, reference.removeprefix(_DIGEST))
     else:
@@ -75,11 +74,16 @@ class _Place:
         return f"{self.name}/{self.version}/"
 
 
-def _places(store: BlobStore, bucket: str) -> Iterator[_Place]:
-    for info in store.list(bucket):
-        parts = info.ref.name.split("/")
-        if len(parts) == 3 and parts[2] == CARD_NAME:
-            yield _Place(parts[0], parts[1], info.ref)
+def _places(store: BlobStore, bucket: str) -> list[_Place]:
+    """The bundles that are there whole. One still being uploaded has not taken the place of an older version yet."""
+    found = {info.ref.name: info.ref for info in store.list(bucket)}
+    places = []
+    for object_name, ref in found.items():
+        folder, _, file_name = object_name.rpartition("/")
+        parts = folder.split("/")
+        if len(parts) == 2 and file_name == CARD_NAME and f"{folder}/{WEIGHTS_NAME}" in found:
+            places.append(_Place(parts[0], parts[1], ref))
+    return places
 
 
 def _card(store: BlobStore, place: _Place) -> ModelCard:

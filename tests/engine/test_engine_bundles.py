@@ -186,6 +186,7 @@ def put(store: MemoryBlobStore, name: str, version: str) -> ModelCard:
     card = make_card(2, 2, name=name, version=version)
     card = card.model_copy(update={"digest": (name + version).encode().hex().ljust(64, "0")[:64]})
     store.write(BUCKET, f"{name}/{version}/{CARD_NAME}", [card_bytes(card)])
+    store.write(BUCKET, f"{name}/{version}/{WEIGHTS_NAME}", [b"weights"])
     return card
 
 
@@ -236,6 +237,7 @@ def test_an_empty_catalogue_says_so() -> None:
 
 
 def test_one_bad_card_does_not_hide_the_others(catalogue: MemoryBlobStore, caplog: pytest.LogCaptureFixture) -> None:
+    put(catalogue, "broken", "1")
     catalogue.write(BUCKET, f"broken/1/{CARD_NAME}", [b"{}"])
     with caplog.at_level(logging.WARNING):
         assert len(list_models(catalogue, BUCKET)) == 4
@@ -246,9 +248,25 @@ def test_one_bad_card_does_not_hide_the_others(catalogue: MemoryBlobStore, caplo
 
 def test_a_card_in_the_folder_of_another_is_refused(catalogue: MemoryBlobStore) -> None:
     ref = catalogue.stat(BUCKET, f"lung/2024-05-01/{CARD_NAME}").ref
+    put(catalogue, "lung", "2025-01-01")
     catalogue.write(BUCKET, f"lung/2025-01-01/{CARD_NAME}", [catalogue.read(ref)])
     with pytest.raises(InvalidBundleError, match="lung@2025-01-01"):
         find_model(catalogue, BUCKET, "lung")
+
+
+@pytest.mark.parametrize("uploaded_first", [CARD_NAME, WEIGHTS_NAME])
+def test_a_bundle_counts_once_both_of_its_files_are_uploaded(catalogue: MemoryBlobStore, uploaded_first: str) -> None:
+    put(catalogue, "immune", "2.0")
+    (late,) = {CARD_NAME, WEIGHTS_NAME} - {uploaded_first}
+    missing = catalogue.stat(BUCKET, f"immune/2.0/{late}").ref
+    content = catalogue.read(missing)
+    catalogue.delete(BUCKET, missing.name)
+    assert find_model(catalogue, BUCKET, "immune")[1] == "immune/1.10/"
+    assert len(list_models(catalogue, BUCKET)) == 4
+    with pytest.raises(ModelNotFoundError):
+        find_model(catalogue, BUCKET, "immune@2.0")
+    catalogue.write(BUCKET, missing.name, [content])
+    assert find_model(catalogue, BUCKET, "immune")[1] == "immune/2.0/"
 
 
 def test_objects_that_are_no_bundles_are_passed_over(catalogue: MemoryBlobStore) -> None:

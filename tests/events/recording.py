@@ -73,6 +73,7 @@ class Lab(House):
         super().__init__()
         named = card().model_copy(update={"name": "pbmc-sorted", "version": "1.0.0"})
         self.blobs.write("models", "pbmc-sorted/1.0.0/model.json", [card_bytes(named)])
+        self.blobs.write("models", "pbmc-sorted/1.0.0/weights.safetensors", [b"weights"])
         self.blobs._generation = GENERATION - 1
         self.source = self.blobs.write("inbox", REQUEST["name"], [b"cells"]).ref
         self.computation = Counting(self.blobs)

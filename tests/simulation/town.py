@@ -165,6 +165,7 @@ class Town:
         self._tokens = (f"token{n}" for n in itertools.count())
         self._ticking = False
         self.blobs.write("models", "m/1/model.json", [CARD])
+        self.blobs.write("models", "m/1/weights.safetensors", [b"weights"])
 
     # --- People ---
 

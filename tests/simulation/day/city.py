@@ -61,6 +61,7 @@ class City(Town):
         for name, needs_gpu in (("m", False), (FOR_A_GPU, True)):
             bundle = card().model_copy(update={"name": name, "needs_gpu": needs_gpu})
             self.blobs.write("models", f"{name}/1/model.json", [card_bytes(bundle)])
+            self.blobs.write("models", f"{name}/1/weights.safetensors", [b"weights"])
 
     def live_through(self) -> None:
         """The whole day, and what is left of it afterwards."""
