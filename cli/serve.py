@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cli.console import Exit, Output
 from cli.embedded import Embedded, open_embedded
+from cli.endings import Endings, EventTail
 from cli.following import say_new
 from cli.home_key import PARAMETER, HomeKey
 from cli.inbox import Dropped, Inbox
@@ -97,6 +98,7 @@ def _loop(embedded: Embedded, is_ours: Callable[[], bool], stop: threading.Event
     # Validating a large or damaged file can take long. In threads, it does not delay running work or the next file.
     pool = ThreadPoolExecutor(CONCURRENT_FILES, thread_name_prefix="celldrop-inbox")
     drops = _Drops(lambda file: pool.submit(ingest_file, embedded, inbox.dropped(file), output))
+    endings = Endings(embedded, output, EventTail(embedded.layout.events))
     said: set[str] = set()
     polled_s, pause_s = 0.0, STEP_S
     try:
@@ -110,6 +112,7 @@ def _loop(embedded: Embedded, is_ours: Callable[[], bool], stop: threading.Event
                     raise SettingsError("its folder was removed or moved", where=str(embedded.layout.home), hint=hint)
                 well = _guarded(partial(_poll, embedded, inbox, drops, now_s, output), said, output)
                 well &= _guarded(partial(_say_ignored, inbox, said, output), said, output)
+                well &= _guarded(endings.say, said, output)
             well &= _guarded(lambda: say_new(embedded.step(), said, output), said, output)
             pause_s = STEP_S if well else min(2 * pause_s, LONGEST_PAUSE_S)
             stop.wait(pause_s)

@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 import pytest
 
+from cli.endings import EventTail
 from tests.h5ad.bombs import with_broken_heap
 from tests.h5ad.h5ad_files import spoiled
 from tests.pipeline.conftest import Celldrop
@@ -133,6 +134,30 @@ def test_a_drop_is_annotated_and_told_over_http(server: Server, small: Path, cel
         "celldrop.submission.accepted.v1",
         "celldrop.submission.succeeded.v1",
     ]
+    said = next(line for line in server.lines if "SUCCEEDED" in line)
+    assert said == f"small.h5ad: SUCCEEDED {one['id']}: {server.home / 'small' / 'report.html'}\n"
+    assert (server.home / "small" / "report.html").is_file()
+
+
+def line_of(kind: str, submission_id: str) -> str:
+    return json.dumps({"type": f"celldrop.submission.{kind}.v1", "subject": submission_id}) + "\n"
+
+
+def test_only_ends_that_are_added_to_the_log_are_said(tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    early = EventTail(log)
+    assert early.new_ends() == []
+    log.write_text(line_of("succeeded", "a"))
+    tail = EventTail(log)
+    assert (early.new_ends(), tail.new_ends()) == (["a"], [])
+    with log.open("a") as file:
+        file.write(line_of("accepted", "b") + line_of("failed", "b") + "no JSON\n[]\n" + line_of("cancelled", "c")[:-9])
+    assert tail.new_ends() == ["b"]
+    with log.open("a") as file:
+        file.write(line_of("cancelled", "c")[-9:] + line_of("rejected", "d"))
+    assert tail.new_ends() == ["c"]
+    log.write_text(line_of("succeeded", "e"))
+    assert tail.new_ends() == ["e"], "the log was emptied"
 
 
 def test_a_database_that_fails_for_a_while_does_not_end_the_server(server: Server, small: Path) -> None:
