@@ -27,7 +27,7 @@ from shared.domain.submission import State, Submission
 from shared.settings import REPOSITORY
 
 FOREVER = "while True: pass"
-PATIENCE_S = 3600.0
+TIMEOUT_S = 3600.0
 LOOK_S = 0.5
 STOP_S = 60.0
 HEARD = {"CELLDROP_LOG_LEVEL": "DEBUG", "CELLDROP_LOG_FORMAT": "json", "PYTHONPATH": str(REPOSITORY)}
@@ -126,16 +126,16 @@ def _served(file: Path, n: int, home: Path) -> list[Ended]:
 def _wait_for(n: int, home: Path, began_s: float) -> list[Ended]:
     done: dict[str, Ended] = {}
     records: Sequence[Submission] = ()
-    while len(done) < n and time.monotonic() - began_s < PATIENCE_S:
+    while len(done) < n and time.monotonic() - began_s < TIMEOUT_S:
         records = _records(home)
         for record in records:
             if record.state.final and record.id not in done:
                 name = Path(record.source.name).name
                 done[record.id] = _ended(name, record, time.monotonic() - began_s)
         time.sleep(LOOK_S)
-    late = [_ended(record.source.name, record, PATIENCE_S) for record in records if record.id not in done]
+    late = [_ended(record.source.name, record, TIMEOUT_S) for record in records if record.id not in done]
     unseen = n - len(done) - len(late)
-    return [*done.values(), *late, *(_ended("not taken in", None, PATIENCE_S) for _ in range(unseen))]
+    return [*done.values(), *late, *(_ended("not taken in", None, TIMEOUT_S) for _ in range(unseen))]
 
 
 def _records(home: Path) -> list[Submission]:

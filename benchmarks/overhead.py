@@ -39,7 +39,7 @@ MODEL = "pbmc-sorted-765"
 DROPS = "benchmark-drops"
 """A bucket that the local cloud's notifier does not watch: the events are sent from here."""
 NEVER_S = 1e6
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 Seconds = queue.SimpleQueue[float]
 
@@ -105,10 +105,10 @@ class _Drop:
         resource = {"bucket": DROPS, "name": blob.name, "generation": str(blob.generation), "timeCreated": "now"}
         request = FinalizedEvent(resource).request(self.cloud.url("ingest"), Mode.BINARY)
         sent = time.time()
-        urllib.request.urlopen(request, timeout=PATIENCE_S).close()  # noqa: S310  # of the local cloud
+        urllib.request.urlopen(request, timeout=TIMEOUT_S).close()  # noqa: S310  # of the local cloud
         answered = time.time()
-        whole = started.get(timeout=PATIENCE_S) - sent
-        return Turn(whole, answered - sent, pushes.get(timeout=PATIENCE_S))
+        whole = started.get(timeout=TIMEOUT_S) - sent
+        return Turn(whole, answered - sent, pushes.get(timeout=TIMEOUT_S))
 
 
 @contextmanager
@@ -122,7 +122,7 @@ def _door(function: str, pushes: Seconds) -> Iterator[str]:
             published = datetime.fromisoformat(json.loads(body)["message"]["publishTime"])
             pushes.put(arrived - published.timestamp())
             request = urllib.request.Request(function, body, {"content-type": "application/json"})  # noqa: S310
-            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310  # of the local cloud
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310  # of the local cloud
                 self.send_response(answer.status)
                 self.end_headers()
 

@@ -54,12 +54,12 @@ class Output:
         """Print one line to stderr, literally: what a person should know, beside the output that a program reads."""
         _stderr().print(literal(text), style="yellow")
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a small table, its cells literally. No cell is cut short: a narrow terminal folds them.
 
         The first column is not folded either, so that an id in it can be copied.
         """
-        table = Table(title=literal(title) if title else None, title_justify="left", box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False)
         for place, column in enumerate(columns):
             longest = max((len(row[place]) for row in rows), default=0)
             table.add_column(column, overflow="fold", min_width=min(longest, _UNFOLDED) if place == 0 else None)

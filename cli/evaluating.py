@@ -66,6 +66,9 @@ def say_evaluation(report: EvaluationReport, card: ModelCard, output: Output) ->
         ]
         output.table(["label", "cells", "precision", "recall"], per_label)
     _say_left_out(report, card, output)
+    if report.n_without_genes:
+        words = f"  {report.n_without_genes:,} cells have no value of the model's genes, and would be Unassigned"
+        output.say(words, style="yellow")
     for finding in report.warnings:
         say_finding(finding, output)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import assert_never
 
 from cli.console import Exit, Output
-from cli.embedded import drop_of_file, open_embedded, queue_only, result_folder
+from cli.embedded import open_embedded, queue_only, result_folder
 from cli.estimating import comparison_words, forecast_words
 from cli.folders import missing
 from cli.following import Place, files_in, outcome_document, show, tell_end
-from cli.running import model_option, read_pairs
+from cli.running import drop_of, read_pairs
 from functions.ingest.schemas import METADATA_PREFIX
 from functions.status.services import place_in_line
 from shared.domain import machine
@@ -32,7 +32,7 @@ from shared.wiring.folders import is_held
 from shared.wiring.ports import LocalLayout, Ports, build_ports
 
 WATCH_S = {Backend.LOCAL: 0.5, Backend.GCP: 2.0}
-PATIENCE_S = {Backend.LOCAL: 0.0, Backend.GCP: 60.0}
+UNTIL_FOUND_S = {Backend.LOCAL: 0.0, Backend.GCP: 60.0}
 CHUNK_BYTES = 8 << 20
 
 
@@ -71,10 +71,7 @@ def _queue(settings: Settings, asked: Asked, output: Output) -> Exit:
     embedded = open_embedded(settings)
     try:
         options = read_pairs(asked.pairs)
-        if asked.model is not None:
-            options["model"] = model_option(embedded, asked.model)
-        parse_options(options)
-        drop = embedded.asked_again(drop_of_file(embedded.blobs, asked.file, options), rerun=asked.rerun)
+        drop = drop_of(embedded, asked.file, model=asked.model, options=options, rerun=asked.rerun)
         stored = queue_only(embedded).submit(drop)
         if stored.value.state.final:
             return tell_end(stored.value, _place(settings, embedded.local.ports, stored.value), output)
@@ -99,7 +96,8 @@ def _upload(settings: Settings, asked: Asked, output: Output) -> Exit:
 
     Each upload is a submission of its own, so that nothing has to be asked again.
     """
-    file, model, options = asked.file, asked.model, read_pairs(asked.pairs)
+    file, options = asked.file, read_pairs(asked.pairs)
+    model = options.get("model") if asked.model is None else asked.model
     if model is not None:
         if Path(model).is_dir():
             hint = "Upload the bundle to the models bucket, then pass its name to --model."
@@ -197,7 +195,7 @@ def watch_submission(settings: Settings, submission_id: str, output: Output) -> 
 
 def _appeared(settings: Settings, store: StatusStore, submission_id: str) -> Stored[Submission]:
     """Read the record. A file that was just uploaded may not have a record yet, so wait for one."""
-    deadline_s = time.monotonic() + PATIENCE_S[settings.backend]
+    deadline_s = time.monotonic() + UNTIL_FOUND_S[settings.backend]
     while True:
         try:
             return store.get(submission_id)

@@ -13,12 +13,11 @@ from cli.embedded import Embedded, drop_of_file, open_embedded
 from cli.files import bundle_folder
 from cli.following import report_end, see_through
 from functions.ingest.data_manager import DIGEST_PREFIX
+from functions.ingest.schemas import Drop
 from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
 from shared.bundles.stored import parse_card
 from shared.domain.errors import DiskFullError, InvalidOptionError
 from shared.domain.options import parse_options
-from shared.domain.submission import Submission
-from shared.ports.status import Stored
 from shared.settings import Settings
 
 _COPIES = 1.1
@@ -39,11 +38,11 @@ def run(
     """
     embedded = open_embedded(settings)
     try:
-        requested = dict(options)
-        if model is not None:
-            requested["model"] = model_option(embedded, model)
-        parse_options(requested)
-        stored = _submit(embedded, file, requested, rerun=rerun)
+        drop = drop_of(embedded, file, model=model, options=options, rerun=rerun)
+        before = embedded.find(drop)
+        if before is not None:
+            embedded.take_over(before.id)
+        stored = embedded.submit(drop)
         if not stored.value.state.final:
             _check_disk(embedded.layout.state, file)
             stored = see_through(embedded, stored.value.id, output)
@@ -69,13 +68,22 @@ def _check_disk(results: Path, file: Path) -> None:
         )
 
 
-def _submit(embedded: Embedded, file: Path, options: Mapping[str, str], *, rerun: bool) -> Stored[Submission]:
-    """Join the submission if it is open or succeeded; else start a new one."""
-    drop = embedded.asked_again(drop_of_file(embedded.blobs, file, options), rerun=rerun)
-    before = embedded.find(drop)
-    if before is not None:
-        embedded.take_over(before.id)
-    return embedded.submit(drop)
+def drop_of(embedded: Embedded, file: Path, *, model: str | None, options: Mapping[str, str], rerun: bool) -> Drop:
+    """What a command asks for. It joins a submission that is open or succeeded, or makes a new one.
+
+    Args:
+        model: As ``--model``; it comes before the option of that name. Each may be a folder that contains a bundle.
+        rerun: Whether to make a new submission in any case.
+
+    Raises:
+        CelldropError: The file, the model or an option cannot be used.
+    """
+    requested = dict(options)
+    named = requested.get("model") if model is None else model
+    if named is not None:
+        requested["model"] = model_option(embedded, named)
+    parse_options(requested)
+    return embedded.asked_again(drop_of_file(embedded.blobs, file, requested), rerun=rerun)
 
 
 def read_pairs(pairs: Sequence[str]) -> dict[str, str]:

@@ -179,6 +179,8 @@ ROUTES = (
     ("POST /v1/submissions/{id}:cancel", "cancels the submission; 409 if it has already ended otherwise"),
     ("GET /v1/submissions/{id}/files/{name}", "one file of the committed result; range requests are supported"),
     ("GET /, GET /submissions/{id}", "the web page"),
+    ("POST /submissions/{id}/cancel", "the web page's own way to cancel; sends the browser back to the page"),
+    ("GET /assets/{name}", "the web page's style and script"),
 )
 
 

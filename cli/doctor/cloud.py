@@ -12,7 +12,7 @@ from cli.doctor.check import Check, CloudCheck, Health
 from cli.doctor.commands import Commands
 from cli.doctor.database import check_database
 from cli.doctor.functions import check_functions
-from cli.doctor.gathering import Deployed, Patience, gather
+from cli.doctor.gathering import Deployed, Timeouts, gather
 from cli.doctor.jobs import check_jobs
 from cli.doctor.keys import check_keys
 from cli.doctor.leftovers import check_leftovers
@@ -31,7 +31,7 @@ from shared.settings import Settings
 from shared.wiring.ports import build_ports, build_survey
 
 
-def examine_deployment(settings: Settings, patience: Patience | None = None) -> Iterator[Check]:
+def examine_deployment(settings: Settings, timeouts: Timeouts | None = None) -> Iterator[Check]:
     """Check every part of a deployment. Nothing is changed."""
     if not _has_clients():
         mend = "Install celldrop with its gcp extra."
@@ -40,7 +40,7 @@ def examine_deployment(settings: Settings, patience: Patience | None = None) -> 
     yield Check(CloudCheck.CLIENTS.of(""), Health.OK, "installed")
     wanted = wanted_rights(settings)
     found = gather(
-        settings, build_survey(settings), lambda: build_ports(settings).blobs, wanted, patience or Patience()
+        settings, build_survey(settings), lambda: build_ports(settings).blobs, wanted, timeouts or Timeouts()
     )
     yield from judge(settings, found, frozenset(os.environ))
 

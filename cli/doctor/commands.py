@@ -143,10 +143,11 @@ class Commands:
 
     # --- Firestore ---
 
-    def create_database(self) -> str:
-        """Create the database of the status store."""
+    def create_database(self, name: str | None = None) -> str:
+        """Create the database of the status store, under the name of the settings or another one."""
+        database = f"--database={name}" if name else self._database
         where = f"--location={self.settings.region}"
-        return _line("gcloud firestore databases create", self._database, where, "--type=firestore-native", *self._in)
+        return _line("gcloud firestore databases create", database, where, "--type=firestore-native", *self._in)
 
     def create_index(self, index: LackingIndex) -> str:
         """Create a composite index."""

@@ -23,8 +23,9 @@ def check_database(commands: Commands, found: Deployed) -> Iterator[Check]:
     answer = found.lacking if is_missing(found.lacking) and isinstance(facts, Untold) else facts
     remedy = _database_remedy(commands, commands.create_database())
     if isinstance(answer, DatabaseFacts) and not answer.is_native:
-        mend = "Create another database, in Native mode, and set CELLDROP_FIRESTORE_DATABASE to its name."
-        yield Check(name, Health.WRONG, "not in Native mode", mend, (commands.create_database(),))
+        other = "celldrop-native" if settings.firestore_database == "celldrop" else "celldrop"
+        mend = f"Create another database, in Native mode, and set CELLDROP_FIRESTORE_DATABASE={other}."
+        yield Check(name, Health.WRONG, "not in Native mode", mend, (commands.create_database(other),))
     elif isinstance(answer, DatabaseFacts):
         yield Check(name, Health.OK, f"Native mode, in {answer.location}")
         yield from _check_indexes(commands, found)

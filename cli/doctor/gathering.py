@@ -33,9 +33,9 @@ K = TypeVar("K")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-PATIENCE_S = 12.0
+FIRST_TIMEOUT_S = 12.0
 """How long to wait for the first queries, which all run at once."""
-MORE_PATIENCE_S = 6.0
+MORE_TIMEOUT_S = 6.0
 """How long to wait for the queries that depend on their answers. Both together stay below 20 s."""
 
 
@@ -78,11 +78,11 @@ class Deployed:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """Seconds to wait for the first queries, and for those that depend on their answers."""
 
-    first_s: float = PATIENCE_S
-    more_s: float = MORE_PATIENCE_S
+    first_s: float = FIRST_TIMEOUT_S
+    more_s: float = MORE_TIMEOUT_S
 
 
 def gather(
@@ -90,7 +90,7 @@ def gather(
     survey: Survey,
     blobs: Callable[[], BlobStore],
     wanted: Mapping[tuple[Part, str], tuple[str, ...]],
-    patience: Patience,
+    timeouts: Timeouts,
 ) -> Deployed:
     """Run all queries.
 
@@ -100,7 +100,7 @@ def gather(
     """
     buckets = bucket_names(settings)
     topics = topic_names(settings)
-    until = _in(patience.first_s)
+    until = _in(timeouts.first_s)
     caller = _Look(survey.caller)
     bucket_looks = _looks(survey.bucket, buckets)
     holding_looks = _looks(survey.has_objects, buckets)
@@ -130,7 +130,7 @@ def gather(
         functions=_answers(function_looks, until),
         rights=_answers(right_looks, until),
     )
-    return _followed(found, survey, _in(patience.more_s))
+    return _followed(found, survey, _in(timeouts.more_s))
 
 
 def _followed(found: Deployed, survey: Survey, until: float) -> Deployed:

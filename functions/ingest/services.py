@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 from functions.ingest.data_manager import IngestData
-from functions.ingest.patience import PATIENCE, Delivery, Patience, is_at_fault
+from functions.ingest.retrying import RETRY_TIMES, Delivery, RetryTimes, is_at_fault
 from functions.ingest.schemas import Drop, RequestMessage, StorageObject
 from functions.ingest.tries import Tries, killed_error
 from shared.bundles.card import ModelCard
@@ -41,7 +41,7 @@ class Ingest:
     Attributes:
         fleet: The machines that dispatch plans with, so that the verdict can forecast time and cost.
         now: The current time. Compared with an event's send time, it says for how long delivery has failed.
-        patience: For how long errors that may pass are retried.
+        retry_times: For how long errors that may pass are retried.
         limit_s: Seconds that one delivery may wait for storage and memory; None: as long as each of them takes.
     """
 
@@ -51,7 +51,7 @@ class Ingest:
     validate: Validate
     fleet: Fleet
     now: Callable[[], datetime] = utc_now
-    patience: Patience = PATIENCE
+    retry_times: RetryTimes = RETRY_TIMES
     limit_s: float | None = None
 
     def handle(
@@ -242,7 +242,7 @@ class Ingest:
         return admission.queued(request, with_forecast(verdict, model.cost, self.fleet, request.requested), model)
 
     def _failure(self, error: Exception, delivery: Delivery, *, requested: bool) -> Failure:
-        return self.patience.failure(error, self._waited(delivery), requested=requested)
+        return self.retry_times.failure(error, self._waited(delivery), requested=requested)
 
     def _waited(self, delivery: Delivery) -> timedelta | None:
         return self.now() - delivery.sent_at if delivery.sent_at else None

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from shared.domain.errors import CelldropError
 from shared.domain.submission import Submission
 from shared.ports.status import Found, Stored
-from shared.records.patience import Patience
+from shared.records.budget import PassBudget
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +59,11 @@ class Pass:
     """Goes through groups in order. Each gets an equal share of the time that is left; the rest goes round again.
 
     Attributes:
-        patience: Knows the time, and ends a share.
-        ends_s: When the whole pass ends by the clock of ``patience``.
+        budget: Knows the time, and ends a share.
+        ends_s: When the whole pass ends by the clock of ``budget``.
     """
 
-    patience: Patience
+    budget: PassBudget
     ends_s: float
     done: Sweep = field(default_factory=Sweep)
     _handled: set[tuple[Handle, str]] = field(default_factory=set)
@@ -91,11 +91,11 @@ class Pass:
         return self.done
 
     def _share(self, n_left: int) -> float:
-        now_s = self.patience.seconds()
+        now_s = self.budget.seconds()
         return now_s + (self.ends_s - now_s) / n_left
 
     def _until(self, until_s: float) -> None:
-        self.patience.until_s = until_s
+        self.budget.until_s = until_s
 
     def _found(self, group: Group) -> Queue:
         try:
@@ -115,7 +115,7 @@ class Pass:
         return queue
 
     def _work(self, group: Group, queue: Queue) -> None:
-        while queue and not self.patience.is_over:
+        while queue and not self.budget.is_over:
             stored = queue.popleft()
             if (group.handle, stored.value.id) in self._handled:
                 continue

@@ -31,13 +31,13 @@ from shared.domain.submission import (
 )
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRunner
 from shared.ports.status import Found, StatusStore, Stored, TransactedChange
+from shared.records.budget import PassBudget
 from shared.records.outbox import Outbox
-from shared.records.patience import Patience
 
 WAITING_STATES = frozenset(State) - FINAL_STATES - machine.AT_WORK
 _NONE = timedelta(0)
 _COUNT_EVERY = timedelta(minutes=10)
-_LONGEST_PATIENCE = 4
+_LONGEST_GRACE = 4
 _STARTS_FOR_A_GRANT = 8
 """Starts to wait for a missing grant, half an hour with their pauses: a grant takes minutes to reach every server."""
 OVER = frozenset({ExecutionState.SUCCEEDED, ExecutionState.FAILED, ExecutionState.CANCELLED})
@@ -111,10 +111,10 @@ class Reconcile:
         return True
 
     def _begun(self) -> tuple[Pass, Reconcile]:
-        """A new pass, and this service with the pass's patience."""
+        """A new pass, and this service with the pass's budget."""
         ends_s = self.seconds() + self.pass_s
-        patience = Patience(self.seconds, ends_s)
-        return Pass(patience, ends_s), replace(self, outbox=replace(self.outbox, patience=patience))
+        budget = PassBudget(self.seconds, ends_s)
+        return Pass(budget, ends_s), replace(self, outbox=replace(self.outbox, budget=budget))
 
     def _groups(self) -> list[Group]:
         """The submissions to look at: first those with undelivered messages, then open ones, then those with upkeep.
@@ -238,9 +238,7 @@ class Reconcile:
     def _lost_finalizer(self, record: Submission, now: datetime) -> machine.Change | None:
         report = self._report(record)
         running = report.state is ExecutionState.RUNNING
-        expired = record.lease is None or now >= record.lease.expires_at + (
-            self._patience(record) if running else _NONE
-        )
+        expired = record.lease is None or now >= record.lease.expires_at + (self._grace(record) if running else _NONE)
         if not running and (crashed := _crashed_twice(record, report)):
             return crashed
         if (not expired and report.state not in OVER) or (running and self._spent(record)):
@@ -250,12 +248,12 @@ class Reconcile:
         problem = known or "the finalizer stopped reporting"
         return lambda newest, at: machine.release_finalizer(newest, problem=problem, now=at, limits=self.limits)
 
-    def _patience(self, record: Submission) -> timedelta:
+    def _grace(self, record: Submission) -> timedelta:
         """How long after its lease expires to wait for a finalizer whose execution still runs.
 
         It may only be slow. The time doubles with each finalizer that was given up, so that one succeeds in the end.
         """
-        return self.limits.finalize_lease * ((2 << min(record.finalize_attempts, _LONGEST_PATIENCE)) - 1)
+        return self.limits.finalize_lease * ((2 << min(record.finalize_attempts, _LONGEST_GRACE)) - 1)
 
     def _spent(self, record: Submission) -> bool:
         """Whether no attempt is left: requesting another finalizer would fail the submission."""

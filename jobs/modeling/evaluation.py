@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from jobs.engine.abstaining import is_unassigned
 from jobs.modeling.calibration import calibration_error
 from jobs.modeling.judged import judged
 from jobs.modeling.labels import read_labels
@@ -19,7 +20,7 @@ from jobs.modeling.scoring import BestScores, score_file
 from jobs.modeling.sources import open_source
 from shared.bundles.card import Label, ModelCard
 from shared.domain.errors import TrainingDataError
-from shared.domain.verdict import Finding
+from shared.domain.verdict import CellNote, Finding
 from shared.h5ad.judge.judging import ModelNeeds
 
 Int64s = npt.NDArray[np.int64]
@@ -48,7 +49,10 @@ class _Labelled:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationReport:
-    """Agreement of predictions with a file's labels. The threshold only counts in the last two figures.
+    """Agreement of predictions with a file's labels.
+
+    The best guess of each cell is compared, whether or not the cell is unassigned. Only ``abstained_share`` and
+    ``kept_accuracy`` say what becomes of unassigned cells, by the same rule as in ``celldrop run``.
 
     Attributes:
         n_cells: Number of cells with a label in the file.
@@ -56,9 +60,11 @@ class EvaluationReport:
         lineages: Agreement over cells with a lineage that the model knows; None if there are none.
         n_unknown: Number of cells with a label that the model does not know, by label in the file.
         n_left_out: Those of them with an unknown lineage too, so that they are not compared at all.
-        calibration_error: Expected calibration error of the best score, over the cells of ``labels``.
-        abstained_share: Share of all cells below the model's threshold; 0 without a threshold.
-        kept_accuracy: As ``labels.accuracy``, over the cells above the threshold.
+        calibration_error: Expected calibration error of the best score, over the cells of ``labels`` that have a value
+            of the model's genes.
+        n_without_genes: Number of cells without any value of the model's genes. They are unassigned.
+        abstained_share: Share of all cells that are unassigned.
+        kept_accuracy: As ``labels.accuracy``, over the cells that are not unassigned.
         warnings: The verdict's warnings about the file and the model.
         missing: Number of cells without a label, by the text in the label's place.
     """
@@ -69,6 +75,7 @@ class EvaluationReport:
     n_unknown: Mapping[str, int]
     n_left_out: Mapping[str, int]
     calibration_error: float | None
+    n_without_genes: int
     abstained_share: float
     kept_accuracy: float | None
     warnings: tuple[Finding, ...] = ()
@@ -128,8 +135,10 @@ def compare(
 ) -> EvaluationReport:
     """Compare computed scores with the labels of the same cells."""
     true_n, lineage_n = _truth(card, cells, mapping or {})
-    score_n, right_n = scores.score_n, scores.best_n == true_n
-    labelled_n, kept_n = true_n >= 0, score_n >= (card.min_score or 0.0)
+    right_n, labelled_n = scores.best_n == true_n, true_n >= 0
+    silent_n = scores.note_n == CellNote.SILENT
+    scored_n = labelled_n & ~silent_n
+    kept_n = ~is_unassigned(scores.score_n, scores.note_n, card.min_score)
     lineages = _lineages(card)
     # A predicted label without a lineage counts as a wrong lineage.
     of_label = np.array([lineages.index(label.lineage or _NO_LINEAGE) for label in card.labels], np.int64)
@@ -139,7 +148,12 @@ def compare(
         lineages=_agreement(lineage_n, of_label[scores.best_n], lineages),
         n_unknown=_by_label(cells, true_n < 0),
         n_left_out=_by_label(cells, (true_n < 0) & (lineage_n < 0)),
-        calibration_error=calibration_error(score_n[labelled_n], right_n[labelled_n]) if labelled_n.any() else None,
+        calibration_error=(
+            calibration_error(scores.score_n[scored_n].astype(np.float64), right_n[scored_n])
+            if scored_n.any()
+            else None
+        ),
+        n_without_genes=int(silent_n.sum()),
         abstained_share=float((~kept_n).mean()) if len(cells.class_n) else 0.0,
         kept_accuracy=float(right_n[labelled_n & kept_n].mean()) if (labelled_n & kept_n).any() else None,
     )

@@ -20,7 +20,7 @@ from shared.domain.geometry import Rows
 from shared.domain.verdict import MatrixState, Verdict
 from shared.h5ad.names.genes import map_genes
 from shared.h5ad.read.blocks import RowBlock
-from shared.h5ad.read.projecting import projected_by_numpy
+from shared.h5ad.read.projecting import projected_by_numpy, with_silent_cells
 from shared.h5ad.read.rows import features_of_genes, open_matrix
 from shared.h5ad.source import RangeSource
 
@@ -35,14 +35,16 @@ class BestScores:
     Attributes:
         best_n: Positions among the model's labels.
         score_n: Their probabilities.
+        note_n: The ``CellNote`` of each cell.
     """
 
     best_n: npt.NDArray[np.int64]
-    score_n: npt.NDArray[np.float64]
+    score_n: npt.NDArray[np.float32]
+    note_n: npt.NDArray[np.uint8]
 
     def take(self, cells: npt.NDArray[np.bool_]) -> BestScores:
         """Select cells."""
-        return BestScores(self.best_n[cells], self.score_n[cells])
+        return BestScores(self.best_n[cells], self.score_n[cells], self.note_n[cells])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +54,23 @@ class Scores:
     Attributes:
         decision_nl: Decision scores, n x labels, after temperature and before the activation; float32.
         probability_nl: Probabilities, n x labels, float32.
+        note_n: The ``CellNote`` of each cell.
     """
 
     decision_nl: npt.NDArray[np.float32]
     probability_nl: npt.NDArray[np.float32]
+    note_n: npt.NDArray[np.uint8]
 
     @property
     def best(self) -> BestScores:
         """The best label of each cell, by decision score, as probabilities that round to 1 are ties."""
-        return _best(self.decision_nl, self.probability_nl)
+        return _best(self)
 
 
 def score_file(
     card: ModelCard, weights: Mapping[str, torch.Tensor], source: RangeSource, verdict: Verdict
 ) -> BestScores:
-    """Score every cell of a file as ``celldrop run`` does, on the CPU. Holds 16 bytes per cell.
+    """Score every cell of a file as ``celldrop run`` does, on the CPU. Holds 13 bytes per cell.
 
     Raises:
         InvalidBundleError: The weights do not fit the card.
@@ -82,20 +86,20 @@ def score_file(
         def read(then: Callable[[CellBlock], Made], /) -> Iterator[Made]:
             return matrix.projected(Rows(0, choice.n_cells), gene_to_feature, then)
 
-        return _joined([_best_of(block) for block in scored(read, annotator)])
+        return _joined([_best(block) for block in scored(read, annotator)])
 
 
-def _best_of(block: BlockScores) -> BestScores:
-    return _best(block.decision_nl, block.probability_nl)
-
-
-def _best(decision_nl: npt.NDArray[np.float32], probability_nl: npt.NDArray[np.float32]) -> BestScores:
-    return BestScores(decision_nl.argmax(axis=1).astype(np.int64), probability_nl.max(axis=1).astype(np.float64))
+def _best(scores: BlockScores | Scores) -> BestScores:
+    best_n = scores.decision_nl.argmax(axis=1).astype(np.int64)
+    return BestScores(best_n, scores.probability_nl.max(axis=1), scores.note_n.copy())
 
 
 def _joined(blocks: list[BestScores]) -> BestScores:
-    best_n = np.concatenate([np.zeros(0, np.int64), *(block.best_n for block in blocks)])
-    return BestScores(best_n, np.concatenate([np.zeros(0), *(block.score_n for block in blocks)]))
+    return BestScores(
+        np.concatenate([np.zeros(0, np.int64), *(block.best_n for block in blocks)]),
+        np.concatenate([np.zeros(0, np.float32), *(block.score_n for block in blocks)]),
+        np.concatenate([np.zeros(0, np.uint8), *(block.note_n for block in blocks)]),
+    )
 
 
 def score(card: ModelCard, weights: Mapping[str, torch.Tensor], cells: LabelledCells) -> Scores:
@@ -110,10 +114,11 @@ def score(card: ModelCard, weights: Mapping[str, torch.Tensor], cells: LabelledC
     annotator = Annotator(card, weights, gene_to_feature, torch.device("cpu"), as_it_is=as_it_is)
     starts = range(0, max(cells.n_cells, 1), _BLOCK_ROWS)
     projected = (projected_by_numpy(_block(cells.value_ng, start), gene_to_feature) for start in starts)
-    blocks = [annotator.annotate(block) for block in projected]
+    blocks = [annotator.annotate(with_silent_cells(block)) for block in projected]
     return Scores(
         decision_nl=np.concatenate([block.decision_nl for block in blocks]),
         probability_nl=np.concatenate([block.probability_nl for block in blocks]),
+        note_n=np.concatenate([block.note_n for block in blocks]),
     )
 
 

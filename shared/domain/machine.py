@@ -206,6 +206,11 @@ def commit(
     return owed.with_outcome_for_all(owed.queue(done, owed.manifest(record), sweep))
 
 
+def stop_others(record: Submission, *, execution: str) -> Submission:
+    """Queue the stop of the epoch's other executions, one of which may still be waiting for room."""
+    return owed.queue(record, *(stop for stop in owed.stops(record) if stop.execution != execution))
+
+
 # --- When something is lost ----------------------------------------------------------------------------------------
 
 

@@ -15,8 +15,8 @@ from shared.ports.blobs import BlobInfo, BlobStore
 from shared.ports.events import EventBus
 from shared.ports.jobs import JobRunner
 from shared.ports.status import StatusStore, Stored
+from shared.records.budget import PassBudget
 from shared.records.messages import Page, accepted_message, job_message, outcome_message
-from shared.records.patience import Patience
 from shared.records.updates import update
 from shared.telemetry import event
 
@@ -33,7 +33,7 @@ class Outbox:
         jobs: None if the process may not stop executions (ingest, a task).
         work_bucket: The bucket of the parts.
         results_bucket: The bucket of the results, and of the leftovers of finalizers that lost.
-        patience: Of the pass that this belongs to; None if only one submission is paid.
+        budget: Of the pass that this belongs to; None if only one submission is paid.
     """
 
     store: StatusStore
@@ -42,7 +42,7 @@ class Outbox:
     jobs: JobRunner | None = None
     work_bucket: str = "work"
     results_bucket: str = "results"
-    patience: Patience | None = None
+    budget: PassBudget | None = None
 
     def pay(self, stored: Stored[Submission]) -> Stored[Submission]:
         """Pay every entry that is due, and remove it from the record.
@@ -86,8 +86,8 @@ class Outbox:
             fault = error
         except Exception as error:  # noqa: BLE001  # a bug of ours must not block the others for ever
             fault = InternalError(f"{type(error).__name__}: {error}")
-        if self.patience is not None:
-            self.patience.note(entry, fault)
+        if self.budget is not None:
+            self.budget.note(entry, fault)
         return fault
 
     def _note(
@@ -112,7 +112,7 @@ class Outbox:
     def _pays(self, entry: OutboxEntry, now: datetime) -> bool:
         if entry.not_before is not None and now < entry.not_before:
             return False
-        if self.patience is not None and not self.patience.allows(entry):
+        if self.budget is not None and not self.budget.allows(entry):
             return False
         match entry.kind:
             case EntryKind.MANIFEST | EntryKind.SWEEP:
@@ -155,7 +155,7 @@ class Outbox:
             page = Page(owed.told_id(record, entry.kind, number, len(named)), named)
             self.bus.publish(Topic.EVENTS, say(stored, page))
             told[entry.id] = number
-            if self.patience is not None and self.patience.is_over:
+            if self.budget is not None and self.budget.is_over:
                 return
 
     def _publish_manifest(self, record: Submission) -> None:

@@ -13,7 +13,9 @@ PACKAGES = ("functions", "jobs", "shared", "cli")
 MAX_FILE_LINES = 400
 MAX_MAIN_LINES = 40
 MAX_FUNCTION_LINES = 50
-SERVICE_MODULES = {"main", "schemas", "services", "data_manager", "clients", "dependencies"}
+SERVICES = ("functions/ingest", "functions/dispatch", "functions/reconcile", "functions/status", "jobs/inference")
+SERVICE_MODULES = ("main", "services", "dependencies")
+"""In every service. One that reads and writes data has a data_manager, one that parses input has schemas."""
 
 
 def sources() -> list[Path]:
@@ -55,3 +57,8 @@ def test_an_entry_point_only_parses_calls_and_maps(path: Path) -> None:
 def test_a_module_opens_with_one_sentence() -> None:
     trees = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in sources()}
     assert [name for name, tree in trees.items() if tree.body and not ast.get_docstring(tree)] == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_has_the_modules_of_a_service(service: str) -> None:
+    assert set(SERVICE_MODULES) <= {path.stem for path in (ROOT / service).glob("*.py")}

@@ -25,7 +25,7 @@ from tests.cloud.cloud_run_refusals import RefusedError
 from tests.fakes.calls import Hook, call, nothing
 
 T = TypeVar("T")
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 class LostAnswerError(Exception):
@@ -92,7 +92,7 @@ class CloudRun:
         for execution in executions:
             self._in_loop(execution.cancel)
         for execution in executions:
-            execution.wait(PATIENCE_S)
+            execution.wait(TIMEOUT_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         for thread in self._threads:
             thread.join()

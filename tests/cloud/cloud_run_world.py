@@ -13,7 +13,7 @@ from shared.ports.jobs import ExecutionReport, JobRunner
 from tests.cloud.cloud_run import CloudRun
 from tests.cloud.cloud_run_executions import JobSpec
 from tests.contracts.job_contract import Told
-from tests.contracts.task_desk import PATIENCE_S, TASK, TaskDesk
+from tests.contracts.task_desk import TASK, TIMEOUT_S, TaskDesk
 
 PROJECT = "celldrop-test"
 REGION = "europe-west4"
@@ -59,7 +59,7 @@ class CloudRunWorld:
                 caller.order("0" if well else "3")
 
     def over(self, execution: str) -> ExecutionReport:
-        assert self.cloud_run.execution(execution).wait(PATIENCE_S)
+        assert self.cloud_run.execution(execution).wait(TIMEOUT_S)
         return self._runner.describe(execution)
 
     def __enter__(self) -> Self:

@@ -41,7 +41,7 @@ from tests.fakes.calls import Hook, nothing
 
 ROOT = Path(__file__).resolve().parents[2]
 TASK = (sys.executable, "-m", "jobs.inference.main")
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 MOST_DELIVERIES = 5
 """Before a message is dead: as few as Pub/Sub allows, so that nobody waits long here."""
 
@@ -214,7 +214,7 @@ class LocalCloud:
 
     def _taken(self, subscription: str) -> list[ReceivedMessage]:
         name = SubscriberClient.subscription_path(self.deployment.project, subscription)
-        found = self._subscriber.pull(subscription=name, max_messages=100, timeout=PATIENCE_S).received_messages
+        found = self._subscriber.pull(subscription=name, max_messages=100, timeout=TIMEOUT_S).received_messages
         if found:
             self._subscriber.acknowledge(subscription=name, ack_ids=[one.ack_id for one in found])
         return list(found)
@@ -247,7 +247,7 @@ class LocalCloud:
             body = json.dumps({"name": name}).encode()
             request = urllib.request.Request(url, body, {"content-type": "application/json"})
             try:
-                urllib.request.urlopen(request, timeout=PATIENCE_S).close()
+                urllib.request.urlopen(request, timeout=TIMEOUT_S).close()
             except urllib.error.HTTPError as error:
                 if error.code != HTTPStatus.CONFLICT:  # There already: the emulator is not ours alone.
                     raise
@@ -316,7 +316,7 @@ class LocalCloud:
     def _call_reconcile(self, stop: threading.Event) -> None:
         while not stop.wait(self.deployment.reconcile_every_s):
             try:
-                urllib.request.urlopen(self.url("reconcile"), data=b"", timeout=PATIENCE_S).close()
+                urllib.request.urlopen(self.url("reconcile"), data=b"", timeout=TIMEOUT_S).close()
             except OSError as error:
                 _log.warning("reconcile did not answer: %s", error)
 

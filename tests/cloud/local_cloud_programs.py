@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 GUARD = Path(__file__).with_name("local_cloud_guard.py")
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 GRACE_S = 10.0
 LOOKING_AGAIN_S = 0.02
 LOG_TAIL_CHARS = 2000
@@ -52,20 +52,20 @@ class Program:
         """The leader of its process group."""
         return self._process.pid
 
-    def wait_until(self, ready: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+    def wait_until(self, ready: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
         """Return once it is ready.
 
         Raises:
             ProgramFailedError: It ended, or was not ready in time.
         """
-        last_s = time.monotonic() + patience_s
+        last_s = time.monotonic() + timeout_s
         while not ready():
             # Waiting for its end is the pause between two looks.
             with suppress(subprocess.TimeoutExpired):
                 status = self._process.wait(LOOKING_AGAIN_S)
                 raise ProgramFailedError(f"{self.name} ended with status {status}:\n{self._last_words()}")
             if time.monotonic() > last_s:
-                raise ProgramFailedError(f"{self.name} is not ready after {patience_s:g} s:\n{self._last_words()}")
+                raise ProgramFailedError(f"{self.name} is not ready after {timeout_s:g} s:\n{self._last_words()}")
 
     def ask_to_end(self) -> None:
         """Say that it is to end, and do not wait."""

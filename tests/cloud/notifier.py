@@ -21,7 +21,7 @@ FINALIZED = "google.cloud.storage.object.v1.finalized"
 LOOKING_AGAIN_S = 0.25
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 
 _log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class Notifier:
 
     def _deliver(self, event: FinalizedEvent) -> bool:
         try:
-            urllib.request.urlopen(event.request(self.url, self.mode), timeout=PATIENCE_S).close()
+            urllib.request.urlopen(event.request(self.url, self.mode), timeout=TIMEOUT_S).close()
         except OSError as error:  # No answer, or one that is not 2xx.
             _log.warning("%s is delivered again later: %s", event.attributes["subject"], error)
             return False

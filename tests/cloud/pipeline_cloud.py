@@ -24,7 +24,7 @@ from shared.domain.submission import State
 from tests.cloud.local_cloud import ROOT
 from tests.pipeline.conftest import Ended
 
-PATIENCE_S = 180.0
+TIMEOUT_S = 180.0
 PULL_S = 20.0
 
 
@@ -66,7 +66,7 @@ class Cloud:
     storage: Client
     publisher: PublisherClient
     subscriber: SubscriberClient
-    patience_s: float = PATIENCE_S
+    timeout_s: float = TIMEOUT_S
     _told: dict[str, list[Any]] = field(default_factory=dict)
 
     def drop(self, name: str, data: bytes, **options: str) -> str:
@@ -87,7 +87,7 @@ class Cloud:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE_S,
+            timeout=TIMEOUT_S,
         )
         assert done.returncode == 0, done.stderr
         return self.at.folder + file.name
@@ -157,7 +157,7 @@ class Cloud:
 
     def _message_where(self, subscription: str, fits: Callable[[bytes], bool], read: Callable[[bytes], Any]) -> Any:
         told = self._told.setdefault(subscription, [])
-        last_s = time.monotonic() + self.patience_s
+        last_s = time.monotonic() + self.timeout_s
         while time.monotonic() < last_s:
             found = next((data for data in told if fits(data)), None)
             if found is not None:

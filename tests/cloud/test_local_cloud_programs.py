@@ -73,4 +73,4 @@ def test_waiting_has_an_end(tmp_path: Path) -> None:
         Program("emulator", command, tmp_path / "log") as program,
         pytest.raises(ProgramFailedError, match=r"emulator is not ready after 0.1 s"),
     ):
-        program.wait_until(lambda: False, patience_s=0.1)
+        program.wait_until(lambda: False, timeout_s=0.1)

@@ -14,7 +14,7 @@ from shared.ports.jobs import ExecutionReport, JobRunner
 from tests.contracts.job_contract import Told
 
 TASK = Path(__file__).with_name("obedient_task.py")
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 @dataclass(slots=True)
@@ -56,12 +56,12 @@ class TaskDesk:
         self._door = socket.socket(socket.AF_UNIX)
         self._door.bind(self.address)
         self._door.listen(64)
-        self._door.settimeout(PATIENCE_S)
+        self._door.settimeout(TIMEOUT_S)
 
     def next_caller(self) -> Caller:
         """Wait for the next attempt of any task to begin."""
         line, _ = self._door.accept()
-        line.settimeout(PATIENCE_S)
+        line.settimeout(TIMEOUT_S)
         with line.makefile("rb") as words:
             heard = json.loads(words.readline())
         caller = Caller(line, heard["pid"], heard["child"], heard["env"])
@@ -102,7 +102,7 @@ class SubprocessWorld:
                 caller.order("0" if well else "3")
 
     def over(self, execution: str) -> ExecutionReport:
-        return self.subprocesses.wait(execution, PATIENCE_S)
+        return self.subprocesses.wait(execution, TIMEOUT_S)
 
     def close(self) -> None:
         self.subprocesses.close()

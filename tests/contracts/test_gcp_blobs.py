@@ -54,7 +54,7 @@ def store(client: Client) -> CloudBlobStore:
 
 @pytest.fixture
 def impatient(client: Client) -> CloudBlobStore:
-    return CloudBlobStore(client, request_s=0.2, patience_s=0.3)
+    return CloudBlobStore(client, request_s=0.2, retry_s=0.3)
 
 
 @pytest.fixture(autouse=True)
@@ -226,7 +226,7 @@ def test_a_service_that_says_nothing_is_waited_for_until_the_callers_deadline(
 
 def test_a_service_that_is_not_there_is_unavailable() -> None:
     with StorageDoor(f"http://127.0.0.1:{free_port()}").client() as client:
-        store = CloudBlobStore(client, patience_s=0.3)
+        store = CloudBlobStore(client, retry_s=0.3)
         with pytest.raises(UnavailableError):
             store.stat("results", "x")
         with pytest.raises(UnavailableError):

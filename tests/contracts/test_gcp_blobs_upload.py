@@ -34,7 +34,7 @@ def client(stand_in: StorageStandIn) -> Iterator[Client]:
 
 @pytest.fixture
 def store(client: Client) -> CloudBlobStore:
-    return CloudBlobStore(client, patience_s=20, piece_bytes=PIECE_BYTES)
+    return CloudBlobStore(client, retry_s=20, piece_bytes=PIECE_BYTES)
 
 
 def _chunks(size_bytes: int = 100_000) -> Iterator[bytes]:
@@ -152,7 +152,7 @@ def test_a_service_that_lost_what_it_had_confirmed_is_unavailable(
 def test_a_service_that_never_keeps_anything_is_unavailable(client: Client, stand_in: StorageStandIn) -> None:
     stand_in.faults.extend([None, *[Fault(keep_bytes=0)] * 200])
     with pytest.raises(UnavailableError):
-        CloudBlobStore(client, patience_s=0.3, piece_bytes=PIECE_BYTES).write("results", "long", _chunks())
+        CloudBlobStore(client, retry_s=0.3, piece_bytes=PIECE_BYTES).write("results", "long", _chunks())
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 255, 256, 257, 512, 1000])

@@ -22,7 +22,7 @@ from tests.cloud.pubsub_session import pubsub_for_tests
 from tests.contracts.bus_contract import Arrivals, EventBusContract
 
 PROJECT = "celldrop-test"
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 MESSAGE = Message("s1/job/1", b"x")
 _numbers = itertools.count(1)
 
@@ -67,14 +67,14 @@ class _Pulled:
             subscriber.create_subscription(name=self._names[topic], topic=PublisherClient.topic_path(PROJECT, name))
 
     def wait_for(self, topic: Topic, n: int) -> list[Message]:
-        last_s = time.monotonic() + PATIENCE_S
+        last_s = time.monotonic() + TIMEOUT_S
         while len(self._messages[topic]) < n and time.monotonic() < last_s:
             self._pull(topic)
         return self._messages[topic]
 
     def _pull(self, topic: Topic) -> None:
         name = self._names[topic]
-        answer = self._subscriber.pull(subscription=name, max_messages=100, timeout=PATIENCE_S)
+        answer = self._subscriber.pull(subscription=name, max_messages=100, timeout=TIMEOUT_S)
         for received in answer.received_messages:
             attributes = dict(received.message.attributes)
             self._messages[topic].append(Message(attributes.pop(ID_ATTRIBUTE), received.message.data, attributes))
@@ -138,7 +138,7 @@ def test_a_bus_that_is_silent_is_unavailable(monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_a_passing_fault_is_tried_again_with_the_same_message(status: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pubsub = FaultyPublisher(status, status, ACCEPT)
-    with serving(pubsub) as host, _bus_at(host, monkeypatch, timeout_s=PATIENCE_S) as bus:
+    with serving(pubsub) as host, _bus_at(host, monkeypatch, timeout_s=TIMEOUT_S) as bus:
         bus.publish(Topic.JOBS, MESSAGE)
     assert len(pubsub.requests) == 3
     assert pubsub.requests[0] == pubsub.requests[2]

@@ -33,7 +33,7 @@ from tests.cloud.cloud_run_executions import JobSpec
 from tests.cloud.cloud_run_refusals import RefusedError
 from tests.cloud.cloud_run_world import CPU_JOB, GPU_JOB, PROJECT, REGION, CloudRunWorld
 from tests.cloud.local_cloud_programs import free_port
-from tests.contracts.task_desk import PATIENCE_S
+from tests.contracts.task_desk import TIMEOUT_S
 
 ONE = JobRequest("s1", epoch=7, n_tasks=1, accelerator=Accelerator.CPU, timeout_s=60)
 LOCATION = f"projects/{PROJECT}/locations/{REGION}"
@@ -265,7 +265,7 @@ def test_what_cloud_run_would_refuse_is_told_in_its_own_words(make_world: MakeWo
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_looking_up_and_cancelling_are_tried_again(make_world: MakeWorld, status: int) -> None:
-    world = make_world(timeout_s=PATIENCE_S)
+    world = make_world(timeout_s=TIMEOUT_S)
     name = world.runner.start(ONE)
     world.cloud_run.hook = _Refusing("executions.get", HTTPStatus(status), "A_PASSING_FAULT", times=2)
     assert world.runner.describe(name).state is ExecutionState.RUNNING
@@ -323,4 +323,4 @@ def test_a_task_that_runs_too_long_is_told_so(make_world: MakeWorld) -> None:
 
 
 def _wait(event: threading.Event) -> None:
-    event.wait(PATIENCE_S)
+    event.wait(TIMEOUT_S)

@@ -22,7 +22,7 @@ from tests.cloud.cloud_run import CloudRun
 from tests.cloud.cloud_run_executions import JobSpec
 from tests.cloud.cloud_run_refusals import RefusedError
 from tests.cloud.cloud_run_world import CPU_JOB, PROJECT, REGION, CloudRunWorld
-from tests.contracts.task_desk import PATIENCE_S
+from tests.contracts.task_desk import TIMEOUT_S
 
 ONE = JobRequest("s1", epoch=1, n_tasks=1, accelerator=Accelerator.CPU, timeout_s=60)
 JOB = f"/v2/projects/{PROJECT}/locations/{REGION}/jobs/{CPU_JOB}"
@@ -149,7 +149,7 @@ def test_a_run_is_answered_by_an_operation_whose_metadata_is_the_execution(idle:
 def test_enumerations_are_names_unless_asked_for_as_numbers(idle: CloudRun) -> None:
     operation: Any = idle.answer("POST", f"{JOB}:run", b"{}")
     name = operation["metadata"]["name"]
-    assert idle.execution(name.rpartition("/")[2]).wait(PATIENCE_S)
+    assert idle.execution(name.rpartition("/")[2]).wait(TIMEOUT_S)
     for query, state in (("", "CONDITION_SUCCEEDED"), (f"?{NUMBERS}", 4)):
         found: Any = idle.answer("GET", f"/v2/{name}{query}", b"")
         assert {condition["state"] for condition in found["conditions"]} == {state}
@@ -175,7 +175,7 @@ def test_an_execution_goes_through_the_conditions_of_the_api(make_world: MakeWor
     assert (running.reconciling, running.running_count, running.completion_time) == (True, 2, None)
     assert _completed(running).state == Condition.State.CONDITION_RECONCILING
     world.end(name, well=True)
-    assert execution.wait(PATIENCE_S)
+    assert execution.wait(TIMEOUT_S)
     ended = execution.resource()
     assert (ended.reconciling, ended.running_count, ended.succeeded_count) == (False, 0, 2)
     assert ended.completion_time >= ended.create_time
@@ -238,7 +238,7 @@ def test_a_task_that_is_late_is_asked_to_end_and_then_ended(scratch: Path) -> No
     ) as cloud_run:
         operation: Any = cloud_run.answer("POST", f"{JOB}:run", b'{"overrides": {"timeout": "1s"}}')
         name = operation["metadata"]["name"].rpartition("/")[2]
-        assert cloud_run.execution(name).wait(PATIENCE_S)
+        assert cloud_run.execution(name).wait(TIMEOUT_S)
         assert "timeout was reached" in _completed(cloud_run.execution(name).resource()).message
         assert (scratch / name / "task-00000-attempt-0.log").read_text().endswith("asked\n")
 
@@ -257,7 +257,7 @@ def test_cancelling_ends_tasks_and_what_they_have_started_and_starts_no_further_
 def test_an_execution_is_being_cancelled_until_its_last_task_is_gone(make_world: MakeWorld, scratch: Path) -> None:
     obstinate = ["/bin/sh", "-c", "trap '' TERM; touch $BEGAN; until [ -e $GO ]; do sleep 0.05; done"]
     env = {"PATH": "/bin:/usr/bin", "BEGAN": str(scratch / "began"), "GO": str(scratch / "go")}
-    world = make_world(argv=obstinate, env=env, grace_s=PATIENCE_S)
+    world = make_world(argv=obstinate, env=env, grace_s=TIMEOUT_S)
     name = world.runner.start(ONE)
     execution = world.cloud_run.execution(name)
     while not (scratch / "began").exists():
@@ -274,7 +274,7 @@ def test_a_command_that_cannot_be_started_fails_its_task(scratch: Path) -> None:
     with CloudRun([JobSpec(CPU_JOB, [str(scratch / "missing")], max_retries=0)], scratch) as cloud_run:
         operation: Any = cloud_run.answer("POST", f"{JOB}:run", b"")
         name = operation["metadata"]["name"].rpartition("/")[2]
-        assert cloud_run.execution(name).wait(PATIENCE_S)
+        assert cloud_run.execution(name).wait(TIMEOUT_S)
         assert "failed to start" in _completed(cloud_run.execution(name).resource()).message
 
 
@@ -321,7 +321,7 @@ def test_what_is_asked_for_while_it_closes_is_not_left_running(scratch: Path) ->
 
 
 def _until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not done() and time.monotonic() < deadline:
         time.sleep(0.005)
     assert done()

@@ -23,7 +23,7 @@ from tests.cloud.cloud_run_executions import GPU_MACHINE, JobSpec, JobState
 from tests.cloud.cloud_run_refusals import RefusedError
 from tests.cloud.cloud_run_templates import check_job, job_of
 from tests.cloud.cloud_run_world import CPU_JOB, PROJECT, REGION
-from tests.contracts.task_desk import PATIENCE_S
+from tests.contracts.task_desk import TIMEOUT_S
 
 CPU = JobSpec(CPU_JOB, ["/bin/true"])
 GPU = JobSpec("celldrop-gpu", ["/bin/true"], gpu=True, timeout_s=3600)
@@ -186,7 +186,7 @@ def test_the_parallelism_of_the_template_stands_whatever_a_start_asks_for(scratc
         operation = start(cloud_run, overrides={"taskCount": 4})
         assert operation["metadata"]["parallelism"] == 1
         execution = cloud_run.execution(operation["metadata"]["name"].rpartition("/")[2])
-        assert execution.wait(PATIENCE_S)
+        assert execution.wait(TIMEOUT_S)
         assert execution.resource().succeeded_count == 4
 
 
@@ -224,7 +224,7 @@ def test_a_cancellation_is_of_one_version_and_may_be_only_validated(scratch: Pat
         assert caught.value.code == "ABORTED"
         assert not execution.resource().cancelled_count
         assert cancel(etag=execution.resource().etag)["metadata"]["name"] == name
-        assert execution.wait(PATIENCE_S)
+        assert execution.wait(TIMEOUT_S)
         assert execution.resource().cancelled_count == 1
 
 
@@ -297,7 +297,7 @@ def test_arguments_are_replaced_or_cleared(override: dict[str, object], said: st
     with running(echo, scratch) as cloud_run:
         operation = start(cloud_run, overrides={"containerOverrides": [override]})
         name = operation["metadata"]["name"].rpartition("/")[2]
-        assert cloud_run.execution(name).wait(PATIENCE_S)
+        assert cloud_run.execution(name).wait(TIMEOUT_S)
         assert (scratch / name / "task-00000-attempt-0.log").read_text() == f"{said}\n"
 
 
@@ -307,5 +307,5 @@ def test_what_the_product_asks_for_is_taken_by_every_job(scratch: Path) -> None:
         runner = CloudRunJobRunner(lambda: connect(cloud_run.endpoint), names, PROJECT, REGION)
         for accelerator in names:
             name = runner.start(replace(ONE, accelerator=accelerator, n_tasks=3, timeout_s=3600))
-            assert cloud_run.execution(name).wait(PATIENCE_S)
+            assert cloud_run.execution(name).wait(TIMEOUT_S)
             assert runner.describe(name).state is ExecutionState.SUCCEEDED

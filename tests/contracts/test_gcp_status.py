@@ -58,7 +58,7 @@ def _one_more(record: Submission, _tasks: Sequence[TaskRecord], _now: datetime) 
 
 def test_a_database_that_is_not_there_is_unavailable() -> None:
     with firestore_at(f"127.0.0.1:{free_port()}", "nowhere") as client:
-        store = FirestoreStatusStore(client, patience_s=0.2)
+        store = FirestoreStatusStore(client, retry_s=0.2)
         with pytest.raises(UnavailableError):
             store.get("s1")
         with pytest.raises(UnavailableError):

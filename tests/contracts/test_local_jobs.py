@@ -18,7 +18,7 @@ from shared.adapters.local.jobs import SubprocessJobRunner
 from shared.domain.errors import UnavailableError
 from shared.domain.plan import Accelerator
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRequest
-from tests.contracts.task_desk import PATIENCE_S, TASK, SubprocessWorld, TaskDesk
+from tests.contracts.task_desk import TASK, TIMEOUT_S, SubprocessWorld, TaskDesk
 
 ONE = JobRequest("s1", epoch=1, n_tasks=1, accelerator=Accelerator.GPU, timeout_s=60)
 PARENT = Path(__file__).with_name("parent_of_tasks.py")
@@ -106,7 +106,7 @@ def test_a_task_that_runs_too_long_is_stopped(make_world: MakeWorld) -> None:
 def test_a_command_that_cannot_be_started_fails_the_execution(scratch: Path) -> None:
     runner = SubprocessJobRunner([str(scratch / "missing")], {}, scratch / "logs", 1)
     name = runner.start(ONE)
-    report = runner.wait(name, PATIENCE_S)
+    report = runner.wait(name, TIMEOUT_S)
     runner.close()
     assert report.state is ExecutionState.FAILED
     assert "could not be started" in report.problem

@@ -20,7 +20,7 @@ from tests.crashes.supervisor import THAT_IS_ALL
 
 T = TypeVar("T")
 
-PATIENCE_S = 90.0
+TIMEOUT_S = 90.0
 KILLED = -9
 
 
@@ -78,11 +78,11 @@ class Home:
         """A supervisor to its end; the status of that."""
         process = self.start(variables)
         try:
-            return process.wait(PATIENCE_S)
+            return process.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            pytest.fail(f"it was not over after {PATIENCE_S:g} s\n{self.said()}")
+            pytest.fail(f"it was not over after {TIMEOUT_S:g} s\n{self.said()}")
 
     def said(self) -> str:
         """The logs of all supervisors and tasks, for whoever has to find out."""
@@ -119,7 +119,7 @@ def kill(victim: psutil.Process | subprocess.Popen[bytes]) -> bool:
         victim.kill()
     except psutil.NoSuchProcess:
         return False
-    status = victim.wait(PATIENCE_S)
+    status = victim.wait(TIMEOUT_S)
     assert isinstance(victim, psutil.Process) or status == KILLED, f"it had ended with status {status}"
     return True
 
@@ -129,14 +129,14 @@ def tell(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-def wait_for(what: Callable[[], T], home: Home, patience_s: float = PATIENCE_S) -> T:
+def wait_for(what: Callable[[], T], home: Home, timeout_s: float = TIMEOUT_S) -> T:
     """What is asked for, as soon as there is some."""
-    deadline_s = time.monotonic() + patience_s
+    deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
         if found := what():
             return found
         time.sleep(0.05)
-    pytest.fail(f"it did not happen in {patience_s:g} s\n{home.said()}")
+    pytest.fail(f"it did not happen in {timeout_s:g} s\n{home.said()}")
 
 
 def make_home(folder: Path, file: Path, orders: Iterable[str] = (), **values: object) -> Home:

@@ -23,7 +23,7 @@ from shared.domain.submission import Submission
 from shared.wiring.ports import build_ports
 from tests.crashes.conftest import Homes
 from tests.crashes.ends import check_ends
-from tests.crashes.homes import PATIENCE_S, Home, kill, tell, wait_for
+from tests.crashes.homes import TIMEOUT_S, Home, kill, tell, wait_for
 
 N_SUBMISSIONS = int(os.environ.get("CELLDROP_SUBMISSIONS", "6"))
 N_KILLS = int(os.environ.get("CELLDROP_KILLS", "10"))
@@ -77,15 +77,15 @@ class Show:
         while (n_kills := self.kills.total()) < N_KILLS:
             self._drop(inbox, files, up_to=3 + N_SUBMISSIONS * n_kills // N_KILLS)
             server = self._serving()
-            wait_for(lambda: self.home.processes(TASK) or self._all_over(), self.home, patience_s=2 * PATIENCE_S)
+            wait_for(lambda: self.home.processes(TASK) or self._all_over(), self.home, timeout_s=2 * TIMEOUT_S)
             # When a kill comes is the one thing here that waits for nothing but time.
             time.sleep(self.random.uniform(0.0, LONGEST_WAIT_S))
             self._kill_one(server)
         self._drop(inbox, files, up_to=N_SUBMISSIONS)
         server = self._serving()
-        wait_for(self._all_over, self.home, patience_s=5 * PATIENCE_S)
+        wait_for(self._all_over, self.home, timeout_s=5 * TIMEOUT_S)
         server.send_signal(signal.SIGTERM)
-        assert server.wait(PATIENCE_S) == 0
+        assert server.wait(TIMEOUT_S) == 0
 
     def told(self) -> str:
         logs = self.home.settings.home / ".celldrop" / "logs"
@@ -122,9 +122,7 @@ class Show:
 
 def _annotated(home: Home, file: Path) -> Path:
     """The results of a run that nobody disturbs."""
-    assert home.launch("cli.main", "run", str(file), "--set", "map=off", variables={}).wait(PATIENCE_S) == 0, (
-        home.said()
-    )
+    assert home.launch("cli.main", "run", str(file), "--set", "map=off", variables={}).wait(TIMEOUT_S) == 0, home.said()
     (stored,) = build_ports(home.settings).store.find()
     return _results(home, stored.value)
 

@@ -15,7 +15,7 @@ from shared.domain.submission import FINAL_STATES
 from shared.wiring.ports import build_ports
 from tests.crashes.conftest import Homes
 from tests.crashes.ends import check_orders
-from tests.crashes.homes import KILLED, PATIENCE_S, Home, kill, tell, wait_for
+from tests.crashes.homes import KILLED, TIMEOUT_S, Home, kill, tell, wait_for
 from tests.crashes.points import to_environment
 from tests.crashes.supervisor import TASK
 from tests.crashes.task import BLOCK_S, ORPHANS
@@ -107,7 +107,7 @@ class Storm:
             self.kills["supervisor"] += kill(self.random.choice(self._supervisors))
 
     def _see_it_through(self) -> None:
-        statuses = [process.wait(PATIENCE_S) for process in self._supervisors]
+        statuses = [process.wait(TIMEOUT_S) for process in self._supervisors]
         assert statuses == [0] * N_SUPERVISORS, self.home.said()
-        _, left = psutil.wait_procs(self.home.processes(TASK), PATIENCE_S)
+        _, left = psutil.wait_procs(self.home.processes(TASK), TIMEOUT_S)
         assert not left

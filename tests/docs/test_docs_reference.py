@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from functions.status import page
+from functions.status.routes import ROUTES
 from tools import reference_docs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,6 +18,20 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_page_made_from_the_code_is_as_the_code_is(name: str) -> None:
     page = ROOT / "docs" / "reference" / name
     assert page.read_text() == reference_docs.ALL[name](), "run `make docs`"
+
+
+def test_the_page_on_http_has_every_route() -> None:
+    written = {call for calls, _ in reference_docs.ROUTES for call in re.findall(r"[A-Z]+ /[^ ,?]*", calls)}
+    sample = {"{id}": "0" * 32, "{name}": next(iter(page.ASSETS))}
+    answered = set()
+    for call in written:
+        method, path = call.split()
+        for place, value in sample.items():
+            path = path.replace(place, value)
+        found = [route for route in ROUTES if route.method == method and route.pattern.fullmatch(path)]
+        assert len(found) == 1, call
+        answered.add((method, found[0].pattern))
+    assert answered == {(route.method, route.pattern) for route in ROUTES}
 
 
 def test_every_make_target_in_the_readme_exists() -> None:

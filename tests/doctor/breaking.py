@@ -261,7 +261,7 @@ BROKEN: dict[str, tuple[Break, str, Health, str]] = {
         with_answer(database=DatabaseFacts(is_native=False, location="eur3"), lacking=(INDEX,)),
         "database (default)",
         WRONG,
-        "gcloud firestore databases create",
+        "gcloud firestore databases create --database=celldrop --location=europe-west4 --type=firestore-native",
     ),
     "no index": (
         with_answer(lacking=(INDEX,)),

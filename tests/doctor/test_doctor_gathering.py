@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from typing_extensions import override
 
-from cli.doctor.gathering import MORE_PATIENCE_S, PATIENCE_S, TO_ACT_AS, Deployed, Patience, gather
+from cli.doctor.gathering import FIRST_TIMEOUT_S, MORE_TIMEOUT_S, TO_ACT_AS, Deployed, Timeouts, gather
 from cli.doctor.rights import wanted_rights
 from shared.adapters.local.blobs import DirectoryBlobStore
 from shared.ports.blobs import BlobStore
@@ -17,16 +17,16 @@ from shared.ports.survey import BucketFacts, DatabaseFacts, JobFacts, KeyFacts, 
 from tests.doctor.breaking import both, with_bucket, with_fact
 from tests.doctor.deployed import ACCOUNT, KEY, PUSHED, TASK_ACCOUNT, ToldSurvey, dead, settings, sound
 
-SOON = Patience(first_s=0.5, more_s=0.5)
-LONG = Patience(first_s=60, more_s=60)
+SOON = Timeouts(first_s=0.5, more_s=0.5)
+LONG = Timeouts(first_s=60, more_s=60)
 
 
 def no_blobs() -> BlobStore:
     return DirectoryBlobStore({})
 
 
-def gathered(survey: ToldSurvey, patience: Patience = LONG) -> Deployed:
-    return gather(settings(), survey, no_blobs, wanted_rights(settings()), patience)
+def gathered(survey: ToldSurvey, timeouts: Timeouts = LONG) -> Deployed:
+    return gather(settings(), survey, no_blobs, wanted_rights(settings()), timeouts)
 
 
 class BrokenSurvey(ToldSurvey):
@@ -79,7 +79,7 @@ def test_what_hangs_is_told_as_unreachable_and_all_else_as_it_is() -> None:
 def test_however_much_hangs_it_takes_no_longer() -> None:
     found = gathered(SilentSurvey(sound()), SOON)
     assert all(isinstance(one, Untold) for one in (*found.jobs.values(), *found.buckets.values()))
-    assert PATIENCE_S + MORE_PATIENCE_S < 20
+    assert FIRST_TIMEOUT_S + MORE_TIMEOUT_S < 20
 
 
 def test_a_fault_of_our_own_in_one_look_hides_no_other() -> None:

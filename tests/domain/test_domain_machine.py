@@ -94,6 +94,13 @@ def test_a_drop_goes_all_the_way_and_owes_its_outcome() -> None:
     assert set(kinds(done)) == {EntryKind.ACCEPTED, EntryKind.OUTCOME, EntryKind.MANIFEST, EntryKind.SWEEP}
 
 
+def test_a_commit_stops_the_other_executions_of_its_epoch() -> None:
+    record = machine.note_execution(finalizing(), epoch=1, execution="waiting for room")
+    done = machine.commit(record, receipts(record), epoch=1, token="t", result=RESULT, now=NOW)
+    done = machine.stop_others(done, execution="x")
+    assert [entry.execution for entry in done.outbox if entry.kind is EntryKind.STOP] == ["waiting for room"]
+
+
 def test_a_new_submission_owes_its_job_and_its_event_in_the_same_write() -> None:
     job, event = new().outbox
     assert (job.kind, job.epoch) == (EntryKind.JOB, 1)
@@ -242,7 +249,7 @@ def test_a_start_that_is_refused_costs_no_attempt_but_has_a_deadline() -> None:
     assert LIMITS.refused < now - NOW < LIMITS.refused + 2 * pauses[-1]
 
 
-def test_waiting_for_room_uses_up_no_patience_with_refusals() -> None:
+def test_waiting_for_room_does_not_count_as_refusals() -> None:
     waiting, now = machine.not_started(claimed(), FULL, now=NOW, limits=LIMITS), NOW
     for _ in range(20):
         now += timedelta(minutes=14)

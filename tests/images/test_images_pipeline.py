@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("images")]
 PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
 MODEL = "pbmc-sorted-765"
 BUNDLE = ROOT / "models" / MODEL / "1.0.0"
-PATIENCE_S = 240.0
+TIMEOUT_S = 240.0
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Cloud:
 
     def end_of(self, name: str) -> dict[str, Any]:
         """The data of a drop's outcome event."""
-        last_s = time.monotonic() + PATIENCE_S
+        last_s = time.monotonic() + TIMEOUT_S
         while name not in self._ended:
             if time.monotonic() > last_s:
                 pytest.fail(f"{name} has not ended")

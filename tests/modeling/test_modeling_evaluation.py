@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anndata
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,6 +78,21 @@ def test_abstaining_is_counted_and_kept_cells_are_judged_apart(model: TrainedMod
     assert report.kept_accuracy is not None
     assert 0.0 < report.abstained_share < 1.0
     assert report.kept_accuracy > report.labels.accuracy
+
+
+def test_cells_without_a_gene_of_the_model_are_unassigned_as_in_a_run(model: TrainedModel, tmp_path: Path) -> None:
+    cells = anndata.read_h5ad(Population({"B": 60, "NK": 60, "T": 60}, seed=5).write(tmp_path / "a.h5ad"))
+    value_ng = sp.hstack([cells.X, sp.csr_matrix((cells.n_obs, 1))]).tolil()
+    value_ng[:45] = 0
+    value_ng[:45, -1] = 7  # A gene that the model does not have.
+    var = pd.concat([cells.var, pd.DataFrame(index=["OTHER"])])
+    anndata.AnnData(value_ng.tocsr(), obs=cells.obs, var=var).write_h5ad(tmp_path / "b.h5ad")
+    report = evaluate(model.card.model_copy(update={"min_score": None}), model.tensors, tmp_path / "b.h5ad", "label")
+    whole = evaluate(model.card.model_copy(update={"min_score": None}), model.tensors, tmp_path / "a.h5ad", "label")
+    assert (report.n_without_genes, report.abstained_share) == (45, 0.25)
+    assert (whole.n_without_genes, whole.abstained_share) == (0, 0.0)
+    assert report.kept_accuracy is not None
+    assert report.kept_accuracy > 0.95
 
 
 def test_a_label_without_a_lineage_counts_as_a_wrong_lineage(model: TrainedModel, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_who_gives_no_sign_for_too_long_is_beaten_for_no_more() -> None:
         next(beats)
 
     began_s = time.monotonic()
-    with Pulse(beat, patience_s=0.2, ends_process=False):
+    with Pulse(beat, stall_s=0.2, ends_process=False):
         while time.monotonic() - began_s < 0.3:
             Event().wait(0.01)
         so_far = next(beats)
@@ -101,7 +101,7 @@ def test_a_hung_process_ends_and_says_where() -> None:
     program = (
         "import threading\nfrom jobs.inference.process.pulse import Pulse\n"
         "def lay_out():\n    threading.Event().wait()\n"
-        "with Pulse(lambda: None, patience_s=0.5):\n    lay_out()\n"
+        "with Pulse(lambda: None, stall_s=0.5):\n    lay_out()\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=ENOUGH_S
@@ -115,7 +115,7 @@ def test_a_process_that_burns_the_processor_ends_and_says_where() -> None:
     program = (
         "import re\nfrom jobs.inference.process.pulse import Pulse\n"
         'def read():\n    re.match(r"(a+)+$", "a" * 60 + "b")\n'
-        "with Pulse(lambda: None, patience_cpu_s=0.5):\n    read()\n"
+        "with Pulse(lambda: None, stall_cpu_s=0.5):\n    read()\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=ENOUGH_S
@@ -127,7 +127,7 @@ def test_a_process_that_burns_the_processor_ends_and_says_where() -> None:
 def test_a_process_that_burns_the_processor_and_gives_signs_does_not_end() -> None:
     program = (
         "import signal, time\nfrom jobs.inference.process.pulse import Pulse\n"
-        "with Pulse(lambda: None, patience_cpu_s=0.5) as beating:\n"
+        "with Pulse(lambda: None, stall_cpu_s=0.5) as beating:\n"
         "    while time.process_time() < 2.0:\n        beating.show()\n"
         "assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)\n"
     )
@@ -139,7 +139,7 @@ def test_a_process_that_gives_signs_does_not_end() -> None:
     program = (
         "import time\nfrom jobs.inference.process import pulse\npulse._REARM_S = 0.0\n"
         "until_s = time.monotonic() + 2.0\n"
-        "with pulse.Pulse(lambda: None, patience_s=1.0) as beating:\n"
+        "with pulse.Pulse(lambda: None, stall_s=1.0) as beating:\n"
         "    while time.monotonic() < until_s:\n        beating.show()\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=False, timeout=ENOUGH_S)

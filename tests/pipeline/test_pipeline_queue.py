@@ -18,7 +18,7 @@ from shared.settings import load_settings
 from tests.pipeline.conftest import Celldrop
 
 ELSEWHERE = JobRequest("0" * 32, epoch=1, n_tasks=1, accelerator=Accelerator.CPU, timeout_s=600)
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_second_file_waits_as_queued_until_the_first_is_done(
     assert states_and_places(embedded, ids) == [(State.QUEUED, 1), (State.QUEUED, 2)]
     assert "number 2 in the queue" in celldrop("status", ids[1]).stdout
     embedded.local.runner.cancel(running)
-    embedded.local.runner.wait(running, PATIENCE_S)
+    embedded.local.runner.wait(running, TIMEOUT_S)
     embedded.step()
     assert states_and_places(embedded, ids) == [(State.DISPATCHING, None), (State.QUEUED, 1)]
 

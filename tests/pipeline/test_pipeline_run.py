@@ -31,7 +31,7 @@ PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
 OPTIONS = ("--json", "--set", "map=off")
 """Of most runs here: no map is looked at."""
 SCORES = ("--set", "scores=full")
-PATIENCE_S = 200.0
+TIMEOUT_S = 200.0
 
 
 def states(home: Path) -> list[str]:
@@ -256,7 +256,7 @@ def test_an_interrupted_run_says_so_and_can_go_on(
         process = start(environment, "run", small, *OPTIONS)
         wait_for_task(tmp_path / "home", process)
         process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE_S) == 130
+        assert process.wait(TIMEOUT_S) == 130
     assert celldrop("run", small, *OPTIONS).status == 0
 
 
@@ -270,7 +270,7 @@ def test_a_run_in_the_background_of_a_script_is_not_interrupted(
     )
     wait_for_task(tmp_path / "home", process)
     process.send_signal(signal.SIGINT)
-    assert process.wait(PATIENCE_S) == 0
+    assert process.wait(TIMEOUT_S) == 0
 
 
 def test_an_unknown_command_is_a_usage_error(celldrop: Celldrop) -> None:
@@ -300,7 +300,7 @@ def heeding(number: signal.Signals) -> Iterator[None]:
 
 def wait_for_task(home: Path, process: subprocess.Popen[bytes]) -> int:
     """The process id of a running task."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and _is_task_of(entry, home):
@@ -325,7 +325,7 @@ def test_a_killed_task_is_retried_and_the_result_is_unchanged(
     home = tmp_path / "home"
     process = start(environment, "run", small, *OPTIONS)
     os.kill(wait_for_task(home, process), signal.SIGKILL)
-    assert process.wait(PATIENCE_S) == 0
+    assert process.wait(TIMEOUT_S) == 0
     (link,) = [path for path in home.iterdir() if path.is_symlink()]
     assert (link / "annotations.parquet").read_bytes() == (done.ended.folder / "annotations.parquet").read_bytes()
     assert len(list((home / ".celldrop" / "logs").rglob("*attempt-1.log"))) == 1
@@ -377,7 +377,7 @@ def test_a_file_changed_in_mid_run_is_never_mixed(
     wait_for_task(home, process)
     with h5py.File(small, "r+") as file:
         file["X/data"][...] = 1.0
-    assert process.wait(PATIENCE_S) == 3
+    assert process.wait(TIMEOUT_S) == 3
     assert not list(home.glob("results/*/manifest.json"))
     shown = celldrop("status", "--json").json["submissions"]
     assert [one["code"] for one in shown] == ["INPUT_CHANGED"]

@@ -19,7 +19,7 @@ SAMPLE = ObjectRef("inbox", "sample.h5ad", 1002)
 """The object that is in the house's inbox."""
 JOB = {"schema_version": 1, "submission_id": submission_id(SAMPLE, {}), "kind": "job", "epoch": 1, "number": 0}
 FRESH = "2999-01-01T00:00:00Z"
-"""When all is sent: ingest has patience with what may pass, so a fault of ours is answered 503 and not recorded."""
+"""When all is sent: ingest retries what may pass for hours, so a fault of ours is answered 503 and not recorded."""
 STORAGE = storage_event(SAMPLE.bucket, SAMPLE.name, SAMPLE.generation, FRESH)
 PLAIN = "application/json"
 

@@ -35,7 +35,7 @@ class StorageHouse:
     """Ingest as it is deployed, with a file in a bucket.
 
     Attributes:
-        now: The clock that patience is counted by.
+        now: The clock that retry times are counted by.
     """
 
     shelf: Shelf
@@ -69,8 +69,9 @@ def storage_house(stand_in: StorageStandIn) -> Iterator[StorageHouse]:
     genes = tuple(f"ENSG{i:011d}" for i in range(N_GENES))
     model = card().model_copy(update={"features": Features(ensembl=genes)})
     stand_in.shelf.put("models", {"name": "m/1/model.json"}, card_bytes(model), None, None)
+    stand_in.shelf.put("models", {"name": "m/1/weights.safetensors"}, b"weights", None, None)
     with StorageDoor(stand_in.url).client() as client:
-        blobs = CloudBlobStore(client, request_s=5.0, patience_s=0.2)
+        blobs = CloudBlobStore(client, request_s=5.0, retry_s=0.2)
         yield StorageHouse(
             stand_in.shelf, blobs, MemoryStatusStore(SettableClock(tick=timedelta(seconds=1))), MemoryBus()
         )

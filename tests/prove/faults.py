@@ -65,7 +65,7 @@ def _provoked(fault: Fault, own: Hands) -> dict[str, Any]:
     except NotProvokedError as error:
         result, words = "not provoked", str(error)
     except pytest.fail.Exception as error:  # What was waited for did not come.
-        result, words = "differs", f"nothing in {own.cloud.patience_s:g} s: {str(error)[:300]}"
+        result, words = "differs", f"nothing in {own.cloud.timeout_s:g} s: {str(error)[:300]}"
     except Exception as error:  # noqa: BLE001  # the others have their turn
         result, words, facts = "broken", f"{type(error).__name__}: {error}", {"where": traceback.format_exc(limit=-4)}
     return _row(fault, time.monotonic() - started, result, words, facts)

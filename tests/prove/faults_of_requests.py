@@ -70,7 +70,7 @@ def many_requesters(hands: Hands) -> Found:
     options = {**OPTIONS, "top_k": "2"}
     marks = {_ask(hands, "many.h5ad", options=options) for _ in range(REQUESTERS)}
     submission_id = hands.end_of(blob)["submission_id"]
-    last_s = time.monotonic() + hands.cloud.patience_s
+    last_s = time.monotonic() + hands.cloud.timeout_s
     heard: set[str] = set()
     while heard != marks and time.monotonic() < last_s:
         events = [event for event in hands.cloud.events_in(hands.soon_s / 4) if is_outcome(event)]

@@ -21,9 +21,9 @@ from tests.cloud.pipeline_cloud import Cloud, Deployed
 from tests.prove.options import MODEL
 from tests.prove.reached import Reached
 
-PATIENCE_S = 420.0
+TIMEOUT_S = 420.0
 """At Google's: cold starts, reconcile's minute, a run given up and started again."""
-LOCAL_PATIENCE_S = 120.0
+LOCAL_TIMEOUT_S = 120.0
 SOON_S, LOCAL_SOON_S = 30.0, 12.0
 """How long something is listened for that ought not to come."""
 LOOK_AGAIN_S = 0.1
@@ -111,7 +111,7 @@ class Hands:
 
     def new_execution(self, known: Collection[str]) -> Execution:
         """Wait for one, and catch it before it is over."""
-        last_s = time.monotonic() + self.cloud.patience_s
+        last_s = time.monotonic() + self.cloud.timeout_s
         while time.monotonic() < last_s:
             found = self.executions_beside(known)
             if found and not found[0].completion_time:
@@ -183,6 +183,6 @@ def hands(reached: Reached, token: str) -> Iterator[Hands]:
             folder=f"{run}/",
             headers={"Authorization": f"Bearer {token}"},
         )
-        patience_s = LOCAL_PATIENCE_S if reached.local else PATIENCE_S
-        cloud = Cloud(at, storage, publisher, subscriber, patience_s)
+        timeout_s = LOCAL_TIMEOUT_S if reached.local else TIMEOUT_S
+        cloud = Cloud(at, storage, publisher, subscriber, timeout_s)
         yield Hands(cloud, reached, connect(reached.run_endpoint).executions, token)

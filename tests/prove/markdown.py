@@ -17,6 +17,8 @@ def page(document: Mapping[str, Any]) -> str:
 
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     verdict = "everything passed" if document["proved"] else "not everything passed"
+    if n_skipped := document.get("tests_skipped"):
+        verdict += f", {n_skipped} tests of the suite skipped"
     yield f"# Proof of a deployment: {document['where']}, {verdict}"
     yield ""
     yield from _table(

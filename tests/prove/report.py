@@ -110,6 +110,7 @@ class Report:
             "started": self.started.isoformat(timespec="seconds"),
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             **self.facts,
+            "tests_skipped": sum(entry.found.get("skipped", 0) for entry in self.entries),
             "differs_from_the_docs": self._faults_that("differs"),
             "not_provoked": self._faults_that("not provoked"),
             "seconds_of_a_plain_drop": next(

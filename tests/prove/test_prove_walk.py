@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.prove import fake_programs
+from tests.prove import fake_programs, markdown
 from tests.prove.options import ROOT
 
 STEPS = ("preflight", "plan", "apply", "upload", "doctor", "ready", "suite", "faults", "evidence", "tear-down")
@@ -152,6 +152,8 @@ def test_the_report_has_versions_images_commit_bill_answers_and_every_program(pa
     page = (proof.folder / "report.md").read_text()
     assert page.startswith("# Proof of a deployment: Google Cloud, everything passed\n")
     assert all(f"| {step} | passed |" in page for step in STEPS)
+    assert report["tests_skipped"] == 0
+    assert ", everything passed, 2 tests of the suite skipped\n" in markdown.page({**report, "tests_skipped": 2})
 
 
 def test_no_secret_and_no_address_is_written_anywhere(bench: Bench) -> None:

@@ -106,8 +106,8 @@ class House:
         self._tokens = (f"token{n}" for n in itertools.count())
         self._seconds = 0.0
         self.blobs.write("models", "m/1/model.json", [card_bytes(card())])
-        self.blobs.write("models", "m/1/weights.safetensors", [b"weights"])
         self.source = self.blobs.write("inbox", "sample.h5ad", [b"cells"]).ref
+        self.blobs.write("models", "m/1/weights.safetensors", [b"weights"])
         self.ingest = Ingest(
             self.store, Outbox(self.store, self.bus), IngestData(self.blobs, "models", "m"), self._validate, Fleet()
         )

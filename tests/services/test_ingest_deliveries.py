@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from functions.ingest.patience import PATIENCE
+from functions.ingest.retrying import RETRY_TIMES
 from functions.ingest.schemas import RequestMessage, StorageObject
 from functions.ingest.services import Ingest
 from shared.bundles.card import ModelCard
@@ -211,11 +211,11 @@ def test_what_was_decided_before_a_crash_is_refused_under_its_own_id_if_the_trou
 def test_a_fault_that_is_not_the_files_is_retried_for_an_hour_and_then_recorded(
     house: House, kind: Callable[[House], Event], error: Exception
 ) -> None:
-    soon = failing(house, error, waited=PATIENCE.fault - timedelta(seconds=1))
+    soon = failing(house, error, waited=RETRY_TIMES.fault - timedelta(seconds=1))
     with pytest.raises(type(error)):
         soon.handle(kind(house), START)
     assert house.store.find() == []
-    refused = failing(house, error, waited=PATIENCE.fault).handle(kind(house), START)
+    refused = failing(house, error, waited=RETRY_TIMES.fault).handle(kind(house), START)
     assert refused is not None
     assert refused.value.failure is not None
     assert refused.value.failure.code == getattr(error, "code", "INTERNAL")

@@ -15,7 +15,7 @@ from shared.domain.errors import AccessDeniedError, CelldropError, UnavailableEr
 from shared.domain.submission import EntryKind, State, Topic
 from shared.ports.events import Message
 from shared.ports.jobs import ExecutionReport, ExecutionState
-from shared.records.patience import MOST_IN_A_ROW
+from shared.records.budget import MOST_IN_A_ROW
 from shared.records.updates import update
 from tests.fakes.calls import FailNext, nothing
 from tests.services.house import House

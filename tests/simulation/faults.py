@@ -80,7 +80,7 @@ TURNING_POINTS = (
 PORTS = ("status", "blobs", "bus", "jobs")
 FAVOURITE_RATE = 0.15
 DAY_S = 86_400.0
-PATIENCE_S = 300.0
+FAULTS_UNTIL_S = 300.0
 STRIKES_LATER = frozenset(
     {
         Fault.STORM,
@@ -409,7 +409,7 @@ class Swarm:
 
     def _happen(self, fault: Fault) -> None:
         """Something happens as soon as there is anything that it can happen to."""
-        if not self.trouble.happen(fault) and self.world.now_s < PATIENCE_S:
+        if not self.trouble.happen(fault) and self.world.now_s < FAULTS_UNTIL_S:
             self.world.after(self.world.between(0.5, 8.0), lambda: self._happen(fault))
 
     def _some_time_s(self) -> float:

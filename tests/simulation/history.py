@@ -23,7 +23,7 @@ MOST_S = 4 * 86_400.0
 SHORTEST_CAPACITY_S = min(version.limits.capacity.total_seconds() for version in (FIRST, SECOND))
 SHORTEST_REFUSED_S = min(version.limits.refused.total_seconds() for version in (FIRST, SECOND))
 HASTY_EVERY = 4
-"""In one of so many histories, ingest has hardly any patience with services that do not answer."""
+"""In one of so many histories, ingest hardly retries services that do not answer."""
 HONEST = frozenset({"INPUT_CHANGED", "INPUT_NOT_FOUND"})
 
 
@@ -160,7 +160,7 @@ def _input_gone(town: Town, record: Submission) -> bool:
 
 def _waited_in_vain(town: Town, record: Submission) -> bool:
     """Whether an event that led to the record had been delivered for as long as ingest is patient."""
-    shortest = min(town.patience.drop, town.patience.request, town.patience.fault)
+    shortest = min(town.retry_times.drop, town.retry_times.request, town.retry_times.fault)
     created_at = town.store.records[record.id].created_at
     sent_at = [town.sent_at[event] for event, made in town.judge.made.items() if record.id in made]
     in_vain = any(created_at - at >= shortest for at in sent_at)

@@ -32,7 +32,7 @@ MOST_IN_A_RECORD, MOST_OWED = 64, 40
 MOST_SILENT_S = 5400.0
 """From the end to the outcome event, while nothing goes wrong: the longest pause between two tries, and some."""
 MOST_OPEN_S = 3 * 3600.0
-"""From the last fault to the end of a submission: the longest patience with a finalizer, and some pauses."""
+"""From the last fault to the end of a submission: the longest grace of a finalizer, and some pauses."""
 MOST_UNSTOPPED_S = 1800.0
 """From the end of an epoch to the last begin of an execution of it, with an outage on the way."""
 

@@ -325,7 +325,7 @@ def _prefix(patch: Patch) -> None:
 
 
 def _impatient(patch: Patch) -> None:
-    patch(Reconcile, "_patience", lambda _self, _record: timedelta(0))
+    patch(Reconcile, "_grace", lambda _self, _record: timedelta(0))
 
 
 def _tries_on(patch: Patch) -> None:

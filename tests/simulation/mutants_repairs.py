@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from functions.dispatch.services import Dispatch
-from functions.ingest.patience import Delivery
+from functions.ingest.retrying import Delivery
 from functions.ingest.services import Ingest
 from functions.reconcile.services import Reconcile
 from jobs.inference.task import finalizing

@@ -11,7 +11,7 @@ from enum import StrEnum
 from statistics import median
 
 from shared.domain.submission import State, Submission
-from tests.simulation.faults import AFTER, BEFORE, IN_THE_POST, IN_THE_WORLD, PATIENCE_S, STANDING, Fault, Trouble
+from tests.simulation.faults import AFTER, BEFORE, FAULTS_UNTIL_S, IN_THE_POST, IN_THE_WORLD, STANDING, Fault, Trouble
 from tests.simulation.history import concluded
 from tests.simulation.town import Town
 from tests.simulation.world import Process, Role
@@ -196,7 +196,7 @@ def _send_for(walk: _Walk, fault: Fault, stage: Stage, reference: Way) -> None:
     at_s = begin_s + walk.dice.random() * ((later[0] if later else begin_s + 1.0) - begin_s)
 
     def happen() -> None:
-        if walk.stage() is stage and not walk.trouble.happen(fault) and world.now_s < PATIENCE_S:
+        if walk.stage() is stage and not walk.trouble.happen(fault) and world.now_s < FAULTS_UNTIL_S:
             world.after(0.05, happen)
 
     world.after(at_s, happen)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from functions.dispatch.services import Dispatch, Dispatched
 from functions.ingest.data_manager import IngestData
-from functions.ingest.patience import PATIENCE, Patience
+from functions.ingest.retrying import RETRY_TIMES, RetryTimes
 from functions.ingest.schemas import Drop, StorageObject
 from functions.ingest.services import Ingest
 from functions.reconcile.services import Reconcile
@@ -82,7 +82,7 @@ SECOND = Version(
     ),
     Fleet(rows_per_task=BLOCK_ROWS),
 )
-HASTY = Patience(fault=timedelta(seconds=90), drop=timedelta(seconds=90), request=timedelta(seconds=45))
+HASTY = RetryTimes(fault=timedelta(seconds=90), drop=timedelta(seconds=90), request=timedelta(seconds=45))
 """So little that ingest often refuses a file because a service does not answer."""
 
 
@@ -141,7 +141,7 @@ class Town:
         sent_at: When each event was first sent.
     """
 
-    def __init__(self, seed: int, patience: Patience = PATIENCE) -> None:
+    def __init__(self, seed: int, retry_times: RetryTimes = RETRY_TIMES) -> None:
         self.world = World(seed)
         self.judge = Judge(self.world, FIRST.limits.heartbeat, FIRST.limits.finalize_lease)
         self.store = SimulatedStatusStore(self.world, self.judge)
@@ -157,7 +157,7 @@ class Town:
         self.task_timeout_s = TASK_TIMEOUT_S
         self.reconciles = True
         self.batch = 2
-        self.patience = patience
+        self.retry_times = retry_times
         self.sent_at: dict[str, datetime] = {}
         self.done = Done()
         self.drops: dict[ObjectRef, Drop] = {}
@@ -321,7 +321,7 @@ class Town:
         data = IngestData(ports.blobs, "models", "m")
         outbox = Outbox(ports.store, ports.bus)
         fleet, clock = self.version.fleet, self.world.clock
-        return Ingest(ports.store, outbox, data, self._validate, fleet, clock, self.patience)
+        return Ingest(ports.store, outbox, data, self._validate, fleet, clock, self.retry_times)
 
     def _dispatch(self) -> Dispatch:
         version, ports, timeout_s = self._which(), self.ports, self.task_timeout_s
@@ -359,7 +359,7 @@ class Town:
         self.jobs.crash(process, where)
 
     def _slowed(self) -> None:
-        # A finalizer that is at work and cannot beat is replaced after its patience, and may really die then.
+        # A finalizer that is at work and cannot beat is replaced after its grace, and may really die then.
         assert self.world.current is not None
         self.judge.harm.strike(self.world.current.subject, self.world.now_s, work=False)
 

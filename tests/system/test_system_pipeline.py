@@ -63,7 +63,7 @@ class TestDeployed(PipelineContract, GcloudContract):
     @override
     def test_a_request_of_a_later_version_is_a_dead_letter_and_a_malformed_one_is_not(self, cloud: Cloud) -> None:
         given_up_s = _longest_retries_s(cloud)
-        if given_up_s > cloud.patience_s:
+        if given_up_s > cloud.timeout_s:
             pytest.skip(f"this deployment gives a request up after {given_up_s / 60:.0f} minutes or more")
         super().test_a_request_of_a_later_version_is_a_dead_letter_and_a_malformed_one_is_not(cloud)
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from jobs.engine.abstaining import is_unassigned
 from jobs.inference.parts.arrays import column_of, text_column, values_of
 from jobs.inference.parts.part import F32Array
 from shared.bundles.card import Label
@@ -136,21 +137,16 @@ class Calls:
 
 
 def calls_from(batches: Sequence[pa.RecordBatch], min_score: float | None) -> Calls:
-    """Join the batches of a part and apply the threshold.
-
-    A cell is unassigned if its best score, as float32, is below ``min_score``, or if it has no value of the model's
-    genes: its scores then say nothing about the cell.
-    """
+    """Join the batches of a part and apply the threshold."""
     table = pa.Table.from_batches(batches).combine_chunks()
     label_nk = _matrix(table["top_label"]).astype(np.int64)
     score_nk = _matrix(table["top_score"]).astype(np.float32, copy=False)
-    threshold = np.float32(-np.inf if min_score is None else min_score)
     note_n = values_of(table["note"].combine_chunks())
     return Calls(
         cell_ids=table["cell_id"].combine_chunks(),
         top_label_nk=label_nk,
         top_score_nk=score_nk,
-        abstained_n=np.less(score_nk[:, 0], threshold) | (note_n == CellNote.SILENT),
+        abstained_n=is_unassigned(score_nk[:, 0], note_n, min_score),
         n_counts_n=values_of(table["n_counts"].combine_chunks(), np.nan),
         n_genes_n=values_of(table["n_genes"].combine_chunks()),
         note_n=note_n,

@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 0.5
 """How often the beat is called. The beat itself decides how often it is written."""
-PATIENCE_S = 300.0
+STALL_S = 300.0
 """How long the work may give no sign. The longest stage without a sign takes 3 s on an idle core (2026-11)."""
-PATIENCE_CPU_S = 20.0
+STALL_CPU_S = 20.0
 """The same in CPU seconds, for every two cores: a library in an endless loop uses them on a busy machine too."""
 _REARM_S = 5.0
 _REARM_CPU_S = 0.1
@@ -32,12 +32,12 @@ _STDERR = 2
 
 
 class Pulse:
-    """Calls a beat until the work ends, or until it gives no sign of life for ``patience_s``.
+    """Calls a beat until the work ends, or until it gives no sign of life for ``stall_s``.
 
-    A sign is cheap, as the working thread writes nothing. Without a sign for ``patience_s``, the work counts as hung:
+    A sign is cheap, as the working thread writes nothing. Without a sign for ``stall_s``, the work counts as hung:
     a watchdog, which does not need Python's lock, writes the tracebacks of all threads to standard error and ends the
     process with status 1. So a hang is found like a crash. If the hung work uses the CPU, like a library on a damaged
-    file, SIGPROF ends the process in the same way after ``patience_cpu_s`` of CPU time.
+    file, SIGPROF ends the process in the same way after ``stall_cpu_s`` of CPU time.
 
     Args:
         beat: Called by one thread at a time. Its exception ends the work at the next sign.
@@ -47,14 +47,14 @@ class Pulse:
     def __init__(
         self,
         beat: Callable[[], None],
-        patience_s: float = PATIENCE_S,
-        patience_cpu_s: float | None = None,
+        stall_s: float = STALL_S,
+        stall_cpu_s: float | None = None,
         *,
         ends_process: bool = True,
     ) -> None:
         self._beat = beat
-        self._patience_s = patience_s
-        self._patience_cpu_s = PATIENCE_CPU_S * max(1.0, cores() / 2) if patience_cpu_s is None else patience_cpu_s
+        self._stall_s = stall_s
+        self._stall_cpu_s = STALL_CPU_S * max(1.0, cores() / 2) if stall_cpu_s is None else stall_cpu_s
         self._ends_process = ends_process
         self._heard_s = self._armed_s = self._armed_cpu_s = time.monotonic()
         self._lock = Lock()
@@ -123,17 +123,17 @@ class Pulse:
             self._armed_s = time.monotonic()
             # A reader's thread may still give signs for a moment after the work.
             if self._ends_process and not self._over.is_set():
-                faulthandler.dump_traceback_later(self._patience_s, exit=True, file=_STDERR)
+                faulthandler.dump_traceback_later(self._stall_s, exit=True, file=_STDERR)
 
     def _arm_cpu(self) -> None:
         with self._lock:
             self._armed_cpu_s = time.monotonic()
             if self._ends_process and not self._over.is_set():
-                signal.setitimer(signal.ITIMER_PROF, self._patience_cpu_s)
+                signal.setitimer(signal.ITIMER_PROF, self._stall_cpu_s)
 
     def _run(self) -> None:
         while not self._over.wait(EVERY_S):
-            if time.monotonic() - self._heard_s > self._patience_s:
+            if time.monotonic() - self._heard_s > self._stall_s:
                 continue
             try:
                 self._beat()

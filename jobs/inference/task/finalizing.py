@@ -92,7 +92,8 @@ class Finalizer:
 
     def _commit(self, me: TaskIdentity, token: str, result: Result) -> Stored[Submission]:
         def change(newest: Submission, tasks: Sequence[TaskRecord], now: datetime) -> Submission:
-            return machine.commit(newest, tasks, epoch=me.epoch, token=token, result=result, now=now)
+            done = machine.commit(newest, tasks, epoch=me.epoch, token=token, result=result, now=now)
+            return machine.stop_others(done, execution=me.execution)
 
         return self.store.transact(me.submission_id, change)
 

@@ -35,7 +35,7 @@ PARALLEL_READS = 8
 CONNECT_S = 5.0
 REQUEST_S = 30.0
 """How long a request may be silent before it is aborted. It is then retried if that is safe."""
-PATIENCE_S = 90.0
+RETRY_S = 90.0
 """How long to retry one request."""
 
 TOKEN_KEY = "x-celldrop-write"  # noqa: S105  # a name, not a secret
@@ -60,7 +60,7 @@ class CloudBlobStore(BlobStore):
     Args:
         client: Makes the client, at the first use.
         request_s: Seconds of silence before a request is aborted.
-        patience_s: Seconds to retry one request.
+        retry_s: Seconds to retry one request.
         piece_bytes: Bytes per request of an upload, a multiple of 256 KiB. An upload holds four pieces in memory,
             whatever its length. Above 8 MiB, the client would use another protocol.
     """
@@ -70,13 +70,13 @@ class CloudBlobStore(BlobStore):
         client: Client,
         *,
         request_s: float = REQUEST_S,
-        patience_s: float = PATIENCE_S,
+        retry_s: float = RETRY_S,
         piece_bytes: int = PIECE_BYTES,
         new_token: Callable[[], str] = secrets.token_hex,
     ) -> None:
         self._client = client
         self._request_s = request_s
-        self._patience_s = patience_s
+        self._retry_s = retry_s
         self._retry = DEFAULT_RETRY.with_delay(initial=0.2, maximum=8.0, multiplier=2.0)
         self._piece_bytes = piece_bytes
         self._new_token = new_token
@@ -242,8 +242,8 @@ class CloudBlobStore(BlobStore):
     def _patiently(self) -> Retry:
         """With a deadline, the last try begins early enough to end before it."""
         _, silence_s = self._timeout_s
-        patience_s = min(self._patience_s, at_most(self._patience_s + silence_s) - silence_s)
-        retry: Retry = self._retry.with_timeout(max(0.0, patience_s))
+        retry_s = min(self._retry_s, at_most(self._retry_s + silence_s) - silence_s)
+        retry: Retry = self._retry.with_timeout(max(0.0, retry_s))
         return retry
 
     # --- Words ---

@@ -73,7 +73,7 @@ T = TypeVar("T")
 
 REQUEST_S = 10.0
 """The time limit of one request."""
-PATIENCE_S = 30.0
+RETRY_S = 30.0
 """The time limit of one request with its retries."""
 MAX_TRIES = 20
 """The most tries of a transaction, the same as for a change in ``shared.records.updates``."""
@@ -101,7 +101,7 @@ class FirestoreStatusStore(StatusStore):
     Args:
         client: Makes the client of one database, at the first use.
         sleep: Waits between two tries of a transaction.
-        patience_s: Seconds to retry a request.
+        retry_s: Seconds to retry a request.
         expiry: When Firestore may delete a document written now; None: never.
     """
 
@@ -111,7 +111,7 @@ class FirestoreStatusStore(StatusStore):
         *,
         new_token: Callable[[], str] = secrets.token_hex,
         sleep: Callable[[float], None] = time.sleep,
-        patience_s: float = PATIENCE_S,
+        retry_s: float = RETRY_S,
         expiry: Callable[[], datetime | None] = never,
     ) -> None:
         self._client = client
@@ -121,7 +121,7 @@ class FirestoreStatusStore(StatusStore):
         self._sleep = sleep
         self._expiry = expiry
         self._retry = Retry(
-            predicate=if_exception_type(*TRANSIENT), initial=0.1, maximum=4.0, multiplier=2.0, timeout=patience_s
+            predicate=if_exception_type(*TRANSIENT), initial=0.1, maximum=4.0, multiplier=2.0, timeout=retry_s
         )
 
     # --- Events ---

@@ -33,17 +33,17 @@ class Capacity:
         self._changed = threading.Condition()
 
     @contextmanager
-    def share(self, wanted_bytes: int, patience_s: float) -> Iterator[None]:
+    def share(self, wanted_bytes: int, timeout_s: float) -> Iterator[None]:
         """Take a share, all of it at most.
 
         Args:
-            patience_s: How long to wait for it.
+            timeout_s: How long to wait for it.
 
         Raises:
             UnavailableError: It was not free in time.
         """
         taken_bytes = min(wanted_bytes, self._size_bytes)
-        self._take(taken_bytes, patience_s)
+        self._take(taken_bytes, timeout_s)
         try:
             yield
         finally:
@@ -51,10 +51,10 @@ class Capacity:
                 self._taken_bytes -= taken_bytes
                 self._changed.notify_all()
 
-    def _take(self, wanted_bytes: int, patience_s: float) -> None:
+    def _take(self, wanted_bytes: int, timeout_s: float) -> None:
         began_s = time.monotonic()
         with self._changed:
-            free = self._changed.wait_for(lambda: self._taken_bytes + wanted_bytes <= self._size_bytes, patience_s)
+            free = self._changed.wait_for(lambda: self._taken_bytes + wanted_bytes <= self._size_bytes, timeout_s)
             if not free:
                 raise UnavailableError(
                     f"no memory was free for another inspection for {time.monotonic() - began_s:.0f} s",

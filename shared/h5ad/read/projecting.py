@@ -56,13 +56,19 @@ class Projector:
         """What the compiled loops leave to be done."""
         if self.stored.target_sum is not None and not self.stored.as_it_is and not settled:
             found = replace(found, total_n=np.full(len(found.rows), self.stored.target_sum))
-        found = replace(found, note_n=np.where(np.diff(found.indptr), found.note_n, CellNote.SILENT).astype(np.uint8))
+        found = with_silent_cells(found)
         return _each_feature_once(found, as_it_is=self.stored.as_it_is) if self.shared else found
 
 
 def project(block: RowBlock, feature_of_gene: Columns, stored: Stored = COUNTS) -> ProjectedBlock:
     """What a model sees of one checked block."""
     return Projector.of(feature_of_gene, stored).project(block)
+
+
+def with_silent_cells(block: ProjectedBlock) -> ProjectedBlock:
+    """Note the cells that have no value of the model's genes."""
+    note_n = np.where(np.diff(block.indptr), block.note_n, CellNote.SILENT)
+    return replace(block, note_n=note_n.astype(np.uint8))
 
 
 def projected_by_numpy(block: RowBlock, feature_of_gene: Columns) -> ProjectedBlock:

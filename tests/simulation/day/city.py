@@ -33,7 +33,7 @@ from tests.simulation.world import Role, World
 
 BEAT_S = 1.5
 MINUTE_S = 60.0
-PATIENCE_S = 2 * 86_400.0
+SETTLE_S = 2 * 86_400.0
 """After the day, for everything to come to rest."""
 FOR_A_GPU = "g"
 
@@ -68,7 +68,7 @@ class City(Town):
         for file in self.files.values():
             self.world.after(file.at_s, lambda file=file: self._come(file))  # type: ignore[misc]
         self._minute(Counts())
-        self.world.run(self.scenario.hours * 3600.0 + PATIENCE_S)
+        self.world.run(self.scenario.hours * 3600.0 + SETTLE_S)
         self.world.end()
 
     @property

@@ -40,8 +40,8 @@ def service_of(kind: EntryKind) -> Service:
 
 
 @dataclass(slots=True)
-class Patience:
-    """The patience of one pass, so that a service that does not answer costs seconds and not the whole pass.
+class PassBudget:
+    """The budget of one pass, so that a service that does not answer costs seconds and not the whole pass.
 
     Entries that are not tried stay as they are: they are neither counted nor postponed.
 

@@ -66,7 +66,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryTimes:
     """For how long after an event was sent an error is retried, if neither the file nor the request is at fault.
 
     Attributes:
@@ -102,7 +102,7 @@ class Patience:
         return self.fault
 
 
-PATIENCE = Patience()
+RETRY_TIMES = RetryTimes()
 """That of the deployed function."""
 
 

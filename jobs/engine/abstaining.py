@@ -1,0 +1,26 @@
+"""The rule by which a cell is unassigned: the same in results, reports and evaluations."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.domain.verdict import CellNote
+
+
+def is_unassigned(
+    score_n: npt.NDArray[np.float32], note_n: npt.NDArray[np.uint8], min_score: float | None
+) -> npt.NDArray[np.bool_]:
+    """Whether each of n cells is unassigned.
+
+    A cell is if its best score, as float32, is below the threshold, or if it has no value of the model's genes: its
+    scores then say nothing about the cell.
+
+    Args:
+        score_n: The best score of each cell.
+        note_n: The ``CellNote`` of each cell.
+        min_score: The threshold; None if there is none.
+    """
+    threshold = np.float32(-np.inf if min_score is None else min_score)
+    silent_n: npt.NDArray[np.bool_] = note_n == CellNote.SILENT
+    return silent_n | np.less(score_n, threshold)
