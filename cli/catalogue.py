@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cli.console import Output
 from cli.files import bundle_folder
-from shared.bundles.card import CARD_NAME, ModelCard
+from shared.bundles.card import ModelCard
 from shared.bundles.catalogue import find_model, list_models
-from shared.bundles.stored import parse_card
+from shared.bundles.reading import read_bundle
 from shared.settings import Settings
+from shared.wiring.folders import directories
 from shared.wiring.ports import build_files
 
 
@@ -25,8 +28,18 @@ def find_card(settings: Settings, model: str) -> ModelCard:
     """
     folder = bundle_folder(model)
     if folder is not None:
-        return parse_card((folder / CARD_NAME).read_bytes(), where=str(folder))
+        return card_of_folder(folder)
     return find_model(build_files(settings), settings.models_bucket, model)[0]
+
+
+def card_of_folder(folder: Path) -> ModelCard:
+    """The card of the bundle in a folder.
+
+    Raises:
+        InvalidBundleError: The card breaks the format, a file is missing, or one was changed.
+    """
+    above = folder.resolve().parent
+    return read_bundle(directories({str(above): above}), str(above), f"{folder.resolve().name}/", None)[0]
 
 
 def say_card(card: ModelCard, output: Output) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from cli.catalogue import card_of_folder
 from cli.console import Exit, Output
 from cli.embedded import Embedded, drop_of_file, open_embedded
 from cli.files import bundle_folder
@@ -15,7 +16,6 @@ from cli.following import report_end, see_through
 from functions.ingest.data_manager import DIGEST_PREFIX
 from functions.ingest.schemas import Drop
 from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
-from shared.bundles.stored import parse_card
 from shared.domain.errors import DiskFullError, InvalidOptionError
 from shared.domain.options import parse_options
 from shared.settings import Settings
@@ -104,17 +104,16 @@ def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
 def model_option(embedded: Embedded, model: str) -> str:
     """The value of the option ``model``: a model's name, or the digest of a bundle given as a folder.
 
-    A bundle given as a folder is copied into the home folder first.
+    A bundle given as a folder is checked whole, and copied into the home folder first.
 
     Raises:
         ModelNotFoundError: The path holds no bundle.
-        InvalidBundleError: The bundle's card breaks the format.
+        InvalidBundleError: The bundle's card breaks the format, a file is missing, or one was changed.
     """
     folder = bundle_folder(model)
     if folder is None:
         return model
-    card_path = folder / CARD_NAME
-    card = parse_card(card_path.read_bytes(), where=str(card_path))
+    card = card_of_folder(folder)
     kept = embedded.layout.adhoc_models / card.digest
     if not kept.is_dir():
         fresh = Path(tempfile.mkdtemp(dir=embedded.layout.adhoc_models))

@@ -6,18 +6,20 @@ They use the same verdict, plan and computation as the cloud pipeline; the engin
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.catalogue import card_of_folder
 from cli.console import Exit, Output
 from cli.files import bundle_folder, find_file
 from jobs.inference.process.memory import loading
-from shared.bundles.card import CARD_NAME, ModelCard
-from shared.bundles.stored import parse_card
+from shared.bundles.card import ModelCard
 from shared.domain.admission import Request
 from shared.domain.errors import (
     BlobNotFoundError,
@@ -27,6 +29,7 @@ from shared.domain.errors import (
     InvalidMessageError,
     InvalidOptionError,
     ModelNotFoundError,
+    TruncatedFileError,
 )
 from shared.domain.options import parse_options
 from shared.domain.plan import Accelerator
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
     from jobs.inference.task.computing import Annotation
     from shared.settings import Settings
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RECEIPT_SUFFIX = ".receipt.json"
 """Appended to the part's file name."""
 
@@ -83,8 +86,8 @@ def plan_shards(settings: Settings, given: Given, options: Mapping[str, str], ou
         verdict = validator(source, card, parsed.matrix)
     if not verdict.accepted:
         return _refuse(verdict, output)
-    # Size and name identify the file: neither its folder nor its date changes the plan.
-    request = Request(ObjectRef("workflow", given.file.name, verdict.size_bytes), dict(options))
+    # Content and name identify the file: neither its folder nor its date changes the plan.
+    request = Request(ObjectRef("workflow", given.file.name, _content(given.file)), dict(options))
     record = Submission(request.id, request.source, dict(options), State.RUNNING, model=ref, verdict=verdict)
     record = replace(record, plan=plan_of(record, settings.fleet))
     assert record.plan is not None
@@ -122,17 +125,42 @@ def gather_shards(given: Given, parts: Sequence[Path], folder: Path, output: Out
     """Merge the parts of a plan, in any order, into a folder of results.
 
     Raises:
-        CorruptBlobError: A part does not match its receipt, or belongs to another plan.
+        InputNotFoundError: A shard has no part.
+        InvalidOptionError: A shard has two parts, or a part belongs to another plan.
+        TruncatedFileError: A part does not match its receipt.
         CelldropError: The file or the model is not the one in the plan, or cannot be used.
     """
     with tempfile.TemporaryDirectory() as work:
         blobs = build_local_store(Path(work), folder.resolve())
         record = _at_hand(blobs, given)
         receipts = [_vouched(blobs, record, part) for part in parts]
-        result = _annotation(blobs, Accelerator.CPU).merge(record, receipts, "", lambda: None)
+        _check_complete(record, receipts, given.plan)
+        try:
+            result = _annotation(blobs, Accelerator.CPU).merge(record, receipts, "", lambda: None)
+        except CorruptBlobError as error:
+            hint = "Annotate the shard again with this plan: celldrop shards annotate."
+            raise TruncatedFileError(f"a damaged part: {error.found}", where=error.where, hint=hint) from error
     output.result({"results": str(folder), "summary": dict(result.summary)})
     output.say(f"{result.summary.get('n_cells', 0):,} cells: {folder / 'report.html'}")
     return Exit.DONE
+
+
+def _check_complete(record: Submission, receipts: Sequence[Receipt], plan_file: Path) -> None:
+    """Check that there is one part for each shard.
+
+    Raises:
+        InputNotFoundError: A shard has no part.
+        InvalidOptionError: A shard has two.
+    """
+    assert record.plan is not None
+    given = Counter(receipt.rows for receipt in receipts)
+    for index in range(record.plan.n_tasks):
+        rows = record.plan.rows_of(index)
+        words = f"shard {index} (cells {rows.start + 1:,} to {rows.stop:,})"
+        if not given[rows]:
+            raise InputNotFoundError(f"{words} has no part", where=str(plan_file), hint="Pass every part of the plan.")
+        if given[rows] > 1:
+            raise InvalidOptionError(f"{given[rows]} parts of {words}", expected="one", where=str(plan_file))
 
 
 def _annotation(blobs: BlobStore, accelerator: Accelerator) -> Annotation:
@@ -173,10 +201,10 @@ def _at_hand(blobs: BlobStore, given: Given) -> Submission:
     assert planned.verdict is not None
     assert planned.model is not None
     file = find_file(blobs, given.file)
-    if file.size_bytes != planned.verdict.size_bytes:
+    if _content(given.file) != planned.source.generation:
         raise InputChangedError(
-            f"{file.size_bytes:,} bytes",
-            expected=f"the {planned.verdict.size_bytes:,} bytes of the file in the plan",
+            f"another content, of {file.size_bytes:,} bytes",
+            expected=f"the file in the plan, {planned.source.name}, of {planned.verdict.size_bytes:,} bytes",
             where=str(given.file),
             hint="Pass every step the same file.",
         )
@@ -185,11 +213,17 @@ def _at_hand(blobs: BlobStore, given: Given) -> Submission:
     return replace(planned, source=file.ref, model=replace(ref, digest=planned.model.digest))
 
 
+def _content(file: Path) -> int:
+    """A number for the content of a file: the first bits of its SHA-256. Below 2**53, as generations are."""
+    with file.open("rb") as opened:
+        return int.from_bytes(hashlib.file_digest(opened, "sha256").digest()[:7]) >> 4
+
+
 def _model(folder: Path) -> tuple[ModelCard, ModelRef]:
     found = bundle_folder(f"{folder.resolve()}/")
     if found is None:
         raise ModelNotFoundError(f"no bundle in {folder}", hint="Pass --model the folder that contains model.json.")
-    card = parse_card((found / CARD_NAME).read_bytes(), where=str(found))
+    card = card_of_folder(found)
     prefix = f"{str(found.resolve()).lstrip('/')}/"
     return card, ModelRef(card.name, card.version, card.digest, FILES_BUCKET, prefix, card.cost)
 
@@ -204,12 +238,12 @@ def _vouched(blobs: BlobStore, record: Submission, part: Path) -> Receipt:
     """Read a part's receipt, with the part's current path.
 
     Raises:
-        CorruptBlobError: The part belongs to another plan.
+        InvalidOptionError: The part belongs to another plan.
     """
     document = _read(_receipt_of(part))
     if document.get("plan") != _identity(record):
-        raise CorruptBlobError(
-            "the part belongs to another plan",
+        raise InvalidOptionError(
+            "a part that belongs to another plan",
             expected="a part with the same file, options and model",
             where=str(part),
             hint="Annotate the shard again with this plan: celldrop shards annotate.",

@@ -82,7 +82,10 @@ class Settings(BaseSettings):
         None, ge=0, description="Seconds before a submission's third start; doubles, to 20 times this. Local 2, gcp 30."
     )
     ingest_timeout_s: int = Field(
-        120, ge=20, description="GCP: seconds that Cloud Run gives one delivery to ingest; it gives up before that."
+        120,
+        ge=20,
+        le=1500,
+        description="GCP: seconds that Cloud Run gives one delivery to ingest; it gives up before that.",
     )
     task_timeout_s: int = Field(3600, gt=0, description="Seconds one task may take.")
     reconcile_s: int = Field(

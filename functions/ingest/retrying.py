@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeGuard
 
+from functions.ingest.tries import SPAN
 from shared.domain.admission import Request
 from shared.domain.errors import (
     BucketNotAllowedError,
@@ -74,11 +75,14 @@ class RetryTimes:
         drop: For a service that does not answer. Eventarc keeps an event for 24 hours, so time is left to record it.
         request: The same for a request. It gets 20 attempts in two and a half hours, and then goes to the dead-letter
             topic.
+        span: An error is final only if a delivery failed in an earlier span of this length, too: an event may arrive
+            late. Longer than a delivery may take.
     """
 
     fault: timedelta = timedelta(hours=1)
     drop: timedelta = timedelta(hours=20)
     request: timedelta = timedelta(hours=2)
+    span: timedelta = SPAN
 
     def failure(self, error: Exception, waited: timedelta | None, *, requested: bool) -> Failure:
         """The failure to record for an error. An error that may pass is raised again, until its time is up.

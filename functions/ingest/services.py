@@ -127,8 +127,8 @@ class Ingest:
         except Exception as error:  # noqa: BLE001  # raised again unless it is final
             # Its options cannot be read. The refusal is recorded under an id of its own, so that a later request for
             # the same object with readable options does not find this refusal.
-            failure = self._failure(error, delivery, requested=False)
-            return delivery.refused(Request(event.ref, {}), failure)
+            asked = Request(event.ref, {})
+            return delivery.refused(asked, self._failure(error, asked, delivery))
         return drop.request if drop else None
 
     def _requested(self, message: RequestMessage, delivery: Delivery) -> Request:
@@ -142,16 +142,16 @@ class Ingest:
                 request.options,
                 requester=Requester(request.correlation_id, request.source),
             )
-            return delivery.refused(asked, self._failure(error, delivery, requested=True))
+            return delivery.refused(asked, self._failure(error, asked, delivery))
 
     # --- The submission that it leads to ---
 
     def _submit_again(self, request: Request, delivery: Delivery) -> Stored[Submission]:
-        """As ``_submit``, for a delivery after the first. If all were killed for an hour, the request is refused."""
+        """As ``_submit``, for a delivery after the first. If they are killed one after another, it is refused."""
         event, waited = delivery.event, self._waited(delivery)
         if event is None or waited is None or request.refusal is not None:
             return self._submit(request, delivery)
-        tries = Tries(self.store)
+        tries = Tries(self.store, self.retry_times.span)
         if tries.were_killed(event, waited):
             error = killed_error()
             return self.outbox.pay(self._give_up(request, error, Failure.of(error), delivery))
@@ -168,8 +168,7 @@ class Ingest:
         try:
             made = self._decide(request) if is_new else None
         except Exception as error:  # noqa: BLE001  # raised again unless it is final
-            failure = self._failure(error, delivery, requested=request.requester is not None)
-            return self._give_up(request, error, failure, delivery)
+            return self._give_up(request, error, self._failure(error, request, delivery), delivery)
         settled = self._settle(request, delivery)
         if settled.refusal is not None:
             return self._refused(settled)
@@ -241,8 +240,16 @@ class Ingest:
             return admission.rejected(request, Failure(reason.code, reason.message, reason.hint), verdict)
         return admission.queued(request, with_forecast(verdict, model.cost, self.fleet, request.requested), model)
 
-    def _failure(self, error: Exception, delivery: Delivery, *, requested: bool) -> Failure:
-        return self.retry_times.failure(error, self._waited(delivery), requested=requested)
+    def _failure(self, error: Exception, request: Request, delivery: Delivery) -> Failure:
+        """The failure to record for an error. One that may pass is raised again, until it was retried long enough."""
+        event, waited = delivery.event, self._waited(delivery)
+        tries = Tries(self.store, self.retry_times.span)
+        if event and waited is not None and not is_at_fault(error):
+            tries.note_failure(event, request, waited)
+        failure = self.retry_times.failure(error, waited, requested=request.requester is not None)
+        if event and waited is not None and not is_at_fault(error) and not tries.have_failed(event, waited):
+            raise error
+        return failure
 
     def _waited(self, delivery: Delivery) -> timedelta | None:
         return self.now() - delivery.sent_at if delivery.sent_at else None

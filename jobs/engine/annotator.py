@@ -14,7 +14,7 @@ from jobs.engine.activation import activate
 from jobs.engine.kinds.table import kind_of
 from jobs.engine.preprocessing import Preprocessing
 from shared.bundles.card import ModelCard
-from shared.domain.errors import InternalError, NoGeneOverlapError
+from shared.domain.errors import InternalError, InvalidBundleError, NoGeneOverlapError
 from shared.domain.geometry import Rows
 
 Int32s = npt.NDArray[np.int32]
@@ -64,6 +64,9 @@ class BlockScores:
         total_n: Total over all genes of the file; None if the values were already normalised.
         n_genes_n: Genes of the file with a non-zero value.
         note_n: As in the block.
+
+    Raises:
+        InvalidBundleError: A decision score is infinite or no number, so that the label would mean nothing.
     """
 
     rows: Rows
@@ -72,6 +75,15 @@ class BlockScores:
     total_n: Float32s | None
     n_genes_n: Int32s
     note_n: UInt8s
+
+    def __post_init__(self) -> None:
+        extremes = self.decision_nl.min(initial=0.0), self.decision_nl.max(initial=0.0)
+        if not np.isfinite(extremes).all():
+            raise InvalidBundleError(
+                "weights that make scores beyond the range of float32",
+                expected="finite scores",
+                hint="Make the bundle again with `celldrop models import` or `celldrop models train`.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +162,12 @@ class Annotator:
         total_n = self.totals(block)
         totals_n = None if total_n is None else self._tensor(total_n)
         cells = Cells(self._tensor(block.value), self._tensor(block.feature), self._tensor(block.indptr), totals_n)
-        decision_nl, probability_nl = self.score(cells)
+        decision, probability = self.score(cells)
+        decision_nl, probability_nl = decision.cpu().numpy(), probability.cpu().numpy()
         return BlockScores(
             rows=block.rows,
-            decision_nl=decision_nl.cpu().numpy(),
-            probability_nl=probability_nl.cpu().numpy(),
+            decision_nl=decision_nl,
+            probability_nl=probability_nl,
             total_n=total_n,
             n_genes_n=block.n_genes_n,
             note_n=block.note_n,

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard
 from shared.bundles.stored import parse_card
 from shared.domain.errors import InvalidBundleError, ModelNotFoundError
-from shared.domain.submission import ObjectRef
-from shared.ports.blobs import BlobStore
+from shared.ports.blobs import BlobInfo, BlobStore
 
 _LOG = logging.getLogger(__name__)
 _DIGEST = "sha256:"
@@ -20,19 +19,27 @@ _DIGEST = "sha256:"
 def list_models(store: BlobStore, bucket: str) -> list[ModelCard]:
     """The cards of all bundles, sorted by name, newest version first.
 
-    An invalid card is logged and left out, so that one bad upload does not hide the others.
+    An invalid card, and a bundle of which a part is missing, is logged and left out, so that one bad upload does not
+    hide the others.
     """
     cards = []
     for place in _places(store, bucket):
         try:
-            cards.append(_card(store, place))
+            card, lack = _read(store, place)
         except InvalidBundleError as error:
             _LOG.warning("bundle left out of the catalogue: %s", error.message)
+            continue
+        if card is None or lack:
+            _LOG.warning("bundle left out of the catalogue: %s is not complete: %s", place, lack)
+        else:
+            cards.append(card)
     return sorted(sorted(cards, key=lambda card: version_key(card.version), reverse=True), key=lambda card: card.name)
 
 
 def find_model(store: BlobStore, bucket: str, reference: str) -> tuple[ModelCard, str]:
     """Find a bundle by reference. Returns its card and its prefix (``NAME/VERSION/``).
+
+    A version that is still being uploaded has not taken the place of an older one yet.
 
     Args:
         reference: ``NAME`` (the newest version), ``NAME@VERSION``, or ``sha256:DIGEST``.
@@ -42,13 +49,13 @@ def find_model(store: BlobStore, bucket: str, reference: str) -> tuple[ModelCard
         InvalidBundleError: The bundle exists, but its card is invalid.
     """
     places = _places(store, bucket)
-    if reference.startswith(_DIGEST):
-        found = _by_digest(store, bucket, reference.removeprefix(_DIGEST))
-    else:
-        found = _by_name(places, reference)
-    if found is None:
-        raise _not_found(places, bucket, reference)
-    return _card(store, found), found.prefix
+    incomplete: list[tuple[_Place, str]] = []
+    for place in _candidates(store, bucket, places, reference):
+        card, lack = _read(store, place)
+        if card is not None and not lack:
+            return card, place.prefix
+        incomplete.append((place, lack))
+    raise _incomplete(*incomplete[0], bucket) if incomplete else _not_found(places, bucket, reference)
 
 
 def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
@@ -65,9 +72,15 @@ def _rank(piece: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
+    """A folder of the models bucket that has at least one file of a bundle."""
+
     name: str
     version: str
-    card: ObjectRef
+    card: BlobInfo | None
+    weights: BlobInfo | None
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
 
     @property
     def prefix(self) -> str:
@@ -75,44 +88,53 @@ class _Place:
 
 
 def _places(store: BlobStore, bucket: str) -> list[_Place]:
-    """The bundles that are there whole. One still being uploaded has not taken the place of an older version yet."""
-    found = {info.ref.name: info.ref for info in store.list(bucket)}
-    places = []
-    for object_name, ref in found.items():
-        folder, _, file_name = object_name.rpartition("/")
-        parts = folder.split("/")
-        if len(parts) == 2 and file_name == CARD_NAME and f"{folder}/{WEIGHTS_NAME}" in found:
-            places.append(_Place(parts[0], parts[1], ref))
-    return places
+    found: dict[tuple[str, str], dict[str, BlobInfo]] = {}
+    for info in store.list(bucket):
+        parts = info.ref.name.split("/")
+        if len(parts) == 3 and parts[2] in {CARD_NAME, WEIGHTS_NAME}:
+            found.setdefault((parts[0], parts[1]), {})[parts[2]] = info
+    return [
+        _Place(name, version, files.get(CARD_NAME), files.get(WEIGHTS_NAME)) for (name, version), files in found.items()
+    ]
 
 
-def _card(store: BlobStore, place: _Place) -> ModelCard:
-    card = parse_card(store.read(place.card), where=str(place.card))
+def _read(store: BlobStore, place: _Place) -> tuple[ModelCard | None, str]:
+    """The card, and what is missing of the bundle, in words; empty if it is complete."""
+    if place.card is None:
+        return None, f"it has no {CARD_NAME}"
+    card = parse_card(store.read(place.card.ref), where=str(place.card.ref))
     if (card.name, card.version) != (place.name, place.version):
         raise InvalidBundleError(
             f"a card that calls itself {card.reference}",
-            expected=f"{place.name}@{place.version}, as its folder says",
-            where=str(place.card),
+            expected=f"{place}, as its folder says",
+            where=str(place.card.ref),
             hint="Upload the bundle under NAME/VERSION/ of its own card.",
         )
-    return card
+    if place.weights is None:
+        return card, f"it has no {WEIGHTS_NAME}"
+    if card.weights_bytes and place.weights.size_bytes < card.weights_bytes:
+        return card, f"its {WEIGHTS_NAME} has {place.weights.size_bytes:,} of {card.weights_bytes:,} bytes"
+    return card, ""
 
 
-def _by_name(places: list[_Place], reference: str) -> _Place | None:
+def _candidates(store: BlobStore, bucket: str, places: list[_Place], reference: str) -> list[_Place]:
+    """The places that a reference may mean, best first."""
+    if reference.startswith(_DIGEST):
+        digest = reference.removeprefix(_DIGEST)
+        meant = {(card.name, card.version) for card in list_models(store, bucket) if card.digest == digest}
+        return [place for place in places if (place.name, place.version) in meant]
     name, _, version = reference.partition("@")
-    candidates = [place for place in places if place.name == name and version in {"", place.version}]
-    return max(candidates, key=lambda place: version_key(place.version), default=None)
+    found = [place for place in places if place.name == name and version in {"", place.version}]
+    return sorted(found, key=lambda place: version_key(place.version), reverse=True)
 
 
-def _by_digest(store: BlobStore, bucket: str, digest: str) -> _Place | None:
-    for card in list_models(store, bucket):
-        if card.digest == digest:
-            return next(place for place in _places(store, bucket) if place.prefix == f"{card.name}/{card.version}/")
-    return None
+def _incomplete(place: _Place, lack: str, bucket: str) -> ModelNotFoundError:
+    hint = f"Wait until its upload has ended, or upload both files: {CARD_NAME} and {WEIGHTS_NAME}."
+    return ModelNotFoundError(f"{place} is not complete: {lack}", where=f"models bucket {bucket}", hint=hint)
 
 
 def _not_found(places: list[_Place], bucket: str, reference: str) -> ModelNotFoundError:
-    known = sorted({f"{place.name}@{place.version}" for place in places})
+    known = sorted(map(str, places))
     return ModelNotFoundError(
         f"no model {reference!r}",
         expected=f"one of {', '.join(known)}" if known else "a bundle under NAME/VERSION/",

@@ -59,6 +59,8 @@ def is_digest(digest: str, card: bytes, weights_sha256: str) -> bool:
     """Whether a digest is the bundle's, as computed today or before 0.2, when defaults were part of it."""
     if digest == digest_of(card, weights_sha256):
         return True
+    if not set(json.loads(card)) <= _FIRST_FIELDS | {"digest"}:
+        return False  # No card of that time has a later field, which the older digest would not cover.
     written_out = CARDS.validate_json(card).model_dump(mode="json", include=_FIRST_FIELDS)
     return digest == _digest(written_out, weights_sha256)
 

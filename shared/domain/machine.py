@@ -201,7 +201,8 @@ def commit(
         result=result,
         outbox=owed.without(record, *owed.WORK),
     )
-    undisturbed = record.epoch == 1 and record.finalize_attempts == 0
+    # Each finalizer that was given up has left a problem in the record. It may still be writing.
+    undisturbed = record.epoch == 1 and record.finalize_attempts == 0 and not record.last_problem
     sweep = owed.sweep(record, None if undisturbed else now + owed.SWEEP_DELAY)
     return owed.with_outcome_for_all(owed.queue(done, owed.manifest(record), sweep))
 

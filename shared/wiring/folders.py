@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ FILES_BUCKET = "files"
 
 WORK, RESULTS = "work", "results"
 """The writable buckets of ``build_local_store``."""
+_TRIES, _BETWEEN_TRIES_S = 5, 0.05
 
 
 def build_local_store(work: Path, results: Path) -> BlobStore:
@@ -48,12 +50,10 @@ def alone(lock: Path, what: str) -> Iterator[Callable[[], bool]]:
     Raises:
         SettingsError: Another process holds the lock, or it is a link or something else that is no file.
     """
-    from shared.adapters.local.locks import try_lock  # noqa: PLC0415  # likewise
-
     lock.parent.mkdir(parents=True, exist_ok=True)
     descriptor = open_own_file(lock, os.O_RDWR | os.O_CREAT)
     try:
-        if not try_lock(descriptor):
+        if not _locked(descriptor, lock):
             who = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
             hint = "Stop it, or give this one a folder of its own: --out FOLDER."
             raise SettingsError(f"another {what} ({who}) has this folder", where=str(lock.parent), hint=hint)
@@ -64,11 +64,30 @@ def alone(lock: Path, what: str) -> Iterator[Callable[[], bool]]:
         os.close(descriptor)
 
 
+def _locked(descriptor: int, lock: Path) -> bool:
+    """Take the lock. Whoever only asks whether it is held has it for a moment, so this tries a few times."""
+    from shared.adapters.local.locks import try_lock  # noqa: PLC0415  # likewise
+
+    try:
+        for _ in range(_TRIES):
+            if try_lock(descriptor):
+                return True
+            time.sleep(_BETWEEN_TRIES_S)
+    except OSError as error:
+        hint = "Choose a folder on a local disk: --out FOLDER."
+        raise SettingsError(
+            f"the folder's disk keeps no locks: {error.strerror}", where=str(lock), hint=hint
+        ) from error
+    return False
+
+
 def _is_at(path: Path, descriptor: int) -> bool:
     try:
         return os.path.samestat(path.stat(follow_symlinks=False), os.fstat(descriptor))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError:  # A network disk that does not answer now has not lost the file.
+        return True
 
 
 def is_held(lock: Path) -> bool:
@@ -81,6 +100,8 @@ def is_held(lock: Path) -> bool:
         return False
     try:
         return not try_lock(descriptor)
+    except OSError:  # The disk keeps no locks.
+        return False
     finally:
         os.close(descriptor)
 

@@ -94,6 +94,14 @@ def test_a_drop_goes_all_the_way_and_owes_its_outcome() -> None:
     assert set(kinds(done)) == {EntryKind.ACCEPTED, EntryKind.OUTCOME, EntryKind.MANIFEST, EntryKind.SWEEP}
 
 
+def test_leftovers_are_swept_later_if_a_finalizer_was_given_up_and_came_back() -> None:
+    lost = machine.release_finalizer(finalizing(), problem="silent", now=NOW, limits=LIMITS)
+    again = machine.retake_finalizing(lost, receipts(lost), epoch=1, token="t", now=NOW, limits=LIMITS)
+    for record, at in ((finalizing(), None), (again, NOW + owed.SWEEP_DELAY)):
+        done = machine.commit(record, receipts(record), epoch=1, token="t", result=RESULT, now=NOW)
+        assert [entry.not_before for entry in done.outbox if entry.kind is EntryKind.SWEEP] == [at]
+
+
 def test_a_commit_stops_the_other_executions_of_its_epoch() -> None:
     record = machine.note_execution(finalizing(), epoch=1, execution="waiting for room")
     done = machine.commit(record, receipts(record), epoch=1, token="t", result=RESULT, now=NOW)

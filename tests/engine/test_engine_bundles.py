@@ -263,9 +263,20 @@ def test_a_bundle_counts_once_both_of_its_files_are_uploaded(catalogue: MemoryBl
     catalogue.delete(BUCKET, missing.name)
     assert find_model(catalogue, BUCKET, "immune")[1] == "immune/1.10/"
     assert len(list_models(catalogue, BUCKET)) == 4
-    with pytest.raises(ModelNotFoundError):
+    with pytest.raises(ModelNotFoundError, match=rf"immune@2\.0 is not complete: it has no {late}"):
         find_model(catalogue, BUCKET, "immune@2.0")
     catalogue.write(BUCKET, missing.name, [content])
+    assert find_model(catalogue, BUCKET, "immune")[1] == "immune/2.0/"
+
+
+def test_a_bundle_counts_once_its_weights_are_copied_whole(catalogue: MemoryBlobStore) -> None:
+    card = make_card(2, 2, name="immune", version="2.0").model_copy(update={"weights_bytes": 7, "digest": "0" * 64})
+    catalogue.write(BUCKET, f"immune/2.0/{CARD_NAME}", [card_bytes(card)])
+    catalogue.write(BUCKET, f"immune/2.0/{WEIGHTS_NAME}", [b"weig"])
+    assert find_model(catalogue, BUCKET, "immune")[1] == "immune/1.10/"
+    with pytest.raises(ModelNotFoundError, match="has 4 of 7 bytes"):
+        find_model(catalogue, BUCKET, "immune@2.0")
+    catalogue.write(BUCKET, f"immune/2.0/{WEIGHTS_NAME}", [b"weights"])
     assert find_model(catalogue, BUCKET, "immune")[1] == "immune/2.0/"
 
 

@@ -93,7 +93,23 @@ def test_a_part_that_was_cut_off_is_refused(
     os.truncate(cut_off, parts[1].stat().st_size - 1000)
     given = (parts[0], cut_off, parts[2])
     done = celldrop("shards", "gather", data_dir / PBMC, *given, "--model", model, "--out", tmp_path / "out", "--json")
-    assert (done.status, done.json["code"]) == (1, "BLOB_CORRUPT")
+    assert (done.status, done.json["code"]) == (3, "FILE_DAMAGED")
+    assert "shards annotate" in done.json["hint"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("plan")
+def test_a_part_that_is_missing_or_given_twice_is_named(
+    parts: list[Path], celldrop: Celldrop, data_dir: Path, model: Path, tmp_path: Path
+) -> None:
+    for given, status, found in (
+        ([parts[0], parts[2]], 3, "shard 1 (cells 769 to 1,792) has no part"),
+        ([*parts, parts[2]], 2, "2 parts of shard 2"),
+    ):
+        out = ("--out", tmp_path / "out", "--json")
+        done = celldrop("shards", "gather", data_dir / PBMC, *given, "--model", model, *out)
+        assert done.status == status
+        assert found in done.json["message"]
 
 
 @pytest.mark.slow
@@ -110,7 +126,7 @@ def test_a_part_of_another_plan_is_refused(
     done = celldrop(
         "shards", "gather", data_dir / PBMC, part, "--model", model, "--plan", plan, "--out", tmp_path / "x", "--json"
     )
-    assert (done.status, done.json["code"]) == (1, "BLOB_CORRUPT")
+    assert (done.status, done.json["code"]) == (2, "INVALID_OPTION")
     assert "another plan" in done.json["message"]
 
 
@@ -144,9 +160,13 @@ def test_a_shard_that_the_plan_has_not_is_refused(
 def test_another_file_than_the_planned_one_is_refused(
     plan: Path, celldrop: Celldrop, data_dir: Path, model: Path, tmp_path: Path
 ) -> None:
-    other = data_dir / "h5ad/cas_test_adata.h5ad"
-    done = celldrop("shards", "annotate", other, "--index", 0, "--model", model, "--part", tmp_path / "x", "--json")
-    assert (done.status, done.json["code"]) == (3, "INPUT_CHANGED")
+    same_size = tmp_path / "same_size.h5ad"
+    content = bytearray((data_dir / PBMC).read_bytes())
+    content[-1] ^= 1
+    same_size.write_bytes(content)
+    for other in (data_dir / "h5ad/cas_test_adata.h5ad", same_size):
+        done = celldrop("shards", "annotate", other, "--index", 0, "--model", model, "--part", tmp_path / "x", "--json")
+        assert (done.status, done.json["code"]) == (3, "INPUT_CHANGED")
     assert plan.is_file()
 
 

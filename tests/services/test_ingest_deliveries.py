@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ from shared.bundles.card import ModelCard
 from shared.domain.errors import (
     AccessDeniedError,
     BlobNotFoundError,
+    CelldropError,
     CorruptBlobError,
     InputChangedError,
     InternalError,
@@ -63,7 +65,11 @@ def failing(house: House, error: Exception, *, waited: timedelta = timedelta(day
 
 
 def gives_up(house: House, event: Event) -> Submission:
-    stored = failing(house, UnavailableError("no answer")).handle(event, START)
+    """The end of a long time in which every delivery failed."""
+    error = UnavailableError("no answer")
+    with suppress(UnavailableError):  # A refusal that is found is no error.
+        failing(house, error, waited=timedelta(hours=23)).handle(event, START)
+    stored = failing(house, error).handle(event, START)
     assert stored is not None
     return stored.value
 
@@ -98,6 +104,20 @@ def test_a_refusal_for_trouble_of_ours_is_found_by_every_later_delivery(
     assert succeeds(house, kind(house)) == refused
     assert house.only() == refused
     assert len(house.bus.messages(Topic.EVENTS)) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("error", [UnavailableError("no answer"), AccessDeniedError("a grant that is a minute old")])
+def test_an_event_that_arrives_late_is_retried_all_the_same(
+    house: House, kind: Callable[[House], Event], error: CelldropError
+) -> None:
+    for minutes in (0, 1, 15):
+        with pytest.raises(type(error)):
+            failing(house, error, waited=timedelta(hours=21, minutes=minutes)).handle(kind(house), START)
+    assert house.store.find() == []
+    refused = failing(house, error, waited=timedelta(hours=21, minutes=31)).handle(kind(house), START)
+    assert refused is not None
+    assert refused.value.state is State.REJECTED
 
 
 @pytest.mark.parametrize("again", [requested, requested_at_its_generation])

@@ -15,6 +15,7 @@ from shared.domain.errors import UnavailableError
 from shared.domain.submission import ObjectRef, State
 from shared.domain.verdict import Verdict
 from shared.records.messages import AnnotationRequest
+from tests.fakes.calls import nothing
 from tests.fakes.clock import START
 from tests.services.house import House
 
@@ -58,12 +59,12 @@ def killed_for(house: House, kind: Kind, minutes: int, since: int = 0) -> None:
 
 
 @KINDS
-def test_an_event_whose_deliveries_are_killed_for_an_hour_is_refused_without_another_try(
+def test_an_event_whose_deliveries_are_killed_for_two_hours_is_refused_without_another_try(
     house: House, kind: Kind
 ) -> None:
-    killed_for(house, kind, 60)
+    killed_for(house, kind, 120)
     assert house.store.find() == []
-    refused = ingest(house, 60, kill).handle(kind(house), START)
+    refused = ingest(house, 120, kill).handle(kind(house), START)
     assert refused is not None
     assert refused.value == house.only()
     assert refused.value.failure is not None
@@ -75,21 +76,21 @@ def test_an_event_whose_deliveries_are_killed_for_an_hour_is_refused_without_ano
 
 
 def test_a_request_sent_again_does_not_find_the_refusal(house: House) -> None:
-    killed_for(house, requested, 60)
-    ingest(house, 60, kill).handle(requested(house), START)
+    killed_for(house, requested, 120)
+    ingest(house, 120, kill).handle(requested(house), START)
     again = house.ingest.handle(requested(house, "8"), START)
     assert again is not None
     assert again.value.state is State.QUEUED
 
 
 @KINDS
-@pytest.mark.parametrize("failed_at", [25, 55])
+@pytest.mark.parametrize("failed_at", [55, 85, 115])
 def test_a_delivery_that_says_what_is_wrong_is_not_counted_as_killed(house: House, kind: Kind, failed_at: int) -> None:
     killed_for(house, kind, failed_at)
     with pytest.raises(UnavailableError):
         ingest(house, failed_at, fail).handle(kind(house), START)
-    killed_for(house, kind, 61, since=failed_at + 1)
-    stored = ingest(house, 65).handle(kind(house), START)
+    killed_for(house, kind, 121, since=failed_at + 1)
+    stored = ingest(house, 125).handle(kind(house), START)
     assert stored is not None
     assert stored.value.state is State.QUEUED
 
@@ -103,9 +104,38 @@ def test_an_event_that_arrives_late_is_tried(house: House, kind: Kind) -> None:
 
 
 @KINDS
-def test_a_delivery_that_succeeds_after_many_were_killed_is_accepted(house: House, kind: Kind) -> None:
-    killed_for(house, kind, 50)
-    stored = ingest(house, 59).handle(kind(house), START)
+def test_restarts_and_a_gap_are_not_taken_for_a_killed_inspection(house: House, kind: Kind) -> None:
+    """Two deliveries are cut off, as new versions are deployed, and none reaches the function for a while."""
+    for minute in (0, 5, 25, 40):
+        killed_for(house, kind, minute + 1, since=minute)
+    stored = ingest(house, 200).handle(kind(house), START)
     assert stored is not None
     assert stored.value.state is State.QUEUED
-    assert ingest(house, 120, kill).handle(kind(house), START) == stored
+
+
+@KINDS
+def test_a_database_that_goes_away_during_a_delivery_is_not_taken_for_a_kill(house: House, kind: Kind) -> None:
+    def goes_away(_source: ObjectRef, _card: ModelCard, _matrix: str | None) -> Verdict:
+        house.store.hook = no_answer
+        return house.verdict
+
+    def no_answer(name: str) -> None:
+        raise UnavailableError(f"no answer to {name}")
+
+    for minute in (0, 28):
+        house.store.hook = nothing
+        with pytest.raises(UnavailableError):
+            ingest(house, minute, goes_away).handle(kind(house), START)
+    house.store.hook = nothing
+    stored = ingest(house, 130).handle(kind(house), START)
+    assert stored is not None
+    assert stored.value.state is State.QUEUED
+
+
+@KINDS
+def test_a_delivery_that_succeeds_after_many_were_killed_is_accepted(house: House, kind: Kind) -> None:
+    killed_for(house, kind, 110)
+    stored = ingest(house, 119).handle(kind(house), START)
+    assert stored is not None
+    assert stored.value.state is State.QUEUED
+    assert ingest(house, 180, kill).handle(kind(house), START) == stored

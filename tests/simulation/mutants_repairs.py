@@ -169,7 +169,7 @@ REPAIRS = (
     Mutant(
         "own-commit", "a commit whose answer was lost is taken for lost, and its files removed", 3000, _loses_its_commit
     ),
-    Mutant("sweep-waits", "leftovers are swept while stale workers may still write", 500, _swept_at_once),
+    Mutant("sweep-waits", "leftovers are swept while stale workers may still write", 1000, _swept_at_once),
     Mutant("never-begun", "an execution that never began is an attempt that was lost", 200, _never_begun_is_lost),
     Mutant("event-settled", "two deliveries of an event may come to different ends", 200, _not_settled),
     Mutant("waits-for-room", "an execution that waits for room is taken for one at work", 2000, _waiting_is_lost),

@@ -82,7 +82,9 @@ SECOND = Version(
     ),
     Fleet(rows_per_task=BLOCK_ROWS),
 )
-HASTY = RetryTimes(fault=timedelta(seconds=90), drop=timedelta(seconds=90), request=timedelta(seconds=45))
+HASTY = RetryTimes(
+    fault=timedelta(seconds=90), drop=timedelta(seconds=90), request=timedelta(seconds=45), span=timedelta(seconds=20)
+)
 """So little that ingest often refuses a file because a service does not answer."""
 
 

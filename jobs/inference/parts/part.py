@@ -264,7 +264,7 @@ class _CheckedStream(io.RawIOBase):
 def _corrupt(receipt: Receipt, found: str) -> CelldropError:
     return CorruptBlobError(
         found,
-        expected=f"{receipt.size_bytes} bytes with crc32c {receipt.crc32c:08x} for {receipt.rows}",
+        expected=f"{receipt.size_bytes} bytes with crc32c {receipt.crc32c:08x}, as in its receipt",
         where=str(receipt.part),
         hint="Submit the file again. If it happens again, check the storage of the work bucket.",
     )
