@@ -17,9 +17,10 @@ from jobs.inference.task.models import load_model
 from jobs.modeling.bundles import write_bundle
 from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard
 from shared.bundles.catalogue import find_model, list_models, version_key
-from shared.bundles.stored import card_bytes, digest_of, parse_card
+from shared.bundles.kinds import CARDS
+from shared.bundles.stored import _FIRST_FIELDS, _digest, card_bytes, digest_of, is_digest, parse_card
 from shared.domain.errors import InvalidBundleError, ModelExistsError, ModelNotFoundError
-from tests.engine.cards import make_card, make_tensors
+from tests.engine.cards import make_card, make_centroid, make_tensors
 from tests.fakes.blobs import MemoryBlobStore
 
 BUCKET = "models"
@@ -154,6 +155,14 @@ def test_a_digest_of_before_which_wrote_defaults_out_stays_valid(store: MemoryBl
     store.write(BUCKET, f"test-model/1.0.0/{CARD_NAME}", [json.dumps({**said, "licence": "other"}).encode()])
     with pytest.raises(InvalidBundleError, match="as its card says"):
         load_model(store, BUCKET, "test-model/1.0.0/", None)
+
+
+def test_a_digest_of_before_is_none_of_a_card_with_a_later_field() -> None:
+    card, _ = make_centroid(3, 5)
+    first = CARDS.validate_json(card_bytes(card)).model_dump(mode="json", include=_FIRST_FIELDS)
+    digest = _digest(first, "0" * 64)
+    assert "spread" not in first
+    assert not is_digest(digest, card_bytes(card), "0" * 64), "it would not cover the later field"
 
 
 def test_a_bundle_that_is_not_the_one_accepted_is_refused(store: MemoryBlobStore) -> None:

@@ -114,6 +114,15 @@ def test_the_temperature_that_made_the_labels_is_found(truth: float) -> None:
     assert best_temperature(decision_nl, class_n) == pytest.approx(truth, rel=0.1)
 
 
+@pytest.mark.parametrize("margin", [0.5, 5.0, 100.0])
+def test_cells_that_are_all_right_make_no_certainty(margin: float) -> None:
+    """Their number says how sure they make: 1 - 1 / (n + 2), whatever the scale of the decision scores."""
+    class_n = np.arange(180) % 3
+    decision_nl = margin * np.eye(3)[class_n]
+    score_n = softmax(decision_nl, best_temperature(decision_nl, class_n)).max(axis=1)
+    assert score_n == pytest.approx(1 - 1 / 182, abs=1e-3)
+
+
 def test_honest_scores_have_no_calibration_error() -> None:
     score_n, correct_n = np.full(100, 0.8), np.arange(100) < 80
     assert calibration_error(score_n, correct_n) == pytest.approx(0.0, abs=1e-12)

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
 from shared.domain.options import Options, Scores
 from shared.domain.outputs import reproducible
 from tests.pipeline.conftest import Celldrop, Ended, command_in, own_environment
@@ -182,6 +183,36 @@ def test_a_bundle_given_as_a_folder_counts_by_its_digest(done: Done, celltypist_
     assert given.json["model"] == done.ended.json["model"] == "adams-45-f-0@1"
     by_name = done.ended.folder / "annotations.parquet"
     assert (given.folder / "annotations.parquet").read_bytes() == by_name.read_bytes()
+
+
+def test_a_bundle_given_as_a_folder_is_checked_whole_each_time(
+    celldrop: Celldrop, small: Path, celltypist_models: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "my-bundle"
+    shutil.copytree(celltypist_models / "adams-45-f-0" / "1", folder)
+    card, weights = folder / CARD_NAME, folder / WEIGHTS_NAME
+    whole = {file: file.read_bytes() for file in (card, weights)}
+
+    def submitted(*, status: int, found: str) -> None:
+        for model in (("--model", folder), ("--set", f"model={folder}")):
+            done = celldrop("submit", small, *model, "--json")
+            assert (done.status, found in done.stdout) == (status, True), done.stderr
+
+    def edited() -> None:
+        card.write_bytes(whole[card].replace(b'"temperature": 1.0', b'"temperature": 9.0'))
+        assert card.read_bytes() != whole[card]
+
+    for damage, found in (
+        (edited, "as its card says"),
+        (lambda: weights.write_bytes(b"no weights"), "as its card says"),
+        (weights.unlink, f"a bundle without {WEIGHTS_NAME}"),
+    ):
+        damage()
+        submitted(status=3, found=found)
+        for file, content in whole.items():
+            file.write_bytes(content)
+        submitted(status=0, found="QUEUED")
+    assert not list((tmp_path / "home" / ".celldrop" / "models").glob("tmp*"))
 
 
 def test_a_file_that_cannot_be_used_is_refused_with_its_code(celldrop: Celldrop, data_dir: Path) -> None:

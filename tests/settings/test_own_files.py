@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from shared.domain.errors import SettingsError
-from shared.wiring.folders import alone
+from shared.wiring.folders import alone, is_held
 
 WHAT = "celldrop serve"
 
@@ -45,3 +48,50 @@ def test_something_else_in_its_place_is_refused_and_left_alone(
     assert (caught.value.where, bool(caught.value.hint)) == (str(lock), True)
     assert precious.read_text() == "precious"
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_disk_that_does_not_answer_for_a_moment_has_not_lost_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / "serve.lock"
+
+    def stale(*_: object, **__: object) -> os.stat_result:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with alone(lock, WHAT) as is_ours:
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "stat", stale)
+            assert is_ours()
+        lock.unlink()
+        assert not is_ours()
+
+
+def test_a_disk_without_locks_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(SettingsError, match="keeps no locks") as caught, alone(tmp_path / "serve.lock", WHAT):
+        pass
+    assert "--out" in caught.value.hint
+    assert not is_held(tmp_path / "serve.lock")
+
+
+def test_asking_whether_a_lock_is_held_keeps_nobody_from_taking_it(tmp_path: Path) -> None:
+    lock = tmp_path / "serve.lock"
+    lock.touch()
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.is_set():
+            is_held(lock)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        for _ in range(200):
+            with alone(lock, WHAT):
+                assert is_held(lock)
+    finally:
+        ended.set()
+        asking.join()
