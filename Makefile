@@ -9,7 +9,7 @@ SLOWEST ?= 60
 .PHONY: help setup run test test-fast test-exhaustive test-system prove-deployment cloud-demo simulate simulate-day bench images test-images locks check format oracle
 .PHONY: docs clean
 
-help: ## what can be made
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 setup: ## .venv with everything in it
@@ -65,7 +65,7 @@ check: setup ## format, lint, types, dependency rules; workflows, scripts, image
 	$(BIN)/lint-imports
 	@VENV=$(VENV) tools/lint
 
-format: setup ## mend what can be mended
+format: setup ## fix what can be fixed automatically
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -73,5 +73,5 @@ docs: setup ## write the generated pages of docs/reference anew
 	$(BIN)/python tools/reference_docs.py
 	$(BIN)/python tools/firestore_indexes.py
 
-clean: ## remove what was made, but for results
+clean: ## remove build files, keep results
 	rm -rf $(VENV) .venv-oracle .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, count
@@ -21,7 +22,7 @@ from functions.reconcile.services import Reconcile
 from functions.status.services import MOST_IN_LINE
 from shared.domain import machine, owed
 from shared.domain.admission import Request
-from shared.domain.errors import ResultFileNotFoundError, SettingsError, SubmissionNotFoundError
+from shared.domain.errors import CelldropError, ResultFileNotFoundError, SettingsError, SubmissionNotFoundError
 from shared.domain.submission import EntryKind, State, Submission, Topic
 from shared.ports.blobs import BlobStore
 from shared.ports.events import Message
@@ -32,6 +33,7 @@ from shared.settings import Backend, Settings
 from shared.wiring.ports import LocalLayout, LocalPorts, build_local
 
 RECONCILE_EVERY_S = 1.0
+_MOST_SWEPT = 100
 RESERVED = frozenset({"inbox", "results"})
 """Folder names in a home that a result's link must not replace."""
 
@@ -119,6 +121,13 @@ class Embedded:
         if only is None:
             return self.reconcile.sweep().faults
         return self.reconcile.mend_all([self.local.ports.store.get(only)]).faults
+
+    def sweep_leftovers(self) -> None:
+        """Remove the leftovers of any submission of this home that are due. What fails is due again next time."""
+        with suppress(CelldropError):
+            for stored in self.local.ports.store.find_owing(messages=False, limit=_MOST_SWEPT):
+                with suppress(CelldropError):
+                    self.reconcile.outbox.pay(stored)
 
     def close(self) -> None:
         """Stop every execution that this process supervises."""

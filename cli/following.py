@@ -130,9 +130,10 @@ def _say_failure(record: Submission, output: Output) -> Exit:
     output.say(f"{words}: {failure.message}", style="bold red")
     if failure.hint:
         output.say(failure.hint)
-    for finding in record.verdict.findings if record.verdict else ():
+    findings = (*record.verdict.refusals, *record.verdict.warnings) if record.verdict else ()
+    for finding in findings:
         if finding.code != failure.code:
-            output.say(f"  {finding.severity} {finding.code}: {finding.message}")
+            say_finding(finding, output)
     return status_of_code(failure.code)
 
 

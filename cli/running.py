@@ -46,6 +46,7 @@ def run(
         if not stored.value.state.final:
             _check_disk(embedded.layout.state, file)
             stored = see_through(embedded, stored.value.id, output)
+        embedded.sweep_leftovers()
         return report_end(embedded, stored, output)
     finally:
         embedded.close()

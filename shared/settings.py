@@ -58,7 +58,10 @@ class Settings(BaseSettings):
         Backend.LOCAL, description="`local`: this machine, nothing but Python; `gcp`: Google Cloud."
     )
     home: Path = Field(Path("celldrop-out"), description="Embedded: the folder of results, inbox and state.")
-    models_dir: Path = Field(REPOSITORY / "models", description="Embedded: the folder of model bundles, NAME/VERSION/.")
+    models_dir: Path = Field(
+        REPOSITORY / "models",
+        description="Embedded: the folder of model bundles, NAME/VERSION/; otherwise that of the checkout.",
+    )
     default_model: str = Field(
         "pbmc-sorted", description="The model used where none is asked for, NAME or NAME@VERSION."
     )
@@ -68,11 +71,13 @@ class Settings(BaseSettings):
     results_bucket: str = Field("results", description="The bucket of results.")
     max_input_bytes: int = Field(200 * 2**30, gt=0, description="A larger input is refused.")
     max_cells: int = Field(100_000_000, gt=0, description="An input with more cells is refused.")
-    max_attempts: int = Field(3, ge=1, description="Dispatches of one submission before it has failed.")
+    max_attempts: int = Field(3, ge=1, description="Attempts before a submission fails.")
     max_epochs: int = Field(50, ge=1, description="Starts of one submission, interrupted ones too, before it fails.")
-    dispatch_lease_s: int = Field(0, ge=0, description="Seconds from a claim to a known start; 0: local 60, gcp 120.")
+    dispatch_lease_s: int = Field(
+        0, ge=0, description="Seconds that a start may take before it is repeated; 0: local 60, gcp 120."
+    )
     finalize_lease_s: int = Field(
-        0, ge=0, description="Seconds a silent finalizer is left alone; 0: local 60, gcp 300."
+        0, ge=0, description="Seconds without a heartbeat after which a finalizer is replaced; 0: local 60, gcp 300."
     )
     heartbeat_s: int = Field(
         0, ge=0, description="Seconds of silence after which a run that is not running is dead; 0: local 30, gcp 120."
@@ -116,7 +121,9 @@ class Settings(BaseSettings):
     record_days: int = Field(
         0, ge=0, description="GCP: days from a submission's last change to the removal of its record; 0: kept."
     )
-    allowed_buckets: str = Field("", description="Buckets, by comma, that requests may name; empty: the inbox alone.")
+    allowed_buckets: str = Field(
+        "", description="Buckets that requests may name, separated by commas; empty: only the inbox."
+    )
     jobs_topic: str = Field("celldrop-jobs", description="GCP: the Pub/Sub topic of job messages.")
     events_topic: str = Field("celldrop-events", description="GCP: the Pub/Sub topic of events.")
     requests_topic: str = Field("celldrop-requests", description="GCP: the Pub/Sub topic of other systems' requests.")
@@ -129,10 +136,14 @@ class Settings(BaseSettings):
         PushAuth.OIDC, description="GCP: `oidc` checks who pushes; `platform` leaves it to IAM."
     )
     push_audience: str = Field("", description="GCP: the audience that pushed tokens must name.")
-    push_accounts: str = Field("", description="GCP: e-mail addresses, by comma, of the accounts that may push.")
+    push_accounts: str = Field(
+        "", description="GCP: e-mail addresses of the accounts that may push, separated by commas."
+    )
     status_auth: StatusAuth = Field(StatusAuth.PLATFORM, description="`oidc`: status checks callers in code as well.")
     status_audience: str = Field("", description="The audience that callers' tokens must name.")
-    status_accounts: str = Field("", description="E-mail addresses or @domains, by comma, that may call status.")
+    status_accounts: str = Field(
+        "", description="E-mail addresses or @domains that may call status, separated by commas."
+    )
     log_format: str = Field(
         "", pattern="^(text|json)?$", description="`json` for Cloud Logging, `text` for people; empty: json on gcp."
     )
@@ -190,7 +201,7 @@ class Settings(BaseSettings):
 
 
 def listed(text: str) -> list[str]:
-    """The values of a setting that holds several, by comma."""
+    """The values of a setting that holds several, separated by commas."""
     return [value.strip() for value in text.split(",") if value.strip()]
 
 

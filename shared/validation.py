@@ -41,7 +41,7 @@ class Validator:
             raise InputTooLargeError(
                 f"{info.size_bytes:,} bytes",
                 expected=f"at most {self.max_bytes:,}",
-                where=str(source),
+                where=source.name,
                 hint=f"{_SMALLER} CELLDROP_MAX_INPUT_BYTES.",
             )
         opened = BlobSource(self.blobs, source, info.size_bytes)
@@ -50,7 +50,7 @@ class Validator:
             raise InputTooLargeError(
                 f"{verdict.n_cells:,} cells",
                 expected=f"at most {self.max_cells:,}",
-                where=str(source),
+                where=source.name,
                 hint=f"{_SMALLER} CELLDROP_MAX_CELLS.",
             )
         return verdict

@@ -9,7 +9,7 @@ output "upload_command" {
 }
 
 output "results_url" {
-  description = "Where results lie, under their submission's id."
+  description = "Where results are stored, under their submission's id."
   value       = "gs://${google_storage_bucket.bucket["results"].name}"
 }
 

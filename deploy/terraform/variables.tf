@@ -10,7 +10,7 @@ variable "project" {
 }
 
 variable "region" {
-  description = "The region of everything: buckets, functions and jobs lie side by side."
+  description = "The region of everything: buckets, functions and jobs are in the same region."
   type        = string
   nullable    = false
 
@@ -21,7 +21,7 @@ variable "region" {
 }
 
 variable "prefix" {
-  description = "What every name begins with; a second deployment in the project takes another."
+  description = "What every name begins with; a second deployment in the project needs another."
   type        = string
   default     = "celldrop"
   nullable    = false
@@ -75,7 +75,7 @@ variable "image_tag" {
 }
 
 variable "service_account_email" {
-  description = "One service account for everything, in the place of one for each part; empty: one for each part is made."
+  description = "One service account for everything, instead of one for each part; empty: one for each part is made."
   type        = string
   default     = ""
   nullable    = false

@@ -66,7 +66,7 @@ variable "inbox_days" {
 }
 
 variable "work_days" {
-  description = "Days after which a part is deleted that nobody has swept."
+  description = "Days after which a leftover part is deleted."
   type        = number
   default     = 7
   nullable    = false

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Protocol
 
 import pytest
@@ -260,3 +262,27 @@ def test_an_execution_of_another_process_runs_as_long_as_that_process(
     report = mine.describe(name)
     assert (report.state, report.problem) == (ExecutionState.CANCELLED, "the process that supervised it is gone")
     assert mine.is_gone(name)
+
+
+def test_a_full_disk_costs_one_attempt_and_not_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = tmp_path / "full"
+    full.touch()
+    looks: list[Path] = []
+
+    def disk_usage(folder: Path) -> SimpleNamespace:
+        looks.append(folder)
+        if len(looks) == 3:
+            full.unlink()
+        return SimpleNamespace(free=0 if full.exists() else 2**40)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    monkeypatch.setattr(jobs, "DISK_PAUSE_S", 0.01)
+    command = ["/bin/sh", "-c", f"test ! -e {full}"]
+    runner = SubprocessJobRunner(command, dict(os.environ), tmp_path / "logs", max_parallel=1)
+    try:
+        execution = runner.start(ONE)
+        assert runner.wait(execution, TIMEOUT_S).state is ExecutionState.SUCCEEDED
+        assert len(looks) == 3
+        assert len(list((tmp_path / "logs" / execution).iterdir())) == 2
+    finally:
+        runner.close()

@@ -21,9 +21,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cli.embedded import open_embedded
 from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
+from shared.domain import owed
 from shared.domain.options import Options, Scores
-from shared.domain.outputs import reproducible
+from shared.domain.outputs import OUTPUTS, reproducible
+from shared.records.updates import update
+from shared.settings import load_settings
 from tests.pipeline.conftest import Celldrop, Ended, command_in, own_environment
 
 pytestmark = pytest.mark.xdist_group("runs")  # What its tests share is made once.
@@ -86,9 +90,8 @@ def again(done: Done, celltypist_models: Path, tmp_path: Path) -> Celldrop:
 def test_a_file_gets_every_result(done: Done) -> None:
     folder = done.ended.folder
     names = {path.name for path in folder.iterdir()}
-    assert names == {
-        "annotations.parquet", "annotations.csv.gz", "scores.parquet", "annotated.h5ad", "report.html", "manifest.json",
-    }  # fmt: skip
+    assert names == {output.name for output in OUTPUTS}
+    assert {"annotations.csv.gz", "scores.parquet", "annotated.h5ad", "report.html", "manifest.json"} <= names
     table = pd.read_csv(folder / "annotations.csv.gz", index_col="cell_id")
     assert list(table.columns) == [
         "label", "score", "label_id", "second_label", "second_score", "abstained", "n_counts", "n_genes",
@@ -173,6 +176,19 @@ def test_a_rerun_makes_new_results_with_the_same_annotations(done: Done) -> None
     second = done.celldrop("run", done.file, *OPTIONS, *SCORES, "--rerun")
     assert done.ended.json["submission_id"] != second.json["submission_id"]
     assert (second.folder / "annotations.parquet").read_bytes() == kept
+
+
+def test_leftovers_of_an_earlier_run_are_removed_by_a_later_one(done: Done, again: Celldrop, tmp_path: Path) -> None:
+    settings = load_settings(_env_file="", home=tmp_path / "home")
+    embedded = open_embedded(settings)
+    try:
+        record = embedded.local.ports.store.find()[0].value
+        left = embedded.blobs.write("work", f"{record.id}/of-a-lost-attempt", [b"cells"]).ref
+        update(embedded.local.ports.store, record.id, lambda now, at: owed.queue(now, owed.sweep(now, at)))
+        assert again("run", done.file, *OPTIONS, *SCORES).status == 0
+        assert left.name not in [info.ref.name for info in embedded.blobs.list("work")]
+    finally:
+        embedded.close()
 
 
 def test_a_bundle_given_as_a_folder_counts_by_its_digest(done: Done, celltypist_models: Path, tmp_path: Path) -> None:

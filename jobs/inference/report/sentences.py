@@ -202,7 +202,7 @@ def _score_remarks(tally: Tally, min_score: float | None) -> list[Notice]:
         found.append(Notice(f"{percent(share)} of the cells score below {min_score:g} for every label.", hint))
     middle = _median_score(tally)
     if middle < _LOW_MEDIAN:
-        text = f"The median score is only {middle:.2f}: many cells match none of the model's labels well."
+        text = f"The median score is only {middle:.2f}: for many cells, no label stands out."
         found.append(Notice(text, "Check that the model fits the tissue and the species."))
     return found
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
+import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +19,14 @@ from shared.domain.errors import UnavailableError
 from shared.lifeline import end_with_parent
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRequest, JobRunner
 
+log = logging.getLogger(__name__)
+
 JOB_NAME = "celldrop-local"
 MAX_REMEMBERED = 1000
 """Ended executions that can still be looked up. Older ones become UNKNOWN, as on the platform."""
+LEAST_FREE_BYTES = 16 * 2**20
+"""Less means that a task failed because the disk is full."""
+DISK_PAUSE_S = 2.0
 ORPHANED_STATUS = 70
 _STDIN = 0
 _SHELL = "/bin/sh"
@@ -186,12 +193,21 @@ class SubprocessJobRunner(JobRunner):
                 task.execution.crashes_alike = True
                 return f"task {task.index} crashed twice at the same place: {crash}"
             crash = attempt.crash
+            self._wait_for_disk(task.execution)
         return f"task {task.index} failed {self._max_retries + 1} times; the last time {problem}"
+
+    def _wait_for_disk(self, execution: _Execution) -> None:
+        """Wait while the disk is full: a task can then not even record why it failed, and would fail again."""
+        with self._changed:
+            while not (execution.stopping or self._closed) and _free_bytes(self._log_dir) < LEAST_FREE_BYTES:
+                log.warning("the disk of %s is full: the next attempt waits for space", self._log_dir)
+                self._changed.wait(DISK_PAUSE_S)
 
     def _attempt(self, task: _Task, number: int) -> Attempt | None:
         execution = task.execution
-        log = self._log_dir / execution.name / f"task-{task.index:05}-attempt-{number}.log"
-        attempt = Attempt(self._command, {**self._env, **_variables(task, number), "CELLDROP_TASK_LOG": str(log)}, log)
+        path = self._log_dir / execution.name / f"task-{task.index:05}-attempt-{number}.log"
+        variables = {**_variables(task, number), "CELLDROP_TASK_LOG": str(path)}
+        attempt = Attempt(self._command, {**self._env, **variables}, path)
         with self._changed:
             if execution.stopping is not None:
                 return None
@@ -216,6 +232,14 @@ class SubprocessJobRunner(JobRunner):
         over = [name for name, execution in self._executions.items() if not execution.unfinished]
         for name in over[: max(0, len(over) - MAX_REMEMBERED + 1)]:
             del self._executions[name]
+
+
+def _free_bytes(folder: Path) -> int:
+    """Space on the folder's disk; as much as is needed if that cannot be told."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return LEAST_FREE_BYTES
 
 
 def _variables(task: _Task, attempt: int) -> dict[str, str]:

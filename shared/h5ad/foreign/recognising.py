@@ -1,4 +1,4 @@
-"""What a file is that is no HDF5, by its first bytes; compressed ones are looked into, a bounded way."""
+"""Recognises files that are not HDF5 by their first bytes. Of compressed ones, the start is decompressed."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ def _cell_facts(frame: Frame, layout: Layout, limits: InspectionLimits) -> CellF
     ids = frame.strings(frame.index, 0, checked)
     check_lengths(ids, limits)
     if len(ids) != checked:
-        raise NotAnnDataError("the index of obs is shorter than obs", hint="Write the file anew with AnnData.")
+        raise NotAnnDataError("the index of obs is shorter than obs", hint="Write the file again with AnnData.")
     repeated = [name for name, count in Counter(ids).items() if count > 1]
     return CellFacts(
         n_cells=n_cells,

@@ -28,7 +28,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "MALAT1": ("MALAT1",),
 }
 _SEEN, _ROWS, _KNOWN, _TRIED = 1_000, 10, 0.3, 200
-"""Genes and cells from which a sample tells; share of names, of so many, that must be known."""
+"""The fewest genes and cells that a sample must have; the share of names that must be known, and how many are tried."""
 _MOST_BARE = 0.5
 _BEYOND_CHANCE = 2.0
 """Of a cell's values these genes have more than so many times as much as their number; of their logarithms, too."""

@@ -45,7 +45,7 @@ _ITS_OWN_DOING = frozenset(
     }
 )
 """Signals by which a process ends itself; any other came from outside."""
-_WRITE_ANEW = "Write the file anew with adata.write_h5ad()."
+_WRITE_ANEW = "Write the file again with adata.write_h5ad()."
 
 
 def inspect(
@@ -87,7 +87,7 @@ def inspect(
     raise UnavailableError(
         f"the inspection of the file was ended from outside, {how}, and so was the second one, which ran alone",
         expected="to be let go on",
-        hint="Most likely memory ran out: give this machine more of it, or try again when less runs beside.",
+        hint="Most likely memory ran out: give this machine more of it, or try again when the machine is less busy.",
     )
 
 

@@ -84,7 +84,7 @@ class _Sparse:
             raise TruncatedFileError(
                 f"{found.max():.0f} of {bound} rows or columns",
                 where=self.path,
-                hint="Write the file anew with adata.write_h5ad().",
+                hint="Write the file again with adata.write_h5ad().",
             )
         return found
 
@@ -215,7 +215,7 @@ def _bad_pointers(path: str) -> TruncatedFileError:
         "row pointers that do not ascend from 0 to the number of values",
         expected="indptr of a valid sparse matrix",
         where=path,
-        hint="Write the file anew with adata.write_h5ad().",
+        hint="Write the file again with adata.write_h5ad().",
     )
 
 

@@ -244,7 +244,7 @@ def _too_hungry(limits: InspectionLimits) -> UnsafeFileError:
     return UnsafeFileError(
         f"reading its structure needs more than {limits.memory_bytes // 2**20} MiB of memory",
         expected="chunks and strings of ordinary size",
-        hint="Write the file anew with adata.write_h5ad().",
+        hint="Write the file again with adata.write_h5ad().",
     )
 
 

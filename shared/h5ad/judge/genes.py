@@ -74,12 +74,14 @@ def _on_household(chosen: Candidate) -> Iterator[Finding]:
     if lacking and chosen.n_genes >= WHOLE_TRANSCRIPTOME:
         said = ", ".join(f"{group} ({share:.0%} of them found)" for group, share in lacking)
         words = f"{path} lacks genes of which every cell has plenty: {said}; without them a cell's total is smaller"
-        hint = "Send the file with all genes if you have it. If you left none out: are the names those of the columns?"
+        hint = (
+            "Send the file with all genes if you have it. If none were removed, check that var_names fit the columns."
+        )
         yield warning(WarningCode.SUBSET_OF_GENES, f"{words}, and labels may change", hint)
     elif found.bare >= _SOME_BARE:
         words = f"{found.bare:.0%} of the sampled cells of {path} have hardly a ribosomal or mitochondrial gene"
         words = f"{words}: they have selected genes only, and labels of these cells mean little"
-        hint = "Were files joined of which one had fewer genes? Join them with all their genes."
+        hint = "Perhaps one of several joined files had fewer genes. Join them with all their genes."
         yield warning(WarningCode.SUBSET_OF_GENES, words, hint, {"share": round(found.bare, 4)})
 
 
@@ -140,7 +142,7 @@ def on_model(
         )
         yield refusal(error, details)
     elif overlap.fraction < LOW_OVERLAP:
-        hint = "Labels rest on fewer genes than the model was made with: judge low scores with care."
+        hint = "The model was trained with more genes; low scores are less reliable."
         yield warning(WarningCode.LOW_OVERLAP, matched, hint, details)
 
 
@@ -172,7 +174,7 @@ def _duplicates(found: Found, table: GeneTable) -> Finding:
     hint = "Of different genes with one name the first is used. To decide yourself: adata.var_names_make_unique()."
     if matching.n_summed:
         words += f"; {matching.n_summed:,} are the same genes as the ones before them, and their values are added up"
-        hint = "Nothing to do, if they are parts of one gene. If not, take the columns out that you do not mean."
+        hint = "Nothing to do, if they are parts of one gene. If not, remove the columns that you do not want."
     details = {"n_duplicates": n_repeated, "n_summed": matching.n_summed}
     return warning(WarningCode.DUPLICATE_GENES, words, hint, details)
 

@@ -126,7 +126,7 @@ def _on_layout(facts: FileFacts) -> Iterator[Finding]:
     if facts.tenx:
         hint = "Join annotations.csv.gz by barcode; for an annotated.h5ad, convert with scanpy.read_10x_h5(FILE)."
         yield warning(WarningCode.TENX_LAYOUT, f"the layout is {facts.layout}, which has no obs", hint)
-    hint = "Nothing to do if it is not the matrix you mean."
+    hint = "Ignore this unless you want that matrix."
     for path, reason in facts.unusable[:MOST_TOLD]:
         yield warning(WarningCode.MATRIX_SKIPPED, f"{path} is left out: {reason}", hint, {"path": path})
     more = len(facts.unusable) - MOST_TOLD
@@ -188,7 +188,7 @@ def _no_matrix_hint(facts: FileFacts) -> str:
     if any(TRANSPOSED in reason for _, reason in facts.unusable):
         return "Write it anew with the matrix transposed, so that cells are rows; programs in R keep them as columns."
     if not facts.candidates:
-        return f"Write the file anew, with the counts in adata.X as an array or a CSR matrix: {WRITE}."
+        return f"Write the file again, with the counts in adata.X as an array or a CSR matrix: {WRITE}."
     if not any(candidate.evidence.n_values for candidate in facts.candidates):
         return "Send the file that the counts are in: a filter or an export emptied this one."
     return (

@@ -227,7 +227,9 @@ def _on_selection(chosen: Weighed) -> Iterator[Finding]:
         yield warning(WarningCode.SUBSET_OF_GENES, words, _ALL_GENES)
     if 0 < candidate.n_genes < FEW_GENES:
         words = f"{candidate.path} has {candidate.n_genes} genes"
-        yield warning(WarningCode.FEW_GENES, words, "Models are made for whole transcriptomes: judge with care.")
+        yield warning(
+            WarningCode.FEW_GENES, words, "Models are made for whole transcriptomes: interpret the labels with caution."
+        )
 
 
 def _cut_down(evidence: Evidence, found: Recognition) -> bool:

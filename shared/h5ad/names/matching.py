@@ -218,7 +218,7 @@ def _orphans(ids: Sequence[str], features: Mapping[str, int], own: Mapping[int, 
 def _translated(
     names: GeneNames, features: Mapping[str, int], known: Mapping[int, int], wanted: FeatureTable, species: Species
 ) -> dict[int, int]:
-    """The others by GENCODE; of several genes with one symbol, the one that it means."""
+    """Translate the remaining names by GENCODE. Of several genes with one symbol, it is the current one."""
     taken = set(known.values())
     if HELPS * len(wanted.symbol or wanted.ensembl) <= len(taken):
         return {}

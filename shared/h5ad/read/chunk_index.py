@@ -1,4 +1,4 @@
-"""Where the chunks of certain values lie, and those chunks at hand before they are read: all places side by side.
+"""Finds the chunks that hold given values, and fetches them ahead, all at the same time.
 
 HDF5 finds a chunk by a tree, and its library reads one node after the other, then the chunk, then starts anew for the
 next: of a file in a bucket, each is a request that waits for the one before. And to tell where all chunks lie it walks

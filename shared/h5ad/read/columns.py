@@ -101,7 +101,7 @@ def _index_of(group: h5py.Group) -> str:
     raise NotAnnDataError(
         f"the table {group.name} has no index",
         expected="an _index attribute naming a column",
-        hint="Write the file anew with adata.write_h5ad().",
+        hint="Write the file again with adata.write_h5ad().",
     )
 
 
@@ -207,7 +207,7 @@ class CompoundFrame:
         return np.asarray(self.held(start, stop, name), dtype=np.float64)
 
     def n_categories(self, name: str) -> int | None:
-        """Never known here: categories lie in uns."""
+        """Always None: this layout keeps categories in uns."""
         del name
         return None
 
@@ -242,7 +242,7 @@ class SingleFrame:
         return partial(self.strings, name)
 
     def numbers(self, name: str, start: int, stop: int) -> Floats:
-        """There are none: ValueError."""
+        """Not for this column, which has no numbers: raises ValueError."""
         raise ValueError(name, start, stop)
 
     def n_categories(self, name: str) -> int | None:
@@ -311,7 +311,7 @@ def _index_node(node: h5py.Dataset | h5py.Group) -> h5py.Dataset:
         raise NotAnnDataError(
             f"the index {node.name} is not a list of names",
             expected="one name for each row",
-            hint="Write the file anew with adata.write_h5ad().",
+            hint="Write the file again with adata.write_h5ad().",
         )
     return values
 
@@ -334,7 +334,7 @@ def _categories_of(node: h5py.Dataset | h5py.Group, group: h5py.Group, name: str
 def _lookup(codes: npt.NDArray[np.integer], categories: Sequence[str], where: str) -> list[str]:
     if codes.size and int(codes.max()) >= len(categories):
         raise TruncatedFileError(
-            f"category {int(codes.max())} of {len(categories)}", where=where, hint="Write the file anew with AnnData."
+            f"category {int(codes.max())} of {len(categories)}", where=where, hint="Write the file again with AnnData."
         )
     return [categories[code] if code >= 0 else "" for code in codes.tolist()]
 

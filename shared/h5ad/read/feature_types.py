@@ -41,7 +41,7 @@ _MISSING = ("nan", "NaN", "NA", "None", "<NA>")
 _FLAG = re.compile(r"is[-_. ]*(?P<kind>\w.*)", re.IGNORECASE)
 UNTYPED = "without a type"
 _FEW_KNOWN = 0.2
-"""Of features without a type beside typed genes, so many have a gene's name where they are genes."""
+"""The share of untyped features with a gene's name from which they count as genes, where others are typed."""
 
 
 @dataclass(frozen=True, slots=True)

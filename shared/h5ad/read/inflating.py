@@ -41,7 +41,7 @@ _MOST_OF_DEFLATE, _MOST_OF_LZF = 1032, 88
 _CHECKSUM_BYTES = 4
 _FILLED_UP = 4
 _SLACK_BYTES = 64 * 1024
-_ANEW = 'Write the file anew with adata.write_h5ad(FILE, compression="gzip").'
+_ANEW = 'Write the file again with adata.write_h5ad(FILE, compression="gzip").'
 _Grown = Callable[[bytes, int], int]
 """From a stored chunk, and what it may become: what it would become, or any number beyond."""
 

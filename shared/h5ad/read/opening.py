@@ -52,7 +52,7 @@ def decoding(where: str) -> Iterator[None]:
 
 
 def undecodable(where: str = "") -> TruncatedFileError:
-    """What the library's own words, which are for the log, come down to."""
+    """The error for what HDF5 cannot decode, in words for a user. Its own words go to the log."""
     return TruncatedFileError(
         "a part of the file cannot be decoded: it is damaged, or not as AnnData writes it",
         expected="a whole, undamaged file",

@@ -168,7 +168,7 @@ class _Scan:
                 f"one chunk of {size:,} bytes",
                 name,
                 f"chunks of at most {self.limits.chunk_bytes:,} bytes",
-                hint="Write the file anew with adata.write_h5ad(), which makes small chunks.",
+                hint="Write the file again with adata.write_h5ad(), which makes small chunks.",
             )
 
 
@@ -193,11 +193,11 @@ def _check_filters(layout: h5py.h5p.PropDCID, name: str) -> None:
             f"the HDF5 filter {name_of(unknown[0])}",
             name,
             f"one of {', '.join(ALLOWED.values())}",
-            hint='Write the file anew with adata.write_h5ad(FILE, compression="gzip").',
+            hint='Write the file again with adata.write_h5ad(FILE, compression="gzip").',
         )
     compressors = [place for place, number in enumerate(numbers) if number in COMPRESSORS]
     names = " and ".join(name_of(number) for number in numbers[:4])
-    anew = 'Write the file anew with adata.write_h5ad(FILE, compression="gzip").'
+    anew = 'Write the file again with adata.write_h5ad(FILE, compression="gzip").'
     if len(compressors) > 1:
         words = " and ".join(name_of(numbers[place]) for place in compressors[:4])
         found = f"values compressed {len(compressors)} times over, by {words}"

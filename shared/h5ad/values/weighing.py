@@ -91,7 +91,7 @@ class _Rows:
     index: RowIndex
 
     def telling(self) -> _Rows:
-        """Without rows of a few values, which could be anything, where others are there."""
+        """Without the rows that have too few values to show anything, if there are others."""
         enough = self.index.sizes >= _ENOUGH
         return self.only(enough) if enough.any() else self
 
