@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from shared.h5ad.inspect.inspection import inspect
@@ -83,6 +83,7 @@ def test_the_values_are_the_same(name: str, wanted: list[range]) -> None:
 
 @pytest.mark.parametrize("name", UNDERSTOOD)
 @given(wanted=st.lists(spans, min_size=1, max_size=8))
+@example(wanted=[range(1), range(324_900, 324_901)])  # In two branches of the tree.
 @settings(max_examples=30)
 def test_what_was_foreseen_asks_the_source_no_more(name: str, wanted: list[range]) -> None:
     _, calls = _read(FILES[name].data, wanted, foreseen=True)

@@ -14,7 +14,6 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import h5py
 from h5py import h5g
@@ -103,15 +102,18 @@ class Foresight:
             return None
 
     def _descend(self, root: int, wanted: Sequence[range], most: int) -> list[StoredChunk]:
-        nodes = [root]
+        stops = {root: _FARTHEST}  # Of each node: the place before which its values end.
         for _ in range(_DEEPEST):
-            found = list(self._nodes(nodes))
-            chosen = list(chain.from_iterable(_holding(entries, wanted) for _, entries in found))
+            found = list(self._nodes(list(stops)))
+            ends = stops.values()
+            chosen = [
+                pair for (_, entries), stop in zip(found, ends, strict=True) for pair in _holding(entries, wanted, stop)
+            ]
             if not any(level for level, _ in found):
-                return chosen
-            nodes = sorted({entry.offset for entry in chosen})
-            if len(nodes) > most:
-                raise ValueError(nodes)
+                return [entry for entry, _ in chosen]
+            stops = {entry.offset: stop for entry, stop in sorted(chosen, key=lambda pair: pair[0].offset)}
+            if len(stops) > most:
+                raise ValueError(stops)
         raise ValueError(root)
 
     def _root(self, header: int) -> int:
@@ -160,14 +162,20 @@ class Foresight:
         return self.raw.read(length)
 
 
-def _holding(entries: list[StoredChunk], wanted: Sequence[range]) -> Iterator[StoredChunk]:
-    """The entries below which these values lie."""
+def _holding(entries: list[StoredChunk], wanted: Sequence[range], stop: int) -> Iterator[tuple[StoredChunk, int]]:
+    """The entries below which these values lie, each with the place before which its values end.
+
+    Args:
+        stop: The place before which the node's values end.
+    """
 
     def place(value: int) -> int:
         return bisect_right(entries, value, key=lambda entry: entry.first) - 1
 
-    found = {at for span in wanted for at in range(max(0, place(span.start)), place(span.stop - 1) + 1)}
-    return (entries[at] for at in sorted(found))
+    within = [span for span in wanted if span.start < stop]
+    found = {at for span in within for at in range(max(0, place(span.start)), place(span.stop - 1) + 1)}
+    ends = [*(entry.first for entry in entries[1:]), stop]
+    return ((entries[at], ends[at]) for at in sorted(found))
 
 
 def _messages(block: bytes) -> Iterator[tuple[int, bytes]]:
