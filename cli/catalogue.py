@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cli.console import Output
 from cli.files import bundle_folder
-from shared.bundles.card import ModelCard
+from shared.bundles.card import ModelCard, metric_words
 from shared.bundles.catalogue import find_model, list_models
 from shared.bundles.reading import read_bundle
 from shared.settings import Settings
@@ -53,7 +53,7 @@ def say_card(card: ModelCard, output: Output) -> None:
     output.say(f"  licence   {card.licence or 'not stated'}")
     output.say(f"  cite      {card.citation or 'not stated'}")
     for name, value in training.metrics.items():
-        output.say(f"  {name}  {value:.4g}")
+        output.say(f"  {metric_words(name)}  {value:.4g}")
     rows = [
         [label.name, label.ontology_id or "", label.lineage or "", _metric(card, label.name)] for label in card.labels
     ]

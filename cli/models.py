@@ -169,12 +169,16 @@ def list_bundles(*, out: OutOption = None, as_json: JsonFlag = False) -> None:
     def action() -> Exit:
         from cli.catalogue import all_cards
 
-        cards = all_cards(settings_for(out))
+        settings = settings_for(out)
+        cards = all_cards(settings)
         output.result({"models": [_summary(card) for card in cards]})
         rows = [
-            [card.reference, str(len(card.labels)), str(len(card.features)), card.species, card.title] for card in cards
+            [card.reference, f"{len(card.labels):,}", f"{len(card.features):,}", card.species, card.title]
+            for card in cards
         ]
         output.table(["model", "labels", "features", "species", "title"], rows)
+        if not rows:
+            output.say(f"There are no bundles in {settings.models_dir}.")
         return Exit.DONE
 
     finish(output, action)

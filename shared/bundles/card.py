@@ -96,6 +96,21 @@ class Label(_Frozen):
     lineage: str | None = None
 
 
+_METRIC_WORDS = {
+    "calibration_error_before": "calibration error without the temperature",
+    "abstained_share": "share of cells left Unassigned",
+    "macro_f1": "macro F1",
+    "cross_validation_accuracy": "cross-validation accuracy",
+    "kept_accuracy": "accuracy of the cells that keep a label",
+    "cross_validation_accuracy_sd": "its standard deviation",
+}
+
+
+def metric_words(name: str) -> str:
+    """A metric of ``Training.metrics``, as people read it."""
+    return _METRIC_WORDS.get(name, name.replace("_", " "))
+
+
 class Training(_Frozen):
     """The origin of the weights.
 

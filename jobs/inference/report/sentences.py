@@ -8,7 +8,7 @@ from jobs.inference.merge.tally import FEW_GENES, Tally, log_value, median_bin, 
 from jobs.inference.outputs.manifest import FileFacts
 from jobs.inference.report.data import Fact, Figure, LabelRow, Notice, Snippet
 from jobs.inference.report.wording import listing, percent, plural, shortened, whole
-from shared.bundles.card import ModelCard
+from shared.bundles.card import ModelCard, metric_words
 from shared.domain.actual import Actual
 from shared.domain.plan import Plan
 from shared.domain.verdict import CellNote, GeneIds, MatrixState, Verdict
@@ -129,7 +129,7 @@ def model(card: ModelCard) -> tuple[Fact, ...]:
     origin = f"{training.method} {training.source}".strip()
     if training.n_cells:
         origin += f" ({plural(training.n_cells, 'cell')})"
-    metrics = listing([f"{name.replace('_', ' ')} {value:.3g}" for name, value in training.metrics.items()])
+    metrics = listing([f"{metric_words(name)} {value:.3g}" for name, value in training.metrics.items()])
     facts = [
         Fact("Name", f"{card.title} ({card.reference})" if card.title else card.reference),
         Fact("Description", card.description),
