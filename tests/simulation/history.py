@@ -142,7 +142,7 @@ def _explained(town: Town, trouble: Trouble) -> None:
             case State.CANCELLED:
                 hold(record.id in done.cancelled, "cancelled by nobody")
             case State.FAILED:
-                hold(_deserved(town, trouble, record), f"failed without need: {record.failure}")
+                hold(_deserved(town, trouble, record), f"failed without need: {_reason(record)}")
             case _:
                 continue
     if not trouble.struck.total():
@@ -152,6 +152,10 @@ def _explained(town: Town, trouble: Trouble) -> None:
 def _requesters(event: Mapping[str, Any]) -> list[Mapping[str, str]]:
     named: list[Mapping[str, str]] = event["data"]["requesters"]
     return named
+
+
+def _reason(record: Submission) -> str:
+    return f"{record.failure.code}: {record.failure.message}" if record.failure else "nothing"
 
 
 def _input_gone(town: Town, record: Submission) -> bool:
