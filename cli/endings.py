@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.console import Output
 from cli.embedded import Embedded, link_result, result_folder
-from shared.domain.errors import CelldropError
+from shared.domain.errors import CelldropError, SubmissionNotFoundError, UnreadableRecordError
 from shared.domain.submission import State, Submission
 from shared.ports.status import Stored
 
@@ -69,9 +70,13 @@ class Endings:
         """
         self._waiting.extend(self.tail.new_ends())
         while self._waiting:
-            if self._waiting[0] not in self._said:
-                self._say(self.embedded.local.ports.store.get(self._waiting[0]))
-                self._said.add(self._waiting[0])
+            submission_id = self._waiting[0]
+            if submission_id not in self._said:
+                with suppress(
+                    SubmissionNotFoundError, UnreadableRecordError
+                ):  # Its record is gone, or a later version's.
+                    self._say(self.embedded.local.ports.store.get(submission_id))
+                self._said.add(submission_id)
             self._waiting.popleft()
 
     def _say(self, stored: Stored[Submission]) -> None:

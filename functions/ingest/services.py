@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import assert_never
 
 from functions.ingest.data_manager import IngestData
@@ -243,11 +244,13 @@ class Ingest:
     def _failure(self, error: Exception, request: Request, delivery: Delivery) -> Failure:
         """The failure to record for an error. One that may pass is raised again, until it was retried long enough."""
         event, waited = delivery.event, self._waited(delivery)
+        final = partial(self.retry_times.failure, error, waited, requested=request.requester is not None)
+        if not event or waited is None or is_at_fault(error):
+            return final()
         tries = Tries(self.store, self.retry_times.span)
-        if event and waited is not None and not is_at_fault(error):
-            tries.note_failure(event, request, waited)
-        failure = self.retry_times.failure(error, waited, requested=request.requester is not None)
-        if event and waited is not None and not is_at_fault(error) and not tries.have_failed(event, waited):
+        tries.note_failure(event, request, waited)
+        failure = final()
+        if not tries.have_failed(event, waited):
             raise error
         return failure
 
