@@ -94,12 +94,11 @@ def _loop(embedded: Embedded, is_ours: Callable[[], bool], stop: threading.Event
     Raises:
         SettingsError: The home is not the one any more that this server began with. Another server may have it.
     """
-    inbox = Inbox(embedded.layout.inbox)
+    inbox, said = Inbox(embedded.layout.inbox), set[str]()
     # Validating a large or damaged file can take long. In threads, it does not delay running work or the next file.
     pool = ThreadPoolExecutor(CONCURRENT_FILES, thread_name_prefix="celldrop-inbox")
-    drops = _Drops(lambda file: pool.submit(ingest_file, embedded, inbox.dropped(file), output))
+    drops = _Drops(lambda file: pool.submit(ingest_file, embedded, inbox.dropped(file), said, output))
     endings = Endings(embedded, output, EventTail(embedded.layout.events))
-    said: set[str] = set()
     polled_s, pause_s = 0.0, STEP_S
     try:
         _guarded(embedded.take_over_all, said, output)
@@ -188,7 +187,7 @@ def _say_ignored(inbox: Inbox, said: set[str], output: Output) -> None:
             output.say(words, style="yellow")
 
 
-def ingest_file(embedded: Embedded, file: Dropped, output: Output) -> bool:
+def ingest_file(embedded: Embedded, file: Dropped, said: set[str], output: Output) -> bool:
     """Ingest a complete file of the inbox, as for a storage event. False if it must be retried.
 
     Only the file that was found is read: one that was replaced since, by a link above all, is left to the next poll.
@@ -199,7 +198,10 @@ def ingest_file(embedded: Embedded, file: Dropped, output: Output) -> bool:
         drop = embedded.ingest.data.drop_of(found)
         stored = embedded.ingest.submit(drop) if drop else None
     except CelldropError as error:
-        output.say(f"{name}: {error.code}: {error.message}", style="red")
+        words = f"{name}: {error.code}: {error.message}"
+        if words not in said:  # A file that cannot be read is tried every ten seconds.
+            said.add(words)
+            output.say(" ".join([words, *filter(None, [error.hint])]), style="red")
         return not error.retryable
     except Exception as error:
         log.exception("%s could not be ingested", name)

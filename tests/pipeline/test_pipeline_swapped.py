@@ -40,7 +40,7 @@ class House:
         return self.inbox.poll(self.now_s)
 
     def ingest(self, path: Path) -> bool:
-        return ingest_file(self.embedded, self.inbox.dropped(path), self.told)
+        return ingest_file(self.embedded, self.inbox.dropped(path), set(), self.told)
 
     def records(self) -> list[Submission]:
         return [stored.value for stored in self.embedded.local.ports.store.find()]
