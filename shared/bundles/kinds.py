@@ -71,7 +71,7 @@ AnyCard: TypeAlias = Annotated[
     Discriminator(
         _kind,
         custom_error_type="unknown_kind",
-        custom_error_message=f"kind must be one of {', '.join(Kind)}; newer versions may know others",
+        custom_error_message=f"kind must be one of {', '.join(Kind)}",
     ),
 ]
 """A card of any kind. A new kind is added here."""

@@ -25,12 +25,19 @@ def parse_card(data: bytes, *, where: str) -> ModelCard:
     except ValidationError as error:
         fault = _without_kind(first_fault(error))
         found = f"{fault.found}: " if fault.found and fault.place else ""
+        hint = "Make the bundle again with `celldrop models import` or `celldrop models train`."
+        if error.errors(include_url=False)[0]["type"] in _PERHAPS_NEWER:
+            hint = "If a newer version of celldrop made the bundle, install that version. Otherwise, make it again."
         raise InvalidBundleError(
             f"{CARD_NAME} breaks the format at {fault.place or 'its top'}: {found}{fault.reason}",
             expected=f"a model card of format {FORMAT}",
             where=where,
-            hint="Make the bundle again with `celldrop models import` or `celldrop models train`.",
+            hint=hint,
         ) from error
+
+
+_PERHAPS_NEWER = frozenset({"extra_forbidden", "unknown_kind", "literal_error"})
+"""Faults, as pydantic calls them, of a card that this version is too old for: an unknown field, kind or format."""
 
 
 def _without_kind(fault: Fault) -> Fault:
