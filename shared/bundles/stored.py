@@ -27,7 +27,9 @@ def parse_card(data: bytes, *, where: str) -> ModelCard:
         found = f"{fault.found}: " if fault.found and fault.place else ""
         hint = "Make the bundle again with `celldrop models import` or `celldrop models train`."
         if error.errors(include_url=False)[0]["type"] in _PERHAPS_NEWER:
-            hint = "If a newer version of celldrop made the bundle, install that version. Otherwise, make it again."
+            hint = (
+                "If the bundle is from a newer version of this program, install that version. Otherwise, make it again."
+            )
         raise InvalidBundleError(
             f"{CARD_NAME} breaks the format at {fault.place or 'its top'}: {found}{fault.reason}",
             expected=f"a model card of format {FORMAT}",

@@ -141,7 +141,7 @@ def test_a_field_is_named_as_the_card_has_it(card: ModelCard) -> None:
 def test_a_card_of_a_newer_version_is_called_so(later: dict[str, object], card: ModelCard) -> None:
     with pytest.raises(InvalidBundleError) as refused:
         parse_card(json.dumps(json.loads(card_bytes(card)) | later).encode(), where="here")
-    assert "newer version" in refused.value.hint
+    assert "a newer version" in refused.value.hint
 
 
 def test_a_field_that_a_card_does_not_say_is_no_part_of_its_digest(store: MemoryBlobStore, card: ModelCard) -> None:

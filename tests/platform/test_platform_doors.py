@@ -7,6 +7,8 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeAlias
 
 import pytest
@@ -130,11 +132,12 @@ def test_a_fault_of_ours_is_tried_again_and_recorded_before_the_event_is_gone(
     def broken(*_: object) -> Verdict:
         raise ZeroDivisionError
 
-    client = open_door("ingest", replace(house.ingest, validate=broken), monkeypatch)
-    old = storage_event("inbox", house.source.name, house.source.generation)
-    assert send(client, {**old, "time": "2999-01-01T00:00:00Z"}) == TRY_AGAIN
-    assert house.store.find() == []
-    assert send(client, old) == ACKNOWLEDGED
+    sent = datetime(2026, 1, 1, tzinfo=UTC)
+    event = storage_event("inbox", house.source.name, house.source.generation) | {"time": sent.isoformat()}
+    for minutes, answer in ((0, TRY_AGAIN), (59, TRY_AGAIN), (61, ACKNOWLEDGED)):
+        assert house.store.find() == []
+        now = partial(datetime.__add__, sent, timedelta(minutes=minutes))
+        assert send(open_door("ingest", replace(house.ingest, validate=broken, now=now), monkeypatch), event) == answer
     failure = house.only().failure
     assert failure is not None
     assert (house.only().state, failure.code) == (State.REJECTED, "INTERNAL")
