@@ -160,6 +160,7 @@ class Town:
         self.reconciles = True
         self.batch = 2
         self.retry_times = retry_times
+        self._crashed: set[str] = set()
         self.sent_at: dict[str, datetime] = {}
         self.done = Done()
         self.drops: dict[ObjectRef, Drop] = {}
@@ -356,8 +357,10 @@ class Town:
     def _crash(self, where: str) -> None:
         process = self.world.current
         assert process is not None
-        if self.jobs.forgets_after_s < float("inf"):  # Nobody can know then that it crashed at the same place before.
+        # A second crash at the same place ends the submission, if anybody can know of the first.
+        if process.subject not in self._crashed or self.jobs.forgets_after_s < float("inf"):
             self.judge.harm.strike(process.subject, self.world.now_s, work=True)
+        self._crashed.add(process.subject)
         self.jobs.crash(process, where)
 
     def _slowed(self) -> None:
