@@ -324,7 +324,8 @@ class Trouble:
         running = self.town.jobs.running
         if running:
             execution = self.world.random.choice(running)
-            self._harm_execution(execution, work=False)
+            # Where the platform forgets executions, nobody can know that it was stopped and did not fail.
+            self._harm_execution(execution, work=self.town.jobs.forgets)
             self.town.jobs.stop(execution)
         return bool(running)
 

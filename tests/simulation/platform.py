@@ -75,6 +75,11 @@ class SimulatedJobs(JobRunner):
         self.crashed = 0
         self.unexpected: list[str] = []
 
+    @property
+    def forgets(self) -> bool:
+        """Whether executions become unknown some time after they started."""
+        return self.forgets_after_s < float("inf")
+
     @override
     def start(self, request: JobRequest) -> str:
         with call(self._world.cut, "jobs.start"):

@@ -358,7 +358,7 @@ class Town:
         process = self.world.current
         assert process is not None
         # A second crash at the same place ends the submission, if anybody can know of the first.
-        if process.subject not in self._crashed or self.jobs.forgets_after_s < float("inf"):
+        if process.subject not in self._crashed or self.jobs.forgets:
             self.judge.harm.strike(process.subject, self.world.now_s, work=True)
         self._crashed.add(process.subject)
         self.jobs.crash(process, where)
