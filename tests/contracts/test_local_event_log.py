@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from shared.adapters.local import event_log
 from shared.adapters.local.event_log import EmbeddedBus
+from shared.adapters.local.locks import exclusive
 from shared.domain.errors import UnavailableError
 from shared.domain.submission import Topic
 from shared.ports.events import Message
@@ -79,6 +81,17 @@ def test_a_job_is_handed_to_who_dispatches(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_written_leaves_the_event_owed(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError):
         EmbeddedBus(tmp_path / "missing" / "events.jsonl").publish(Topic.EVENTS, Message("1", b"{}"))
+
+
+def test_a_log_that_somebody_keeps_locked_leaves_the_event_owed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_log, "_BETWEEN_TRIES_S", 0.0)
+    bus, log = EmbeddedBus(tmp_path / "events.jsonl"), tmp_path / "events.jsonl"
+    with exclusive(log), pytest.raises(UnavailableError, match="another process holds its lock"):
+        bus.publish(Topic.EVENTS, Message("1", b"{}"))
+    bus.publish(Topic.EVENTS, Message("1", b"{}"))
+    assert log.read_bytes() == b"{}\n"
 
 
 @pytest.mark.parametrize("killed_before", [False, True], ids=["a new line", "the line of a killed process"])
