@@ -17,7 +17,7 @@ from shared.domain.errors import UnavailableError
 from shared.domain.submission import Topic
 from shared.ports.events import Message
 
-_LOCK_TRIES, _BETWEEN_TRIES_S = 100, 0.1
+_LOCK_TRIES, _BETWEEN_TRIES_S = 20, 0.1
 _LOOK_BACK = 1 << 16
 _RECENT_BYTES = 1 << 20
 """How far back duplicates are searched: some thousand events. If a process is killed after writing a line and before
@@ -77,7 +77,7 @@ def append_once(path: Path, line: bytes) -> None:
     in the outbox. A last line that only lacks its end, as an editor leaves it, is kept.
 
     Raises:
-        OSError: There is no space, or no folder, or another process has held the log's lock for ten seconds.
+        OSError: There is no space, or no folder, or another process has held the log's lock for two seconds.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
