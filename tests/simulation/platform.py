@@ -16,6 +16,8 @@ from tests.fakes.calls import call
 from tests.simulation.world import Gone, Process, Role, World
 
 MAX_RETRIES = 3
+MOST_WAIT_S = 1800.0
+"""The deadline for capacity of the simulated deployment: an execution that waits for longer may be given up."""
 COLD_START_S = 12.0
 STOP_S = 5.0
 
@@ -69,6 +71,7 @@ class SimulatedJobs(JobRunner):
         self.forgets_after_s = float("inf")
         self.starts_twice: Callable[[], bool] = lambda: False
         self.beginning: Callable[[Execution], object] = lambda _execution: None
+        self.kept_waiting: Callable[[Execution], object] = lambda _execution: None
         self.answered: dict[Process, str] = {}
         self.odd_until_s: dict[Beginning, float] = {}
         self.odd: Counter[Beginning] = Counter()
@@ -199,10 +202,15 @@ class SimulatedJobs(JobRunner):
         if kind is Beginning.LATE:
             execution.waits_until_s = self.odd_until_s[kind]
             self._world.tell(f"{execution.name} waits for room")
+            self._world.after(MOST_WAIT_S, lambda: self._has_waited(execution))
             return False
         delay_s = self._world.between(5.0, 300.0)
         self._world.after(delay_s, lambda: self._give_up(execution, kind))
         return True
+
+    def _has_waited(self, execution: Execution) -> None:
+        if not execution.tried:
+            self.kept_waiting(execution)
 
     def _give_up(self, execution: Execution, kind: Beginning) -> None:
         if execution.state is ExecutionState.RUNNING:

@@ -152,6 +152,9 @@ class Town:
         self.bus = SimulatedBus(self.world, self.judge, self._carry)
         self.judge.store, self.judge.blobs, self.judge.jobs = self.store, self.blobs, self.jobs
         self.jobs.beginning = self.judge.execution_begun
+        self.jobs.kept_waiting = lambda execution: self.judge.harm.strike(
+            execution.request.submission_id, self.world.now_s, work=False
+        )
         self.ports = MadePorts(self.blobs, self.bus, self.store, self.jobs)
         self.computation = Tracer(self.world, self.blobs, crash=self._crash, slowed=self._slowed)
         self.version = self.other_version = FIRST
