@@ -9,6 +9,7 @@ from cli.files import bundle_folder
 from shared.bundles.card import ModelCard, metric_words
 from shared.bundles.catalogue import find_model, list_models
 from shared.bundles.reading import read_bundle
+from shared.ports.blobs import BlobStore
 from shared.settings import Settings
 from shared.wiring.folders import directories
 from shared.wiring.ports import build_files
@@ -38,8 +39,13 @@ def card_of_folder(folder: Path) -> ModelCard:
     Raises:
         InvalidBundleError: The card breaks the format, a file is missing, or one was changed.
     """
+    return read_bundle(*as_bucket(folder), None)[0]
+
+
+def as_bucket(folder: Path) -> tuple[BlobStore, str, str]:
+    """A store, a bucket and a prefix in which the bundle of a folder is found."""
     above = folder.resolve().parent
-    return read_bundle(directories({str(above): above}), str(above), f"{folder.resolve().name}/", None)[0]
+    return directories({str(above): above}), str(above), f"{folder.resolve().name}/"
 
 
 def say_card(card: ModelCard, output: Output) -> None:

@@ -13,10 +13,11 @@ from cli.embedded import Embedded, link_result, result_folder
 from shared.domain.errors import CelldropError, SubmissionNotFoundError, UnreadableRecordError
 from shared.domain.submission import State, Submission
 from shared.ports.status import Stored
+from shared.records.messages import outcome_type
 
 _MOST_BYTES = 1 << 20
 """Read from the log in one go; an event is never as long."""
-_ENDS = tuple(f"celldrop.submission.{state.lower()}.v1" for state in (State.SUCCEEDED, State.FAILED, State.CANCELLED))
+_ENDS = tuple(map(outcome_type, (State.SUCCEEDED, State.FAILED, State.CANCELLED)))
 """Types of events. Rejections are not among them: ingest says them at once."""
 
 
@@ -72,9 +73,8 @@ class Endings:
         while self._waiting:
             submission_id = self._waiting[0]
             if submission_id not in self._said:
-                with suppress(
-                    SubmissionNotFoundError, UnreadableRecordError
-                ):  # Its record is gone, or a later version's.
+                # The record may be gone, or of a later version.
+                with suppress(SubmissionNotFoundError, UnreadableRecordError):
                     self._say(self.embedded.local.ports.store.get(submission_id))
                 self._said.add(submission_id)
             self._waiting.popleft()

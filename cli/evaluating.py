@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from cli.catalogue import as_bucket
 from cli.console import Exit, Output
 from cli.files import bundle_folder
 from cli.findings import say_finding
@@ -14,9 +15,8 @@ from jobs.inference.task.models import load_model
 from jobs.modeling.evaluation import EvaluationReport, evaluate
 from jobs.modeling.lineages import read_mapping
 from jobs.modeling.metrics import Agreement
-from shared.bundles.card import CARD_NAME, ModelCard
+from shared.bundles.card import ModelCard
 from shared.bundles.catalogue import find_model
-from shared.bundles.stored import parse_card
 from shared.settings import Settings
 from shared.wiring.ports import build_files
 
@@ -40,13 +40,11 @@ def evaluate_model(settings: Settings, model: str, origin: Origin, output: Outpu
 
 def _load(settings: Settings, model: str) -> tuple[ModelCard, Mapping[str, Any]]:
     folder = bundle_folder(model)
+    if folder is not None:
+        return load_model(*as_bucket(folder), None)
     blobs, bucket = build_files(settings), settings.models_bucket
-    if folder is None:
-        card, prefix = find_model(blobs, bucket, model)
-        return load_model(blobs, bucket, prefix, card.digest)
-    card = parse_card((folder / CARD_NAME).read_bytes(), where=str(folder))
-    beside = build_files(settings.model_copy(update={"models_dir": folder.resolve().parent}))
-    return load_model(beside, bucket, f"{folder.resolve().name}/", card.digest)
+    card, prefix = find_model(blobs, bucket, model)
+    return load_model(blobs, bucket, prefix, card.digest)
 
 
 def say_evaluation(report: EvaluationReport, card: ModelCard, output: Output) -> None:

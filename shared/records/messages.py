@@ -179,6 +179,11 @@ class Page:
     requesters: tuple[Requester, ...]
 
 
+def outcome_type(state: State) -> str:
+    """The type of the event that tells of an end in this state."""
+    return f"celldrop.submission.{state.lower()}.v1"
+
+
 def job_message(record: Submission, entry: OutboxEntry) -> Message:
     """The message of a JOB or FINALIZE entry; the same bytes every time."""
     job = JobMessage.model_validate(
@@ -198,7 +203,7 @@ def outcome_message(stored: Stored[Submission], page: Page) -> Message:
     """The outcome event for a page of requesters; the same bytes every time."""
     record = stored.value
     envelope = _envelope(record, page, record.changed_at or stored.created_at)
-    kind = f"celldrop.submission.{record.state.lower()}.v1"
+    kind = outcome_type(record.state)
     return _event_message(OutcomeEvent.model_validate({**envelope, "type": kind, "data": _outcome(record, page)}))
 
 

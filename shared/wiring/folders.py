@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ FILES_BUCKET = "files"
 
 WORK, RESULTS = "work", "results"
 """The writable buckets of ``build_local_store``."""
-_TRIES, _BETWEEN_TRIES_S = 5, 0.05
+_TRIES = 5
 
 
 def build_local_store(work: Path, results: Path) -> BlobStore:
@@ -66,19 +65,15 @@ def alone(lock: Path, what: str) -> Iterator[Callable[[], bool]]:
 
 def _locked(descriptor: int, lock: Path) -> bool:
     """Take the lock. Whoever only asks whether it is held has it for a moment, so this tries a few times."""
-    from shared.adapters.local.locks import try_lock  # noqa: PLC0415  # likewise
+    from shared.adapters.local.locks import lock_within  # noqa: PLC0415  # likewise
 
     try:
-        for _ in range(_TRIES):
-            if try_lock(descriptor):
-                return True
-            time.sleep(_BETWEEN_TRIES_S)
+        return lock_within(descriptor, _TRIES)
     except OSError as error:
         hint = "Choose a folder on a local disk: --out FOLDER."
         raise SettingsError(
             f"the folder's disk keeps no locks: {error.strerror}", where=str(lock), hint=hint
         ) from error
-    return False
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

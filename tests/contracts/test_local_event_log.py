@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.local import event_log
+from shared.adapters.local import locks
 from shared.adapters.local.event_log import EmbeddedBus
 from shared.adapters.local.locks import exclusive
 from shared.domain.errors import UnavailableError
@@ -86,7 +86,7 @@ def test_a_log_that_cannot_be_written_leaves_the_event_owed(tmp_path: Path) -> N
 def test_a_log_that_somebody_keeps_locked_leaves_the_event_owed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_log, "_BETWEEN_TRIES_S", 0.0)
+    monkeypatch.setattr(locks, "BETWEEN_TRIES_S", 0.0)
     bus, log = EmbeddedBus(tmp_path / "events.jsonl"), tmp_path / "events.jsonl"
     with exclusive(log), pytest.raises(UnavailableError, match="another process holds its lock"):
         bus.publish(Topic.EVENTS, Message("1", b"{}"))

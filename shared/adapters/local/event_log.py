@@ -5,19 +5,18 @@ from __future__ import annotations
 import errno
 import json
 import os
-import time
 from pathlib import Path
 
 from typing_extensions import override
 
 from shared.adapters.local.bus import Handler, InProcessBus, Ready, always
 from shared.adapters.local.cards import sync_folder
-from shared.adapters.local.locks import try_lock
+from shared.adapters.local.locks import lock_within
 from shared.domain.errors import UnavailableError
 from shared.domain.submission import Topic
 from shared.ports.events import Message
 
-_LOCK_TRIES, _BETWEEN_TRIES_S = 20, 0.1
+_LOCK_TRIES = 20
 _LOOK_BACK = 1 << 16
 _RECENT_BYTES = 1 << 20
 """How far back duplicates are searched: some thousand events. If a process is killed after writing a line and before
@@ -81,7 +80,9 @@ def append_once(path: Path, line: bytes) -> None:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        _lock(descriptor)
+        # Not for ever: the holder may be a stopped process, or a program that ships logs.
+        if not lock_within(descriptor, _LOCK_TRIES):
+            raise OSError(errno.EAGAIN, "another process holds its lock")
         end = _end_of_lines(descriptor)
         rest = os.pread(descriptor, _RECENT_BYTES, end)
         if _is_event(rest):
@@ -96,15 +97,6 @@ def append_once(path: Path, line: bytes) -> None:
             sync_folder(path.parent)
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int) -> None:
-    """Take the lock, but do not wait for ever: its holder may be a stopped process, or a program that ships logs."""
-    for _ in range(_LOCK_TRIES):
-        if try_lock(descriptor):
-            return
-        time.sleep(_BETWEEN_TRIES_S)
-    raise OSError(errno.EAGAIN, "another process holds its lock")
 
 
 def _put(descriptor: int, line: bytes, end: int) -> None:

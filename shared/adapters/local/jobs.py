@@ -198,9 +198,12 @@ class SubprocessJobRunner(JobRunner):
 
     def _wait_for_disk(self, execution: _Execution) -> None:
         """Wait while the disk is full: a task can then not even record why it failed, and would fail again."""
+        is_said = False
         with self._changed:
             while not (execution.stopping or self._closed) and _free_bytes(self._log_dir) < LEAST_FREE_BYTES:
-                log.warning("the disk of %s is full: the next attempt waits for space", self._log_dir)
+                if not is_said:
+                    log.warning("the disk of %s is full: the next attempt waits for space", self._log_dir)
+                is_said = True
                 self._changed.wait(DISK_PAUSE_S)
 
     def _attempt(self, task: _Task, number: int) -> Attempt | None:

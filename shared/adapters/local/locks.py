@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+BETWEEN_TRIES_S = 0.1
 
 
 @contextmanager
@@ -32,3 +35,13 @@ def try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def lock_within(descriptor: int, tries: int) -> bool:
+    """Take the lock, and try a few times, a tenth of a second apart, while another process holds it."""
+    for left in reversed(range(tries)):
+        if try_lock(descriptor):
+            return True
+        if left:
+            time.sleep(BETWEEN_TRIES_S)
+    return False
