@@ -17,8 +17,8 @@ from cli.console import Exit
 from cli.main import app
 from functions.status.problems import HTTP_CODES
 from jobs.engine.kinds.table import KINDS
-from jobs.inference.annotated.columns import COLUMNS
-from jobs.inference.merge.calls import CSV_COLUMNS, MEANINGS, SCHEMA
+from jobs.inference.annotated.columns import OBS_COLUMNS
+from jobs.inference.merge.columns import COLUMNS
 from jobs.inference.outputs.manifest import Manifest
 from shared.bundles.card import ModelCard
 from shared.bundles.kinds import CARD_OF, AnyCard
@@ -88,11 +88,11 @@ def options_page() -> str:
 def results_page() -> str:
     """Every file of a result, and every column of the annotations."""
     files = [f"| `{output.name}` | {output.what} | {'yes' if output.same_bytes else 'no'} |" for output in OUTPUTS]
-    in_obs = {column.source: column.name for column in COLUMNS}
+    in_obs = {column.source: column.name for column in OBS_COLUMNS}
     columns = [
-        f"| `{field.name}` | {_arrow_type(field.type)} | {'yes' if field.name in CSV_COLUMNS else 'no'} |"
-        f" {f'`{in_obs[field.name]}`' if field.name in in_obs else ''} | {MEANINGS[field.name]} |"
-        for field in SCHEMA
+        f"| `{column.name}` | {_arrow_type(column.kind)} | {'yes' if column.in_csv else 'no'} |"
+        f" {f'`{in_obs[column.name]}`' if column.name in in_obs else ''} | {column.meaning} |"
+        for column in COLUMNS
     ]
     head = (
         "A result consists of these files. `scores.parquet` is written only with the option `scores=full`. If a file "

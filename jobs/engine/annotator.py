@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from jobs.engine.activation import activate
+from jobs.engine.facts import CellFacts
 from jobs.engine.kinds.table import kind_of
 from jobs.engine.preprocessing import Preprocessing
 from shared.bundles.card import ModelCard
@@ -61,9 +62,7 @@ class BlockScores:
         decision_nl: Decision scores, n x labels, after temperature and before the activation. They rank the labels,
             as probabilities that round to 1 are ties.
         probability_nl: n x labels, from 0 to 1.
-        total_n: Total over all genes of the file; None if the values were already normalised.
-        n_genes_n: Genes of the file with a non-zero value.
-        note_n: As in the block.
+        facts: The cells' facts. The totals are None if the values were already normalised.
 
     Raises:
         InvalidBundleError: A decision score is infinite or no number, so that the label would mean nothing.
@@ -72,9 +71,7 @@ class BlockScores:
     rows: Rows
     decision_nl: Float32s
     probability_nl: Float32s
-    total_n: Float32s | None
-    n_genes_n: Int32s
-    note_n: UInt8s
+    facts: CellFacts
 
     def __post_init__(self) -> None:
         extremes = self.decision_nl.min(initial=0.0), self.decision_nl.max(initial=0.0)
@@ -148,9 +145,10 @@ class Annotator:
         """The model's bytes on the device for each expressed gene; see ``ScoringModule``."""
         return self._model.value_bytes
 
-    def totals(self, block: CellBlock) -> Float32s | None:
-        """The cells' totals; None if the values are already normalised."""
-        return None if self._preprocessing.as_it_is else block.total_n.astype(np.float32)
+    def facts(self, block: CellBlock) -> CellFacts:
+        """The facts of a block's cells."""
+        total_n = None if self._preprocessing.as_it_is else block.total_n.astype(np.float32)
+        return CellFacts(total_n, block.n_genes_n, block.note_n)
 
     @torch.inference_mode()
     def annotate(self, block: CellBlock) -> BlockScores:
@@ -159,19 +157,12 @@ class Annotator:
         A cell without any count is scored too, with no gene expressed.
         """
         check(block)
-        total_n = self.totals(block)
-        totals_n = None if total_n is None else self._tensor(total_n)
+        facts = self.facts(block)
+        totals_n = None if facts.total_n is None else self._tensor(facts.total_n)
         cells = Cells(self._tensor(block.value), self._tensor(block.feature), self._tensor(block.indptr), totals_n)
         decision, probability = self.score(cells)
         decision_nl, probability_nl = decision.cpu().numpy(), probability.cpu().numpy()
-        return BlockScores(
-            rows=block.rows,
-            decision_nl=decision_nl,
-            probability_nl=probability_nl,
-            total_n=total_n,
-            n_genes_n=block.n_genes_n,
-            note_n=block.note_n,
-        )
+        return BlockScores(block.rows, decision_nl, probability_nl, facts)
 
     @torch.inference_mode()
     def score(self, cells: Cells) -> tuple[torch.Tensor, torch.Tensor]:

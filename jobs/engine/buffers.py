@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from jobs.engine.annotator import Annotator, BlockScores, CellBlock, Cells, Float32s, Int32s, UInt8s, check
+from jobs.engine.annotator import Annotator, BlockScores, CellBlock, Cells, Float32s, Int32s, check
+from jobs.engine.facts import CellFacts
 from jobs.engine.lanes import Lanes
 from shared.domain.geometry import Rows
 
@@ -46,16 +47,6 @@ class PairedBuffer:
         return self._device.of(self._size).copy_(self._host.of(self._size), non_blocking=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """The arrays of a block that are passed through to its scores."""
-
-    rows: Rows
-    total_n: Float32s | None
-    n_genes_n: Int32s
-    note_n: UInt8s
-
-
 class BufferSet:
     """The buffers of a batch and its three steps (``Work``). Refill it only after ``scores`` was read to its end."""
 
@@ -64,7 +55,7 @@ class BufferSet:
         self._value, self._total = PairedBuffer(lanes, torch.float32), PairedBuffer(lanes, torch.float32)
         self._feature, self._indptr = PairedBuffer(lanes, torch.int32), PairedBuffer(lanes, torch.int32)
         self._scores = [GrowingBuffer(lambda size: lanes.host(size, torch.float32)) for _ in range(2)]
-        self._blocks: list[_Block] = []
+        self._blocks: list[tuple[Rows, CellFacts]] = []
         self._counted = False
         self._cells: Cells | None = None
         self._computed: tuple[torch.Tensor, ...] = ()
@@ -73,13 +64,11 @@ class BufferSet:
         """Copy the cells of blocks into the host's buffers. The blocks' large arrays are not kept."""
         for block in blocks:
             check(block)
-        self._blocks = [
-            _Block(block.rows, self._annotator.totals(block), block.n_genes_n, block.note_n) for block in blocks
-        ]
+        self._blocks = [(block.rows, self._annotator.facts(block)) for block in blocks]
         self._value.put([block.value for block in blocks])
         self._feature.put([block.feature for block in blocks])
         self._indptr.put(_joined([block.indptr for block in blocks]))
-        totals = [block.total_n for block in self._blocks if block.total_n is not None]
+        totals = [facts.total_n for _, facts in self._blocks if facts.total_n is not None]
         self._counted = bool(totals)
         if totals:
             self._total.put(totals)
@@ -104,17 +93,10 @@ class BufferSet:
         shape = self._computed[0].shape
         decision_nl, probability_nl = (memory.of(shape.numel()).view(shape).numpy() for memory in self._scores)
         first = 0
-        for block in self._blocks:
-            cut = slice(first, first + len(block.rows))
+        for rows, facts in self._blocks:
+            cut = slice(first, first + len(rows))
             first = cut.stop
-            yield BlockScores(
-                rows=block.rows,
-                decision_nl=decision_nl[cut].copy(),
-                probability_nl=probability_nl[cut].copy(),
-                total_n=block.total_n,
-                n_genes_n=block.n_genes_n,
-                note_n=block.note_n,
-            )
+            yield BlockScores(rows, decision_nl[cut].copy(), probability_nl[cut].copy(), facts)
         self._computed = ()
 
 

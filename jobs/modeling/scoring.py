@@ -11,7 +11,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 
-from jobs.engine.annotator import Annotator, BlockScores, CellBlock
+from jobs.engine.annotator import Annotator, CellBlock
 from jobs.engine.streaming import scored
 from jobs.modeling.labelled import LabelledCells
 from shared.bundles.card import Features, ModelCard
@@ -64,7 +64,7 @@ class Scores:
     @property
     def best(self) -> BestScores:
         """The best label of each cell, by decision score, as probabilities that round to 1 are ties."""
-        return _best(self)
+        return _best(self.decision_nl, self.probability_nl, self.note_n)
 
 
 def score_file(
@@ -86,12 +86,15 @@ def score_file(
         def read(then: Callable[[CellBlock], Made], /) -> Iterator[Made]:
             return matrix.projected(Rows(0, choice.n_cells), gene_to_feature, then)
 
-        return _joined([_best(block) for block in scored(read, annotator)])
+        blocks = scored(read, annotator)
+        return _joined([_best(block.decision_nl, block.probability_nl, block.facts.note_n) for block in blocks])
 
 
-def _best(scores: BlockScores | Scores) -> BestScores:
-    best_n = scores.decision_nl.argmax(axis=1).astype(np.int64)
-    return BestScores(best_n, scores.probability_nl.max(axis=1), scores.note_n.copy())
+def _best(
+    decision_nl: npt.NDArray[np.float32], probability_nl: npt.NDArray[np.float32], note_n: npt.NDArray[np.uint8]
+) -> BestScores:
+    best_n = decision_nl.argmax(axis=1).astype(np.int64)
+    return BestScores(best_n, probability_nl.max(axis=1), note_n.copy())
 
 
 def _joined(blocks: list[BestScores]) -> BestScores:
@@ -118,7 +121,7 @@ def score(card: ModelCard, weights: Mapping[str, torch.Tensor], cells: LabelledC
     return Scores(
         decision_nl=np.concatenate([block.decision_nl for block in blocks]),
         probability_nl=np.concatenate([block.probability_nl for block in blocks]),
-        note_n=np.concatenate([block.note_n for block in blocks]),
+        note_n=np.concatenate([block.facts.note_n for block in blocks]),
     )
 
 

@@ -92,30 +92,30 @@ def test_an_empty_cell_is_scored_as_one_that_expresses_nothing() -> None:
     assert np.isfinite(scores.decision_nl).all()
     lone = annotator(as_it_is=True).annotate(block_of(np.zeros((1, 12))))
     assert scores.decision_nl[4].tobytes() == lone.decision_nl[0].tobytes()
-    assert scores.total_n is not None
-    assert scores.total_n[4] == scores.n_genes_n[4] == 0
+    assert scores.facts.total_n is not None
+    assert scores.facts.total_n[4] == scores.facts.n_genes_n[4] == 0
 
 
 @pytest.mark.parametrize("n_cells", [0, 1, 3])
 def test_a_block_of_nothing_but_empty_cells_is_no_trouble(n_cells: int) -> None:
     scores = annotator().annotate(block_of(np.zeros((n_cells, 12))))
     assert scores.decision_nl.shape == scores.probability_nl.shape == (n_cells, 3)
-    assert scores.n_genes_n.shape == (n_cells,)
+    assert scores.facts.n_genes_n.shape == (n_cells,)
 
 
 def test_totals_and_genes_of_a_cell_are_told() -> None:
     scores = annotator().annotate(block_of(COUNTS_NG))
-    assert scores.total_n is not None
-    assert scores.total_n.dtype == np.float32
-    assert scores.total_n.tolist() == COUNTS_NG.sum(axis=1).tolist()
-    assert scores.n_genes_n.dtype == np.int32
-    assert scores.n_genes_n.tolist() == (COUNTS_NG > 0).sum(axis=1).tolist()
+    assert scores.facts.total_n is not None
+    assert scores.facts.total_n.dtype == np.float32
+    assert scores.facts.total_n.tolist() == COUNTS_NG.sum(axis=1).tolist()
+    assert scores.facts.n_genes_n.dtype == np.int32
+    assert scores.facts.n_genes_n.tolist() == (COUNTS_NG > 0).sum(axis=1).tolist()
 
 
 def test_totals_are_not_told_of_values_used_as_they_are() -> None:
     scores = annotator(as_it_is=True).annotate(block_of(COUNTS_NG))
-    assert scores.total_n is None
-    assert scores.n_genes_n.tolist() == (COUNTS_NG > 0).sum(axis=1).tolist()
+    assert scores.facts.total_n is None
+    assert scores.facts.n_genes_n.tolist() == (COUNTS_NG > 0).sum(axis=1).tolist()
 
 
 def test_stored_zeros_change_nothing() -> None:
@@ -128,7 +128,7 @@ def test_stored_zeros_change_nothing() -> None:
     )
     one, other = annotator().annotate(plain), annotator().annotate(filled)
     assert one.decision_nl.tobytes() == other.decision_nl.tobytes()
-    assert one.n_genes_n.tolist() == other.n_genes_n.tolist()
+    assert one.facts.n_genes_n.tolist() == other.facts.n_genes_n.tolist()
 
 
 def test_read_only_memory_is_taken_without_a_warning() -> None:
@@ -143,8 +143,8 @@ def test_large_counts_are_summed_without_loss() -> None:
     card, tensors = identity_model(3)
     block = block_of([[2**24, 1, 1]])
     scores = Scorer.of(card, tensors, np.arange(3, dtype=np.int32), CPU).annotate(block)
-    assert scores.total_n is not None
-    assert scores.total_n[0] == 2**24 + 2
+    assert scores.facts.total_n is not None
+    assert scores.facts.total_n[0] == 2**24 + 2
 
 
 @pytest.mark.parametrize(

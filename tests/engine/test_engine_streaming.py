@@ -75,8 +75,8 @@ def bytes_of(scores: Iterable[BlockScores]) -> list[tuple[object, ...]]:
             block.decision_nl.shape,
             block.decision_nl.tobytes(),
             block.probability_nl.tobytes(),
-            None if block.total_n is None else block.total_n.tobytes(),
-            block.n_genes_n.tobytes(),
+            None if block.facts.total_n is None else block.facts.total_n.tobytes(),
+            block.facts.n_genes_n.tobytes(),
         )
         for block in scores
     ]

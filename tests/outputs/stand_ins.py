@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 
 import google_crc32c
 import numpy as np
+import numpy.typing as npt
 
+from jobs.engine.facts import CellFacts
 from jobs.inference.merge.calls import Vocabulary
 from jobs.inference.merge.groups import Merge, ordered
 from jobs.inference.parts.part import AnnotatedBlock, PartLayout, iter_part
@@ -99,14 +101,21 @@ class Draws:
             cell_ids=[f"{self.prefix}{row}" for row in row_n],
             probability_nl=(1 / (1 + np.exp(-decision_nl))).astype(np.float32),
             decision_nl=decision_nl,
-            n_counts_n=(row_n * 7 % 9000).astype(np.float32) if self.counted else None,
-            n_genes_n=(row_n * 3 % 4000).astype(np.int32),
-            note_n=(row_n % self.noted == 0).astype(np.uint8) if self.noted else np.zeros(len(rows), np.uint8),
+            facts=CellFacts(
+                total_n=(row_n * 7 % 9000).astype(np.float32) if self.counted else None,
+                n_genes_n=(row_n * 3 % 4000).astype(np.int32),
+                note_n=(row_n % self.noted == 0).astype(np.uint8) if self.noted else np.zeros(len(rows), np.uint8),
+            ),
         )
 
     def blocks(self, rows: Rows) -> Iterator[AnnotatedBlock]:
         """Block by block."""
         return (self.block(one) for one in rows.blocks())
+
+
+def facts_without_counts(n_genes_n: npt.NDArray[np.int32]) -> CellFacts:
+    """The facts of cells whose totals are not known."""
+    return CellFacts(None, n_genes_n, np.zeros(len(n_genes_n), np.uint8))
 
 
 def keep_part(store: BlobStore, name: str, blocks: Iterable[AnnotatedBlock], layout: PartLayout, rows: Rows) -> Receipt:

@@ -20,7 +20,7 @@ from anndata.tests.helpers import assert_equal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.inference.annotated.columns import COLUMNS, Column
+from jobs.inference.annotated.columns import OBS_COLUMNS, ObsColumn
 from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, categories_of, write_annotated_h5ad
 from jobs.inference.annotated.overlay import PAGE_BYTES, Overlay
 from jobs.inference.merge.groups import Merge
@@ -170,9 +170,9 @@ def test_unusual_frames_take_the_columns(
     check(path, tmp_path)
 
 
-@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.name)
+@pytest.mark.parametrize("column", OBS_COLUMNS, ids=lambda column: column.name)
 def test_an_index_that_has_a_columns_name_stays_and_the_column_gets_another(
-    column: Column, cells: ad.AnnData, tmp_path: Path
+    column: ObsColumn, cells: ad.AnnData, tmp_path: Path
 ) -> None:
     cells.obs.index.name = column.name
     cells.write_h5ad(tmp_path / "input.h5ad")
@@ -190,7 +190,7 @@ def test_an_index_that_has_a_columns_name_stays_and_the_column_gets_another(
 
 
 def test_the_columns_names_are_known_where_files_are_judged() -> None:
-    assert tuple(column.name for column in COLUMNS) == ADDED
+    assert tuple(column.name for column in OBS_COLUMNS) == ADDED
 
 
 def undressed(file: h5py.File) -> None:

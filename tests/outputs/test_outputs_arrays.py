@@ -20,7 +20,9 @@ import sys
 
 import numpy as np
 
-from jobs.inference.merge.calls import Calls, Vocabulary, annotation_table
+from jobs.engine.facts import CellFacts
+from jobs.inference.merge.calls import Calls, Vocabulary
+from jobs.inference.merge.columns import annotation_table
 from jobs.inference.outputs.annotation_files import annotations_csv, annotations_parquet
 from jobs.inference.parts.arrays import text_column
 from shared.bundles.card import Label
@@ -29,7 +31,7 @@ vocabulary = Vocabulary((Label(name="a"), Label(name="b")))
 scores = np.array([[0.9, 0.1], [0.6, 0.4]], np.float32)
 counts, flags = np.array([5, np.nan], np.float32), np.array([False, True])
 best, genes, notes = np.array([[0, 1], [1, 0]]), np.ones(2, np.int32), np.zeros(2, np.uint8)
-calls = Calls(text_column(["x", "y"]), best, scores, flags, counts, genes, notes)
+calls = Calls(text_column(["x", "y"]), best, scores, flags, CellFacts(counts, genes, notes))
 table = annotation_table(calls, vocabulary, 2)
 assert b"".join(annotations_csv([table])) and b"".join(annotations_parquet([table], {}))
 assert "pandas" not in sys.modules

@@ -23,7 +23,7 @@ from shared.bundles.card import Label
 from shared.domain.geometry import Rows
 from shared.h5ad.source import BytesSource
 from shared.ports.blobs import BlobInfo
-from tests.outputs.stand_ins import Shelf, keep_part
+from tests.outputs.stand_ins import Shelf, facts_without_counts, keep_part
 
 F32 = np.float32
 
@@ -39,9 +39,7 @@ def scored(probability_nl: np.ndarray, names: list[str], min_score: float | None
             [f"cell-{row}" for row in range(rows.start, rows.stop)],
             probability_nl[rows.start : rows.stop],
             probability_nl[rows.start : rows.stop],
-            None,
-            np.full(len(rows), 500, np.int32),
-            np.zeros(len(rows), np.uint8),
+            facts_without_counts(np.full(len(rows), 500, np.int32)),
         )
         for rows in Rows(0, n_cells).blocks()
     ]

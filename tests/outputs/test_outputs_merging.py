@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.inference.merge import cell_ids as merging_ids
-from jobs.inference.merge.calls import CSV_COLUMNS, UNASSIGNED
+from jobs.inference.merge.calls import UNASSIGNED
+from jobs.inference.merge.columns import CSV_COLUMNS
 from jobs.inference.merge.groups import Merge, ordered
 from jobs.inference.merge.survey import Survey
 from jobs.inference.merge.tally import LOG_STEP, SCORE_BINS, log_bins, log_value, median_bin, median_score, score_bins

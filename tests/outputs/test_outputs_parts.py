@@ -14,7 +14,7 @@ from jobs.inference.parts.part import AnnotatedBlock, PartLayout, iter_part, rea
 from shared.domain.errors import BlobNotFoundError, CorruptBlobError, InternalError
 from shared.domain.geometry import Rows
 from shared.domain.submission import Receipt
-from tests.outputs.stand_ins import Draws, Shelf, keep_part
+from tests.outputs.stand_ins import Draws, Shelf, facts_without_counts, keep_part
 
 LAYOUT = PartLayout(n_cells=700, n_labels=9, top_k=3, full=True)
 
@@ -40,7 +40,7 @@ def test_labels_are_ranked_by_decision_score_and_ties_keep_the_models_order(shel
     layout = PartLayout(n_cells=1, n_labels=4, top_k=4)
     decision = np.array([[2.0, 9.0, 9.0, 30.0]], np.float32)
     saturated = np.array([[0.9, 1.0, 1.0, 1.0]], np.float32)
-    block = AnnotatedBlock(Rows(0, 1), ["a"], saturated, decision, None, np.array([5], np.int32), np.zeros(1, np.uint8))
+    block = AnnotatedBlock(Rows(0, 1), ["a"], saturated, decision, facts_without_counts(np.array([5], np.int32)))
     receipt = keep_part(shelf, "tied", [block], layout, Rows(0, 1))
     (batch,) = read_part(shelf, receipt, layout)
     assert batch["top_label"].to_pylist() == [[3, 1, 2, 0]]

@@ -42,7 +42,7 @@ from shared.domain.verdict import (
     Verdict,
 )
 from shared.h5ad.read.embedding import Coordinates
-from tests.outputs.stand_ins import Draws, Shelf, keep_part, merge_of
+from tests.outputs.stand_ins import Draws, Shelf, facts_without_counts, keep_part, merge_of
 
 EVIL = "<script>alert(1)</script>\"'&<img src=//x onerror=y>"
 VERDICT = Verdict(
@@ -113,9 +113,7 @@ def clustered(n_cells: int, sizes: Mapping[str, float], prefix: str = "cell-") -
             block_ids[rows.start : rows.stop],
             probability_nl[rows.start : rows.stop],
             decision_nl[rows.start : rows.stop],
-            None,
-            genes_n[rows.start : rows.stop],
-            np.zeros(len(rows), np.uint8),
+            facts_without_counts(genes_n[rows.start : rows.stop]),
         )
         for rows in Rows(0, n_cells).blocks()
     ]

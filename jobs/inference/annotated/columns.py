@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from jobs.inference.merge.columns import CATEGORY, COLUMNS, InObs
 from jobs.inference.parts.arrays import values_of
 from shared.domain.added import added_name
 
@@ -29,7 +30,7 @@ class Encoding(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ObsColumn:
     """A new column of obs.
 
     Attributes:
@@ -44,24 +45,22 @@ class Column:
     rare: bool = False
 
 
-COLUMNS = (
-    Column("celldrop_label", "label"),
-    Column("celldrop_score", "score", np.float32),
-    Column("celldrop_label_id", "label_id"),
-    Column("celldrop_second_label", "second_label"),
-    Column("celldrop_second_score", "second_score", np.float32),
-    Column("celldrop_abstained", "abstained", np.bool_),
-    Column("celldrop_value_note", "value_note", rare=True),
+_DTYPES: Mapping[pa.DataType, npt.DTypeLike | None] = {CATEGORY: None, pa.float32(): np.float32, pa.bool_(): np.bool_}
+
+OBS_COLUMNS = tuple(
+    ObsColumn(f"celldrop_{column.name}", column.name, _DTYPES[column.kind], rare=column.in_obs is InObs.IF_ANY)
+    for column in COLUMNS
+    if column.in_obs is not InObs.NO
 )
 """The columns added to obs. Existing columns of these names are from an earlier run, and are replaced."""
 
 
-def columns_beside(index: str) -> tuple[Column, ...]:
+def columns_beside(index: str) -> tuple[ObsColumn, ...]:
     """The columns for an obs with this name of its index; a column with the same name is renamed."""
-    return tuple(replace(column, name=added_name(column.name, index)) for column in COLUMNS)
+    return tuple(replace(column, name=added_name(column.name, index)) for column in OBS_COLUMNS)
 
 
-def drop_columns(obs: h5py.Group, columns: Sequence[Column]) -> None:
+def drop_columns(obs: h5py.Group, columns: Sequence[ObsColumn]) -> None:
     """Remove the columns of an earlier run."""
     for column in columns:
         for parent in (obs, obs.get(LEGACY_CATEGORIES)):
@@ -73,7 +72,7 @@ def drop_columns(obs: h5py.Group, columns: Sequence[Column]) -> None:
 
 def add_columns(
     obs: h5py.Group,
-    columns: Sequence[Column],
+    columns: Sequence[ObsColumn],
     tables: Iterable[pa.Table],
     n_cells: int,
     categories: Mapping[str, Sequence[str]],
@@ -141,7 +140,7 @@ def create_categorical(group: h5py.Group, name: str, n_cells: int, categories: S
 
 
 def _create(
-    obs: h5py.Group, column: Column, n_cells: int, categories: Sequence[str], encoding: Encoding
+    obs: h5py.Group, column: ObsColumn, n_cells: int, categories: Sequence[str], encoding: Encoding
 ) -> h5py.Dataset:
     if column.dtype is not None:
         return create_values(obs, column.name, n_cells, column.dtype)

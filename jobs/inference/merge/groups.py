@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from jobs.inference.merge.calls import Calls, Vocabulary, annotation_table, calls_from
+from jobs.inference.merge.calls import Calls, Vocabulary, calls_from
+from jobs.inference.merge.columns import annotation_table
 from jobs.inference.parts.part import PartLayout, read_part
 from shared.domain.errors import InternalError
 from shared.domain.geometry import BLOCK_ROWS, Rows

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from jobs.inference.merge.calls import annotation_table
 from jobs.inference.merge.cell_ids import CellIdCheck, confirm
+from jobs.inference.merge.columns import annotation_table
 from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.sample import MapSample, Sampler
 from jobs.inference.merge.tally import Tally

@@ -99,12 +99,14 @@ class Tally:
         self.ids_i += np.bincount(id_n[(id_n >= 0) & ~calls.abstained_n], minlength=len(self.ids_i))
 
     def _add_quality(self, calls: Calls, name_n: I64Array) -> None:
-        self.n_few_genes += int((calls.n_genes_n < FEW_GENES).sum())
-        self.genes_cb += _histogram(name_n, log_bins(calls.n_genes_n), self.genes_cb.shape)
-        counted_n = ~np.isnan(calls.n_counts_n)
+        self.n_few_genes += int((calls.facts.n_genes_n < FEW_GENES).sum())
+        self.genes_cb += _histogram(name_n, log_bins(calls.facts.n_genes_n), self.genes_cb.shape)
+        total_n = calls.facts.total_n
+        assert total_n is not None
+        counted_n = ~np.isnan(total_n)
         self.n_counted += int(counted_n.sum())
-        self.note_t += np.bincount(calls.note_n, minlength=len(self.note_t))
-        counts_n = log_bins(calls.n_counts_n[counted_n])
+        self.note_t += np.bincount(calls.facts.note_n, minlength=len(self.note_t))
+        counts_n = log_bins(total_n[counted_n])
         self.counts_cb += _histogram(name_n[counted_n], counts_n, self.counts_cb.shape)
 
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from jobs.inference.merge.calls import CSV_COLUMNS, SCHEMA
+from jobs.inference.merge.columns import CSV_COLUMNS, SCHEMA
 from jobs.inference.merge.groups import GROUP_ROWS, Merge
 from jobs.inference.parts.arrays import column_of, values_of
 from jobs.inference.parts.sink import ChunkSink

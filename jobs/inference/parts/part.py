@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import google_crc32c
@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.ipc
 
-from jobs.inference.parts.arrays import column_of, text_column
+from jobs.engine.facts import CellFacts
+from jobs.inference.parts.arrays import column_of, text_column, values_of
 from jobs.inference.parts.sink import ChunkSink
 from shared.domain.errors import CelldropError, CorruptBlobError, InternalError
 from shared.domain.geometry import Rows
@@ -29,7 +30,13 @@ _START = b"start"
 _FEW = 10
 
 F32Array = npt.NDArray[np.float32]
-I32Array = npt.NDArray[np.int32]
+
+FACTS: Mapping[str, pa.Field] = {
+    "total_n": pa.field("n_counts", pa.float32()),
+    "n_genes_n": pa.field("n_genes", pa.int32(), nullable=False),
+    "note_n": pa.field("note", pa.uint8(), nullable=False),
+}
+"""The column of each field of ``CellFacts``. Nulls are read as NaN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +72,7 @@ class PartLayout:
             pa.field("cell_id", pa.string(), nullable=False),
             pa.field("top_label", pa.list_(index, self.kept), nullable=False),
             pa.field("top_score", pa.list_(pa.float32(), self.kept), nullable=False),
-            pa.field("n_counts", pa.float32()),
-            pa.field("n_genes", pa.int32(), nullable=False),
-            pa.field("note", pa.uint8(), nullable=False),
+            *FACTS.values(),
             pa.field("decision", pa.list_(pa.float32())),
         ]
         if self.full:
@@ -82,22 +87,18 @@ class AnnotatedBlock:
     Attributes:
         probability_nl: Probabilities, cells x labels, float32, 0 to 1.
         decision_nl: Decision scores, cells x labels, float32. They rank the labels.
-        n_counts_n: Sum of each cell's counts; None if the matrix has no counts.
-        n_genes_n: Number of expressed genes in each cell.
-        note_n: The ``CellNote`` of each cell.
+        facts: The cells' facts. The totals are None if the matrix has no counts.
     """
 
     rows: Rows
     cell_ids: list[str]
     probability_nl: F32Array
     decision_nl: F32Array
-    n_counts_n: F32Array | None
-    n_genes_n: I32Array
-    note_n: npt.NDArray[np.uint8]
+    facts: CellFacts
 
     def __post_init__(self) -> None:
         n_cells = len(self.rows)
-        lengths = {len(self.cell_ids), len(self.probability_nl), len(self.decision_nl), len(self.n_genes_n)}
+        lengths = {len(self.cell_ids), len(self.probability_nl), len(self.decision_nl), len(self.facts.n_genes_n)}
         if lengths != {n_cells} or self.probability_nl.shape != self.decision_nl.shape:
             raise InternalError(f"a block of rows {self.rows} with columns of {sorted(lengths)} rows")
 
@@ -172,20 +173,27 @@ def best_first(decision_nl: F32Array, kept: int) -> npt.NDArray[np.int64]:
 
 def _batch(block: AnnotatedBlock, layout: PartLayout, schema: pa.Schema) -> pa.RecordBatch:
     order_nk, score_nk = top_labels(block, layout.kept)
-    n_cells = len(block.rows)
-    counts = pa.nulls(n_cells, pa.float32()) if block.n_counts_n is None else column_of(block.n_counts_n)
     columns = [
         text_column(block.cell_ids),
         _fixed_lists(order_nk, schema.field("top_label").type),
         _fixed_lists(score_nk, schema.field("top_score").type),
-        counts,
-        column_of(block.n_genes_n),
-        column_of(block.note_n),
+        *(_fact(block, name, field.type) for name, field in FACTS.items()),
         _sampled(block, layout.map_stride),
     ]
     if layout.full:
         columns.append(_fixed_lists(block.probability_nl, schema.field("probability").type))
     return pa.record_batch(columns, schema=schema)
+
+
+def facts_from(table: pa.Table) -> CellFacts:
+    """The facts in the columns of a part."""
+    columns = {name: table[field.name].combine_chunks() for name, field in FACTS.items()}
+    return CellFacts(**{name: values_of(column, np.nan) for name, column in columns.items()})
+
+
+def _fact(block: AnnotatedBlock, name: str, kind: pa.DataType) -> pa.Array:
+    values_n = getattr(block.facts, name)
+    return pa.nulls(len(block.rows), kind) if values_n is None else column_of(values_n)
 
 
 def _fixed_lists(values_nk: npt.NDArray[np.generic], kind: pa.FixedSizeListType) -> pa.Array:

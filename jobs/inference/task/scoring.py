@@ -99,9 +99,7 @@ def _blocks(reading: _Reading, cells: CellIds, annotator: Annotator, *, counted:
             cell_ids=cells.ids(scores.rows),
             probability_nl=scores.probability_nl,
             decision_nl=scores.decision_nl,
-            n_counts_n=scores.total_n if counted else None,
-            n_genes_n=scores.n_genes_n,
-            note_n=scores.note_n,
+            facts=scores.facts if counted else replace(scores.facts, total_n=None),
         )
         reading.scored(scores.rows)
 
@@ -109,8 +107,8 @@ def _blocks(reading: _Reading, cells: CellIds, annotator: Annotator, *, counted:
 def _tallied(blocks: Iterator[AnnotatedBlock], tally: Counter[int]) -> Iterator[AnnotatedBlock]:
     """Pass blocks through, and count the notes of their cells."""
     for block in blocks:
-        if block.note_n.any():
-            tally.update(block.note_n.tolist())
+        if block.facts.note_n.any():
+            tally.update(block.facts.note_n.tolist())
         yield block
 
 

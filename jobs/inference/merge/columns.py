@@ -1,0 +1,199 @@
+"""The annotation table: the columns that users read, in annotations.parquet, annotations.csv.gz and annotated.h5ad."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.inference.merge.calls import NOTES, UNASSIGNED, Calls, I64Array, Vocabulary
+from jobs.inference.parts.arrays import column_of, text_column
+
+CATEGORY = pa.dictionary(pa.int32(), pa.string())
+"""A text of few values."""
+
+
+class InObs(Enum):
+    """Whether annotated.h5ad has a column, named ``celldrop_`` and the column's name."""
+
+    NO = auto()
+    YES = auto()
+    IF_ANY = auto()
+    """Only if some cell has a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The calls of some cells, with all that is needed to write them in columns."""
+
+    calls: Calls
+    vocabulary: Vocabulary
+    top_k: int
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the annotation table.
+
+    Attributes:
+        meaning: What it says, in Markdown.
+        values: Makes the column.
+        nullable: Whether some cells may have no value.
+    """
+
+    name: str
+    kind: pa.DataType
+    meaning: str
+    values: Callable[[Answer], pa.Array]
+    nullable: bool = False
+    in_csv: bool = True
+    in_obs: InObs = InObs.NO
+
+
+def _label(answer: Answer) -> pa.Array:
+    calls, vocabulary = answer.calls, answer.vocabulary
+    best_n = vocabulary.name_codes[calls.top_label_nk[:, 0]]
+    return _categories(np.where(calls.abstained_n, vocabulary.unassigned_code, best_n), vocabulary.names)
+
+
+def _label_id(answer: Answer) -> pa.Array:
+    calls, vocabulary = answer.calls, answer.vocabulary
+    id_n = vocabulary.id_codes[calls.top_label_nk[:, 0]]
+    return _categories(np.where(calls.abstained_n, -1, id_n), vocabulary.ontology_ids)
+
+
+def _second_label(answer: Answer) -> pa.Array:
+    vocabulary = answer.vocabulary
+    return _categories(vocabulary.name_codes[answer.calls.top_label_nk[:, 1]], vocabulary.names)
+
+
+def _n_counts(answer: Answer) -> pa.Array:
+    total_n = answer.calls.facts.total_n
+    assert total_n is not None
+    return column_of(total_n, np.isnan(total_n))
+
+
+def _value_note(answer: Answer) -> pa.Array:
+    return _categories(answer.calls.facts.note_n.astype(np.int64) - 1, tuple(NOTES.values()))
+
+
+def _top_labels(answer: Answer) -> pa.Array:
+    names = text_column([label.name for label in answer.vocabulary.labels])
+    label_nk = answer.calls.top_label_nk[:, : answer.top_k]
+    return _lists(names.take(column_of(label_nk.reshape(-1))), len(answer.calls))
+
+
+def _top_scores(answer: Answer) -> pa.Array:
+    return _lists(column_of(answer.calls.top_score_nk[:, : answer.top_k].reshape(-1)), len(answer.calls))
+
+
+COLUMNS = (
+    Column(
+        "cell_id",
+        pa.string(),
+        "The cell's name in `obs`, as in the file.",
+        lambda answer: answer.calls.cell_ids,
+    ),
+    Column(
+        "label",
+        CATEGORY,
+        f"The label with the highest score; `{UNASSIGNED}` if `abstained` is true.",
+        _label,
+        in_obs=InObs.YES,
+    ),
+    Column(
+        "score",
+        pa.float32(),
+        "The probability of the best label, from 0 to 1, with the model's activation and temperature.",
+        lambda answer: column_of(answer.calls.top_score_nk[:, 0]),
+        in_obs=InObs.YES,
+    ),
+    Column(
+        "label_id",
+        CATEGORY,
+        "The Cell Ontology id of `label`; empty if the model has none, or if the cell is unassigned.",
+        _label_id,
+        nullable=True,
+        in_obs=InObs.YES,
+    ),
+    Column(
+        "second_label",
+        CATEGORY,
+        "The label with the second highest score.",
+        _second_label,
+        in_obs=InObs.YES,
+    ),
+    Column(
+        "second_score",
+        pa.float32(),
+        "Its probability.",
+        lambda answer: column_of(answer.calls.top_score_nk[:, 1]),
+        in_obs=InObs.YES,
+    ),
+    Column(
+        "abstained",
+        pa.bool_(),
+        "Whether the best score is below the threshold, or no gene of the model has a value in the cell.",
+        lambda answer: column_of(answer.calls.abstained_n),
+        in_obs=InObs.YES,
+    ),
+    Column(
+        "n_counts",
+        pa.float32(),
+        "Sum of the cell's counts over all genes; empty if the matrix has no counts.",
+        _n_counts,
+        nullable=True,
+    ),
+    Column(
+        "n_genes",
+        pa.int32(),
+        "Number of genes with a value above 0, over all genes.",
+        lambda answer: column_of(answer.calls.facts.n_genes_n),
+    ),
+    Column(
+        "value_note",
+        CATEGORY,
+        f"A note on the cell's values, empty for most cells: {', '.join(f'`{word}`' for word in NOTES.values())}.",
+        _value_note,
+        nullable=True,
+        in_obs=InObs.IF_ANY,
+    ),
+    Column(
+        "top_labels",
+        pa.list_(pa.string()),
+        "The `top_k` best labels, best first. For an unassigned cell, the first is its best guess.",
+        _top_labels,
+        in_csv=False,
+    ),
+    Column(
+        "top_scores",
+        pa.list_(pa.float32()),
+        "Their probabilities.",
+        _top_scores,
+        in_csv=False,
+    ),
+)
+"""In the order in which they are written. A new column is a line here."""
+
+SCHEMA = pa.schema([pa.field(column.name, column.kind, nullable=column.nullable) for column in COLUMNS])
+CSV_COLUMNS = tuple(column.name for column in COLUMNS if column.in_csv)
+
+
+def annotation_table(calls: Calls, vocabulary: Vocabulary, top_k: int) -> pa.Table:
+    """Convert calls to the columns of ``SCHEMA``."""
+    answer = Answer(calls, vocabulary, top_k)
+    return pa.table([column.values(answer) for column in COLUMNS], schema=SCHEMA)
+
+
+def _categories(code_n: I64Array, names: Sequence[str]) -> pa.DictionaryArray:
+    indices = column_of(code_n.astype(np.int32), code_n < 0)
+    return pa.DictionaryArray.from_arrays(indices, text_column(names))
+
+
+def _lists(values: pa.Array, n_lists: int) -> pa.ListArray:
+    """Split values into ``n_lists`` lists of equal length."""
+    offsets = np.arange(n_lists + 1, dtype=np.int32) * (len(values) // max(n_lists, 1))
+    return pa.ListArray.from_arrays(column_of(offsets), values)
