@@ -35,9 +35,18 @@ def test_no_task_has_over_one_block_more_than_another(n_cells: int, n_tasks: int
     assert max(blocks) - min(blocks) <= 1
 
 
-def test_a_task_that_is_not_one_of_them_is_refused() -> None:
-    with pytest.raises(ValueError, match="task 3 of 3"):
-        task_rows(1000, 3, 3)
+@given(st.integers(0, 10_000), st.integers(0, 10_000))
+def test_a_range_that_starts_anywhere_is_cut_at_multiples_of_a_block(start: int, length: int) -> None:
+    blocks = list(Rows(start, start + length).blocks())
+    assert [row for block in blocks for row in range(block.start, block.stop)] == list(range(start, start + length))
+    assert all(block.start % BLOCK_ROWS == 0 for block in blocks[1:])
+    assert all(isinstance(block.stop, int) and 0 < len(block) <= BLOCK_ROWS for block in blocks)
+
+
+@pytest.mark.parametrize("index", [-1, 3, 4])
+def test_a_task_that_is_not_one_of_them_is_refused(index: int) -> None:
+    with pytest.raises(ValueError, match=f"task {index} of 3"):
+        task_rows(1000, 3, index)
 
 
 @given(st.integers(1, 10**8), st.none() | st.integers(1, 10_000))
