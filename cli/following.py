@@ -12,6 +12,7 @@ from cli.embedded import Embedded, link_result, result_folder
 from cli.estimating import comparison_words
 from cli.findings import say_finding
 from shared.domain.submission import State, Submission
+from shared.h5ad.judge.cautions import WarningCode
 from shared.ports.status import StatusStore, Stored
 from shared.records.documents import plan_document, verdict_document
 
@@ -23,6 +24,10 @@ WORDS = {
     State.FINALIZING: "Writing results",
     State.WAITING_CAPACITY: "Waiting for capacity",
 }
+
+
+_FIRST = {WarningCode.UNFAMILIAR_CELLS}
+"""Warnings that stand above the table of labels, as they say whether the labels mean anything."""
 
 
 def see_through(embedded: Embedded, submission_id: str, output: Output) -> Stored[Submission]:
@@ -108,13 +113,18 @@ def _say_success(record: Submission, place: Place, output: Output) -> None:
     summary = record.result.summary
     output.say()
     output.say(f"{summary.get('n_cells', 0):,} cells annotated with {summary.get('model')}.", style="bold")
+    warnings = record.verdict.warnings if record.verdict else ()
+    for finding in warnings:
+        if finding.code in _FIRST:
+            say_finding(finding, output)
     counts = summary.get("labels")
     if isinstance(counts, dict):
         n_cells = sum(counts.values()) or 1
         ordered = sorted(counts.items(), key=lambda item: -item[1])[:12]
         output.table(["label", "cells", "share"], [[k, f"{v:,}", f"{v / n_cells:.1%}"] for k, v in ordered])
-    for finding in record.verdict.warnings if record.verdict else ():
-        say_finding(finding, output)
+    for finding in warnings:
+        if finding.code not in _FIRST:
+            say_finding(finding, output)
     if summary.get("no_map"):
         output.say(f"Note: {summary['no_map']}", style="yellow")
     output.say(f"Plan: {comparison_words(record)}")

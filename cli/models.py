@@ -110,6 +110,10 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
         float,
         typer.Option(min=0.0, max=0.5, help="The largest share of cells to leave Unassigned for a low score."),
     ] = 0.0,
+    false_alarm: Annotated[
+        float,
+        typer.Option(min=0.001, max=0.2, help="The share of cells of the model's own types to call unfamiliar."),
+    ] = 0.025,
     seed: Annotated[int, typer.Option(help="The same seed, data and machine give the same bundle.")] = 0,
     title: Annotated[str, typer.Option(help="For the card.")] = "",
     licence: Annotated[str, typer.Option(help="For the card: the data's and so the model's licence.")] = "",
@@ -131,6 +135,7 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
             "held_out_share": held_out,
             "class_weights": class_weights.value,
             "max_abstained": max_abstained,
+            "false_alarm": false_alarm,
         }
         origin = Origin(file, labels, ids_from, lineages, features_from, matrix)
         return train_model(origin, {"name": name, "version": version, **about, **how}, settings_for(out), output)

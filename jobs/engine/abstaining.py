@@ -1,10 +1,11 @@
-"""The rule by which a cell is unassigned: the same in results, reports and evaluations."""
+"""The rules by which a cell is unassigned or unfamiliar: the same in results, reports and evaluations."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
+from shared.bundles.card import Familiarity
 from shared.domain.verdict import CellNote
 
 
@@ -24,3 +25,9 @@ def is_unassigned(
     threshold = np.float32(-np.inf if min_score is None else min_score)
     silent_n: npt.NDArray[np.bool_] = note_n == CellNote.SILENT
     return silent_n | np.less(score_n, threshold)
+
+
+def is_unfamiliar(unfamiliarity_n: npt.NDArray[np.float32], familiarity: Familiarity | None) -> npt.NDArray[np.bool_]:
+    """Whether each of n cells is over the model's threshold. A cell whose unfamiliarity is not known (NaN) is not."""
+    threshold = np.float32(np.inf if familiarity is None else familiarity.threshold)
+    return np.greater(unfamiliarity_n, threshold)

@@ -12,7 +12,8 @@ import torch
 
 from jobs.engine.activation import activate
 from jobs.engine.facts import CellFacts
-from jobs.engine.kinds.table import kind_of
+from jobs.engine.familiarity import Watch
+from jobs.engine.kinds.table import weights_of
 from jobs.engine.preprocessing import Preprocessing
 from shared.bundles.card import ModelCard
 from shared.domain.errors import InternalError, InvalidBundleError, NoGeneOverlapError
@@ -104,8 +105,10 @@ class Annotator:
         card: The bundle's card.
         weights: The tensors of its kind (``jobs.engine.kinds``).
         gene_to_feature: The feature's position in the model for each gene of the file, or -1; int32. Genes that share
-            a feature are summed. The blocks must be projected with the same map.
+            a feature are summed. Positions from the number of features on are those of the card's watched genes. The
+            blocks must be projected with the same map.
         as_it_is: Whether the blocks hold log1p of counts per 10,000. Otherwise values are in proportion to counts.
+        counted: Whether values are counts, so that a cell's total is its depth.
         device: The device to compute on.
 
     Raises:
@@ -121,9 +124,13 @@ class Annotator:
         device: torch.device,
         *,
         as_it_is: bool = False,
+        counted: bool = True,
     ) -> None:
-        checked = kind_of(card).weights(card, weights, where=card.reference)
+        checked, watched = weights_of(card, weights, where=card.reference)
         module = checked.module(_matched(card, gene_to_feature))
+        self._watch = None
+        if watched is not None:
+            self._watch = Watch(watched, len(card.features), gene_to_feature, as_it_is=as_it_is, counted=counted)
         self._model = module.to(device).eval()
         self._preprocessing = Preprocessing(module.target_sum, as_it_is, exact=self.arithmetic is torch.float64)
         self._temperature = card.temperature
@@ -145,10 +152,13 @@ class Annotator:
         """The model's bytes on the device for each expressed gene; see ``ScoringModule``."""
         return self._model.value_bytes
 
-    def facts(self, block: CellBlock) -> CellFacts:
-        """The facts of a block's cells."""
+    def prepared(self, block: CellBlock) -> tuple[Int32s, CellFacts]:
+        """The features of a block that the model is to see, and the facts of its cells."""
         total_n = None if self._preprocessing.as_it_is else block.total_n.astype(np.float32)
-        return CellFacts(total_n, block.n_genes_n, block.note_n)
+        if self._watch is None:
+            return block.feature, CellFacts(total_n, block.n_genes_n, block.note_n, None)
+        look = self._watch.look(block.feature, block.value, block.indptr, block.total_n, block.note_n)
+        return look.feature_z, CellFacts(total_n, block.n_genes_n, look.note_n, look.unfamiliarity_n)
 
     @torch.inference_mode()
     def annotate(self, block: CellBlock) -> BlockScores:
@@ -157,9 +167,9 @@ class Annotator:
         A cell without any count is scored too, with no gene expressed.
         """
         check(block)
-        facts = self.facts(block)
+        feature_z, facts = self.prepared(block)
         totals_n = None if facts.total_n is None else self._tensor(facts.total_n)
-        cells = Cells(self._tensor(block.value), self._tensor(block.feature), self._tensor(block.indptr), totals_n)
+        cells = Cells(self._tensor(block.value), self._tensor(feature_z), self._tensor(block.indptr), totals_n)
         decision, probability = self.score(cells)
         decision_nl, probability_nl = decision.cpu().numpy(), probability.cpu().numpy()
         return BlockScores(block.rows, decision_nl, probability_nl, facts)
@@ -181,14 +191,14 @@ def _matched(card: ModelCard, gene_to_feature: Int32s) -> torch.Tensor:
     n_features = len(card.features)
     assert gene_to_feature.dtype == np.int32
     assert gene_to_feature.ndim == 1
-    found = gene_to_feature[gene_to_feature >= 0]
+    found = gene_to_feature[(gene_to_feature >= 0) & (gene_to_feature < n_features)]
     if not found.size:
         raise NoGeneOverlapError(
             f"none of the {n_features:,} genes of {card.reference} is in the file",
             expected="gene symbols or Ensembl ids of the model's species",
             hint="Choose a model of the file's species, or check the column that holds the gene ids.",
         )
-    if found.max() >= n_features:
+    if gene_to_feature.max() >= len(card.genes):
         raise InternalError("a gene map with a feature beyond the last", where=card.reference)
     matched_f = torch.zeros(n_features, dtype=torch.bool)
     matched_f[torch.from_numpy(found.astype(np.int64))] = True

@@ -64,9 +64,10 @@ class BufferSet:
         """Copy the cells of blocks into the host's buffers. The blocks' large arrays are not kept."""
         for block in blocks:
             check(block)
-        self._blocks = [(block.rows, self._annotator.facts(block)) for block in blocks]
+        prepared = [self._annotator.prepared(block) for block in blocks]
+        self._blocks = [(block.rows, facts) for block, (_, facts) in zip(blocks, prepared, strict=True)]
         self._value.put([block.value for block in blocks])
-        self._feature.put([block.feature for block in blocks])
+        self._feature.put([feature_z for feature_z, _ in prepared])
         self._indptr.put(_joined([block.indptr for block in blocks]))
         totals = [facts.total_n for _, facts in self._blocks if facts.total_n is not None]
         self._counted = bool(totals)

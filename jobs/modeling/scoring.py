@@ -12,6 +12,7 @@ import scipy.sparse as sp
 import torch
 
 from jobs.engine.annotator import Annotator, CellBlock
+from jobs.engine.familiarity import each_watched_once
 from jobs.engine.streaming import scored
 from jobs.modeling.labelled import LabelledCells
 from shared.bundles.card import Features, ModelCard
@@ -79,8 +80,12 @@ def score_file(
     choice, space = verdict.matrix, verdict.genes
     if choice is None or space is None:
         raise InternalError("scoring of a file without a matrix or genes", expected="an accepted verdict")
-    gene_to_feature = features_of_genes(source, verdict, card.features, card.species)
-    annotator = Annotator(card, weights, gene_to_feature, torch.device("cpu"), as_it_is=choice.as_it_is)
+    found = features_of_genes(source, verdict, card.genes, card.species)
+    gene_to_feature = each_watched_once(found, len(card.features))
+    counted = choice.state is MatrixState.COUNTS
+    annotator = Annotator(
+        card, weights, gene_to_feature, torch.device("cpu"), as_it_is=choice.as_it_is, counted=counted
+    )
     with open_matrix(source, choice) as matrix:
 
         def read(then: Callable[[CellBlock], Made], /) -> Iterator[Made]:
@@ -112,7 +117,7 @@ def score(card: ModelCard, weights: Mapping[str, torch.Tensor], cells: LabelledC
         InvalidBundleError: The weights do not fit the card.
         NoGeneOverlapError: No gene of the file is in the model.
     """
-    gene_to_feature = feature_of_genes(cells.genes, card.features)
+    gene_to_feature = each_watched_once(feature_of_genes(cells.genes, card.genes), len(card.features))
     as_it_is = cells.state is MatrixState.LOG1P_CP10K
     annotator = Annotator(card, weights, gene_to_feature, torch.device("cpu"), as_it_is=as_it_is)
     starts = range(0, max(cells.n_cells, 1), _BLOCK_ROWS)

@@ -43,6 +43,7 @@ class TrainingSettings:
         max_abstained: The largest share of cells that the threshold may leave unassigned; 0 sets no threshold. A low
             score usually means that two related labels compete, not that the cell type is unknown, so a threshold
             discards correct labels too.
+        false_alarm: The share of cells like the training cells that may be called unfamiliar.
         trained_at: A date for the card; None leaves it out of the bundle's bytes.
         command: The command that reproduces the training, for the card.
     """
@@ -71,5 +72,6 @@ class TrainingSettings:
     max_iterations: int = 40
     max_cells: int = 50_000
     max_abstained: float = 0.0
+    false_alarm: float = 0.025
     trained_at: str | None = None
     command: str = ""

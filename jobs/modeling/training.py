@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import torch
 from jobs.modeling.calibration import abstention_threshold, best_temperature, calibration_error, softmax
 from jobs.modeling.cards import check_identity, draft_card, training_record
 from jobs.modeling.evaluation import EvaluationReport, compare
+from jobs.modeling.familiarity import learn_familiarity
 from jobs.modeling.kinds.recipe import Weights
 from jobs.modeling.kinds.table import RECIPES
 from jobs.modeling.labelled import LabelledCells
@@ -32,7 +33,7 @@ class TrainedModel:
 
     Attributes:
         card: Without the digest, which ``write_bundle`` adds.
-        tensors: The tensors of its kind, float32.
+        tensors: The tensors of its kind, and those of ``jobs.engine.familiarity``, float32.
     """
 
     card: ModelCard
@@ -75,6 +76,10 @@ def train(cells: LabelledCells, settings: TrainingSettings, progress: Callable[[
         n_held_out=unseen.n_cells,
         n_unlabelled=cells.n_unlabelled,
     )
+    learned = learn_familiarity(known, unseen, weights.features, settings.false_alarm)
+    if learned is not None:
+        own = {**weights.own, "familiarity": learned.familiarity}
+        weights = replace(weights, tensors={**weights.tensors, **learned.tensors}, own=own)
     card = draft_card(cells, weights, settings, temperature=choice.temperature, min_score=choice.min_score)
     record = training_record(cells, settings, report)
     return TrainedModel(card.model_copy(update={"training": record}), weights.tensors, report)

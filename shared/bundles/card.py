@@ -96,6 +96,26 @@ class Label(_Frozen):
     lineage: str | None = None
 
 
+class Familiarity(_Frozen):
+    """How cells that are unlike the training cells are recognised: by genes that no training cells express.
+
+    The formula is in ``jobs.engine.familiarity``.
+
+    Attributes:
+        genes: The watched genes, none of them a feature, with the same columns as the features.
+        typical_total: Median total count of the cells that the numbers below were learned from.
+        spread: Standard deviation of the weighted share of watched genes between familiar cells of great depth.
+        threshold: Cells with a higher unfamiliarity are unfamiliar.
+        false_alarm: The share of familiar cells over the threshold, as requested at training.
+    """
+
+    genes: Features
+    typical_total: float = Field(ge=1, le=1e9)
+    spread: float = Field(ge=1e-9, le=1e3)
+    threshold: float = Field(ge=0, le=1e6)
+    false_alarm: float = Field(gt=0, lt=1)
+
+
 _METRIC_WORDS = {
     "calibration_error_before": "calibration error without the temperature",
     "abstained_share": "share of cells left Unassigned",
@@ -143,6 +163,7 @@ class ModelCard(_Frozen):
         min_score: Cells with a lower best probability are left unassigned; None: no cell is.
         temperature: Decision scores are divided by it before the activation (calibration).
         default_overlap: Least share of the features that a file must have.
+        familiarity: How unfamiliar cells are recognised; None if they are not.
         flops_per_cell: Floating-point operations for one cell.
     """
 
@@ -163,6 +184,7 @@ class ModelCard(_Frozen):
     temperature: float = Field(default=1.0, ge=1e-3, le=1e6)
     min_score: float | None = Field(default=None, ge=0, le=1)
     default_overlap: float = Field(default=0.1, ge=0, le=1)
+    familiarity: Familiarity | None = None
     training: Training
     flops_per_cell: float = Field(default=0.0, ge=0, le=1e15)
     weights_bytes: int = Field(default=0, ge=0, le=10**12)
@@ -175,6 +197,26 @@ class ModelCard(_Frozen):
             msg = f"each label must occur once, found {repeated[0]!r} again"
             raise ValueError(msg)
         return self
+
+    @model_validator(mode="after")
+    def _watched_genes_have_the_same_names(self) -> ModelCard:
+        if self.familiarity is not None:
+            watched = self.familiarity.genes
+            if (bool(watched.symbol), bool(watched.ensembl)) != (
+                bool(self.features.symbol),
+                bool(self.features.ensembl),
+            ):
+                msg = "the watched genes must be named as the features are: by symbols, Ensembl ids or both"
+                raise ValueError(msg)
+        return self
+
+    @property
+    def genes(self) -> Features:
+        """The features, followed by the watched genes."""
+        if self.familiarity is None:
+            return self.features
+        watched = self.familiarity.genes
+        return Features(symbol=self.features.symbol + watched.symbol, ensembl=self.features.ensembl + watched.ensembl)
 
     @property
     def meaning_of_score(self) -> str:

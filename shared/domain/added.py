@@ -10,6 +10,8 @@ ADDED = (
     "celldrop_second_score",
     "celldrop_abstained",
     "celldrop_value_note",
+    "celldrop_unfamiliar",
+    "celldrop_unfamiliarity",
 )
 """In the order in which they are written."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.inference.annotated.columns import OBS_COLUMNS, ObsColumn
-from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, categories_of, write_annotated_h5ad
+from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, write_annotated_h5ad
 from jobs.inference.annotated.overlay import PAGE_BYTES, Overlay
 from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.survey import Survey
@@ -60,8 +61,7 @@ def demo_merge(n_cells: int) -> Merge:
 def new_columns(merge: Merge) -> NewColumns:
     survey = Survey(merge)
     list(survey.tables())
-    categories = categories_of(survey.findings().tally)
-    return NewColumns(merge.layout.n_cells, merge.tables(), categories, ABOUT, beat=lambda: None)
+    return NewColumns.of(merge, survey.findings().tally, ABOUT, beat=lambda: None)
 
 
 def annotate(data: bytes, n_cells: int) -> bytes:
@@ -327,7 +327,7 @@ def test_an_input_that_changes_at_any_moment_is_never_mixed(cells: ad.AnnData, t
     for allowed in range(60):
         Vanishing.reads_left = allowed
         shelf = Shelf()
-        again = NewColumns(120, demo_merge(120).tables(), columns.categories, ABOUT, columns.beat)
+        again = replace(columns, tables=demo_merge(120).tables())
         try:
             outcome = write_annotated_h5ad(shelf, "results", "a.h5ad", Vanishing(data), again)
         except InputChangedError:

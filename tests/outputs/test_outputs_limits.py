@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from jobs.inference.annotated.h5ad import NewColumns, categories_of, write_annotated_h5ad
+from jobs.inference.annotated.h5ad import NewColumns, write_annotated_h5ad
 from jobs.inference.merge.calls import UNASSIGNED, Vocabulary
 from jobs.inference.merge.groups import Merge, ordered
 from jobs.inference.merge.survey import Survey
@@ -75,7 +75,7 @@ def test_a_model_of_many_labels_keeps_each_in_annotated_h5ad(n_labels: int, code
     merge = scored(np.eye(n_labels, dtype=F32), names)
     survey = Survey(merge)
     list(survey.tables())
-    columns = NewColumns(n_labels, merge.tables(), categories_of(survey.findings().tally), {}, beat=lambda: None)
+    columns = NewColumns.of(merge, survey.findings().tally, {}, beat=lambda: None)
     cells = ad.AnnData(sp.csr_matrix(np.eye(n_labels, 5, dtype=F32)))
     cells.obs_names = [f"cell-{row}" for row in range(n_labels)]
     cells.write_h5ad(tmp_path / "in.h5ad")

@@ -17,7 +17,8 @@ class ScoringModule(torch.nn.Module):
     ``forward(expression_z, feature_z, indptr)`` returns the decision scores of n cells, n x labels, float64, before
     temperature and activation. The arguments are CSR arrays of the expressed features: ``expression_z`` is the log1p
     expression (float32, at least 0), ``feature_z`` the feature's position (int32, at most once per cell), and
-    ``indptr`` where each cell starts in the two, and the end (int32, n + 1 values).
+    ``indptr`` where each cell starts in the two, and the end (int32, n + 1 values). The number of features, as a
+    position, stands for a gene that is no feature: it may occur any number of times, and must have no effect.
 
     The bytes of a cell's scores must not depend on the number of threads or on the other cells.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding_bag, pad
 
 from jobs.engine.kinds.tensors import LARGEST, Tensor, TensorTable, invalid
 from shared.bundles.card import Log1p, ModelCard, Normalise, Standardise
@@ -80,6 +80,8 @@ class SparseProduct(torch.nn.Module):
     before scaling (``celltypist/classifier.py``, ``Classifier.celltype``; Domínguez Conde et al., Science 2022,
     doi:10.1126/science.abl5197).
 
+    The position after the last feature stands for a gene that is no feature: it contributes 0.
+
     One thread sums each row, in the stored order of its genes, so that a row's bytes do not depend on the number of
     threads or on the other rows.
 
@@ -106,9 +108,10 @@ class SparseProduct(torch.nn.Module):
         assert matched_f.shape == mean_f.shape
         assert matched_f.dtype == torch.bool
         zero_f = (-mean_f / std_f).clamp(max=clip)
-        self.register_buffer("weight_fc", (weight_cf / std_f).to(dtype).T.contiguous())
+        weight_fc = (weight_cf / std_f).to(dtype).T
+        self.register_buffer("weight_fc", pad(weight_fc, (0, 0, 0, 1)).contiguous())
         self.register_buffer("base_c", _base(weight_cf, offset_c, zero_f, matched_f))
-        self.register_buffer("ceiling_f", ((clip - zero_f) * std_f).to(dtype))
+        self.register_buffer("ceiling_f", pad((clip - zero_f) * std_f, (0, 1)).to(dtype))
 
     def forward(self, expression_z: torch.Tensor, feature_z: torch.Tensor, indptr: torch.Tensor) -> torch.Tensor:
         """The products of n cells, n x columns, float64; the arguments are those of ``ScoringModule``."""

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 import torch
 
+from jobs.engine.familiarity import TENSORS as WATCHED_TENSORS
+from jobs.engine.familiarity import Watched, watched_of
 from jobs.engine.kinds.centroid import Centroid
-from jobs.engine.kinds.kind import ModelKind
+from jobs.engine.kinds.kind import KindWeights, ModelKind
 from jobs.engine.kinds.linear import Linear
 from shared.bundles.card import Kind, ModelCard
 
@@ -25,4 +27,18 @@ def check_tensors(card: ModelCard, tensors: Mapping[str, torch.Tensor], *, where
     Raises:
         InvalidBundleError: They do not; see ``ModelKind.weights``.
     """
-    kind_of(card).weights(card, tensors, where=where)
+    weights_of(card, tensors, where=where)
+
+
+def weights_of(
+    card: ModelCard, tensors: Mapping[str, torch.Tensor], *, where: str = ""
+) -> tuple[KindWeights, Watched | None]:
+    """The parameters of a bundle: those of its kind, and its watched genes, if it has any.
+
+    Raises:
+        InvalidBundleError: The tensors do not fit the card.
+    """
+    watched = watched_of(card, tensors, where=where)
+    beside = set() if watched is None else set(WATCHED_TENSORS)
+    own = {name: tensor for name, tensor in tensors.items() if name not in beside}
+    return kind_of(card).weights(card, own, where=where), watched

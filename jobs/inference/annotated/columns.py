@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -36,19 +36,17 @@ class ObsColumn:
     Attributes:
         source: The column of the annotation table that it is copied from.
         dtype: The type of plain values; None for a categorical.
-        rare: Whether it is left out if no cell has a value.
     """
 
     name: str
     source: str
     dtype: npt.DTypeLike | None = None
-    rare: bool = False
 
 
 _DTYPES: Mapping[pa.DataType, npt.DTypeLike | None] = {CATEGORY: None, pa.float32(): np.float32, pa.bool_(): np.bool_}
 
 OBS_COLUMNS = tuple(
-    ObsColumn(f"celldrop_{column.name}", column.name, _DTYPES[column.kind], rare=column.in_obs is InObs.IF_ANY)
+    ObsColumn(f"celldrop_{column.name}", column.name, _DTYPES[column.kind])
     for column in COLUMNS
     if column.in_obs is not InObs.NO
 )
@@ -76,14 +74,16 @@ def add_columns(
     tables: Iterable[pa.Table],
     n_cells: int,
     categories: Mapping[str, Sequence[str]],
+    absent: Collection[str] = (),
 ) -> None:
     """Append columns to a data frame group, and fill them from the tables one after the other.
 
     Args:
         categories: The values that occur in each categorical source column.
+        absent: Source columns to leave out, as no cell has a value.
     """
     encoding = Encoding(text(obs.attrs["encoding-version"]))
-    columns = [column for column in columns if categories.get(column.source) or not column.rare]
+    columns = [column for column in columns if column.source not in absent]
     targets = {column: _create(obs, column, n_cells, categories.get(column.source, ()), encoding) for column in columns}
     start = 0
     for table in tables:

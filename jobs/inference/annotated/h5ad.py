@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -22,6 +22,7 @@ from jobs.inference.annotated.columns import (
 )
 from jobs.inference.annotated.legacy import complete_frame, modernise_frames
 from jobs.inference.annotated.overlay import Overlay
+from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.tally import Tally
 from shared.domain.errors import CelldropError
 from shared.domain.outputs import ANNOTATED_H5AD
@@ -44,6 +45,7 @@ class NewColumns:
     Attributes:
         tables: The annotation table in row order, read once.
         categories: The values that occur in each categorical column, in the order for readers.
+        absent: The columns to leave out, as no cell has a value.
         about: Written to ``uns['celldrop']``: model, digest, version.
         beat: Called for every block, as a sign of life during a long copy.
     """
@@ -51,8 +53,14 @@ class NewColumns:
     n_cells: int
     tables: Iterable[pa.Table]
     categories: Mapping[str, Sequence[str]]
+    absent: Collection[str]
     about: Mapping[str, str]
     beat: Callable[[], None]
+
+    @classmethod
+    def of(cls, merge: Merge, tally: Tally, about: Mapping[str, str], beat: Callable[[], None]) -> NewColumns:
+        """The columns of a merge whose cells were counted."""
+        return cls(merge.layout.n_cells, merge.tables(), categories_of(tally), absent_of(tally), about, beat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,12 @@ def categories_of(tally: Tally) -> dict[str, list[str]]:
     return {column: sorted(counts) for column, counts in counted.items()} | {"value_note": tally.notes}
 
 
+def absent_of(tally: Tally) -> frozenset[str]:
+    """The columns in which no cell has a value, of those that are then left out of obs."""
+    empty = set() if tally.notes else {"value_note"}
+    return frozenset(empty if tally.n_looked else empty | {"unfamiliar", "unfamiliarity"})
+
+
 def _append(overlay: Overlay, columns: NewColumns) -> None:
     # Opened twice: the handle that deletes columns would reuse the freed space, scattered through the input's pages. A
     # new handle appends at the end.
@@ -113,7 +127,7 @@ def _append(overlay: Overlay, columns: NewColumns) -> None:
         drop_columns(obs, added)
     with _opened(overlay) as file:
         tables = _beating(columns.tables, columns.beat)
-        add_columns(file["obs"], added, tables, columns.n_cells, columns.categories)
+        add_columns(file["obs"], added, tables, columns.n_cells, columns.categories, columns.absent)
         _describe(file, columns.about)
 
 

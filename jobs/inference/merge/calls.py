@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from jobs.engine.abstaining import is_unassigned
+from jobs.engine.abstaining import is_unassigned, is_unfamiliar
 from jobs.engine.facts import CellFacts
 from jobs.inference.parts.arrays import values_of
 from jobs.inference.parts.part import F32Array, facts_from
-from shared.bundles.card import Label
+from shared.bundles.card import Familiarity, Label
 from shared.domain.verdict import CellNote
 
 UNASSIGNED = "Unassigned"
@@ -71,30 +71,36 @@ class Calls:
         top_label_nk: Indices into the model's labels, best first.
         top_score_nk: Their probabilities.
         abstained_n: Whether the best score is below the threshold, or the cell has no value of the model's genes.
-        facts: The cells' facts. The totals are NaN if they are not known.
+        unfamiliar_n: Whether the cell is unlike the model's training cells; False if that is not known.
+        facts: The cells' facts. Totals and unfamiliarity are NaN where they are not known.
     """
 
     cell_ids: pa.StringArray
     top_label_nk: I64Array
     top_score_nk: F32Array
     abstained_n: BoolArray
+    unfamiliar_n: BoolArray
     facts: CellFacts
 
     def __len__(self) -> int:
         return len(self.cell_ids)
 
 
-def calls_from(batches: Sequence[pa.RecordBatch], min_score: float | None) -> Calls:
-    """Join the batches of a part and apply the threshold."""
+def calls_from(
+    batches: Sequence[pa.RecordBatch], min_score: float | None, familiarity: Familiarity | None = None
+) -> Calls:
+    """Join the batches of a part and apply the thresholds."""
     table = pa.Table.from_batches(batches).combine_chunks()
     label_nk = _matrix(table["top_label"]).astype(np.int64)
     score_nk = _matrix(table["top_score"]).astype(np.float32, copy=False)
     facts = facts_from(table)
+    assert facts.unfamiliarity_n is not None
     return Calls(
         cell_ids=table["cell_id"].combine_chunks(),
         top_label_nk=label_nk,
         top_score_nk=score_nk,
         abstained_n=is_unassigned(score_nk[:, 0], facts.note_n, min_score),
+        unfamiliar_n=is_unfamiliar(facts.unfamiliarity_n, familiarity),
         facts=facts,
     )
 

@@ -70,6 +70,18 @@ def _second_label(answer: Answer) -> pa.Array:
     return _categories(vocabulary.name_codes[answer.calls.top_label_nk[:, 1]], vocabulary.names)
 
 
+def _unfamiliarity(answer: Answer) -> pa.Array:
+    unfamiliarity_n = answer.calls.facts.unfamiliarity_n
+    assert unfamiliarity_n is not None
+    return column_of(unfamiliarity_n, np.isnan(unfamiliarity_n))
+
+
+def _unfamiliar(answer: Answer) -> pa.Array:
+    unfamiliarity_n = answer.calls.facts.unfamiliarity_n
+    assert unfamiliarity_n is not None
+    return column_of(answer.calls.unfamiliar_n, np.isnan(unfamiliarity_n))
+
+
 def _n_counts(answer: Answer) -> pa.Array:
     total_n = answer.calls.facts.total_n
     assert total_n is not None
@@ -158,6 +170,24 @@ COLUMNS = (
         CATEGORY,
         f"A note on the cell's values, empty for most cells: {', '.join(f'`{word}`' for word in NOTES.values())}.",
         _value_note,
+        nullable=True,
+        in_obs=InObs.IF_ANY,
+    ),
+    Column(
+        "unfamiliar",
+        pa.bool_(),
+        "Whether the cell is unlike the model's training cells, so that its label means little: whether its "
+        "`unfamiliarity` is over the model's threshold. Empty if the model cannot tell.",
+        _unfamiliar,
+        nullable=True,
+        in_obs=InObs.IF_ANY,
+    ),
+    Column(
+        "unfamiliarity",
+        pa.float32(),
+        "How much of the cell's expression is of genes that none of the model's training cells express, in standard "
+        "deviations above what is usual. Empty if the model cannot tell.",
+        _unfamiliarity,
         nullable=True,
         in_obs=InObs.IF_ANY,
     ),

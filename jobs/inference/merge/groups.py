@@ -10,6 +10,7 @@ import pyarrow as pa
 from jobs.inference.merge.calls import Calls, Vocabulary, calls_from
 from jobs.inference.merge.columns import annotation_table
 from jobs.inference.parts.part import PartLayout, read_part
+from shared.bundles.card import Familiarity
 from shared.domain.errors import InternalError
 from shared.domain.geometry import BLOCK_ROWS, Rows
 from shared.domain.submission import Receipt
@@ -41,6 +42,7 @@ class Merge:
     Attributes:
         receipts: In row order and without gaps, as returned by ``ordered``.
         min_score: Cells with a lower best score are unassigned; None: no cell is.
+        familiarity: How the model recognises unfamiliar cells; None if it does not.
     """
 
     store: BlobStore
@@ -48,6 +50,7 @@ class Merge:
     layout: PartLayout
     vocabulary: Vocabulary
     min_score: float | None = None
+    familiarity: Familiarity | None = None
 
     def groups(self, group_rows: int = GROUP_ROWS) -> Iterator[Group]:
         """The cells in row order, in groups of ``group_rows``, a multiple of BLOCK_ROWS.
@@ -82,7 +85,7 @@ class Merge:
             yield from read_part(self.store, receipt, self.layout)
 
     def _group(self, rows: Rows, batches: list[pa.RecordBatch]) -> Group:
-        return Group(rows, batches, calls_from(batches, self.min_score))
+        return Group(rows, batches, calls_from(batches, self.min_score, self.familiarity))
 
 
 def ordered(receipts: Iterable[Receipt], n_cells: int) -> tuple[Receipt, ...]:

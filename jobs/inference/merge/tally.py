@@ -24,6 +24,8 @@ class Tally:
 
     Attributes:
         n_counted: Number of cells with known total counts.
+        n_looked: Number of cells whose unfamiliarity is known.
+        unfamiliar_c: Number of unfamiliar cells by label.
         cells_c: Number of cells by label.
         best_c: Number of cells by best guess, including unassigned cells.
         second_c: Number of cells by second label.
@@ -40,6 +42,8 @@ class Tally:
     n_abstained: int = 0
     n_few_genes: int = 0
     n_counted: int = 0
+    n_looked: int = 0
+    unfamiliar_c: I64Array = field(init=False)
     cells_c: I64Array = field(init=False)
     best_c: I64Array = field(init=False)
     second_c: I64Array = field(init=False)
@@ -52,7 +56,7 @@ class Tally:
 
     def __post_init__(self) -> None:
         n_names = len(self.vocabulary.names)
-        self.cells_c, self.best_c, self.second_c = (np.zeros(n_names, np.int64) for _ in range(3))
+        self.cells_c, self.best_c, self.second_c, self.unfamiliar_c = (np.zeros(n_names, np.int64) for _ in range(4))
         self.ids_i = np.zeros(len(self.vocabulary.ontology_ids), np.int64)
         self.score_cb = np.zeros((n_names, SCORE_BINS), np.int64)
         self.genes_cb, self.counts_cb = np.zeros((n_names, LOG_BINS), np.int64), np.zeros((n_names, LOG_BINS), np.int64)
@@ -66,6 +70,7 @@ class Tally:
         self._add_labels(calls, name_n, second_n)
         self.best_c += np.bincount(best_n, minlength=len(self.best_c))
         self._add_quality(calls, name_n)
+        self._add_unfamiliar(calls, name_n)
         self.score_cb += _histogram(name_n, score_bins(calls.top_score_nk[:, 0]), self.score_cb.shape)
         close_n = calls.top_score_nk[:, 1] * 2 >= calls.top_score_nk[:, 0]
         self.close_cc += _histogram(best_n[close_n], second_n[close_n], self.close_cc.shape)
@@ -86,6 +91,11 @@ class Tally:
         return _counts(self.vocabulary.ontology_ids, self.ids_i)
 
     @property
+    def n_unfamiliar(self) -> int | None:
+        """Number of unfamiliar cells; None if the model cannot tell."""
+        return int(self.unfamiliar_c.sum()) if self.n_looked else None
+
+    @property
     def notes(self) -> list[str]:
         """The values of ``value_note`` that occur."""
         return [words for note, words in NOTES.items() if self.note_t[note]]
@@ -97,6 +107,11 @@ class Tally:
         self.second_c += np.bincount(second_n, minlength=len(self.second_c))
         id_n = self.vocabulary.id_codes[calls.top_label_nk[:, 0]]
         self.ids_i += np.bincount(id_n[(id_n >= 0) & ~calls.abstained_n], minlength=len(self.ids_i))
+
+    def _add_unfamiliar(self, calls: Calls, name_n: I64Array) -> None:
+        assert calls.facts.unfamiliarity_n is not None
+        self.n_looked += int((~np.isnan(calls.facts.unfamiliarity_n)).sum())
+        self.unfamiliar_c += np.bincount(name_n[calls.unfamiliar_n], minlength=len(self.unfamiliar_c))
 
     def _add_quality(self, calls: Calls, name_n: I64Array) -> None:
         self.n_few_genes += int((calls.facts.n_genes_n < FEW_GENES).sum())

@@ -90,6 +90,9 @@ class Labels(_Part):
 
     n_cells: int
     n_unassigned: int = Field(description="Cells without a label.")
+    n_unfamiliar: int | None = Field(
+        default=None, description="Cells that are unlike the model's training cells; None if the model cannot tell."
+    )
     counts: dict[str, int] = Field(description="Cells by label, most first; without labels that no cell has.")
 
 
@@ -209,6 +212,7 @@ def summary_of(record: Submission, labels: Labels, actual: Actual) -> Mapping[st
     return {
         "n_cells": labels.n_cells,
         "n_unassigned": labels.n_unassigned,
+        **({} if labels.n_unfamiliar is None else {"n_unfamiliar": labels.n_unfamiliar}),
         "model": record.model.reference if record.model else "",
         "labels": labels.counts,
         **{name: value for name, value in took.items() if value is not None},

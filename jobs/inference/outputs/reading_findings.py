@@ -1,23 +1,73 @@
-"""Warnings that only a full read of the cells can give: values of another kind, and cells without the model's genes."""
+"""Warnings that only a full read of the cells can give: on their values, and on cells unlike the model's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
+from jobs.inference.merge.tally import Tally
+from shared.bundles.card import ModelCard
 from shared.domain.submission import Receipt
 from shared.domain.verdict import Finding
 from shared.h5ad.judge.cautions import WarningCode
 from shared.h5ad.judge.findings import warning
 
 LOOKED_FOR = tuple(
-    str(code) for code in (WarningCode.MIXED_VALUES, WarningCode.CELLS_WITHOUT_GENES, WarningCode.CELLS_NOT_ALL_CHECKED)
+    str(code)
+    for code in (
+        WarningCode.MIXED_VALUES,
+        WarningCode.CELLS_WITHOUT_GENES,
+        WarningCode.UNFAMILIAR_CELLS,
+        WarningCode.CELLS_NOT_ALL_CHECKED,
+    )
 )
 """The verdict's warnings that the full read replaces or removes. It compares all cell ids; duplicates are an error."""
 
 
-def findings_of(receipts: Sequence[Receipt]) -> tuple[Finding, ...]:
-    """The warnings that follow from the tasks' receipts."""
-    return (*_on_mixture(receipts), *_on_silence(receipts))
+MANY_UNFAMILIAR = 0.1
+"""The share of unfamiliar cells from which a file has many. Of another study's blood cells, 4 % are (2026-11)."""
+_MOST_OF_A_LABEL = 0.3
+_LEAST_CELLS = 20
+_NAMED = 5
+
+
+def findings_of(receipts: Sequence[Receipt], tally: Tally, card: ModelCard) -> tuple[Finding, ...]:
+    """The warnings that follow from the tasks' receipts and from the counts over all cells."""
+    return (*_on_unfamiliar(tally, card), *_on_mixture(receipts), *_on_silence(receipts))
+
+
+def _on_unfamiliar(tally: Tally, card: ModelCard) -> Iterator[Finding]:
+    n_unfamiliar = tally.n_unfamiliar
+    if not n_unfamiliar:
+        return
+    share = n_unfamiliar / tally.n_looked
+    labels = _unfamiliar_labels(tally)
+    if share < MANY_UNFAMILIAR and not labels:
+        return
+    words = (
+        f"{n_unfamiliar:,} of {tally.n_looked:,} cells ({share:.0%}) are unlike the cells that {card.reference} was "
+        "trained on: they express genes that none of those do, and their labels mean little"
+    )
+    if share < 0.5 and labels:
+        words += f". Labels of which many cells are: {', '.join(labels[:_NAMED])}"
+    hint = (
+        "The column unfamiliar marks these cells. Choose a model of their tissue, or leave them out. If the tissue is "
+        "right, they may be of cell types that the model does not know, tumour cells, or damaged cells."
+    )
+    details: dict[str, str | int | float | bool | list[str]] = {
+        "n_unfamiliar": n_unfamiliar,
+        "share": round(share, 4),
+        "labels": labels,
+    }
+    yield warning(WarningCode.UNFAMILIAR_CELLS, words, hint, details)
+
+
+def _unfamiliar_labels(tally: Tally) -> list[str]:
+    """The labels of which many cells are unfamiliar, most first."""
+    share_c = tally.unfamiliar_c / np.maximum(tally.cells_c, 1)
+    many = np.flatnonzero((tally.cells_c >= _LEAST_CELLS) & (share_c >= _MOST_OF_A_LABEL))
+    return [tally.vocabulary.names[code] for code in sorted(many, key=lambda code: -tally.unfamiliar_c[code])]
 
 
 def _on_mixture(receipts: Sequence[Receipt]) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ from shared.ports.blobs import BlobStore, ByteRange
 
 CONTENT_TYPE = "application/vnd.apache.arrow.file"
 MAP_CELLS = 3000
-FORMAT = b"2"
+FORMAT = b"3"
 _CHUNK_BYTES = 1 << 20
 _READ_BYTES = 4 << 20
 _MAGIC_BYTES = 8
@@ -35,6 +35,7 @@ FACTS: Mapping[str, pa.Field] = {
     "total_n": pa.field("n_counts", pa.float32()),
     "n_genes_n": pa.field("n_genes", pa.int32(), nullable=False),
     "note_n": pa.field("note", pa.uint8(), nullable=False),
+    "unfamiliarity_n": pa.field("unfamiliarity", pa.float32()),
 }
 """The column of each field of ``CellFacts``. Nulls are read as NaN."""
 

@@ -35,6 +35,7 @@ class LabelRow:
         bar: Length of its bar: its cells relative to the most frequent label's, 0 to 1.
         ridge: SVG path of the distribution of its scores, in a box of 100 by 20.
         unsure: Share of its cells with a score below 0.5.
+        unfamiliar: Share of its cells that are unlike the model's training cells; None if the model cannot tell.
         median_counts: None if the matrix has no counts.
     """
 
@@ -48,6 +49,7 @@ class LabelRow:
     ridge: str
     median_score: float
     unsure: float
+    unfamiliar: float | None
     median_genes: int
     median_counts: int | None
 
@@ -202,3 +204,8 @@ class ReportData:
     missing: tuple[Notice, ...]
     provenance: tuple[Fact, ...]
     made_at: datetime
+
+    @property
+    def can_tell_unfamiliar(self) -> bool:
+        """Whether it is known which cells are unlike the model's training cells."""
+        return any(row.unfamiliar is not None for row in self.labels)

@@ -75,7 +75,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
     total_b = tally.score_cb.sum(axis=0)
     return ReportData(
         file_name=context.file_name,
-        headline=sentences.headline(rows, tally),
+        headline=sentences.headline(rows, tally, context.card),
         lead=sentences.lead(tally, context.min_score),
         figures=sentences.figures(rows, tally, context.verdict),
         notices=tuple(Notice(one.message, one.hint, one.code) for one in context.verdict.warnings),
@@ -95,9 +95,12 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         confusions=confusions(tally),
         genes=drawn(lambda: log_chart(tally.genes_cb.sum(axis=0), "genes", FEW_GENES)),
         counts=drawn(lambda: log_chart(tally.counts_cb.sum(axis=0), "counts", None)) if tally.n_counted else None,
-        method=sentences.method(context.verdict, context.card, context.min_score),
+        method=(
+            *sentences.method(context.verdict, context.card, context.min_score),
+            sentences.familiarity(tally, context.card),
+        ),
         model=sentences.model(context.card),
-        snippets=sentences.snippets(rows, context.card, context.files),
+        snippets=sentences.snippets(rows, tally, context.card, context.files),
         files=tuple(ResultFile(file.name, size(file.size_bytes), file.what) for file in context.files),
         missing=tuple(Notice(one.reason, code=one.name) for one in context.missing),
         provenance=(
@@ -164,6 +167,7 @@ def _row(tally: Tally, key: int, code: int, colour: str, ids: Mapping[str, str],
         ridge=ridge(score_b),
         median_score=median_score(score_b),
         unsure=int(score_b[: SCORE_BINS // 2].sum()) / cells,
+        unfamiliar=int(tally.unfamiliar_c[code]) / cells if tally.n_looked else None,
         median_genes=_median(tally.genes_cb[code]),
         median_counts=_median(tally.counts_cb[code]) if counted else None,
     )

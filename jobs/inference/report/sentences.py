@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from jobs.inference.merge.tally import FEW_GENES, Tally, log_value, median_bin, median_score
 from jobs.inference.outputs.manifest import FileFacts
+from jobs.inference.outputs.reading_findings import MANY_UNFAMILIAR
 from jobs.inference.report.data import Fact, Figure, LabelRow, Notice, Snippet
 from jobs.inference.report.wording import listing, percent, plural, shortened, whole
 from shared.bundles.card import ModelCard, metric_words
@@ -37,12 +38,17 @@ GENE_IDS: Mapping[GeneIds, str] = {
 }
 
 
-def headline(rows: Sequence[LabelRow], tally: Tally) -> str:
-    """The result in one sentence."""
+def headline(rows: Sequence[LabelRow], tally: Tally, card: ModelCard) -> str:
+    """The result in one sentence: first whether the labels can be trusted at all."""
     named = [row for row in rows if row.colour != "none"]
     cells = plural(tally.n_cells, "cell")
     if not named:
         return f"{cells}, and none could be assigned a label."
+    unfamiliar = (tally.n_unfamiliar or 0) / max(tally.n_looked, 1)
+    if unfamiliar > 0.5:
+        share = "all of them" if unfamiliar == 1 else f"most of them ({percent(unfamiliar)})"
+        model = shortened(card.reference, _NAME_LIMIT)
+        return f"{cells}, and {share} are unlike the cells that {model} was trained on: their labels mean little."
     if len(rows) == 1:
         return f"{cells}, and all are called {shortened(named[0].name, _NAME_LIMIT)}."
     top = [f"{shortened(row.name, _NAME_LIMIT)} ({percent(row.share)})" for row in named[:_NAMED]]
@@ -66,7 +72,34 @@ def lead(tally: Tally, min_score: float | None) -> tuple[str, ...]:
         sentences.append("Every cell got its best label: no threshold was set.")
     else:
         sentences.append(f"No cell was left unassigned: every best score is {min_score:g} or more.")
+    unfamiliar = (tally.n_unfamiliar or 0) / max(tally.n_looked, 1)
+    if MANY_UNFAMILIAR <= unfamiliar <= 0.5:
+        sentences.append(f"{percent(unfamiliar)} of the cells are unlike those that the model was trained on.")
     return tuple(sentences)
+
+
+def familiarity(tally: Tally, card: ModelCard) -> Fact:
+    """How unlike the model's training cells these cells are, or why that is not known."""
+    term = "Unlike the training cells"
+    if card.familiarity is None:
+        return Fact(
+            term,
+            "Not known: this model cannot recognise cells of a kind that it was not trained on. It gives them one of "
+            "its labels, often with a high score.",
+        )
+    if tally.n_unfamiliar is None:
+        return Fact(
+            term,
+            "Not known: the file lacks too many of the genes by which such cells are recognised. Keep all genes in the "
+            "file.",
+        )
+    cells = f"{plural(tally.n_unfamiliar, 'cell')} ({percent(tally.n_unfamiliar / max(tally.n_looked, 1))})"
+    return Fact(
+        term,
+        f"{cells} have more molecules of genes that the training cells do not express than all but "
+        f"{percent(card.familiarity.false_alarm)} of cells like the training cells "
+        f"({whole(len(card.familiarity.genes))} genes are watched).",
+    )
 
 
 def figures(rows: Sequence[LabelRow], tally: Tally, verdict: Verdict) -> tuple[Figure, ...]:
@@ -81,6 +114,9 @@ def figures(rows: Sequence[LabelRow], tally: Tally, verdict: Verdict) -> tuple[F
         Figure(f"{_median_score(tally):.2f}", "median score"),
         Figure(genes, "genes per cell", "median"),
     ]
+    if tally.n_unfamiliar is not None:
+        share = percent(tally.n_unfamiliar / tally.n_looked)
+        found.append(Figure(share, "unfamiliar", "unlike the training cells"))
     if verdict.overlap:
         note = f"{whole(verdict.overlap.n_matched)} of {whole(verdict.overlap.n_model)}"
         found.append(Figure(percent(verdict.overlap.fraction), "of the model's genes", f"{note} found in the file"))
@@ -142,7 +178,9 @@ def model(card: ModelCard) -> tuple[Fact, ...]:
     return tuple(fact for fact in facts if fact.text)
 
 
-def snippets(rows: Sequence[LabelRow], card: ModelCard, files: Sequence[FileFacts]) -> tuple[Snippet, ...]:
+def snippets(
+    rows: Sequence[LabelRow], tally: Tally, card: ModelCard, files: Sequence[FileFacts]
+) -> tuple[Snippet, ...]:
     """Code for the next steps."""
     label = next((row.name for row in rows if row.colour != "none"), "B cell")
     there = {file.name for file in files}
@@ -152,9 +190,12 @@ def snippets(rows: Sequence[LabelRow], card: ModelCard, files: Sequence[FileFact
         else 'import pandas as pd\n\nlabels = pd.read_parquet("annotations.parquet").set_index("cell_id")\n'
         'adata.obs = adata.obs.join(labels[["label", "score"]].add_prefix("celldrop_"))'
     )
+    confident = 'adata.obs["celldrop_score"] >= 0.8'
+    if tally.n_looked:
+        confident = f'({confident}) & ~adata.obs["celldrop_unfamiliar"]'
     return (
         Snippet("Open the cells with their labels", opened),
-        Snippet("Keep the confident ones", 'confident = adata[adata.obs["celldrop_score"] >= 0.8].copy()'),
+        Snippet("Keep the confident ones", f"confident = adata[{confident}].copy()"),
         Snippet(
             "Check a label by its marker genes",
             "# Leave the next two lines out if X is log-normalised already.\n"

@@ -18,11 +18,12 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, categories_of, write_annotated_h5ad
+from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, write_annotated_h5ad
 from jobs.inference.data_manager import InferenceData, TaskInputs, input_crc32c
 from jobs.inference.merge.calls import Vocabulary
 from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.survey import Findings, Survey
+from jobs.inference.merge.tally import Tally
 from jobs.inference.outputs.annotation_files import annotations_csv, annotations_parquet, scores_parquet
 from jobs.inference.outputs.manifest import (
     Choices,
@@ -60,6 +61,7 @@ from shared.domain.outputs import (
     Output,
 )
 from shared.domain.submission import Receipt, Result
+from shared.domain.verdict import Finding
 from shared.h5ad.read.ahead import cores
 from shared.h5ad.read.rows import read_embedding
 from shared.ports.blobs import BlobInfo
@@ -130,19 +132,25 @@ class Results:
             finished = self._wait_for(layout)
             self._write_report(findings, finished)
         tally = findings.tally
-        labels = Labels(n_cells=tally.n_cells, n_unassigned=tally.n_abstained, counts=tally.label_counts)
+        labels = Labels(
+            n_cells=tally.n_cells,
+            n_unassigned=tally.n_abstained,
+            n_unfamiliar=tally.n_unfamiliar,
+            counts=tally.label_counts,
+        )
+        found = self._found(tally)
         with self._timed(MANIFEST.name):
-            made = self._manifest(labels)
+            made = self._manifest(labels, found)
             manifest = self._put_unlisted(MANIFEST, [manifest_bytes(made)])
         assert made.cost.actual is not None
         summary = {**summary_of(self.inputs.record, labels, made.cost.actual), **self._map_problem(finished)}
-        found = findings_of(self.receipts)
         return Result(self.data.results_bucket, self.prefix, manifest.ref, summary, found, LOOKED_FOR)
 
     def _merge(self) -> Merge:
         layout = self.inputs.layout
-        vocabulary = Vocabulary(self.inputs.card.labels)
-        return Merge(self.data.blobs, self.receipts, layout, vocabulary, self.inputs.min_score)
+        card = self.inputs.card
+        vocabulary = Vocabulary(card.labels)
+        return Merge(self.data.blobs, self.receipts, layout, vocabulary, self.inputs.min_score, card.familiarity)
 
     def _write_annotations(self, merge: Merge) -> Findings:
         survey = Survey(merge)
@@ -186,9 +194,7 @@ class Results:
 
     def _annotated(self, merge: Merge, findings: Findings) -> list[FileFacts]:
         name = ANNOTATED_H5AD.name
-        columns = NewColumns(
-            merge.layout.n_cells, merge.tables(), categories_of(findings.tally), self._about(), self._together.beat
-        )
+        columns = NewColumns.of(merge, findings.tally, self._about(), self._together.beat)
         with self._timed(name):
             written = write_annotated_h5ad(
                 self.data.blobs, self.data.results_bucket, self.prefix + name, self.inputs.source, columns
@@ -202,7 +208,7 @@ class Results:
         """Write the report. If this fails, the results are committed without it."""
         with self._timed(REPORT.name):
             try:
-                page = render(gather(findings, self._context(), layout))
+                page = render(gather(findings, self._context(findings.tally), layout))
             except Exception as error:
                 log.exception("report left out")
                 found = f"{type(error).__name__}: {error}"
@@ -210,13 +216,13 @@ class Results:
                 return
             self.files.append(self._put(REPORT, [page]))
 
-    def _context(self) -> Context:
+    def _context(self, tally: Tally) -> Context:
         record = self.inputs.record
         assert record.verdict is not None
         return Context(
             file_name=PurePosixPath(record.source.name).name,
             submission_id=record.id,
-            verdict=record.verdict.amended(findings_of(self.receipts), LOOKED_FOR),
+            verdict=record.verdict.amended(self._found(tally), LOOKED_FOR),
             card=self.inputs.card,
             min_score=self.inputs.min_score,
             files=tuple(self.files),
@@ -227,7 +233,11 @@ class Results:
             actual=self._actual(),
         )
 
-    def _manifest(self, labels: Labels) -> Manifest:
+    def _found(self, tally: Tally) -> tuple[Finding, ...]:
+        """The warnings that only the full read of the cells can give."""
+        return findings_of(self.receipts, tally, self.inputs.card)
+
+    def _manifest(self, labels: Labels, found: tuple[Finding, ...]) -> Manifest:
         record, options = self.inputs.record, self.inputs.options
         assert record.model is not None
         assert record.verdict is not None
@@ -248,7 +258,7 @@ class Results:
             ),
             software=self.software,
             devices=devices_of(self.receipts),
-            verdict=record.verdict.amended(findings_of(self.receipts), LOOKED_FOR),
+            verdict=record.verdict.amended(found, LOOKED_FOR),
             plan=record.plan,
             parts=tuple(part_facts(receipt) for receipt in self.receipts),
             files=tuple(self.files),

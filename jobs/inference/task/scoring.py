@@ -12,6 +12,7 @@ import torch
 
 from jobs.engine.annotator import Annotator, CellBlock
 from jobs.engine.device import one_thread
+from jobs.engine.familiarity import each_watched_once
 from jobs.engine.streaming import scored
 from jobs.inference.data_manager import InferenceData, TaskInputs
 from jobs.inference.parts.part import AnnotatedBlock, iter_part
@@ -61,10 +62,11 @@ def write_scores(
     weights = parse_weights(inputs.weights, where=inputs.card.reference)
     source, inputs = inputs.source, replace(inputs, weights=b"")
     choice = matrix_of(inputs)
-    annotator = Annotator(inputs.card, weights, features, device, as_it_is=choice.as_it_is)
+    counted = choice.state is MatrixState.COUNTS
+    annotator = Annotator(inputs.card, weights, features, device, as_it_is=choice.as_it_is, counted=counted)
     del weights  # The annotator keeps a copy in its own form.
     give_back()
-    counted, tally = choice.state is MatrixState.COUNTS, Counter[int]()
+    tally = Counter[int]()
     with one_thread(), open_matrix(source, choice) as matrix, open_cell_ids(source) as cells:
         blocks = _blocks(_Reading(matrix, rows, features, beat), cells, annotator, counted=counted)
         info = data.write_part(part_name, iter_part(_tallied(blocks, tally), inputs.layout))
@@ -113,12 +115,12 @@ def _tallied(blocks: Iterator[AnnotatedBlock], tally: Counter[int]) -> Iterator[
 
 
 def gene_to_feature(inputs: TaskInputs) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    """The position of each gene's feature in the model, or -1, for the genes of the chosen matrix; int32."""
+    """The position of each gene among the card's genes, or -1, for the genes of the chosen matrix; int32."""
     verdict = inputs.record.verdict
     if verdict is None or verdict.genes is None:
         raise InternalError("a submission without a gene space was dispatched", expected="an accepted verdict")
     card = inputs.card
-    return features_of_genes(inputs.source, verdict, card.features, card.species)
+    return each_watched_once(features_of_genes(inputs.source, verdict, card.genes, card.species), len(card.features))
 
 
 def matrix_of(inputs: TaskInputs) -> MatrixChoice:

@@ -19,12 +19,12 @@ class Weights:
 
     Attributes:
         tensors: The tensors of its kind (``jobs.engine.kinds``), float32.
-        own: The card's fields that only this kind has.
+        own: The card's fields that only this model has.
     """
 
     features: Features
     tensors: Mapping[str, torch.Tensor]
-    own: Mapping[str, float] = field(default_factory=dict)
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Recipe(Protocol):

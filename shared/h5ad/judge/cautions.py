@@ -28,6 +28,8 @@ class WarningCode(StrEnum):
     """Some cells hold values of another kind than the rest; what is provable is converted, and the cells are marked."""
     CELLS_WITHOUT_GENES = "CELLS_WITHOUT_GENES"
     """Cells in which no gene of the model has a value: they are Unassigned, whatever the threshold."""
+    UNFAMILIAR_CELLS = "UNFAMILIAR_CELLS"
+    """Many cells, or many of one label, express genes that no cell does that the model was trained on."""
     PART_OF_COUNTS = "PART_OF_COUNTS"
     """The matrix holds a part of each cell's molecules only, such as the spliced ones, and there is no better one."""
     SUBSET_OF_GENES = "SUBSET_OF_GENES"
