@@ -17,6 +17,8 @@ class Origin:
         lineages: ``blood``, or a file that gives each label its lineage.
         features_from: Use only genes that are also in this file.
         matrix: The matrix to use; None chooses it by its values.
+        aligned_with: Another labelled file of the same tissue, for training.
+        aligned_column: Its obs column of labels; None: the same name.
     """
 
     file: Path
@@ -25,6 +27,8 @@ class Origin:
     lineages: str | None = None
     features_from: Path | None = None
     matrix: str | None = None
+    aligned_with: Path | None = None
+    aligned_column: str | None = None
 
 
 def missing_words(missing: Mapping[str, int]) -> str:

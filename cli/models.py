@@ -102,6 +102,13 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     matrix: MatrixOption = None,
     ids_from: Annotated[OptionalText, typer.Option(help="The obs column of Cell Ontology ids.")] = None,
     lineages: LineagesOption = None,
+    aligned_with: Annotated[
+        OptionalPath,
+        typer.Option(help="Another labelled file of the same tissue. What differs between the two files is ignored."),
+    ] = None,
+    aligned_labels: Annotated[
+        OptionalText, typer.Option(metavar="COLUMN", help="Its obs column of labels.", show_default="that of --labels")
+    ] = None,
     n_genes: Annotated[int, typer.Option(min=2, help="The most genes to use.")] = 3_000,
     kind: KindOption = Kind.LINEAR,
     class_weights: WeightsOption = ClassWeights.BALANCED,
@@ -137,7 +144,7 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
             "max_abstained": max_abstained,
             "false_alarm": false_alarm,
         }
-        origin = Origin(file, labels, ids_from, lineages, features_from, matrix)
+        origin = Origin(file, labels, ids_from, lineages, features_from, matrix, aligned_with, aligned_labels)
         return train_model(origin, {"name": name, "version": version, **about, **how}, settings_for(out), output)
 
     finish(output, action)

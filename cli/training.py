@@ -13,6 +13,7 @@ from cli.console import Exit, Output
 from cli.evaluating import say_evaluation
 from cli.findings import say_finding
 from cli.labelled import Origin, missing_words
+from jobs.modeling.alignment import LEAST_CELLS, shared_types
 from jobs.modeling.bundles import check_free, write_bundle
 from jobs.modeling.cards import check_identity
 from jobs.modeling.features import genes_also_in
@@ -24,6 +25,7 @@ from jobs.modeling.settings import ClassWeights, TrainingSettings
 from jobs.modeling.trainable import training_warnings
 from jobs.modeling.training import TrainedModel, train
 from shared.bundles.card import ModelCard
+from shared.domain.errors import TrainingDataError
 from shared.domain.verdict import Finding
 from shared.settings import Settings
 
@@ -44,6 +46,8 @@ def train_model(origin: Origin, how: Mapping[str, Any], settings: Settings, outp
         genes, source = read_gene_list(origin.features_from), origin.features_from.name
         wanted = replace(wanted, features_from=genes, features_source=source)
     cells = _read(origin, wanted)
+    if origin.aligned_with is not None:
+        wanted = replace(wanted, aligned_with=_read_other(origin, origin.aligned_with, cells, wanted))
     findings = training_warnings(cells)
     _say_cells(cells, wanted, findings, output)
     trained = _train(cells, wanted, output)
@@ -73,6 +77,25 @@ def _read(origin: Origin, wanted: TrainingSettings) -> LabelledCells:
     )
 
 
+def _read_other(origin: Origin, file: Path, cells: LabelledCells, wanted: TrainingSettings) -> LabelledCells:
+    """Read the cells of the file that the model is aligned with.
+
+    Raises:
+        TrainingDataError: It has no type in common with the cells to train on.
+    """
+    column = origin.aligned_column or origin.column
+    lineages = read_mapping(origin.lineages) if origin.lineages else None
+    other = read_labelled(file, column, lineages=lineages, sample=Sample(wanted.max_cells, wanted.seed))
+    if not shared_types(cells, other):
+        raise TrainingDataError(
+            f"no type of {column!r} that {cells.source} has too",
+            expected=f"at least {LEAST_CELLS} cells in each file of a lineage, or of a label of the same name",
+            where=str(file),
+            hint="Give the labels of both files their lineages with --lineages.",
+        )
+    return other
+
+
 def _train(cells: LabelledCells, wanted: TrainingSettings, output: Output) -> TrainedModel:
     with output.progress("Training", None) as bar:
 
@@ -88,6 +111,9 @@ def _say_cells(cells: LabelledCells, wanted: TrainingSettings, findings: list[Fi
     output.say(f"{words}, {cells.state} from {cells.matrix}")
     if cells.missing:
         output.say(f"  {missing_words(cells.missing)}")
+    if wanted.aligned_with is not None:
+        types = ", ".join(shared_types(cells, wanted.aligned_with))
+        output.say(f"  differences from {wanted.aligned_with.source} are ignored, in {types}")
     if wanted.features_from is not None:
         n_shared = int(genes_also_in(cells.genes, wanted.features_from).sum())
         output.say(f"  {n_shared:,} of its {len(cells.genes):,} genes are in {wanted.features_source} too")

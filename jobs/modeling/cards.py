@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from jobs.modeling.alignment import shared_types
 from jobs.modeling.card_names import no_name
 from jobs.modeling.design import CLIP_MAX
 from jobs.modeling.expression import TARGET_SUM
@@ -105,6 +106,7 @@ def _parameters(
         "seed": settings.seed,
         "genes": settings.n_genes,
         "genes_from": settings.features_source or None,
+        **_alignment(cells, settings),
         "min_cells_per_gene": settings.min_cells_per_gene,
         recipe.candidate: report.choice.candidate,
         f"{recipe.candidate.removesuffix('s')}s_tried": ", ".join(
@@ -120,6 +122,13 @@ def _parameters(
         **recipe.parameters(settings),
         "metrics_are_of": _METRICS_ARE_OF[settings.refit_on_all],
     }
+
+
+def _alignment(cells: LabelledCells, settings: TrainingSettings) -> dict[str, str]:
+    other = settings.aligned_with
+    if other is None:
+        return {}
+    return {"aligned_with": other.source, "aligned_types": ", ".join(shared_types(cells, other))}
 
 
 _METRICS_ARE_OF = {

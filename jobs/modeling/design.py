@@ -9,6 +9,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 
+from jobs.modeling.alignment import differences
 from jobs.modeling.expression import log_normalise, thin
 from jobs.modeling.features import choose_genes, distinct_genes, gene_statistics, genes_also_in, take_features
 from jobs.modeling.labelled import LabelledCells
@@ -30,6 +31,7 @@ class Design:
         f_f: The F statistic of each feature over the labels.
         z_nf: Standardised expression, cells x features, float32. With thinning, each cell occurs twice.
         class_n: The label of each of these cells, int64.
+        ignored_df: Directions of standardised expression that the model must ignore, directions x features.
     """
 
     features: Features
@@ -38,6 +40,7 @@ class Design:
     f_f: npt.NDArray[np.float64]
     z_nf: torch.Tensor
     class_n: torch.Tensor
+    ignored_df: torch.Tensor
 
     @property
     def standardising(self) -> dict[str, torch.Tensor]:
@@ -64,14 +67,24 @@ def design_of(cells: LabelledCells, settings: TrainingSettings) -> Design:
     if settings.thinned_to is not None:
         thinned_ng = thin(cells.value_ng, settings.thinned_to, np.random.default_rng(settings.seed))
         parts.append(sp.csr_matrix(log_normalise(thinned_ng)[:, chosen_f]))
+    features = take_features(cells.genes, chosen_f)
     return Design(
-        features=take_features(cells.genes, chosen_f),
+        features=features,
         mean_f=mean_f,
         std_f=std_f,
         f_f=statistics.f_g[chosen_f],
         z_nf=_standardised(sp.csr_matrix(sp.vstack(parts)), mean_f, std_f),
         class_n=torch.from_numpy(cells.class_n).repeat(len(parts)),
+        ignored_df=_ignored(cells, settings.aligned_with, features, mean_f, std_f),
     )
+
+
+def _ignored(
+    cells: LabelledCells, other: LabelledCells | None, features: Features, mean_f: Float32s, std_f: Float32s
+) -> torch.Tensor:
+    if other is None:
+        return torch.zeros(0, len(features))
+    return torch.from_numpy(differences(cells, other, features, mean_f, std_f, CLIP_MAX))
 
 
 def _standardised(expression_nf: sp.csr_matrix, mean_f: Float32s, std_f: Float32s) -> torch.Tensor:

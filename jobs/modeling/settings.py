@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from jobs.modeling.labelled import LabelledCells
 from shared.bundles.card import Features, Kind
 
 
@@ -38,6 +39,8 @@ class TrainingSettings:
         held_out_share: The share of each label's cells that is held out for the metrics.
         refit_on_all: Whether the final weights are fitted to all cells, including held-out ones, with the settings
             that were measured without them.
+        aligned_with: Cells of another data set, with labels of the same lineages or names. The model ignores by what
+            these types differ between the data sets.
         max_cells: A larger number of cells is sampled down to this. It limits the memory to twice 8 bytes x max_cells
             x n_genes.
         max_abstained: The largest share of cells that the threshold may leave unassigned; 0 sets no threshold. A low
@@ -70,6 +73,7 @@ class TrainingSettings:
     held_out_share: float = 0.2
     refit_on_all: bool = True
     max_iterations: int = 40
+    aligned_with: LabelledCells | None = field(default=None, repr=False, compare=False)
     max_cells: int = 50_000
     max_abstained: float = 0.0
     false_alarm: float = 0.025

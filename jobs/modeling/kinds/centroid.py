@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA
 
+from jobs.modeling.alignment import orthonormal, without
 from jobs.modeling.design import Design, design_of
 from jobs.modeling.kinds.recipe import Recipe, Weights
 from jobs.modeling.labelled import LabelledCells
@@ -61,8 +62,9 @@ class CentroidRecipe(Recipe):
 def _principal_axes(design: Design, n_components: int, seed: int) -> torch.Tensor:
     """The principal axes of the centred cells, components x features, float32, by decreasing variance."""
     pca = PCA(n_components, svd_solver="randomized", random_state=seed)
-    pca.fit(design.z_nf.numpy())
-    return torch.from_numpy(np.ascontiguousarray(pca.components_, dtype=np.float32))
+    ignored_df = orthonormal(design.ignored_df)
+    pca.fit(without(design.z_nf.clone(), ignored_df).numpy())
+    return without(torch.from_numpy(np.ascontiguousarray(pca.components_, dtype=np.float32)), ignored_df)
 
 
 def _weights(design: Design, components_cf: torch.Tensor, projected_nc: torch.Tensor, n_labels: int) -> Weights:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from jobs.modeling.alignment import orthonormal, without
 from jobs.modeling.design import Design, Float32s, design_of
 from jobs.modeling.kinds.recipe import Recipe, Weights
 from jobs.modeling.kinds.ridge import Fit, Problem, balanced_weights, fit_ridge, no_fit
@@ -44,11 +45,12 @@ class LinearRecipe(Recipe):
         """See ``Recipe``."""
         design = design_of(cells, settings)
         prior_f = _prior(design, settings.prior_power)
-        problem = _problem(design, prior_f, len(cells.labels), settings)
+        ignored_df = orthonormal(design.ignored_df * torch.from_numpy(prior_f))
+        problem = _problem(design, prior_f, ignored_df, len(cells.labels), settings)
         fit = no_fit(len(cells.labels), len(design.features))
         for strength in candidates:
             fit = fit_ridge(problem, fit, strength=strength, max_iterations=settings.max_iterations, on_step=on_step)
-            yield strength, _weights(fit, design, prior_f)
+            yield strength, _weights(fit, design, prior_f, ignored_df)
 
     def parameters(self, settings: TrainingSettings) -> Mapping[str, Any]:
         """The settings of the prior, the class weights and the fit."""
@@ -69,16 +71,19 @@ def _prior(design: Design, power: float) -> Float32s:
     return np.asarray(prior_f / np.sqrt(np.square(prior_f).mean()), dtype=np.float32)
 
 
-def _problem(design: Design, prior_f: Float32s, n_labels: int, settings: TrainingSettings) -> Problem:
+def _problem(
+    design: Design, prior_f: Float32s, ignored_df: torch.Tensor, n_labels: int, settings: TrainingSettings
+) -> Problem:
     """The z-scores times the prior. A plain ridge on these is equivalent to a ridge with the prior."""
     balanced = settings.class_weights is ClassWeights.BALANCED
     return Problem(
-        z_nf=design.z_nf.mul_(torch.from_numpy(prior_f)),
+        z_nf=without(design.z_nf.mul_(torch.from_numpy(prior_f)), ignored_df),
         class_n=design.class_n,
         weight_l=balanced_weights(design.class_n, n_labels) if balanced else torch.ones(n_labels),
     )
 
 
-def _weights(fit: Fit, design: Design, prior_f: Float32s) -> Weights:
-    tensors = {"coef": fit.coef_lf * torch.from_numpy(prior_f), "intercept": fit.intercept_l, **design.standardising}
+def _weights(fit: Fit, design: Design, prior_f: Float32s, ignored_df: torch.Tensor) -> Weights:
+    coef_lf = without(fit.coef_lf.clone(), ignored_df) * torch.from_numpy(prior_f)
+    tensors = {"coef": coef_lf, "intercept": fit.intercept_l, **design.standardising}
     return Weights(design.features, tensors)

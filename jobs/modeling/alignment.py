@@ -1,0 +1,89 @@
+"""The differences between two data sets of the same cell types, which a model should ignore."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from jobs.modeling.expression import log_normalise
+from jobs.modeling.labelled import LabelledCells
+from jobs.modeling.scoring import feature_of_genes
+from shared.bundles.card import Features, Label
+from shared.domain.verdict import MatrixState
+
+Float32s = npt.NDArray[np.float32]
+
+LEAST_CELLS = 20
+"""A type with fewer cells in either data set says more about these cells than about the data sets."""
+
+
+def types_of(labels: Sequence[Label]) -> list[str]:
+    """The type that each label is of in a comparison of data sets: its lineage, or else its own name."""
+    return [label.lineage or label.name for label in labels]
+
+
+def shared_types(cells: LabelledCells, other: LabelledCells) -> list[str]:
+    """The types with enough cells in both data sets."""
+    sizes = [_sizes(cells), _sizes(other)]
+    return sorted(name for name in sizes[0] if all(size.get(name, 0) >= LEAST_CELLS for size in sizes))
+
+
+def differences(
+    cells: LabelledCells, other: LabelledCells, features: Features, mean_f: Float32s, std_f: Float32s, clip: float
+) -> Float32s:
+    """How the standardised expression of each shared type differs between two data sets, types x features.
+
+    A type that several labels share is their mean, each label weighing the same, as the data sets may have different
+    shares of them.
+    """
+    types = shared_types(cells, other)
+    own = {name: _means(cells, name, features, mean_f, std_f, clip) for name in types}
+    theirs = {name: _means(other, name, features, mean_f, std_f, clip) for name in types}
+    found = [theirs[name] - own[name] for name in types]
+    return np.stack(found).astype(np.float32) if found else np.zeros((0, len(features)), np.float32)
+
+
+def orthonormal(direction_df: torch.Tensor) -> torch.Tensor:
+    """An orthonormal basis of what the directions span; without rows, none."""
+    if not len(direction_df):
+        return direction_df
+    _, size_d, basis_df = torch.linalg.svd(direction_df.double(), full_matrices=False)
+    kept_df: torch.Tensor = basis_df[size_d > 1e-6 * size_d[0]].to(direction_df.dtype)
+    return kept_df
+
+
+def without(values_nf: torch.Tensor, basis_df: torch.Tensor) -> torch.Tensor:
+    """Remove the components along an orthonormal basis from each row, in place."""
+    if len(basis_df):
+        values_nf -= (values_nf @ basis_df.T) @ basis_df
+    return values_nf
+
+
+def _sizes(cells: LabelledCells) -> dict[str, int]:
+    types = np.array(types_of(cells.labels))
+    names, sizes = np.unique(types[cells.class_n], return_counts=True)
+    return dict(zip(names.tolist(), sizes.tolist(), strict=True))
+
+
+def _means(
+    cells: LabelledCells, name: str, features: Features, mean_f: Float32s, std_f: Float32s, clip: float
+) -> npt.NDArray[np.float64]:
+    """The mean over a type's labels of their mean z-scores. A feature that the file lacks has the training mean."""
+    place_g = feature_of_genes(cells.genes, features)
+    zero_f = np.minimum(-mean_f / std_f, clip)
+    means = []
+    for label in np.flatnonzero(np.array(types_of(cells.labels)) == name):
+        chosen = cells.take(cells.class_n == label)
+        if chosen.n_cells:
+            expression_ng = log_normalise(chosen.value_ng, as_it_is=chosen.state is MatrixState.LOG1P_CP10K)
+            place_z = place_g[expression_ng.indices]
+            there_z = place_z >= 0
+            place_z, x_z = place_z[there_z], expression_ng.data[there_z]
+            above_z = np.minimum((x_z - mean_f[place_z]) / std_f[place_z], clip) - zero_f[place_z]
+            means.append(zero_f + np.bincount(place_z, above_z, minlength=len(features)) / chosen.n_cells)
+    mean_of_means = np.mean(means, axis=0)
+    there_f = np.isin(np.arange(len(features)), place_g)
+    return np.where(there_f, mean_of_means, 0.0)
