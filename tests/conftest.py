@@ -19,6 +19,9 @@ settings.load_profile("patient")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# Several workers share few cores: a thread that waits for another sleeps instead of keeping a core busy.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # Whoever imports them first, and that need not be a test of theirs.
 pytest.register_assert_rewrite(
     "tests.cloud.pipeline_cloud",

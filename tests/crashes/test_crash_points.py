@@ -16,9 +16,15 @@ from tests.crashes.points import Crash, Point, to_environment, trail_of
 
 pytestmark = pytest.mark.xdist_group("crash-points")  # What its tests share is made once.
 
-N_SHARDS = 15
-SHARDS = [0, *(pytest.param(shard, marks=pytest.mark.exhaustive) for shard in range(1, N_SHARDS))]
-"""A share in every run, the others where there is time."""
+N_SHARDS = 30
+N_SHARDS_OF_WRITES = 15
+
+
+def shards(of: int) -> list[object]:
+    """A share in every run, the others where there is time."""
+    return [0, *(pytest.param(shard, marks=pytest.mark.exhaustive) for shard in range(1, of))]
+
+
 N_TRIES = 3
 """Two processes race for some points: who is killed at one must have come first."""
 READS = frozenset(
@@ -57,20 +63,20 @@ def test_a_process_killed_at_a_point_is_made_up_for(homes: Homes, crash: Crash) 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("shard", SHARDS)
+@pytest.mark.parametrize("shard", shards(N_SHARDS))
 def test_a_process_killed_at_any_point_is_made_up_for(homes: Homes, undisturbed: Moments, shard: int) -> None:
-    for crash in _share(_crashes_at(undisturbed), shard):
+    for crash in _share(_crashes_at(undisturbed), shard, N_SHARDS):
         _survives_somehow(homes, crash)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("shard", SHARDS)
+@pytest.mark.parametrize("shard", shards(N_SHARDS_OF_WRITES))
 def test_a_machine_that_dies_after_any_write_of_a_task_is_made_up_for(
     homes: Homes, undisturbed: Moments, shard: int
 ) -> None:
     crashes = [replace(crash, with_parent=True) for crash in _crashes_at(undisturbed) if crash.point.role == "task"]
-    for crash in _share([crash for crash in crashes if crash.point.call.endswith(".done")], shard):
+    for crash in _share([crash for crash in crashes if crash.point.call.endswith(".done")], shard, N_SHARDS_OF_WRITES):
         _survives_somehow(homes, crash)
 
 
@@ -110,9 +116,9 @@ def _crashes_at(moments: Moments) -> list[Crash]:
     ]
 
 
-def _share(crashes: Sequence[Crash], shard: int) -> list[Crash]:
-    assert len(crashes) >= N_SHARDS
-    return list(crashes[shard::N_SHARDS])
+def _share(crashes: Sequence[Crash], shard: int, of: int) -> list[Crash]:
+    assert len(crashes) >= of
+    return list(crashes[shard::of])
 
 
 def _survives_somehow(homes: Homes, *crashes: Crash) -> None:

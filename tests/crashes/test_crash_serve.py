@@ -27,7 +27,8 @@ from tests.crashes.homes import TIMEOUT_S, Home, kill, tell, wait_for
 
 N_SUBMISSIONS = int(os.environ.get("CELLDROP_SUBMISSIONS", "6"))
 N_KILLS = int(os.environ.get("CELLDROP_KILLS", "10"))
-"""``CELLDROP_SUBMISSIONS=12 CELLDROP_KILLS=40`` for more of them."""
+"""Of the exhaustive test; ``CELLDROP_SUBMISSIONS=12 CELLDROP_KILLS=40`` for more of them."""
+SEED = 1
 SHARE_OF_TASKS = 0.7
 TASK = "jobs.inference.main"
 LONGEST_WAIT_S = 3.5
@@ -47,19 +48,27 @@ def files(data_dir: Path, tmp_path: Path) -> list[Path]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", [1])
-def test_kills_at_random_over_several_submissions_leave_no_trace(homes: Homes, files: list[Path], seed: int) -> None:
+@pytest.mark.parametrize(
+    ("n_submissions", "n_kills"),
+    [
+        pytest.param(4, 4, id="each file once"),
+        pytest.param(N_SUBMISSIONS, N_KILLS, id="many kills", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_kills_at_random_over_several_submissions_leave_no_trace(
+    homes: Homes, files: list[Path], n_submissions: int, n_kills: int
+) -> None:
     undisturbed = [_annotated(homes(**LIMITS), file) for file in files]
-    show = Show(homes(**LIMITS), random.Random(seed))
+    show = Show(homes(**LIMITS), random.Random(SEED), n_submissions, n_kills)
     began_s = time.monotonic()
     show.play(files)
     seconds = time.monotonic() - began_s
     records = check_ends(show.home.settings)
-    assert len(records) == N_SUBMISSIONS
+    assert len(records) == n_submissions
     for record in records:
         which = int(record.source.name.partition("-")[0])
         _check_results(_results(show.home, record), undisturbed[which], files[which])
-    tell(f"seed {seed}: {N_KILLS} kills {dict(show.kills)}, {show.told()}, {seconds:.0f} s")
+    tell(f"seed {SEED}: {n_kills} kills {dict(show.kills)}, {show.told()}, {seconds:.0f} s")
 
 
 @dataclass(slots=True)
@@ -68,20 +77,22 @@ class Show:
 
     home: Home
     random: random.Random
+    n_submissions: int
+    n_kills: int
     kills: Counter[str] = field(default_factory=Counter)
     _server: subprocess.Popen[bytes] | None = None
 
     def play(self, files: Sequence[Path]) -> None:
         inbox = self.home.settings.home / "inbox"
         inbox.mkdir(parents=True)
-        while (n_kills := self.kills.total()) < N_KILLS:
-            self._drop(inbox, files, up_to=3 + N_SUBMISSIONS * n_kills // N_KILLS)
+        while (n_kills := self.kills.total()) < self.n_kills:
+            self._drop(inbox, files, up_to=3 + self.n_submissions * n_kills // self.n_kills)
             server = self._serving()
             wait_for(lambda: self.home.processes(TASK) or self._all_over(), self.home, timeout_s=2 * TIMEOUT_S)
             # When a kill comes is the one thing here that waits for nothing but time.
             time.sleep(self.random.uniform(0.0, LONGEST_WAIT_S))
             self._kill_one(server)
-        self._drop(inbox, files, up_to=N_SUBMISSIONS)
+        self._drop(inbox, files, up_to=self.n_submissions)
         server = self._serving()
         wait_for(self._all_over, self.home, timeout_s=5 * TIMEOUT_S)
         server.send_signal(signal.SIGTERM)
@@ -91,10 +102,10 @@ class Show:
         logs = self.home.settings.home / ".celldrop" / "logs"
         executions = list(logs.iterdir())
         attempts = list(logs.glob("*/*.log"))
-        return f"{N_SUBMISSIONS} submissions, {len(executions)} executions, {len(attempts)} task processes"
+        return f"{self.n_submissions} submissions, {len(executions)} executions, {len(attempts)} task processes"
 
     def _drop(self, inbox: Path, files: Sequence[Path], up_to: int) -> None:
-        for number in range(min(up_to, N_SUBMISSIONS)):
+        for number in range(min(up_to, self.n_submissions)):
             which = number % len(files)
             drop = inbox / f"{which}-{number}.h5ad"
             if not drop.exists():
@@ -117,7 +128,7 @@ class Show:
         found = build_ports(self.home.settings).store.find(limit=10_000)
         over = [stored for stored in found if stored.value.state.final]
         due = [entry for stored in over for entry in stored.value.outbox if entry.not_before is None]
-        return len(over) == N_SUBMISSIONS and not due
+        return len(over) == self.n_submissions and not due
 
 
 def _annotated(home: Home, file: Path) -> Path:

@@ -20,7 +20,7 @@ from tests.crashes.points import to_environment
 from tests.crashes.supervisor import TASK
 from tests.crashes.task import BLOCK_S, ORPHANS
 
-N_KILLS = 12
+N_KILLS = 5
 """In every run; the exhaustive tests have many more."""
 MANY_KILLS = 40
 N_SUPERVISORS = 3

@@ -263,7 +263,7 @@ def nobody() -> str:
     return f"127.0.0.1:{free_port()}"
 
 
-@pytest.mark.parametrize("who", ["deaf", "nobody"])
+@pytest.mark.parametrize("who", ["deaf", pytest.param("nobody", marks=pytest.mark.exhaustive)])
 def test_with_nobody_answering_it_ends_and_says_so(
     cloud: Cloud, who: str, request: pytest.FixtureRequest, at_first: Told
 ) -> None:

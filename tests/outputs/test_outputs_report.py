@@ -253,9 +253,10 @@ def test_the_map_keeps_like_cells_together() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("n_cells", [600, pytest.param(3000, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_same_scores_and_threads_give_the_same_map(threads: int) -> None:
-    decision_nl = findings_of(clustered(3000, {f"label {i}": 1 for i in range(12)})).sample.decision_nl
+def test_the_same_scores_and_threads_give_the_same_map(threads: int, n_cells: int) -> None:
+    decision_nl = findings_of(clustered(n_cells, {f"label {i}": 1 for i in range(12)})).sample.decision_nl
     placed, again = (embed(decision_nl, threads) for _ in range(2))
     assert placed is not None
     assert again is not None

@@ -19,6 +19,8 @@ from shared.h5ad.source import BytesSource
 from tests.h5ad.h5ad_files import only_matrix, read_all
 from tests.pipeline.conftest import ROOT, Celldrop, command_in, own_environment
 
+pytestmark = pytest.mark.xdist_group("encodings")  # What its tests share is made once.
+
 PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
 NUMBERS_ONLY = {"fletcher32", "szip", "scale-offset", "blosc", "blosc2"}
 """What HDF5 does not apply to strings, or what cannot write them."""
@@ -56,8 +58,9 @@ TURNS = {
 }
 """Several encodings in one file: its datasets take them in turn, each the next that it can have."""
 ALWAYS = {("zstd", "csr"), ("blosc2", "csc"), ("bitshuffle of lz4", "dense")}
-SHARE = {(name, kind) for name in TURNS for kind in KINDS if name.startswith("many") or kind == "csr"}
-"""What goes from the file to its results in every run; that each encoding is read right is tested of all."""
+MIXED = {(name, kind) for name in TURNS for kind in KINDS if name.startswith("many") or kind == "csr"}
+SHARE = {("many", "csr"), ("many others", "csc"), *((name, "csr") for name in TURNS if name.startswith("blosc"))}
+"""What goes from the file to its results in every run, each encoding once; that each is read right is tested of all."""
 OPTIONS = ("--json", "--set", "map=off")
 
 
@@ -160,7 +163,7 @@ def _marks(run: tuple[str, str]) -> list[pytest.MarkDecorator]:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [pytest.param(*run, marks=_marks(run), id=" in ".join(run)) for run in [*ALL, *sorted(SHARE)]],
+    [pytest.param(*run, marks=_marks(run), id=" in ".join(run)) for run in [*ALL, *sorted(MIXED)]],
 )
 def test_an_encoded_file_gets_the_labels_of_the_plain_one_and_its_own_cells_back(
     name: str, kind: str, wanted: list[str], celldrop: Celldrop, plain: anndata.AnnData, tmp_path: Path
@@ -177,7 +180,9 @@ def test_an_encoded_file_gets_the_labels_of_the_plain_one_and_its_own_cells_back
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # anndata says at length that this file's layout is an old one
-@pytest.mark.parametrize("name", ["zstd", "bzip2", "blosc2"])
+@pytest.mark.parametrize(
+    "name", ["zstd", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("bzip2", "blosc2"))]
+)
 def test_an_old_file_compressed_by_a_plugin_is_annotated(
     name: str, celldrop: Celldrop, data_dir: Path, tmp_path: Path
 ) -> None:

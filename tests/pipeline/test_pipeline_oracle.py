@@ -16,7 +16,7 @@ OPTIONS = ("--json", "--set", "scores=full", "--set", "map=off")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stem", ["adams_45_f_0", "adams_COV_f_0"])
+@pytest.mark.parametrize("stem", ["adams_45_f_0", pytest.param("adams_COV_f_0", marks=pytest.mark.exhaustive)])
 def test_labels_are_celltypists_for_every_cell_and_probabilities_within_1e5(
     celldrop: Celldrop, data_dir: Path, stem: str
 ) -> None:

@@ -312,9 +312,9 @@ def test_who_stops_reading_keeps_nothing_from_being_removed(bench: Bench) -> Non
 
 
 def test_the_time_limit_stops_the_step_and_everything_is_removed(bench: Bench) -> None:
-    proof = bench.prove("--limit-minutes", "0.2", hangs="^terraform apply")
+    proof = bench.prove("--limit-minutes", "0.1", hangs="^terraform apply")
     [stopped] = [step for step, result in proof.results.items() if result == "stopped"]
-    assert "limit of 0.2 minutes" in proof.problems(stopped)
+    assert "limit of 0.1 minutes" in proof.problems(stopped)
     # On a machine that is slow beyond measure the limit may come before the apply.
     assert proof.destroyed == (1 if stopped == "apply" else 0)
 

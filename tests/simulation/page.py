@@ -94,12 +94,14 @@ def row(mutant: Mutant, first: int = 0) -> str:
 
 
 def _matrix(cells: Sequence[Cell]) -> str:
-    at = {(cell.fault, cell.stage): cell for cell in cells}
     rows = ["", f"| fault | {' | '.join(Stage)} |", "|---" * (len(Stage) + 1) + "|"]
-    for fault in Fault:
-        told = [_told(at[fault, stage]) if (fault, stage) in at else "—" for stage in Stage]
-        rows.append(f"| {fault} | {' | '.join(told)} |")
-    return "\n".join([*rows, ""])
+    return "\n".join([*rows, *(row_of_fault(fault, cells) for fault in Fault), ""])
+
+
+def row_of_fault(fault: Fault, cells: Sequence[Cell]) -> str:
+    """What the page says of a fault at each stage."""
+    at = {cell.stage: cell for cell in cells if cell.fault is fault}
+    return f"| {fault} | {' | '.join(_told(at[stage]) if stage in at else '—' for stage in Stage)} |"
 
 
 def _told(cell: Cell) -> str:

@@ -48,34 +48,113 @@ run "the_shortest_prefix_is_taken" {
   }
 }
 
-run "prefix_too_long" {
+# Each run gives several variables a value that is refused. A run fails unless each of them is refused: what is wrong
+# with one does not keep Terraform from judging the others. Settings are judged by what is made of a prefix and a flavor,
+# and so alone.
+
+run "values_that_are_refused" {
   command = plan
 
   variables {
+    # Prefix too long.
     prefix = "a23456789-123456789-1"
+    # Unknown flavor.
+    flavor = "huge"
+    # Tag that moves.
+    image_tag = "latest"
+    # A zone for a region.
+    region = "europe-west4-a"
+    # A project number.
+    project = "123456789012"
+    # An account that is a person.
+    service_account_email = "ada@example.org"
+    # A secret without a version.
+    config_secret = "celldrop-env"
+    # A connector that is a path.
+    vpc_connector = "connectors/lab-net"
+    # An instance without a region.
+    sql_instance = "lims"
+    # A repository with a scheme.
+    image_repository = "https://us-docker.pkg.dev/other/images"
+    # Everybody as a user.
+    users = ["allUsers"]
+    # Everybody as a requester.
+    requesters = ["allAuthenticatedUsers"]
+    # A bucket with a scheme.
+    allowed_buckets = ["gs://lims"]
+    # Parts that go too early.
+    work_days = 1
+    # Drops that go too early.
+    inbox_days = 1
+    # Records that go too early.
+    record_days = 7
+    # Results of less than no days.
+    results_days = -1
+    # An address that is none.
+    alert_emails = ["ops"]
+    # A billing account that is none.
+    billing_account = "billing"
+    # Half a budget.
+    monthly_budget = 0.5
   }
 
-  expect_failures = [var.prefix]
+  expect_failures = [
+    var.prefix,
+    var.flavor,
+    var.image_tag,
+    var.region,
+    var.project,
+    var.service_account_email,
+    var.config_secret,
+    var.vpc_connector,
+    var.sql_instance,
+    var.image_repository,
+    var.users,
+    var.requesters,
+    var.allowed_buckets,
+    var.work_days,
+    var.inbox_days,
+    var.record_days,
+    var.results_days,
+    var.alert_emails,
+    var.billing_account,
+    var.monthly_budget,
+  ]
 }
 
-run "prefix_with_capitals" {
+run "second_values_that_are_refused" {
   command = plan
 
   variables {
+    # Prefix with capitals.
     prefix = "Cells"
+    # A file that is no flavor.
+    flavor = "flavor.schema"
+    # Tag that is none.
+    image_tag = "a b"
   }
 
-  expect_failures = [var.prefix]
+  expect_failures = [
+    var.prefix,
+    var.flavor,
+    var.image_tag,
+  ]
 }
 
-run "prefix_ending_in_a_hyphen" {
+run "third_values_that_are_refused" {
   command = plan
 
   variables {
+    # Prefix ending in a hyphen.
     prefix = "cells-"
+    # A flavor elsewhere.
+    flavor = "../flavors/default"
   }
 
-  expect_failures = [var.prefix]
+  expect_failures = [
+    var.prefix,
+    var.flavor,
+  ]
 }
 
 run "prefix_that_no_bucket_may_have" {
@@ -86,126 +165,6 @@ run "prefix_that_no_bucket_may_have" {
   }
 
   expect_failures = [var.prefix]
-}
-
-run "unknown_flavor" {
-  command = plan
-
-  variables {
-    flavor = "huge"
-  }
-
-  expect_failures = [var.flavor]
-}
-
-run "a_file_that_is_no_flavor" {
-  command = plan
-
-  variables {
-    flavor = "flavor.schema"
-  }
-
-  expect_failures = [var.flavor]
-}
-
-run "a_flavor_elsewhere" {
-  command = plan
-
-  variables {
-    flavor = "../flavors/default"
-  }
-
-  expect_failures = [var.flavor]
-}
-
-run "tag_that_moves" {
-  command = plan
-
-  variables {
-    image_tag = "latest"
-  }
-
-  expect_failures = [var.image_tag]
-}
-
-run "tag_that_is_none" {
-  command = plan
-
-  variables {
-    image_tag = "a b"
-  }
-
-  expect_failures = [var.image_tag]
-}
-
-run "a_zone_for_a_region" {
-  command = plan
-
-  variables {
-    region = "europe-west4-a"
-  }
-
-  expect_failures = [var.region]
-}
-
-run "a_project_number" {
-  command = plan
-
-  variables {
-    project = "123456789012"
-  }
-
-  expect_failures = [var.project]
-}
-
-run "an_account_that_is_a_person" {
-  command = plan
-
-  variables {
-    service_account_email = "ada@example.org"
-  }
-
-  expect_failures = [var.service_account_email]
-}
-
-run "a_secret_without_a_version" {
-  command = plan
-
-  variables {
-    config_secret = "celldrop-env"
-  }
-
-  expect_failures = [var.config_secret]
-}
-
-run "a_connector_that_is_a_path" {
-  command = plan
-
-  variables {
-    vpc_connector = "connectors/lab-net"
-  }
-
-  expect_failures = [var.vpc_connector]
-}
-
-run "an_instance_without_a_region" {
-  command = plan
-
-  variables {
-    sql_instance = "lims"
-  }
-
-  expect_failures = [var.sql_instance]
-}
-
-run "a_repository_with_a_scheme" {
-  command = plan
-
-  variables {
-    image_repository = "https://us-docker.pkg.dev/other/images"
-  }
-
-  expect_failures = [var.image_repository]
 }
 
 run "a_setting_that_is_ours" {
@@ -226,104 +185,4 @@ run "a_setting_that_is_none" {
   }
 
   expect_failures = [var.settings]
-}
-
-run "everybody_as_a_user" {
-  command = plan
-
-  variables {
-    users = ["allUsers"]
-  }
-
-  expect_failures = [var.users]
-}
-
-run "everybody_as_a_requester" {
-  command = plan
-
-  variables {
-    requesters = ["allAuthenticatedUsers"]
-  }
-
-  expect_failures = [var.requesters]
-}
-
-run "a_bucket_with_a_scheme" {
-  command = plan
-
-  variables {
-    allowed_buckets = ["gs://lims"]
-  }
-
-  expect_failures = [var.allowed_buckets]
-}
-
-run "parts_that_go_too_early" {
-  command = plan
-
-  variables {
-    work_days = 1
-  }
-
-  expect_failures = [var.work_days]
-}
-
-run "drops_that_go_too_early" {
-  command = plan
-
-  variables {
-    inbox_days = 1
-  }
-
-  expect_failures = [var.inbox_days]
-}
-
-run "records_that_go_too_early" {
-  command = plan
-
-  variables {
-    record_days = 7
-  }
-
-  expect_failures = [var.record_days]
-}
-
-run "results_of_less_than_no_days" {
-  command = plan
-
-  variables {
-    results_days = -1
-  }
-
-  expect_failures = [var.results_days]
-}
-
-run "an_address_that_is_none" {
-  command = plan
-
-  variables {
-    alert_emails = ["ops"]
-  }
-
-  expect_failures = [var.alert_emails]
-}
-
-run "a_billing_account_that_is_none" {
-  command = plan
-
-  variables {
-    billing_account = "billing"
-  }
-
-  expect_failures = [var.billing_account]
-}
-
-run "half_a_budget" {
-  command = plan
-
-  variables {
-    monthly_budget = 0.5
-  }
-
-  expect_failures = [var.monthly_budget]
 }
