@@ -147,9 +147,9 @@ def test_deployments_of_one_prefix_wait_for_one_another() -> None:
 
 
 def test_strangers_code_is_tested_without_any_rights() -> None:
-    assert set(workflow("test-workflow")["on"]) == {"push", "pull_request"}
+    assert set(workflow("test-workflow")["on"]) == {"push", "pull_request", "schedule"}
     assert "vars." not in text_of("test-workflow")
 
 
 def test_what_runs_on_github_is_what_runs_here() -> None:
-    assert [run.split()[-1] for run in runs_of(workflow("test-workflow"))] == [".ci/run"]
+    assert [run.split()[-1] for run in runs_of(workflow("test-workflow"))] == ["test-exhaustive", ".ci/run"]
