@@ -53,7 +53,7 @@ class TaskInputs:
     def layout(self) -> PartLayout:
         """The columns of every part of this submission."""
         assert self.record.plan is not None
-        full = self.options.scores is Scores.FULL
+        full = self.options.scores is Scores.FULL or self.card.needs_all_scores
         return PartLayout(self.record.plan.n_cells, len(self.card.labels), self.options.top_k, full=full)
 
 

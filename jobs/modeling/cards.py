@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from jobs.modeling.alignment import shared_types
@@ -14,14 +15,16 @@ from jobs.modeling.kinds.recipe import Weights
 from jobs.modeling.kinds.table import RECIPES
 from jobs.modeling.labelled import LabelledCells
 from jobs.modeling.reporting import TrainingReport
-from jobs.modeling.settings import TrainingSettings
+from jobs.modeling.settings import ClassWeights, TrainingSettings
 from shared.bundles.card import (
     Activation,
     Features,
+    Kind,
     Label,
     Log1p,
     ModelCard,
     Normalise,
+    Reliability,
     Standardise,
     Training,
 )
@@ -56,6 +59,7 @@ def draft_card(
     *,
     temperature: float = 1.0,
     min_score: float | None = None,
+    reliability: tuple[Reliability, ...] = (),
 ) -> ModelCard:
     """A card with all fields that inference needs. The training record is added later."""
     fields: dict[str, Any] = {
@@ -70,11 +74,22 @@ def draft_card(
         "preprocessing": (Normalise(target_sum=TARGET_SUM), Log1p(), Standardise(clip_max=CLIP_MAX)),
         "labels": cells.labels,
         "activation": Activation.SOFTMAX,
+        "assumed_shares": _assumed_shares(cells, settings),
+        "reliability": reliability,
         "temperature": round(temperature, 4),
         "min_score": min_score,
         "training": Training(method=METHOD),
     }
     return CARD_OF[settings.kind](**(fields | dict(weights.own)))
+
+
+def _assumed_shares(cells: LabelledCells, settings: TrainingSettings) -> tuple[float, ...]:
+    """The shares that the fit gives the labels: equal ones, unless every cell weighs the same."""
+    n_labels = len(cells.labels)
+    size_l = np.bincount(cells.class_n, minlength=n_labels)
+    if settings.kind is Kind.LINEAR and settings.class_weights is ClassWeights.NONE:
+        return tuple(round(float(size) / len(cells.class_n), 6) for size in np.maximum(size_l, 1))
+    return tuple(round(1 / n_labels, 6) for _ in range(n_labels))
 
 
 def training_record(cells: LabelledCells, settings: TrainingSettings, report: TrainingReport) -> Training:

@@ -16,12 +16,13 @@ from jobs.modeling.familiarity import learn_familiarity
 from jobs.modeling.kinds.recipe import Weights
 from jobs.modeling.kinds.table import RECIPES
 from jobs.modeling.labelled import LabelledCells
+from jobs.modeling.reliability import learn_reliability
 from jobs.modeling.reporting import CandidateResult, Choice, Progress, Reporter, TrainingReport
 from jobs.modeling.scoring import score
 from jobs.modeling.settings import TrainingSettings
 from jobs.modeling.splits import at_most, folds, hold_out
 from jobs.modeling.trainable import check_trainable, settings_for
-from shared.bundles.card import ModelCard
+from shared.bundles.card import ModelCard, Reliability
 
 Int64s = npt.NDArray[np.int64]
 Float32s = npt.NDArray[np.float32]
@@ -63,7 +64,7 @@ def train(cells: LabelledCells, settings: TrainingSettings, progress: Callable[[
     choice = _choose(known, settings, reporter, generator)
     reporter.begin("without the held-out cells", _steps(settings))
     weights = _fit(known, settings, choice, reporter)
-    held_out, error_before = _measure(unseen, weights, settings, choice)
+    held_out, error_before, reliability = _measure(unseen, weights, settings, choice)
     if settings.refit_on_all:
         reporter.begin("all cells", _steps(settings))
         weights = _fit(cells, settings, choice, reporter)
@@ -80,7 +81,14 @@ def train(cells: LabelledCells, settings: TrainingSettings, progress: Callable[[
     if learned is not None:
         own = {**weights.own, "familiarity": learned.familiarity}
         weights = replace(weights, tensors={**weights.tensors, **learned.tensors}, own=own)
-    card = draft_card(cells, weights, settings, temperature=choice.temperature, min_score=choice.min_score)
+    card = draft_card(
+        cells,
+        weights,
+        settings,
+        temperature=choice.temperature,
+        min_score=choice.min_score,
+        reliability=reliability,
+    )
     record = training_record(cells, settings, report)
     return TrainedModel(card.model_copy(update={"training": record}), weights.tensors, report)
 
@@ -143,9 +151,15 @@ def _fit(cells: LabelledCells, settings: TrainingSettings, choice: Choice, repor
 
 def _measure(
     unseen: LabelledCells, weights: Weights, settings: TrainingSettings, choice: Choice
-) -> tuple[EvaluationReport, float]:
-    """Evaluate weights on unseen cells. Returns the report, and the calibration error without the temperature."""
+) -> tuple[EvaluationReport, float, tuple[Reliability, ...]]:
+    """Evaluate weights on unseen cells.
+
+    Returns:
+        The report, the calibration error without the temperature, and the thresholds of reliable labels.
+    """
     card = draft_card(unseen, weights, settings, temperature=choice.temperature, min_score=choice.min_score)
     scores = score(card, weights.tensors, unseen)
     raw_n = softmax(scores.decision_nl * card.temperature).max(axis=1)
-    return compare(card, scores.best, unseen), calibration_error(raw_n, scores.best.best_n == unseen.class_n)
+    error = calibration_error(raw_n, scores.best.best_n == unseen.class_n)
+    reliability = learn_reliability(scores.probability_nl, unseen.class_n, unseen.labels)
+    return compare(card, scores.best, unseen), error, reliability

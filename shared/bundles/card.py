@@ -116,6 +116,22 @@ class Familiarity(_Frozen):
     false_alarm: float = Field(gt=0, lt=1)
 
 
+class Reliability(_Frozen):
+    """The scores from which labels are reliable, at one error rate; learned on held-out cells.
+
+    Of the cells that get a label or a lineage by these thresholds, a share of at most ``error`` gets a wrong one.
+
+    Attributes:
+        label_score: Least score of a label; None if no score is enough.
+        lineage_score: Least score of a lineage, for cells whose label is not reliable; None if no score is enough, or
+            the labels have no lineages.
+    """
+
+    error: float = Field(gt=0, lt=1)
+    label_score: float | None = Field(ge=0, le=1)
+    lineage_score: float | None = Field(ge=0, le=1)
+
+
 _METRIC_WORDS = {
     "calibration_error_before": "calibration error without the temperature",
     "abstained_share": "share of cells left Unassigned",
@@ -164,6 +180,9 @@ class ModelCard(_Frozen):
         temperature: Decision scores are divided by it before the activation (calibration).
         default_overlap: Least share of the features that a file must have.
         familiarity: How unfamiliar cells are recognised; None if they are not.
+        assumed_shares: The shares of the labels that the scores assume. If given, scores are corrected to the shares
+            in the annotated sample, unless the option ``composition=off`` asks for them as they are.
+        reliability: The thresholds of reliable labels, for several error rates.
         flops_per_cell: Floating-point operations for one cell.
     """
 
@@ -185,6 +204,8 @@ class ModelCard(_Frozen):
     min_score: float | None = Field(default=None, ge=0, le=1)
     default_overlap: float = Field(default=0.1, ge=0, le=1)
     familiarity: Familiarity | None = None
+    assumed_shares: tuple[float, ...] = ()
+    reliability: tuple[Reliability, ...] = ()
     training: Training
     flops_per_cell: float = Field(default=0.0, ge=0, le=1e15)
     weights_bytes: int = Field(default=0, ge=0, le=10**12)
@@ -209,6 +230,34 @@ class ModelCard(_Frozen):
                 msg = "the watched genes must be named as the features are: by symbols, Ensembl ids or both"
                 raise ValueError(msg)
         return self
+
+    @model_validator(mode="after")
+    def _shares_are_shares(self) -> ModelCard:
+        shares = self.assumed_shares
+        if shares and (len(shares) != len(self.labels) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-3):
+            msg = f"assumed_shares must be above 0 and add up to 1, one for each of the {len(self.labels)} labels"
+            raise ValueError(msg)
+        if shares and self.activation is not Activation.SOFTMAX:
+            msg = "assumed_shares need scores that add up to 1 (activation softmax)"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def has_lineages(self) -> bool:
+        """Whether every cell gets a lineage beside its label: every label has one, and they say less than labels."""
+        lineages = {label.lineage for label in self.labels}
+        return self.activation is Activation.SOFTMAX and None not in lineages and 1 < len(lineages) < len(self.labels)
+
+    @property
+    def needs_all_scores(self) -> bool:
+        """Whether the merge needs the scores of all labels, not only of the best."""
+        return bool(self.assumed_shares) or self.has_lineages
+
+    def reliability_at(self, error: float) -> Reliability | None:
+        """The thresholds for the highest error rate that is at most this; None if there are none."""
+        return max(
+            (one for one in self.reliability if one.error <= error + 1e-9), key=lambda one: one.error, default=None
+        )
 
     @property
     def genes(self) -> Features:

@@ -10,6 +10,9 @@ ADDED = (
     "celldrop_second_score",
     "celldrop_abstained",
     "celldrop_value_note",
+    "celldrop_lineage",
+    "celldrop_lineage_score",
+    "celldrop_reliable_label",
     "celldrop_unfamiliar",
     "celldrop_unfamiliarity",
 )

@@ -29,6 +29,8 @@ class Options:
         objective: ``deadline`` is the cheapest plan within the deployment's deadline, or the fastest if none meets it.
         top_k: How many labels to list for each cell.
         min_score: A cell whose best score is lower is left Unassigned; None uses the model's own threshold.
+        composition: Whether scores are corrected to the shares of the labels in this sample, if the model can be.
+        max_error: The share of reliable labels that may be wrong.
         map: Whether the report has a 2-D map of the cells.
     """
 
@@ -38,6 +40,8 @@ class Options:
     tasks: int | None = None
     top_k: int = 5
     min_score: float | None = None
+    composition: bool = True
+    max_error: float = 0.05
     map: bool = True
     objective: Objective = Objective.DEADLINE
 
@@ -73,6 +77,8 @@ def _short(text: str) -> str:
     return text
 
 
+_SWITCH = Parser("on or off", lambda text: {"on": True, "off": False}[text])
+
 PARSERS: Mapping[str, Parser] = {
     "model": Parser("NAME, NAME@VERSION or sha256:DIGEST", _short),
     "matrix": Parser("X, raw or layers/NAME", _short),
@@ -81,7 +87,9 @@ PARSERS: Mapping[str, Parser] = {
     "top_k": _whole(1, 100),
     "min_score": Parser("a number from 0 to 1", _fraction),
     "objective": Parser("cheapest, fastest or deadline", Objective),
-    "map": Parser("on or off", lambda text: {"on": True, "off": False}[text]),
+    "composition": _SWITCH,
+    "max_error": Parser("a number from 0 to 1", _fraction),
+    "map": _SWITCH,
 }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.engine.facts import CellFacts
-from jobs.inference.merge.calls import Vocabulary
+from jobs.inference.merge.calls import Rules, Vocabulary
 from jobs.inference.merge.groups import Merge, ordered
 from jobs.inference.parts.part import AnnotatedBlock, PartLayout, iter_part
 from shared.bundles.card import Label
@@ -89,6 +89,7 @@ class Draws:
     counted: bool = True
     prefix: str = "cell-"
     noted: int = 0
+    softmax: bool = False
 
     def block(self, rows: Rows) -> AnnotatedBlock:
         """The block of these rows: a row's draw depends on its number alone."""
@@ -99,7 +100,7 @@ class Draws:
         return AnnotatedBlock(
             rows=rows,
             cell_ids=[f"{self.prefix}{row}" for row in row_n],
-            probability_nl=(1 / (1 + np.exp(-decision_nl))).astype(np.float32),
+            probability_nl=self._probabilities(decision_nl),
             decision_nl=decision_nl,
             facts=CellFacts(
                 total_n=(row_n * 7 % 9000).astype(np.float32) if self.counted else None,
@@ -107,6 +108,12 @@ class Draws:
                 note_n=(row_n % self.noted == 0).astype(np.uint8) if self.noted else np.zeros(len(rows), np.uint8),
             ),
         )
+
+    def _probabilities(self, decision_nl: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if not self.softmax:
+            return np.asarray(1 / (1 + np.exp(-decision_nl)), np.float32)
+        power_nl = np.exp(decision_nl)
+        return np.asarray(power_nl / power_nl.sum(axis=1, keepdims=True), np.float32)
 
     def blocks(self, rows: Rows) -> Iterator[AnnotatedBlock]:
         """Block by block."""
@@ -136,4 +143,4 @@ def merge_of(
     names = labels or [
         Label(name=f"label {i}", ontology_id=f"CL:{i:07d}" if i % 3 else None) for i in range(layout.n_labels)
     ]
-    return Merge(store, ordered(receipts, layout.n_cells), layout, Vocabulary(tuple(names)), min_score)
+    return Merge(store, ordered(receipts, layout.n_cells), layout, Vocabulary(tuple(names)), Rules(min_score))

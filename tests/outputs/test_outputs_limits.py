@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 
 from jobs.inference.annotated.h5ad import NewColumns, write_annotated_h5ad
-from jobs.inference.merge.calls import UNASSIGNED, Vocabulary
+from jobs.inference.merge.calls import UNASSIGNED, Rules, Vocabulary
 from jobs.inference.merge.groups import Merge, ordered
 from jobs.inference.merge.survey import Survey
 from jobs.inference.outputs.annotation_files import annotations_parquet
@@ -45,7 +45,7 @@ def scored(probability_nl: np.ndarray, names: list[str], min_score: float | None
     ]
     receipt = keep_part(shelf, "part", blocks, layout, Rows(0, n_cells))
     labels = tuple(Label(name=name) for name in names)
-    return Merge(shelf, ordered([receipt], n_cells), layout, Vocabulary(labels), min_score)
+    return Merge(shelf, ordered([receipt], n_cells), layout, Vocabulary(labels), Rules(min_score))
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.1, 0.7, 1.0])

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.inference.merge.calls import Vocabulary
+from jobs.inference.merge.calls import Rules, Vocabulary
 from jobs.inference.merge.groups import Merge, ordered
 from jobs.inference.merge.survey import Findings, Survey
 from jobs.inference.outputs.manifest import FileFacts, MissingFile
@@ -82,6 +82,8 @@ def context_of(labels: tuple[Label, ...], min_score: float | None = None) -> Con
         verdict=VERDICT,
         card=card_of(labels),
         min_score=min_score,
+        max_error=0.05,
+        shares=None,
         files=(FileFacts(name="annotated.h5ad", size_bytes=1_234_567, crc32c=None, content_type="x", what="Yours."),),
         missing=(MissingFile(name="scores.parquet", reason="Not asked for."),),
         software={"torch": "2"},
@@ -288,7 +290,7 @@ def test_cells_that_all_look_alike_get_no_map() -> None:
 
 
 def test_all_cells_unassigned_is_said_plainly() -> None:
-    merge = replace(clustered(60, {"a": 1, "b": 1}), min_score=1.0)
+    merge = replace(clustered(60, {"a": 1, "b": 1}), rules=Rules(1.0))
     data = mapped(findings_of(merge), context_of(merge.vocabulary.labels, min_score=1.0))
     assert "none could be assigned" in data.headline
     assert "Unassigned" in render(data).decode()

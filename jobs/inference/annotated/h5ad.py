@@ -109,13 +109,19 @@ def write_annotated_h5ad(
 def categories_of(tally: Tally) -> dict[str, list[str]]:
     """The values that occur in each categorical column, sorted by name as in pandas and scanpy."""
     counted = {"label": tally.label_counts, "second_label": tally.second_counts, "label_id": tally.id_counts}
-    return {column: sorted(counts) for column, counts in counted.items()} | {"value_note": tally.notes}
+    levels = {"lineage": tally.lineage_counts, "reliable_label": tally.reliable_counts}
+    return {column: sorted(counts) for column, counts in (counted | levels).items()} | {"value_note": tally.notes}
 
 
 def absent_of(tally: Tally) -> frozenset[str]:
     """The columns in which no cell has a value, of those that are then left out of obs."""
-    empty = set() if tally.notes else {"value_note"}
-    return frozenset(empty if tally.n_looked else empty | {"unfamiliar", "unfamiliarity"})
+    known = {
+        ("value_note",): bool(tally.notes),
+        ("unfamiliar", "unfamiliarity"): bool(tally.n_looked),
+        ("lineage", "lineage_score"): bool(tally.lineage_counts),
+        ("reliable_label",): bool(tally.reliable_counts),
+    }
+    return frozenset(column for columns, there in known.items() if not there for column in columns)
 
 
 def _append(overlay: Overlay, columns: NewColumns) -> None:

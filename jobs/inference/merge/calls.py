@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,9 +12,11 @@ import pyarrow as pa
 
 from jobs.engine.abstaining import is_unassigned, is_unfamiliar
 from jobs.engine.facts import CellFacts
+from jobs.engine.levels import Level, Lineages, lineages_of, reliable_level
+from jobs.inference.merge.composition import Composition, corrected
 from jobs.inference.parts.arrays import values_of
-from jobs.inference.parts.part import F32Array, facts_from
-from shared.bundles.card import Familiarity, Label
+from jobs.inference.parts.part import F32Array, best_first, facts_from
+from shared.bundles.card import Familiarity, Label, Reliability
 from shared.domain.verdict import CellNote
 
 UNASSIGNED = "Unassigned"
@@ -62,6 +64,41 @@ class Vocabulary:
         """The position of ``Unassigned`` in ``names``."""
         return self.names.index(UNASSIGNED)
 
+    @cached_property
+    def lineages(self) -> tuple[str, ...]:
+        """Distinct lineages, followed by ``Unassigned``."""
+        found = [label.lineage for label in self.labels if label.lineage]
+        return tuple(dict.fromkeys([*found, UNASSIGNED]))
+
+    @cached_property
+    def lineage_codes(self) -> I64Array:
+        """The position of each label's lineage in ``lineages``; that of ``Unassigned`` without one."""
+        return np.array([self.lineages.index(label.lineage or UNASSIGNED) for label in self.labels], np.int64)
+
+    @cached_property
+    def reliable_names(self) -> tuple[str, ...]:
+        """Distinct names that a reliable label can have: labels, lineages and ``Unassigned``."""
+        return tuple(dict.fromkeys([*self.names, *self.lineages]))
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How scores become calls.
+
+    Attributes:
+        min_score: Cells with a lower best score are unassigned; None: no cell is.
+        familiarity: How the model recognises unfamiliar cells; None if it does not.
+        composition: The shares of the labels that scores are corrected to; None: they are not corrected.
+        lineages: Whether cells get a lineage beside their label.
+        reliability: From which score on a label is reliable; None if that is not known.
+    """
+
+    min_score: float | None = None
+    familiarity: Familiarity | None = None
+    composition: Composition | None = None
+    lineages: bool = False
+    reliability: Reliability | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Calls:
@@ -72,6 +109,9 @@ class Calls:
         top_score_nk: Their probabilities.
         abstained_n: Whether the best score is below the threshold, or the cell has no value of the model's genes.
         unfamiliar_n: Whether the cell is unlike the model's training cells; False if that is not known.
+        probability_nl: The probabilities of all labels; None if only those of the best are known.
+        lineages: The cells' lineages; None if they have none.
+        reliable_n: Positions in ``Vocabulary.reliable_names``; None if it is not known what is reliable.
         facts: The cells' facts. Totals and unfamiliarity are NaN where they are not known.
     """
 
@@ -81,28 +121,69 @@ class Calls:
     abstained_n: BoolArray
     unfamiliar_n: BoolArray
     facts: CellFacts
+    probability_nl: F32Array | None = None
+    lineages: Lineages | None = None
+    reliable_n: I64Array | None = None
 
     def __len__(self) -> int:
         return len(self.cell_ids)
 
 
-def calls_from(
-    batches: Sequence[pa.RecordBatch], min_score: float | None, familiarity: Familiarity | None = None
-) -> Calls:
-    """Join the batches of a part and apply the thresholds."""
+def calls_from(batches: Sequence[pa.RecordBatch], rules: Rules, vocabulary: Vocabulary) -> Calls:
+    """Join the batches of a part and apply the rules."""
     table = pa.Table.from_batches(batches).combine_chunks()
     label_nk = _matrix(table["top_label"]).astype(np.int64)
     score_nk = _matrix(table["top_score"]).astype(np.float32, copy=False)
+    probability_nl = _probability(table)
+    if rules.composition is not None and probability_nl is not None:
+        probability_nl = corrected(probability_nl, rules.composition.factor_l)
+        label_nk = best_first(probability_nl, label_nk.shape[1])
+        score_nk = np.take_along_axis(probability_nl, label_nk, axis=1)
     facts = facts_from(table)
     assert facts.unfamiliarity_n is not None
-    return Calls(
+    lineages = None
+    if rules.lineages and probability_nl is not None:
+        lineages = lineages_of(probability_nl, vocabulary.lineage_codes, len(vocabulary.lineages))
+    calls = Calls(
         cell_ids=table["cell_id"].combine_chunks(),
         top_label_nk=label_nk,
         top_score_nk=score_nk,
-        abstained_n=is_unassigned(score_nk[:, 0], facts.note_n, min_score),
-        unfamiliar_n=is_unfamiliar(facts.unfamiliarity_n, familiarity),
+        abstained_n=is_unassigned(score_nk[:, 0], facts.note_n, rules.min_score),
+        unfamiliar_n=is_unfamiliar(facts.unfamiliarity_n, rules.familiarity),
         facts=facts,
+        probability_nl=probability_nl,
+        lineages=lineages,
     )
+    return (
+        calls
+        if rules.reliability is None
+        else replace(calls, reliable_n=_reliable(calls, rules.reliability, vocabulary))
+    )
+
+
+def lineage_codes(calls: Calls, vocabulary: Vocabulary) -> I64Array:
+    """Positions of the cells' lineages in ``Vocabulary.lineages``: ``Unassigned`` for a silent cell."""
+    assert calls.lineages is not None
+    silent_n = calls.facts.note_n == CellNote.SILENT
+    return np.where(silent_n, vocabulary.lineages.index(UNASSIGNED), calls.lineages.code_n)
+
+
+def _reliable(calls: Calls, reliability: Reliability, vocabulary: Vocabulary) -> I64Array:
+    """The most specific reliable name of each cell. An unfamiliar cell has none, whatever its score."""
+    level_n = reliable_level(calls.top_score_nk[:, 0], calls.lineages, reliability)
+    level_n[calls.abstained_n | calls.unfamiliar_n] = Level.NONE
+    names = vocabulary.reliable_names
+    lineage_codes = np.array([names.index(name) for name in vocabulary.lineages], np.int64)
+    code_n = np.full(len(calls), names.index(UNASSIGNED), np.int64)
+    if calls.lineages is not None:
+        code_n = np.where(level_n == Level.LINEAGE, lineage_codes[calls.lineages.code_n], code_n)
+    return np.where(level_n == Level.LABEL, vocabulary.name_codes[calls.top_label_nk[:, 0]], code_n)
+
+
+def _probability(table: pa.Table) -> F32Array | None:
+    if "probability" not in table.column_names:
+        return None
+    return _matrix(table["probability"]).astype(np.float32, copy=False)
 
 
 def _matrix(column: pa.ChunkedArray) -> npt.NDArray[np.generic]:

@@ -9,7 +9,7 @@ from enum import Enum, auto
 import numpy as np
 import pyarrow as pa
 
-from jobs.inference.merge.calls import NOTES, UNASSIGNED, Calls, I64Array, Vocabulary
+from jobs.inference.merge.calls import NOTES, UNASSIGNED, Calls, I64Array, Vocabulary, lineage_codes
 from jobs.inference.parts.arrays import column_of, text_column
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
@@ -68,6 +68,23 @@ def _label_id(answer: Answer) -> pa.Array:
 def _second_label(answer: Answer) -> pa.Array:
     vocabulary = answer.vocabulary
     return _categories(vocabulary.name_codes[answer.calls.top_label_nk[:, 1]], vocabulary.names)
+
+
+def _lineage(answer: Answer) -> pa.Array:
+    calls, names = answer.calls, answer.vocabulary.lineages
+    if calls.lineages is None:
+        return _categories(np.full(len(calls), -1), names)
+    return _categories(lineage_codes(calls, answer.vocabulary), names)
+
+
+def _lineage_score(answer: Answer) -> pa.Array:
+    lineages = answer.calls.lineages
+    return pa.nulls(len(answer.calls), pa.float32()) if lineages is None else column_of(lineages.score_n)
+
+
+def _reliable_label(answer: Answer) -> pa.Array:
+    code_n, names = answer.calls.reliable_n, answer.vocabulary.reliable_names
+    return _categories(np.full(len(answer.calls), -1) if code_n is None else code_n, names)
 
 
 def _unfamiliarity(answer: Answer) -> pa.Array:
@@ -170,6 +187,33 @@ COLUMNS = (
         CATEGORY,
         f"A note on the cell's values, empty for most cells: {', '.join(f'`{word}`' for word in NOTES.values())}.",
         _value_note,
+        nullable=True,
+        in_obs=InObs.IF_ANY,
+    ),
+    Column(
+        "lineage",
+        CATEGORY,
+        "The lineage with the highest score, such as T cell; `Unassigned` if no gene of the model has a value in the "
+        "cell. Empty if the model's labels have no lineages.",
+        _lineage,
+        nullable=True,
+        in_obs=InObs.IF_ANY,
+    ),
+    Column(
+        "lineage_score",
+        pa.float32(),
+        "Its probability: the sum of the probabilities of its labels.",
+        _lineage_score,
+        nullable=True,
+        in_obs=InObs.IF_ANY,
+    ),
+    Column(
+        "reliable_label",
+        CATEGORY,
+        "The most specific of `label` and `lineage` that is reliable: of the model's held-out cells, at most a share "
+        "of `max_error` (0.05) got a wrong one in this way. `Unassigned` if neither is, and for an `unfamiliar` cell. "
+        "Empty if it is not known what is reliable.",
+        _reliable_label,
         nullable=True,
         in_obs=InObs.IF_ANY,
     ),

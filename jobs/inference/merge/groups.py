@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from jobs.inference.merge.calls import Calls, Vocabulary, calls_from
+from jobs.inference.merge.calls import Calls, Rules, Vocabulary, calls_from
 from jobs.inference.merge.columns import annotation_table
-from jobs.inference.parts.part import PartLayout, read_part
-from shared.bundles.card import Familiarity
+from jobs.inference.parts.part import F32Array, PartLayout, read_part
 from shared.domain.errors import InternalError
 from shared.domain.geometry import BLOCK_ROWS, Rows
 from shared.domain.submission import Receipt
+from shared.domain.verdict import CellNote
 from shared.ports.blobs import BlobStore
 
 GROUP_ROWS = 65_536
 """Rows of a row group: a multiple of BLOCK_ROWS, so that no block is split."""
+
+
+_PLAIN = Rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +46,14 @@ class Merge:
 
     Attributes:
         receipts: In row order and without gaps, as returned by ``ordered``.
-        min_score: Cells with a lower best score are unassigned; None: no cell is.
-        familiarity: How the model recognises unfamiliar cells; None if it does not.
+        rules: How scores become calls.
     """
 
     store: BlobStore
     receipts: tuple[Receipt, ...]
     layout: PartLayout
     vocabulary: Vocabulary
-    min_score: float | None = None
-    familiarity: Familiarity | None = None
+    rules: Rules = _PLAIN
 
     def groups(self, group_rows: int = GROUP_ROWS) -> Iterator[Group]:
         """The cells in row order, in groups of ``group_rows``, a multiple of BLOCK_ROWS.
@@ -85,7 +88,15 @@ class Merge:
             yield from read_part(self.store, receipt, self.layout)
 
     def _group(self, rows: Rows, batches: list[pa.RecordBatch]) -> Group:
-        return Group(rows, batches, calls_from(batches, self.min_score, self.familiarity))
+        return Group(rows, batches, calls_from(batches, self.rules, self.vocabulary))
+
+
+def used_scores(merge: Merge) -> Iterator[tuple[F32Array, npt.NDArray[np.bool_]]]:
+    """The probabilities of all cells, with a mark for those that say something about the sample's composition."""
+    for group in merge.groups():
+        calls = group.calls
+        assert calls.probability_nl is not None
+        yield calls.probability_nl, ~calls.unfamiliar_n & (calls.facts.note_n != CellNote.SILENT)
 
 
 def ordered(receipts: Iterable[Receipt], n_cells: int) -> tuple[Receipt, ...]:

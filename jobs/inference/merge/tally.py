@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from jobs.inference.merge.calls import NOTES, Calls, I64Array, Vocabulary
+from jobs.inference.merge.calls import NOTES, Calls, I64Array, Vocabulary, lineage_codes
 from shared.domain.verdict import CellNote
 
 SCORE_BINS = 200
@@ -26,6 +27,8 @@ class Tally:
         n_counted: Number of cells with known total counts.
         n_looked: Number of cells whose unfamiliarity is known.
         unfamiliar_c: Number of unfamiliar cells by label.
+        lineage_counts: Number of cells by lineage; empty if the model has none.
+        reliable_counts: Number of cells by reliable label; empty if it is not known what is reliable.
         cells_c: Number of cells by label.
         best_c: Number of cells by best guess, including unassigned cells.
         second_c: Number of cells by second label.
@@ -44,6 +47,8 @@ class Tally:
     n_counted: int = 0
     n_looked: int = 0
     unfamiliar_c: I64Array = field(init=False)
+    lineage_counts: Counter[str] = field(default_factory=Counter)
+    reliable_counts: Counter[str] = field(default_factory=Counter)
     cells_c: I64Array = field(init=False)
     best_c: I64Array = field(init=False)
     second_c: I64Array = field(init=False)
@@ -71,6 +76,7 @@ class Tally:
         self.best_c += np.bincount(best_n, minlength=len(self.best_c))
         self._add_quality(calls, name_n)
         self._add_unfamiliar(calls, name_n)
+        self._add_levels(calls)
         self.score_cb += _histogram(name_n, score_bins(calls.top_score_nk[:, 0]), self.score_cb.shape)
         close_n = calls.top_score_nk[:, 1] * 2 >= calls.top_score_nk[:, 0]
         self.close_cc += _histogram(best_n[close_n], second_n[close_n], self.close_cc.shape)
@@ -107,6 +113,13 @@ class Tally:
         self.second_c += np.bincount(second_n, minlength=len(self.second_c))
         id_n = self.vocabulary.id_codes[calls.top_label_nk[:, 0]]
         self.ids_i += np.bincount(id_n[(id_n >= 0) & ~calls.abstained_n], minlength=len(self.ids_i))
+
+    def _add_levels(self, calls: Calls) -> None:
+        if calls.lineages is not None:
+            code_n = lineage_codes(calls, self.vocabulary)
+            self.lineage_counts.update(_counts(self.vocabulary.lineages, np.bincount(code_n)))
+        if calls.reliable_n is not None:
+            self.reliable_counts.update(_counts(self.vocabulary.reliable_names, np.bincount(calls.reliable_n)))
 
     def _add_unfamiliar(self, calls: Calls, name_n: I64Array) -> None:
         assert calls.facts.unfamiliarity_n is not None
@@ -159,5 +172,5 @@ def _histogram(row_n: I64Array, column_n: I64Array, shape: tuple[int, ...]) -> I
 
 
 def _counts(names: tuple[str, ...], count_c: I64Array) -> dict[str, int]:
-    present = [(name, int(n)) for name, n in zip(names, count_c, strict=True) if n]
+    present = [(name, int(n)) for name, n in zip(names, count_c, strict=False) if n]
     return dict(sorted(present, key=lambda item: (-item[1], item[0])))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 
 from jobs.inference.merge.columns import CSV_COLUMNS, SCHEMA
 from jobs.inference.merge.groups import GROUP_ROWS, Merge
-from jobs.inference.parts.arrays import column_of, values_of
+from jobs.inference.parts.arrays import column_of
 from jobs.inference.parts.sink import ChunkSink
 from shared.domain.geometry import BLOCK_ROWS
 
@@ -69,7 +68,8 @@ def scores_parquet(merge: Merge, about: Mapping[str, str]) -> Iterator[bytes]:
     sink = ChunkSink()
     with _parquet_writer(sink, schema, about, []) as writer:
         for group in merge.groups(score_group_rows(len(names))):
-            score_nl = _probabilities(group.batches)
+            score_nl = group.calls.probability_nl
+            assert score_nl is not None
             columns = [group.calls.cell_ids, *map(column_of, score_nl.T)]
             writer.write_table(pa.table(columns, schema=schema), row_group_size=GROUP_ROWS)
             yield sink.drain()
@@ -128,9 +128,3 @@ def _distinct(names: list[str]) -> list[str]:
         taken.add(free)
         distinct.append(free)
     return distinct
-
-
-def _probabilities(batches: list[pa.RecordBatch]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    column = pa.chunked_array([batch["probability"] for batch in batches]).combine_chunks()
-    values: np.ndarray[tuple[int, int], np.dtype[np.float32]] = values_of(pc.list_flatten(column))
-    return values.reshape(len(column), -1)

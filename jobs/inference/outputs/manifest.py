@@ -54,6 +54,8 @@ class Choices(_Part):
     top_k: int
     scores: str
     map: bool
+    composition: bool = Field(default=True, description="Whether to correct scores to the sample's shares of labels.")
+    max_error: float = Field(default=0.05, description="The share of reliable labels that may be wrong.")
     min_score: float | None = Field(description="Cells with a lower best score are Unassigned; None: no cell is.")
 
 
@@ -92,6 +94,13 @@ class Labels(_Part):
     n_unassigned: int = Field(description="Cells without a label.")
     n_unfamiliar: int | None = Field(
         default=None, description="Cells that are unlike the model's training cells; None if the model cannot tell."
+    )
+    lineages: dict[str, int] | None = Field(default=None, description="Cells by lineage, if the labels have lineages.")
+    reliable: dict[str, int] | None = Field(
+        default=None, description="Cells by reliable label, if it is known what is reliable."
+    )
+    shares: dict[str, float] | None = Field(
+        default=None, description="The shares of the labels that the scores were corrected to, if they were."
     )
     counts: dict[str, int] = Field(description="Cells by label, most first; without labels that no cell has.")
 

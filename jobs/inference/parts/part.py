@@ -47,7 +47,7 @@ class PartLayout:
     Attributes:
         n_cells: Number of cells of the whole file.
         top_k: The requested number of labels for each cell.
-        full: Whether all labels' probabilities are kept (``scores=full``).
+        full: Whether all labels' probabilities are kept, as ``scores=full`` asks or the model needs.
     """
 
     n_cells: int

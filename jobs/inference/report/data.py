@@ -192,6 +192,7 @@ class ReportData:
     tail: Tail | None
     cell_map: CellMap | None
     no_map: str
+    levels: tuple[str, ...]
     scores: Chart
     score_meaning: str
     confusions: tuple[Confusion, ...]

@@ -41,6 +41,8 @@ class Context:
     Attributes:
         file_name: The input's name without folders.
         min_score: The effective threshold; None if no cell is left unassigned by it.
+        max_error: The share of reliable labels that may be wrong, as requested.
+        shares: The shares of the labels that the scores were corrected to; None if they were not.
         software: Versions and devices, as in the manifest.
         made_at: When the report was made.
         actual: Time and cost until then. If this or the plan is None, the report leaves both out.
@@ -51,6 +53,8 @@ class Context:
     verdict: Verdict
     card: ModelCard
     min_score: float | None
+    max_error: float
+    shares: Mapping[str, float] | None
     files: tuple[FileFacts, ...]
     missing: tuple[MissingFile, ...]
     software: Mapping[str, str]
@@ -91,12 +95,14 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         cell_map=cell_map,
         no_map=no_map,
         scores=drawn(lambda: score_chart(total_b, context.min_score)),
+        levels=sentences.levels(tally, context.card, context.max_error),
         score_meaning=context.card.meaning_of_score,
         confusions=confusions(tally),
         genes=drawn(lambda: log_chart(tally.genes_cb.sum(axis=0), "genes", FEW_GENES)),
         counts=drawn(lambda: log_chart(tally.counts_cb.sum(axis=0), "counts", None)) if tally.n_counted else None,
         method=(
             *sentences.method(context.verdict, context.card, context.min_score),
+            sentences.composition(context.card, context.shares),
             sentences.familiarity(tally, context.card),
         ),
         model=sentences.model(context.card),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from jobs.inference.merge.calls import UNASSIGNED
 from jobs.inference.merge.tally import FEW_GENES, Tally, log_value, median_bin, median_score
 from jobs.inference.outputs.manifest import FileFacts
 from jobs.inference.outputs.reading_findings import MANY_UNFAMILIAR
@@ -21,6 +22,7 @@ _RARE = 5
 _NAMED = 3
 _NO_THRESHOLD = "None: every cell gets its best label."
 _NAME_LIMIT = 60
+_SHARES = 12
 
 STATES: Mapping[MatrixState, str] = {
     MatrixState.COUNTS: "raw counts",
@@ -76,6 +78,45 @@ def lead(tally: Tally, min_score: float | None) -> tuple[str, ...]:
     if MANY_UNFAMILIAR <= unfamiliar <= 0.5:
         sentences.append(f"{percent(unfamiliar)} of the cells are unlike those that the model was trained on.")
     return tuple(sentences)
+
+
+def composition(card: ModelCard, shares: Mapping[str, float] | None) -> Fact:
+    """Whether and how scores were corrected to the sample's shares of the labels."""
+    term = "Shares of labels"
+    if shares is None:
+        why = "option composition=off" if card.assumed_shares else "the model does not say which shares it assumes"
+        return Fact(term, f"Scores are not corrected to the shares of the labels in this sample ({why}).")
+    named = [f"{shortened(name, _NAME_LIMIT)} {percent(share)}" for name, share in shares.items()]
+    more = [f"{len(named) - _SHARES} more"] if len(named) > _SHARES else []
+    return Fact(
+        term,
+        f"Scores are corrected to the shares estimated from all cells (expectation maximisation): "
+        f"{listing([*named[:_SHARES], *more])}.",
+    )
+
+
+def levels(tally: Tally, card: ModelCard, max_error: float) -> tuple[str, ...]:
+    """The cells by lineage, and how many have a reliable label."""
+    found = []
+    if tally.lineage_counts:
+        ordered = sorted(tally.lineage_counts.items(), key=lambda item: (-item[1], item[0]))
+        named = [f"{shortened(name, _NAME_LIMIT)} {percent(n / tally.n_cells)}" for name, n in ordered]
+        found.append(f"By lineage: {listing(named)}.")
+    reliability = card.reliability_at(max_error)
+    if tally.reliable_counts and reliability is not None:
+        labels, lineages = set(tally.vocabulary.names), set(tally.vocabulary.lineages)
+        n_labels = sum(n for name, n in tally.reliable_counts.items() if name in labels and name not in lineages)
+        n_lineages = (
+            sum(n for name, n in tally.reliable_counts.items() if name in lineages)
+            - (tally.reliable_counts[UNASSIGNED])
+        )
+        found.append(
+            f"At an error rate of {percent(reliability.error)}, {percent(n_labels / tally.n_cells)} of the cells have "
+            f"a reliable label, {percent(n_lineages / tally.n_cells)} only a reliable lineage, and "
+            f"{percent(tally.reliable_counts[UNASSIGNED] / tally.n_cells)} neither (column reliable_label). The rate "
+            "was measured on the model's held-out cells; other data can have more errors."
+        )
+    return tuple(found)
 
 
 def familiarity(tally: Tally, card: ModelCard) -> Fact:

@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -20,8 +21,9 @@ import pyarrow as pa
 
 from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, write_annotated_h5ad
 from jobs.inference.data_manager import InferenceData, TaskInputs, input_crc32c
-from jobs.inference.merge.calls import Vocabulary
-from jobs.inference.merge.groups import Merge
+from jobs.inference.merge.calls import Rules, Vocabulary
+from jobs.inference.merge.composition import estimate
+from jobs.inference.merge.groups import Merge, used_scores
 from jobs.inference.merge.survey import Findings, Survey
 from jobs.inference.merge.tally import Tally
 from jobs.inference.outputs.annotation_files import annotations_csv, annotations_parquet, scores_parquet
@@ -130,12 +132,15 @@ class Results:
             )
             self.files += [*tables, *annotated]
             finished = self._wait_for(layout)
-            self._write_report(findings, finished)
+            self._write_report(findings, finished, merge)
         tally = findings.tally
         labels = Labels(
             n_cells=tally.n_cells,
             n_unassigned=tally.n_abstained,
             n_unfamiliar=tally.n_unfamiliar,
+            lineages=_ordered(tally.lineage_counts) or None,
+            reliable=_ordered(tally.reliable_counts) or None,
+            shares=_shares(merge),
             counts=tally.label_counts,
         )
         found = self._found(tally)
@@ -150,7 +155,18 @@ class Results:
         layout = self.inputs.layout
         card = self.inputs.card
         vocabulary = Vocabulary(card.labels)
-        return Merge(self.data.blobs, self.receipts, layout, vocabulary, self.inputs.min_score, card.familiarity)
+        rules = Rules(
+            min_score=self.inputs.min_score,
+            familiarity=card.familiarity,
+            lineages=card.has_lineages,
+            reliability=card.reliability_at(self.inputs.options.max_error),
+        )
+        merge = Merge(self.data.blobs, self.receipts, layout, vocabulary, rules)
+        if not card.assumed_shares or not self.inputs.options.composition:
+            return merge
+        with self._timed("composition"):
+            found = estimate(used_scores(merge), card.assumed_shares, layout.n_cells, self.pulse.show)
+        return replace(merge, rules=replace(rules, composition=found))
 
     def _write_annotations(self, merge: Merge) -> Findings:
         survey = Survey(merge)
@@ -204,11 +220,11 @@ class Results:
             return []
         return [file_facts(written, self.prefix, ANNOTATED_H5AD.what)]
 
-    def _write_report(self, findings: Findings, layout: Layout | NoMap) -> None:
+    def _write_report(self, findings: Findings, layout: Layout | NoMap, merge: Merge) -> None:
         """Write the report. If this fails, the results are committed without it."""
         with self._timed(REPORT.name):
             try:
-                page = render(gather(findings, self._context(findings.tally), layout))
+                page = render(gather(findings, self._context(findings.tally, merge), layout))
             except Exception as error:
                 log.exception("report left out")
                 found = f"{type(error).__name__}: {error}"
@@ -216,7 +232,7 @@ class Results:
                 return
             self.files.append(self._put(REPORT, [page]))
 
-    def _context(self, tally: Tally) -> Context:
+    def _context(self, tally: Tally, merge: Merge) -> Context:
         record = self.inputs.record
         assert record.verdict is not None
         return Context(
@@ -225,6 +241,8 @@ class Results:
             verdict=record.verdict.amended(self._found(tally), LOOKED_FOR),
             card=self.inputs.card,
             min_score=self.inputs.min_score,
+            max_error=self.inputs.options.max_error,
+            shares=_shares(merge),
             files=tuple(self.files),
             missing=tuple(self.missing),
             software={**self.software, **self._computed_with()},
@@ -254,6 +272,8 @@ class Results:
                 top_k=options.top_k,
                 scores=options.scores,
                 map=options.map,
+                composition=options.composition,
+                max_error=options.max_error,
                 min_score=self.inputs.min_score,
             ),
             software=self.software,
@@ -316,3 +336,18 @@ class Results:
         with self.pulse.stage(stage):
             yield
         self.seconds[stage] = round(time.monotonic() - began_s, 3)
+
+
+def _shares(merge: Merge) -> dict[str, float] | None:
+    """The shares of the labels that the scores were corrected to, the largest first."""
+    found = merge.rules.composition
+    if found is None:
+        return None
+    shares: dict[str, float] = {}
+    for label, share in zip(merge.vocabulary.labels, found.share_l, strict=True):
+        shares[label.name] = round(shares.get(label.name, 0.0) + share, 6)
+    return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _ordered(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
