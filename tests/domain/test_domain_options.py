@@ -16,15 +16,34 @@ def test_every_option_has_a_parser_and_every_parser_an_option() -> None:
 
 
 def test_nothing_asked_for_gives_the_defaults() -> None:
-    assert parse_options({}) == Options()
+    assert parse_options({}) == Options(
+        model=None,
+        matrix=None,
+        scores=Scores.TOP,
+        tasks=None,
+        top_k=5,
+        min_score=None,
+        composition=True,
+        max_error=0.05,
+        map=True,
+        objective=Objective.DEADLINE,
+    )
 
 
 def test_every_option_is_read() -> None:
     asked = {
         "model": "m@1", "matrix": "raw", "scores": "full", "tasks": "7", "top_k": "3", "min_score": "0.5", "map": "off",
-        "objective": "fastest",
+        "objective": "fastest", "composition": "off", "max_error": "0.1",
     }  # fmt: skip
-    assert parse_options(asked) == Options("m@1", "raw", Scores.FULL, 7, 3, 0.5, map=False, objective=Objective.FASTEST)
+    assert parse_options(asked) == Options(
+        "m@1", "raw", Scores.FULL, 7, 3, 0.5, composition=False, max_error=0.1, map=False, objective=Objective.FASTEST
+    )
+
+
+@pytest.mark.parametrize("name", ["map", "composition"])
+def test_a_switch_is_on_or_off(name: str) -> None:
+    assert getattr(parse_options({name: "on"}), name) is True
+    assert getattr(parse_options({name: "off"}), name) is False
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def levels(tally: Tally, card: ModelCard, max_error: float) -> tuple[str, ...]:
             - (tally.reliable_counts[UNASSIGNED])
         )
         found.append(
-            f"At an error rate of {percent(reliability.error)}, {percent(n_labels / tally.n_cells)} of the cells have "
+            f"At an error rate of {reliability.error:.0%}, {percent(n_labels / tally.n_cells)} of the cells have "
             f"a reliable label, {percent(n_lineages / tally.n_cells)} only a reliable lineage, and "
             f"{percent(tally.reliable_counts[UNASSIGNED] / tally.n_cells)} neither (column reliable_label). The rate "
             "was measured on the model's held-out cells; other data can have more errors."

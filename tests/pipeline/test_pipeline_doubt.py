@@ -1,0 +1,81 @@
+"""Cells unlike the model's, the sample's shares and reliable labels: every result says the same about them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from shared.h5ad.judge.cautions import WarningCode
+from tests.pipeline.conftest import ROOT, Celldrop, Ended
+
+MODELS = {"CELLDROP_MODELS_DIR": str(ROOT / "models"), "CELLDROP_DEFAULT_MODEL": "pbmc-sorted"}
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+
+
+def frame_of(done: Ended) -> pd.DataFrame:
+    return pd.read_csv(done.folder / "annotations.csv.gz", index_col="cell_id")
+
+
+def test_cells_of_another_tissue_are_told_to_everybody(celldrop: Celldrop, data_dir: Path) -> None:
+    file = data_dir / "h5ad" / "mixology_sc_dropseq.h5ad"
+    done = celldrop("run", file, "--json", "--set", "map=off", **MODELS)
+    frame = frame_of(done)
+    assert frame["unfamiliar"].mean() >= 0.95
+    assert set(frame["reliable_label"][frame["unfamiliar"]]) == {"Unassigned"}
+    n_unfamiliar = int(frame["unfamiliar"].sum())
+    cells = anndata.read_h5ad(done.folder / "annotated.h5ad")
+    assert cells.obs["celldrop_unfamiliar"].dtype == np.bool_
+    assert int(cells.obs["celldrop_unfamiliar"].sum()) == n_unfamiliar
+    np.testing.assert_array_equal(cells.obs["celldrop_unfamiliarity"], frame["unfamiliarity"].astype(np.float32))
+    manifest = json.loads((done.folder / "manifest.json").read_text())
+    assert manifest["labels"]["n_unfamiliar"] == done.json["summary"]["n_unfamiliar"] == n_unfamiliar
+    (told,) = [one for one in manifest["verdict"]["findings"] if one["code"] == WarningCode.UNFAMILIAR_CELLS]
+    assert told["details"]["n_unfamiliar"] == n_unfamiliar
+    assert told in done.json["verdict"]["findings"]
+    page = (done.folder / "report.html").read_text()
+    assert "are unlike the cells that pbmc-sorted@" in page[page.index("<h1>") : page.index("</h1>")]
+    shown = celldrop("run", file, "--set", "map=off", **MODELS)
+    assert shown.stdout.index("UNFAMILIAR_CELLS") < shown.stdout.index("share")
+
+
+def test_cells_of_the_model_s_tissue_get_levels_and_the_shares_that_were_used(
+    celldrop: Celldrop, data_dir: Path
+) -> None:
+    file = data_dir / "h5ad" / "pbmc3k_raw_labelled.h5ad"
+    one = celldrop("run", file, "--json", "--set", "map=off", **MODELS)
+    frame = frame_of(one)
+    labels = anndata.read_h5ad(file).obs["cell_type_seurat"].astype(str).to_numpy()
+    for type_ in ("B", "CD14+ Mono", "NK", "Naive CD4 T", "Memory CD4 T"):
+        assert frame["unfamiliar"][labels == type_].mean() <= 0.1, type_
+    assert (frame["label"] == "regulatory-t").mean() <= 0.06
+    lineage = {"B": "B cell", "CD14+ Mono": "Monocyte", "NK": "NK cell", "Naive CD4 T": "T cell"}
+    for type_, name in lineage.items():
+        assert (frame["lineage"][labels == type_] == name).mean() >= 0.95, type_
+    manifest = json.loads((one.folder / "manifest.json").read_text())
+    assert sum(manifest["labels"]["shares"].values()) == pytest.approx(1, abs=1e-4)
+    assert manifest["labels"]["lineages"] == frame["lineage"].value_counts().to_dict()
+    assert manifest["labels"]["reliable"] == frame["reliable_label"].value_counts().to_dict()
+    assert not [one for one in manifest["verdict"]["findings"] if one["code"] == WarningCode.UNFAMILIAR_CELLS]
+    page = (one.folder / "report.html").read_text()
+    assert "By lineage: T cell" in page
+    assert "At an error rate of 5%" in page
+    seven = celldrop("run", file, "--json", "--set", "map=off", "--set", "tasks=7", "--rerun", **MODELS)
+    assert (seven.folder / "annotations.parquet").read_bytes() == (one.folder / "annotations.parquet").read_bytes()
+    as_they_are = celldrop("run", file, "--json", "--set", "map=off", "--set", "composition=off", **MODELS)
+    plain = frame_of(as_they_are)
+    assert not plain["score"].equals(frame["score"])
+    assert json.loads((as_they_are.folder / "manifest.json").read_text())["labels"]["shares"] is None
+
+
+def test_an_imported_model_says_what_it_cannot_tell(celldrop: Celldrop, data_dir: Path) -> None:
+    done = celldrop("run", data_dir / "h5ad" / "mixology_sc_dropseq.h5ad", "--json", "--set", "map=off")
+    frame = frame_of(done)
+    for column in ("unfamiliar", "unfamiliarity", "lineage", "lineage_score", "reliable_label"):
+        assert frame[column].isna().all()
+        assert f"celldrop_{column}" not in anndata.read_h5ad(done.folder / "annotated.h5ad").obs
+    assert "Not known: this model cannot recognise cells" in (done.folder / "report.html").read_text()
