@@ -64,6 +64,12 @@ def say_evaluation(report: EvaluationReport, card: ModelCard, output: Output) ->
         ]
         output.table(["label", "cells", "precision", "recall"], per_label)
     _say_left_out(report, card, output)
+    if report.unfamiliar is not None:
+        n_unfamiliar = sum(report.unfamiliar.values())
+        words = (
+            f"  unlike the training cells: {n_unfamiliar:,} of {report.n_cells:,} ({n_unfamiliar / report.n_cells:.1%})"
+        )
+        output.say(f"{words}{f': {_counted(report.unfamiliar)}' if n_unfamiliar else ''}")
     if report.n_without_genes:
         words = f"  {report.n_without_genes:,} cells have no value of the model's genes, and would be Unassigned"
         output.say(words, style="yellow")

@@ -19,6 +19,7 @@ class Origin:
         matrix: The matrix to use; None chooses it by its values.
         aligned_with: Another labelled file of the same tissue, for training.
         aligned_column: Its obs column of labels; None: the same name.
+        min_cells: Leave out labels with fewer cells, for training; None refuses them.
     """
 
     file: Path
@@ -29,6 +30,7 @@ class Origin:
     matrix: str | None = None
     aligned_with: Path | None = None
     aligned_column: str | None = None
+    min_cells: int | None = None
 
 
 def missing_words(missing: Mapping[str, int]) -> str:

@@ -110,6 +110,12 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
         OptionalText, typer.Option(metavar="COLUMN", help="Its obs column of labels.", show_default="that of --labels")
     ] = None,
     n_genes: Annotated[int, typer.Option(min=2, help="The most genes to use.")] = 3_000,
+    min_cells: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=5, help="Leave out labels with fewer cells.", show_default="such files are refused below 20 cells"
+        ),
+    ] = None,
     kind: KindOption = Kind.LINEAR,
     class_weights: WeightsOption = ClassWeights.BALANCED,
     held_out: HeldOutOption = 0.2,
@@ -143,8 +149,11 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
             "class_weights": class_weights.value,
             "max_abstained": max_abstained,
             "false_alarm": false_alarm,
+            **({} if min_cells is None else {"min_cells_per_label": min_cells}),
         }
-        origin = Origin(file, labels, ids_from, lineages, features_from, matrix, aligned_with, aligned_labels)
+        origin = Origin(
+            file, labels, ids_from, lineages, features_from, matrix, aligned_with, aligned_labels, min_cells
+        )
         return train_model(origin, {"name": name, "version": version, **about, **how}, settings_for(out), output)
 
     finish(output, action)

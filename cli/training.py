@@ -22,7 +22,7 @@ from jobs.modeling.labelled import LabelledCells, Sample, read_labelled
 from jobs.modeling.lineages import read_mapping
 from jobs.modeling.reporting import Progress
 from jobs.modeling.settings import ClassWeights, TrainingSettings
-from jobs.modeling.trainable import training_warnings
+from jobs.modeling.trainable import training_warnings, without_rare
 from jobs.modeling.training import TrainedModel, train
 from shared.bundles.card import ModelCard
 from shared.domain.errors import TrainingDataError
@@ -45,15 +45,23 @@ def train_model(origin: Origin, how: Mapping[str, Any], settings: Settings, outp
     if origin.features_from is not None:
         genes, source = read_gene_list(origin.features_from), origin.features_from.name
         wanted = replace(wanted, features_from=genes, features_source=source)
-    cells = _read(origin, wanted)
+    cells, rare = without_rare(_read(origin, wanted), origin.min_cells or 0)
     if origin.aligned_with is not None:
         wanted = replace(wanted, aligned_with=_read_other(origin, origin.aligned_with, cells, wanted))
     findings = training_warnings(cells)
     _say_cells(cells, wanted, findings, output)
+    if rare:
+        named = ", ".join(f"{name} ({size})" for name, size in rare.items())
+        output.say(f"  left out, with fewer than {origin.min_cells} cells: {named}", style="yellow")
     trained = _train(cells, wanted, output)
     card = write_bundle(settings.models_dir, trained.card, trained.tensors)
     path = settings.models_dir / card.name / card.version
-    about = {"metrics": card.training.metrics, "missing": cells.missing, "warnings": [asdict(one) for one in findings]}
+    about = {
+        "left_out": rare,
+        "metrics": card.training.metrics,
+        "missing": cells.missing,
+        "warnings": [asdict(one) for one in findings],
+    }
     output.result({"model": card.reference, "digest": card.digest, "path": str(path), **about})
     _say_trained(trained, card, path, output)
     return Exit.DONE

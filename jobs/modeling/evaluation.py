@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from jobs.engine.abstaining import is_unassigned
+from jobs.engine.abstaining import is_unassigned, is_unfamiliar
 from jobs.modeling.calibration import calibration_error
 from jobs.modeling.judged import judged
 from jobs.modeling.labels import read_labels
@@ -65,6 +65,8 @@ class EvaluationReport:
         n_without_genes: Number of cells without any value of the model's genes. They are unassigned.
         abstained_share: Share of all cells that are unassigned.
         kept_accuracy: As ``labels.accuracy``, over the cells that are not unassigned.
+        unfamiliar: Number of cells that are unlike the model's training cells, by label in the file; None if the model
+            cannot tell.
         warnings: The verdict's warnings about the file and the model.
         missing: Number of cells without a label, by the text in the label's place.
     """
@@ -78,6 +80,7 @@ class EvaluationReport:
     n_without_genes: int
     abstained_share: float
     kept_accuracy: float | None
+    unfamiliar: Mapping[str, int] | None = None
     warnings: tuple[Finding, ...] = ()
     missing: Mapping[str, int] = field(default_factory=dict)
 
@@ -155,8 +158,14 @@ def compare(
         ),
         n_without_genes=int(silent_n.sum()),
         abstained_share=float((~kept_n).mean()) if len(cells.class_n) else 0.0,
+        unfamiliar=_unfamiliar(card, scores, cells),
         kept_accuracy=float(right_n[labelled_n & kept_n].mean()) if (labelled_n & kept_n).any() else None,
     )
+
+
+def _unfamiliar(card: ModelCard, scores: BestScores, cells: Truth) -> dict[str, int] | None:
+    known = not np.isnan(scores.unfamiliarity_n).all()
+    return _by_label(cells, is_unfamiliar(scores.unfamiliarity_n, card.familiarity)) if known else None
 
 
 def _truth(card: ModelCard, cells: Truth, mapping: Mapping[str, str]) -> tuple[Int64s, Int64s]:

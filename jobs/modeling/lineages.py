@@ -34,6 +34,8 @@ _BLOOD: dict[str, tuple[str, ...]] = {
         "Naive CD4 T",
         "CD4 T cells",
         "CD8 T cells",
+        # celldrop's own names in the model pbmc.
+        "cd8-effector-t",
     ),
     "NK cell": ("cd56-nk", "CD56+ NK", "NK", "NK cells"),
     "B cell": ("b-cells", "CD19+ B", "B", "B cells"),
@@ -44,9 +46,10 @@ _BLOOD: dict[str, tuple[str, ...]] = {
         "FCGR3A+ Mono",
         "CD14+ Monocytes",
         "FCGR3A+ Monocytes",
+        "cd16-monocytes",
     ),
-    "Dendritic cell": ("Dendritic", "DC", "Dendritic cells"),
-    "Megakaryocyte": ("Platelet", "Megakaryocytes"),
+    "Dendritic cell": ("Dendritic", "DC", "Dendritic cells", "dendritic"),
+    "Megakaryocyte": ("Platelet", "Megakaryocytes", "platelets"),
     "Progenitor": ("cd34", "CD34+"),
 }
 

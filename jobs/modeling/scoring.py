@@ -12,6 +12,7 @@ import scipy.sparse as sp
 import torch
 
 from jobs.engine.annotator import Annotator, CellBlock
+from jobs.engine.facts import CellFacts
 from jobs.engine.familiarity import each_watched_once
 from jobs.engine.streaming import scored
 from jobs.modeling.labelled import LabelledCells
@@ -37,15 +38,17 @@ class BestScores:
         best_n: Positions among the model's labels.
         score_n: Their probabilities.
         note_n: The ``CellNote`` of each cell.
+        unfamiliarity_n: See ``jobs.engine.familiarity``; NaN if it is not known.
     """
 
     best_n: npt.NDArray[np.int64]
     score_n: npt.NDArray[np.float32]
     note_n: npt.NDArray[np.uint8]
+    unfamiliarity_n: npt.NDArray[np.float32]
 
     def take(self, cells: npt.NDArray[np.bool_]) -> BestScores:
         """Select cells."""
-        return BestScores(self.best_n[cells], self.score_n[cells], self.note_n[cells])
+        return BestScores(self.best_n[cells], self.score_n[cells], self.note_n[cells], self.unfamiliarity_n[cells])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +58,23 @@ class Scores:
     Attributes:
         decision_nl: Decision scores, n x labels, after temperature and before the activation; float32.
         probability_nl: Probabilities, n x labels, float32.
-        note_n: The ``CellNote`` of each cell.
+        facts: The cells' facts.
     """
 
     decision_nl: npt.NDArray[np.float32]
     probability_nl: npt.NDArray[np.float32]
-    note_n: npt.NDArray[np.uint8]
+    facts: CellFacts
 
     @property
     def best(self) -> BestScores:
         """The best label of each cell, by decision score, as probabilities that round to 1 are ties."""
-        return _best(self.decision_nl, self.probability_nl, self.note_n)
+        return _best(self.decision_nl, self.probability_nl, self.facts)
 
 
 def score_file(
     card: ModelCard, weights: Mapping[str, torch.Tensor], source: RangeSource, verdict: Verdict
 ) -> BestScores:
-    """Score every cell of a file as ``celldrop run`` does, on the CPU. Holds 13 bytes per cell.
+    """Score every cell of a file as ``celldrop run`` does, on the CPU. Holds 17 bytes per cell.
 
     Raises:
         InvalidBundleError: The weights do not fit the card.
@@ -92,14 +95,19 @@ def score_file(
             return matrix.projected(Rows(0, choice.n_cells), gene_to_feature, then)
 
         blocks = scored(read, annotator)
-        return _joined([_best(block.decision_nl, block.probability_nl, block.facts.note_n) for block in blocks])
+        return _joined([_best(block.decision_nl, block.probability_nl, block.facts) for block in blocks])
 
 
 def _best(
-    decision_nl: npt.NDArray[np.float32], probability_nl: npt.NDArray[np.float32], note_n: npt.NDArray[np.uint8]
+    decision_nl: npt.NDArray[np.float32], probability_nl: npt.NDArray[np.float32], facts: CellFacts
 ) -> BestScores:
     best_n = decision_nl.argmax(axis=1).astype(np.int64)
-    return BestScores(best_n, probability_nl.max(axis=1), note_n.copy())
+    return BestScores(best_n, probability_nl.max(axis=1), facts.note_n.copy(), _unfamiliarity(facts))
+
+
+def _unfamiliarity(facts: CellFacts) -> npt.NDArray[np.float32]:
+    unknown_n = np.full(len(facts.note_n), np.nan, np.float32)
+    return unknown_n if facts.unfamiliarity_n is None else facts.unfamiliarity_n
 
 
 def _joined(blocks: list[BestScores]) -> BestScores:
@@ -107,6 +115,7 @@ def _joined(blocks: list[BestScores]) -> BestScores:
         np.concatenate([np.zeros(0, np.int64), *(block.best_n for block in blocks)]),
         np.concatenate([np.zeros(0, np.float32), *(block.score_n for block in blocks)]),
         np.concatenate([np.zeros(0, np.uint8), *(block.note_n for block in blocks)]),
+        np.concatenate([np.zeros(0, np.float32), *(block.unfamiliarity_n for block in blocks)]),
     )
 
 
@@ -126,7 +135,12 @@ def score(card: ModelCard, weights: Mapping[str, torch.Tensor], cells: LabelledC
     return Scores(
         decision_nl=np.concatenate([block.decision_nl for block in blocks]),
         probability_nl=np.concatenate([block.probability_nl for block in blocks]),
-        note_n=np.concatenate([block.facts.note_n for block in blocks]),
+        facts=CellFacts(
+            total_n=None,
+            n_genes_n=np.concatenate([block.facts.n_genes_n for block in blocks]),
+            note_n=np.concatenate([block.facts.note_n for block in blocks]),
+            unfamiliarity_n=np.concatenate([_unfamiliarity(block.facts) for block in blocks]),
+        ),
     )
 
 

@@ -59,6 +59,25 @@ def check_trainable(cells: LabelledCells, settings: TrainingSettings) -> None:
         raise _other_genes(cells, settings.features_from, settings.features_source)
 
 
+def without_rare(cells: LabelledCells, least: int) -> tuple[LabelledCells, dict[str, int]]:
+    """Leave out the labels with fewer than ``least`` cells.
+
+    Returns:
+        The other cells, and the number of cells of each label that was left out.
+    """
+    size_l = np.bincount(cells.class_n, minlength=len(cells.labels))
+    kept = np.flatnonzero(size_l >= least)
+    left_out = {cells.labels[place].name: int(size_l[place]) for place in np.flatnonzero(size_l < least)}
+    if not left_out:
+        return cells, left_out
+    place_l = np.full(len(cells.labels), -1, np.int64)
+    place_l[kept] = np.arange(len(kept))
+    chosen = cells.take(np.isin(cells.class_n, kept))
+    return replace(
+        chosen, class_n=place_l[chosen.class_n], labels=tuple(cells.labels[place] for place in kept)
+    ), left_out
+
+
 def _check_sizes(cells: LabelledCells, least: int) -> None:
     sizes = np.bincount(cells.class_n, minlength=len(cells.labels)).tolist()
     rare = [f"{label.name!r} ({size})" for label, size in zip(cells.labels, sizes, strict=True) if size < least]
@@ -67,7 +86,7 @@ def _check_sizes(cells: LabelledCells, least: int) -> None:
             f"too few cells of {', '.join(rare[:10])}" + (f" and {len(rare) - 10} more" if len(rare) > 10 else ""),
             expected=f"at least {least} cells of each label, so that some can be held out",
             where=cells.source,
-            hint="Merge rare labels, or leave their cells unlabelled so that they are not trained on.",
+            hint="Merge rare labels, or leave them out with --min-cells.",
         )
 
 

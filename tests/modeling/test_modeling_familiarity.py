@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import anndata
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from sklearn.metrics import roc_auc_score
 
-from jobs.engine.familiarity import Watch, Watched, each_watched_once
+from jobs.engine.familiarity import TENSORS, Watch, Watched, each_watched_once
 from jobs.modeling.design import design_of
+from jobs.modeling.evaluation import evaluate
 from jobs.modeling.familiarity import RARE, Learned, learn_familiarity
 from jobs.modeling.labelled import LabelledCells, read_labelled
 from jobs.modeling.lineages import BLOOD_LINEAGES
@@ -122,6 +125,25 @@ def test_a_trained_model_has_what_was_learned_and_says_so_by_its_genes() -> None
     assert familiarity.false_alarm == 0.1
     assert not set(familiarity.genes.symbol) & set(model.card.features.symbol)
     assert len(model.tensors["watched_weight"]) == len(familiarity.genes)
+
+
+def test_evaluation_counts_unfamiliar_cells_by_the_file_s_label(tmp_path: Path) -> None:
+    model = train(made(600, 0), quick(n_genes=50), lambda _: None)
+    own, foreign = made(200, 4), made(100, 5, foreign=0.1)
+    labels = ["a" if place == 0 else "b" for place in own.class_n] + ["elsewhere"] * foreign.n_cells
+    cells = anndata.AnnData(
+        sp.csr_matrix(sp.vstack([own.value_ng, foreign.value_ng])),
+        obs=pd.DataFrame({"label": labels}, index=[f"cell{place}" for place in range(300)]),
+        var=pd.DataFrame(index=[f"GENE{number}" for number in range(N_GENES)]),
+    )
+    cells.write_h5ad(tmp_path / "a.h5ad")
+    report = evaluate(model.card, model.tensors, tmp_path / "a.h5ad", "label")
+    assert report.unfamiliar is not None
+    assert report.unfamiliar["elsewhere"] >= 98
+    assert sum(report.unfamiliar.values()) - report.unfamiliar["elsewhere"] <= 20
+    blind = model.card.model_copy(update={"familiarity": None})
+    weights = {name: tensor for name, tensor in model.tensors.items() if name not in TENSORS}
+    assert evaluate(blind, weights, tmp_path / "a.h5ad", "label").unfamiliar is None
 
 
 # --- Real cells ---------------------------------------------------------------------------------------------------

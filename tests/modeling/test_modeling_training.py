@@ -20,7 +20,7 @@ from jobs.modeling.labelled import LabelledCells, read_labelled
 from jobs.modeling.reporting import Progress
 from jobs.modeling.settings import ClassWeights, TrainingSettings
 from jobs.modeling.splits import hold_out
-from jobs.modeling.trainable import training_warnings
+from jobs.modeling.trainable import training_warnings, without_rare
 from jobs.modeling.training import TrainedModel, train
 from shared.bundles.card import Activation, Features, Kind
 from shared.bundles.stored import card_bytes
@@ -243,3 +243,17 @@ def test_default_settings_are_those_of_the_card(small: TrainedModel, kind: Kind)
     assert parameters["held_out_share"] == settings.held_out_share
     assert parameters[RECIPES[kind].candidate] == small.report.choice.candidate
     assert RECIPES[kind].parameters(settings).keys() <= parameters.keys()
+
+
+def test_labels_with_few_cells_are_left_out_by_name() -> None:
+    cells = Population({"B": 60, "Mast": 7, "NK": 60, "T": 60}).cells()
+    kept, left_out = without_rare(cells, 20)
+    assert left_out == {"Mast": 7}
+    assert [label.name for label in kept.labels] == ["B", "NK", "T"]
+    assert np.bincount(kept.class_n).tolist() == [60, 60, 60]
+    whole = cells.value_ng.toarray()[cells.class_n != 1]
+    assert (kept.value_ng.toarray() == whole).all()
+    assert without_rare(cells, 7) == (cells, {})
+    with pytest.raises(TrainingDataError, match="too few cells of 'Mast'"):
+        train(cells, quick(), nothing)
+    assert [label.name for label in train(cells, quick(min_cells_per_label=5), nothing).card.labels][1] == "Mast"
