@@ -60,7 +60,7 @@ class BlockScores:
 
     Attributes:
         rows: The rows of the file.
-        decision_nl: Decision scores, n x labels, after all scaling and before the activation. They rank the labels,
+        decision_nl: Decision scores, n x labels, after temperature and before the activation. They rank the labels,
             as probabilities that round to 1 are ties.
         probability_nl: n x labels, from 0 to 1.
         facts: The cells' facts. The totals are None if the values were already normalised.
@@ -134,10 +134,6 @@ class Annotator:
         self._model = module.to(device).eval()
         self._preprocessing = Preprocessing(module.target_sum, as_it_is, exact=self.arithmetic is torch.float64)
         self._temperature = card.temperature
-        ones, zeros = (1.0,) * len(card.labels), (0.0,) * len(card.labels)
-        self._scaled = bool(card.label_scale or card.label_offset)
-        self._scale_l = torch.tensor(card.label_scale or ones, dtype=torch.float64, device=device)
-        self._offset_l = torch.tensor(card.label_offset or zeros, dtype=torch.float64, device=device)
         self._activation = card.activation
         self.device = device
 
@@ -183,10 +179,7 @@ class Annotator:
         """Decision scores and probabilities, n x labels, float32, on the device. Does not wait for the device."""
         expression_z = self._preprocessing.expression(cells.value, cells.total_n, cells.indptr)
         scores_nl: torch.Tensor = self._model(expression_z, cells.feature, cells.indptr)
-        scores_nl = scores_nl / self._temperature
-        if self._scaled:
-            scores_nl = scores_nl * self._scale_l + self._offset_l
-        decision_nl = scores_nl.float()
+        decision_nl = (scores_nl / self._temperature).float()
         return decision_nl, activate(decision_nl, self._activation)
 
     def _tensor(self, array: Int32s | Float32s) -> torch.Tensor:

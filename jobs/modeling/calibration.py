@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-_PULL = 1e-4
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -32,52 +29,6 @@ def log_softmax(decision_nl: npt.NDArray[np.floating], temperature: float) -> Fl
     return np.asarray(scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True)))
 
 
-@dataclass(frozen=True, slots=True)
-class Scaling:
-    """How decision scores are scaled before the softmax: ``decision · scale + offset``, label by label."""
-
-    scale_l: tuple[float, ...] = ()
-    offset_l: tuple[float, ...] = ()
-
-    def of(self, decision_nl: npt.NDArray[np.floating]) -> Floats:
-        """Scale decision scores, n x labels."""
-        return np.asarray(decision_nl * np.array(self.scale_l) + np.array(self.offset_l))
-
-
-def best_scaling(decision_nl: npt.NDArray[np.floating], class_n: Int64s) -> Scaling:
-    """The scale and the offset of each label that minimise the mean cross-entropy (vector scaling, Guo et al. 2017).
-
-    A common temperature cannot mend that a fit with one penalty for all labels is too sure of some and not sure enough
-    of others. A weak penalty pulls the scales towards 1 and the offsets towards 0; targets are smoothed as in
-    ``best_temperature``.
-    """
-    n_cells, n_labels = decision_nl.shape
-    target_nl = _smoothed(class_n, n_labels)
-    wide_nl = decision_nl.astype(np.float64)
-
-    def loss(values: Floats) -> tuple[float, Floats]:
-        log_scale_l, offset_l = values[:n_labels], values[n_labels:]
-        scaled_nl = wide_nl * np.exp(log_scale_l) + offset_l
-        log_nl = log_softmax(scaled_nl, 1.0)
-        excess_nl = (np.exp(log_nl) - target_nl) / n_cells
-        slope = np.concatenate([(excess_nl * wide_nl).sum(axis=0) * np.exp(log_scale_l), excess_nl.sum(axis=0)])
-        return float(-(target_nl * log_nl).sum() / n_cells + _PULL * (values**2).sum()), slope + 2 * _PULL * values
-
-    found = minimize(loss, np.zeros(2 * n_labels), jac=True, method="L-BFGS-B").x
-    scale_l, offset_l = np.exp(found[:n_labels]), found[n_labels:]
-    return Scaling(
-        tuple(round(float(scale), 4) for scale in scale_l), tuple(round(float(offset), 4) for offset in offset_l)
-    )
-
-
-def _smoothed(class_n: Int64s, n_labels: int) -> Floats:
-    """Targets of Platt's calibration, cells x labels: of n cells, 1 / (n + 2) is spread over the other labels."""
-    rest = 1 / (len(class_n) + 2)
-    target_nl = np.full((len(class_n), n_labels), rest / (n_labels - 1))
-    target_nl[np.arange(len(class_n)), class_n] = 1 - rest
-    return target_nl
-
-
 def best_temperature(decision_nl: npt.NDArray[np.floating], class_n: Int64s) -> float:
     """The temperature from 1/20 to 20 that minimises the mean cross-entropy.
 
@@ -88,7 +39,10 @@ def best_temperature(decision_nl: npt.NDArray[np.floating], class_n: Int64s) -> 
     The loss is convex in 1 / temperature, so it has one minimum. A golden-section search over log(temperature) finds it
     to a relative precision of 1e-4.
     """
-    target_nl = _smoothed(class_n, decision_nl.shape[1])
+    n_cells, n_labels = decision_nl.shape
+    rest = 1 / (n_cells + 2)
+    target_nl = np.full((n_cells, n_labels), rest / (n_labels - 1))
+    target_nl[np.arange(n_cells), class_n] = 1 - rest
 
     def loss(log_temperature: float) -> float:
         return float(-(target_nl * log_softmax(decision_nl, math.exp(log_temperature))).sum(axis=1).mean())

@@ -14,7 +14,7 @@ from jobs.modeling.expression import TARGET_SUM
 from jobs.modeling.kinds.recipe import Weights
 from jobs.modeling.kinds.table import RECIPES
 from jobs.modeling.labelled import LabelledCells
-from jobs.modeling.reporting import Choice, TrainingReport
+from jobs.modeling.reporting import TrainingReport
 from jobs.modeling.settings import ClassWeights, TrainingSettings
 from shared.bundles.card import (
     Activation,
@@ -57,7 +57,8 @@ def draft_card(
     weights: Weights,
     settings: TrainingSettings,
     *,
-    choice: Choice | None = None,
+    temperature: float = 1.0,
+    min_score: float | None = None,
     reliability: tuple[Reliability, ...] = (),
 ) -> ModelCard:
     """A card with all fields that inference needs. The training record is added later."""
@@ -75,21 +76,11 @@ def draft_card(
         "activation": Activation.SOFTMAX,
         "assumed_shares": _assumed_shares(cells, settings),
         "reliability": reliability,
-        **_calibration(choice),
+        "temperature": round(temperature, 4),
+        "min_score": min_score,
         "training": Training(method=METHOD),
     }
     return CARD_OF[settings.kind](**(fields | dict(weights.own)))
-
-
-def _calibration(choice: Choice | None) -> dict[str, Any]:
-    if choice is None:
-        return {}
-    return {
-        "temperature": choice.temperature,
-        "label_scale": choice.scaling.scale_l,
-        "label_offset": choice.scaling.offset_l,
-        "min_score": choice.min_score,
-    }
 
 
 def _assumed_shares(cells: LabelledCells, settings: TrainingSettings) -> tuple[float, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jobs.modeling.calibration import Scaling
 from jobs.modeling.evaluation import EvaluationReport
 
 
@@ -69,14 +68,12 @@ class Choice:
     Attributes:
         candidate: The chosen number: a ridge penalty or a number of components.
         results: All candidates, the simplest first.
-        temperature: Fitted, like ``scaling`` and ``min_score``, to scores by models that were trained without the
-            cell's fold.
+        temperature: Fitted, like ``min_score``, to scores by models that were trained without the cell's fold.
     """
 
     candidate: float
     results: tuple[CandidateResult, ...]
     temperature: float
-    scaling: Scaling
     min_score: float | None
 
     @property
@@ -91,7 +88,7 @@ class TrainingReport:
 
     Attributes:
         held_out: Evaluation on the held-out cells, of weights that were fitted without them.
-        error_before: Expected calibration error on the held-out cells without temperature and scaling; with them, see
+        error_before: Expected calibration error on the held-out cells without the temperature; with it, see
             ``held_out.calibration_error``.
         n_trained: Number of cells that the final weights were fitted to.
         n_unlabelled: Number of cells without a label.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from jobs.modeling.calibration import abstention_threshold, best_scaling, best_temperature, calibration_error, softmax
+from jobs.modeling.calibration import abstention_threshold, best_temperature, calibration_error, softmax
 from jobs.modeling.cards import check_identity, draft_card, training_record
 from jobs.modeling.evaluation import EvaluationReport, compare
 from jobs.modeling.familiarity import learn_familiarity
@@ -81,7 +81,14 @@ def train(cells: LabelledCells, settings: TrainingSettings, progress: Callable[[
     if learned is not None:
         own = {**weights.own, "familiarity": learned.familiarity}
         weights = replace(weights, tensors={**weights.tensors, **learned.tensors}, own=own)
-    card = draft_card(cells, weights, settings, choice=choice, reliability=reliability)
+    card = draft_card(
+        cells,
+        weights,
+        settings,
+        temperature=choice.temperature,
+        min_score=choice.min_score,
+        reliability=reliability,
+    )
     record = training_record(cells, settings, report)
     return TrainedModel(card.model_copy(update={"training": record}), weights.tensors, report)
 
@@ -104,11 +111,9 @@ def _choose(
     )
     # Of equally good candidates, max returns the first, which is the simplest model.
     best = max(results, key=lambda result: result.accuracy_mean).candidate
-    temperature = round(best_temperature(decision_nl[best], known.class_n), 4)
-    tempered_nl = decision_nl[best] / temperature
-    scaling = best_scaling(tempered_nl, known.class_n)
-    score_n = softmax(scaling.of(tempered_nl)).max(axis=1)
-    return Choice(best, results, temperature, scaling, abstention_threshold(score_n, settings.max_abstained))
+    temperature = best_temperature(decision_nl[best], known.class_n)
+    score_n = softmax(decision_nl[best], temperature).max(axis=1)
+    return Choice(best, results, temperature, abstention_threshold(score_n, settings.max_abstained))
 
 
 def _out_of_fold(
@@ -150,11 +155,11 @@ def _measure(
     """Evaluate weights on unseen cells.
 
     Returns:
-        The report, the calibration error without temperature and scaling, and the thresholds of reliable labels.
+        The report, the calibration error without the temperature, and the thresholds of reliable labels.
     """
-    raw = score(draft_card(unseen, weights, settings), weights.tensors, unseen).best
-    error = calibration_error(raw.score_n, raw.best_n == unseen.class_n)
-    card = draft_card(unseen, weights, settings, choice=choice)
+    card = draft_card(unseen, weights, settings, temperature=choice.temperature, min_score=choice.min_score)
     scores = score(card, weights.tensors, unseen)
+    raw_n = softmax(scores.decision_nl * card.temperature).max(axis=1)
+    error = calibration_error(raw_n, scores.best.best_n == unseen.class_n)
     reliability = learn_reliability(scores.probability_nl, unseen.class_n, unseen.labels)
     return compare(card, scores.best, unseen), error, reliability

@@ -133,7 +133,7 @@ class Reliability(_Frozen):
 
 
 _METRIC_WORDS = {
-    "calibration_error_before": "calibration error without scaling",
+    "calibration_error_before": "calibration error without the temperature",
     "abstained_share": "share of cells left Unassigned",
     "macro_f1": "macro F1",
     "cross_validation_accuracy": "cross-validation accuracy",
@@ -176,8 +176,6 @@ class ModelCard(_Frozen):
 
     Attributes:
         digest: sha256 of the card without this field and of the weights' bytes; see ``stored.digest_of``.
-        label_scale: Decision scores are multiplied by it after the temperature, label by label; empty: by 1.
-        label_offset: It is added after that; empty: 0.
         min_score: Cells with a lower best probability are left unassigned; None: no cell is.
         temperature: Decision scores are divided by it before the activation (calibration).
         default_overlap: Least share of the features that a file must have.
@@ -203,8 +201,6 @@ class ModelCard(_Frozen):
     labels: tuple[Label, ...] = Field(min_length=2)
     activation: Activation = Activation.SIGMOID
     temperature: float = Field(default=1.0, ge=1e-3, le=1e6)
-    label_scale: tuple[float, ...] = ()
-    label_offset: tuple[float, ...] = ()
     min_score: float | None = Field(default=None, ge=0, le=1)
     default_overlap: float = Field(default=0.1, ge=0, le=1)
     familiarity: Familiarity | None = None
@@ -243,17 +239,6 @@ class ModelCard(_Frozen):
             raise ValueError(msg)
         if shares and self.activation is not Activation.SOFTMAX:
             msg = "assumed_shares need scores that add up to 1 (activation softmax)"
-            raise ValueError(msg)
-        return self
-
-    @model_validator(mode="after")
-    def _scales_are_of_labels(self) -> ModelCard:
-        for name, values in (("label_scale", self.label_scale), ("label_offset", self.label_offset)):
-            if values and (len(values) != len(self.labels) or max(map(abs, values)) > 1e3):
-                msg = f"{name} must have a number up to 1,000 for each of the {len(self.labels)} labels"
-                raise ValueError(msg)
-        if self.label_scale and min(self.label_scale) <= 0:
-            msg = "label_scale must be above 0"
             raise ValueError(msg)
         return self
 
