@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from cli.embedded import Embedded, link_result, result_folder
 from cli.estimating import comparison_words
 from cli.findings import say_finding
 from shared.domain.submission import State, Submission
+from shared.domain.verdict import Finding
 from shared.h5ad.judge.cautions import WarningCode
 from shared.ports.status import StatusStore, Stored
 from shared.records.documents import plan_document, verdict_document
@@ -28,6 +30,19 @@ WORDS = {
 
 _FIRST = {WarningCode.UNFAMILIAR_CELLS}
 """Warnings that stand above the table of labels, as they say whether the labels mean anything."""
+
+
+_SHARES = {
+    "n_reliable_label": "have a reliable label",
+    "n_reliable_lineage": "only a reliable lineage",
+    "n_unfamiliar": "are unlike the model's training cells",
+}
+
+
+def _share(summary: Mapping[str, object], name: str) -> float:
+    number, n_cells = summary[name], summary.get("n_cells")
+    assert isinstance(number, int)
+    return number / n_cells if isinstance(n_cells, int) and n_cells else 0.0
 
 
 def see_through(embedded: Embedded, submission_id: str, output: Output) -> Stored[Submission]:
@@ -114,23 +129,31 @@ def _say_success(record: Submission, place: Place, output: Output) -> None:
     output.say()
     output.say(f"{summary.get('n_cells', 0):,} cells annotated with {summary.get('model')}.", style="bold")
     warnings = record.verdict.warnings if record.verdict else ()
-    for finding in warnings:
-        if finding.code in _FIRST:
-            say_finding(finding, output)
-    counts = summary.get("labels")
-    if isinstance(counts, dict):
-        n_cells = sum(counts.values()) or 1
-        ordered = sorted(counts.items(), key=lambda item: -item[1])[:12]
-        output.table(["label", "cells", "share"], [[k, f"{v:,}", f"{v / n_cells:.1%}"] for k, v in ordered])
-    for finding in warnings:
-        if finding.code not in _FIRST:
-            say_finding(finding, output)
+    _say_findings([one for one in warnings if one.code in _FIRST], output)
+    _say_labels(summary, output)
+    _say_findings([one for one in warnings if one.code not in _FIRST], output)
     if summary.get("no_map"):
         output.say(f"Note: {summary['no_map']}", style="yellow")
     output.say(f"Plan: {comparison_words(record)}")
     output.say()
     for file in sorted(place.files, key=lambda file: not file.endswith("/report.html")):
         output.say(f"{'Report' if file.endswith('/report.html') else '':<18}{file}")
+
+
+def _say_findings(findings: Sequence[Finding], output: Output) -> None:
+    for finding in findings:
+        say_finding(finding, output)
+
+
+def _say_labels(summary: Mapping[str, object], output: Output) -> None:
+    counts = summary.get("labels")
+    if isinstance(counts, dict):
+        n_cells = sum(counts.values()) or 1
+        ordered = sorted(counts.items(), key=lambda item: -item[1])[:12]
+        output.table(["label", "cells", "share"], [[k, f"{v:,}", f"{v / n_cells:.1%}"] for k, v in ordered])
+    if "n_reliable_label" in summary:
+        shares = [f"{_share(summary, name):.0%} {what}" for name, what in _SHARES.items() if name in summary]
+        output.say(f"Of these cells: {', '.join(shares)}")
 
 
 def _say_failure(record: Submission, output: Output) -> Exit:

@@ -197,6 +197,12 @@ class SubmissionItem(_View):
             return {}
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
+    @property
+    def unfamiliar_share(self) -> float:
+        """Share of cells that are unlike the model's training cells; 0 if that is not known."""
+        number, n_cells = self.summary.get("n_unfamiliar"), self.summary.get("n_cells")
+        return number / n_cells if isinstance(number, int) and isinstance(n_cells, int) and n_cells else 0.0
+
 
 class SubmissionView(SubmissionItem):
     """Everything that is known of a submission.

@@ -14,6 +14,10 @@ Float32s = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
 
 
+LEAST_LINEAGE = 0.5
+"""A lineage below one half is not even likelier than all others together, whatever was learned on held-out cells."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lineages:
     """The lineages of n cells.
@@ -53,7 +57,7 @@ def reliable_level(score_n: Float32s, lineages: Lineages | None, reliability: Re
     """The most specific level of each cell whose score reaches the threshold, as a value of ``Level``."""
     level_n = np.full(len(score_n), Level.NONE, np.uint8)
     if lineages is not None and reliability.lineage_score is not None:
-        level_n[lineages.score_n >= np.float32(reliability.lineage_score)] = Level.LINEAGE
+        level_n[lineages.score_n >= np.float32(max(reliability.lineage_score, LEAST_LINEAGE))] = Level.LINEAGE
     if reliability.label_score is not None:
         level_n[score_n >= np.float32(reliability.label_score)] = Level.LABEL
     return level_n

@@ -9,13 +9,12 @@ import numpy.typing as npt
 
 from jobs.engine.levels import Level, Lineages, lineages_of, reliable_level
 from shared.bundles.card import Label, Reliability
+from shared.domain.options import ERROR_RATES
 
 Float32s = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-ERRORS = (0.01, 0.02, 0.05, 0.1, 0.2)
-"""The error rates for which thresholds are learned."""
 _STEPS = np.arange(0, 101) / 100
 _LEAST_CELLS = 50
 
@@ -41,7 +40,7 @@ def learn_reliability(probability_nl: Float32s, class_n: Int64s, labels: tuple[L
     score_n = probability_nl[np.arange(len(best_n)), best_n]
     right_n = best_n == class_n
     lineages, right_lineage_n = _lineages(probability_nl, class_n, labels)
-    return tuple(_at(error, score_n, right_n, lineages, right_lineage_n) for error in ERRORS)
+    return tuple(_at(error, score_n, right_n, lineages, right_lineage_n) for error in ERROR_RATES)
 
 
 def _lineages(

@@ -9,6 +9,9 @@ from enum import StrEnum
 from shared.domain.errors import InvalidOptionError
 from shared.domain.plan import Objective
 
+ERROR_RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
+"""The error rates that labels can be reliable at."""
+
 
 class Scores(StrEnum):
     """How much of the probability matrix is written."""
@@ -30,7 +33,7 @@ class Options:
         top_k: How many labels to list for each cell.
         min_score: A cell whose best score is lower is left Unassigned; None uses the model's own threshold.
         composition: Whether scores are corrected to the shares of the labels in this sample, if the model can be.
-        max_error: The share of reliable labels that may be wrong.
+        max_error: The share of reliable labels that may be wrong, among cells like those held out of the training.
         map: Whether the report has a 2-D map of the cells.
     """
 
@@ -88,7 +91,7 @@ PARSERS: Mapping[str, Parser] = {
     "min_score": Parser("a number from 0 to 1", _fraction),
     "objective": Parser("cheapest, fastest or deadline", Objective),
     "composition": _SWITCH,
-    "max_error": Parser("a number from 0 to 1", _fraction),
+    "max_error": Parser("0.01, 0.02, 0.05, 0.1 or 0.2", lambda text: ERROR_RATES[ERROR_RATES.index(float(text))]),
     "map": _SWITCH,
 }
 

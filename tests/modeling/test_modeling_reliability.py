@@ -7,8 +7,9 @@ import numpy.typing as npt
 import pytest
 
 from jobs.engine.levels import Level, lineages_of, reliable_level
-from jobs.modeling.reliability import ERRORS, learn_reliability
+from jobs.modeling.reliability import learn_reliability
 from shared.bundles.card import Label
+from shared.domain.options import ERROR_RATES
 
 LABELS = tuple(
     Label(name=name, lineage=lineage)
@@ -60,7 +61,7 @@ def test_lineages_answer_for_cells_whose_label_is_not_reliable() -> None:
 
 def test_lower_rates_ask_for_higher_scores() -> None:
     found = learn_reliability(*drawn(4_000, 0), LABELS)
-    assert tuple(one.error for one in found) == ERRORS
+    assert tuple(one.error for one in found) == ERROR_RATES
     scores = [1.01 if one.label_score is None else one.label_score for one in found]
     assert scores == sorted(scores, reverse=True)
 

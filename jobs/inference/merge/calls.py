@@ -169,9 +169,14 @@ def lineage_codes(calls: Calls, vocabulary: Vocabulary) -> I64Array:
 
 
 def _reliable(calls: Calls, reliability: Reliability, vocabulary: Vocabulary) -> I64Array:
-    """The most specific reliable name of each cell. An unfamiliar cell has none, whatever its score."""
-    level_n = reliable_level(calls.top_score_nk[:, 0], calls.lineages, reliability)
-    level_n[calls.abstained_n | calls.unfamiliar_n] = Level.NONE
+    """The most specific reliable name of each cell.
+
+    An unassigned cell can have a reliable lineage, but no label. An unfamiliar or silent cell has neither, whatever its
+    scores.
+    """
+    score_n = np.where(calls.abstained_n, np.float32(-1), calls.top_score_nk[:, 0])
+    level_n = reliable_level(score_n, calls.lineages, reliability)
+    level_n[calls.unfamiliar_n | (calls.facts.note_n == CellNote.SILENT)] = Level.NONE
     names = vocabulary.reliable_names
     lineage_codes = np.array([names.index(name) for name in vocabulary.lineages], np.int64)
     code_n = np.full(len(calls), names.index(UNASSIGNED), np.int64)

@@ -194,7 +194,8 @@ COLUMNS = (
         "lineage",
         CATEGORY,
         "The lineage with the highest score, such as T cell; `Unassigned` if no gene of the model has a value in the "
-        "cell. Empty if the model's labels have no lineages.",
+        "cell. It need not be that of `label`: two labels of one lineage can outweigh the best label of another. "
+        "Empty, and left out of `obs`, if the model's labels have no lineages.",
         _lineage,
         nullable=True,
         in_obs=InObs.IF_ANY,
@@ -211,8 +212,8 @@ COLUMNS = (
         "reliable_label",
         CATEGORY,
         "The most specific of `label` and `lineage` that is reliable: of the model's held-out cells, at most a share "
-        "of `max_error` (0.05) got a wrong one in this way. `Unassigned` if neither is, and for an `unfamiliar` cell. "
-        "Empty if it is not known what is reliable.",
+        "of `max_error` (0.05) got a wrong one in this way; in another study, more can be wrong. `Unassigned` if "
+        "neither is, and for an `unfamiliar` cell. Empty, and left out of `obs`, if it is not known what is reliable.",
         _reliable_label,
         nullable=True,
         in_obs=InObs.IF_ANY,
@@ -221,7 +222,7 @@ COLUMNS = (
         "unfamiliar",
         pa.bool_(),
         "Whether the cell is unlike the model's training cells, so that its label means little: whether its "
-        "`unfamiliarity` is over the model's threshold. Empty if the model cannot tell.",
+        "`unfamiliarity` is over the model's threshold. Empty, and left out of `obs`, if the model cannot tell.",
         _unfamiliar,
         nullable=True,
         in_obs=InObs.IF_ANY,
@@ -229,8 +230,8 @@ COLUMNS = (
     Column(
         "unfamiliarity",
         pa.float32(),
-        "How much of the cell's expression is of genes that none of the model's training cells express, in standard "
-        "deviations above what is usual. Empty if the model cannot tell.",
+        "How much of the cell's expression is of genes that hardly any of the model's training cells express, in "
+        "standard deviations above what is usual. Empty, and left out of `obs`, if the model cannot tell.",
         _unfamiliarity,
         nullable=True,
         in_obs=InObs.IF_ANY,

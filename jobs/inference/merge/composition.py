@@ -34,6 +34,13 @@ class Composition:
     factor_l: tuple[float, ...]
     n_cells: int
 
+    def by_name(self, names: Sequence[str]) -> dict[str, float]:
+        """The share of each name, the largest first. Labels may share a name."""
+        shares: dict[str, float] = {}
+        for name, share in zip(names, self.share_l, strict=True):
+            shares[name] = round(shares.get(name, 0.0) + share, _DIGITS)
+        return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
+
 
 def estimate(
     pieces: Iterable[tuple[Float32s, npt.NDArray[np.bool_]]],

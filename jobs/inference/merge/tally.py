@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from jobs.inference.merge.calls import NOTES, Calls, I64Array, Vocabulary, lineage_codes
+from jobs.inference.merge.calls import NOTES, UNASSIGNED, Calls, I64Array, Vocabulary, lineage_codes
 from shared.domain.verdict import CellNote
 
 SCORE_BINS = 200
@@ -17,6 +17,15 @@ LOG_STEP = 0.02
 LOG_BINS = 1000
 FEW_GENES = 200
 """Cells with fewer genes are often debris or empty droplets: the first filter in scanpy's and Seurat's tutorials."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReliableCounts:
+    """Number of cells with a reliable label, with only a reliable lineage, and with neither."""
+
+    label: int
+    lineage: int
+    none: int
 
 
 @dataclass(slots=True)
@@ -100,6 +109,16 @@ class Tally:
     def n_unfamiliar(self) -> int | None:
         """Number of unfamiliar cells; None if the model cannot tell."""
         return int(self.unfamiliar_c.sum()) if self.n_looked else None
+
+    @property
+    def reliable(self) -> ReliableCounts | None:
+        """How many cells have a reliable label or lineage; None if it is not known what is reliable."""
+        if not self.reliable_counts:
+            return None
+        labels = set(self.vocabulary.names) - {UNASSIGNED}
+        n_labels = sum(n for name, n in self.reliable_counts.items() if name in labels)
+        n_none = self.reliable_counts[UNASSIGNED]
+        return ReliableCounts(n_labels, self.reliable_counts.total() - n_labels - n_none, n_none)
 
     @property
     def notes(self) -> list[str]:

@@ -99,6 +99,8 @@ class Labels(_Part):
     reliable: dict[str, int] | None = Field(
         default=None, description="Cells by reliable label, if it is known what is reliable."
     )
+    n_reliable_label: int | None = Field(default=None, description="Cells with a reliable label.")
+    n_reliable_lineage: int | None = Field(default=None, description="Cells with only a reliable lineage.")
     shares: dict[str, float] | None = Field(
         default=None, description="The shares of the labels that the scores were corrected to, if they were."
     )
@@ -221,7 +223,11 @@ def summary_of(record: Submission, labels: Labels, actual: Actual) -> Mapping[st
     return {
         "n_cells": labels.n_cells,
         "n_unassigned": labels.n_unassigned,
-        **({} if labels.n_unfamiliar is None else {"n_unfamiliar": labels.n_unfamiliar}),
+        **{
+            name: value
+            for name in ("n_unfamiliar", "n_reliable_label", "n_reliable_lineage")
+            if (value := getattr(labels, name)) is not None
+        },
         "model": record.model.reference if record.model else "",
         "labels": labels.counts,
         **{name: value for name, value in took.items() if value is not None},

@@ -47,13 +47,13 @@ def _on_unfamiliar(tally: Tally, card: ModelCard) -> Iterator[Finding]:
         return
     words = (
         f"{n_unfamiliar:,} of {tally.n_looked:,} cells ({share:.0%}) are unlike the cells that {card.reference} was "
-        "trained on: they express genes that none of those do, and their labels mean little"
+        "trained on: they express genes that hardly any of those do, and their labels mean little"
     )
     if share < 0.5 and labels:
         words += f". Labels of which many cells are: {', '.join(labels[:_NAMED])}"
     hint = (
-        "The column unfamiliar marks these cells. Choose a model of their tissue, or leave them out. If the tissue is "
-        "right, they may be of cell types that the model does not know, tumour cells, or damaged cells."
+        "celldrop_unfamiliar (unfamiliar in the tables) marks these cells. Choose a model of their tissue, or leave "
+        "them out. If the tissue is right, they may be of types that the model does not know, tumour cells, or damaged."
     )
     details: dict[str, str | int | float | bool | list[str]] = {
         "n_unfamiliar": n_unfamiliar,

@@ -10,6 +10,7 @@ from datetime import datetime
 import numpy as np
 
 from jobs.inference.merge.calls import I64Array, Vocabulary
+from jobs.inference.merge.composition import Composition
 from jobs.inference.merge.survey import Findings
 from jobs.inference.merge.tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, log_value, median_bin, median_score
 from jobs.inference.outputs.manifest import FileFacts, MissingFile
@@ -42,7 +43,8 @@ class Context:
         file_name: The input's name without folders.
         min_score: The effective threshold; None if no cell is left unassigned by it.
         max_error: The share of reliable labels that may be wrong, as requested.
-        shares: The shares of the labels that the scores were corrected to; None if they were not.
+        composition: The shares of the labels that the scores were corrected to; None if they were not.
+        composition_wanted: Whether they were to be corrected, if the model and the cells allow it.
         software: Versions and devices, as in the manifest.
         made_at: When the report was made.
         actual: Time and cost until then. If this or the plan is None, the report leaves both out.
@@ -54,7 +56,8 @@ class Context:
     card: ModelCard
     min_score: float | None
     max_error: float
-    shares: Mapping[str, float] | None
+    composition: Composition | None
+    composition_wanted: bool
     files: tuple[FileFacts, ...]
     missing: tuple[MissingFile, ...]
     software: Mapping[str, str]
@@ -102,7 +105,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         counts=drawn(lambda: log_chart(tally.counts_cb.sum(axis=0), "counts", None)) if tally.n_counted else None,
         method=(
             *sentences.method(context.verdict, context.card, context.min_score),
-            sentences.composition(context.card, context.shares),
+            sentences.composition(context.card, context.composition, wanted=context.composition_wanted),
             sentences.familiarity(tally, context.card),
         ),
         model=sentences.model(context.card),

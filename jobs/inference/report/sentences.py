@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from jobs.inference.merge.calls import UNASSIGNED
+from jobs.inference.merge.composition import Composition
 from jobs.inference.merge.tally import FEW_GENES, Tally, log_value, median_bin, median_score
 from jobs.inference.outputs.manifest import FileFacts
 from jobs.inference.outputs.reading_findings import MANY_UNFAMILIAR
@@ -80,18 +80,23 @@ def lead(tally: Tally, min_score: float | None) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def composition(card: ModelCard, shares: Mapping[str, float] | None) -> Fact:
+def composition(card: ModelCard, found: Composition | None, *, wanted: bool) -> Fact:
     """Whether and how scores were corrected to the sample's shares of the labels."""
     term = "Shares of labels"
-    if shares is None:
-        why = "option composition=off" if card.assumed_shares else "the model does not say which shares it assumes"
-        return Fact(term, f"Scores are not corrected to the shares of the labels in this sample ({why}).")
+    if found is None:
+        if not card.assumed_shares:
+            why = "the model does not say which shares it assumes"
+        else:
+            why = "no cell is like the training cells" if wanted else "option composition=off"
+        return Fact(term, f"Scores are not corrected to the shares of the labels in this sample: {why}.")
+    shares = found.by_name([label.name for label in card.labels])
     named = [f"{shortened(name, _NAME_LIMIT)} {percent(share)}" for name, share in shares.items()]
     more = [f"{len(named) - _SHARES} more"] if len(named) > _SHARES else []
     return Fact(
         term,
-        f"Scores are corrected to the shares estimated from all cells (expectation maximisation): "
-        f"{listing([*named[:_SHARES], *more])}.",
+        f"Scores are corrected to the estimated true shares of the labels among {plural(found.n_cells, 'cell')} that "
+        f"are not unfamiliar: {listing([*named[:_SHARES], *more])}. These shares count every cell in parts, by its "
+        "scores; the table above counts it where its score is highest.",
     )
 
 
@@ -102,19 +107,14 @@ def levels(tally: Tally, card: ModelCard, max_error: float) -> tuple[str, ...]:
         ordered = sorted(tally.lineage_counts.items(), key=lambda item: (-item[1], item[0]))
         named = [f"{shortened(name, _NAME_LIMIT)} {percent(n / tally.n_cells)}" for name, n in ordered]
         found.append(f"By lineage: {listing(named)}.")
-    reliability = card.reliability_at(max_error)
-    if tally.reliable_counts and reliability is not None:
-        labels, lineages = set(tally.vocabulary.names), set(tally.vocabulary.lineages)
-        n_labels = sum(n for name, n in tally.reliable_counts.items() if name in labels and name not in lineages)
-        n_lineages = (
-            sum(n for name, n in tally.reliable_counts.items() if name in lineages)
-            - (tally.reliable_counts[UNASSIGNED])
-        )
+    reliability, split = card.reliability_at(max_error), tally.reliable
+    if split is not None and reliability is not None:
         found.append(
-            f"At an error rate of {reliability.error:.0%}, {percent(n_labels / tally.n_cells)} of the cells have "
-            f"a reliable label, {percent(n_lineages / tally.n_cells)} only a reliable lineage, and "
-            f"{percent(tally.reliable_counts[UNASSIGNED] / tally.n_cells)} neither (column reliable_label). The rate "
-            "was measured on the model's held-out cells; other data can have more errors."
+            f"{percent(split.label / tally.n_cells)} of the cells have a reliable label, "
+            f"{percent(split.lineage / tally.n_cells)} only a reliable lineage, and "
+            f"{percent(split.none / tally.n_cells)} neither (celldrop_reliable_label in annotated.h5ad). Of the cells "
+            f"that were held out of the model's training, at most {reliability.error:.0%} got a wrong one so. In "
+            "another study, more can be wrong, and a cell type that the model does not know can get a label, too."
         )
     return tuple(found)
 
@@ -137,9 +137,9 @@ def familiarity(tally: Tally, card: ModelCard) -> Fact:
     cells = f"{plural(tally.n_unfamiliar, 'cell')} ({percent(tally.n_unfamiliar / max(tally.n_looked, 1))})"
     return Fact(
         term,
-        f"{cells} have more molecules of genes that the training cells do not express than all but "
-        f"{percent(card.familiarity.false_alarm)} of cells like the training cells "
-        f"({whole(len(card.familiarity.genes))} genes are watched).",
+        f"{cells} express more of {whole(len(card.familiarity.genes))} genes that hardly any training cell expresses "
+        f"than {percent(1 - card.familiarity.false_alarm)} of the cells that were held out of the training. So a few "
+        "per cent are expected: look at the cells with the highest unfamiliarity.",
     )
 
 

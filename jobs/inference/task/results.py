@@ -140,6 +140,8 @@ class Results:
             n_unfamiliar=tally.n_unfamiliar,
             lineages=_ordered(tally.lineage_counts) or None,
             reliable=_ordered(tally.reliable_counts) or None,
+            n_reliable_label=tally.reliable.label if tally.reliable else None,
+            n_reliable_lineage=tally.reliable.lineage if tally.reliable else None,
             shares=_shares(merge),
             counts=tally.label_counts,
         )
@@ -166,7 +168,7 @@ class Results:
             return merge
         with self._timed("composition"):
             found = estimate(used_scores(merge), card.assumed_shares, layout.n_cells, self.pulse.show)
-        return replace(merge, rules=replace(rules, composition=found))
+        return replace(merge, rules=replace(rules, composition=found)) if found.n_cells else merge
 
     def _write_annotations(self, merge: Merge) -> Findings:
         survey = Survey(merge)
@@ -242,7 +244,8 @@ class Results:
             card=self.inputs.card,
             min_score=self.inputs.min_score,
             max_error=self.inputs.options.max_error,
-            shares=_shares(merge),
+            composition=merge.rules.composition,
+            composition_wanted=self.inputs.options.composition,
             files=tuple(self.files),
             missing=tuple(self.missing),
             software={**self.software, **self._computed_with()},
@@ -341,12 +344,7 @@ class Results:
 def _shares(merge: Merge) -> dict[str, float] | None:
     """The shares of the labels that the scores were corrected to, the largest first."""
     found = merge.rules.composition
-    if found is None:
-        return None
-    shares: dict[str, float] = {}
-    for label, share in zip(merge.vocabulary.labels, found.share_l, strict=True):
-        shares[label.name] = round(shares.get(label.name, 0.0) + share, 6)
-    return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
+    return None if found is None else found.by_name([label.name for label in merge.vocabulary.labels])
 
 
 def _ordered(counts: Counter[str]) -> dict[str, int]:

@@ -29,7 +29,7 @@ class WarningCode(StrEnum):
     CELLS_WITHOUT_GENES = "CELLS_WITHOUT_GENES"
     """Cells in which no gene of the model has a value: they are Unassigned, whatever the threshold."""
     UNFAMILIAR_CELLS = "UNFAMILIAR_CELLS"
-    """Many cells, or many of one label, express genes that no cell does that the model was trained on."""
+    """One cell in ten, or three in ten of a label, express genes that hardly any of the model's training cells do."""
     PART_OF_COUNTS = "PART_OF_COUNTS"
     """The matrix holds a part of each cell's molecules only, such as the spliced ones, and there is no better one."""
     SUBSET_OF_GENES = "SUBSET_OF_GENES"
