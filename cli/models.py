@@ -52,6 +52,31 @@ FeaturesOption = Annotated[
 ]
 
 
+AlignedOption = Annotated[
+    OptionalPath,
+    typer.Option(help="Another labelled file of the same tissue. What differs between the two files is ignored."),
+]
+AlignedLabelsOption = Annotated[
+    OptionalText, typer.Option(metavar="COLUMN", help="Its obs column of labels.", show_default="that of --labels")
+]
+
+
+MinCellsOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=5, help="Leave out labels with fewer cells.", show_default="files with under 20 are refused"),
+]
+
+
+FalseAlarmOption = Annotated[
+    float, typer.Option(min=0.001, max=0.2, help="The share of cells of the model's own types to call unfamiliar.")
+]
+
+
+AbstainedOption = Annotated[
+    float, typer.Option(min=0.0, max=0.5, help="The largest share of cells to leave Unassigned for a low score.")
+]
+
+
 def settings_for(folder: Path | None) -> Settings:
     """Load the settings, with the given folder of bundles."""
     from shared.settings import load_settings
@@ -102,31 +127,15 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     matrix: MatrixOption = None,
     ids_from: Annotated[OptionalText, typer.Option(help="The obs column of Cell Ontology ids.")] = None,
     lineages: LineagesOption = None,
-    aligned_with: Annotated[
-        OptionalPath,
-        typer.Option(help="Another labelled file of the same tissue. What differs between the two files is ignored."),
-    ] = None,
-    aligned_labels: Annotated[
-        OptionalText, typer.Option(metavar="COLUMN", help="Its obs column of labels.", show_default="that of --labels")
-    ] = None,
+    aligned_with: AlignedOption = None,
+    aligned_labels: AlignedLabelsOption = None,
     n_genes: Annotated[int, typer.Option(min=2, help="The most genes to use.")] = 3_000,
-    min_cells: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            min=5, help="Leave out labels with fewer cells.", show_default="such files are refused below 20 cells"
-        ),
-    ] = None,
+    min_cells: MinCellsOption = None,
     kind: KindOption = Kind.LINEAR,
     class_weights: WeightsOption = ClassWeights.BALANCED,
     held_out: HeldOutOption = 0.2,
-    max_abstained: Annotated[
-        float,
-        typer.Option(min=0.0, max=0.5, help="The largest share of cells to leave Unassigned for a low score."),
-    ] = 0.0,
-    false_alarm: Annotated[
-        float,
-        typer.Option(min=0.001, max=0.2, help="The share of cells of the model's own types to call unfamiliar."),
-    ] = 0.025,
+    max_abstained: AbstainedOption = 0.0,
+    false_alarm: FalseAlarmOption = 0.025,
     seed: Annotated[int, typer.Option(help="The same seed, data and machine give the same bundle.")] = 0,
     title: Annotated[str, typer.Option(help="For the card.")] = "",
     licence: Annotated[str, typer.Option(help="For the card: the data's and so the model's licence.")] = "",

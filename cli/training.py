@@ -21,6 +21,7 @@ from jobs.modeling.gene_lists import read_gene_list
 from jobs.modeling.labelled import LabelledCells, Sample, read_labelled
 from jobs.modeling.lineages import read_mapping
 from jobs.modeling.reporting import Progress
+from jobs.modeling.scoring import feature_of_genes
 from jobs.modeling.settings import ClassWeights, TrainingSettings
 from jobs.modeling.trainable import training_warnings, without_rare
 from jobs.modeling.training import TrainedModel, train
@@ -100,6 +101,14 @@ def _read_other(origin: Origin, file: Path, cells: LabelledCells, wanted: Traini
             expected=f"at least {LEAST_CELLS} cells in each file of a lineage, or of a label of the same name",
             where=str(file),
             hint="Give the labels of both files their lineages with --lineages.",
+        )
+    n_shared = int((feature_of_genes(other.genes, cells.genes) >= 0).sum())
+    if other.species is not cells.species or n_shared * 2 < len(cells.genes):
+        raise TrainingDataError(
+            f"{n_shared:,} of the {len(cells.genes):,} genes of {cells.source}, and cells of {other.species}",
+            expected=f"at least half of these genes, and cells of {cells.species}",
+            where=str(file),
+            hint="Align with a file of the same species, with all its genes.",
         )
     return other
 

@@ -198,7 +198,7 @@ def _matched(card: ModelCard, gene_to_feature: Int32s) -> torch.Tensor:
             expected="gene symbols or Ensembl ids of the model's species",
             hint="Choose a model of the file's species, or check the column that holds the gene ids.",
         )
-    if gene_to_feature.max() >= len(card.genes):
+    if gene_to_feature.max() >= n_features + len(card.watched or ()):
         raise InternalError("a gene map with a feature beyond the last", where=card.reference)
     matched_f = torch.zeros(n_features, dtype=torch.bool)
     matched_f[torch.from_numpy(found.astype(np.int64))] = True

@@ -20,10 +20,13 @@ Int32s = npt.NDArray[np.int32]
 LEAST_COVERAGE = 0.5
 """The share of the watched genes, by weight, that a file must have. A file of selected genes may lack most of them."""
 _CP10K = 1e4
+_WHOLE = 1.001
+_LEAST_LEFT = 0.1
 
 TENSORS: TensorTable = {
     "watched_weight": Tensor(("watched",), "weight of a molecule of each watched gene, above 0"),
     "watched_rate": Tensor(("watched",), "share of each watched gene among the molecules of familiar cells"),
+    "feature_rate": Tensor(("features",), "share of each feature among the molecules of familiar cells"),
 }
 """The tensors of a bundle whose card has ``familiarity``, in addition to those of its kind."""
 
@@ -35,11 +38,13 @@ class Watched:
     Attributes:
         weight_w: The weight of a molecule of each gene, float64.
         rate_w: The share of each gene among the molecules of familiar cells, float64.
+        rate_f: Likewise of each feature.
     """
 
     familiarity: Familiarity
     weight_w: Float64s
     rate_w: Float64s
+    rate_f: Float64s
 
 
 def watched_of(card: ModelCard, tensors: Mapping[str, torch.Tensor], *, where: str = "") -> Watched | None:
@@ -51,22 +56,16 @@ def watched_of(card: ModelCard, tensors: Mapping[str, torch.Tensor], *, where: s
     if card.familiarity is None:
         return None
     own = {name: tensor for name, tensor in tensors.items() if name in TENSORS}
-    found = {
-        name: tensor.numpy()
-        for name, tensor in checked(TENSORS, {"watched": len(card.familiarity.genes)}, own, where=where).items()
-    }
-    if not (found["watched_weight"] > 0).all() or not (found["watched_rate"] >= 0).all():
-        raise invalid("a negative value among the watched genes", "weights above 0 and rates from 0", where)
-    return Watched(card.familiarity, found["watched_weight"], found["watched_rate"])
-
-
-def each_watched_once(gene_to_feature: Int32s, n_features: int) -> Int32s:
-    """Leave out further genes of a file that have the same watched gene, so that the reader need not sum them."""
-    place_g = np.flatnonzero(gene_to_feature >= n_features)
-    _, first = np.unique(gene_to_feature[place_g], return_index=True)
-    once_g = np.where(gene_to_feature >= n_features, np.int32(-1), gene_to_feature)
-    once_g[place_g[first]] = gene_to_feature[place_g[first]]
-    return once_g
+    sizes = {"watched": len(card.familiarity.genes), "features": len(card.features)}
+    found = {name: tensor.numpy() for name, tensor in checked(TENSORS, sizes, own, where=where).items()}
+    weight_w, rate_w, rate_f = (found[name] for name in TENSORS)
+    if not (weight_w > 0).all() or min(rate_w.min(), rate_f.min()) < 0 or rate_w.sum() + rate_f.sum() > _WHOLE:
+        raise invalid(
+            "weights or rates of watched genes that make no sense",
+            "weights above 0, and rates from 0 that add up to at most 1",
+            where,
+        )
+    return Watched(card.familiarity, weight_w, rate_w, rate_f)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,8 @@ class Watch:
     mean is ``m = Σ w_g·r_g``, and its variance ``v = Σ w_g²·r_g / N + d²``: molecules are sampled (Poisson), and cells
     differ by the spread ``d``. The unfamiliarity is ``(s - m) / sqrt(v)``. Its mean does not depend on the depth of
     sequencing; the shallower a cell is, the more it must differ to be noticed. The sums are over the watched genes that
-    the file has, and ``d`` is scaled with ``m``.
+    the file has, and ``d`` is scaled with ``m``. If the file lacks features (mitochondrial or ribosomal genes are often
+    removed), N is what the cell would have with them: it is divided by one minus their share in familiar cells.
 
     Args:
         n_features: Number of the model's own features. Positions from there on are watched genes.
@@ -114,6 +114,9 @@ class Watch:
         self._mean = float((weight_w * rate_w).sum())
         self._noise = float((weight_w**2 * rate_w).sum())
         whole = float((watched.weight_w * watched.rate_w).sum())
+        there_f = np.zeros(n_features, np.bool_)
+        there_f[gene_to_feature[(gene_to_feature >= 0) & (gene_to_feature < n_features)]] = True
+        self._left = max(1.0 - float(watched.rate_f[~there_f].sum()), _LEAST_LEFT)
         self._spread = watched.familiarity.spread * (self._mean / whole if whole else 1.0)
         self.coverage = float(weight_w.sum() / watched.weight_w.sum())
 
@@ -136,14 +139,16 @@ class Watch:
         if len(place_z):
             own_z = feature_z.copy()
             own_z[place_z] = self._n_features
-        return Look(
-            own_z,
-            np.where(silent_n, np.uint8(CellNote.SILENT), note_n),
-            self._unfamiliarity(sum_n, total_n) if self.coverage >= LEAST_COVERAGE else None,
-        )
+        unfamiliarity_n = None
+        if self.coverage >= LEAST_COVERAGE:
+            # A cell without any value of these genes is like nothing, and unlike nothing.
+            empty_n = note_n == CellNote.SILENT
+            unfamiliarity_n = np.where(empty_n, np.float32(np.nan), self._unfamiliarity(sum_n, total_n))
+        return Look(own_z, np.where(silent_n, np.uint8(CellNote.SILENT), note_n), unfamiliarity_n)
 
     def _unfamiliarity(self, sum_n: Float64s, total_n: Float64s) -> Float32s:
-        whole_n = np.full(len(sum_n), _CP10K) if self._as_it_is else np.maximum(total_n, 1e-9)
-        depth_n = np.maximum(total_n, 1.0) if self._depth is None else np.full(len(sum_n), self._depth)
+        # Values that are log1p of counts per 10,000 were scaled with all genes.
+        whole_n = np.full(len(sum_n), _CP10K) if self._as_it_is else np.maximum(total_n / self._left, 1e-9)
+        depth_n = np.maximum(total_n / self._left, 1.0) if self._depth is None else np.full(len(sum_n), self._depth)
         deviation_n = np.sqrt(self._noise / depth_n + self._spread**2)
         return ((sum_n / whole_n - self._mean) / deviation_n).astype(np.float32)

@@ -40,9 +40,11 @@ def differences(
     shares of them.
     """
     types = shared_types(cells, other)
+    there_f = np.isin(np.arange(len(features)), feature_of_genes(other.genes, features))
     own = {name: _means(cells, name, features, mean_f, std_f, clip) for name in types}
     theirs = {name: _means(other, name, features, mean_f, std_f, clip) for name in types}
-    found = [theirs[name] - own[name] for name in types]
+    # A gene that the other file lacks does not tell how the data sets differ.
+    found = [np.where(there_f, theirs[name] - own[name], 0.0) for name in types]
     return np.stack(found).astype(np.float32) if found else np.zeros((0, len(features)), np.float32)
 
 
@@ -84,6 +86,4 @@ def _means(
             place_z, x_z = place_z[there_z], expression_ng.data[there_z]
             above_z = np.minimum((x_z - mean_f[place_z]) / std_f[place_z], clip) - zero_f[place_z]
             means.append(zero_f + np.bincount(place_z, above_z, minlength=len(features)) / chosen.n_cells)
-    mean_of_means = np.mean(means, axis=0)
-    there_f = np.isin(np.arange(len(features)), place_g)
-    return np.where(there_f, mean_of_means, 0.0)
+    return np.asarray(np.mean(means, axis=0))

@@ -88,8 +88,8 @@ def _assumed_shares(cells: LabelledCells, settings: TrainingSettings) -> tuple[f
     n_labels = len(cells.labels)
     size_l = np.bincount(cells.class_n, minlength=n_labels)
     if settings.kind is Kind.LINEAR and settings.class_weights is ClassWeights.NONE:
-        return tuple(round(float(size) / len(cells.class_n), 6) for size in np.maximum(size_l, 1))
-    return tuple(round(1 / n_labels, 6) for _ in range(n_labels))
+        return tuple((np.maximum(size_l, 1) / np.maximum(size_l, 1).sum()).tolist())
+    return (1 / n_labels,) * n_labels
 
 
 def training_record(cells: LabelledCells, settings: TrainingSettings, report: TrainingReport) -> Training:

@@ -63,7 +63,9 @@ def learn_familiarity(
     Returns:
         None if the cells cannot tell: they have no counts, there are too few, or too few genes are left to watch.
     """
-    if known.state is not MatrixState.COUNTS or min(known.n_cells, unseen.n_cells) < _LEAST_CELLS:
+    # With fewer held-out cells, not even the highest of them would show that the rate is held.
+    least = max(_LEAST_CELLS, int(np.ceil(1 / false_alarm)) - 1)
+    if known.state is not MatrixState.COUNTS or min(known.n_cells, unseen.n_cells) < least:
         return None
     share_g = _largest_shares(known)
     watched_w = np.flatnonzero(distinct_genes(known.genes) & (share_g < RARE) & _not_in(known.genes, features))
@@ -74,7 +76,8 @@ def learn_familiarity(
     count_nw = sp.csr_matrix(unseen.value_ng[:, watched_w])
     total_n = np.asarray(unseen.value_ng.sum(axis=1, dtype=np.float64)).ravel()
     deep_n = total_n > 0
-    rate_w = _stored(np.asarray(count_nw.sum(axis=0, dtype=np.float64)).ravel() / total_n.sum())
+    rate_g = np.asarray(unseen.value_ng.sum(axis=0, dtype=np.float64)).ravel() / total_n.sum()
+    rate_w, rate_f = _stored(rate_g[watched_w]), _stored(_of_features(rate_g, known.genes, features))
     familiarity = Familiarity(
         genes=take_features(known.genes, watched_w),
         typical_total=round(float(np.median(total_n[deep_n])), 1),
@@ -82,9 +85,9 @@ def learn_familiarity(
         threshold=0.0,
         false_alarm=false_alarm,
     )
-    score_n = _scores(Watched(familiarity, weight_w, rate_w), count_nw[deep_n], total_n[deep_n])
+    score_n = _scores(Watched(familiarity, weight_w, rate_w, np.zeros(0)), count_nw[deep_n], total_n[deep_n])
     threshold = round(max(_quantile(score_n, false_alarm), 0.0), 4)
-    tensors = {"watched_weight": weight_w, "watched_rate": rate_w}
+    tensors = {"watched_weight": weight_w, "watched_rate": rate_w, "feature_rate": rate_f}
     return Learned(
         familiarity.model_copy(update={"threshold": threshold}),
         {name: torch.from_numpy(values.astype(np.float32)) for name, values in tensors.items()},
@@ -103,6 +106,11 @@ def _largest_shares(known: LabelledCells) -> Float64s:
 def _not_in(genes: Features, features: Features) -> npt.NDArray[np.bool_]:
     not_found: npt.NDArray[np.bool_] = feature_of_genes(genes, features) < 0
     return not_found
+
+
+def _of_features(rate_g: Float64s, genes: Features, features: Features) -> Float64s:
+    place_g = feature_of_genes(genes, features)
+    return np.bincount(place_g[place_g >= 0], rate_g[place_g >= 0], minlength=len(features)).astype(np.float64)
 
 
 def _stored(values: Float64s) -> Float64s:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 
-from jobs.engine.levels import Level, Lineages, lineages_of, reliable_level
+from jobs.engine.levels import LEAST_LINEAGE, Lineages, lineages_of
 from shared.bundles.card import Label, Reliability
 from shared.domain.options import ERROR_RATES
 
@@ -20,12 +18,12 @@ _LEAST_CELLS = 50
 
 
 def learn_reliability(probability_nl: Float32s, class_n: Int64s, labels: tuple[Label, ...]) -> tuple[Reliability, ...]:
-    """Choose, for each error rate, the thresholds that give the most cells a label and yet hold the rate.
+    """Choose, for each error rate, the lowest thresholds that hold it.
 
     A cell gets its label if its score reaches the first threshold, else its lineage if that score reaches the second,
-    else nothing. The rate is the share of wrong answers among all answers, on cells that the model was not trained on,
-    with one wrong answer more than was seen (conformal risk control; Angelopoulos et al., ICLR 2024). The second
-    threshold holds the rate among the cells that get a lineage.
+    else nothing. The rate is the share of wrong labels among the cells that get a label, and of wrong lineages among
+    the cells that get only a lineage, on cells that the model was not trained on, with one wrong answer more than was
+    seen. Scores are those of the model, not corrected to a sample's shares of labels.
 
     Args:
         probability_nl: Probabilities of cells that were held out, cells x labels.
@@ -38,9 +36,16 @@ def learn_reliability(probability_nl: Float32s, class_n: Int64s, labels: tuple[L
         return ()
     best_n = probability_nl.argmax(axis=1)
     score_n = probability_nl[np.arange(len(best_n)), best_n]
-    right_n = best_n == class_n
     lineages, right_lineage_n = _lineages(probability_nl, class_n, labels)
-    return tuple(_at(error, score_n, right_n, lineages, right_lineage_n) for error in ERROR_RATES)
+    found = []
+    for error in ERROR_RATES:
+        label_score = _least(error, score_n, best_n == class_n)
+        lineage_score = None
+        if lineages is not None and right_lineage_n is not None:
+            rest_n = np.ones(len(score_n), np.bool_) if label_score is None else score_n < np.float32(label_score)
+            lineage_score = _least(error, lineages.score_n[rest_n], right_lineage_n[rest_n], LEAST_LINEAGE)
+        found.append(Reliability(error=error, label_score=label_score, lineage_score=lineage_score))
+    return tuple(found)
 
 
 def _lineages(
@@ -54,30 +59,17 @@ def _lineages(
     return found, found.code_n == lineage_l[class_n]
 
 
-def _at(
-    error: float, score_n: Float32s, right_n: Bools, lineages: Lineages | None, right_lineage_n: Bools | None
-) -> Reliability:
-    lineage_score = None
-    if lineages is not None and right_lineage_n is not None:
-        lineage_score = _least(error, lambda step: _risk(right_lineage_n[lineages.score_n >= np.float32(step)]))
-
-    def risk(step: float) -> float:
-        level_n = reliable_level(
-            score_n, lineages, Reliability(error=error, label_score=step, lineage_score=lineage_score)
-        )
-        answers = [right_n[level_n == Level.LABEL]]
-        if right_lineage_n is not None:
-            answers.append(right_lineage_n[level_n == Level.LINEAGE])
-        return _risk(np.concatenate(answers))
-
-    return Reliability(error=error, label_score=_least(error, risk), lineage_score=lineage_score)
-
-
-def _least(error: float, risk: Callable[[float], float]) -> float | None:
-    """The lowest threshold at which the risk is within the rate; None if there is none."""
-    return next((step for step in _STEPS.tolist() if risk(step) <= error), None)
-
-
-def _risk(right_n: Bools) -> float:
-    """The share of wrong answers, with one more than there are."""
-    return float(((~right_n).sum() + 1) / (len(right_n) + 1))
+def _least(error: float, score_n: Float32s, right_n: Bools, lowest: float = 0.0) -> float | None:
+    """The lowest threshold from which on the rate is held; None if none is, or too few cells are left to tell."""
+    held: float | None = None
+    for step in _STEPS[::-1].tolist():
+        if step < lowest:
+            break
+        answered_n = score_n >= np.float32(step)
+        n_answers = int(answered_n.sum())
+        if (n_answers + 1) * error < 1:
+            continue  # Even without a wrong answer, so few would not show that the rate is held.
+        if (int((answered_n & ~right_n).sum()) + 1) / (n_answers + 1) > error:
+            break
+        held = step
+    return held

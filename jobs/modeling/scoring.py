@@ -13,7 +13,6 @@ import torch
 
 from jobs.engine.annotator import Annotator, CellBlock
 from jobs.engine.facts import CellFacts
-from jobs.engine.familiarity import each_watched_once
 from jobs.engine.streaming import scored
 from jobs.modeling.labelled import LabelledCells
 from shared.bundles.card import Features, ModelCard
@@ -23,7 +22,7 @@ from shared.domain.verdict import MatrixState, Verdict
 from shared.h5ad.names.genes import map_genes
 from shared.h5ad.read.blocks import RowBlock
 from shared.h5ad.read.projecting import projected_by_numpy, with_silent_cells
-from shared.h5ad.read.rows import features_of_genes, open_matrix
+from shared.h5ad.read.rows import features_of_genes, open_matrix, with_watched
 from shared.h5ad.source import RangeSource
 
 _BLOCK_ROWS = 4096
@@ -83,8 +82,7 @@ def score_file(
     choice, space = verdict.matrix, verdict.genes
     if choice is None or space is None:
         raise InternalError("scoring of a file without a matrix or genes", expected="an accepted verdict")
-    found = features_of_genes(source, verdict, card.genes, card.species)
-    gene_to_feature = each_watched_once(found, len(card.features))
+    gene_to_feature = features_of_genes(source, verdict, card.features, card.species, card.watched)
     counted = choice.state is MatrixState.COUNTS
     annotator = Annotator(
         card, weights, gene_to_feature, torch.device("cpu"), as_it_is=choice.as_it_is, counted=counted
@@ -126,9 +124,11 @@ def score(card: ModelCard, weights: Mapping[str, torch.Tensor], cells: LabelledC
         InvalidBundleError: The weights do not fit the card.
         NoGeneOverlapError: No gene of the file is in the model.
     """
-    gene_to_feature = each_watched_once(feature_of_genes(cells.genes, card.genes), len(card.features))
+    gene_to_feature = feature_of_genes(cells.genes, card.features)
+    if card.watched is not None:
+        gene_to_feature = with_watched(gene_to_feature, feature_of_genes(cells.genes, card.watched), len(card.features))
     as_it_is = cells.state is MatrixState.LOG1P_CP10K
-    annotator = Annotator(card, weights, gene_to_feature, torch.device("cpu"), as_it_is=as_it_is)
+    annotator = Annotator(card, weights, gene_to_feature, torch.device("cpu"), as_it_is=as_it_is, counted=not as_it_is)
     starts = range(0, max(cells.n_cells, 1), _BLOCK_ROWS)
     projected = (projected_by_numpy(_block(cells.value_ng, start), gene_to_feature) for start in starts)
     blocks = [annotator.annotate(with_silent_cells(block)) for block in projected]

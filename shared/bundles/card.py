@@ -132,6 +132,10 @@ class Reliability(_Frozen):
     lineage_score: float | None = Field(ge=0, le=1)
 
 
+_LEAST_SHARE = 1e-9
+UNASSIGNED = "Unassigned"
+"""The label of an unassigned cell, as in CellTypist. Its best guess stays in ``top_labels``."""
+
 _METRIC_WORDS = {
     "calibration_error_before": "calibration error without the temperature",
     "abstained_share": "share of cells left Unassigned",
@@ -223,6 +227,11 @@ class ModelCard(_Frozen):
     def _watched_genes_have_the_same_names(self) -> ModelCard:
         if self.familiarity is not None:
             watched = self.familiarity.genes
+            for column, own in ((watched.symbol, self.features.symbol), (watched.ensembl, self.features.ensembl)):
+                named = [name for name in (*own, *column) if name]
+                if column and len(set(named)) < len(set(filter(None, own))) + sum(map(bool, column)):
+                    msg = "each watched gene must occur once, and be no feature"
+                    raise ValueError(msg)
             if (bool(watched.symbol), bool(watched.ensembl)) != (
                 bool(self.features.symbol),
                 bool(self.features.ensembl),
@@ -237,8 +246,22 @@ class ModelCard(_Frozen):
         if shares and (len(shares) != len(self.labels) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-3):
             msg = f"assumed_shares must be above 0 and add up to 1, one for each of the {len(self.labels)} labels"
             raise ValueError(msg)
+        if shares and min(shares) < _LEAST_SHARE:
+            msg = f"assumed_shares must be at least {_LEAST_SHARE:g}"
+            raise ValueError(msg)
         if shares and self.activation is not Activation.SOFTMAX:
             msg = "assumed_shares need scores that add up to 1 (activation softmax)"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _levels_can_be_told_apart(self) -> ModelCard:
+        if any(label.lineage in {"", UNASSIGNED} for label in self.labels):
+            msg = f"a lineage must have a name, and none may be called {UNASSIGNED}"
+            raise ValueError(msg)
+        rates = [one.error for one in self.reliability]
+        if rates != sorted(set(rates)):
+            msg = "reliability must have each error rate once, the lowest first"
             raise ValueError(msg)
         return self
 
@@ -260,12 +283,9 @@ class ModelCard(_Frozen):
         )
 
     @property
-    def genes(self) -> Features:
-        """The features, followed by the watched genes."""
-        if self.familiarity is None:
-            return self.features
-        watched = self.familiarity.genes
-        return Features(symbol=self.features.symbol + watched.symbol, ensembl=self.features.ensembl + watched.ensembl)
+    def watched(self) -> Features | None:
+        """The watched genes; None without ``familiarity``."""
+        return None if self.familiarity is None else self.familiarity.genes
 
     @property
     def meaning_of_score(self) -> str:

@@ -19,8 +19,9 @@ NAME = "pbmc-sorted-765"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    shutil.copytree(REPOSITORY / "models" / NAME, tmp_path / "models" / NAME)
-    return next((tmp_path / "models" / NAME).iterdir())
+    only = tmp_path / "models" / NAME / "1.0.0"
+    shutil.copytree(REPOSITORY / "models" / NAME / "1.0.0", only)
+    return only
 
 
 @pytest.fixture

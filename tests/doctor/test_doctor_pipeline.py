@@ -99,7 +99,7 @@ def cloud(storage_url: str, firestore_host: str, tmp_path_factory: pytest.TempPa
         local = stack.enter_context(LocalCloud(emulators, deployment, folder))
         job = JobSpec(deployment.cpu_job, ["true"], timeout_s=3600)
         cloud_run = stack.enter_context(CloudRun([job], folder / "tasks"))
-        for path in (REPOSITORY / "models" / MODEL).glob("*/*.*"):
+        for path in (REPOSITORY / "models" / MODEL).glob("1.0.0/*.*"):
             name = path.relative_to(REPOSITORY / "models").as_posix()
             StorageDoor(storage_url).put(deployment.models, name, path.read_bytes())
         variables = {**emulators.variables, **deployment.settings, "CELLDROP_RUN_ENDPOINT": cloud_run.endpoint}

@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.engine.annotator import Annotator, BlockScores
-from jobs.engine.familiarity import LEAST_COVERAGE, TENSORS, each_watched_once
+from jobs.engine.familiarity import LEAST_COVERAGE, TENSORS
 from jobs.engine.kinds.table import check_tensors
 from jobs.engine.streaming import Stream
 from shared.bundles.card import Familiarity, Features, Kind, ModelCard
 from shared.domain.errors import InvalidBundleError
 from shared.domain.verdict import CellNote
+from shared.h5ad.read.projecting import with_silent_cells
+from shared.h5ad.read.rows import with_watched
 from tests.engine.blocks import block_of
 from tests.engine.cards import make_card, make_centroid, make_tensors
 from tests.engine.lanes import PlainLanes
@@ -44,6 +46,7 @@ def watching(kind: Kind = Kind.LINEAR, **changes: object) -> tuple[ModelCard, di
     own = {
         "watched_weight": torch.tensor(draw.uniform(0.1, 2.3, N_WATCHED), dtype=torch.float32),
         "watched_rate": torch.tensor(draw.uniform(0, 0.01, N_WATCHED), dtype=torch.float32),
+        "feature_rate": torch.tensor(draw.uniform(0, 0.07, N_FEATURES), dtype=torch.float32),
     }
     return card.model_copy(update={"familiarity": FAMILIARITY.model_copy(update=changes)}), {**tensors, **own}
 
@@ -114,22 +117,25 @@ def test_one_cell_alone_many_together_or_a_batch_give_the_same_bytes(n_cells: in
     assert together.tobytes() == b"".join(one.tobytes() for one in alone if one is not None)
     card, tensors = watching()
     stream = Stream(Annotator(card, tensors, GENES, CPU), PlainLanes(), limit)
-    streamed = list(stream.scores([block_of(values_ng).on(GENES)]))
-    assert [one.facts.unfamiliarity_n.tobytes() for one in streamed if one.facts.unfamiliarity_n is not None] == [
-        together.tobytes()
-    ]
+    pieces = [values_ng[start : start + 7] for start in range(0, n_cells, 7)]
+    streamed = stream.scores(block_of(piece, start * 7).on(GENES) for start, piece in enumerate(pieces))
+    found = [(one.facts.unfamiliarity_n, one.decision_nl) for one in streamed]
+    assert b"".join(one.tobytes() for one, _ in found if one is not None) == together.tobytes()
+    assert np.concatenate([one for _, one in found]).shape == (n_cells, N_LABELS)
 
 
 def test_a_cell_of_watched_genes_only_is_silent() -> None:
     values_ng = cells(4)
     values_ng[1, :N_FEATURES] = 0
     values_ng[2] = 0
-    found = score(values_ng)
-    # The reader notes the cell without any value.
-    assert found.facts.note_n.tolist() == [CellNote.NONE, CellNote.SILENT, CellNote.NONE, CellNote.NONE]
+    card, tensors = watching()
+    block = with_silent_cells(block_of(values_ng).on(GENES))
+    assert block.note_n.tolist() == [CellNote.NONE, CellNote.NONE, CellNote.SILENT, CellNote.NONE]
+    found = Annotator(card, tensors, GENES, CPU).annotate(block)
+    assert found.facts.note_n.tolist() == [CellNote.NONE, CellNote.SILENT, CellNote.SILENT, CellNote.NONE]
     assert found.facts.unfamiliarity_n is not None
     assert found.facts.unfamiliarity_n[1] > FAMILIARITY.threshold
-    assert np.isfinite(found.facts.unfamiliarity_n).all()
+    assert np.isnan(found.facts.unfamiliarity_n).tolist() == [False, False, True, False]
 
 
 def test_with_some_of_the_watched_genes_the_rest_is_not_expected() -> None:
@@ -138,13 +144,29 @@ def test_with_some_of_the_watched_genes_the_rest_is_not_expected() -> None:
     genes[N_FEATURES : N_FEATURES + 2] = -1
     found = score(values_ng, genes=genes).facts.unfamiliarity_n
     _, tensors = watching()
-    weight_w, rate_w = (tensors[name].double().numpy()[2:] for name in TENSORS)
+    weight_w, rate_w = (tensors[name].double().numpy()[2:] for name in ("watched_weight", "watched_rate"))
     whole = float((tensors["watched_weight"].double() * tensors["watched_rate"].double()).sum())
     mean = float((weight_w * rate_w).sum())
     share_n = values_ng[:, N_FEATURES + 2 :] @ weight_w / values_ng.sum(axis=1)
     variance_n = (weight_w**2 * rate_w).sum() / values_ng.sum(axis=1) + (FAMILIARITY.spread * mean / whole) ** 2
     assert found is not None
     np.testing.assert_allclose(found, (share_n - mean) / np.sqrt(variance_n), rtol=1e-6)
+
+
+def test_the_share_of_features_that_the_file_lacks_is_counted_in() -> None:
+    values_ng = cells()
+    genes = GENES.copy()
+    genes[:4] = -1
+    lacking = values_ng.copy()
+    lacking[:, :4] = 0
+    found = score(lacking, genes=genes).facts.unfamiliarity_n
+    _, tensors = watching()
+    total_n = lacking.sum(axis=1) / (1 - float(tensors["feature_rate"].double()[:4].sum()))
+    weight_w, rate_w = (tensors[name].double().numpy() for name in ("watched_weight", "watched_rate"))
+    share_n = lacking[:, N_FEATURES:] @ weight_w / total_n
+    variance_n = (weight_w**2 * rate_w).sum() / total_n + FAMILIARITY.spread**2
+    assert found is not None
+    np.testing.assert_allclose(found, (share_n - (weight_w * rate_w).sum()) / np.sqrt(variance_n), rtol=1e-6)
 
 
 def test_with_too_few_of_the_watched_genes_nothing_is_told() -> None:
@@ -155,9 +177,11 @@ def test_with_too_few_of_the_watched_genes_nothing_is_told() -> None:
     assert score(cells(), genes=genes).facts.unfamiliarity_n is None
 
 
-def test_of_genes_of_a_file_that_share_a_watched_gene_the_first_counts() -> None:
-    found = each_watched_once(np.array([0, 1, 1, -1, 12, 13, 12, 13, 13], np.int32), 12)
-    assert found.tolist() == [0, 1, 1, -1, 12, 13, -1, -1, -1]
+def test_features_are_matched_first_and_of_genes_with_one_watched_gene_the_first_counts() -> None:
+    features = np.array([0, 1, 1, -1, -1, -1, -1, -1], np.int32)
+    watched = np.array([-1, 3, -1, -1, 0, 1, 0, 1], np.int32)
+    found = with_watched(features, watched, 12)
+    assert found.tolist() == [0, 1, 1, -1, 12, 13, -1, -1]
     assert found.dtype == np.int32
 
 
@@ -182,11 +206,21 @@ def test_tensors_and_card_belong_together() -> None:
             check_tensors(card, {other: tensor for other, tensor in tensors.items() if other != name})
     with pytest.raises(InvalidBundleError, match="shape"):
         check_tensors(card, tensors | {"watched_rate": torch.zeros(N_WATCHED + 1)})
+    with pytest.raises(InvalidBundleError, match="add up"):
+        check_tensors(card, tensors | {"feature_rate": torch.full((N_FEATURES,), 0.2)})
+
+
+@pytest.mark.parametrize("symbols", [("WATCHED0",) * N_WATCHED, ("GENE0", *(f"W{i}" for i in range(N_WATCHED - 1)))])
+def test_watched_genes_are_distinct_and_no_features(symbols: tuple[str, ...]) -> None:
+    fields = watching()[0].model_dump()
+    fields["familiarity"]["genes"] = {"symbol": symbols}
+    with pytest.raises(ValueError, match="each watched gene must occur once"):
+        type(watching()[0]).model_validate(fields)
 
 
 def test_watched_genes_are_named_like_the_features() -> None:
     fields = watching()[0].model_dump()
-    assert type(watching()[0]).model_validate(fields).genes.symbol[N_FEATURES:] == FAMILIARITY.genes.symbol
+    assert type(watching()[0]).model_validate(fields).watched == FAMILIARITY.genes
     fields["familiarity"]["genes"] = {"ensembl": ["ENSG00000000001"]}
     with pytest.raises(ValueError, match="watched genes must be named"):
         type(watching()[0]).model_validate(fields)

@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn.metrics import roc_auc_score
 
-from jobs.engine.familiarity import TENSORS, Watch, Watched, each_watched_once
+from jobs.engine.familiarity import TENSORS, Watch, Watched
 from jobs.modeling.design import design_of
 from jobs.modeling.evaluation import evaluate
 from jobs.modeling.familiarity import RARE, Learned, learn_familiarity
@@ -24,6 +24,7 @@ from jobs.modeling.settings import TrainingSettings
 from jobs.modeling.training import train
 from shared.bundles.card import Features, Label
 from shared.domain.verdict import MatrixState, Species
+from shared.h5ad.read.rows import with_watched
 from tests.modeling.synthetic import quick
 
 N_GENES, N_RARE = 400, 200
@@ -38,7 +39,7 @@ def made(n_cells: int, seed: int, *, foreign: float = 0.0, depth: float = 2_000.
     rate_ng = draw.gamma(2.0, 1.0, (1, N_GENES)).repeat(n_cells, axis=0)
     rate_ng[class_n == 0, :20] *= 6
     rate_ng[class_n == 1, 20:40] *= 6
-    rate_ng[:, -N_RARE:] = 2e-6 * rate_ng[:, :-N_RARE].sum(axis=1, keepdims=True) / 1
+    rate_ng[:, -N_RARE:] = 2e-6 * rate_ng[:, :-N_RARE].sum(axis=1, keepdims=True)
     rate_ng /= rate_ng.sum(axis=1, keepdims=True)
     if foreign:
         rate_ng *= 1 - foreign
@@ -61,12 +62,10 @@ def scores(learned: Learned, cells: LabelledCells, features: Features) -> npt.ND
         learned.familiarity,
         learned.tensors["watched_weight"].double().numpy(),
         learned.tensors["watched_rate"].double().numpy(),
+        learned.tensors["feature_rate"].double().numpy(),
     )
-    whole = Features(
-        symbol=features.symbol + learned.familiarity.genes.symbol,
-        ensembl=features.ensembl + learned.familiarity.genes.ensembl,
-    )
-    found = each_watched_once(feature_of_genes(cells.genes, whole), len(features))
+    genes = feature_of_genes(cells.genes, learned.familiarity.genes)
+    found = with_watched(feature_of_genes(cells.genes, features), genes, len(features))
     kept = sp.csr_matrix(cells.value_ng[:, found >= 0])
     kept.sort_indices()
     look = Watch(watched, len(features), found, as_it_is=False, counted=True).look(
@@ -109,6 +108,20 @@ def test_false_alarms_are_as_many_as_requested_at_every_depth(learned: Learned, 
 @pytest.mark.parametrize("depth", [600, 2_000, 20_000])
 def test_cells_with_other_genes_are_recognised_at_every_depth(learned: Learned, depth: float) -> None:
     assert share(learned, made(500, 3, foreign=0.05, depth=depth)) >= 0.99
+
+
+def test_genes_that_were_removed_raise_no_alarm(learned: Learned) -> None:
+    cells = made(4_000, 2)
+    kept = np.ones(N_GENES, np.bool_)
+    kept[:30] = False  # Of the features, which have a third of the molecules.
+    fewer = replace(
+        cells,
+        value_ng=sp.csr_matrix(cells.value_ng[:, kept]),
+        genes=Features(symbol=tuple(name for name, there in zip(cells.genes.symbol, kept, strict=True) if there)),
+    )
+    gone = 1 - fewer.value_ng.sum() / cells.value_ng.sum()
+    assert gone > 0.2
+    assert share(learned, fewer) == pytest.approx(share(learned, cells), abs=0.025)
 
 
 def test_without_counts_or_enough_cells_nothing_is_learned() -> None:

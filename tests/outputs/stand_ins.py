@@ -18,6 +18,7 @@ from shared.bundles.card import Label
 from shared.domain.errors import BlobNotFoundError, PreconditionFailedError
 from shared.domain.geometry import Rows, task_rows
 from shared.domain.submission import ObjectRef, Receipt
+from shared.domain.verdict import CellNote
 from shared.ports.blobs import BlobInfo, BlobStore, ByteRange
 
 
@@ -90,6 +91,8 @@ class Draws:
     prefix: str = "cell-"
     noted: int = 0
     softmax: bool = False
+    unfamiliar: tuple[bool, ...] = ()
+    silent: tuple[bool, ...] = ()
 
     def block(self, rows: Rows) -> AnnotatedBlock:
         """The block of these rows: a row's draw depends on its number alone."""
@@ -105,9 +108,25 @@ class Draws:
             facts=CellFacts(
                 total_n=(row_n * 7 % 9000).astype(np.float32) if self.counted else None,
                 n_genes_n=(row_n * 3 % 4000).astype(np.int32),
-                note_n=(row_n % self.noted == 0).astype(np.uint8) if self.noted else np.zeros(len(rows), np.uint8),
+                note_n=self._notes(row_n),
+                unfamiliarity_n=self._unfamiliarity(row_n),
             ),
         )
+
+    def _notes(self, row_n: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        note_n = (row_n % self.noted == 0).astype(np.uint8) if self.noted else np.zeros(len(row_n), np.uint8)
+        if self.silent:
+            note_n[np.array(self.silent)[row_n]] = CellNote.SILENT
+        return note_n
+
+    def _unfamiliarity(self, row_n: npt.NDArray[np.int64]) -> npt.NDArray[np.float32] | None:
+        """9 for an unfamiliar cell, 0 for another, and not known for a silent one."""
+        if not self.unfamiliar:
+            return None
+        unfamiliarity_n = np.where(np.array(self.unfamiliar)[row_n], np.float32(9), np.float32(0))
+        if self.silent:
+            unfamiliarity_n[np.array(self.silent)[row_n]] = np.nan
+        return unfamiliarity_n
 
     def _probabilities(self, decision_nl: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if not self.softmax:

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from jobs.inference.merge import composition
-from jobs.inference.merge.calls import UNASSIGNED, Rules
+from jobs.inference.merge.calls import Rules
 from jobs.inference.merge.composition import PRIOR_CELLS, corrected, estimate
 from jobs.inference.merge.groups import Merge, used_scores
 from jobs.inference.outputs.annotation_files import annotations_parquet
 from jobs.inference.parts.part import PartLayout
-from shared.bundles.card import Label, Reliability
+from shared.bundles.card import UNASSIGNED, Label, Reliability
 from tests.outputs.stand_ins import Draws, merge_of
 
 Float64s = npt.NDArray[np.float64]

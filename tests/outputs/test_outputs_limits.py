@@ -13,13 +13,13 @@ import pytest
 import scipy.sparse as sp
 
 from jobs.inference.annotated.h5ad import NewColumns, write_annotated_h5ad
-from jobs.inference.merge.calls import UNASSIGNED, Rules, Vocabulary
+from jobs.inference.merge.calls import Rules, Vocabulary
 from jobs.inference.merge.groups import Merge, ordered
 from jobs.inference.merge.survey import Survey
 from jobs.inference.outputs.annotation_files import annotations_parquet
 from jobs.inference.parts.part import AnnotatedBlock, PartLayout
 from jobs.inference.report.gathering import confusions
-from shared.bundles.card import Label
+from shared.bundles.card import UNASSIGNED, Label
 from shared.domain.geometry import Rows
 from shared.h5ad.source import BytesSource
 from shared.ports.blobs import BlobInfo

@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.inference.merge import cell_ids as merging_ids
-from jobs.inference.merge.calls import UNASSIGNED
 from jobs.inference.merge.columns import CSV_COLUMNS
 from jobs.inference.merge.groups import Merge, ordered
 from jobs.inference.merge.survey import Survey
@@ -29,7 +28,7 @@ from jobs.inference.outputs.annotation_files import (
     scores_parquet,
 )
 from jobs.inference.parts.part import PartLayout
-from shared.bundles.card import Label
+from shared.bundles.card import UNASSIGNED, Label
 from shared.domain.errors import CorruptBlobError, DuplicateCellsError, InternalError
 from shared.domain.geometry import Rows
 from shared.domain.submission import ObjectRef, Receipt

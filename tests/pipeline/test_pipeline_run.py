@@ -95,7 +95,7 @@ def test_a_file_gets_every_result(done: Done) -> None:
     table = pd.read_csv(folder / "annotations.csv.gz", index_col="cell_id")
     assert list(table.columns) == [
         "label", "score", "label_id", "second_label", "second_score", "abstained", "n_counts", "n_genes",
-        "value_note",
+        "value_note", "lineage", "lineage_score", "reliable_label", "unfamiliar", "unfamiliarity",
     ]  # fmt: skip
     source = anndata.read_h5ad(done.file)
     assert list(table.index) == list(source.obs_names)

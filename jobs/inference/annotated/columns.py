@@ -45,6 +45,9 @@ class ObsColumn:
 
 _DTYPES: Mapping[pa.DataType, npt.DTypeLike | None] = {CATEGORY: None, pa.float32(): np.float32, pa.bool_(): np.bool_}
 
+_ABSENT: Mapping[npt.DTypeLike | None, float] = {np.float32: np.nan, np.bool_: 0}
+"""What stands for no value: anndata's arrays of booleans have none."""
+
 OBS_COLUMNS = tuple(
     ObsColumn(f"celldrop_{column.name}", column.name, _DTYPES[column.kind])
     for column in COLUMNS
@@ -90,7 +93,9 @@ def add_columns(
         for column, target in targets.items():
             values = table[column.source].combine_chunks()
             target[start : start + len(table)] = (
-                _codes(values, categories[column.source]) if column.dtype is None else values_of(values)
+                _codes(values, categories[column.source])
+                if column.dtype is None
+                else values_of(values, _ABSENT[column.dtype])
             )
         start += len(table)
     set_column_order(obs, [*column_order(obs), *(column.name for column in columns)])

@@ -16,11 +16,8 @@ from jobs.engine.levels import Level, Lineages, lineages_of, reliable_level
 from jobs.inference.merge.composition import Composition, corrected
 from jobs.inference.parts.arrays import values_of
 from jobs.inference.parts.part import F32Array, best_first, facts_from
-from shared.bundles.card import Familiarity, Label, Reliability
+from shared.bundles.card import UNASSIGNED, Familiarity, Label, Reliability
 from shared.domain.verdict import CellNote
-
-UNASSIGNED = "Unassigned"
-"""The label of an unassigned cell, as in CellTypist. Its best guess stays in ``top_labels``."""
 
 NOTES = {CellNote.CONVERTED: "converted", CellNote.UNCLEAR: "unclear values", CellNote.SILENT: "no model genes"}
 """The values of the column ``value_note``, which is empty for almost all cells."""
@@ -111,7 +108,7 @@ class Calls:
         unfamiliar_n: Whether the cell is unlike the model's training cells; False if that is not known.
         probability_nl: The probabilities of all labels; None if only those of the best are known.
         lineages: The cells' lineages; None if they have none.
-        reliable_n: Positions in ``Vocabulary.reliable_names``; None if it is not known what is reliable.
+        level_n: How specific each cell's reliable label is (``Level``); None if it is not known what is reliable.
         facts: The cells' facts. Totals and unfamiliarity are NaN where they are not known.
     """
 
@@ -123,7 +120,7 @@ class Calls:
     facts: CellFacts
     probability_nl: F32Array | None = None
     lineages: Lineages | None = None
-    reliable_n: I64Array | None = None
+    level_n: npt.NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.cell_ids)
@@ -154,11 +151,7 @@ def calls_from(batches: Sequence[pa.RecordBatch], rules: Rules, vocabulary: Voca
         probability_nl=probability_nl,
         lineages=lineages,
     )
-    return (
-        calls
-        if rules.reliability is None
-        else replace(calls, reliable_n=_reliable(calls, rules.reliability, vocabulary))
-    )
+    return calls if rules.reliability is None else replace(calls, level_n=_levels(calls, rules.reliability))
 
 
 def lineage_codes(calls: Calls, vocabulary: Vocabulary) -> I64Array:
@@ -168,8 +161,19 @@ def lineage_codes(calls: Calls, vocabulary: Vocabulary) -> I64Array:
     return np.where(silent_n, vocabulary.lineages.index(UNASSIGNED), calls.lineages.code_n)
 
 
-def _reliable(calls: Calls, reliability: Reliability, vocabulary: Vocabulary) -> I64Array:
-    """The most specific reliable name of each cell.
+def reliable_codes(calls: Calls, vocabulary: Vocabulary) -> I64Array:
+    """Positions of the cells' reliable labels in ``Vocabulary.reliable_names``."""
+    assert calls.level_n is not None
+    names = vocabulary.reliable_names
+    code_n = np.full(len(calls), names.index(UNASSIGNED), np.int64)
+    if calls.lineages is not None:
+        lineage_codes = np.array([names.index(name) for name in vocabulary.lineages], np.int64)
+        code_n = np.where(calls.level_n == Level.LINEAGE, lineage_codes[calls.lineages.code_n], code_n)
+    return np.where(calls.level_n == Level.LABEL, vocabulary.name_codes[calls.top_label_nk[:, 0]], code_n)
+
+
+def _levels(calls: Calls, reliability: Reliability) -> npt.NDArray[np.uint8]:
+    """The most specific reliable level of each cell.
 
     An unassigned cell can have a reliable lineage, but no label. An unfamiliar or silent cell has neither, whatever its
     scores.
@@ -177,12 +181,7 @@ def _reliable(calls: Calls, reliability: Reliability, vocabulary: Vocabulary) ->
     score_n = np.where(calls.abstained_n, np.float32(-1), calls.top_score_nk[:, 0])
     level_n = reliable_level(score_n, calls.lineages, reliability)
     level_n[calls.unfamiliar_n | (calls.facts.note_n == CellNote.SILENT)] = Level.NONE
-    names = vocabulary.reliable_names
-    lineage_codes = np.array([names.index(name) for name in vocabulary.lineages], np.int64)
-    code_n = np.full(len(calls), names.index(UNASSIGNED), np.int64)
-    if calls.lineages is not None:
-        code_n = np.where(level_n == Level.LINEAGE, lineage_codes[calls.lineages.code_n], code_n)
-    return np.where(level_n == Level.LABEL, vocabulary.name_codes[calls.top_label_nk[:, 0]], code_n)
+    return level_n
 
 
 def _probability(table: pa.Table) -> F32Array | None:

@@ -9,8 +9,10 @@ from enum import Enum, auto
 import numpy as np
 import pyarrow as pa
 
-from jobs.inference.merge.calls import NOTES, UNASSIGNED, Calls, I64Array, Vocabulary, lineage_codes
+from jobs.inference.merge.calls import NOTES, Calls, I64Array, Vocabulary, lineage_codes, reliable_codes
 from jobs.inference.parts.arrays import column_of, text_column
+from shared.bundles.card import UNASSIGNED
+from shared.domain.verdict import CellNote
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 """A text of few values."""
@@ -78,13 +80,16 @@ def _lineage(answer: Answer) -> pa.Array:
 
 
 def _lineage_score(answer: Answer) -> pa.Array:
-    lineages = answer.calls.lineages
-    return pa.nulls(len(answer.calls), pa.float32()) if lineages is None else column_of(lineages.score_n)
+    calls = answer.calls
+    if calls.lineages is None:
+        return pa.nulls(len(calls), pa.float32())
+    return column_of(calls.lineages.score_n, calls.facts.note_n == CellNote.SILENT)
 
 
 def _reliable_label(answer: Answer) -> pa.Array:
-    code_n, names = answer.calls.reliable_n, answer.vocabulary.reliable_names
-    return _categories(np.full(len(answer.calls), -1) if code_n is None else code_n, names)
+    calls, names = answer.calls, answer.vocabulary.reliable_names
+    unknown = calls.level_n is None
+    return _categories(np.full(len(calls), -1) if unknown else reliable_codes(calls, answer.vocabulary), names)
 
 
 def _unfamiliarity(answer: Answer) -> pa.Array:
@@ -203,7 +208,7 @@ COLUMNS = (
     Column(
         "lineage_score",
         pa.float32(),
-        "Its probability: the sum of the probabilities of its labels.",
+        "Its probability: the sum of the probabilities of its labels. Empty if no gene of the model has a value.",
         _lineage_score,
         nullable=True,
         in_obs=InObs.IF_ANY,

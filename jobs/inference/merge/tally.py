@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from jobs.inference.merge.calls import NOTES, UNASSIGNED, Calls, I64Array, Vocabulary, lineage_codes
+from jobs.engine.levels import Level
+from jobs.inference.merge.calls import NOTES, Calls, I64Array, Vocabulary, lineage_codes, reliable_codes
 from shared.domain.verdict import CellNote
 
 SCORE_BINS = 200
@@ -17,15 +18,6 @@ LOG_STEP = 0.02
 LOG_BINS = 1000
 FEW_GENES = 200
 """Cells with fewer genes are often debris or empty droplets: the first filter in scanpy's and Seurat's tutorials."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReliableCounts:
-    """Number of cells with a reliable label, with only a reliable lineage, and with neither."""
-
-    label: int
-    lineage: int
-    none: int
 
 
 @dataclass(slots=True)
@@ -38,6 +30,7 @@ class Tally:
         unfamiliar_c: Number of unfamiliar cells by label.
         lineage_counts: Number of cells by lineage; empty if the model has none.
         reliable_counts: Number of cells by reliable label; empty if it is not known what is reliable.
+        level_counts: Number of cells by how specific their reliable label is; empty likewise.
         cells_c: Number of cells by label.
         best_c: Number of cells by best guess, including unassigned cells.
         second_c: Number of cells by second label.
@@ -58,6 +51,7 @@ class Tally:
     unfamiliar_c: I64Array = field(init=False)
     lineage_counts: Counter[str] = field(default_factory=Counter)
     reliable_counts: Counter[str] = field(default_factory=Counter)
+    level_counts: Counter[Level] = field(default_factory=Counter)
     cells_c: I64Array = field(init=False)
     best_c: I64Array = field(init=False)
     second_c: I64Array = field(init=False)
@@ -111,16 +105,6 @@ class Tally:
         return int(self.unfamiliar_c.sum()) if self.n_looked else None
 
     @property
-    def reliable(self) -> ReliableCounts | None:
-        """How many cells have a reliable label or lineage; None if it is not known what is reliable."""
-        if not self.reliable_counts:
-            return None
-        labels = set(self.vocabulary.names) - {UNASSIGNED}
-        n_labels = sum(n for name, n in self.reliable_counts.items() if name in labels)
-        n_none = self.reliable_counts[UNASSIGNED]
-        return ReliableCounts(n_labels, self.reliable_counts.total() - n_labels - n_none, n_none)
-
-    @property
     def notes(self) -> list[str]:
         """The values of ``value_note`` that occur."""
         return [words for note, words in NOTES.items() if self.note_t[note]]
@@ -137,8 +121,10 @@ class Tally:
         if calls.lineages is not None:
             code_n = lineage_codes(calls, self.vocabulary)
             self.lineage_counts.update(_counts(self.vocabulary.lineages, np.bincount(code_n)))
-        if calls.reliable_n is not None:
-            self.reliable_counts.update(_counts(self.vocabulary.reliable_names, np.bincount(calls.reliable_n)))
+        if calls.level_n is not None:
+            code_n = reliable_codes(calls, self.vocabulary)
+            self.reliable_counts.update(_counts(self.vocabulary.reliable_names, np.bincount(code_n)))
+            self.level_counts.update({level: int((calls.level_n == level).sum()) for level in Level})
 
     def _add_unfamiliar(self, calls: Calls, name_n: I64Array) -> None:
         assert calls.facts.unfamiliarity_n is not None

@@ -16,7 +16,7 @@ from jobs.inference.merge.tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, l
 from jobs.inference.outputs.manifest import FileFacts, MissingFile
 from jobs.inference.report import sentences
 from jobs.inference.report.charts import drawn, log_chart, ridge, score_chart, undrawn
-from jobs.inference.report.data import CellMap, Confusion, LabelRow, Notice, ReportData, ResultFile, Tail
+from jobs.inference.report.data import CellMap, Confusion, Fact, LabelRow, Notice, ReportData, ResultFile, Tail
 from jobs.inference.report.mapping import FEW_PLACED, Layout, NoMap, draw_map
 from jobs.inference.report.wording import size
 from shared.bundles.card import ModelCard
@@ -103,11 +103,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         confusions=confusions(tally),
         genes=drawn(lambda: log_chart(tally.genes_cb.sum(axis=0), "genes", FEW_GENES)),
         counts=drawn(lambda: log_chart(tally.counts_cb.sum(axis=0), "counts", None)) if tally.n_counted else None,
-        method=(
-            *sentences.method(context.verdict, context.card, context.min_score),
-            sentences.composition(context.card, context.composition, wanted=context.composition_wanted),
-            sentences.familiarity(tally, context.card),
-        ),
+        method=_method(tally, context),
         model=sentences.model(context.card),
         snippets=sentences.snippets(rows, tally, context.card, context.files),
         files=tuple(ResultFile(file.name, size(file.size_bytes), file.what) for file in context.files),
@@ -117,6 +113,14 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
             *((sentences.effort(context.plan, context.actual),) if context.plan and context.actual else ()),
         ),
         made_at=context.made_at,
+    )
+
+
+def _method(tally: Tally, context: Context) -> tuple[Fact, ...]:
+    return (
+        *sentences.method(context.verdict, context.card, context.min_score),
+        sentences.composition(context.card, context.composition, wanted=context.composition_wanted),
+        sentences.familiarity(tally, context.card),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from jobs.engine.levels import Level
 from jobs.inference.merge.composition import Composition
 from jobs.inference.merge.tally import FEW_GENES, Tally, log_value, median_bin, median_score
 from jobs.inference.outputs.manifest import FileFacts
@@ -107,14 +108,14 @@ def levels(tally: Tally, card: ModelCard, max_error: float) -> tuple[str, ...]:
         ordered = sorted(tally.lineage_counts.items(), key=lambda item: (-item[1], item[0]))
         named = [f"{shortened(name, _NAME_LIMIT)} {percent(n / tally.n_cells)}" for name, n in ordered]
         found.append(f"By lineage: {listing(named)}.")
-    reliability, split = card.reliability_at(max_error), tally.reliable
-    if split is not None and reliability is not None:
+    reliability, counts = card.reliability_at(max_error), tally.level_counts
+    if counts and reliability is not None:
         found.append(
-            f"{percent(split.label / tally.n_cells)} of the cells have a reliable label, "
-            f"{percent(split.lineage / tally.n_cells)} only a reliable lineage, and "
-            f"{percent(split.none / tally.n_cells)} neither (celldrop_reliable_label in annotated.h5ad). Of the cells "
-            f"that were held out of the model's training, at most {reliability.error:.0%} got a wrong one so. In "
-            "another study, more can be wrong, and a cell type that the model does not know can get a label, too."
+            f"{percent(counts[Level.LABEL] / tally.n_cells)} of the cells have a reliable label, "
+            f"{percent(counts[Level.LINEAGE] / tally.n_cells)} only a reliable lineage, and "
+            f"{percent(counts[Level.NONE] / tally.n_cells)} neither (celldrop_reliable_label in annotated.h5ad). "
+            f"Of the cells that were held out of the model's training, at most {reliability.error:.0%} got a wrong one "
+            "so. In another study, more can be wrong, and a type that the model does not know can get a label, too."
         )
     return tuple(found)
 

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
+from jobs.engine.levels import Level
 from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, write_annotated_h5ad
 from jobs.inference.data_manager import InferenceData, TaskInputs, input_crc32c
 from jobs.inference.merge.calls import Rules, Vocabulary
@@ -140,8 +141,8 @@ class Results:
             n_unfamiliar=tally.n_unfamiliar,
             lineages=_ordered(tally.lineage_counts) or None,
             reliable=_ordered(tally.reliable_counts) or None,
-            n_reliable_label=tally.reliable.label if tally.reliable else None,
-            n_reliable_lineage=tally.reliable.lineage if tally.reliable else None,
+            n_reliable_label=tally.level_counts[Level.LABEL] if tally.level_counts else None,
+            n_reliable_lineage=tally.level_counts[Level.LINEAGE] if tally.level_counts else None,
             shares=_shares(merge),
             counts=tally.label_counts,
         )

@@ -12,7 +12,6 @@ import torch
 
 from jobs.engine.annotator import Annotator, CellBlock
 from jobs.engine.device import one_thread
-from jobs.engine.familiarity import each_watched_once
 from jobs.engine.streaming import scored
 from jobs.inference.data_manager import InferenceData, TaskInputs
 from jobs.inference.parts.part import AnnotatedBlock, iter_part
@@ -120,7 +119,7 @@ def gene_to_feature(inputs: TaskInputs) -> np.ndarray[tuple[int], np.dtype[np.in
     if verdict is None or verdict.genes is None:
         raise InternalError("a submission without a gene space was dispatched", expected="an accepted verdict")
     card = inputs.card
-    return each_watched_once(features_of_genes(inputs.source, verdict, card.genes, card.species), len(card.features))
+    return features_of_genes(inputs.source, verdict, card.features, card.species, card.watched)
 
 
 def matrix_of(inputs: TaskInputs) -> MatrixChoice:

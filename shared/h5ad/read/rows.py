@@ -45,6 +45,7 @@ __all__ = [
     "read_embedding",
     "read_gene_names",
     "read_genes",
+    "with_watched",
 ]
 
 
@@ -169,17 +170,45 @@ def read_gene_names(source: RangeSource, verdict: Verdict) -> GeneNames:
         return GeneNames(_names_of(frame, space.column, genes), apart)
 
 
-def features_of_genes(source: RangeSource, verdict: Verdict, wanted: FeatureTable, species: Species) -> Columns:
+def features_of_genes(
+    source: RangeSource,
+    verdict: Verdict,
+    wanted: FeatureTable,
+    species: Species,
+    watched: FeatureTable | None = None,
+) -> Columns:
     """For each gene of the verdict's matrix the position of its feature in a model, or -1; int32.
 
     Args:
         species: The model's.
+        watched: Further genes of the model, at the positions from ``len(wanted)`` on; see ``with_watched``.
 
     Raises:
         As ``read_genes``.
     """
-    found = match_genes(read_gene_names(source, verdict), wanted, species)
-    return np.array(found.feature_of_gene, dtype=np.int32)
+    names = read_gene_names(source, verdict)
+    found = np.array(match_genes(names, wanted, species).feature_of_gene, dtype=np.int32)
+    if watched is None:
+        return found
+    others = np.array(match_genes(names, watched, species).feature_of_gene, dtype=np.int32)
+    return with_watched(found, others, len(wanted.symbol or wanted.ensembl))
+
+
+def with_watched(gene_to_feature: Columns, gene_to_watched: Columns, n_features: int) -> Columns:
+    """One map from the genes of a file to a model's features, and from there on to its watched genes.
+
+    The features are matched without regard to the watched genes, as ingest matches them. Of genes with the same watched
+    gene, the first is used, so that no values need be summed.
+
+    Args:
+        gene_to_feature: The feature of each gene, or -1; int32.
+        gene_to_watched: Its watched gene, or -1; int32.
+    """
+    place_g = np.flatnonzero((gene_to_watched >= 0) & (gene_to_feature < 0))
+    watched, first = np.unique(gene_to_watched[place_g], return_index=True)
+    found_g = gene_to_feature.copy()
+    found_g[place_g[first]] = watched + n_features
+    return found_g
 
 
 def _names_of(frame: Frame, column: str, genes: npt.NDArray[np.bool_] | None) -> Sequence[str]:
