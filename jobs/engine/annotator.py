@@ -129,10 +129,13 @@ class Annotator:
         checked, watched = weights_of(card, weights, where=card.reference)
         module = checked.module(_matched(card, gene_to_feature))
         self._watch = None
+        target_sum = module.target_sum
         if watched is not None:
             self._watch = Watch(watched, len(card.features), gene_to_feature, as_it_is=as_it_is, counted=counted)
+            # Of the target sum, the file's genes have what features that it lacks leave to them.
+            target_sum *= 1.0 if as_it_is else self._watch.left
         self._model = module.to(device).eval()
-        self._preprocessing = Preprocessing(module.target_sum, as_it_is, exact=self.arithmetic is torch.float64)
+        self._preprocessing = Preprocessing(target_sum, as_it_is, exact=self.arithmetic is torch.float64)
         self._temperature = card.temperature
         self._activation = card.activation
         self.device = device

@@ -116,7 +116,7 @@ class Watch:
         whole = float((watched.weight_w * watched.rate_w).sum())
         there_f = np.zeros(n_features, np.bool_)
         there_f[gene_to_feature[(gene_to_feature >= 0) & (gene_to_feature < n_features)]] = True
-        self._left = max(1.0 - float(watched.rate_f[~there_f].sum()), _LEAST_LEFT)
+        self.left = max(1.0 - float(watched.rate_f[~there_f].sum()), _LEAST_LEFT)
         self._spread = watched.familiarity.spread * (self._mean / whole if whole else 1.0)
         self.coverage = float(weight_w.sum() / watched.weight_w.sum())
 
@@ -148,7 +148,7 @@ class Watch:
 
     def _unfamiliarity(self, sum_n: Float64s, total_n: Float64s) -> Float32s:
         # Values that are log1p of counts per 10,000 were scaled with all genes.
-        whole_n = np.full(len(sum_n), _CP10K) if self._as_it_is else np.maximum(total_n / self._left, 1e-9)
-        depth_n = np.maximum(total_n / self._left, 1.0) if self._depth is None else np.full(len(sum_n), self._depth)
+        whole_n = np.full(len(sum_n), _CP10K) if self._as_it_is else np.maximum(total_n / self.left, 1e-9)
+        depth_n = np.maximum(total_n / self.left, 1.0) if self._depth is None else np.full(len(sum_n), self._depth)
         deviation_n = np.sqrt(self._noise / depth_n + self._spread**2)
         return ((sum_n / whole_n - self._mean) / deviation_n).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -167,6 +168,25 @@ def test_the_share_of_features_that_the_file_lacks_is_counted_in() -> None:
     variance_n = (weight_w**2 * rate_w).sum() / total_n + FAMILIARITY.spread**2
     assert found is not None
     np.testing.assert_allclose(found, (share_n - (weight_w * rate_w).sum()) / np.sqrt(variance_n), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_cells_are_scored_as_if_the_features_that_the_file_lacks_had_their_usual_share(kind: Kind) -> None:
+    card, tensors = watching(kind)
+    genes = np.where((GENES >= 4) & (GENES < N_FEATURES), GENES, -1).astype(np.int32)
+    block = block_of(cells()).on(genes)
+    lacking = Annotator(card, tensors, genes, CPU).annotate(block)
+    plain = Annotator(
+        card.model_copy(update={"familiarity": None}),
+        {name: tensor for name, tensor in tensors.items() if name not in TENSORS},
+        genes,
+        CPU,
+    )
+    left = 1 - float(tensors["feature_rate"].double()[:4].sum())
+    expected = plain.annotate(replace(block, total_n=block.total_n / left))
+    np.testing.assert_allclose(lacking.decision_nl, expected.decision_nl, rtol=1e-4, atol=1e-5)
+    assert lacking.facts.total_n is not None
+    np.testing.assert_array_equal(lacking.facts.total_n, block.total_n)
 
 
 def test_with_too_few_of_the_watched_genes_nothing_is_told() -> None:
