@@ -78,11 +78,15 @@ def test_drops_job_messages_and_the_minute_reach_the_functions_until_they_are_ta
         for door in ("ingest", "dispatch", "reconcile"):
             cloud.programs[door].wait_until(partial(book.taken, door))
         outcomes = cloud.outcomes()
-    drop, again = book.entries("ingest")
+    # At least once: on a busy machine, a delivery may come a third time before the second is answered.
+    drop, *again = book.entries("ingest")
     assert parse_storage_event(drop["data"]).ref == ObjectRef(deployment.inbox, "sub folder/ä.h5ad", generation)
-    assert drop["attributes"] == again["attributes"]
+    assert again
+    assert all(one["attributes"] == drop["attributes"] for one in again)
     assert drop["attributes"]["type"] == "google.cloud.storage.object.v1.finalized"
-    assert [pushed_job(Pushed(MESSAGE_PUBLISHED, entry["data"])) for entry in book.entries("dispatch")] == [JOB, JOB]
+    jobs = [pushed_job(Pushed(MESSAGE_PUBLISHED, entry["data"])) for entry in book.entries("dispatch")]
+    assert len(jobs) >= 2
+    assert all(job == JOB for job in jobs)
     assert {entry["attributes"]["method"] for entry in book.entries("reconcile")} == {"POST"}
     assert [one.message.attributes[ID_ATTRIBUTE] for one in outcomes] == ["s1/outcome/1"]
     assert not any(listens(port)() for port in doors)
