@@ -40,9 +40,10 @@ def differences(
     shares of them.
     """
     types = shared_types(cells, other)
-    there_f = np.isin(np.arange(len(features)), feature_of_genes(other.genes, features))
-    own = {name: _means(cells, name, features, mean_f, std_f, clip) for name in types}
-    theirs = {name: _means(other, name, features, mean_f, std_f, clip) for name in types}
+    own_g, their_g = feature_of_genes(cells.genes, features), feature_of_genes(other.genes, features)
+    there_f = np.isin(np.arange(len(features)), their_g)
+    own = {name: _means(cells, name, own_g, mean_f, std_f, clip) for name in types}
+    theirs = {name: _means(other, name, their_g, mean_f, std_f, clip) for name in types}
     # A gene that the other file lacks does not tell how the data sets differ.
     found = [np.where(there_f, theirs[name] - own[name], 0.0) for name in types]
     return np.stack(found).astype(np.float32) if found else np.zeros((0, len(features)), np.float32)
@@ -71,10 +72,18 @@ def _sizes(cells: LabelledCells) -> dict[str, int]:
 
 
 def _means(
-    cells: LabelledCells, name: str, features: Features, mean_f: Float32s, std_f: Float32s, clip: float
+    cells: LabelledCells,
+    name: str,
+    place_g: npt.NDArray[np.int32],
+    mean_f: Float32s,
+    std_f: Float32s,
+    clip: float,
 ) -> npt.NDArray[np.float64]:
-    """The mean over a type's labels of their mean z-scores. A feature that the file lacks has the training mean."""
-    place_g = feature_of_genes(cells.genes, features)
+    """The mean over a type's labels of their mean z-scores, for each feature.
+
+    Args:
+        place_g: The feature of each gene of the cells, or -1.
+    """
     zero_f = np.minimum(-mean_f / std_f, clip)
     means = []
     for label in np.flatnonzero(np.array(types_of(cells.labels)) == name):
@@ -85,5 +94,5 @@ def _means(
             there_z = place_z >= 0
             place_z, x_z = place_z[there_z], expression_ng.data[there_z]
             above_z = np.minimum((x_z - mean_f[place_z]) / std_f[place_z], clip) - zero_f[place_z]
-            means.append(zero_f + np.bincount(place_z, above_z, minlength=len(features)) / chosen.n_cells)
+            means.append(zero_f + np.bincount(place_z, above_z, minlength=len(mean_f)) / chosen.n_cells)
     return np.asarray(np.mean(means, axis=0))

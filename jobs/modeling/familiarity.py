@@ -68,7 +68,8 @@ def learn_familiarity(
     if known.state is not MatrixState.COUNTS or min(known.n_cells, unseen.n_cells) < least:
         return None
     share_g = _largest_shares(known)
-    watched_w = np.flatnonzero(distinct_genes(known.genes) & (share_g < RARE) & _not_in(known.genes, features))
+    place_g = feature_of_genes(known.genes, features)
+    watched_w = np.flatnonzero(distinct_genes(known.genes) & (share_g < RARE) & (place_g < 0))
     if len(watched_w) < _LEAST_GENES:
         return None
     # Rounded to the precision that they are stored in, so that inference computes the same.
@@ -77,7 +78,7 @@ def learn_familiarity(
     total_n = np.asarray(unseen.value_ng.sum(axis=1, dtype=np.float64)).ravel()
     deep_n = total_n > 0
     rate_g = np.asarray(unseen.value_ng.sum(axis=0, dtype=np.float64)).ravel() / total_n.sum()
-    rate_w, rate_f = _stored(rate_g[watched_w]), _stored(_of_features(rate_g, known.genes, features))
+    rate_w, rate_f = _stored(rate_g[watched_w]), _stored(_of_features(rate_g, place_g, len(features)))
     familiarity = Familiarity(
         genes=take_features(known.genes, watched_w),
         typical_total=round(float(np.median(total_n[deep_n])), 1),
@@ -103,14 +104,8 @@ def _largest_shares(known: LabelledCells) -> Float64s:
     return share_g
 
 
-def _not_in(genes: Features, features: Features) -> npt.NDArray[np.bool_]:
-    not_found: npt.NDArray[np.bool_] = feature_of_genes(genes, features) < 0
-    return not_found
-
-
-def _of_features(rate_g: Float64s, genes: Features, features: Features) -> Float64s:
-    place_g = feature_of_genes(genes, features)
-    return np.bincount(place_g[place_g >= 0], rate_g[place_g >= 0], minlength=len(features)).astype(np.float64)
+def _of_features(rate_g: Float64s, place_g: npt.NDArray[np.int32], n_features: int) -> Float64s:
+    return np.bincount(place_g[place_g >= 0], rate_g[place_g >= 0], minlength=n_features).astype(np.float64)
 
 
 def _stored(values: Float64s) -> Float64s:

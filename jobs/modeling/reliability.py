@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.engine.levels import LEAST_LINEAGE, Lineages, lineages_of
-from shared.bundles.card import Label, Reliability
+from shared.bundles.card import Label, Reliability, have_lineages
 from shared.domain.options import ERROR_RATES
 
 Float32s = npt.NDArray[np.float32]
@@ -51,9 +51,9 @@ def learn_reliability(probability_nl: Float32s, class_n: Int64s, labels: tuple[L
 def _lineages(
     probability_nl: Float32s, class_n: Int64s, labels: tuple[Label, ...]
 ) -> tuple[Lineages | None, Bools | None]:
-    names = sorted({label.lineage for label in labels if label.lineage})
-    if not all(label.lineage for label in labels) or not 1 < len(names) < len(labels):
+    if not have_lineages(labels):
         return None, None
+    names = sorted({label.lineage for label in labels if label.lineage})
     lineage_l = np.array([names.index(label.lineage or "") for label in labels], np.int64)
     found = lineages_of(probability_nl, lineage_l, len(names))
     return found, found.code_n == lineage_l[class_n]

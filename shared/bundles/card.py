@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -136,6 +137,13 @@ _LEAST_SHARE = 1e-9
 UNASSIGNED = "Unassigned"
 """The label of an unassigned cell, as in CellTypist. Its best guess stays in ``top_labels``."""
 
+
+def have_lineages(labels: Sequence[Label]) -> bool:
+    """Whether every label has a lineage, and the lineages say something, but less than the labels."""
+    lineages = {label.lineage for label in labels}
+    return None not in lineages and 1 < len(lineages) < len(labels)
+
+
 _METRIC_WORDS = {
     "calibration_error_before": "calibration error without the temperature",
     "abstained_share": "share of cells left Unassigned",
@@ -268,8 +276,7 @@ class ModelCard(_Frozen):
     @property
     def has_lineages(self) -> bool:
         """Whether every cell gets a lineage beside its label: every label has one, and they say less than labels."""
-        lineages = {label.lineage for label in self.labels}
-        return self.activation is Activation.SOFTMAX and None not in lineages and 1 < len(lineages) < len(self.labels)
+        return self.activation is Activation.SOFTMAX and have_lineages(self.labels)
 
     @property
     def needs_all_scores(self) -> bool:

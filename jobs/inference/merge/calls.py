@@ -167,8 +167,8 @@ def reliable_codes(calls: Calls, vocabulary: Vocabulary) -> I64Array:
     names = vocabulary.reliable_names
     code_n = np.full(len(calls), names.index(UNASSIGNED), np.int64)
     if calls.lineages is not None:
-        lineage_codes = np.array([names.index(name) for name in vocabulary.lineages], np.int64)
-        code_n = np.where(calls.level_n == Level.LINEAGE, lineage_codes[calls.lineages.code_n], code_n)
+        place_g = np.array([names.index(name) for name in vocabulary.lineages], np.int64)
+        code_n = np.where(calls.level_n == Level.LINEAGE, place_g[calls.lineages.code_n], code_n)
     return np.where(calls.level_n == Level.LABEL, vocabulary.name_codes[calls.top_label_nk[:, 0]], code_n)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -105,6 +106,11 @@ class Tally:
         return int(self.unfamiliar_c.sum()) if self.n_looked else None
 
     @property
+    def unfamiliar_share(self) -> float:
+        """Share of unfamiliar cells among those that could be judged; 0 if the model cannot tell."""
+        return (self.n_unfamiliar or 0) / max(self.n_looked, 1)
+
+    @property
     def notes(self) -> list[str]:
         """The values of ``value_note`` that occur."""
         return [words for note, words in NOTES.items() if self.note_t[note]]
@@ -119,12 +125,14 @@ class Tally:
 
     def _add_levels(self, calls: Calls) -> None:
         if calls.lineages is not None:
-            code_n = lineage_codes(calls, self.vocabulary)
-            self.lineage_counts.update(_counts(self.vocabulary.lineages, np.bincount(code_n)))
+            self._count(self.lineage_counts, self.vocabulary.lineages, lineage_codes(calls, self.vocabulary))
         if calls.level_n is not None:
-            code_n = reliable_codes(calls, self.vocabulary)
-            self.reliable_counts.update(_counts(self.vocabulary.reliable_names, np.bincount(code_n)))
+            self._count(self.reliable_counts, self.vocabulary.reliable_names, reliable_codes(calls, self.vocabulary))
             self.level_counts.update({level: int((calls.level_n == level).sum()) for level in Level})
+
+    @staticmethod
+    def _count(counts: Counter[str], names: tuple[str, ...], code_n: I64Array) -> None:
+        counts.update(_counts(names, np.bincount(code_n, minlength=len(names))))
 
     def _add_unfamiliar(self, calls: Calls, name_n: I64Array) -> None:
         assert calls.facts.unfamiliarity_n is not None
@@ -176,6 +184,11 @@ def _histogram(row_n: I64Array, column_n: I64Array, shape: tuple[int, ...]) -> I
     return np.bincount(row_n * shape[1] + column_n, minlength=shape[0] * shape[1]).reshape(shape)
 
 
+def most_first(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts by name, most first, ties by name."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
 def _counts(names: tuple[str, ...], count_c: I64Array) -> dict[str, int]:
-    present = [(name, int(n)) for name, n in zip(names, count_c, strict=False) if n]
-    return dict(sorted(present, key=lambda item: (-item[1], item[0])))
+    present = [(name, int(n)) for name, n in zip(names, count_c, strict=True) if n]
+    return most_first(dict(present))

@@ -27,7 +27,7 @@ LOOKED_FOR = tuple(
 
 MANY_UNFAMILIAR = 0.1
 """The share of unfamiliar cells from which a file has many. Of another study's blood cells, 4 % are (2026-11)."""
-_MOST_OF_A_LABEL = 0.3
+MANY_OF_A_LABEL = 0.3
 _LEAST_CELLS = 20
 _NAMED = 5
 
@@ -41,7 +41,7 @@ def _on_unfamiliar(tally: Tally, card: ModelCard) -> Iterator[Finding]:
     n_unfamiliar = tally.n_unfamiliar
     if not n_unfamiliar:
         return
-    share = n_unfamiliar / tally.n_looked
+    share = tally.unfamiliar_share
     labels = _unfamiliar_labels(tally)
     if share < MANY_UNFAMILIAR and not labels:
         return
@@ -66,7 +66,7 @@ def _on_unfamiliar(tally: Tally, card: ModelCard) -> Iterator[Finding]:
 def _unfamiliar_labels(tally: Tally) -> list[str]:
     """The labels of which many cells are unfamiliar, most first."""
     share_c = tally.unfamiliar_c / np.maximum(tally.cells_c, 1)
-    many = np.flatnonzero((tally.cells_c >= _LEAST_CELLS) & (share_c >= _MOST_OF_A_LABEL))
+    many = np.flatnonzero((tally.cells_c >= _LEAST_CELLS) & (share_c >= MANY_OF_A_LABEL))
     return [tally.vocabulary.names[code] for code in sorted(many, key=lambda code: -tally.unfamiliar_c[code])]
 
 

@@ -36,6 +36,7 @@ class LabelRow:
         ridge: SVG path of the distribution of its scores, in a box of 100 by 20.
         unsure: Share of its cells with a score below 0.5.
         unfamiliar: Share of its cells that are unlike the model's training cells; None if the model cannot tell.
+        many_unfamiliar: Whether so many are that the label is doubtful.
         median_counts: None if the matrix has no counts.
     """
 
@@ -50,6 +51,7 @@ class LabelRow:
     median_score: float
     unsure: float
     unfamiliar: float | None
+    many_unfamiliar: bool
     median_genes: int
     median_counts: int | None
 

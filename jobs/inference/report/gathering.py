@@ -14,6 +14,7 @@ from jobs.inference.merge.composition import Composition
 from jobs.inference.merge.survey import Findings
 from jobs.inference.merge.tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, log_value, median_bin, median_score
 from jobs.inference.outputs.manifest import FileFacts, MissingFile
+from jobs.inference.outputs.reading_findings import MANY_OF_A_LABEL
 from jobs.inference.report import sentences
 from jobs.inference.report.charts import drawn, log_chart, ridge, score_chart, undrawn
 from jobs.inference.report.data import CellMap, Confusion, Fact, LabelRow, Notice, ReportData, ResultFile, Tail
@@ -167,6 +168,7 @@ def confusions(tally: Tally) -> tuple[Confusion, ...]:
 def _row(tally: Tally, key: int, code: int, colour: str, ids: Mapping[str, str], most: int) -> LabelRow:
     cells = int(tally.cells_c[code])
     score_b = tally.score_cb[code]
+    unfamiliar = int(tally.unfamiliar_c[code]) / cells
     counted = bool(tally.counts_cb[code].any())
     name = tally.vocabulary.names[code]
     return LabelRow(
@@ -180,7 +182,8 @@ def _row(tally: Tally, key: int, code: int, colour: str, ids: Mapping[str, str],
         ridge=ridge(score_b),
         median_score=median_score(score_b),
         unsure=int(score_b[: SCORE_BINS // 2].sum()) / cells,
-        unfamiliar=int(tally.unfamiliar_c[code]) / cells if tally.n_looked else None,
+        unfamiliar=unfamiliar if tally.n_looked else None,
+        many_unfamiliar=unfamiliar >= MANY_OF_A_LABEL,
         median_genes=_median(tally.genes_cb[code]),
         median_counts=_median(tally.counts_cb[code]) if counted else None,
     )

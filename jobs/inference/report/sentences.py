@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from jobs.engine.levels import Level
 from jobs.inference.merge.composition import Composition
-from jobs.inference.merge.tally import FEW_GENES, Tally, log_value, median_bin, median_score
+from jobs.inference.merge.tally import FEW_GENES, Tally, log_value, median_bin, median_score, most_first
 from jobs.inference.outputs.manifest import FileFacts
 from jobs.inference.outputs.reading_findings import MANY_UNFAMILIAR
 from jobs.inference.report.data import Fact, Figure, LabelRow, Notice, Snippet
@@ -24,6 +24,7 @@ _NAMED = 3
 _NO_THRESHOLD = "None: every cell gets its best label."
 _NAME_LIMIT = 60
 _SHARES = 12
+_MOST_UNFAMILIAR = 0.5
 
 STATES: Mapping[MatrixState, str] = {
     MatrixState.COUNTS: "raw counts",
@@ -47,8 +48,8 @@ def headline(rows: Sequence[LabelRow], tally: Tally, card: ModelCard) -> str:
     cells = plural(tally.n_cells, "cell")
     if not named:
         return f"{cells}, and none could be assigned a label."
-    unfamiliar = (tally.n_unfamiliar or 0) / max(tally.n_looked, 1)
-    if unfamiliar > 0.5:
+    unfamiliar = tally.unfamiliar_share
+    if unfamiliar > _MOST_UNFAMILIAR:
         share = "all of them" if unfamiliar == 1 else f"most of them ({percent(unfamiliar)})"
         model = shortened(card.reference, _NAME_LIMIT)
         return f"{cells}, and {share} are unlike the cells that {model} was trained on: their labels mean little."
@@ -75,8 +76,8 @@ def lead(tally: Tally, min_score: float | None) -> tuple[str, ...]:
         sentences.append("Every cell got its best label: no threshold was set.")
     else:
         sentences.append(f"No cell was left unassigned: every best score is {min_score:g} or more.")
-    unfamiliar = (tally.n_unfamiliar or 0) / max(tally.n_looked, 1)
-    if MANY_UNFAMILIAR <= unfamiliar <= 0.5:
+    unfamiliar = tally.unfamiliar_share
+    if MANY_UNFAMILIAR <= unfamiliar <= _MOST_UNFAMILIAR:
         sentences.append(f"{percent(unfamiliar)} of the cells are unlike those that the model was trained on.")
     return tuple(sentences)
 
@@ -105,8 +106,8 @@ def levels(tally: Tally, card: ModelCard, max_error: float) -> tuple[str, ...]:
     """The cells by lineage, and how many have a reliable label."""
     found = []
     if tally.lineage_counts:
-        ordered = sorted(tally.lineage_counts.items(), key=lambda item: (-item[1], item[0]))
-        named = [f"{shortened(name, _NAME_LIMIT)} {percent(n / tally.n_cells)}" for name, n in ordered]
+        ordered = most_first(tally.lineage_counts)
+        named = [f"{shortened(name, _NAME_LIMIT)} {percent(n / tally.n_cells)}" for name, n in ordered.items()]
         found.append(f"By lineage: {listing(named)}.")
     reliability, counts = card.reliability_at(max_error), tally.level_counts
     if counts and reliability is not None:
@@ -135,7 +136,7 @@ def familiarity(tally: Tally, card: ModelCard) -> Fact:
             "Not known: the file lacks too many of the genes by which such cells are recognised. Keep all genes in the "
             "file.",
         )
-    cells = f"{plural(tally.n_unfamiliar, 'cell')} ({percent(tally.n_unfamiliar / max(tally.n_looked, 1))})"
+    cells = f"{plural(tally.n_unfamiliar, 'cell')} ({percent(tally.unfamiliar_share)})"
     return Fact(
         term,
         f"{cells} express more of {whole(len(card.familiarity.genes))} genes that hardly any training cell expresses "
@@ -157,8 +158,7 @@ def figures(rows: Sequence[LabelRow], tally: Tally, verdict: Verdict) -> tuple[F
         Figure(genes, "genes per cell", "median"),
     ]
     if tally.n_unfamiliar is not None:
-        share = percent(tally.n_unfamiliar / tally.n_looked)
-        found.append(Figure(share, "unfamiliar", "unlike the training cells"))
+        found.append(Figure(percent(tally.unfamiliar_share), "unfamiliar", "unlike the training cells"))
     if verdict.overlap:
         note = f"{whole(verdict.overlap.n_matched)} of {whole(verdict.overlap.n_model)}"
         found.append(Figure(percent(verdict.overlap.fraction), "of the model's genes", f"{note} found in the file"))

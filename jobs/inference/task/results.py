@@ -6,7 +6,6 @@ import logging
 import os
 import platform
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from jobs.inference.merge.calls import Rules, Vocabulary
 from jobs.inference.merge.composition import estimate
 from jobs.inference.merge.groups import Merge, used_scores
 from jobs.inference.merge.survey import Findings, Survey
-from jobs.inference.merge.tally import Tally
+from jobs.inference.merge.tally import most_first
 from jobs.inference.outputs.annotation_files import annotations_csv, annotations_parquet, scores_parquet
 from jobs.inference.outputs.manifest import (
     Choices,
@@ -64,7 +63,7 @@ from shared.domain.outputs import (
     Output,
 )
 from shared.domain.submission import Receipt, Result
-from shared.domain.verdict import Finding
+from shared.domain.verdict import Verdict
 from shared.h5ad.read.ahead import cores
 from shared.h5ad.read.rows import read_embedding
 from shared.ports.blobs import BlobInfo
@@ -133,22 +132,25 @@ class Results:
             )
             self.files += [*tables, *annotated]
             finished = self._wait_for(layout)
-            self._write_report(findings, finished, merge)
-        tally = findings.tally
+            tally = findings.tally
+            found = findings_of(self.receipts, tally, self.inputs.card)
+            verdict = self.inputs.record.verdict
+            assert verdict is not None
+            verdict = verdict.amended(found, LOOKED_FOR)
+            self._write_report(findings, finished, verdict, merge)
         labels = Labels(
             n_cells=tally.n_cells,
             n_unassigned=tally.n_abstained,
             n_unfamiliar=tally.n_unfamiliar,
-            lineages=_ordered(tally.lineage_counts) or None,
-            reliable=_ordered(tally.reliable_counts) or None,
+            lineages=most_first(tally.lineage_counts) or None,
+            reliable=most_first(tally.reliable_counts) or None,
             n_reliable_label=tally.level_counts[Level.LABEL] if tally.level_counts else None,
             n_reliable_lineage=tally.level_counts[Level.LINEAGE] if tally.level_counts else None,
             shares=_shares(merge),
             counts=tally.label_counts,
         )
-        found = self._found(tally)
         with self._timed(MANIFEST.name):
-            made = self._manifest(labels, found)
+            made = self._manifest(labels, verdict)
             manifest = self._put_unlisted(MANIFEST, [manifest_bytes(made)])
         assert made.cost.actual is not None
         summary = {**summary_of(self.inputs.record, labels, made.cost.actual), **self._map_problem(finished)}
@@ -223,11 +225,11 @@ class Results:
             return []
         return [file_facts(written, self.prefix, ANNOTATED_H5AD.what)]
 
-    def _write_report(self, findings: Findings, layout: Layout | NoMap, merge: Merge) -> None:
+    def _write_report(self, findings: Findings, layout: Layout | NoMap, verdict: Verdict, merge: Merge) -> None:
         """Write the report. If this fails, the results are committed without it."""
         with self._timed(REPORT.name):
             try:
-                page = render(gather(findings, self._context(findings.tally, merge), layout))
+                page = render(gather(findings, self._context(verdict, merge), layout))
             except Exception as error:
                 log.exception("report left out")
                 found = f"{type(error).__name__}: {error}"
@@ -235,13 +237,12 @@ class Results:
                 return
             self.files.append(self._put(REPORT, [page]))
 
-    def _context(self, tally: Tally, merge: Merge) -> Context:
+    def _context(self, verdict: Verdict, merge: Merge) -> Context:
         record = self.inputs.record
-        assert record.verdict is not None
         return Context(
             file_name=PurePosixPath(record.source.name).name,
             submission_id=record.id,
-            verdict=record.verdict.amended(self._found(tally), LOOKED_FOR),
+            verdict=verdict,
             card=self.inputs.card,
             min_score=self.inputs.min_score,
             max_error=self.inputs.options.max_error,
@@ -255,14 +256,9 @@ class Results:
             actual=self._actual(),
         )
 
-    def _found(self, tally: Tally) -> tuple[Finding, ...]:
-        """The warnings that only the full read of the cells can give."""
-        return findings_of(self.receipts, tally, self.inputs.card)
-
-    def _manifest(self, labels: Labels, found: tuple[Finding, ...]) -> Manifest:
+    def _manifest(self, labels: Labels, verdict: Verdict) -> Manifest:
         record, options = self.inputs.record, self.inputs.options
         assert record.model is not None
-        assert record.verdict is not None
         assert record.plan is not None
         listed = {file.name for file in self.files} | {file.name for file in self.missing}
         assert {output.name for output in OUTPUTS if output.wanted(options)} - listed <= {MANIFEST.name}
@@ -282,7 +278,7 @@ class Results:
             ),
             software=self.software,
             devices=devices_of(self.receipts),
-            verdict=record.verdict.amended(found, LOOKED_FOR),
+            verdict=verdict,
             plan=record.plan,
             parts=tuple(part_facts(receipt) for receipt in self.receipts),
             files=tuple(self.files),
@@ -346,7 +342,3 @@ def _shares(merge: Merge) -> dict[str, float] | None:
     """The shares of the labels that the scores were corrected to, the largest first."""
     found = merge.rules.composition
     return None if found is None else found.by_name([label.name for label in merge.vocabulary.labels])
-
-
-def _ordered(counts: Counter[str]) -> dict[str, int]:
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

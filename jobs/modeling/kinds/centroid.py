@@ -63,7 +63,8 @@ def _principal_axes(design: Design, n_components: int, seed: int) -> torch.Tenso
     """The principal axes of the centred cells, components x features, float32, by decreasing variance."""
     pca = PCA(n_components, svd_solver="randomized", random_state=seed)
     ignored_df = orthonormal(design.ignored_df)
-    pca.fit(without(design.z_nf.clone(), ignored_df).numpy())
+    z_nf = without(design.z_nf.clone(), ignored_df) if len(ignored_df) else design.z_nf
+    pca.fit(z_nf.numpy())
     return without(torch.from_numpy(np.ascontiguousarray(pca.components_, dtype=np.float32)), ignored_df)
 
 
