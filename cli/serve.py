@@ -53,14 +53,14 @@ def _serve(embedded: Embedded, is_ours: Callable[[], bool], port: int | None, ou
     _make_folders(embedded.layout)
     service = service_over(embedded.local.ports, in_line=True)
     key = HomeKey.of(embedded.layout.state)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # before it says that it is there: who reads that may stop it
+        signal.signal(number, lambda _number, _frame: stop.set())
     server = make_server(service, port=settings.port if port is None else port, key=key)
     threading.Thread(target=server.serve_forever, daemon=True, name="http").start()
     output.say(f"Drop .h5ad files in  {embedded.layout.inbox}")
     output.say(f"Results appear in    {embedded.layout.results}")
     output.say(f"Watch them at        http://127.0.0.1:{server.port}/?{PARAMETER}={key.secret}")
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: stop.set())
     try:
         _check(embedded)
         _loop(embedded, is_ours, stop, output)

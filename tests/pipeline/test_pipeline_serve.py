@@ -78,6 +78,23 @@ def server(environment: dict[str, str], tmp_path: Path) -> Iterator[Server]:
     assert process.returncode == 0
 
 
+def test_a_server_that_is_stopped_once_it_has_said_a_word_ends_well(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "serve", "--port", "0"],
+        env={**environment, "PYTHONUNBUFFERED": "1"},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
 def test_a_server_whose_folder_is_moved_or_removed_ends_and_says_so(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
