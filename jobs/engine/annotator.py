@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from jobs.engine.activation import activate
+from jobs.engine.embedding import PROJECTION_VALUE_BYTES, Expression, Projection
 from jobs.engine.facts import CellFacts
 from jobs.engine.familiarity import Watch
 from jobs.engine.kinds.table import weights_of
@@ -63,6 +64,7 @@ class BlockScores:
         decision_nl: Decision scores, n x labels, after temperature and before the activation. They rank the labels,
             as probabilities that round to 1 are ties.
         probability_nl: n x labels, from 0 to 1.
+        embedding_nd: Coordinates, n x dimensions, int16 (see ``Projection``); None if cells are not embedded.
         facts: The cells' facts. The totals are None if the values were already normalised.
 
     Raises:
@@ -73,6 +75,7 @@ class BlockScores:
     decision_nl: Float32s
     probability_nl: Float32s
     facts: CellFacts
+    embedding_nd: npt.NDArray[np.int16] | None = None
 
     def __post_init__(self) -> None:
         extremes = self.decision_nl.min(initial=0.0), self.decision_nl.max(initial=0.0)
@@ -111,6 +114,9 @@ class Annotator:
         counted: Whether values are counts, so that a cell's total is its depth.
         device: The device to compute on.
 
+    Attributes:
+        projection: Embeds the cells beside scoring them; None does not. Set it before the first block.
+
     Raises:
         InvalidBundleError: The weights do not fit the card.
         NoGeneOverlapError: No gene of the file is in the model.
@@ -138,7 +144,9 @@ class Annotator:
         self._preprocessing = Preprocessing(target_sum, as_it_is, exact=self.arithmetic is torch.float64)
         self._temperature = card.temperature
         self._activation = card.activation
+        self.n_features = len(card.features)
         self.device = device
+        self.projection: Projection | None = None
 
     @property
     def arithmetic(self) -> torch.dtype:
@@ -148,12 +156,12 @@ class Annotator:
     @property
     def width(self) -> int:
         """The number of columns per cell on the device; see ``ScoringModule``."""
-        return self._model.width
+        return self._model.width + (self.projection.dimensions if self.projection else 0)
 
     @property
     def value_bytes(self) -> int:
         """The model's bytes on the device for each expressed gene; see ``ScoringModule``."""
-        return self._model.value_bytes
+        return self._model.value_bytes + (PROJECTION_VALUE_BYTES if self.projection else 0)
 
     def prepared(self, block: CellBlock) -> tuple[Int32s, CellFacts]:
         """The features of a block that the model is to see, and the facts of its cells."""
@@ -173,17 +181,33 @@ class Annotator:
         feature_z, facts = self.prepared(block)
         totals_n = None if facts.total_n is None else self._tensor(facts.total_n)
         cells = Cells(self._tensor(block.value), self._tensor(feature_z), self._tensor(block.indptr), totals_n)
-        decision, probability = self.score(cells)
-        decision_nl, probability_nl = decision.cpu().numpy(), probability.cpu().numpy()
-        return BlockScores(block.rows, decision_nl, probability_nl, facts)
+        decision_nl, probability_nl, *embedding = (scores.cpu().numpy() for scores in self.score(cells))
+        return BlockScores(block.rows, decision_nl, probability_nl, facts, *embedding)
 
     @torch.inference_mode()
-    def score(self, cells: Cells) -> tuple[torch.Tensor, torch.Tensor]:
-        """Decision scores and probabilities, n x labels, float32, on the device. Does not wait for the device."""
+    def expression(self, block: CellBlock) -> Expression:
+        """The expression of a block's cells as the model sees it, on the CPU."""
+        check(block)
+        feature_z, facts = self.prepared(block)
+        value, indptr = torch.from_numpy(block.value.copy()), torch.from_numpy(block.indptr.copy())
+        total_n = None if facts.total_n is None else torch.from_numpy(facts.total_n)
+        expression_z = self._preprocessing.expression(value, total_n, indptr)
+        return Expression(expression_z, torch.from_numpy(feature_z.copy()), indptr)
+
+    @torch.inference_mode()
+    def score(self, cells: Cells) -> tuple[torch.Tensor, ...]:
+        """Decision scores and probabilities, n x labels, float32, and coordinates if cells are embedded.
+
+        They are on the device. Does not wait for the device.
+        """
         expression_z = self._preprocessing.expression(cells.value, cells.total_n, cells.indptr)
         scores_nl: torch.Tensor = self._model(expression_z, cells.feature, cells.indptr)
         decision_nl = (scores_nl / self._temperature).float()
-        return decision_nl, activate(decision_nl, self._activation)
+        computed = decision_nl, activate(decision_nl, self._activation)
+        if self.projection is None:
+            return computed
+        embedding_nd: torch.Tensor = self.projection(expression_z, cells.feature, cells.indptr)
+        return *computed, embedding_nd
 
     def _tensor(self, array: Int32s | Float32s) -> torch.Tensor:
         # Copied if read-only, as bytes from a store are: torch warns about read-only memory.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -54,7 +55,8 @@ class BufferSet:
         self._annotator = annotator
         self._value, self._total = PairedBuffer(lanes, torch.float32), PairedBuffer(lanes, torch.float32)
         self._feature, self._indptr = PairedBuffer(lanes, torch.int32), PairedBuffer(lanes, torch.int32)
-        self._scores = [GrowingBuffer(lambda size: lanes.host(size, torch.float32)) for _ in range(2)]
+        kinds = torch.float32, torch.float32, torch.int16
+        self._scores = [GrowingBuffer(partial(lanes.host, dtype=kind)) for kind in kinds]
         self._blocks: list[tuple[Rows, CellFacts]] = []
         self._counted = False
         self._cells: Cells | None = None
@@ -86,18 +88,20 @@ class BufferSet:
 
     def copy_out(self) -> None:
         """Start the copy of the scores to the host."""
-        for memory, scores_nl in zip(self._scores, self._computed, strict=True):
+        for memory, scores_nl in zip(self._scores, self._computed, strict=False):
             memory.of(scores_nl.numel()).view(scores_nl.shape).copy_(scores_nl, non_blocking=True)
 
     def scores(self) -> Iterator[BlockScores]:
         """The scores of each block, as copies. All three steps must have finished."""
-        shape = self._computed[0].shape
-        decision_nl, probability_nl = (memory.of(shape.numel()).view(shape).numpy() for memory in self._scores)
+        shapes = [scores.shape for scores in self._computed]
+        kept = zip(self._scores, shapes, strict=False)
+        arrays = [memory.of(shape.numel()).view(shape).numpy() for memory, shape in kept]
         first = 0
         for rows, facts in self._blocks:
             cut = slice(first, first + len(rows))
             first = cut.stop
-            yield BlockScores(rows, decision_nl[cut].copy(), probability_nl[cut].copy(), facts)
+            decision_nl, probability_nl, *embedding = (array[cut].copy() for array in arrays)
+            yield BlockScores(rows, decision_nl, probability_nl, facts, *embedding)
         self._computed = ()
 
 

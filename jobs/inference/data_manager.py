@@ -11,11 +11,16 @@ from jobs.inference.parts.part import CONTENT_TYPE, PartLayout
 from shared.bundles.card import ModelCard
 from shared.bundles.reading import read_bundle
 from shared.domain.errors import BlobNotFoundError, InputChangedError
-from shared.domain.options import Options, Scores, parse_options
+from shared.domain.options import AUTO, OFF, Options, Scores, parse_options
 from shared.domain.submission import Submission
+from shared.domain.verdict import MatrixEncoding
 from shared.h5ad.source import NEWER_FILE, BlobSource, OpenedSource, RangeSource
 from shared.ports.blobs import BlobInfo, BlobStore, ByteRange
 
+DIMENSIONS = 20
+"""Coordinates of each cell's embedding."""
+AUTO_CELLS = 1_000_000
+"""The most cells that are embedded without a request."""
 _CRC_BYTES = 8 << 20
 
 
@@ -54,7 +59,20 @@ class TaskInputs:
         """The columns of every part of this submission."""
         assert self.record.plan is not None
         full = self.options.scores is Scores.FULL or self.card.needs_all_scores
-        return PartLayout(self.record.plan.n_cells, len(self.card.labels), self.options.top_k, full=full)
+        dimensions = DIMENSIONS if self.embedded else 0
+        return PartLayout(self.record.plan.n_cells, len(self.card.labels), self.options.top_k, full, dimensions)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the cells are embedded by their expression.
+
+        Not on its own account for many cells, and not for a matrix stored by columns, which would be read twice.
+        """
+        assert self.record.plan is not None
+        choice = self.record.verdict.matrix if self.record.verdict else None
+        if self.options.clusters != AUTO or choice is None:
+            return self.options.clusters != OFF
+        return self.record.plan.n_cells <= AUTO_CELLS and choice.encoding is not MatrixEncoding.CSC
 
 
 @dataclass(frozen=True, slots=True)

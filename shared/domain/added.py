@@ -15,6 +15,9 @@ ADDED = (
     "celldrop_reliable_label",
     "celldrop_unfamiliar",
     "celldrop_unfamiliarity",
+    "celldrop_cluster",
+    "celldrop_cluster_label",
+    "celldrop_cluster_share",
 )
 """In the order in which they are written."""
 

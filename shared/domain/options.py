@@ -13,6 +13,10 @@ ERROR_RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 """The error rates that labels can be reliable at."""
 
 
+AUTO, ON, OFF = "auto", "on", "off"
+OBS = "obs/"
+
+
 class Scores(StrEnum):
     """How much of the probability matrix is written."""
 
@@ -34,6 +38,8 @@ class Options:
         min_score: A cell whose best score is lower is left Unassigned; None uses the model's own threshold.
         composition: Whether scores are corrected to the shares of the labels in this sample, if the model can be.
         max_error: The share of reliable labels that may be wrong, among cells like those held out of the training.
+        clusters: The groups of similar cells that vote on a label. ``on`` finds them by expression, ``auto`` likewise
+            for at most a million cells, ``off`` finds none, and ``obs/NAME`` takes those of a column.
         map: Whether the report has a 2-D map of the cells.
     """
 
@@ -45,8 +51,14 @@ class Options:
     min_score: float | None = None
     composition: bool = True
     max_error: float = 0.05
+    clusters: str = AUTO
     map: bool = True
     objective: Objective = Objective.DEADLINE
+
+    @property
+    def cluster_column(self) -> str | None:
+        """The column of obs with the clusters, if one is requested."""
+        return self.clusters.removeprefix(OBS) if self.clusters.startswith(OBS) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,12 @@ def _short(text: str) -> str:
     return text
 
 
+def _clusters(text: str) -> str:
+    if text in {AUTO, ON, OFF} or (text.startswith(OBS) and len(_short(text)) > len(OBS)):
+        return text
+    raise ValueError(text)
+
+
 _SWITCH = Parser("on or off", lambda text: {"on": True, "off": False}[text])
 
 PARSERS: Mapping[str, Parser] = {
@@ -92,6 +110,7 @@ PARSERS: Mapping[str, Parser] = {
     "objective": Parser("cheapest, fastest or deadline", Objective),
     "composition": _SWITCH,
     "max_error": Parser("0.01, 0.02, 0.05, 0.1 or 0.2", lambda text: ERROR_RATES[ERROR_RATES.index(float(text))]),
+    "clusters": Parser("auto, on, off or obs/NAME", _clusters),
     "map": _SWITCH,
 }
 

@@ -93,6 +93,8 @@ class Draws:
     softmax: bool = False
     unfamiliar: tuple[bool, ...] = ()
     silent: tuple[bool, ...] = ()
+    places: tuple[tuple[int, ...], ...] = ()
+    """The coordinates of each cell, if the layout has some."""
 
     def block(self, rows: Rows) -> AnnotatedBlock:
         """The block of these rows: a row's draw depends on its number alone."""
@@ -111,6 +113,7 @@ class Draws:
                 note_n=self._notes(row_n),
                 unfamiliarity_n=self._unfamiliarity(row_n),
             ),
+            embedding_nd=np.array(self.places, np.int16)[row_n] if self.layout.dimensions else None,
         )
 
     def _notes(self, row_n: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:

@@ -22,6 +22,7 @@ from jobs.inference.annotated.columns import (
 )
 from jobs.inference.annotated.legacy import complete_frame, modernise_frames
 from jobs.inference.annotated.overlay import Overlay
+from jobs.inference.merge.clusters import Clusters
 from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.tally import Tally
 from shared.domain.errors import CelldropError
@@ -60,7 +61,8 @@ class NewColumns:
     @classmethod
     def of(cls, merge: Merge, tally: Tally, about: Mapping[str, str], beat: Callable[[], None]) -> NewColumns:
         """The columns of a merge whose cells were counted."""
-        return cls(merge.layout.n_cells, merge.tables(), categories_of(tally), absent_of(tally), about, beat)
+        categories, absent = categories_of(tally, merge.rules.clusters), absent_of(tally, merge.rules.clusters)
+        return cls(merge.layout.n_cells, merge.tables(), categories, absent, about, beat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +108,25 @@ def write_annotated_h5ad(
             )
 
 
-def categories_of(tally: Tally) -> dict[str, list[str]]:
-    """The values that occur in each categorical column, sorted by name as in pandas and scanpy."""
+def categories_of(tally: Tally, clusters: Clusters | None = None) -> dict[str, list[str]]:
+    """The values that occur in each categorical column, sorted by name as in pandas; clusters by size."""
     counted = {"label": tally.label_counts, "second_label": tally.second_counts, "label_id": tally.id_counts}
     levels = {"lineage": tally.lineage_counts, "reliable_label": tally.reliable_counts}
-    return {column: sorted(counts) for column, counts in (counted | levels).items()} | {"value_note": tally.notes}
+    plain = {"value_note": tally.notes}
+    if clusters is not None:
+        won = {tally.vocabulary.names[code] for code in clusters.label_c}
+        plain |= {"cluster": list(clusters.names), "cluster_label": sorted(won)}
+    return {column: sorted(counts) for column, counts in (counted | levels).items()} | plain
 
 
-def absent_of(tally: Tally) -> frozenset[str]:
+def absent_of(tally: Tally, clusters: Clusters | None = None) -> frozenset[str]:
     """The columns in which no cell has a value, of those that are then left out of obs."""
     known = {
         ("value_note",): bool(tally.notes),
         ("unfamiliar", "unfamiliarity"): bool(tally.n_looked),
         ("lineage", "lineage_score"): bool(tally.lineage_counts),
         ("reliable_label",): bool(tally.reliable_counts),
+        ("cluster", "cluster_label", "cluster_share"): clusters is not None,
     }
     return frozenset(column for columns, there in known.items() if not there for column in columns)
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from jobs.engine.abstaining import is_unassigned, is_unfamiliar
 from jobs.engine.facts import CellFacts
 from jobs.engine.levels import Level, Lineages, lineages_of, reliable_level
+from jobs.inference.merge.clusters import Clusters, Membership
 from jobs.inference.merge.composition import Composition, corrected
 from jobs.inference.parts.arrays import values_of
 from jobs.inference.parts.part import F32Array, best_first, facts_from
@@ -88,6 +89,7 @@ class Rules:
         composition: The shares of the labels that scores are corrected to; None: they are not corrected.
         lineages: Whether cells get a lineage beside their label.
         reliability: From which score on a label is reliable; None if that is not known.
+        clusters: The clusters of all cells; None if there are none.
     """
 
     min_score: float | None = None
@@ -95,6 +97,7 @@ class Rules:
     composition: Composition | None = None
     lineages: bool = False
     reliability: Reliability | None = None
+    clusters: Clusters | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class Calls:
         lineages: The cells' lineages; None if they have none.
         level_n: How specific each cell's reliable label is (``Level``); None if it is not known what is reliable.
         facts: The cells' facts. Totals and unfamiliarity are NaN where they are not known.
+        membership: The cells' clusters; None if there are none.
     """
 
     cell_ids: pa.StringArray
@@ -121,6 +125,7 @@ class Calls:
     probability_nl: F32Array | None = None
     lineages: Lineages | None = None
     level_n: npt.NDArray[np.uint8] | None = None
+    membership: Membership | None = None
 
     def __len__(self) -> int:
         return len(self.cell_ids)
@@ -152,6 +157,11 @@ def calls_from(batches: Sequence[pa.RecordBatch], rules: Rules, vocabulary: Voca
         lineages=lineages,
     )
     return calls if rules.reliability is None else replace(calls, level_n=_levels(calls, rules.reliability))
+
+
+def name_codes(calls: Calls, vocabulary: Vocabulary) -> I64Array:
+    """Positions of the cells' labels in ``Vocabulary.names``: ``Unassigned`` for an abstained cell."""
+    return np.where(calls.abstained_n, vocabulary.unassigned_code, vocabulary.name_codes[calls.top_label_nk[:, 0]])
 
 
 def lineage_codes(calls: Calls, vocabulary: Vocabulary) -> I64Array:

@@ -9,7 +9,7 @@ from enum import Enum, auto
 import numpy as np
 import pyarrow as pa
 
-from jobs.inference.merge.calls import NOTES, Calls, I64Array, Vocabulary, lineage_codes, reliable_codes
+from jobs.inference.merge.calls import NOTES, Calls, I64Array, Vocabulary, lineage_codes, name_codes, reliable_codes
 from jobs.inference.parts.arrays import column_of, text_column
 from shared.bundles.card import UNASSIGNED
 from shared.domain.verdict import CellNote
@@ -56,9 +56,7 @@ class Column:
 
 
 def _label(answer: Answer) -> pa.Array:
-    calls, vocabulary = answer.calls, answer.vocabulary
-    best_n = vocabulary.name_codes[calls.top_label_nk[:, 0]]
-    return _categories(np.where(calls.abstained_n, vocabulary.unassigned_code, best_n), vocabulary.names)
+    return _categories(name_codes(answer.calls, answer.vocabulary), answer.vocabulary.names)
 
 
 def _label_id(answer: Answer) -> pa.Array:
@@ -102,6 +100,28 @@ def _unfamiliar(answer: Answer) -> pa.Array:
     unfamiliarity_n = answer.calls.facts.unfamiliarity_n
     assert unfamiliarity_n is not None
     return column_of(answer.calls.unfamiliar_n, np.isnan(unfamiliarity_n))
+
+
+def _cluster(answer: Answer) -> pa.Array:
+    membership = answer.calls.membership
+    if membership is None:
+        return _categories(np.full(len(answer.calls), -1), ())
+    return _categories(membership.code_n.astype(np.int64), membership.clusters.names)
+
+
+def _cluster_label(answer: Answer) -> pa.Array:
+    membership, names = answer.calls.membership, answer.vocabulary.names
+    if membership is None:
+        return _categories(np.full(len(answer.calls), -1), names)
+    return _categories(np.append(membership.clusters.label_c, -1)[membership.code_n], names)
+
+
+def _cluster_share(answer: Answer) -> pa.Array:
+    membership = answer.calls.membership
+    if membership is None:
+        return pa.nulls(len(answer.calls), pa.float32())
+    share_c = np.append(membership.clusters.share_c, np.float32(0))
+    return column_of(share_c[membership.code_n], membership.code_n < 0)
 
 
 def _n_counts(answer: Answer) -> pa.Array:
@@ -238,6 +258,32 @@ COLUMNS = (
         "How much of the cell's expression is of genes that hardly any of the model's training cells express, in "
         "standard deviations above what is usual. Empty, and left out of `obs`, if the model cannot tell.",
         _unfamiliarity,
+        nullable=True,
+        in_obs=InObs.IF_ANY,
+    ),
+    Column(
+        "cluster",
+        CATEGORY,
+        "The cell's cluster: a small group of cells with similar expression, `1` being the largest, or the column of "
+        "`obs` that the option `clusters` names. Empty, and left out of `obs`, if there are no clusters.",
+        _cluster,
+        nullable=True,
+        in_obs=InObs.IF_ANY,
+    ),
+    Column(
+        "cluster_label",
+        CATEGORY,
+        "The label that most cells of the cluster have (majority voting); `Unassigned` if half of them or more are "
+        "`unfamiliar`. It stands beside the cell's own `label`, which it does not change.",
+        _cluster_label,
+        nullable=True,
+        in_obs=InObs.IF_ANY,
+    ),
+    Column(
+        "cluster_share",
+        pa.float32(),
+        "The share of the cluster's cells whose own label is `cluster_label`.",
+        _cluster_share,
         nullable=True,
         in_obs=InObs.IF_ANY,
     ),

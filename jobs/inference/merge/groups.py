@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.inference.merge.calls import Calls, Rules, Vocabulary, calls_from
+from jobs.inference.merge.clusters import Membership
 from jobs.inference.merge.columns import annotation_table
 from jobs.inference.parts.part import F32Array, PartLayout, read_part
 from shared.domain.errors import InternalError
@@ -64,7 +65,7 @@ class Merge:
         """
         start = stop = 0
         held: list[pa.RecordBatch] = []
-        for batch in self._batches():
+        for batch in self.batches():
             held.append(batch)
             stop += batch.num_rows
             if stop - start == group_rows:
@@ -83,12 +84,21 @@ class Merge:
         for group in self.groups():
             yield annotation_table(group.calls, self.vocabulary, self.layout.top_k)
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The batches of all parts, in row order.
+
+        Raises:
+            CorruptBlobError: As in ``groups``.
+            BlobNotFoundError: As in ``groups``.
+        """
         for receipt in self.receipts:
             yield from read_part(self.store, receipt, self.layout)
 
     def _group(self, rows: Rows, batches: list[pa.RecordBatch]) -> Group:
-        return Group(rows, batches, calls_from(batches, self.rules, self.vocabulary))
+        calls, clusters = calls_from(batches, self.rules, self.vocabulary), self.rules.clusters
+        if clusters is not None:
+            calls = replace(calls, membership=Membership(clusters.code_n[rows.start : rows.stop], clusters))
+        return Group(rows, batches, calls)
 
 
 def used_scores(merge: Merge) -> Iterator[tuple[F32Array, npt.NDArray[np.bool_]]]:

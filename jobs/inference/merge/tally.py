@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.engine.levels import Level
-from jobs.inference.merge.calls import NOTES, Calls, I64Array, Vocabulary, lineage_codes, reliable_codes
+from jobs.inference.merge.calls import NOTES, Calls, I64Array, Vocabulary, lineage_codes, name_codes, reliable_codes
 from shared.domain.verdict import CellNote
 
 SCORE_BINS = 200
@@ -75,7 +75,7 @@ class Tally:
         """Add cells to the counts."""
         best_n = self.vocabulary.name_codes[calls.top_label_nk[:, 0]]
         second_n = self.vocabulary.name_codes[calls.top_label_nk[:, 1]]
-        name_n = np.where(calls.abstained_n, self.vocabulary.unassigned_code, best_n)
+        name_n = name_codes(calls, self.vocabulary)
         self._add_labels(calls, name_n, second_n)
         self.best_c += np.bincount(best_n, minlength=len(self.best_c))
         self._add_quality(calls, name_n)

@@ -22,7 +22,7 @@ from shared.ports.blobs import BlobStore, ByteRange
 
 CONTENT_TYPE = "application/vnd.apache.arrow.file"
 MAP_CELLS = 3000
-FORMAT = b"3"
+FORMAT = b"4"
 _CHUNK_BYTES = 1 << 20
 _READ_BYTES = 4 << 20
 _MAGIC_BYTES = 8
@@ -48,12 +48,14 @@ class PartLayout:
         n_cells: Number of cells of the whole file.
         top_k: The requested number of labels for each cell.
         full: Whether all labels' probabilities are kept, as ``scores=full`` asks or the model needs.
+        dimensions: Number of coordinates of the embedding that are kept for each cell; 0 for none.
     """
 
     n_cells: int
     n_labels: int
     top_k: int
     full: bool = False
+    dimensions: int = 0
 
     @property
     def kept(self) -> int:
@@ -78,6 +80,8 @@ class PartLayout:
         ]
         if self.full:
             fields.append(pa.field("probability", pa.list_(pa.float32(), self.n_labels), nullable=False))
+        if self.dimensions:
+            fields.append(pa.field("embedding", pa.list_(pa.int16(), self.dimensions), nullable=False))
         return pa.schema(fields, metadata={b"celldrop.part": FORMAT})
 
 
@@ -89,6 +93,7 @@ class AnnotatedBlock:
         probability_nl: Probabilities, cells x labels, float32, 0 to 1.
         decision_nl: Decision scores, cells x labels, float32. They rank the labels.
         facts: The cells' facts. The totals are None if the matrix has no counts.
+        embedding_nd: Coordinates, cells x dimensions, int16; None if the layout keeps none.
     """
 
     rows: Rows
@@ -96,6 +101,7 @@ class AnnotatedBlock:
     probability_nl: F32Array
     decision_nl: F32Array
     facts: CellFacts
+    embedding_nd: npt.NDArray[np.int16] | None = None
 
     def __post_init__(self) -> None:
         n_cells = len(self.rows)
@@ -183,6 +189,9 @@ def _batch(block: AnnotatedBlock, layout: PartLayout, schema: pa.Schema) -> pa.R
     ]
     if layout.full:
         columns.append(_fixed_lists(block.probability_nl, schema.field("probability").type))
+    if layout.dimensions:
+        assert block.embedding_nd is not None
+        columns.append(_fixed_lists(block.embedding_nd, schema.field("embedding").type))
     return pa.record_batch(columns, schema=schema)
 
 

@@ -26,6 +26,7 @@ from jobs.inference.merge.composition import estimate
 from jobs.inference.merge.groups import Merge, used_scores
 from jobs.inference.merge.survey import Findings, Survey
 from jobs.inference.merge.tally import most_first
+from jobs.inference.merge.voting import clusters_by_expression
 from jobs.inference.outputs.annotation_files import annotations_csv, annotations_parquet, scores_parquet
 from jobs.inference.outputs.manifest import (
     Choices,
@@ -167,11 +168,23 @@ class Results:
             reliability=card.reliability_at(self.inputs.options.max_error),
         )
         merge = Merge(self.data.blobs, self.receipts, layout, vocabulary, rules)
+        return self._clustered(self._corrected(merge))
+
+    def _corrected(self, merge: Merge) -> Merge:
+        """The merge with scores corrected to the shares of the labels in the sample, if they are to be."""
+        card = self.inputs.card
         if not card.assumed_shares or not self.inputs.options.composition:
             return merge
         with self._timed("composition"):
-            found = estimate(used_scores(merge), card.assumed_shares, layout.n_cells, self.pulse.show)
-        return replace(merge, rules=replace(rules, composition=found)) if found.n_cells else merge
+            found = estimate(used_scores(merge), card.assumed_shares, merge.layout.n_cells, self.pulse.show)
+        return replace(merge, rules=replace(merge.rules, composition=found)) if found.n_cells else merge
+
+    def _clustered(self, merge: Merge) -> Merge:
+        """The merge with clusters, if there are to be some."""
+        if not merge.layout.dimensions:
+            return merge
+        with self._timed("clusters"):
+            return replace(merge, rules=replace(merge.rules, clusters=clusters_by_expression(merge)))
 
     def _write_annotations(self, merge: Merge) -> Findings:
         survey = Survey(merge)

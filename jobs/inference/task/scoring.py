@@ -12,6 +12,7 @@ import torch
 
 from jobs.engine.annotator import Annotator, CellBlock
 from jobs.engine.device import one_thread
+from jobs.engine.embedding import Expression, learn, sampled_ranges
 from jobs.engine.streaming import scored
 from jobs.inference.data_manager import InferenceData, TaskInputs
 from jobs.inference.parts.part import AnnotatedBlock, iter_part
@@ -19,10 +20,11 @@ from jobs.inference.process.memory import give_back
 from jobs.inference.task.models import parse_weights
 from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
-from shared.domain.verdict import CellNote, MatrixChoice, MatrixState
+from shared.domain.verdict import CellNote, MatrixChoice, MatrixEncoding, MatrixState
 from shared.h5ad.read.rows import CellIds, MatrixReader, features_of_genes, open_cell_ids, open_matrix
 from shared.ports.blobs import BlobInfo
 
+Int32s = np.ndarray[tuple[int], np.dtype[np.int32]]
 Made = TypeVar("Made")
 
 
@@ -67,6 +69,12 @@ def write_scores(
     give_back()
     tally = Counter[int]()
     with one_thread(), open_matrix(source, choice) as matrix, open_cell_ids(source) as cells:
+        if inputs.layout.dimensions:
+            at_once = choice.encoding is MatrixEncoding.CSC
+            sample = _sample(matrix, features, annotator, lambda: beat(0), at_once=at_once)
+            annotator.projection = learn(sample, annotator.n_features, inputs.layout.dimensions).to(device)
+            del sample
+            give_back()
         blocks = _blocks(_Reading(matrix, rows, features, beat), cells, annotator, counted=counted)
         info = data.write_part(part_name, iter_part(_tallied(blocks, tally), inputs.layout))
     return Scored(info, tally[CellNote.CONVERTED], tally[CellNote.UNCLEAR], tally[CellNote.SILENT])
@@ -78,7 +86,7 @@ class _Reading:
 
     matrix: MatrixReader
     rows: Rows
-    features: np.ndarray[tuple[int], np.dtype[np.int32]]
+    features: Int32s
     beat: Callable[[int], None]
     done: int = 0
 
@@ -93,6 +101,28 @@ class _Reading:
         self.beat(self.done)
 
 
+def _sample(
+    matrix: MatrixReader, features: Int32s, annotator: Annotator, beat: Callable[[], None], *, at_once: bool
+) -> list[Expression]:
+    """The expression of the cells that the embedding is learned from, the same in every task.
+
+    Args:
+        at_once: Whether to read the whole matrix once. Stored by columns, each range of rows would need all of it.
+    """
+    ranges = {rows.start: rows for rows in sampled_ranges(matrix.n_cells)}
+    read = (Rows(0, matrix.n_cells),) if at_once else ranges.values()
+
+    def expression(block: CellBlock) -> Expression | None:
+        chosen = ranges.get(block.rows.start)
+        return annotator.expression(block).first(len(chosen)) if chosen else None
+
+    found = []
+    for rows in read:
+        found += [one for one in matrix.projected(rows, features, expression) if one is not None]
+        beat()
+    return found
+
+
 def _blocks(reading: _Reading, cells: CellIds, annotator: Annotator, *, counted: bool) -> Iterator[AnnotatedBlock]:
     for scores in scored(reading, annotator):
         yield AnnotatedBlock(
@@ -101,6 +131,7 @@ def _blocks(reading: _Reading, cells: CellIds, annotator: Annotator, *, counted:
             probability_nl=scores.probability_nl,
             decision_nl=scores.decision_nl,
             facts=scores.facts if counted else replace(scores.facts, total_n=None),
+            embedding_nd=scores.embedding_nd,
         )
         reading.scored(scores.rows)
 
@@ -113,7 +144,7 @@ def _tallied(blocks: Iterator[AnnotatedBlock], tally: Counter[int]) -> Iterator[
         yield block
 
 
-def gene_to_feature(inputs: TaskInputs) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+def gene_to_feature(inputs: TaskInputs) -> Int32s:
     """The position of each gene among the card's genes, or -1, for the genes of the chosen matrix; int32."""
     verdict = inputs.record.verdict
     if verdict is None or verdict.genes is None:

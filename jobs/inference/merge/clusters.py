@@ -1,0 +1,146 @@
+"""Clusters of cells with similar expression: many small ones (over-clustering), found in a sample of the cells.
+
+All distances are between whole numbers and exact, so that the clusters are the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Int16s = npt.NDArray[np.int16]
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+
+LEAST_CELLS = 50
+"""The fewest sampled cells that are clustered."""
+SAMPLE_CELLS = 6000
+"""The most cells that clusters are found in. All other cells join the nearest cluster."""
+NEIGHBOURS = 10
+_RESOLUTIONS = ((5000, 5.0), (20_000, 10.0))
+"""For at most so many cells, as in CellTypist's over-clustering."""
+_ROWS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """The clusters of all cells of a file, and how their cells voted. Axis ``c`` is the clusters.
+
+    Attributes:
+        names: Distinct.
+        code_n: The cluster of each cell; -1 without one.
+        votes_cl: The number of cells by cluster and label, with the labels of ``Vocabulary.names``.
+        label_c: The label that each cluster's vote gives, as a position in ``Vocabulary.names``.
+        unfamiliar_c: The number of unfamiliar cells.
+        column: The column of obs that the clusters are from; None for those found by expression.
+    """
+
+    names: tuple[str, ...]
+    code_n: Int32s
+    votes_cl: Int64s
+    label_c: Int64s
+    unfamiliar_c: Int64s
+    column: str | None = None
+
+    @property
+    def cells_c(self) -> Int64s:
+        """The number of cells."""
+        total_c: Int64s = self.votes_cl.sum(axis=1)
+        return total_c
+
+    @property
+    def agreeing_c(self) -> Int64s:
+        """The number of cells whose own label is that of their cluster."""
+        return self.votes_cl[np.arange(len(self.names)), self.label_c]
+
+    @property
+    def share_c(self) -> npt.NDArray[np.float32]:
+        """The share of cells whose own label is that of their cluster."""
+        return (self.agreeing_c / np.maximum(self.cells_c, 1)).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """The clusters of some cells; ``code_n`` is their part of ``Clusters.code_n``."""
+
+    code_n: Int32s
+    clusters: Clusters
+
+
+def sample_stride(n_cells: int) -> int:
+    """The distance between the rows that clusters are found in."""
+    return max(1, -(-n_cells // SAMPLE_CELLS))
+
+
+def centres_of(place_nd: Int16s) -> Float64s | None:
+    """Find clusters of sampled cells: their centres, rounded to whole numbers; None if there are too few cells.
+
+    The graph joins each cell with its 10 nearest cells, with the share of neighbours in common as the weight of an edge
+    (Jaccard index, as in PhenoGraph: Levine et al., Cell 162, 2015), and is partitioned by the Leiden algorithm (Traag,
+    Waltman and van Eck, Scientific Reports 9, 2019) at the resolution of CellTypist's over-clustering.
+
+    Args:
+        place_nd: Coordinates of the sampled cells.
+    """
+    from graspologic_native import leiden_csr  # noqa: PLC0415  # only merges with clusters need it
+
+    n_cells = len(place_nd)
+    if n_cells < LEAST_CELLS:
+        return None
+    indptr, indices, weights = _graph(_neighbours(place_nd.astype(np.float64)))
+    resolution = next(value for most, value in _RESOLUTIONS if n_cells <= most)
+    _, found = leiden_csr(indptr, indices, weights, n_cells, resolution=resolution, seed=0)
+    code_n = np.array([found[cell] for cell in range(n_cells)])
+    cells_c = np.bincount(code_n)
+    sums_dc = [np.bincount(code_n, place_n) for place_n in place_nd.T]
+    kept = cells_c > 0
+    centre_cd: Float64s = np.rint(np.stack([sum_c[kept] / cells_c[kept] for sum_c in sums_dc], axis=1))
+    return np.unique(centre_cd, axis=0)
+
+
+def nearest(place_nd: Int16s, centre_cd: Float64s) -> Int64s:
+    """The nearest centre of each cell, the first of several."""
+    codes = [np.zeros(0, np.int64)]
+    for distance_nc, _ in _distances(place_nd.astype(np.float64), centre_cd):
+        codes.append(distance_nc.argmin(axis=1))
+    return np.concatenate(codes)
+
+
+def _distances(place_nd: Float64s, other_md: Float64s) -> Iterator[tuple[Float64s, int]]:
+    """Squared distances, less a number for each cell, and the first cell of each piece: whole numbers, and exact."""
+    square_m = (other_md**2).sum(axis=1)
+    for start in range(0, len(place_nd), _ROWS):
+        yield square_m - 2 * (place_nd[start : start + _ROWS] @ other_md.T), start
+
+
+def _neighbours(place_nd: Float64s) -> Int64s:
+    """The nearest other cells of each cell, sorted by position; of equally distant ones, the first."""
+    n_cells = len(place_nd)
+    found = []
+    for distance_nm, start in _distances(place_nd, place_nd):
+        rank_nm = distance_nm * n_cells + np.arange(n_cells)  # No two are equal, and below 2^53.
+        rank_nm[np.arange(len(rank_nm)), np.arange(start, start + len(rank_nm))] = np.inf
+        found.append(np.sort(np.argpartition(rank_nm, NEIGHBOURS, axis=1)[:, :NEIGHBOURS], axis=1))
+    return np.concatenate(found)
+
+
+def _graph(neighbour_nk: Int64s) -> tuple[Int64s, Int32s, Float64s]:
+    """The weighted graph as the arrays of a symmetric CSR matrix."""
+    n_cells, k = neighbour_nk.shape
+    own_nk = np.concatenate([neighbour_nk, np.arange(n_cells)[:, None]], axis=1)
+    from_e, to_e = np.repeat(np.arange(n_cells), k), neighbour_nk.reshape(-1)
+    common_e = np.concatenate(
+        [
+            (own_nk[from_e[at : at + _ROWS * k], :, None] == own_nk[to_e[at : at + _ROWS * k], None, :]).sum((1, 2))
+            for at in range(0, len(from_e), _ROWS * k)
+        ]
+    )
+    weight_e = common_e / (2 * (k + 1) - common_e)
+    key_e = np.concatenate([from_e * n_cells + to_e, to_e * n_cells + from_e])
+    key_u, first_u = np.unique(key_e, return_index=True)
+    indptr = np.searchsorted(key_u, np.arange(n_cells + 1) * n_cells)
+    return indptr.astype(np.int64), (key_u % n_cells).astype(np.int32), np.tile(weight_e, 2)[first_u]

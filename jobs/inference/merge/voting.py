@@ -1,0 +1,94 @@
+"""Majority voting: the cells of a cluster vote on its label, as in CellTypist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from jobs.inference.merge.calls import name_codes
+from jobs.inference.merge.clusters import (
+    Clusters,
+    Int16s,
+    Int32s,
+    Int64s,
+    centres_of,
+    nearest,
+    sample_stride,
+)
+from jobs.inference.merge.groups import Merge
+from jobs.inference.parts.arrays import values_of
+from shared.domain.verdict import CellNote
+
+_MOSTLY = 0.5
+"""The share of unfamiliar cells from which a cluster is unassigned."""
+
+
+def clusters_by_expression(merge: Merge) -> Clusters | None:
+    """Find clusters of cells with similar expression, and let their cells vote; None if there are too few cells.
+
+    The largest cluster is called 1. Cells without a value of the model's genes have no cluster. Two passes over the
+    parts, in memory for one group, the sample and 4 bytes per cell.
+
+    Domínguez Conde et al., Science 376 (2022), doi:10.1126/science.abl5197.
+    """
+    centre_cd = centres_of(_sampled(merge))
+    if centre_cd is None:
+        return None
+    code_n = np.full(merge.layout.n_cells, -1, np.int32)
+    for rows, place_nd, heard_n in _places(merge):
+        code_n[rows][heard_n] = nearest(place_nd[heard_n], centre_cd)
+    cells_c = np.bincount(code_n[code_n >= 0], minlength=len(centre_cd))
+    order = np.argsort(-cells_c, kind="stable")[: np.count_nonzero(cells_c)]
+    rank_c = np.full(len(centre_cd) + 1, -1, np.int32)
+    rank_c[order] = np.arange(len(order))
+    names = [str(place + 1) for place in range(len(order))]
+    return vote(merge, names, rank_c[code_n])
+
+
+def vote(merge: Merge, names: Sequence[str], code_n: Int32s, column: str | None = None) -> Clusters:
+    """Count the labels of each cluster's cells. The label with most cells wins; of several, the model's first.
+
+    A cluster is unassigned if that is what most of its cells are, or if half of its cells are unfamiliar. One pass over
+    the parts.
+
+    Args:
+        names: The names of the clusters.
+        code_n: The cluster of each cell; -1 without one.
+        column: The column of obs that the clusters are from.
+    """
+    n_names, vocabulary = len(merge.vocabulary.names), merge.vocabulary
+    votes_cl, unfamiliar_c = np.zeros((len(names), n_names), np.int64), np.zeros(len(names), np.int64)
+    for group in merge.groups():
+        cluster_n = code_n[group.rows.start : group.rows.stop].astype(np.int64)
+        there_n = cluster_n >= 0
+        votes_cl += _counts(cluster_n[there_n], name_codes(group.calls, vocabulary)[there_n], votes_cl.shape)
+        unfamiliar_c += np.bincount(cluster_n[there_n & group.calls.unfamiliar_n], minlength=len(names))
+    mostly_c = unfamiliar_c >= _MOSTLY * np.maximum(votes_cl.sum(axis=1), 1)
+    label_c = np.where(mostly_c, vocabulary.unassigned_code, votes_cl.argmax(axis=1))
+    return Clusters(tuple(names), code_n, votes_cl, label_c, unfamiliar_c, column)
+
+
+def _counts(row_n: Int64s, column_n: Int64s, shape: tuple[int, ...]) -> Int64s:
+    return np.bincount(row_n * shape[1] + column_n, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def _sampled(merge: Merge) -> Int16s:
+    """The coordinates of evenly spaced cells."""
+    stride = sample_stride(merge.layout.n_cells)
+    found = [np.zeros((0, merge.layout.dimensions), np.int16)]
+    for rows, place_nd, heard_n in _places(merge):
+        chosen = heard_n & (np.arange(rows.start, rows.stop) % stride == 0)
+        found.append(place_nd[chosen])
+    return np.concatenate(found)
+
+
+def _places(merge: Merge) -> Iterator[tuple[slice, Int16s, np.ndarray[tuple[int], np.dtype[np.bool_]]]]:
+    """The rows, the coordinates, and which cells have a value of the model's genes, batch by batch."""
+    start = 0
+    for batch in merge.batches():
+        rows = slice(start, start + batch.num_rows)
+        flat = values_of(batch["embedding"].flatten())
+        heard_n = values_of(batch["note"]) != CellNote.SILENT
+        yield rows, flat.reshape(batch.num_rows, -1), heard_n
+        start = rows.stop
