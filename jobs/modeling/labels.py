@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
-from jobs.modeling.obs_columns import column_texts
 from shared.bundles.card import Label
 from shared.domain.errors import TrainingDataError
 from shared.h5ad.read.columns import open_frame
-from shared.h5ad.read.layouts import Layout, find_layout
+from shared.h5ad.read.groupings import Bounds, Grouping, grouping_in
+from shared.h5ad.read.layouts import find_layout
 from shared.h5ad.read.opening import decoding, open_file
 from shared.h5ad.source import RangeSource
 
@@ -24,6 +24,7 @@ _ONTOLOGY_ID = re.compile(r"CL:\d{7}")
 _NO_ID = frozenset({"unknown", "na"})
 """What CELLxGENE's schema uses in place of an id."""
 _MOST_NAMED = 20
+_ANY = Bounds(names=None, fractions=True)
 
 MISSING = frozenset(
     {
@@ -62,7 +63,7 @@ def read_labels(
     lineages: Mapping[str, str] | None = None,
     known: Collection[str] = (),
 ) -> Labelling:
-    """Read the labels of a file that was already inspected. Holds about 100 bytes per cell.
+    """Read the labels of a file that was already inspected. Holds 24 bytes per cell.
 
     Args:
         column: The obs column with the labels: text, categories, numbers or booleans.
@@ -75,21 +76,39 @@ def read_labels(
         TruncatedFileError: The column cannot be decoded.
     """
     with open_file(source) as opened:
-        layout = find_layout(opened.file)
-        text_n = _column(opened.file, layout, column, source.size_bytes)
-        id_n = _column(opened.file, layout, ids_from, source.size_bytes) if ids_from else []
+        found = _column(opened.file, column, source.size_bytes)
+        ids_found = _column(opened.file, ids_from, source.size_bytes) if ids_from else None
     none = MISSING - set(known)
-    names = sorted({text for text in text_n if text not in none})
-    ids = _ontology_ids(text_n, id_n) if ids_from else {}
+    text_g = [*(name.strip() for name in found.names), ""]  # The last one is of code -1.
+    count_g = np.bincount(found.code_n % len(text_g), minlength=len(text_g)).tolist()
+    names = sorted({text for text in text_g if text not in none})
+    ids = _ontology_ids(_pairs(found, ids_found)) if ids_found else {}
     place = {name: position for position, name in enumerate(names)}
+    missing: Counter[str] = Counter()
+    for text, count in zip(text_g, count_g, strict=True):
+        missing[text] += count if text in none else 0
     return Labelling(
-        class_n=np.array([place.get(text, -1) for text in text_n], np.int64),
+        class_n=np.array([place.get(text, -1) for text in text_g], np.int64)[found.code_n],
         labels=tuple(Label(name=name, ontology_id=ids.get(name), lineage=(lineages or {}).get(name)) for name in names),
-        missing=dict(Counter(text for text in text_n if text in none)),
+        missing=dict(+missing),
     )
 
 
-def _column(file: h5py.File, layout: Layout, column: str, size_bytes: int) -> list[str]:
+def _pairs(labels: Grouping, ids: Grouping) -> Iterator[tuple[str, str]]:
+    """Every label with every text beside it; an empty text for a gap."""
+    label_g, id_g = ([*(name.strip() for name in one.names), ""] for one in (labels, ids))
+    pair_n = (labels.code_n % len(label_g)).astype(np.int64) * len(id_g) + ids.code_n % len(id_g)
+    for pair in np.unique(pair_n).tolist():
+        yield label_g[pair // len(id_g)], id_g[pair % len(id_g)]
+
+
+def _column(file: h5py.File, column: str, size_bytes: int) -> Grouping:
+    found = grouping_in(file, column, size_bytes, _ANY)
+    if isinstance(found, Grouping):
+        return found
+    with decoding("obs"):
+        layout = find_layout(file)
+        names = () if layout.tenx else open_frame(file, layout.obs).names
     if layout.tenx:
         raise TrainingDataError(
             f"{layout.name} files have no obs, and so no labels",
@@ -97,20 +116,13 @@ def _column(file: h5py.File, layout: Layout, column: str, size_bytes: int) -> li
             hint="Read it with scanpy.read_10x_h5(FILE), put the labels into adata.obs, and write it with "
             "adata.write_h5ad(NEW).",
         )
-    with decoding("obs"):
-        frame = open_frame(file, layout.obs)
-        if column not in frame.names:
-            raise _no_column(column, frame.names)
-        n_cells = len(frame)
-    with decoding(f"obs/{column}"):
-        found = column_texts(file, frame, column, size_bytes)
-    if found is None or len(found) != n_cells:
-        raise TrainingDataError(
-            f"obs column {column!r} is not a list of one value per cell",
-            expected="text, categories, numbers or booleans",
-            hint="Name another column with --labels, or write the file again with adata.write_h5ad().",
-        )
-    return [text.strip() for text in found]
+    if column not in names:
+        raise _no_column(column, names)
+    raise TrainingDataError(
+        found.reason,
+        expected="text, categories, numbers or booleans",
+        hint="Name another column with --labels, or write the file again with adata.write_h5ad().",
+    )
 
 
 def _no_column(column: str, names: Sequence[str]) -> TrainingDataError:
@@ -126,14 +138,14 @@ def _no_column(column: str, names: Sequence[str]) -> TrainingDataError:
     )
 
 
-def _ontology_ids(text_n: Iterable[str], id_n: Iterable[str]) -> dict[str, str]:
+def _ontology_ids(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The Cell Ontology id of each label.
 
     Raises:
         TrainingDataError: A label has several ids, or an invalid one.
     """
     ids: dict[str, str] = {}
-    for label, found in dict.fromkeys(zip(text_n, id_n, strict=True)):
+    for label, found in pairs:
         if label in MISSING or found in MISSING or found.casefold() in _NO_ID:
             continue
         if not _ONTOLOGY_ID.fullmatch(found):
