@@ -83,7 +83,7 @@ def plan_shards(settings: Settings, given: Given, options: Mapping[str, str], ou
         blobs = build_local_store(Path(nothing), Path(nothing))
         source = find_file(blobs, given.file).ref
         validator = Validator.of(blobs, settings)
-        verdict = validator(source, card, parsed.matrix)
+        verdict = validator(source, card, parsed)
     if not verdict.accepted:
         return _refuse(verdict, output)
     # Content and name identify the file: neither its folder nor its date changes the plan.

@@ -36,7 +36,7 @@ def validate_file(settings: Settings, file: Path, *, model: str | None, pairs: S
     card = find_card(settings, requested_model) if requested_model else _default_card(settings)
     blobs = build_files(settings)
     source = drop_of_file(blobs, file, {}).source
-    verdict = Validator.of(blobs, settings)(source, card, options.matrix)
+    verdict = Validator.of(blobs, settings)(source, card, options)
     # Without a model, the forecast covers reading the file, which takes most of the time.
     cost = card.cost if card else CostHints(flops_per_cell=0.0, weights_bytes=0)
     verdict = with_forecast(verdict, cost, settings.fleet, requested)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shared.bundles.card import ModelCard
 from shared.domain.errors import BlobNotFoundError, InputChangedError, InputNotFoundError, InputTooLargeError
+from shared.domain.options import Options
 from shared.domain.submission import ObjectRef
 from shared.domain.verdict import Verdict
 from shared.h5ad.judge.judging import validate
@@ -30,7 +31,7 @@ class Validator:
         """With the limits of a deployment."""
         return cls(blobs, max_bytes=settings.max_input_bytes, max_cells=settings.max_cells)
 
-    def __call__(self, source: ObjectRef, card: ModelCard | None, matrix: str | None) -> Verdict:
+    def __call__(self, source: ObjectRef, card: ModelCard | None, options: Options) -> Verdict:
         """Validate one object generation, with or without a model.
 
         Raises:
@@ -45,7 +46,8 @@ class Validator:
                 hint=f"{_SMALLER} CELLDROP_MAX_INPUT_BYTES.",
             )
         opened = BlobSource(self.blobs, source, info.size_bytes)
-        verdict = validate(opened, needs_of(card) if card else None, matrix=matrix, name=source.name)
+        needs = needs_of(card) if card else None
+        verdict = validate(opened, needs, matrix=options.matrix, columns=options.columns, name=source.name)
         if verdict.n_cells > self.max_cells:
             raise InputTooLargeError(
                 f"{verdict.n_cells:,} cells",

@@ -17,7 +17,7 @@ from shared.deadline import within
 from shared.domain import admission
 from shared.domain.admission import Request, event_key
 from shared.domain.errors import CelldropError, PreconditionFailedError, SubmissionNotFoundError
-from shared.domain.options import parse_options
+from shared.domain.options import Options, parse_options
 from shared.domain.plan import Fleet
 from shared.domain.planning import with_forecast
 from shared.domain.submission import Failure, ObjectRef, Requester, Submission
@@ -27,7 +27,7 @@ from shared.records.messages import AnnotationRequest
 from shared.records.outbox import Outbox
 from shared.records.updates import update
 
-Validate = Callable[[ObjectRef, ModelCard, str | None], Verdict]
+Validate = Callable[[ObjectRef, ModelCard, Options], Verdict]
 
 
 def utc_now() -> datetime:
@@ -231,7 +231,7 @@ class Ingest:
         try:
             options = parse_options(request.requested)
             card, model = self.data.model(options.model)
-            verdict = self.validate(request.source, card, options.matrix)
+            verdict = self.validate(request.source, card, options)
         except CelldropError as error:
             if not is_at_fault(error):
                 raise

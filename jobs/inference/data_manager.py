@@ -14,6 +14,7 @@ from shared.domain.errors import BlobNotFoundError, InputChangedError
 from shared.domain.options import AUTO, OFF, Options, Scores, parse_options
 from shared.domain.submission import Submission
 from shared.domain.verdict import MatrixEncoding
+from shared.h5ad.facts import GroupingFacts
 from shared.h5ad.source import NEWER_FILE, BlobSource, OpenedSource, RangeSource
 from shared.ports.blobs import BlobInfo, BlobStore, ByteRange
 
@@ -26,10 +27,15 @@ _CRC_BYTES = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class OpenedInput:
-    """A submission's file at its pinned generation: its metadata and its bytes."""
+    """A submission's file at its pinned generation: its metadata and its bytes.
+
+    Attributes:
+        groupings: The obs columns that a merge can read as groups of cells, and those that it cannot.
+    """
 
     info: BlobInfo
     source: RangeSource
+    groupings: tuple[GroupingFacts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ class TaskInputs:
         weights: The bytes of the bundle's safetensors file. A task drops them once they are parsed or not needed.
         info: The file's metadata in the store.
         source: The file's bytes.
+        groupings: As in ``OpenedInput``.
     """
 
     record: Submission
@@ -48,6 +55,7 @@ class TaskInputs:
     weights: bytes
     info: BlobInfo
     source: RangeSource
+    groupings: tuple[GroupingFacts, ...] = ()
 
     @property
     def min_score(self) -> float | None:
@@ -102,7 +110,8 @@ class InferenceData:
         assert record.model is not None
         model = record.model
         card, weights = read_bundle(self.blobs, model.bucket, model.prefix, model.digest)
-        return TaskInputs(record, parse_options(record.requested), card, weights, opened.info, opened.source)
+        options = parse_options(record.requested)
+        return TaskInputs(record, options, card, weights, opened.info, opened.source, opened.groupings)
 
     def _pinned(self, record: Submission) -> BlobInfo:
         ref = record.source

@@ -14,7 +14,7 @@ ERROR_RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 AUTO, ON, OFF = "auto", "on", "off"
-OBS = "obs/"
+"""Instead of a column's name."""
 
 
 class Scores(StrEnum):
@@ -39,8 +39,10 @@ class Options:
         composition: Whether scores are corrected to the shares of the labels in this sample, if the model can be.
         max_error: The share of reliable labels that may be wrong, among cells like those held out of the training.
         clusters: The groups of similar cells that vote on a label. ``on`` finds them by expression, ``auto`` likewise
-            for at most a million cells, ``off`` finds none, and ``obs/NAME`` takes those of a column.
+            for at most a million cells, ``off`` finds none; any other text names the obs column to take them from.
         map: Whether the report has a 2-D map of the cells.
+        truth: The obs column whose labels the results are compared with; None looks for one by its name, ``off`` for
+            none.
     """
 
     model: str | None = None
@@ -54,11 +56,23 @@ class Options:
     clusters: str = AUTO
     map: bool = True
     objective: Objective = Objective.DEADLINE
+    truth: str | None = None
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The obs columns that options name, by option. Each must group the cells, or the file is refused."""
+        named = {"truth": self.truth_column, "clusters": self.cluster_column}
+        return {option: column for option, column in named.items() if column is not None}
+
+    @property
+    def truth_column(self) -> str | None:
+        """The obs column whose labels the results are compared with, if one is requested."""
+        return None if self.truth in {None, OFF} else self.truth
 
     @property
     def cluster_column(self) -> str | None:
-        """The column of obs with the clusters, if one is requested."""
-        return self.clusters.removeprefix(OBS) if self.clusters.startswith(OBS) else None
+        """The obs column with the clusters, if one is requested."""
+        return None if self.clusters in {AUTO, ON, OFF} else self.clusters
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +106,6 @@ def _short(text: str) -> str:
     return text
 
 
-def _clusters(text: str) -> str:
-    if text in {AUTO, ON, OFF} or (text.startswith(OBS) and len(_short(text)) > len(OBS)):
-        return text
-    raise ValueError(text)
-
-
 _SWITCH = Parser("on or off", lambda text: {"on": True, "off": False}[text])
 
 PARSERS: Mapping[str, Parser] = {
@@ -110,8 +118,9 @@ PARSERS: Mapping[str, Parser] = {
     "objective": Parser("cheapest, fastest or deadline", Objective),
     "composition": _SWITCH,
     "max_error": Parser("0.01, 0.02, 0.05, 0.1 or 0.2", lambda text: ERROR_RATES[ERROR_RATES.index(float(text))]),
-    "clusters": Parser("auto, on, off or obs/NAME", _clusters),
+    "clusters": Parser("auto, on, off or the name of an obs column", _short),
     "map": _SWITCH,
+    "truth": Parser("the name of an obs column, or off", _short),
 }
 
 

@@ -236,6 +236,20 @@ class Embedding:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupingFacts:
+    """An obs column that was read as groups of cells.
+
+    Attributes:
+        problem: Why it does not group the cells; empty if it does.
+        ids: The column of Cell Ontology ids beside it, if there is one that can be read.
+    """
+
+    column: str
+    problem: str = ""
+    ids: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FileFacts:
     """Everything that ingest needs to know of a file.
 
@@ -244,6 +258,7 @@ class FileFacts:
         old_layout: Whether new columns need a rewritten obs.
         tenx: Whether it is Cell Ranger's own .h5, which has no obs at all.
         unusable: Matrices that cannot be used, with the reason.
+        groupings: Columns that were read as groups of cells: those that were named, then those recognised.
     """
 
     layout: str
@@ -255,6 +270,7 @@ class FileFacts:
     old_layout: bool = False
     tenx: bool = False
     unusable: tuple[tuple[str, str], ...] = ()
+    groupings: tuple[GroupingFacts, ...] = ()
 
     @property
     def n_cells(self) -> int:

@@ -27,17 +27,33 @@ def test_nothing_asked_for_gives_the_defaults() -> None:
         max_error=0.05,
         map=True,
         objective=Objective.DEADLINE,
+        truth=None,
     )
 
 
 def test_every_option_is_read() -> None:
     asked = {
         "model": "m@1", "matrix": "raw", "scores": "full", "tasks": "7", "top_k": "3", "min_score": "0.5", "map": "off",
-        "objective": "fastest", "composition": "off", "max_error": "0.1",
+        "objective": "fastest", "composition": "off", "max_error": "0.1", "truth": "louvain",
     }  # fmt: skip
     assert parse_options(asked) == Options(
-        "m@1", "raw", Scores.FULL, 7, 3, 0.5, composition=False, max_error=0.1, map=False, objective=Objective.FASTEST
+        "m@1",
+        "raw",
+        Scores.FULL,
+        7,
+        3,
+        0.5,
+        composition=False,
+        max_error=0.1,
+        map=False,
+        objective=Objective.FASTEST,
+        truth="louvain",
     )
+
+
+@pytest.mark.parametrize(("asked", "columns"), [({}, {}), ({"truth": "off"}, {}), ({"truth": "x"}, {"truth": "x"})])
+def test_the_columns_that_options_name_are_known(asked: dict[str, str], columns: dict[str, str]) -> None:
+    assert parse_options(asked).columns == columns
 
 
 @pytest.mark.parametrize("name", ["map", "composition"])
@@ -52,7 +68,7 @@ def test_a_switch_is_on_or_off(name: str) -> None:
         *(("tasks", number) for number in ("1", "10000")),
         *(("top_k", number) for number in ("1", "100")),
         *(("min_score", number) for number in ("0", "1")),
-        *((name, "m" * length) for name in ("model", "matrix") for length in (1, 200)),
+        *((name, "m" * length) for name in ("model", "matrix", "truth") for length in (1, 200)),
     ],
 )
 def test_an_option_at_its_limit_is_taken(name: str, value: str) -> None:
@@ -69,6 +85,7 @@ def test_an_option_at_its_limit_is_taken(name: str, value: str) -> None:
         ("min_score", "1.01"),
         ("model", "m" * 201),
         ("matrix", "m" * 201),
+        ("truth", "m" * 201),
         ("tasks", "many"),
         ("scores", "some"),
         ("min_score", "1.5"),

@@ -13,6 +13,7 @@ import pytest
 from shared.domain.errors import CelldropError, TruncatedFileError, UnsafeFileError
 from shared.domain.geometry import Rows
 from shared.h5ad.inspect.inspection import inspect
+from shared.h5ad.inspect.plan import Plan
 from shared.h5ad.judge.judging import validate
 from shared.h5ad.read.limits import InspectionLimits
 from shared.h5ad.read.rows import read_embedding
@@ -33,9 +34,9 @@ def deflated_zeros(size_bytes: int) -> bytes:
 def test_a_cell_id_that_hangs_the_library_ends_the_inspection_of_its_rows() -> None:
     cells = [f"cell{i:06}" for i in range(51_000)]
     data = with_broken_heap(_many(cells), b"cell030000")
-    assert inspect(data, rows=Rows(0, 256), limits=HASTY).cells.n_cells == 51_000
+    assert inspect(data, plan=Plan(Rows(0, 256)), limits=HASTY).cells.n_cells == 51_000
     with pytest.raises(CelldropError) as caught:
-        inspect(data, rows=Rows(29_952, 30_208), limits=HASTY)
+        inspect(data, plan=Plan(Rows(29_952, 30_208)), limits=HASTY)
     assert caught.value.code in {"FILE_UNSAFE", "FILE_DAMAGED"}
 
 
@@ -73,9 +74,9 @@ def test_ids_of_kilobytes_are_refused_before_they_are_read() -> None:
 def test_long_ids_that_lie_beyond_the_first_are_refused_by_who_reads_them() -> None:
     data = BytesSource(_many([f"c{i}" if i < 50_000 else f"{i}".rjust(3_000) for i in range(51_000)]))
     small = InspectionLimits(ids_bytes=100_000, id_bytes=10)
-    assert inspect(data, rows=Rows(0, 256), limits=small).cells.n_cells == 51_000
+    assert inspect(data, plan=Plan(Rows(0, 256)), limits=small).cells.n_cells == 51_000
     with pytest.raises(UnsafeFileError, match="cell ids of"):
-        inspect(data, rows=Rows(49_920, 51_000), limits=small)
+        inspect(data, plan=Plan(Rows(49_920, 51_000)), limits=small)
 
 
 def test_ids_that_inflate_to_gigabytes_end_in_the_child() -> None:

@@ -14,6 +14,7 @@ from shared.domain.errors import CelldropError, TruncatedFileError, UnsafeFileEr
 from shared.domain.geometry import Rows
 from shared.domain.verdict import MatrixChoice
 from shared.h5ad.inspect.inspection import inspect
+from shared.h5ad.inspect.plan import Plan
 from shared.h5ad.judge.judging import validate
 from shared.h5ad.read.inflating import sliced
 from shared.h5ad.read.rows import open_matrix
@@ -140,7 +141,7 @@ def test_a_bomb_outside_the_sample_ends_its_reader_in_little_memory(
 def test_row_pointers_that_burst_end_the_inspection_of_their_rows() -> None:
     source = with_bomb("csr", "X/indptr", (1_500,), "gzip")
     with pytest.raises(CelldropError) as caught:
-        inspect(source, matrix="X", rows=Rows(0, N_CELLS))
+        inspect(source, matrix="X", plan=Plan(Rows(0, N_CELLS)))
     assert caught.value.code in {"FILE_UNSAFE", "FILE_DAMAGED"}
 
 

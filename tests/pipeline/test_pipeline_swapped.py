@@ -14,6 +14,7 @@ from cli.inbox import SETTLE_S, Inbox
 from cli.serve import ingest_file
 from functions.ingest.services import Validate
 from shared.bundles.card import ModelCard
+from shared.domain.options import Options
 from shared.domain.submission import ObjectRef, State, Submission
 from shared.domain.verdict import Verdict
 from shared.settings import load_settings
@@ -126,8 +127,8 @@ def test_a_link_in_its_place_is_never_found(house: House, swap: Swap) -> None:
 
 
 def _after(first: Callable[[], None], validate: Validate) -> Validate:
-    def late(source: ObjectRef, card: ModelCard, matrix: str | None) -> Verdict:
+    def late(source: ObjectRef, card: ModelCard, options: Options) -> Verdict:
         first()
-        return validate(source, card, matrix)
+        return validate(source, card, options)
 
     return late

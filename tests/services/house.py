@@ -22,6 +22,7 @@ from shared.domain import machine
 from shared.domain.errors import CorruptBlobError
 from shared.domain.geometry import Rows
 from shared.domain.limits import Limits
+from shared.domain.options import Options
 from shared.domain.plan import Fleet
 from shared.domain.submission import ObjectRef, Receipt, Requester, Result, Submission, Topic
 from shared.domain.verdict import (
@@ -124,7 +125,7 @@ class House:
         self._seconds += 100.0  # Every heartbeat is due.
         return self._seconds
 
-    def _validate(self, source: ObjectRef, _card: ModelCard, _matrix: str | None) -> Verdict:
+    def _validate(self, source: ObjectRef, _card: ModelCard, _options: Options) -> Verdict:
         self.validated.append(source)
         return self.verdict
 

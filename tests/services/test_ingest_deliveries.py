@@ -25,6 +25,7 @@ from shared.domain.errors import (
     SettingsError,
     UnavailableError,
 )
+from shared.domain.options import Options
 from shared.domain.submission import ObjectRef, State, Submission, Topic
 from shared.domain.verdict import Verdict
 from shared.records.messages import AnnotationRequest
@@ -58,7 +59,7 @@ KINDS = [dropped, requested, requested_at_its_generation]
 def failing(house: House, error: Exception, *, waited: timedelta = timedelta(days=1)) -> Ingest:
     """Ingest that cannot inspect a file, some time after an event was sent."""
 
-    def fail(_source: ObjectRef, _card: ModelCard, _matrix: str | None) -> Verdict:
+    def fail(_source: ObjectRef, _card: ModelCard, _options: Options) -> Verdict:
         raise error
 
     return replace(house.ingest, validate=fail, now=lambda: START + waited)
@@ -84,10 +85,10 @@ def test_a_delivery_while_the_first_is_still_looked_at_makes_no_second_submissio
     """Eventarc waits ten seconds for an answer: a large file takes longer to look at."""
     looked = house.ingest.validate
 
-    def slowly(source: ObjectRef, card: ModelCard, matrix: str | None) -> Verdict:
+    def slowly(source: ObjectRef, card: ModelCard, options: Options) -> Verdict:
         if not house.store.find():
             house.accept()
-        return looked(source, card, matrix)
+        return looked(source, card, options)
 
     first = replace(house.ingest, validate=slowly).submit(house.drop())
     assert first.value == house.only()

@@ -24,6 +24,7 @@ from shared.domain.admission import Request
 from shared.domain.errors import CelldropError, InternalError, NotHdf5Error
 from shared.domain.geometry import BLOCK_ROWS
 from shared.domain.limits import Limits
+from shared.domain.options import Options
 from shared.domain.plan import Fleet
 from shared.domain.submission import ObjectRef, Topic
 from shared.domain.verdict import Verdict
@@ -374,7 +375,7 @@ class Town:
     def _token(self) -> str:
         return next(self._tokens)
 
-    def _validate(self, source: ObjectRef, _card: ModelCard, _matrix: str | None) -> Verdict:
+    def _validate(self, source: ObjectRef, _card: ModelCard, _options: Options) -> Verdict:
         """The stand-in for looking into the file; what it finds is the file's first word."""
         pinned(self.blobs, source)
         self.world.sleep(self.world.between(0.05, 1.0))

@@ -12,11 +12,13 @@ from jobs.inference.data_manager import InferenceData, OpenedInput
 from jobs.inference.merge.groups import ordered
 from jobs.inference.process.memory import loading, peak_rss_bytes, within_memory
 from jobs.inference.process.pulse import Pulse, ShowingSource
+from jobs.inference.task.looking import inspect_for_merge
 from jobs.inference.task.protocol import Computation
 from shared.domain.geometry import Rows
 from shared.domain.plan import Accelerator
 from shared.domain.submission import Receipt, Result, Submission
 from shared.h5ad.inspect.inspection import inspect
+from shared.h5ad.inspect.plan import Plan
 from shared.telemetry import event
 
 log = logging.getLogger(__name__)
@@ -101,8 +103,11 @@ class Annotation(Computation):
             opened = self.data.open_input(record)
             source = ShowingSource(opened.source, pulse.sign)
             chosen = record.verdict.matrix if record.verdict else None
-            inspect(source, matrix=chosen.path if chosen else None, rows=rows, merge=rows is None)
-        return OpenedInput(opened.info, source)
+            matrix = chosen.path if chosen else None
+            if rows is not None:
+                inspect(source, matrix=matrix, plan=Plan(rows))
+                return OpenedInput(opened.info, source)
+            return OpenedInput(opened.info, source, inspect_for_merge(source, record, matrix))
 
 
 @dataclass(slots=True)

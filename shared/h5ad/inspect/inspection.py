@@ -22,10 +22,10 @@ from shared.domain.errors import (
     UnsafeFileError,
     all_errors,
 )
-from shared.domain.geometry import Rows
 from shared.h5ad.facts import FileFacts
 from shared.h5ad.inspect.capacity import ALONE, capacity_here
 from shared.h5ad.inspect.children import SANDBOX, Child
+from shared.h5ad.inspect.plan import Plan
 from shared.h5ad.inspect.superblock import check_superblock
 from shared.h5ad.inspect.wire import Kind, pack_blobs, receive, send, unpack_spans
 from shared.h5ad.read.limits import DEFAULT_LIMITS, InspectionLimits
@@ -45,6 +45,7 @@ _ITS_OWN_DOING = frozenset(
     }
 )
 """Signals by which a process ends itself; any other came from outside."""
+_NOTHING_ELSE = Plan()
 _WRITE_ANEW = "Write the file again with adata.write_h5ad()."
 
 
@@ -52,8 +53,7 @@ def inspect(
     source: RangeSource,
     *,
     matrix: str | None = None,
-    rows: Rows | None = None,
-    merge: bool = False,
+    plan: Plan = _NOTHING_ELSE,
     limits: InspectionLimits = DEFAULT_LIMITS,
     name: str = "",
 ) -> FileFacts:
@@ -65,9 +65,8 @@ def inspect(
     Args:
         matrix: Sample only this matrix, as in the option of that name; None samples all.
         name: What the file is called; only what is no HDF5 file is told by it.
-        rows: Read the ids of these cells, and what else a task for them reads: what hangs or outgrows the HDF5 library
-            there then ends the child, and not who asks.
-        merge: The same of what a merge reads.
+        plan: What will be read next, by a task or a merge, say: what hangs or outgrows the HDF5 library there then ends
+            the child, and not who asks. What comes of its columns is in ``FileFacts.groupings``.
 
     Raises:
         InputError: The file cannot be used; which leaf says why. A crash of the child is one too.
@@ -76,11 +75,11 @@ def inspect(
     """
     source = OpenedSource.of(source)
     check_superblock(source, name)
-    limits = limits.for_file(source.size_bytes).for_rows(rows)
+    limits = limits.for_file(source.size_bytes).for_rows(plan.rows)
     for wanted_bytes in (limits.memory_bytes, ALONE):
         try:
             with capacity_here().share(wanted_bytes, at_most(limits.silence_s)), SANDBOX.connect() as child:
-                return _Dialogue(child, source, limits).run(matrix, rows, merge=merge)
+                return _Dialogue(child, source, limits).run(matrix, plan)
         except _KilledError as error:
             how = str(error)
             event(log, "an inspection was killed", level=logging.WARNING, how=how, alone=wanted_bytes == ALONE)
@@ -116,12 +115,14 @@ class _Dialogue:
     reads: int = 0
     read_bytes: int = 0
 
-    def run(self, matrix: str | None, rows: Rows | None, *, merge: bool) -> FileFacts:
+    def run(self, matrix: str | None, plan: Plan) -> FileFacts:
         order = {
             "size_bytes": self.source.size_bytes,
             "matrix": matrix,
-            "rows": [rows.start, rows.stop] if rows else None,
-            "merge": merge,
+            "rows": [plan.rows.start, plan.rows.stop] if plan.rows else None,
+            "merge": plan.merge,
+            "columns": plan.columns,
+            "recognise": plan.recognise,
             "limits": asdict(self.limits),
         }
         self._say(Kind.ORDER, json.dumps(order).encode())

@@ -11,6 +11,7 @@ import h5py
 from shared.domain.errors import InputError, UnsafeFileError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import MatrixEncoding
+from shared.h5ad.inspect.plan import Plan
 from shared.h5ad.read.arrays import is_read_by_us
 from shared.h5ad.read.chunk_index import Foresight
 from shared.h5ad.read.columns import Frame, is_list, old_categories, open_frame
@@ -23,19 +24,6 @@ from shared.h5ad.read.safety import check_stored
 
 _WINDOW_ROWS = 4096
 _WINDOW_VALUES = 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What will be read outside: nothing, where neither is told.
-
-    Attributes:
-        rows: The cells of a task.
-        merge: Whether it is a merge, which copies the file and adds columns.
-    """
-
-    rows: Rows | None = None
-    merge: bool = False
 
 
 @dataclass(frozen=True, slots=True)

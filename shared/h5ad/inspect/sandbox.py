@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,8 +22,10 @@ from shared.domain.errors import CelldropError, UnsafeFileError
 from shared.domain.geometry import Rows
 from shared.domain.words import cut
 from shared.h5ad.inspect.gathering import gather, n_genes_in
+from shared.h5ad.inspect.groupings import groupings
 from shared.h5ad.inspect.household import panel
-from shared.h5ad.inspect.rehearsal import Plan, Rehearsal
+from shared.h5ad.inspect.plan import Plan
+from shared.h5ad.inspect.rehearsal import Rehearsal
 from shared.h5ad.inspect.wire import Kind, pack_end, pack_error, pack_facts, pack_spans, receive, send, unpack_blobs
 from shared.h5ad.matrix_names import wanted_path
 from shared.h5ad.names.gene_table import symbols
@@ -127,6 +130,7 @@ def read_facts(source: RangeSource, *, matrix: str | None, limits: InspectionLim
         foresight = Foresight(raw, file.userblock_size)
         facts = gather(file, source.size_bytes, foresight, matrix=matrix, limits=limits, gets_on=bounds.gets_on)
         Rehearsal(file, source.size_bytes, limits, foresight, _only(file, matrix), bounds.gets_on).run(plan)
+        facts = replace(facts, groupings=groupings(file, source.size_bytes, plan, bounds.gets_on))
         bounds.gets_on()
         return pack_facts(facts)
 
@@ -181,7 +185,8 @@ def _answer(link: socket.socket) -> None:
     bounds = Bounds(limits)
     source = _ParentSource(link, order["size_bytes"], bounds.gets_on)
     try:
-        plan = Plan(Rows(*order["rows"]) if order["rows"] else None, merge=order["merge"])
+        rows, wanted = order["rows"], tuple(order["columns"])
+        plan = Plan(Rows(*rows) if rows else None, order["merge"], wanted, order["recognise"])
         facts = read_facts(source, matrix=order["matrix"], limits=limits, plan=plan, bounds=bounds)
     except EOFError:
         return

@@ -10,6 +10,7 @@ from shared.domain.errors import (
     DuplicateCellsError,
     EmptyMatrixError,
     InputError,
+    InvalidOptionError,
     NoMatrixError,
 )
 from shared.domain.verdict import Finding, Verdict
@@ -17,6 +18,7 @@ from shared.domain.words import cut, listed
 from shared.h5ad.facts import TRANSPOSED, FileFacts, GeneTable
 from shared.h5ad.foreign.kinds import WRITE
 from shared.h5ad.inspect.inspection import inspect
+from shared.h5ad.inspect.plan import Plan
 from shared.h5ad.judge.cautions import WarningCode
 from shared.h5ad.judge.findings import refusal, warning
 from shared.h5ad.judge.genes import on_genes, on_model, only_others, overlap_of
@@ -30,6 +32,9 @@ from shared.h5ad.source import RangeSource
 
 __all__ = ["ModelNeeds", "judge", "validate"]
 
+_NO_COLUMNS: Mapping[str, str] = {}
+MOST_NAMED = 20
+"""Columns of obs that a message names."""
 MOST_TOLD = 5
 """Matrices that are told one by one where they cannot be used; the others are counted."""
 _VALUES = "counts or log-normalised values"
@@ -43,6 +48,7 @@ def validate(
     model: ModelNeeds | None = None,
     *,
     matrix: str | None = None,
+    columns: Mapping[str, str] = _NO_COLUMNS,
     limits: InspectionLimits = DEFAULT_LIMITS,
     name: str = "",
 ) -> Verdict:
@@ -50,18 +56,26 @@ def validate(
 
     Args:
         matrix: The option of that name: ``X``, ``raw`` or ``layers/NAME``.
+        columns: Obs columns that must group the cells, by the option that names them.
         name: What the file is called.
 
     Raises:
         CelldropError: Only what is not the file's fault, such as UnavailableError.
     """
     try:
-        return judge(inspect(source, limits=limits, name=name), model, matrix=matrix)
+        facts = inspect(source, plan=Plan(columns=tuple(columns.values())), limits=limits, name=name)
+        return judge(facts, model, matrix=matrix, columns=columns)
     except InputError as error:
         return Verdict(size_bytes=source.size_bytes, findings=(refusal(error),))
 
 
-def judge(facts: FileFacts, model: ModelNeeds | None = None, *, matrix: str | None = None) -> Verdict:
+def judge(
+    facts: FileFacts,
+    model: ModelNeeds | None = None,
+    *,
+    matrix: str | None = None,
+    columns: Mapping[str, str] = _NO_COLUMNS,
+) -> Verdict:
     """Gather every warning and refusal that the facts give cause for."""
     spaces = {table.path: _gene_space(table, model) for table in facts.genes}
     selection = choose(facts.candidates, matrix, _unfit(facts, model, spaces))
@@ -72,7 +86,7 @@ def judge(facts: FileFacts, model: ModelNeeds | None = None, *, matrix: str | No
         layout=facts.layout,
         considered=tuple((one.candidate.path, one.found.state) for one in selection.considered),
     )
-    findings = [*_on_layout(facts), *_on_cells(facts)]
+    findings = [*_on_layout(facts), *_on_cells(facts), *_on_columns(facts, columns)]
     if selection.chosen is None:
         if facts.n_cells and facts.n_genes:
             findings.append(refusal(_no_matrix(facts, selection, matrix)))
@@ -155,6 +169,21 @@ def _on_cells(facts: FileFacts) -> Iterator[Finding]:
         words = f"the index of obs is called {cells.index}, and keeps its name"
         hint = f"In annotated.h5ad the column is called {added_name(cells.index, cells.index)}."
         yield warning(WarningCode.COLUMN_RENAMED, words, hint)
+
+
+def _on_columns(facts: FileFacts, columns: Mapping[str, str]) -> Iterator[Finding]:
+    """Columns that options name and that do not group the cells."""
+    problems = {one.column: one.problem for one in facts.groupings if one.problem}
+    for option, column in columns.items():
+        if column in problems:
+            names = ", ".join(map(repr, facts.cells.columns[:MOST_NAMED])) or "none"
+            more = f" and {len(facts.cells.columns) - MOST_NAMED} more" if len(facts.cells.columns) > MOST_NAMED else ""
+            error = InvalidOptionError(
+                f"option {option}={cut(column, 60)}: {problems[column]}",
+                expected="a column of obs with text, categories, whole numbers or booleans",
+                hint=f"Name another column, or leave {option} out. Columns of obs: {names}{more}.",
+            )
+            yield refusal(error, {"option": option, "column": column})
 
 
 # --- The matrix ---------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from functions.ingest.schemas import StorageObject
 from shared.bundles.card import ModelCard
 from shared.bundles.stored import card_bytes
 from shared.domain.geometry import Rows
+from shared.domain.options import Options
 from shared.domain.plan import Accelerator
 from shared.domain.submission import ObjectRef, Receipt, Result, Submission
 from shared.domain.verdict import MatrixChoice, MatrixEncoding, MatrixState, Verdict
@@ -84,7 +85,7 @@ class City(Town):
         self.ledger.peak("live records", live)
 
     @override
-    def _validate(self, source: ObjectRef, _card: ModelCard, _matrix: str | None) -> Verdict:
+    def _validate(self, source: ObjectRef, _card: ModelCard, _options: Options) -> Verdict:
         file = self.files[source.name]
         self.world.sleep(self.world.between(0.3, 1.5))
         return _verdict(file, self.scenario) if file.good else refusing_verdict()

@@ -1,0 +1,24 @@
+"""What an inspection also reads since somebody will read it outside the confined child."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.domain.geometry import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be read outside: nothing, where none of it is told.
+
+    Attributes:
+        rows: The cells of a task.
+        merge: Whether it is a merge, which copies the file and adds columns.
+        columns: Obs columns that are named as groups of cells.
+        recognise: Whether a column with labels is looked for, too.
+    """
+
+    rows: Rows | None = None
+    merge: bool = False
+    columns: tuple[str, ...] = ()
+    recognise: bool = False
