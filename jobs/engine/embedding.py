@@ -10,10 +10,9 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import embedding_bag, pad
 
+from jobs.engine.facts import STEPS
 from shared.domain.geometry import BLOCK_ROWS, Rows
 
-STEPS = 64
-"""Coordinates are whole numbers of 1/64, so that what is computed from them is exact on every machine."""
 PROJECTION_VALUE_BYTES = 8
 """Bytes that ``Projection`` allocates for each expressed gene: ``embedding_bag`` keeps its row."""
 SAMPLE_CELLS = 2048

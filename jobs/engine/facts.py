@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+STEPS = 64
+"""Coordinates of an embedding are whole numbers of 1/64: what is computed from them is exact on every machine."""
+
 
 @dataclass(frozen=True, slots=True)
 class CellFacts:

@@ -11,7 +11,7 @@ from jobs.inference.parts.part import CONTENT_TYPE, PartLayout
 from shared.bundles.card import ModelCard
 from shared.bundles.reading import read_bundle
 from shared.domain.errors import BlobNotFoundError, InputChangedError
-from shared.domain.options import AUTO, OFF, Options, Scores, parse_options
+from shared.domain.options import OFF, ON, Options, Scores, parse_options
 from shared.domain.submission import Submission
 from shared.domain.verdict import MatrixEncoding
 from shared.h5ad.facts import GroupingFacts
@@ -78,8 +78,8 @@ class TaskInputs:
         """
         assert self.record.plan is not None
         choice = self.record.verdict.matrix if self.record.verdict else None
-        if self.options.clusters != AUTO or choice is None:
-            return self.options.clusters != OFF
+        if self.options.clusters in {ON, OFF} or choice is None:
+            return self.options.clusters == ON
         return self.record.plan.n_cells <= AUTO_CELLS and choice.encoding is not MatrixEncoding.CSC
 
 

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
-from jobs.engine.embedding import SAMPLE_CELLS, STEPS, Expression, learn, sampled_ranges
+from jobs.engine.embedding import SAMPLE_CELLS, Expression, learn, sampled_ranges
+from jobs.engine.facts import STEPS
 from shared.domain.geometry import BLOCK_ROWS
 from tests.h5ad.h5ad_files import DATA
 

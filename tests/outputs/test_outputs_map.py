@@ -64,7 +64,7 @@ ALIKE = {
 @pytest.mark.parametrize("decision_nl", ALIKE.values(), ids=ALIKE)
 def test_cells_that_score_alike_get_no_map_and_no_process(decision_nl: F32Array) -> None:
     told = lay_out(sample_of(decision_nl), nothing, budget_s=0.0)
-    assert told == NoMap("The model scores all cells alike, or nearly so: there is nothing to lay out.")
+    assert told == NoMap("All cells are alike, or nearly so: there is nothing to lay out.")
 
 
 @pytest.mark.parametrize(

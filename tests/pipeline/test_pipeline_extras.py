@@ -44,7 +44,7 @@ def test_cells_that_score_alike_get_their_labels(
     cells(data_dir, alike=True).write_h5ad(file)
     ended = shipped(file)
     assert set(ended.json["summary"]["labels"].values()) == {N_CELLS}
-    assert "scores all cells alike" in (ended.folder / "report.html").read_text()
+    assert "All cells are alike" in (ended.folder / "report.html").read_text()
 
 
 ODD: dict[str, Spoil] = {

@@ -135,6 +135,16 @@ def create_values(group: h5py.Group, name: str, n_cells: int, dtype: npt.DTypeLi
     return dataset
 
 
+def create_matrix(group: h5py.Group, name: str, n_cells: int, n_columns: int) -> h5py.Dataset:
+    """Create a compressed float32 matrix with one row per cell."""
+    chunks = (max(1, min(n_cells, CHUNK_ROWS // n_columns)), n_columns)
+    dataset = group.create_dataset(
+        name, (n_cells, n_columns), np.float32, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True
+    )
+    mark(dataset, "array", "0.2.0")
+    return dataset
+
+
 def create_categorical(group: h5py.Group, name: str, n_cells: int, categories: Sequence[str]) -> h5py.Dataset:
     """Create a categorical of anndata 0.8 and later. Returns its codes, not yet filled; -1 means missing."""
     categorical = group.create_group(name)

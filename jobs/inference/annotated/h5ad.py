@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.inference.annotated.columns import (
@@ -16,6 +17,7 @@ from jobs.inference.annotated.columns import (
     Encoding,
     add_columns,
     columns_beside,
+    create_matrix,
     drop_columns,
     mark,
     text,
@@ -34,6 +36,7 @@ from shared.h5ad.source import RangeSource
 from shared.ports.blobs import BlobInfo, BlobStore
 
 UNS_KEY = "celldrop"
+OBSM_KEY = "X_celldrop"
 _LETTERS = 300
 """Limit on the text of an error, which may quote a file."""
 T = TypeVar("T")
@@ -49,6 +52,7 @@ class NewColumns:
         absent: The columns to leave out, as no cell has a value.
         about: Written to ``uns['celldrop']``: model, digest, version.
         beat: Called for every block, as a sign of life during a long copy.
+        coordinates: The cells' embedding in row order, read once; written to ``obsm``. None if there is none.
     """
 
     n_cells: int
@@ -57,12 +61,14 @@ class NewColumns:
     absent: Collection[str]
     about: Mapping[str, str]
     beat: Callable[[], None]
+    coordinates: Iterable[npt.NDArray[np.float32]] | None = None
 
     @classmethod
     def of(cls, merge: Merge, tally: Tally, about: Mapping[str, str], beat: Callable[[], None]) -> NewColumns:
         """The columns of a merge whose cells were counted."""
         categories, absent = categories_of(tally, merge.rules.clusters), absent_of(tally, merge.rules.clusters)
-        return cls(merge.layout.n_cells, merge.tables(), categories, absent, about, beat)
+        coordinates = merge.coordinates() if merge.layout.dimensions else None
+        return cls(merge.layout.n_cells, merge.tables(), categories, absent, about, beat, coordinates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +144,28 @@ def _append(overlay: Overlay, columns: NewColumns) -> None:
         obs = _obs(file, columns.n_cells)
         added = columns_beside(text(obs.attrs["_index"]))
         drop_columns(obs, added)
+        if isinstance(file.get("obsm"), h5py.Group) and OBSM_KEY in file["obsm"]:
+            del file["obsm"][OBSM_KEY]
     with _opened(overlay) as file:
         tables = _beating(columns.tables, columns.beat)
         add_columns(file["obs"], added, tables, columns.n_cells, columns.categories, columns.absent)
+        if columns.coordinates is not None:
+            _embed(file, columns.n_cells, _beating(columns.coordinates, columns.beat))
         _describe(file, columns.about)
+
+
+def _embed(file: h5py.File, n_cells: int, coordinates: Iterable[npt.NDArray[np.float32]]) -> None:
+    """Write the embedding, unless ``obsm`` is of a version of anndata that had no group for it."""
+    if "obsm" not in file:
+        mark(file.create_group("obsm"), "dict", "0.1.0")
+    if not isinstance(file["obsm"], h5py.Group):
+        return
+    start, target = 0, None
+    for place_nd in coordinates:
+        if target is None:
+            target = create_matrix(file["obsm"], OBSM_KEY, n_cells, place_nd.shape[1])
+        target[start : start + len(place_nd)] = place_nd
+        start += len(place_nd)
 
 
 def _beating(items: Iterable[T], beat: Callable[[], None]) -> Iterator[T]:

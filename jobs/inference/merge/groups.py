@@ -12,7 +12,7 @@ import pyarrow as pa
 from jobs.inference.merge.calls import Calls, Rules, Vocabulary, calls_from
 from jobs.inference.merge.clusters import Membership
 from jobs.inference.merge.columns import annotation_table
-from jobs.inference.parts.part import F32Array, PartLayout, read_part
+from jobs.inference.parts.part import F32Array, PartLayout, places_of, read_part
 from shared.domain.errors import InternalError
 from shared.domain.geometry import BLOCK_ROWS, Rows
 from shared.domain.submission import Receipt
@@ -21,7 +21,7 @@ from shared.ports.blobs import BlobStore
 
 GROUP_ROWS = 65_536
 """Rows of a row group: a multiple of BLOCK_ROWS, so that no block is split."""
-
+_PIECE_ROWS = 16 * BLOCK_ROWS
 
 _PLAIN = Rules()
 
@@ -83,6 +83,22 @@ class Merge:
         """
         for group in self.groups():
             yield annotation_table(group.calls, self.vocabulary, self.layout.top_k)
+
+    def coordinates(self) -> Iterator[F32Array]:
+        """The cells' embedding, cells x dimensions, in pieces.
+
+        Raises:
+            CorruptBlobError: As in ``groups``.
+            BlobNotFoundError: As in ``groups``.
+        """
+        held: list[pa.RecordBatch] = []
+        for batch in self.batches():
+            held.append(batch)
+            if sum(one.num_rows for one in held) >= _PIECE_ROWS:
+                yield places_of(held)
+                held = []
+        if held:
+            yield places_of(held)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The batches of all parts, in row order.

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.inference.merge.calls import I64Array, Vocabulary
+from jobs.inference.merge.calls import I64Array, Vocabulary, name_codes
 from jobs.inference.merge.groups import Group
 from jobs.inference.parts.arrays import column_of, values_of
-from jobs.inference.parts.part import F32Array
+from jobs.inference.parts.part import F32Array, places_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class MapSample:
         name_n: The positions of their labels in the vocabulary's names.
         score_n: Their best scores.
         decision_nl: Decision scores, cells x labels.
+        place_nd: Their embedding, cells x dimensions; None if cells are not embedded.
     """
 
     row_n: I64Array
@@ -30,13 +31,15 @@ class MapSample:
     name_n: I64Array
     score_n: F32Array
     decision_nl: F32Array
+    place_nd: F32Array | None = None
 
 
 class Sampler:
     """Collects the sampled cells of each group; at most ``MAP_CELLS`` in all."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, *, embedded: bool = False) -> None:
         self._vocabulary = vocabulary
+        self._embedded = embedded
         self._pieces: list[MapSample] = []
 
     def add(self, group: Group) -> None:
@@ -46,14 +49,14 @@ class Sampler:
         if not len(place_n):
             return
         calls, vocabulary = group.calls, self._vocabulary
-        best_n = vocabulary.name_codes[calls.top_label_nk[place_n, 0]]
         self._pieces.append(
             MapSample(
                 row_n=place_n + group.rows.start,
                 cell_ids=calls.cell_ids.take(column_of(place_n)).to_pylist(),
-                name_n=np.where(calls.abstained_n[place_n], vocabulary.unassigned_code, best_n),
+                name_n=name_codes(calls, vocabulary)[place_n],
                 score_n=calls.top_score_nk[place_n, 0],
                 decision_nl=values_of(pc.list_flatten(decision)).reshape(len(place_n), -1),
+                place_nd=places_of(group.batches)[place_n] if self._embedded else None,
             )
         )
 
@@ -67,4 +70,5 @@ class Sampler:
             name_n=np.concatenate([np.zeros(0, np.int64), *(piece.name_n for piece in pieces)]),
             score_n=np.concatenate([np.zeros(0, np.float32), *(piece.score_n for piece in pieces)]),
             decision_nl=np.concatenate([np.zeros((0, n_labels), np.float32), *(piece.decision_nl for piece in pieces)]),
+            place_nd=np.concatenate([piece.place_nd for piece in pieces]) if self._embedded and pieces else None,
         )

@@ -31,7 +31,7 @@ class Survey:
     def __init__(self, merge: Merge) -> None:
         self._merge = merge
         self._tally = Tally(merge.vocabulary)
-        self._sampler = Sampler(merge.vocabulary)
+        self._sampler = Sampler(merge.vocabulary, embedded=bool(merge.layout.dimensions))
         self._ids = CellIdCheck(merge.layout.n_cells)
 
     def tables(self) -> Iterator[pa.Table]:

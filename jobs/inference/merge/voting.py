@@ -18,6 +18,7 @@ from jobs.inference.merge.clusters import (
 )
 from jobs.inference.merge.groups import Merge
 from jobs.inference.parts.arrays import values_of
+from jobs.inference.parts.part import coordinates_of
 from shared.domain.verdict import CellNote
 
 _MOSTLY = 0.5
@@ -64,9 +65,15 @@ def vote(merge: Merge, names: Sequence[str], code_n: Int32s, column: str | None 
         there_n = cluster_n >= 0
         votes_cl += _counts(cluster_n[there_n], name_codes(group.calls, vocabulary)[there_n], votes_cl.shape)
         unfamiliar_c += np.bincount(cluster_n[there_n & group.calls.unfamiliar_n], minlength=len(names))
-    mostly_c = unfamiliar_c >= _MOSTLY * np.maximum(votes_cl.sum(axis=1), 1)
-    label_c = np.where(mostly_c, vocabulary.unassigned_code, votes_cl.argmax(axis=1))
+    cells_c = votes_cl.sum(axis=1)
+    mostly = [is_mostly_unfamiliar(*pair) for pair in zip(unfamiliar_c.tolist(), cells_c.tolist(), strict=True)]
+    label_c = np.where(mostly, vocabulary.unassigned_code, votes_cl.argmax(axis=1))
     return Clusters(tuple(names), code_n, votes_cl, label_c, unfamiliar_c, column)
+
+
+def is_mostly_unfamiliar(unfamiliar: float, cells: float) -> bool:
+    """Whether so many of a cluster's cells are unlike the model's training cells that it has no label."""
+    return unfamiliar > 0 and unfamiliar >= _MOSTLY * cells
 
 
 def _counts(row_n: Int64s, column_n: Int64s, shape: tuple[int, ...]) -> Int64s:
@@ -88,7 +95,6 @@ def _places(merge: Merge) -> Iterator[tuple[slice, Int16s, np.ndarray[tuple[int]
     start = 0
     for batch in merge.batches():
         rows = slice(start, start + batch.num_rows)
-        flat = values_of(batch["embedding"].flatten())
         heard_n = values_of(batch["note"]) != CellNote.SILENT
-        yield rows, flat.reshape(batch.num_rows, -1), heard_n
+        yield rows, coordinates_of(batch), heard_n
         start = rows.stop

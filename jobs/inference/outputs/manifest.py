@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from jobs.inference.merge.calls import Vocabulary
+from jobs.inference.merge.clusters import Clusters
+from jobs.inference.merge.tally import most_first
 from shared.bundles.card import ModelCard
 from shared.domain.actual import Actual
 from shared.domain.plan import Plan
@@ -56,6 +60,7 @@ class Choices(_Part):
     map: bool
     composition: bool = Field(default=True, description="Whether to correct scores to the sample's shares of labels.")
     max_error: float = Field(default=0.05, description="The share of reliable labels that may be wrong.")
+    clusters: str = Field(default="off", description="How clusters are found, or the obs column that they are from.")
     min_score: float | None = Field(description="Cells with a lower best score are Unassigned; None: no cell is.")
 
 
@@ -87,6 +92,16 @@ class MissingFile(_Part):
     reason: str
 
 
+class ClusterFacts(_Part):
+    """The clusters of the cells, and how they voted."""
+
+    column: str | None = Field(description="The obs column that they are from; None if found by expression.")
+    n_clusters: int
+    n_cells: int = Field(description="Cells that have a cluster.")
+    n_agreeing: int = Field(description="Cells whose own label is that of their cluster.")
+    labels: dict[str, int] = Field(description="Cells by the label of their cluster, most first.")
+
+
 class Labels(_Part):
     """The number of cells by label."""
 
@@ -104,6 +119,7 @@ class Labels(_Part):
     shares: dict[str, float] | None = Field(
         default=None, description="The shares of the labels that the scores were corrected to, if they were."
     )
+    clusters: ClusterFacts | None = Field(default=None, description="The clusters, if there are any.")
     counts: dict[str, int] = Field(description="Cells by label, most first; without labels that no cell has.")
 
 
@@ -179,6 +195,20 @@ def model_facts(card: ModelCard, ref: ModelRef) -> ModelFacts:
         citation=card.citation,
         n_labels=len(card.labels),
         n_features=len(card.features),
+    )
+
+
+def cluster_facts(clusters: Clusters, vocabulary: Vocabulary) -> ClusterFacts:
+    """Describe clusters and their votes."""
+    cells_c, labels = clusters.cells_c, Counter[str]()
+    for code, cells in zip(clusters.label_c.tolist(), cells_c.tolist(), strict=True):
+        labels[vocabulary.names[code]] += cells
+    return ClusterFacts(
+        column=clusters.column,
+        n_clusters=int((cells_c > 0).sum()),
+        n_cells=int(cells_c.sum()),
+        n_agreeing=int(clusters.agreeing_c.sum()),
+        labels=most_first({name: cells for name, cells in labels.items() if cells}),
     )
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.ipc
 
-from jobs.engine.facts import CellFacts
+from jobs.engine.facts import STEPS, CellFacts
 from jobs.inference.parts.arrays import column_of, text_column, values_of
 from jobs.inference.parts.sink import ChunkSink
 from shared.domain.errors import CelldropError, CorruptBlobError, InternalError
@@ -199,6 +199,17 @@ def facts_from(table: pa.Table) -> CellFacts:
     """The facts in the columns of a part."""
     columns = {name: table[field.name].combine_chunks() for name, field in FACTS.items()}
     return CellFacts(**{name: values_of(column, np.nan) for name, column in columns.items()})
+
+
+def coordinates_of(batch: pa.RecordBatch) -> npt.NDArray[np.int16]:
+    """The coordinates of a batch's cells in steps, cells x dimensions."""
+    coordinates: npt.NDArray[np.int16] = values_of(batch["embedding"].flatten()).reshape(batch.num_rows, -1)
+    return coordinates
+
+
+def places_of(batches: Iterable[pa.RecordBatch]) -> F32Array:
+    """The coordinates of the cells of some batches, cells x dimensions."""
+    return np.concatenate([coordinates_of(batch) for batch in batches]).astype(np.float32) / np.float32(STEPS)
 
 
 def _fact(block: AnnotatedBlock, name: str, kind: pa.DataType) -> pa.Array:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from jobs.inference.report.clusters import ClusterTable
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -198,6 +200,7 @@ class ReportData:
     scores: Chart
     score_meaning: str
     confusions: tuple[Confusion, ...]
+    clusters: ClusterTable | None
     genes: Chart
     counts: Chart | None
     method: tuple[Fact, ...]

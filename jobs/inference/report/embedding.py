@@ -1,4 +1,4 @@
-"""Lays out cells by their scores (PCA and t-SNE), and the program that runs this in a process of its own."""
+"""Lays out cells by expression or scores (PCA and t-SNE), and the program that runs this in a process of its own."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def distinct(decision_nl: F32Array) -> Distinct | None:
     return Distinct(finite_m[first_u[order_u]], place_n)
 
 
-def embed(decision_nl: F32Array, threads: int = 1) -> F64Array | None:
-    """Lay out cells by their decision scores: PCA, then t-SNE. Cells with similar scores for all labels are close.
+def embed(value_nd: F32Array, threads: int = 1) -> F64Array | None:
+    """Lay out cells by some values of each: PCA, then t-SNE. Cells with similar values are close.
 
-    The same scores give the same layout on one or two threads. 3,000 cells take 3 s on one thread, and 1 s more to load
+    The same values give the same layout on one or two threads. 3,000 cells take 3 s on one thread, and 1 s more to load
     scikit-learn.
 
     Args:
@@ -70,12 +70,12 @@ def embed(decision_nl: F32Array, threads: int = 1) -> F64Array | None:
             the time on two idle cores, but two to four times as long if a core is busy.
 
     Returns:
-        Coordinates, cells x 2, NaN for cells with scores that are not finite; None if ``distinct`` returns None.
+        Coordinates, cells x 2, NaN for cells with values that are not finite; None if ``distinct`` returns None.
     """
-    found = distinct(decision_nl)
+    found = distinct(value_nd)
     if found is None:
         return None
-    placed_u2 = _tsne(decision_nl[found.row_u].astype(np.float64), threads)
+    placed_u2 = _tsne(value_nd[found.row_u].astype(np.float64), threads)
     placed_n2: F64Array = np.where(found.place_n[:, None] < 0, np.nan, placed_u2[found.place_n])
     return placed_n2
 

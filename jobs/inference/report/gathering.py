@@ -10,6 +10,7 @@ from datetime import datetime
 import numpy as np
 
 from jobs.inference.merge.calls import I64Array, Vocabulary
+from jobs.inference.merge.clusters import Clusters
 from jobs.inference.merge.composition import Composition
 from jobs.inference.merge.survey import Findings
 from jobs.inference.merge.tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, log_value, median_bin, median_score
@@ -17,6 +18,7 @@ from jobs.inference.outputs.manifest import FileFacts, MissingFile
 from jobs.inference.outputs.reading_findings import MANY_OF_A_LABEL
 from jobs.inference.report import sentences
 from jobs.inference.report.charts import drawn, log_chart, ridge, score_chart, undrawn
+from jobs.inference.report.clusters import cluster_table
 from jobs.inference.report.data import CellMap, Confusion, Fact, LabelRow, Notice, ReportData, ResultFile, Tail
 from jobs.inference.report.mapping import FEW_PLACED, Layout, NoMap, draw_map
 from jobs.inference.report.wording import size
@@ -46,6 +48,7 @@ class Context:
         max_error: The share of reliable labels that may be wrong, as requested.
         composition: The shares of the labels that the scores were corrected to; None if they were not.
         composition_wanted: Whether they were to be corrected, if the model and the cells allow it.
+        clusters: The clusters of the cells; None if there are none.
         software: Versions and devices, as in the manifest.
         made_at: When the report was made.
         actual: Time and cost until then. If this or the plan is None, the report leaves both out.
@@ -65,6 +68,7 @@ class Context:
     made_at: datetime
     plan: Plan | None = None
     actual: Actual | None = None
+    clusters: Clusters | None = None
 
 
 def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> ReportData:
@@ -102,6 +106,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         levels=sentences.levels(tally, context.card, context.max_error),
         score_meaning=context.card.meaning_of_score,
         confusions=confusions(tally),
+        clusters=cluster_table(context.clusters, tally.vocabulary, can_tell=bool(tally.n_looked)),
         genes=drawn(lambda: log_chart(tally.genes_cb.sum(axis=0), "genes", FEW_GENES)),
         counts=drawn(lambda: log_chart(tally.counts_cb.sum(axis=0), "counts", None)) if tally.n_counted else None,
         method=_method(tally, context),

@@ -1,4 +1,4 @@
-"""Lays out the cells of the map: by the file's own embedding, or else by scores, in a separate process."""
+"""Lays out the cells of the map: by the file's own embedding, or else by a computed one, in a separate process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from shared.telemetry import event
 log = logging.getLogger(__name__)
 
 FEW = NoMap(f"A map needs at least {LEAST_CELLS} cells.")
-ALIKE = NoMap("The model scores all cells alike, or nearly so: there is nothing to lay out.")
+ALIKE = NoMap("All cells are alike, or nearly so: there is nothing to lay out.")
 _LEFT_OUT = (
     "The map was left out: {}. Labels, scores and all other files are complete. Run the file again to get a map."
 )
@@ -51,7 +51,7 @@ def lay_out(
     Args:
         read_own: Reads the file's own embedding of all cells.
         threads: As in ``embed``.
-        budget_s: Time limit for the layout by scores, in wall-clock seconds.
+        budget_s: Time limit for the layout of our own, in wall-clock seconds.
         show: Called while waiting. If it raises, the separate process is ended.
     """
     if len(sample.row_n) < LEAST_CELLS:
@@ -59,13 +59,14 @@ def lay_out(
     own = _own(sample, read_own)
     if isinstance(own, Layout):
         return own
-    if distinct(sample.decision_nl) is None:
+    value_nd = sample.decision_nl if sample.place_nd is None else sample.place_nd
+    if distinct(value_nd) is None:
         return NoMap(f"{ALIKE.reason} {own}".rstrip())
-    placed = _by_scores(sample.decision_nl, threads, budget_s, show)
+    placed = _computed(value_nd, threads, budget_s, show)
     if isinstance(placed, str):
         event(log, "map left out", level=logging.WARNING, problem=placed)
         return NoMap(f"{_LEFT_OUT.format(placed)} {own}".rstrip(), fault=True)
-    return Layout(placed, remark=own)
+    return Layout(placed, remark=own, by_expression=sample.place_nd is not None)
 
 
 def _own(sample: MapSample, read_own: Callable[[], Coordinates | None]) -> Layout | str:
@@ -91,14 +92,14 @@ def _problem(xy_m2: F64Array) -> str:
     return ""
 
 
-def _by_scores(decision_nl: F32Array, threads: int, budget_s: float, show: Callable[[], None]) -> F64Array | str:
+def _computed(value_nd: F32Array, threads: int, budget_s: float, show: Callable[[], None]) -> F64Array | str:
     """Compute coordinates in a separate process. Returns the reason if there are none."""
     try:
         # A file instead of a pipe: with a slow start, the first wait could time out before the pipe was read.
-        with TemporaryFile() as scores:
-            np.save(scores, decision_nl)
-            scores.seek(0)
-            with _started(scores, threads, budget_s) as process:
+        with TemporaryFile() as values:
+            np.save(values, value_nd)
+            values.seek(0)
+            with _started(values, threads, budget_s) as process:
                 try:
                     output = _output(process, budget_s, show)
                 finally:
@@ -107,17 +108,17 @@ def _by_scores(decision_nl: F32Array, threads: int, budget_s: float, show: Calla
         return f"the process for its layout could not be started or read ({error})"
     if output is None:
         return f"its layout took longer than the limit of {budget_s:g} s"
-    return _places(output, len(decision_nl)) if process.returncode == 0 else _end(process.returncode)
+    return _places(output, len(value_nd)) if process.returncode == 0 else _end(process.returncode)
 
 
-def _started(scores: IO[bytes], threads: int, budget_s: float) -> subprocess.Popen[bytes]:
+def _started(values: IO[bytes], threads: int, budget_s: float) -> subprocess.Popen[bytes]:
     path = json.dumps([entry or os.getcwd() for entry in sys.path])  # noqa: PTH109  # as sys.path itself would
     cpu_s = str(max(1, round(budget_s * threads)))
     return subprocess.Popen(  # noqa: S603  # our own interpreter and module
         [sys.executable, "-I", "-c", _BOOT, path, str(threads), cpu_s],
         # On a busy machine, two threads that spin while they wait for each other take four times as long as one.
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"},
-        stdin=scores,
+        stdin=values,
         stdout=subprocess.PIPE,
     )
 

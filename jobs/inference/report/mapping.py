@@ -32,13 +32,15 @@ class Layout:
 
     Attributes:
         xy_m2: Coordinates, cells x 2; NaN for a cell without any.
-        own: The name of the file's embedding that they come from; None if they are laid out by scores.
+        own: The name of the file's embedding that they come from; None if they are our own.
+        by_expression: Whether our own are of the cells' expression; otherwise of their scores.
         remark: Why the file's own embedding was not used; empty if there is none.
     """
 
     xy_m2: F64Array
     own: str | None = None
     remark: str = ""
+    by_expression: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,12 @@ def _caption(layout: Layout, n_points: int, n_cells: int) -> str:
     )
     if layout.own:
         return f"{which}, placed by {layout.own} from the file."
+    if layout.by_expression:
+        placed = (
+            f"{which}, placed by their expression of the model's genes (t-SNE of principal components): cells close "
+            "together have similar expression. Distances between groups and their sizes mean nothing."
+        )
+        return f"{placed} {layout.remark}".rstrip()
     scored = (
         f"{which}, placed by the model's scores (t-SNE of the scores of all labels): cells close together have similar "
         "scores. It is not a UMAP of gene expression; distances between groups and their sizes mean nothing."

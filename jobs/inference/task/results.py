@@ -22,11 +22,12 @@ from jobs.engine.levels import Level
 from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, write_annotated_h5ad
 from jobs.inference.data_manager import InferenceData, TaskInputs, input_crc32c
 from jobs.inference.merge.calls import Rules, Vocabulary
+from jobs.inference.merge.clusters import Clusters
 from jobs.inference.merge.composition import estimate
 from jobs.inference.merge.groups import Merge, used_scores
 from jobs.inference.merge.survey import Findings, Survey
 from jobs.inference.merge.tally import most_first
-from jobs.inference.merge.voting import clusters_by_expression
+from jobs.inference.merge.voting import clusters_by_expression, vote
 from jobs.inference.outputs.annotation_files import annotations_csv, annotations_parquet, scores_parquet
 from jobs.inference.outputs.manifest import (
     Choices,
@@ -35,6 +36,7 @@ from jobs.inference.outputs.manifest import (
     Labels,
     Manifest,
     MissingFile,
+    cluster_facts,
     devices_of,
     file_facts,
     input_facts,
@@ -52,6 +54,7 @@ from jobs.inference.report.layouts import lay_out
 from jobs.inference.report.mapping import Layout, NoMap
 from jobs.inference.report.rendering import render
 from shared.domain.actual import Actual, actual_of
+from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
 from shared.domain.outputs import (
     ANNOTATED_H5AD,
@@ -66,6 +69,7 @@ from shared.domain.outputs import (
 from shared.domain.submission import Receipt, Result
 from shared.domain.verdict import Verdict
 from shared.h5ad.read.ahead import cores
+from shared.h5ad.read.groupings import NoGrouping, read_grouping
 from shared.h5ad.read.rows import read_embedding
 from shared.ports.blobs import BlobInfo
 
@@ -148,6 +152,7 @@ class Results:
             n_reliable_label=tally.level_counts[Level.LABEL] if tally.level_counts else None,
             n_reliable_lineage=tally.level_counts[Level.LINEAGE] if tally.level_counts else None,
             shares=_shares(merge),
+            clusters=cluster_facts(merge.rules.clusters, merge.vocabulary) if merge.rules.clusters else None,
             counts=tally.label_counts,
         )
         with self._timed(MANIFEST.name):
@@ -181,10 +186,19 @@ class Results:
 
     def _clustered(self, merge: Merge) -> Merge:
         """The merge with clusters, if there are to be some."""
-        if not merge.layout.dimensions:
+        column = self.inputs.options.cluster_column
+        if column is None and not merge.layout.dimensions:
             return merge
         with self._timed("clusters"):
-            return replace(merge, rules=replace(merge.rules, clusters=clusters_by_expression(merge)))
+            found = clusters_by_expression(merge) if column is None else self._named(merge, column)
+        return replace(merge, rules=replace(merge.rules, clusters=found))
+
+    def _named(self, merge: Merge, column: str) -> Clusters:
+        """The clusters of a column of obs, which was checked when the file was accepted."""
+        groups = read_grouping(self.inputs.source, column)
+        if isinstance(groups, NoGrouping):
+            raise InternalError(groups.reason, expected="a column that groups the cells", where=f"obs/{column}")
+        return vote(merge, groups.names, groups.code_n, column)
 
     def _write_annotations(self, merge: Merge) -> Findings:
         survey = Survey(merge)
@@ -261,6 +275,7 @@ class Results:
             max_error=self.inputs.options.max_error,
             composition=merge.rules.composition,
             composition_wanted=self.inputs.options.composition,
+            clusters=merge.rules.clusters,
             files=tuple(self.files),
             missing=tuple(self.missing),
             software={**self.software, **self._computed_with()},
@@ -287,6 +302,7 @@ class Results:
                 map=options.map,
                 composition=options.composition,
                 max_error=options.max_error,
+                clusters=options.clusters,
                 min_score=self.inputs.min_score,
             ),
             software=self.software,
