@@ -47,6 +47,18 @@ def celltypist_as_users_do(file: str, pkl: str) -> Iterator[Any]:
     yield _annotated(importlib.import_module("anndata").read_h5ad(file), pkl)
 
 
+def celltypist_with_voting(file: str, pkl: str) -> dict[str, Any]:
+    """The same with CellTypist's majority voting: it finds clusters, and their cells vote."""
+    cells = importlib.import_module("anndata").read_h5ad(file)
+    scanpy = importlib.import_module("scanpy")
+    scanpy.pp.normalize_total(cells, target_sum=1e4)
+    scanpy.pp.log1p(cells)
+    answer = importlib.import_module("celltypist").annotate(cells, model=pkl, mode="best match", majority_voting=True)
+    found = answer.predicted_labels
+    columns = {"labels": "majority_voting", "own": "predicted_labels", "clusters": "over_clustering"}
+    return {name: np.asarray(found[column], dtype=str) for name, column in columns.items()}
+
+
 def celltypist_in_blocks(file: str, pkl: str) -> Iterator[Any]:
     """The same on 10,000 cells at a time, out of a backed file."""
     cells = importlib.import_module("anndata").read_h5ad(file, backed="r")
@@ -103,6 +115,9 @@ def main(way: str, file: str, pkl: str, out: str) -> None:
     """Annotate, and write labels and scores."""
     if way == make_model.__name__:
         make_model(file, pkl)
+        return
+    if way == celltypist_with_voting.__name__:
+        np.savez(out, **celltypist_with_voting(file, pkl))
         return
     found = list(WAYS[way](file, pkl))
     if found:

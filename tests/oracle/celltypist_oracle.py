@@ -1,6 +1,7 @@
 """CellTypist's own answer for one file and one model; run by the python of .venv-oracle, never by ours.
 
-Usage: celltypist_oracle.py H5AD PKL OUT.npz MATRIX, where MATRIX is ``X``, ``X:lognorm`` or ``layers/NAME``.
+Usage: celltypist_oracle.py H5AD PKL OUT.npz MATRIX [COLUMN], where MATRIX is ``X``, ``X:lognorm`` or ``layers/NAME``,
+and the groups of the obs column COLUMN vote.
 """
 
 from __future__ import annotations
@@ -34,14 +35,19 @@ def _as_users_do(path: str, matrix: str) -> Any:
     return cells
 
 
-def main(h5ad: str, pkl: str, out: str, matrix: str) -> None:
+def main(h5ad: str, pkl: str, out: str, matrix: str, column: str = "") -> None:
     socket.socket.connect = _no_network  # type: ignore[method-assign]
     cells = _as_users_do(h5ad, matrix)
-    answer = importlib.import_module("celltypist").annotate(cells, model=pkl, mode="best match", majority_voting=False)
+    voting = {"majority_voting": True, "over_clustering": column} if column else {"majority_voting": False}
+    answer = importlib.import_module("celltypist").annotate(cells, model=pkl, mode="best match", **voting)
+    labels = answer.predicted_labels
     with Path(out).open("wb") as file:
         np.savez_compressed(
             file,
-            labels=answer.predicted_labels["predicted_labels"].to_numpy().astype(str),
+            labels=labels["predicted_labels"].to_numpy().astype(str),
+            majority=(labels["majority_voting"] if column else labels["predicted_labels"].head(0))
+            .to_numpy()
+            .astype(str),
             classes=np.array(answer.probability_matrix.columns, dtype=str),
             probability=answer.probability_matrix.to_numpy(np.float64),
             decision=answer.decision_matrix.to_numpy(np.float64),
