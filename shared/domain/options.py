@@ -40,6 +40,7 @@ class Options:
         max_error: The share of reliable labels that may be wrong, among cells like those held out of the training.
         clusters: The groups of similar cells that vote on a label. ``on`` finds them by expression, ``auto`` likewise
             for at most a million cells, ``off`` finds none; any other text names the obs column to take them from.
+        samples: The obs column that names samples: the shares of the labels are estimated for each.
         map: Whether the report has a 2-D map of the cells.
         truth: The obs column whose labels the results are compared with; None looks for one by its name, ``off`` for
             none.
@@ -54,6 +55,7 @@ class Options:
     composition: bool = True
     max_error: float = 0.05
     clusters: str = AUTO
+    samples: str | None = None
     map: bool = True
     objective: Objective = Objective.DEADLINE
     truth: str | None = None
@@ -61,7 +63,7 @@ class Options:
     @property
     def columns(self) -> dict[str, str]:
         """The obs columns that options name, by option. Each must group the cells, or the file is refused."""
-        named = {"truth": self.truth_column, "clusters": self.cluster_column}
+        named = {"truth": self.truth_column, "clusters": self.cluster_column, "samples": self.samples}
         return {option: column for option, column in named.items() if column is not None}
 
     @property
@@ -119,6 +121,7 @@ PARSERS: Mapping[str, Parser] = {
     "composition": _SWITCH,
     "max_error": Parser("0.01, 0.02, 0.05, 0.1 or 0.2", lambda text: ERROR_RATES[ERROR_RATES.index(float(text))]),
     "clusters": Parser("auto, on, off or the name of an obs column", _short),
+    "samples": Parser("the name of an obs column", _short),
     "map": _SWITCH,
     "truth": Parser("the name of an obs column, or off", _short),
 }

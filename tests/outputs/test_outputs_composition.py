@@ -21,6 +21,7 @@ from jobs.inference.merge.groups import Merge, used_scores
 from jobs.inference.outputs.annotation_files import annotations_parquet
 from jobs.inference.parts.part import PartLayout
 from shared.bundles.card import UNASSIGNED, Label, Reliability
+from shared.h5ad.read.groupings import Grouping
 from tests.outputs.stand_ins import Draws, merge_of
 
 Float64s = npt.NDArray[np.float64]
@@ -109,17 +110,51 @@ def test_corrected_probabilities_add_up_to_one(factor: list[float]) -> None:
     np.testing.assert_allclose(corrected(probability_nl, EVEN), probability_nl, rtol=1e-5, atol=1e-7)
 
 
+def grouping(code_n: npt.NDArray[np.integer], n_names: int) -> Grouping:
+    return Grouping("donor", code_n.astype(np.int32), tuple(f"donor {code}" for code in range(n_names)))
+
+
+@given(st.integers(0, 100), st.integers(1, 3))
+def test_each_sample_has_the_shares_that_it_has_alone(seed: int, n_samples: int) -> None:
+    probability_nl, _ = sample(900, np.array([0.6, 0.1, 0.2, 0.1]), seed)
+    code_n = np.random.default_rng(seed).integers(-1, n_samples, 900)
+    found = estimate(everything(probability_nl), EVEN, 900, samples=grouping(code_n, n_samples))
+    assert replace(found, samples=None) == estimate(everything(probability_nl), EVEN, 900)
+    assert found.samples is not None
+    fixed_nl = found.corrected(probability_nl)
+    for code in range(-1, n_samples):
+        own = code_n == code
+        alone = estimate(everything(probability_nl[own] if code >= 0 else probability_nl), EVEN, int(own.sum()))
+        if code >= 0:
+            assert found.samples.share_sl[code].tolist() == list(alone.share_l)
+        np.testing.assert_array_equal(fixed_nl[own], corrected(probability_nl[own], alone.factor_l))
+
+
+def test_a_sample_of_other_shares_is_not_drawn_to_those_of_the_rest() -> None:
+    one_nl, one_n = sample(4_000, np.array([0.7, 0.02, 0.2, 0.08]), 1)
+    two_nl, two_n = sample(4_000, np.array([0.02, 0.7, 0.2, 0.08]), 2)
+    probability_nl, true_n = np.concatenate([one_nl, two_nl]), np.concatenate([one_n, two_n])
+    samples = grouping(np.repeat([0, 1], 4_000), 2)
+    together, apart = (estimate(everything(probability_nl), EVEN, 8_000, samples=given) for given in (None, samples))
+    right = [(found.corrected(probability_nl).argmax(axis=1) == true_n).mean() for found in (together, apart)]
+    assert right[1] > right[0] + 0.05
+    by_sample = apart.by_sample(NAMES)
+    assert by_sample is not None
+    assert by_sample["donor 0"]["helper"] == pytest.approx(0.7, abs=0.05)
+    assert by_sample["donor 1"]["memory"] == pytest.approx(0.7, abs=0.05)
+
+
 # --- The merge ----------------------------------------------------------------------------------------------------
 
 N_CELLS = 3_000
 RELIABILITY = Reliability(error=0.05, label_score=0.8, lineage_score=0.6)
 
 
-def merged(n_parts: int) -> Merge:
+def merged(n_parts: int, samples: Grouping | None = None) -> Merge:
     merge = merge_of(Draws(PartLayout(N_CELLS, n_labels=4, top_k=2, full=True), softmax=True), n_parts)
     rules = Rules(lineages=True, reliability=RELIABILITY)
     merge = replace(merge, vocabulary=replace(merge.vocabulary, labels=LABELS), rules=rules)
-    found = estimate(used_scores(merge), EVEN, N_CELLS)
+    found = estimate(used_scores(merge), EVEN, N_CELLS, samples=samples)
     return replace(merge, rules=replace(rules, composition=found))
 
 
@@ -127,8 +162,10 @@ def frame_of(merge: Merge) -> pd.DataFrame:
     return pd.read_parquet(io.BytesIO(b"".join(annotations_parquet(merge.tables(), {}))))
 
 
-def test_one_part_or_seven_give_the_same_bytes() -> None:
-    one, seven = (b"".join(annotations_parquet(merged(n_parts).tables(), {})) for n_parts in (1, 7))
+@pytest.mark.parametrize("n_samples", [0, 3])
+def test_one_part_or_seven_give_the_same_bytes(n_samples: int) -> None:
+    samples = grouping(np.arange(N_CELLS) % (n_samples + 1) - 1, n_samples) if n_samples else None
+    one, seven = (b"".join(annotations_parquet(merged(n_parts, samples).tables(), {})) for n_parts in (1, 7))
     assert one == seven
 
 

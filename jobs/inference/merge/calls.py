@@ -14,7 +14,7 @@ from jobs.engine.abstaining import is_unassigned, is_unfamiliar
 from jobs.engine.facts import CellFacts
 from jobs.engine.levels import Level, Lineages, lineages_of, reliable_level
 from jobs.inference.merge.clusters import Clusters, Membership
-from jobs.inference.merge.composition import Composition, corrected
+from jobs.inference.merge.composition import Composition
 from jobs.inference.parts.arrays import values_of
 from jobs.inference.parts.part import F32Array, best_first, facts_from
 from shared.bundles.card import UNASSIGNED, Familiarity, Label, Reliability
@@ -131,14 +131,18 @@ class Calls:
         return len(self.cell_ids)
 
 
-def calls_from(batches: Sequence[pa.RecordBatch], rules: Rules, vocabulary: Vocabulary) -> Calls:
-    """Join the batches of a part and apply the rules."""
+def calls_from(batches: Sequence[pa.RecordBatch], rules: Rules, vocabulary: Vocabulary, start: int = 0) -> Calls:
+    """Join batches and apply the rules.
+
+    Args:
+        start: The row of the first cell.
+    """
     table = pa.Table.from_batches(batches).combine_chunks()
     label_nk = _matrix(table["top_label"]).astype(np.int64)
     score_nk = _matrix(table["top_score"]).astype(np.float32, copy=False)
     probability_nl = _probability(table)
     if rules.composition is not None and probability_nl is not None:
-        probability_nl = corrected(probability_nl, rules.composition.factor_l)
+        probability_nl = rules.composition.corrected(probability_nl, start)
         label_nk = best_first(probability_nl, label_nk.shape[1])
         score_nk = np.take_along_axis(probability_nl, label_nk, axis=1)
     facts = facts_from(table)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+
+from shared.h5ad.read.groupings import Grouping
 
 Float64s = npt.NDArray[np.float64]
 Float32s = npt.NDArray[np.float32]
@@ -22,6 +24,24 @@ _ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
+class Samples:
+    """The shares of the labels in each of several samples. Axis ``s`` is the samples.
+
+    Attributes:
+        column: The obs column that names them.
+        code_n: The sample of each cell of the file; -1 without one.
+        share_sl: As ``Composition.share_l``.
+        factor_sl: As ``Composition.factor_l``.
+    """
+
+    column: str
+    names: tuple[str, ...]
+    code_n: npt.NDArray[np.int32]
+    share_sl: Float64s
+    factor_sl: Float64s
+
+
+@dataclass(frozen=True, slots=True)
 class Composition:
     """The estimated shares.
 
@@ -29,18 +49,39 @@ class Composition:
         share_l: The share of each label, rounded to millionths, and at least a millionth.
         factor_l: By what the probabilities of each label are multiplied, before they are scaled to add up to 1.
         n_cells: The number of cells that were used.
+        samples: The shares of each sample, by which its cells are corrected; None if the file is taken as one.
     """
 
     share_l: tuple[float, ...]
     factor_l: tuple[float, ...]
     n_cells: int
+    samples: Samples | None = None
+
+    def corrected(self, probability_nl: Float32s, start: int = 0) -> Float32s:
+        """Correct the probabilities of cells, cells x labels, of which the first is in row ``start``."""
+        if self.samples is None:
+            return corrected(probability_nl, self.factor_l)
+        # The last row is that of cells without a sample, whose code is -1.
+        factor_sl = np.concatenate([self.samples.factor_sl, [self.factor_l]])
+        return corrected(probability_nl, factor_sl, self.samples.code_n[start : start + len(probability_nl)])
 
     def by_name(self, names: Sequence[str]) -> dict[str, float]:
         """The share of each name, the largest first. Labels may share a name."""
-        shares: dict[str, float] = {}
-        for name, share in zip(names, self.share_l, strict=True):
-            shares[name] = round(shares.get(name, 0.0) + share, _DIGITS)
-        return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
+        return _by_name(names, self.share_l)
+
+    def by_sample(self, names: Sequence[str]) -> dict[str, dict[str, float]] | None:
+        """The same for each sample; None if the file is taken as one."""
+        if self.samples is None:
+            return None
+        pairs = zip(self.samples.names, self.samples.share_sl.tolist(), strict=True)
+        return {sample: _by_name(names, share_l) for sample, share_l in pairs}
+
+
+def _by_name(names: Sequence[str], share_l: Sequence[float]) -> dict[str, float]:
+    shares: dict[str, float] = {}
+    for name, share in zip(names, share_l, strict=True):
+        shares[name] = round(shares.get(name, 0.0) + share, _DIGITS)
+    return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
 
 
 def estimate(
@@ -48,6 +89,7 @@ def estimate(
     assumed: Sequence[float],
     n_cells: int,
     beat: Callable[[], None] = lambda: None,
+    samples: Grouping | None = None,
 ) -> Composition:
     """Estimate the shares of the labels by expectation maximisation.
 
@@ -61,16 +103,31 @@ def estimate(
         pieces: Probabilities, cells x labels, with a mark for the cells to use, in row order.
         assumed: The shares that the probabilities assume.
         n_cells: Number of cells in all pieces.
+        samples: The samples of the cells, each of which has shares of its own; None takes the file as one.
     """
     assumed_l = np.asarray(assumed)
     step = max(1, -(-n_cells * len(assumed) * 4 // MOST_BYTES))
     kept: list[Float32s] = []
+    rows: list[npt.NDArray[np.int64]] = []
     row = 0
     for probability_nl, used_n in pieces:
         used = np.flatnonzero(used_n & ((np.arange(row, row + len(used_n)) % step) == 0))
         kept.append(probability_nl[used] if len(used) < len(used_n) else probability_nl)
+        rows.append(used + row)
         row += len(used_n)
         beat()
+    whole = _maximised(kept, assumed_l, beat)
+    if samples is None:
+        return whole
+    code_n = samples.code_n[np.concatenate([np.zeros(0, np.int64), *rows])]
+    probability_nl = np.concatenate([np.zeros((0, len(assumed)), np.float32), *kept])
+    found = [_maximised([probability_nl[code_n == code]], assumed_l, beat) for code in range(len(samples.names))]
+    share_sl, factor_sl = (np.array([getattr(one, name) for one in found]) for name in ("share_l", "factor_l"))
+    return replace(whole, samples=Samples(samples.column, samples.names, samples.code_n, share_sl, factor_sl))
+
+
+def _maximised(kept: Sequence[Float32s], assumed_l: Float64s, beat: Callable[[], None]) -> Composition:
+    """The shares of the labels among these cells."""
     n_used = sum(map(len, kept))
     share_l = assumed_l
     for _ in range(_MOST_STEPS):
@@ -87,10 +144,18 @@ def estimate(
     return Composition(tuple(rounded_l.tolist()), tuple((rounded_l / assumed_l).tolist()), n_used)
 
 
-def corrected(probability_nl: Float32s, factor: Sequence[float]) -> Float32s:
-    """Correct probabilities by the factors of a composition, cells x labels; each row adds up to 1."""
-    factor_l, corrected_nl = np.asarray(factor), np.empty_like(probability_nl)
+def corrected(
+    probability_nl: Float32s, factor: Sequence[float] | Float64s, code_n: npt.NDArray[np.int32] | None = None
+) -> Float32s:
+    """Correct probabilities, cells x labels, by the factors of a composition; each row adds up to 1.
+
+    Args:
+        factor: The factor of each label, or several rows of them.
+        code_n: The row for each cell.
+    """
+    factor_sl, corrected_nl = np.atleast_2d(np.asarray(factor)), np.empty_like(probability_nl)
     for start in range(0, len(probability_nl), _ROWS):  # Only so many rows are held in float64.
-        weighed_nl = probability_nl[start : start + _ROWS] * factor_l
-        corrected_nl[start : start + _ROWS] = weighed_nl / weighed_nl.sum(axis=1, keepdims=True)
+        part = slice(start, start + _ROWS)
+        weighed_nl = probability_nl[part] * (factor_sl if code_n is None else factor_sl[code_n[part]])
+        corrected_nl[part] = weighed_nl / weighed_nl.sum(axis=1, keepdims=True)
     return corrected_nl

@@ -111,7 +111,7 @@ class Merge:
             yield from read_part(self.store, receipt, self.layout)
 
     def _group(self, rows: Rows, batches: list[pa.RecordBatch]) -> Group:
-        calls, clusters = calls_from(batches, self.rules, self.vocabulary), self.rules.clusters
+        calls, clusters = calls_from(batches, self.rules, self.vocabulary, rows.start), self.rules.clusters
         if clusters is not None:
             calls = replace(calls, membership=Membership(clusters.code_n[rows.start : rows.stop], clusters))
         return Group(rows, batches, calls)

@@ -61,6 +61,7 @@ class Choices(_Part):
     composition: bool = Field(default=True, description="Whether to correct scores to the sample's shares of labels.")
     max_error: float = Field(default=0.05, description="The share of reliable labels that may be wrong.")
     clusters: str = Field(default="off", description="How clusters are found, or the obs column that they are from.")
+    samples: str | None = Field(default=None, description="The obs column that names samples.")
     min_score: float | None = Field(description="Cells with a lower best score are Unassigned; None: no cell is.")
 
 
@@ -118,6 +119,9 @@ class Labels(_Part):
     n_reliable_lineage: int | None = Field(default=None, description="Cells with only a reliable lineage.")
     shares: dict[str, float] | None = Field(
         default=None, description="The shares of the labels that the scores were corrected to, if they were."
+    )
+    shares_by_sample: dict[str, dict[str, float]] | None = Field(
+        default=None, description="The same for each sample, if a column names samples."
     )
     clusters: ClusterFacts | None = Field(default=None, description="The clusters, if there are any.")
     counts: dict[str, int] = Field(description="Cells by label, most first; without labels that no cell has.")

@@ -91,15 +91,29 @@ def composition(card: ModelCard, found: Composition | None, *, wanted: bool) -> 
         else:
             why = "no cell is like the training cells" if wanted else "option composition=off"
         return Fact(term, f"Scores are not corrected to the shares of the labels in this sample: {why}.")
-    shares = found.by_name([label.name for label in card.labels])
-    named = [f"{shortened(name, _NAME_LIMIT)} {percent(share)}" for name, share in shares.items()]
-    more = [f"{len(named) - _SHARES} more"] if len(named) > _SHARES else []
+    names = [label.name for label in card.labels]
+    share_l, by_sample = found.by_name(names), found.by_sample(names)
+    used = f"{plural(found.n_cells, 'cell')} that are not unfamiliar"
+    counted = (
+        "These shares count every cell in parts, by its scores; the table above counts it where its score is highest."
+    )
+    if by_sample is not None and found.samples is not None:
+        return Fact(
+            term,
+            f"Scores are corrected to the estimated true shares of the labels in each of "
+            f"{plural(len(by_sample), 'sample')} (obs[{shortened(found.samples.column, _NAME_LIMIT)!r}], {used}): "
+            f"manifest.json has them. In all samples together: {_listed(share_l)}. {counted}",
+        )
     return Fact(
         term,
-        f"Scores are corrected to the estimated true shares of the labels among {plural(found.n_cells, 'cell')} that "
-        f"are not unfamiliar: {listing([*named[:_SHARES], *more])}. These shares count every cell in parts, by its "
-        "scores; the table above counts it where its score is highest.",
+        f"Scores are corrected to the estimated true shares of the labels among {used}: {_listed(share_l)}. {counted}",
     )
+
+
+def _listed(shares: Mapping[str, float]) -> str:
+    named = [f"{shortened(name, _NAME_LIMIT)} {percent(share)}" for name, share in shares.items()]
+    more = [f"{len(named) - _SHARES} more"] if len(named) > _SHARES else []
+    return listing([*named[:_SHARES], *more])
 
 
 def levels(tally: Tally, card: ModelCard, max_error: float) -> tuple[str, ...]:

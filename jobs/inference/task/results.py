@@ -6,13 +6,14 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -22,8 +23,7 @@ from jobs.engine.levels import Level
 from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, write_annotated_h5ad
 from jobs.inference.data_manager import InferenceData, TaskInputs, input_crc32c
 from jobs.inference.merge.calls import Rules, Vocabulary
-from jobs.inference.merge.clusters import Clusters
-from jobs.inference.merge.composition import estimate
+from jobs.inference.merge.composition import Composition, estimate
 from jobs.inference.merge.groups import Merge, used_scores
 from jobs.inference.merge.survey import Findings, Survey
 from jobs.inference.merge.tally import most_first
@@ -69,11 +69,13 @@ from shared.domain.outputs import (
 from shared.domain.submission import Receipt, Result
 from shared.domain.verdict import Verdict
 from shared.h5ad.read.ahead import cores
-from shared.h5ad.read.groupings import NoGrouping, read_grouping
+from shared.h5ad.read.groupings import Grouping, NoGrouping, read_grouping
 from shared.h5ad.read.rows import read_embedding
 from shared.ports.blobs import BlobInfo
 
 log = logging.getLogger(__name__)
+
+Shares = TypeVar("Shares")
 
 _SOON_COPIED_BYTES = 128 * 2**20
 """An input that is copied within a second, so that the map then has all cores for most of its time."""
@@ -151,7 +153,8 @@ class Results:
             reliable=most_first(tally.reliable_counts) or None,
             n_reliable_label=tally.level_counts[Level.LABEL] if tally.level_counts else None,
             n_reliable_lineage=tally.level_counts[Level.LINEAGE] if tally.level_counts else None,
-            shares=_shares(merge),
+            shares=_composed(merge, Composition.by_name),
+            shares_by_sample=_composed(merge, Composition.by_sample),
             clusters=cluster_facts(merge.rules.clusters, merge.vocabulary) if merge.rules.clusters else None,
             counts=tally.label_counts,
         )
@@ -181,7 +184,9 @@ class Results:
         if not card.assumed_shares or not self.inputs.options.composition:
             return merge
         with self._timed("composition"):
-            found = estimate(used_scores(merge), card.assumed_shares, merge.layout.n_cells, self.pulse.show)
+            n_cells, show, column = merge.layout.n_cells, self.pulse.show, self.inputs.options.samples
+            samples = self._grouping(column) if column else None
+            found = estimate(used_scores(merge), card.assumed_shares, n_cells, show, samples)
         return replace(merge, rules=replace(merge.rules, composition=found)) if found.n_cells else merge
 
     def _clustered(self, merge: Merge) -> Merge:
@@ -190,15 +195,19 @@ class Results:
         if column is None and not merge.layout.dimensions:
             return merge
         with self._timed("clusters"):
-            found = clusters_by_expression(merge) if column is None else self._named(merge, column)
+            if column is None:
+                found = clusters_by_expression(merge)
+            else:
+                groups = self._grouping(column)
+                found = vote(merge, groups.names, groups.code_n, column)
         return replace(merge, rules=replace(merge.rules, clusters=found))
 
-    def _named(self, merge: Merge, column: str) -> Clusters:
-        """The clusters of a column of obs, which was checked when the file was accepted."""
+    def _grouping(self, column: str) -> Grouping:
+        """The groups of a column of obs, which was checked when the file was accepted."""
         groups = read_grouping(self.inputs.source, column)
         if isinstance(groups, NoGrouping):
             raise InternalError(groups.reason, expected="a column that groups the cells", where=f"obs/{column}")
-        return vote(merge, groups.names, groups.code_n, column)
+        return groups
 
     def _write_annotations(self, merge: Merge) -> Findings:
         survey = Survey(merge)
@@ -303,6 +312,7 @@ class Results:
                 composition=options.composition,
                 max_error=options.max_error,
                 clusters=options.clusters,
+                samples=options.samples,
                 min_score=self.inputs.min_score,
             ),
             software=self.software,
@@ -367,7 +377,7 @@ class Results:
         self.seconds[stage] = round(time.monotonic() - began_s, 3)
 
 
-def _shares(merge: Merge) -> dict[str, float] | None:
-    """The shares of the labels that the scores were corrected to, the largest first."""
+def _composed(merge: Merge, by: Callable[[Composition, Sequence[str]], Shares]) -> Shares | None:
+    """The shares of the labels that the scores were corrected to, if they were."""
     found = merge.rules.composition
-    return None if found is None else found.by_name([label.name for label in merge.vocabulary.labels])
+    return None if found is None else by(found, [label.name for label in merge.vocabulary.labels])
