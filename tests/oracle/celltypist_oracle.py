@@ -38,6 +38,8 @@ def _as_users_do(path: str, matrix: str) -> Any:
 def main(h5ad: str, pkl: str, out: str, matrix: str, column: str = "") -> None:
     socket.socket.connect = _no_network  # type: ignore[method-assign]
     cells = _as_users_do(h5ad, matrix)
+    if column:  # CellTypist fails on cells without a group.
+        cells = cells[cells.obs[column].notna()].copy()
     voting = {"majority_voting": True, "over_clustering": column} if column else {"majority_voting": False}
     answer = importlib.import_module("celltypist").annotate(cells, model=pkl, mode="best match", **voting)
     labels = answer.predicted_labels

@@ -33,7 +33,8 @@ def ask_celltypist(h5ad: Path, pkl: Path, matrix: str = "X", over_clustering: st
 
     Args:
         matrix: ``X`` or ``layers/NAME``; with ``:lognorm`` behind it, it is taken as it is.
-        over_clustering: The obs column whose groups vote (majority voting); empty for no vote.
+        over_clustering: The obs column whose groups vote (majority voting); empty for no vote. The answer leaves out
+            cells without a group.
     """
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
