@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from jobs.engine import agreement
+
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -65,11 +67,11 @@ def _minimum(loss: Callable[[float], float], low: float, high: float) -> float:
     return (low + high) / 2
 
 
-def calibration_error(score_n: npt.NDArray[np.floating], correct_n: Bools, n_bins: int = 15) -> float:
+def calibration_error(
+    score_n: npt.NDArray[np.floating], correct_n: Bools, n_bins: int = agreement.CALIBRATION_BINS
+) -> float:
     """Expected calibration error: mean |accuracy - score| over bins of equal width, weighted by number of cells."""
-    bin_n = np.minimum((score_n * n_bins).astype(np.int64), n_bins - 1)
-    gap_b = np.bincount(bin_n, correct_n - score_n, minlength=n_bins)
-    return float(np.abs(gap_b).sum() / len(score_n))
+    return agreement.calibration_error(agreement.calibration_gaps(score_n, correct_n, n_bins), len(score_n))
 
 
 def abstention_threshold(score_n: npt.NDArray[np.floating], max_share: float) -> float | None:

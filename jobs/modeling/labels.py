@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from shared.bundles.card import Label
 from shared.domain.errors import TrainingDataError
+from shared.h5ad.names.label_columns import MISSING
 from shared.h5ad.read.columns import open_frame
 from shared.h5ad.read.groupings import Bounds, Grouping, grouping_in
 from shared.h5ad.read.layouts import find_layout
@@ -25,14 +26,6 @@ _NO_ID = frozenset({"unknown", "na"})
 """What CELLxGENE's schema uses in place of an id."""
 _MOST_NAMED = 20
 _ANY = Bounds(names=None, fractions=True)
-
-MISSING = frozenset(
-    {
-        *("", "nan", "NaN", "NAN", "-nan", "-NaN", "NA", "<NA>", "#NA", "N/A", "n/a", "#N/A", "#N/A N/A"),
-        *("None", "null", "NULL", "NaT", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
-    }
-)
-"""Texts that mean no label: those that pandas reads as missing, and those that it writes for missing values."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from jobs.engine.agreement import accuracy, macro_f1
+
 Int64s = npt.NDArray[np.int64]
 
 
@@ -54,9 +56,9 @@ def agreement(true_n: Int64s, predicted_n: Int64s, names: Sequence[str]) -> Agre
     present = [metrics for metrics in per_label if metrics.support]
     return Agreement(
         n_cells=len(true_n),
-        accuracy=float(np.trace(confusion_tp) / len(true_n)),
+        accuracy=accuracy(confusion_tp),
         balanced_accuracy=float(np.mean([metrics.recall for metrics in present])),
-        macro_f1=float(np.mean([metrics.f1 for metrics in present])),
+        macro_f1=macro_f1(confusion_tp),
         names=tuple(names),
         confusion_tp=confusion_tp,
         per_label=per_label,

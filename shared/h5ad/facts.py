@@ -242,11 +242,13 @@ class GroupingFacts:
     Attributes:
         problem: Why it does not group the cells; empty if it does.
         ids: The column of Cell Ontology ids beside it, if there is one that can be read.
+        recognised: Whether it was looked for by its name; else it was asked for.
     """
 
     column: str
     problem: str = ""
     ids: str | None = None
+    recognised: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,27 +9,36 @@ import pyarrow as pa
 
 from jobs.inference.merge.cell_ids import CellIdCheck, confirm
 from jobs.inference.merge.columns import annotation_table
+from jobs.inference.merge.cross_table import CrossTable
 from jobs.inference.merge.groups import Merge
+from jobs.inference.merge.own_labels import NoOwnLabels, OwnLabels
 from jobs.inference.merge.sample import MapSample, Sampler
 from jobs.inference.merge.tally import Tally
+
+_NOTHING = NoOwnLabels()
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the first pass collected: the tally and the sampled cells."""
+    """What the first pass collected: the tally and the sampled cells, and the cross table if the file has labels."""
 
     tally: Tally
     sample: MapSample
+    compared: CrossTable | NoOwnLabels = _NOTHING
 
 
 class Survey:
     """Streams the tables once, and collects the tally, the sampled cells and the hashes of cell ids.
 
     Memory: 8 bytes per cell, one group and the sample. Nothing else grows with the number of cells.
+
+    Args:
+        own: The file's own labels, to compare with.
     """
 
-    def __init__(self, merge: Merge) -> None:
+    def __init__(self, merge: Merge, own: OwnLabels | NoOwnLabels = _NOTHING) -> None:
         self._merge = merge
+        self._compared = CrossTable(own, merge.vocabulary) if isinstance(own, OwnLabels) else own
         self._tally = Tally(merge.vocabulary)
         self._sampler = Sampler(merge.vocabulary, embedded=bool(merge.layout.dimensions))
         self._ids = CellIdCheck(merge.layout.n_cells)
@@ -45,6 +54,8 @@ class Survey:
         """
         for group in self._merge.groups():
             self._tally.add(group.calls)
+            if isinstance(self._compared, CrossTable):
+                self._compared.add(group.rows, group.calls)
             self._sampler.add(group)
             self._ids.add(group.calls.cell_ids)
             yield annotation_table(group.calls, self._merge.vocabulary, self._merge.layout.top_k)
@@ -54,4 +65,4 @@ class Survey:
 
     def findings(self) -> Findings:
         """What was collected. Call it after ``tables`` was read to the end."""
-        return Findings(self._tally, self._sampler.sample())
+        return Findings(self._tally, self._sampler.sample(), self._compared)

@@ -63,6 +63,9 @@ class Choices(_Part):
     clusters: str = Field(default="off", description="How clusters are found, or the obs column that they are from.")
     samples: str | None = Field(default=None, description="The obs column that names samples.")
     min_score: float | None = Field(description="Cells with a lower best score are Unassigned; None: no cell is.")
+    truth: str | None = Field(
+        default=None, description="The obs column to compare with; None looks for one, `off` compares with none."
+    )
 
 
 class PartFacts(_Part):
@@ -127,6 +130,36 @@ class Labels(_Part):
     counts: dict[str, int] = Field(description="Cells by label, most first; without labels that no cell has.")
 
 
+class AgreementFacts(_Part):
+    """How far the labels agree with the file's own, over the cells whose own label has a counterpart."""
+
+    n_cells: int = Field(description="Cells whose own label has a counterpart in the model.")
+    accuracy: float = Field(description="The share of them with that counterpart; an unassigned cell does not agree.")
+    macro_f1: float = Field(description="Mean F1 over these counterparts.")
+    calibration_error: float | None = Field(
+        default=None, description="Expected calibration error of the best score; None for lineages."
+    )
+
+
+class OwnLabelFacts(_Part):
+    """The labels beside those that the file had already."""
+
+    column: str = Field(description="The obs column.")
+    asked: bool = Field(description="Whether the option `truth` names it; else it was recognised by its name.")
+    n_cells: int = Field(description="Cells with a label in it.")
+    n_names: int = Field(description="Different labels in it.")
+    counterparts: dict[str, str] = Field(description="Labels in the column with the model's label of the same meaning.")
+    lineages: dict[str, str] = Field(description="Labels in the column with the model's lineage of the same meaning.")
+    label_agreement: AgreementFacts | None = Field(default=None, description="None if no label has a counterpart.")
+    lineage_agreement: AgreementFacts | None = Field(default=None, description="None if no lineage has one.")
+    main_share: float | None = Field(
+        default=None, description="The share of cells with the most frequent label among those of the same own label."
+    )
+    counts: dict[str, dict[str, int]] = Field(
+        description="Cells by label in the column and by celldrop's label, for the most frequent of both."
+    )
+
+
 class Cost(_Part):
     """Time, memory and cost of the run: the only part that differs between two runs of one request."""
 
@@ -159,6 +192,9 @@ class Manifest(_Part):
     files: tuple[FileFacts, ...]
     missing: tuple[MissingFile, ...] = ()
     labels: Labels
+    own_labels: OwnLabelFacts | None = Field(
+        default=None, description="The labels beside those that the file had already, if it had any."
+    )
     cost: Cost
 
 

@@ -177,6 +177,50 @@ class ResultFile:
 
 
 @dataclass(frozen=True, slots=True)
+class CrossCell:
+    """A field of the cross table.
+
+    Attributes:
+        share: Share of the row's cells, as text; empty if there are none.
+        heat: The same as a number, 0 to 1.
+        title: The field in words, with numbers of cells.
+        same: Whether row and column mean the same.
+    """
+
+    share: str
+    heat: float
+    title: str
+    same: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CrossRow:
+    """The cells with one own label."""
+
+    name: str
+    cells: int
+    fields: tuple[CrossCell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How the labels compare with those that the file had already.
+
+    Attributes:
+        column: The obs column.
+        columns: The labels, in the order of each row's fields.
+        note: What the table shows.
+    """
+
+    column: str
+    figures: tuple[Figure, ...]
+    sentences: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: tuple[CrossRow, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReportData:
     """A whole report.
 
@@ -196,6 +240,7 @@ class ReportData:
     tail: Tail | None
     cell_map: CellMap | None
     no_map: str
+    comparison: Comparison | None
     levels: tuple[str, ...]
     scores: Chart
     score_meaning: str

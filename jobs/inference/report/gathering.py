@@ -21,6 +21,7 @@ from jobs.inference.report.charts import drawn, log_chart, ridge, score_chart, u
 from jobs.inference.report.clusters import cluster_table
 from jobs.inference.report.data import CellMap, Confusion, Fact, LabelRow, Notice, ReportData, ResultFile, Tail
 from jobs.inference.report.mapping import FEW_PLACED, Layout, NoMap, draw_map
+from jobs.inference.report.truth import comparison, own_labels_fact
 from jobs.inference.report.wording import size
 from shared.bundles.card import ModelCard
 from shared.domain.actual import Actual
@@ -103,13 +104,14 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         cell_map=cell_map,
         no_map=no_map,
         scores=drawn(lambda: score_chart(total_b, context.min_score)),
+        comparison=comparison(findings.compared),
         levels=sentences.levels(tally, context.card, context.max_error),
         score_meaning=context.card.meaning_of_score,
         confusions=confusions(tally),
         clusters=cluster_table(context.clusters, tally.vocabulary, can_tell=bool(tally.n_looked)),
         genes=drawn(lambda: log_chart(tally.genes_cb.sum(axis=0), "genes", FEW_GENES)),
         counts=drawn(lambda: log_chart(tally.counts_cb.sum(axis=0), "counts", None)) if tally.n_counted else None,
-        method=_method(tally, context),
+        method=(*_method(tally, context), *own_labels_fact(findings.compared)),
         model=sentences.model(context.card),
         snippets=sentences.snippets(rows, tally, context.card, context.files),
         files=tuple(ResultFile(file.name, size(file.size_bytes), file.what) for file in context.files),

@@ -38,4 +38,5 @@ def inspect_for_merge(source: RangeSource, record: Submission, matrix: str | Non
             raise
         found = inspect(source, matrix=matrix, plan=replace(plan, recognise=False), limits=limits).groupings
         event(log, "columns left out", level=logging.WARNING, code=error.code, problem=error.message)
-        return (*found, GroupingFacts("", f"the obs columns that look like labels cannot be read: {error.found}"))
+        problem = f"the obs columns that look like labels cannot be read: {error.found}"
+        return (*found, GroupingFacts("", problem, recognised=True))

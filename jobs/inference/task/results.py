@@ -25,6 +25,7 @@ from jobs.inference.data_manager import InferenceData, TaskInputs, input_crc32c
 from jobs.inference.merge.calls import Rules, Vocabulary
 from jobs.inference.merge.composition import Composition, estimate
 from jobs.inference.merge.groups import Merge, used_scores
+from jobs.inference.merge.own_labels import read_own_labels
 from jobs.inference.merge.survey import Findings, Survey
 from jobs.inference.merge.tally import most_first
 from jobs.inference.merge.voting import clusters_by_expression, vote
@@ -45,6 +46,7 @@ from jobs.inference.outputs.manifest import (
     part_facts,
     summary_of,
 )
+from jobs.inference.outputs.own_label_facts import own_label_facts
 from jobs.inference.outputs.reading_findings import LOOKED_FOR, findings_of
 from jobs.inference.process.memory import peak_rss_bytes
 from jobs.inference.process.pulse import Pulse
@@ -159,7 +161,7 @@ class Results:
             counts=tally.label_counts,
         )
         with self._timed(MANIFEST.name):
-            made = self._manifest(labels, verdict)
+            made = self._manifest(labels, verdict, findings)
             manifest = self._put_unlisted(MANIFEST, [manifest_bytes(made)])
         assert made.cost.actual is not None
         summary = {**summary_of(self.inputs.record, labels, made.cost.actual), **self._map_problem(finished)}
@@ -210,7 +212,9 @@ class Results:
         return groups
 
     def _write_annotations(self, merge: Merge) -> Findings:
-        survey = Survey(merge)
+        inputs = self.inputs
+        own = read_own_labels(inputs.source, inputs.options.truth, inputs.groupings, inputs.card.labels)
+        survey = Survey(merge, own)
         with self._timed(ANNOTATIONS_PARQUET.name):
             self.files.append(self._put(ANNOTATIONS_PARQUET, annotations_parquet(survey.tables(), self._about())))
         return survey.findings()
@@ -293,7 +297,7 @@ class Results:
             actual=self._actual(),
         )
 
-    def _manifest(self, labels: Labels, verdict: Verdict) -> Manifest:
+    def _manifest(self, labels: Labels, verdict: Verdict, findings: Findings) -> Manifest:
         record, options = self.inputs.record, self.inputs.options
         assert record.model is not None
         assert record.plan is not None
@@ -314,6 +318,7 @@ class Results:
                 clusters=options.clusters,
                 samples=options.samples,
                 min_score=self.inputs.min_score,
+                truth=options.truth,
             ),
             software=self.software,
             devices=devices_of(self.receipts),
@@ -323,6 +328,7 @@ class Results:
             files=tuple(self.files),
             missing=tuple(self.missing),
             labels=labels,
+            own_labels=own_label_facts(findings.compared),
             cost=self._cost(),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import h5py
 
@@ -44,7 +45,7 @@ class _Reading:
     def recognised(self) -> Iterator[GroupingFacts]:
         """Read the columns that are recognised, until one groups the cells."""
         for name in recognised(self._names)[:_MOST_TRIED]:
-            found = self.column(name)
+            found = replace(self.column(name), recognised=True)
             yield found
             if not found.problem:
                 return

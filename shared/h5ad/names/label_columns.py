@@ -16,6 +16,13 @@ CLUSTERS = ("leiden", "louvain", "seuratclusters", "clusters", "cluster")
 """Both without case and without signs between words."""
 TYPE_STEMS, CLUSTER_STEMS = ("celltype",), ("leiden", "louvain")
 """Columns that begin so follow, such as ``cell_type_seurat`` and ``leiden_0.5``."""
+MISSING = frozenset(
+    {
+        *("", "nan", "NaN", "NAN", "-nan", "-NaN", "NA", "<NA>", "#NA", "N/A", "n/a", "#N/A", "#N/A N/A"),
+        *("None", "null", "NULL", "NaT", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+    }
+)
+"""Texts that mean no label: those that pandas reads as missing, and those that it writes for missing values."""
 _BETWEEN = re.compile(r"[\s_.\-]+")
 
 

@@ -1,0 +1,125 @@
+"""The labels that a file has already: one obs column, and what its names mean to the model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.bundles.aligning import ONTOLOGY_ID, Aligner, Meaning
+from shared.bundles.card import Label
+from shared.domain.errors import TruncatedFileError, UnsafeFileError
+from shared.domain.options import OFF
+from shared.h5ad.facts import GroupingFacts
+from shared.h5ad.names.label_columns import CLUSTERS, MISSING
+from shared.h5ad.read.groupings import Grouping, NoGrouping, read_grouping
+from shared.h5ad.source import RangeSource
+
+log = logging.getLogger(__name__)
+
+Int32s = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLabels:
+    """The file's own labels of n cells.
+
+    Attributes:
+        column: The obs column.
+        asked: Whether the option ``truth`` names it; else it was recognised.
+        code_n: Positions in ``names``, int32; -1 for a cell without a label.
+        meanings: What each name means to the model.
+    """
+
+    column: str
+    asked: bool
+    code_n: Int32s
+    names: tuple[str, ...]
+    meanings: tuple[Meaning, ...]
+
+    @property
+    def are_clusters(self) -> bool:
+        """Whether the names are numbers, as those of clusters."""
+        return all(name.lstrip("-").isdigit() for name in self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class NoOwnLabels:
+    """Why there is nothing to compare with: a sentence."""
+
+    reason: str = ""
+
+
+SWITCHED_OFF = NoOwnLabels("Not compared with labels of the file (option truth=off).")
+_NONE_FOUND = (
+    "The file has no column of labels that is recognised by its name, such as cell_type, annotation or "
+    f"{CLUSTERS[0]}. Name one with the option truth."
+)
+
+
+def read_own_labels(
+    source: RangeSource, truth: str | None, found: Sequence[GroupingFacts], labels: Sequence[Label]
+) -> OwnLabels | NoOwnLabels:
+    """Read the labels of a file that was inspected before. Memory: 4 bytes a cell, 8 while ids are read.
+
+    Args:
+        truth: The option of that name.
+        found: The columns that were looked at when the file was inspected.
+        labels: The model's.
+    """
+    if truth == OFF:
+        return SWITCHED_OFF
+    tried = [one for one in found if (one.recognised if truth is None else one.column == truth)]
+    usable = [one for one in tried if not one.problem]
+    problems = [one.problem for one in tried if one.problem]
+    if not usable:
+        return NoOwnLabels(_sentence(problems) if problems else _NONE_FOUND)
+    chosen = usable[-1]
+    try:
+        grouping = read_grouping(source, chosen.column)
+        ids = read_grouping(source, chosen.ids) if chosen.ids else None
+    except (TruncatedFileError, UnsafeFileError) as error:
+        log.warning("own labels left out: %s", error.message)
+        return NoOwnLabels(_sentence([f"obs column {chosen.column!r} cannot be read: {error.found}"]))
+    if isinstance(grouping, NoGrouping):
+        return NoOwnLabels(_sentence([grouping.reason]))
+    beside = _ids_beside(grouping, ids) if isinstance(ids, Grouping) else None
+    names, code_n = _without_missing(grouping)
+    if not names:
+        return NoOwnLabels(f"No cell has a label in obs column {chosen.column!r}.")
+    kept = None if beside is None else [beside[name] for name in names]
+    return OwnLabels(chosen.column, truth is not None, code_n, names, Aligner(labels).meanings(names, kept))
+
+
+def _sentence(problems: Sequence[str]) -> str:
+    words = "; ".join(problems)
+    return f"{words[:1].upper()}{words[1:].removesuffix('.')}."
+
+
+def _ids_beside(labels: Grouping, ids: Grouping) -> dict[str, str | None]:
+    """The Cell Ontology id of each name, if all its cells have the same one."""
+    found: dict[str, set[str]] = {name: set() for name in labels.names}
+    known_n = labels.code_n >= 0
+    width = len(ids.names) + 1  # The first one is of cells without an id.
+    pair_n = labels.code_n[known_n].astype(np.int64) * width + ids.code_n[known_n] + 1
+    for pair in np.unique(pair_n).tolist():
+        found[labels.names[pair // width]].add(("", *ids.names)[pair % width])
+    return {name: _only(texts) for name, texts in found.items()}
+
+
+def _only(texts: set[str]) -> str | None:
+    text = next(iter(texts)) if len(texts) == 1 else ""
+    return text if ONTOLOGY_ID.fullmatch(text) else None
+
+
+def _without_missing(grouping: Grouping) -> tuple[tuple[str, ...], Int32s]:
+    """Texts that mean "no label", such as ``nan``, are none."""
+    names = tuple(name for name in grouping.names if name not in MISSING)
+    if len(names) == len(grouping.names):
+        return names, grouping.code_n
+    place = {name: position for position, name in enumerate(names)}
+    new_of = np.array([*(place.get(name, -1) for name in grouping.names), -1], np.int32)
+    return names, new_of[grouping.code_n]

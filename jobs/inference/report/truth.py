@@ -1,0 +1,141 @@
+"""The section that compares the labels with those that the file had already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from jobs.inference.merge.cross_table import Agreement, CrossTable, Shown, shown
+from jobs.inference.merge.own_labels import NoOwnLabels, OwnLabels
+from jobs.inference.report.data import Comparison, CrossCell, CrossRow, Fact, Figure
+from jobs.inference.report.wording import listing, percent, plural, shortened, whole
+from shared.bundles.aligning import How, Meaning
+
+_NAME = 60
+_LISTED = 6
+_HOW = {How.ID: "id", How.NAME: "name", How.SYNONYM: "synonym"}
+
+
+def comparison(compared: CrossTable | NoOwnLabels) -> Comparison | None:
+    """The section; None if the file has no labels to compare with."""
+    if isinstance(compared, NoOwnLabels):
+        return None
+    part = shown(compared)
+    names = [shortened(compared.vocabulary.names[code], _NAME) for code in part.labels]
+    return Comparison(
+        column=compared.own.column,
+        figures=tuple(_figures(compared)),
+        sentences=tuple(_sentences(compared)),
+        columns=(*names, *(["other labels"] if _has_other_labels(part) else [])),
+        rows=tuple(_rows(compared, part)),
+        note=_note(compared, part),
+    )
+
+
+def own_labels_fact(compared: CrossTable | NoOwnLabels) -> tuple[Fact, ...]:
+    """What was compared with, or why nothing was."""
+    if isinstance(compared, NoOwnLabels):
+        return (Fact("The file's own labels", compared.reason),) if compared.reason else ()
+    how = "as requested (option truth)" if compared.own.asked else "recognised by its name"
+    return (Fact("The file's own labels", f'obs["{compared.own.column}"], {how}.'),)
+
+
+def _figures(compared: CrossTable) -> Iterator[Figure]:
+    labels, lineages, main = compared.labels, compared.lineages, compared.main_share
+    if labels is not None:
+        yield Figure(percent(labels.accuracy), "accuracy by label", _of(labels))
+        yield Figure(f"{labels.macro_f1:.2f}", "macro F1 by label", "mean over labels")
+    if lineages is not None:
+        yield Figure(percent(lineages.accuracy), "accuracy by lineage", _of(lineages))
+    if labels is not None and labels.calibration_error is not None:
+        yield Figure(f"{labels.calibration_error:.3f}", "calibration error", "of the scores")
+    if labels is None and lineages is None and main is not None:
+        yield Figure(
+            percent(main), "have their group's main label", f"agreement with {shortened(_quoted(compared), 30)}"
+        )
+
+
+def _of(found: Agreement) -> str:
+    return f"of {plural(found.n_cells, 'cell')} that can be compared"
+
+
+def _sentences(compared: CrossTable) -> Iterator[str]:
+    own, n_cells = compared.own, int(compared.cells_tc.sum())
+    some = f"{whole(compared.n_labelled)} of {whole(n_cells)}"
+    yield f"Cells with a label in {_quoted(compared)}: {some}. It has {plural(len(own.names), 'different label')}."
+    yield from _counterparts(own)
+    if own.are_clusters:
+        yield "These names are numbers of clusters, which mean nothing by themselves: the table says what each holds."
+    if compared.labels is not None:
+        yield (
+            "Accuracy is the share of cells whose own label has a counterpart and that got it; an unassigned cell did "
+            "not. The file's own labels can be wrong, too."
+        )
+    main = compared.main_share
+    if compared.labels is None and compared.lineages is None and main is not None:
+        yield f"{percent(main)} of the cells have the most frequent label among the cells of the same group."
+
+
+def _counterparts(own: OwnLabels) -> Iterator[str]:
+    """Which names were compared, and why the others were not."""
+    pairs = list(zip(own.names, own.meanings, strict=True))
+    labels = [_pair(name, meant.label, meant) for name, meant in pairs if meant.label is not None]
+    lineages = [_pair(name, meant.lineage, meant) for name, meant in pairs if meant.label is None and meant.lineage]
+    if labels:
+        yield f"Compared by label: {_some(labels)}."
+    if lineages:
+        yield f"Compared only by lineage: {_some(lineages)}."
+    others = [shortened(name, _NAME) for name, meant in pairs if meant.label is None and meant.lineage is None]
+    if others and not own.are_clusters:
+        rest = "the other names mean" if labels or lineages else "these names mean"
+        yield f"Whether {rest} the same as one of the model's cannot be told: {_some(others)}."
+
+
+def _pair(name: str, theirs: str | None, meant: Meaning) -> str:
+    how = "" if meant.how in {None, How.NAME} else f", same {_HOW[meant.how]}"
+    return f"{shortened(name, _NAME)} ({shortened(theirs or '', _NAME)}{how})"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = [f"{len(names) - _LISTED} more"] if len(names) > _LISTED else []
+    return listing([*names[:_LISTED], *more])
+
+
+def _quoted(compared: CrossTable) -> str:
+    return f'obs["{shortened(compared.own.column, _NAME)}"]'
+
+
+def _rows(compared: CrossTable, part: Shown) -> Iterator[CrossRow]:
+    own, labels = compared.own, compared.vocabulary.names
+    columns = [*(labels[code] for code in part.labels), *(["another label"] if _has_other_labels(part) else [])]
+    for position, name in enumerate(part.names):
+        cells = [*part.cells_tc[position].tolist(), int(part.rest_t[position])][: len(columns)]
+        yield _row(own.names[name], cells, columns, own.meanings[name].label)
+    if rest := [*part.rest_c.tolist(), part.n_rest][: len(columns)]:
+        hidden = len([n for n in compared.cells_tc[:-1].sum(axis=1) if n]) - len(part.names)
+        if hidden:
+            yield _row(plural(hidden, "rarer name"), rest, columns, None)
+
+
+def _row(name: str, cells: Sequence[int], columns: Sequence[str], counterpart: str | None) -> CrossRow:
+    total = sum(cells)
+    fields = tuple(
+        CrossCell(
+            percent(n / total) if n else "",
+            n / total if total else 0.0,
+            f"{shortened(name, _NAME)}: {whole(n)} of {plural(total, 'cell')} got {shortened(column, _NAME)}",
+            same=column == counterpart,
+        )
+        for n, column in zip(cells, columns, strict=True)
+    )
+    return CrossRow(shortened(name, _NAME), total, fields)
+
+
+def _has_other_labels(part: Shown) -> bool:
+    return bool(part.rest_t.any() or part.n_rest)
+
+
+def _note(compared: CrossTable, part: Shown) -> str:
+    rows = f"Rows are the names in {_quoted(compared)} with their cells, columns the labels given here"
+    limit = " (the most frequent ones)" if _has_other_labels(part) or part.rest_c.any() else ""
+    framed = "; frames mark names and labels of the same meaning" if compared.labels is not None else ""
+    return f"{rows}{limit}; each field is the share of the row's cells{framed}."

@@ -1,0 +1,81 @@
+"""Names of cell types are aligned by id, name or exact synonym; what is not certain is not aligned."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.bundles.aligning import NO_MEANING, Aligner, How, Meaning, plain
+from shared.bundles.card import Label
+
+LABELS = (
+    Label(name="b-cells", ontology_id="CL:0000236", lineage="B cell"),
+    Label(name="cd14-monocytes", ontology_id="CL:0001054", lineage="Monocyte"),
+    Label(name="naive-t", ontology_id="CL:0000895", lineage="T cell"),
+    Label(name="dendritic", lineage="Dendritic cell"),
+)
+
+
+def meaning(name: str, identifier: str | None = None) -> Meaning:
+    return Aligner(LABELS).meanings([name], [identifier])[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("B cells", "b-cells"),
+        ("B_CELL", "b-cells"),
+        ("B", "b-cells"),
+        ("b-cells", "b-cells"),
+        ("CD14+ Monocytes", "cd14-monocytes"),
+        ("cd14 monocyte", "cd14-monocytes"),
+        ("Naive T cell", "naive-t"),
+        ("Dendritic Cells", "dendritic"),
+    ],
+)
+def test_a_name_that_differs_only_in_spelling_is_aligned(name: str, label: str) -> None:
+    assert (meaning(name).label, meaning(name).how) == (label, How.NAME)
+
+
+@pytest.mark.parametrize("name", ["CD14- monocyte", "CD14 Mono", "T", "pre-B cell", "7", "", "cell", "memory B cells"])
+def test_a_name_that_may_mean_something_else_is_not_a_label(name: str) -> None:
+    assert meaning(name).label is None
+
+
+def test_a_lineage_is_aligned_where_no_label_is() -> None:
+    assert meaning("T cells") == Meaning(None, "T cell", How.NAME)
+    assert meaning("Monocytes") == Meaning(None, "Monocyte", How.NAME)
+    assert meaning("Erythrocyte") == NO_MEANING
+
+
+def test_an_id_decides_before_a_name() -> None:
+    assert meaning("CL:0000236") == Meaning("b-cells", "B cell", How.ID)
+    assert meaning("anything", "CL:0001054") == Meaning("cd14-monocytes", "Monocyte", How.ID)
+    assert meaning("B cells", "CL:0001054").label == "cd14-monocytes"
+    assert meaning("B cells", "CL:9999999").label == "b-cells"
+
+
+def test_a_synonym_is_aligned_if_an_ontology_is_at_hand() -> None:
+    ids = {"naive helper T": "CL:0000895", "dendritic": "CL:0000451", "DC cell": "CL:0000451"}
+    found = Aligner(LABELS, ids.get).meanings(["naive helper T", "DC cell"])
+    assert found == (Meaning("naive-t", "T cell", How.SYNONYM), Meaning("dendritic", "Dendritic cell", How.SYNONYM))
+
+
+def test_what_two_labels_share_stands_for_neither() -> None:
+    twins = (Label(name="T-cell", ontology_id="CL:0000084"), Label(name="T cells", ontology_id="CL:0000084"))
+    assert Aligner(twins).meanings(["t cell", "CL:0000084"]) == (NO_MEANING, NO_MEANING)
+    same = (Label(name="T", ontology_id="CL:0000084"), Label(name="T", ontology_id="CL:0000624"))
+    assert Aligner(same).meanings(["T cells", "CL:0000624"])[0].label == "T"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("CD16- monocytes", "CD16 monocytes", False),
+        ("CD4+/CD25 T Reg", "cd4 cd25 t reg", True),
+        ("thymus", "thymu", False),
+        ("T-cell", "T cells", True),
+        ("  NK  cells ", "nk-cell", True),
+    ],
+)
+def test_spelling_that_does_not_matter(one: str, other: str, *, same: bool) -> None:
+    assert (plain(one) == plain(other)) is same
