@@ -1,41 +1,115 @@
-"""`celldrop models evaluate`: compares a bundle's labels with a file's own labels, as text or JSON."""
+"""`celldrop models evaluate`: compares bundles' labels with files' own labels, as text, JSON and in files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cli.catalogue import as_bucket
-from cli.console import Exit, Output
+from cli.console import Exit, Output, status_of_code
+from cli.evaluation_files import check_folder, write_evaluations
 from cli.files import bundle_folder
 from cli.findings import say_finding
-from cli.labelled import Origin, missing_words
+from cli.labelled import missing_words
 from jobs.inference.task.models import load_model
+from jobs.modeling.evaluated import Evaluated, document_of, header, row_of
 from jobs.modeling.evaluation import EvaluationReport, evaluate
+from jobs.modeling.hierarchy import HierarchicalAgreement
 from jobs.modeling.lineages import read_mapping
-from jobs.modeling.metrics import Agreement
+from jobs.modeling.ontology import read_ontology
 from shared.bundles.card import ModelCard
 from shared.bundles.catalogue import find_model
+from shared.domain.errors import CelldropError, InvalidOptionError
 from shared.settings import Settings
 from shared.wiring.ports import build_files
 
 _MOST_NAMED = 30
 
 
-def evaluate_model(settings: Settings, model: str, origin: Origin, output: Output) -> Exit:
-    """Annotate a labelled file with the pipeline's own inference code, and compare the labels.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to compare, as given on the command line.
+
+    Attributes:
+        columns: The obs columns of labels: one for all files, or one for each.
+        lineages: ``blood``, or a file that gives each label its lineage.
+        ontology: A Cell Ontology .obo file.
+        out: The folder for files.
+    """
+
+    models: Sequence[str]
+    files: Sequence[Path]
+    columns: Sequence[str]
+    lineages: str | None = None
+    ontology: Path | None = None
+    matrix: str | None = None
+    out: Path | None = None
+
+    def labelled(self) -> list[tuple[Path, str]]:
+        """Each file with its column.
+
+        Raises:
+            InvalidOptionError: There are neither one nor as many columns as files.
+        """
+        if len(self.columns) not in {1, len(self.files)}:
+            raise InvalidOptionError(
+                f"{len(self.columns)} columns for {len(self.files)} files",
+                expected="one --labels for all files, or one for each in their order",
+                hint="Give --labels once, or as often as there are files.",
+            )
+        columns = self.columns if len(self.columns) == len(self.files) else [*self.columns] * len(self.files)
+        return list(zip(self.files, columns, strict=True))
+
+
+def evaluate_models(settings: Settings, asked: Asked, output: Output) -> Exit:
+    """Annotate labelled files with the pipeline's own inference code, and compare the labels.
+
+    With several files or models, a pair that cannot be compared is told, and the others go on.
 
     Raises:
-        CelldropError: The model, the file or its labels cannot be used.
+        CelldropError: A model cannot be used, or, with one file and one model, the file or its labels.
     """
-    mapping: Mapping[str, str] | None = read_mapping(origin.lineages) if origin.lineages else None
-    card, weights = _load(settings, model)
-    report = evaluate(card, weights, origin.file, origin.column, mapping, matrix=origin.matrix)
-    output.result({"model": card.reference, "file": str(origin.file), **_document(report)})
-    output.say(f"{card.reference} on {origin.file.name}, {report.n_cells:,} labelled cells", style="bold")
-    say_evaluation(report, card, output)
-    return Exit.DONE
+    labelled = asked.labelled()
+    if asked.out is not None:
+        check_folder(asked.out)
+    alone = len(asked.models) == len(labelled) == 1
+    found: list[Evaluated] = []
+    for one in _evaluations(settings, asked, labelled, alone=alone):
+        found.append(one)
+        if not alone:
+            _say_short(one, output)
+    if alone:
+        output.result({"model": found[0].card.reference, "file": str(found[0].file), **document_of(found[0])})
+        _say_whole(found[0], output)
+    else:
+        output.result({"evaluations": [_document(one) for one in found]})
+        output.table(
+            header(ontology=asked.ontology is not None), [row_of(one, asked.ontology is not None) for one in found]
+        )
+    if asked.out is not None:
+        for path in write_evaluations(asked.out, found):
+            output.say(f"  {path}")
+    return next((status_of_code(one.error.code) for one in found if one.error), Exit.DONE)
+
+
+def _evaluations(
+    settings: Settings, asked: Asked, labelled: Sequence[tuple[Path, str]], *, alone: bool
+) -> Iterator[Evaluated]:
+    mapping: Mapping[str, str] | None = read_mapping(asked.lineages) if asked.lineages else None
+    ontology = read_ontology(asked.ontology) if asked.ontology else None
+    for model in asked.models:
+        card, weights = _load(settings, model)
+        for file, column in labelled:
+            try:
+                report = evaluate(card, weights, file, column, mapping, matrix=asked.matrix, ontology=ontology)
+            except CelldropError as error:
+                if alone:
+                    raise
+                yield Evaluated(card, file, column, error=error)
+            else:
+                yield Evaluated(card, file, column, report)
 
 
 def _load(settings: Settings, model: str) -> tuple[ModelCard, Mapping[str, Any]]:
@@ -45,6 +119,28 @@ def _load(settings: Settings, model: str) -> tuple[ModelCard, Mapping[str, Any]]
     blobs, bucket = build_files(settings), settings.models_bucket
     card, prefix = find_model(blobs, bucket, model)
     return load_model(blobs, bucket, prefix, card.digest)
+
+
+def _document(one: Evaluated) -> dict[str, Any]:
+    return {"model": one.card.reference, "file": str(one.file), "column": one.column, **document_of(one)}
+
+
+# --- Text ---------------------------------------------------------------------------------------------------------
+
+
+def _say_short(one: Evaluated, output: Output) -> None:
+    if one.error is not None:
+        output.say(f"{one.card.reference} on {one.file.name}: {one.error.code}: {one.error.message}", style="yellow")
+    else:
+        assert one.report is not None
+        output.say(f"{one.card.reference} on {one.file.name}: {one.report.n_cells:,} labelled cells")
+        _say_left_out(one.report, one.card, output)
+
+
+def _say_whole(one: Evaluated, output: Output) -> None:
+    assert one.report is not None
+    output.say(f"{one.card.reference} on {one.file.name}, {one.report.n_cells:,} labelled cells", style="bold")
+    say_evaluation(one.report, one.card, output)
 
 
 def say_evaluation(report: EvaluationReport, card: ModelCard, output: Output) -> None:
@@ -63,6 +159,8 @@ def say_evaluation(report: EvaluationReport, card: ModelCard, output: Output) ->
             if one.support
         ]
         output.table(["label", "cells", "precision", "recall"], per_label)
+    if report.hierarchical is not None:
+        _say_hierarchical(report.hierarchical, output)
     _say_left_out(report, card, output)
     if report.unfamiliar is not None:
         n_unfamiliar = sum(report.unfamiliar.values())
@@ -77,7 +175,26 @@ def say_evaluation(report: EvaluationReport, card: ModelCard, output: Output) ->
         say_finding(finding, output)
 
 
+def _say_hierarchical(found: HierarchicalAgreement, output: Output) -> None:
+    output.say(
+        f"  in the Cell Ontology ({found.n_cells:,} cells): {found.exact:.1%} the same term, {found.ancestor:.1%} an "
+        f"ancestor, {found.descendant:.1%} a descendant"
+    )
+    output.say(
+        f"  hierarchical precision {found.precision:.4f}, recall {found.recall:.4f}, F {found.f1:.4f}; mean F over "
+        f"true terms {found.macro_f1:.4f}"
+    )
+    hops = ", ".join(f"{hops}: {f1:.4f}" for hops, f1 in enumerate(found.hop_f1))
+    output.say(f"  F1 within hops {hops}")
+    if found.unplaced:
+        output.say(f"  labels that are no terms of the ontology: {', '.join(found.unplaced[:_MOST_NAMED])}")
+
+
 def _say_left_out(report: EvaluationReport, card: ModelCard, output: Output) -> None:
+    if report.counterparts:
+        pairs = [f"{name} = {meant}" for name, meant in report.counterparts.items() if name != meant]
+        if pairs:
+            output.say(f"  aligned by the ontology or by name: {', '.join(pairs[:_MOST_NAMED])}")
     by_lineage = {name: count for name, count in report.n_unknown.items() if name not in report.n_left_out}
     if by_lineage:
         output.say(f"  not labels of {card.reference}, compared only by lineage: {_counted(by_lineage)}")
@@ -91,17 +208,3 @@ def _counted(cells: Mapping[str, int]) -> str:
     ordered = sorted(cells.items(), key=lambda pair: -pair[1])
     more = f" and {len(ordered) - _MOST_NAMED} more" if len(ordered) > _MOST_NAMED else ""
     return ", ".join(f"{name} ({count:,})" for name, count in ordered[:_MOST_NAMED]) + more
-
-
-def _document(report: EvaluationReport) -> dict[str, Any]:
-    return {
-        **asdict(replace(report, labels=None, lineages=None)),
-        "labels": _agreement(report.labels),
-        "lineages": _agreement(report.lineages),
-    }
-
-
-def _agreement(one: Agreement | None) -> dict[str, Any] | None:
-    if one is None:
-        return None
-    return {**asdict(one), "confusion_tp": one.confusion_tp.tolist()}

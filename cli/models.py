@@ -171,22 +171,43 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
 @models.command("evaluate")
 def evaluate_bundle(  # noqa: PLR0913  # one parameter an option
     model: Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or a bundle's folder.", show_default=False)],
-    file: Annotated[Path, typer.Argument(help="An .h5ad with labels.", show_default=False)],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="One or more .h5ad with labels.", show_default=False)
+    ],
     *,
-    labels: LabelsOption,
+    labels: Annotated[
+        list[str],
+        typer.Option(
+            "--labels", metavar="COLUMN", help="The obs column of labels; one for all files, or one for each."
+        ),
+    ],
+    other: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--model", metavar="MODEL", help="Another model to compare (may be repeated).", show_default=False
+        ),
+    ] = None,
     lineages: LineagesOption = None,
+    ontology: Annotated[
+        OptionalPath, typer.Option(help="A Cell Ontology .obo file: aligns labels by id, name and exact synonym.")
+    ] = None,
     matrix: MatrixOption = None,
-    out: OutOption = None,
+    out: Annotated[
+        OptionalPath, typer.Option(help="Write the figures here: JSON, CSV, and a page with the cross tables.")
+    ] = None,
+    bundles: Annotated[
+        OptionalPath, typer.Option("--models", help="The folder of bundles.", show_default="models")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compare a bundle's labels with a file's own labels, by label and by lineage."""
+    """Compare bundles' labels with files' own labels, by label, by lineage and in the Cell Ontology."""
     output = Output(as_json)
 
     def action() -> Exit:
-        from cli.evaluating import evaluate_model
-        from cli.labelled import Origin
+        from cli.evaluating import Asked, evaluate_models
 
-        return evaluate_model(settings_for(out), model, Origin(file, labels, None, lineages, None, matrix), output)
+        asked = Asked([model, *(other or [])], files, labels, lineages, ontology, matrix, out)
+        return evaluate_models(settings_for(bundles), asked, output)
 
     finish(output, action)
 

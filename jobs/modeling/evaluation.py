@@ -13,9 +13,12 @@ import torch
 
 from jobs.engine.abstaining import is_unassigned, is_unfamiliar
 from jobs.modeling.calibration import calibration_error
+from jobs.modeling.hierarchy import HierarchicalAgreement
 from jobs.modeling.judged import judged
 from jobs.modeling.labels import read_labels
 from jobs.modeling.metrics import Agreement, agreement
+from jobs.modeling.ontology import Ontology
+from jobs.modeling.placing import placed
 from jobs.modeling.scoring import BestScores, score_file
 from jobs.modeling.sources import open_source
 from shared.bundles.card import Label, ModelCard
@@ -69,6 +72,10 @@ class EvaluationReport:
             cannot tell.
         warnings: The verdict's warnings about the file and the model.
         missing: Number of cells without a label, by the text in the label's place.
+        own: The file's labels.
+        cells_tp: Number of cells by the file's label (rows) and by the model's label (columns).
+        counterparts: The model's label or lineage of the same meaning, of the file's labels that an ontology aligned.
+        hierarchical: Agreement in the Cell Ontology; None without an ontology, or if no label is a term of it.
     """
 
     n_cells: int
@@ -83,9 +90,13 @@ class EvaluationReport:
     unfamiliar: Mapping[str, int] | None = None
     warnings: tuple[Finding, ...] = ()
     missing: Mapping[str, int] = field(default_factory=dict)
+    own: tuple[str, ...] = ()
+    cells_tp: Int64s = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    counterparts: Mapping[str, str] = field(default_factory=dict)
+    hierarchical: HierarchicalAgreement | None = None
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
     card: ModelCard,
     weights: Mapping[str, torch.Tensor],
     path: Path,
@@ -93,6 +104,7 @@ def evaluate(
     mapping: Mapping[str, str] | None = None,
     *,
     matrix: str | None = None,
+    ontology: Ontology | None = None,
 ) -> EvaluationReport:
     """Annotate a labelled file and compare. Holds about 100 bytes per cell, in addition to the reader's windows.
 
@@ -100,6 +112,7 @@ def evaluate(
         labels_column: The obs column with the labels. Cells without a label are left out.
         mapping: For labels that the model names differently: one of the model's labels or lineages.
         matrix: As the option ``matrix``; None chooses by evidence.
+        ontology: Aligns labels that are neither the model's nor in ``mapping``, by id, name or exact synonym.
 
     Raises:
         InputError: The file cannot be used, with the same code as in ``celldrop run``: WRONG_SPECIES and so on.
@@ -111,13 +124,21 @@ def evaluate(
     with open_source(path) as source:
         file = judged(source, path, needs, matrix=matrix)
         labelling = read_labels(source, labels_column, known={*(label.name for label in card.labels), *mapping})
+        terms = None if ontology is None else placed(card, labelling.labels, ontology, source, labels_column)
+        counterparts = {} if terms is None else terms.counterparts
+        mapping = {**counterparts, **mapping}
         labelled_n = labelling.labelled_n
         cells = _Labelled(labelling.class_n[labelled_n], labelling.labels)
-        if all((position_n < 0).all() for position_n in _truth(card, cells, mapping)):
+        comparable = terms is not None and any(terms.own)
+        if not comparable and all((position_n < 0).all() for position_n in _truth(card, cells, mapping)):
             raise _nothing_in_common(card, cells, labels_column, path)
         scores = score_file(card, weights, source, file.verdict).take(labelled_n)
     report = compare(card, scores, cells, mapping)
-    return replace(report, warnings=file.warnings, missing=labelling.missing)
+    hierarchical = None if terms is None else terms.agreement(report.cells_tp)
+    told = {name: meant for name, meant in counterparts.items() if mapping[name] == meant}
+    return replace(
+        report, warnings=file.warnings, missing=labelling.missing, counterparts=told, hierarchical=hierarchical
+    )
 
 
 def _nothing_in_common(card: ModelCard, cells: Truth, column: str, path: Path) -> TrainingDataError:
@@ -159,8 +180,15 @@ def compare(
         n_without_genes=int(silent_n.sum()),
         abstained_share=float((~kept_n).mean()) if len(cells.class_n) else 0.0,
         unfamiliar=_unfamiliar(card, scores, cells),
+        own=tuple(label.name for label in cells.labels),
+        cells_tp=_cross(cells, scores.best_n, len(card.labels)),
         kept_accuracy=float(right_n[labelled_n & kept_n].mean()) if (labelled_n & kept_n).any() else None,
     )
+
+
+def _cross(cells: Truth, best_n: Int64s, n_labels: int) -> Int64s:
+    n_own = len(cells.labels)
+    return np.bincount(cells.class_n * n_labels + best_n, minlength=n_own * n_labels).reshape(n_own, n_labels)
 
 
 def _unfamiliar(card: ModelCard, scores: BestScores, cells: Truth) -> dict[str, int] | None:

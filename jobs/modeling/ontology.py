@@ -1,10 +1,10 @@
-"""Finds Cell Ontology terms by name, from an .obo file."""
+"""Finds Cell Ontology terms by name, and what is a kind of what, from an .obo file."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.domain.errors import InvalidOptionError
@@ -17,19 +17,29 @@ _ESCAPE = re.compile(r"\\(.)")
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A cell type of the ontology."""
+    """A cell type of the ontology.
+
+    Attributes:
+        parents: Ids of the cell types that it is a kind of (``is_a``).
+    """
 
     id: str
     name: str
     exact_synonyms: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Ontology:
-    """An index of terms by name and by exact synonym."""
+    """An index of terms by name and by exact synonym.
+
+    Attributes:
+        parents: The ids of each term's parents.
+    """
 
     by_name: dict[str, str]
     by_synonym: dict[str, str]
+    parents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def id_of(self, label: str) -> str | None:
         """The id of the term with this name, or else with this exact synonym, ignoring case; None if ambiguous."""
@@ -71,6 +81,7 @@ def ontology_of(terms: Iterable[Term]) -> Ontology:
         by_synonym=_unique(
             (synonym, term.id) for term in known for synonym in term.exact_synonyms if len(synonym) >= _SHORTEST
         ),
+        parents={term.id: term.parents for term in known},
     )
 
 
@@ -80,12 +91,17 @@ def parse_terms(lines: Iterable[str]) -> Iterator[Term]:
         tags = [(tag, value) for tag, _, value in (line.partition(": ") for line in stanza)]
         first = dict(reversed(tags))
         if _CELL_TERM.fullmatch(first.get("id", "")) and first.get("is_obsolete") != "true" and first.get("name"):
-            yield Term(first["id"], _unescape(first["name"]), _exact_synonyms(tags))
+            yield Term(first["id"], _unescape(first["name"]), _exact_synonyms(tags), _parents(tags))
 
 
 def _exact_synonyms(tags: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     matches = (_EXACT.match(value) for tag, value in tags if tag == "synonym")
     return tuple(_unescape(match[1]) for match in matches if match)
+
+
+def _parents(tags: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    matches = (_CELL_TERM.match(value) for tag, value in tags if tag == "is_a")
+    return tuple(match[0] for match in matches if match)
 
 
 def _term_stanzas(lines: Iterable[str]) -> Iterator[list[str]]:

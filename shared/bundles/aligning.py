@@ -68,7 +68,7 @@ class Aligner:
         lineages = {plain(label.lineage): label.lineage for label in self.labels if label.lineage}
 
         def meaning(name: str, identifier: str | None) -> Meaning:
-            given = name if ONTOLOGY_ID.fullmatch(name) else identifier
+            given = next((text for text in (name, identifier) if text and ONTOLOGY_ID.fullmatch(text)), None)
             found = [
                 (by_id.get(given or ""), How.ID),
                 (by_name.get(plain(name)), How.NAME),

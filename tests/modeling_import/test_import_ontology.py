@@ -42,7 +42,7 @@ name: part of
 
 def test_cell_types_are_read_with_their_exact_synonyms() -> None:
     assert list(parse_terms(OBO.splitlines())) == [
-        Term("CL:0000236", "B cell", ("B lymphocyte", "B-cell", 'bursal "B" cell')),
+        Term("CL:0000236", "B cell", ("B lymphocyte", "B-cell", 'bursal "B" cell'), ("CL:0000945",)),
         Term("CL:0000784", "plasmacytoid dendritic cell", ("DC2",)),
     ]
 

@@ -172,7 +172,7 @@ def test_many_names_and_labels_are_summed_up() -> None:
     ]
     made = merge_of(Draws(PartLayout(N_CELLS, n_labels=32, top_k=2)), 2, None, labels)
     cross = crossed(made, own)
-    section, part = comparison(cross), shown(cross)
+    section, part = comparison(cross), shown(cross.labelled_tc)
     assert section is not None
     assert (len(section.columns), len(section.rows)) == (16, 21)
     assert (section.columns[-1], section.rows[-1].name) == ("other labels", "10 rarer names")

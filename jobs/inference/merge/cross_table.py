@@ -89,6 +89,11 @@ class CrossTable:
         return _agreement(self.cells_tg, self._lineage_t, None)
 
     @property
+    def labelled_tc(self) -> I64Array:
+        """Cells by own label and by the vocabulary's names."""
+        return self.cells_tc[:-1]
+
+    @property
     def n_labelled(self) -> int:
         """Cells with an own label."""
         return int(self.cells_tc[:-1].sum())
@@ -129,6 +134,7 @@ class Shown:
         rest_t: For each of these names, its cells with other labels.
         rest_c: For each of these labels, its cells with other own labels.
         n_rest: Cells with another own label and another label.
+        n_hidden: Number of other own labels that occur.
     """
 
     names: tuple[int, ...]
@@ -137,11 +143,15 @@ class Shown:
     rest_t: I64Array
     rest_c: I64Array
     n_rest: int
+    n_hidden: int
 
 
-def shown(cross: CrossTable, most_names: int = 20, most_labels: int = 15) -> Shown:
-    """The most frequent own labels and labels. Ties go to the first."""
-    cells_tc = cross.cells_tc[:-1]
+def shown(cells_tc: I64Array, most_names: int = 20, most_labels: int = 15) -> Shown:
+    """The most frequent own labels and labels. Ties go to the first.
+
+    Args:
+        cells_tc: Cells by own label (rows) and label (columns).
+    """
     labels = _most(cells_tc.sum(axis=0), most_labels)
     names = _most(cells_tc.sum(axis=1), most_names)
     main = {name: int(cells_tc[name, labels].argmax()) for name in names.tolist()}
@@ -150,7 +160,8 @@ def shown(cross: CrossTable, most_names: int = 20, most_labels: int = 15) -> Sho
     rest_t = cells_tc[ordered].sum(axis=1) - some_tc.sum(axis=1)
     rest_c = cells_tc[:, labels].sum(axis=0) - some_tc.sum(axis=0)
     n_rest = int(cells_tc.sum() - some_tc.sum() - rest_t.sum() - rest_c.sum())
-    return Shown(tuple(ordered.tolist()), tuple(labels.tolist()), some_tc, rest_t, rest_c, n_rest)
+    n_hidden = int(cells_tc.any(axis=1).sum()) - len(names)
+    return Shown(tuple(ordered.tolist()), tuple(labels.tolist()), some_tc, rest_t, rest_c, n_rest, n_hidden)
 
 
 def _most(cells: I64Array, most: int) -> I64Array:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shared.bundles.aligning import ONTOLOGY_ID, Aligner, Meaning
+from shared.bundles.aligning import Aligner, Meaning
 from shared.bundles.card import Label
 from shared.domain.errors import TruncatedFileError, UnsafeFileError
 from shared.domain.options import OFF
 from shared.h5ad.facts import GroupingFacts
 from shared.h5ad.names.label_columns import CLUSTERS, MISSING
-from shared.h5ad.read.groupings import Grouping, NoGrouping, read_grouping
+from shared.h5ad.read.groupings import Grouping, NoGrouping, only_beside, read_grouping
 from shared.h5ad.source import RangeSource
 
 log = logging.getLogger(__name__)
@@ -86,33 +86,17 @@ def read_own_labels(
         return NoOwnLabels(_sentence([f"obs column {chosen.column!r} cannot be read: {error.found}"]))
     if isinstance(grouping, NoGrouping):
         return NoOwnLabels(_sentence([grouping.reason]))
-    beside = _ids_beside(grouping, ids) if isinstance(ids, Grouping) else None
+    beside = only_beside(grouping, ids) if isinstance(ids, Grouping) else {}
     names, code_n = _without_missing(grouping)
     if not names:
         return NoOwnLabels(f"No cell has a label in obs column {chosen.column!r}.")
-    kept = None if beside is None else [beside[name] for name in names]
-    return OwnLabels(chosen.column, truth is not None, code_n, names, Aligner(labels).meanings(names, kept))
+    meanings = Aligner(labels).meanings(names, [beside.get(name) for name in names])
+    return OwnLabels(chosen.column, truth is not None, code_n, names, meanings)
 
 
 def _sentence(problems: Sequence[str]) -> str:
     words = "; ".join(problems)
     return f"{words[:1].upper()}{words[1:].removesuffix('.')}."
-
-
-def _ids_beside(labels: Grouping, ids: Grouping) -> dict[str, str | None]:
-    """The Cell Ontology id of each name, if all its cells have the same one."""
-    found: dict[str, set[str]] = {name: set() for name in labels.names}
-    known_n = labels.code_n >= 0
-    width = len(ids.names) + 1  # The first one is of cells without an id.
-    pair_n = labels.code_n[known_n].astype(np.int64) * width + ids.code_n[known_n] + 1
-    for pair in np.unique(pair_n).tolist():
-        found[labels.names[pair // width]].add(("", *ids.names)[pair % width])
-    return {name: _only(texts) for name, texts in found.items()}
-
-
-def _only(texts: set[str]) -> str | None:
-    text = next(iter(texts)) if len(texts) == 1 else ""
-    return text if ONTOLOGY_ID.fullmatch(text) else None
 
 
 def _without_missing(grouping: Grouping) -> tuple[tuple[str, ...], Int32s]:

@@ -39,7 +39,7 @@ def _facts(found: Agreement | None) -> AgreementFacts | None:
 
 
 def _counts(cross: CrossTable) -> dict[str, dict[str, int]]:
-    part, labels = shown(cross), cross.vocabulary.names
+    part, labels = shown(cross.labelled_tc), cross.vocabulary.names
     return {
         cross.own.names[name]: {labels[code]: int(n) for code, n in zip(part.labels, cells_c, strict=True) if n}
         for name, cells_c in zip(part.names, part.cells_tc, strict=True)

@@ -16,19 +16,31 @@ _FOLDER = Path(__file__).parent
 
 def render(data: ReportData) -> bytes:
     """Render the report to bytes. The same data gives the same bytes."""
+    script = (_FOLDER / "report.js").read_text(encoding="utf-8")
+    page = (
+        templates(_FOLDER)
+        .get_template("report.html.j2")
+        .render(data=data, style=style(), script=script, script_hash=_hash(script))
+    )
+    return page.encode()
+
+
+def templates(folder: Path) -> Environment:
+    """The templates in a folder: what they are given is escaped, and a name that is not given is an error."""
     pages = Environment(
-        loader=FileSystemLoader(_FOLDER),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     pages.filters.update(whole=wording.whole, percent=wording.percent, shortened=wording.shortened)
-    script = (_FOLDER / "report.js").read_text(encoding="utf-8")
-    page = pages.get_template("report.html.j2").render(
-        data=data, style=(_FOLDER / "report.css").read_text(encoding="utf-8"), script=script, script_hash=_hash(script)
-    )
-    return page.encode()
+    return pages
+
+
+def style() -> str:
+    """The style of all pages."""
+    return (_FOLDER / "report.css").read_text(encoding="utf-8")
 
 
 def _hash(script: str) -> str:

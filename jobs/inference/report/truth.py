@@ -12,6 +12,7 @@ from shared.bundles.aligning import How, Meaning
 
 _NAME = 60
 _LISTED = 6
+_OTHERS = "other labels"
 _HOW = {How.ID: "id", How.NAME: "name", How.SYNONYM: "synonym"}
 
 
@@ -19,14 +20,14 @@ def comparison(compared: CrossTable | NoOwnLabels) -> Comparison | None:
     """The section; None if the file has no labels to compare with."""
     if isinstance(compared, NoOwnLabels):
         return None
-    part = shown(compared)
-    names = [shortened(compared.vocabulary.names[code], _NAME) for code in part.labels]
+    part, labels = shown(compared.labelled_tc), compared.vocabulary.names
+    counterparts = [meant.label for meant in compared.own.meanings]
     return Comparison(
         column=compared.own.column,
         figures=tuple(_figures(compared)),
         sentences=tuple(_sentences(compared)),
-        columns=(*names, *(["other labels"] if _has_other_labels(part) else [])),
-        rows=tuple(_rows(compared, part)),
+        columns=cross_columns(part, labels),
+        rows=tuple(cross_rows(part, compared.own.names, labels, counterparts)),
         note=_note(compared, part),
     )
 
@@ -104,16 +105,29 @@ def _quoted(compared: CrossTable) -> str:
     return f'obs["{shortened(compared.own.column, _NAME)}"]'
 
 
-def _rows(compared: CrossTable, part: Shown) -> Iterator[CrossRow]:
-    own, labels = compared.own, compared.vocabulary.names
-    columns = [*(labels[code] for code in part.labels), *(["another label"] if _has_other_labels(part) else [])]
+def cross_columns(part: Shown, labels: Sequence[str]) -> tuple[str, ...]:
+    """The heads of the columns of a cross table."""
+    names = [shortened(labels[code], _NAME) for code in part.labels]
+    return (*names, *([_OTHERS] if _has_other_labels(part) else []))
+
+
+def cross_rows(
+    part: Shown, names: Sequence[str], labels: Sequence[str], counterparts: Sequence[str | None]
+) -> Iterator[CrossRow]:
+    """The rows of a cross table.
+
+    Args:
+        names: All own labels.
+        labels: All labels.
+        counterparts: The label of the same meaning as each own label; None if there is none.
+    """
+    columns = [*(labels[code] for code in part.labels), *([_OTHERS] if _has_other_labels(part) else [])]
     for position, name in enumerate(part.names):
         cells = [*part.cells_tc[position].tolist(), int(part.rest_t[position])][: len(columns)]
-        yield _row(own.names[name], cells, columns, own.meanings[name].label)
-    if rest := [*part.rest_c.tolist(), part.n_rest][: len(columns)]:
-        hidden = len([n for n in compared.cells_tc[:-1].sum(axis=1) if n]) - len(part.names)
-        if hidden:
-            yield _row(plural(hidden, "rarer name"), rest, columns, None)
+        yield _row(names[name], cells, columns, counterparts[name])
+    if part.n_hidden:
+        rest = [*part.rest_c.tolist(), part.n_rest][: len(columns)]
+        yield _row(plural(part.n_hidden, "rarer name"), rest, columns, None)
 
 
 def _row(name: str, cells: Sequence[int], columns: Sequence[str], counterpart: str | None) -> CrossRow:

@@ -120,6 +120,17 @@ class _NoGroupsError(Exception):
     """Why a column is no grouping, as the end of a sentence."""
 
 
+def only_beside(names: Grouping, others: Grouping) -> dict[str, str]:
+    """For each name the one text that all its cells have in another column; names with several or none are left out."""
+    width = len(others.names) + 1  # The first one is of cells without a text.
+    known_n = names.code_n >= 0
+    pair_n = names.code_n[known_n].astype(np.int64) * width + others.code_n[known_n] + 1
+    found: dict[str, list[int]] = {}
+    for pair in np.unique(pair_n).tolist():
+        found.setdefault(names.names[pair // width], []).append(pair % width - 1)
+    return {name: others.names[codes[0]] for name, codes in found.items() if len(codes) == 1 and codes[0] >= 0}
+
+
 # --- How a column is stored ---------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,84 @@
+"""`celldrop models evaluate` with several files and models, an ontology, and files to keep."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import anndata
+import pytest
+
+from tests.pipeline.conftest import ROOT, Celldrop
+
+ZHENG = "h5ad/zheng_sorted_pbmc_train.h5ad"
+SORTED, PBMC = ROOT / "models" / "pbmc-sorted" / "1.1.0", ROOT / "models" / "pbmc" / "1.0.0"
+OBO = "reference/cl-simple-2026-03-26.obo"
+
+pytestmark = pytest.mark.xdist_group("runs")
+
+
+@pytest.fixture(scope="module")
+def two(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Some of the sorted cells, with slugs and with ids as labels, and as many without a label that a model has."""
+    folder = tmp_path_factory.mktemp("two")
+    cells = anndata.read_h5ad(data_dir / ZHENG)[::40].copy()
+    cells.write_h5ad(folder / "known.h5ad")
+    cells.obs["population"] = "dragon"
+    cells.write_h5ad(folder / "unknown.h5ad")
+    return folder / "known.h5ad", folder / "unknown.h5ad"
+
+
+def test_models_and_files_are_compared_in_one_table_and_written(
+    celldrop: Celldrop, two: tuple[Path, Path], data_dir: Path, tmp_path: Path
+) -> None:
+    columns = ("--labels", "cell_type_ontology_term_id", "--labels", "population")
+    out = tmp_path / "figures"
+    arguments = ("--model", PBMC, "--ontology", data_dir / OBO, "--out", out, "--json")
+    done = celldrop("models", "evaluate", SORTED, *two, *columns, *arguments)
+    assert done.status == 3, done.stderr  # Of two files, one has nothing to compare.
+    found = done.json["evaluations"]
+    assert [(one["model"], Path(one["file"]).name) for one in found] == [
+        ("pbmc-sorted@1.1.0", "known.h5ad"),
+        ("pbmc-sorted@1.1.0", "unknown.h5ad"),
+        ("pbmc@1.0.0", "known.h5ad"),
+        ("pbmc@1.0.0", "unknown.h5ad"),
+    ]
+    assert [one["error"]["code"] for one in found[1::2]] == ["TRAINING_DATA_UNUSABLE"] * 2
+    assert found[0]["labels"]["accuracy"] > 0.85
+    assert found[0]["hierarchical"]["exact"] == found[0]["labels"]["accuracy"]
+    assert found[0]["hierarchical"]["f1"] > found[0]["labels"]["accuracy"]
+    assert json.loads((out / "metrics.json").read_text())["evaluations"] == found
+    rows = list(csv.DictReader((out / "metrics.csv").read_text().splitlines()))
+    assert [row["model"] for row in rows] == [one["model"] for one in found]
+    assert float(rows[0]["accuracy"]) == found[0]["labels"]["accuracy"]
+    assert float(rows[2]["hop_2_f1"]) == found[2]["hierarchical"]["hop_f1"][2]
+    assert [row["error"] for row in rows] == ["", "TRAINING_DATA_UNUSABLE"] * 2
+    cells = csv.DictReader((out / "cross_tables.csv").read_text().splitlines())
+    assert sum(int(row["cells"]) for row in cells) == 2 * found[0]["n_cells"]
+    page = (out / "evaluation.html").read_text()
+    assert 'class="same"' in page
+    assert "dragon" in page
+    assert "<script" not in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_one_file_and_one_model_print_what_they_did(celldrop: Celldrop, two: tuple[Path, Path]) -> None:
+    done = celldrop("models", "evaluate", SORTED, two[0], "--labels", "sorted_population")
+    assert done.status == 0, done.stderr
+    first = done.stdout.splitlines()
+    assert first[0] == "pbmc-sorted@1.1.0 on known.h5ad, 242 labelled cells"
+    assert first[1].split() == ["compared", "by", "cells", "accuracy", "balanced", "accuracy", "macro", "F1"]
+    assert [line.split()[0] for line in first[2:5]] == ["labels", "lineages", "label"]
+    assert "Ontology" not in done.stdout
+
+
+def test_an_out_that_holds_bundles_is_refused(celldrop: Celldrop, two: tuple[Path, Path]) -> None:
+    done = celldrop("models", "evaluate", SORTED, two[0], "--labels", "x", "--out", ROOT / "models", "--json")
+    assert (done.status, done.json["code"]) == (2, "INVALID_OPTION")
+    assert "--models" in done.json["hint"]
+
+
+def test_as_many_columns_as_files_are_expected(celldrop: Celldrop, two: tuple[Path, Path]) -> None:
+    done = celldrop("models", "evaluate", SORTED, two[0], "--labels", "x", "--labels", "y", "--json")
+    assert (done.status, done.json["code"]) == (2, "INVALID_OPTION")
