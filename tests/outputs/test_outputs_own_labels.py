@@ -145,7 +145,7 @@ def test_report_and_manifest_agree(min_score: float | None) -> None:
     figures = {figure.name: (figure.value, figure.note) for figure in section.figures}
     told = facts.label_agreement
     assert figures["accuracy by label"] == (percent(told.accuracy), f"of {told.n_cells} cells that can be compared")
-    assert figures["macro F1 by label"][0] == f"{told.macro_f1:.2f}"
+    assert figures["macro F1 by label"][0] == f"{told.macro_f1:.3f}"
     assert figures["calibration error"][0] == f"{told.calibration_error:.3f}"
     assert figures["accuracy by lineage"][0] == percent(facts.lineage_agreement.accuracy)
     assert sum(row.cells for row in section.rows) == facts.n_cells == 560 + 10

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from shared.domain.errors import TruncatedFileError, UnsafeFileError
 from shared.domain.options import OFF
 from shared.h5ad.facts import GroupingFacts
 from shared.h5ad.names.label_columns import CLUSTERS, MISSING
-from shared.h5ad.read.groupings import Grouping, NoGrouping, only_beside, read_grouping
+from shared.h5ad.read.groupings import Bounds, Grouping, NoGrouping, only_beside, read_grouping
 from shared.h5ad.source import RangeSource
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,11 @@ _NONE_FOUND = (
 
 
 def read_own_labels(
-    source: RangeSource, truth: str | None, found: Sequence[GroupingFacts], labels: Sequence[Label]
+    source: RangeSource,
+    truth: str | None,
+    found: Sequence[GroupingFacts],
+    labels: Sequence[Label],
+    show: Callable[[], None] = lambda: None,
 ) -> OwnLabels | NoOwnLabels:
     """Read the labels of a file that was inspected before. Memory: 4 bytes a cell, 8 while ids are read.
 
@@ -69,6 +73,7 @@ def read_own_labels(
         truth: The option of that name.
         found: The columns that were looked at when the file was inspected.
         labels: The model's.
+        show: Called after each window of cells, as a sign of life.
     """
     if truth == OFF:
         return SWITCHED_OFF
@@ -79,8 +84,9 @@ def read_own_labels(
         return NoOwnLabels(_sentence(problems) if problems else _NONE_FOUND)
     chosen = usable[-1]
     try:
-        grouping = read_grouping(source, chosen.column)
-        ids = read_grouping(source, chosen.ids) if chosen.ids else None
+        bounds = Bounds(gets_on=show)
+        grouping = read_grouping(source, chosen.column, bounds)
+        ids = read_grouping(source, chosen.ids, bounds) if chosen.ids else None
     except (TruncatedFileError, UnsafeFileError) as error:
         log.warning("own labels left out: %s", error.message)
         return NoOwnLabels(_sentence([f"obs column {chosen.column!r} cannot be read: {error.found}"]))

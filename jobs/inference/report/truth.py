@@ -44,7 +44,7 @@ def _figures(compared: CrossTable) -> Iterator[Figure]:
     labels, lineages, main = compared.labels, compared.lineages, compared.main_share
     if labels is not None:
         yield Figure(percent(labels.accuracy), "accuracy by label", _of(labels))
-        yield Figure(f"{labels.macro_f1:.2f}", "macro F1 by label", "mean over labels")
+        yield Figure(f"{labels.macro_f1:.3f}", "macro F1 by label", "mean over labels")
     if lineages is not None:
         yield Figure(percent(lineages.accuracy), "accuracy by lineage", _of(lineages))
     if labels is not None and labels.calibration_error is not None:

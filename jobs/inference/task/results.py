@@ -212,8 +212,9 @@ class Results:
         return groups
 
     def _write_annotations(self, merge: Merge) -> Findings:
-        inputs = self.inputs
-        own = read_own_labels(inputs.source, inputs.options.truth, inputs.groupings, inputs.card.labels)
+        inputs, truth = self.inputs, self.inputs.options.truth
+        with self._timed("own labels"):
+            own = read_own_labels(inputs.source, truth, inputs.groupings, inputs.card.labels, self.pulse.show)
         survey = Survey(merge, own)
         with self._timed(ANNOTATIONS_PARQUET.name):
             self.files.append(self._put(ANNOTATIONS_PARQUET, annotations_parquet(survey.tables(), self._about())))
