@@ -19,6 +19,7 @@ from functions.status.problems import HTTP_CODES
 from jobs.engine.kinds.table import KINDS
 from jobs.inference.annotated.columns import OBS_COLUMNS
 from jobs.inference.merge.columns import COLUMNS
+from jobs.inference.outputs.evidence_csv import COLUMNS as EVIDENCE_COLUMNS
 from jobs.inference.outputs.manifest import Manifest
 from shared.bundles.card import ModelCard
 from shared.bundles.kinds import CARD_OF, AnyCard
@@ -103,7 +104,22 @@ def results_page() -> str:
     told = ["| file | what it is | same bytes |", "|---|---|---|", *files, "", "## Columns of the annotations", ""]
     about = "There is one row per cell, in the order of `obs`. `celldrop_value_note` is left out if no cell has a note."
     table = ["| column | type | in the CSV | in obs of annotated.h5ad | meaning |", "|---|---|---|---|---|", *columns]
-    return _page("Results", head, [*told, about, "", *table])
+    spoken = [f"| `{column.name}` | {column.kind} | {column.meaning} |" for column in EVIDENCE_COLUMNS]
+    why = [
+        "",
+        "## Columns of evidence.csv",
+        "",
+        (
+            "For each label with five sampled cells or more, there is one row per gene that speaks for it: the 30 "
+            "with the largest contributions by expression, 10 by absence, and those that are missing. At most 3,000 "
+            "cells are sampled, evenly spaced in the file. [Models](../explanation/models.md#why-a-label) explains the numbers."
+        ),
+        "",
+        "| column | type | meaning |",
+        "|---|---|---|",
+        *spoken,
+    ]
+    return _page("Results", head, [*told, about, "", *table, *why])
 
 
 def _arrow_type(kind: pa.DataType) -> str:

@@ -108,6 +108,7 @@ workflow celldrop {
     File annotations_parquet = gather.annotations_parquet
     File annotations_csv = gather.annotations_csv
     File? scores_parquet = gather.scores_parquet
+    File evidence_csv = gather.evidence_csv
     File manifest = gather.manifest
   }
 
@@ -300,6 +301,7 @@ task gather {
     File annotations_parquet = "results/annotations.parquet"
     File annotations_csv = "results/annotations.csv.gz"
     File? scores_parquet = "results/scores.parquet"
+    File evidence_csv = "results/evidence.csv"
     File manifest = "results/manifest.json"
   }
 

@@ -16,6 +16,7 @@ from jobs.engine.facts import CellFacts
 from jobs.engine.familiarity import Watch
 from jobs.engine.kinds.table import weights_of
 from jobs.engine.preprocessing import Preprocessing
+from jobs.engine.sampling import SampledCells, pick
 from shared.bundles.card import ModelCard
 from shared.domain.errors import InternalError, InvalidBundleError, NoGeneOverlapError
 from shared.domain.geometry import Rows
@@ -143,6 +144,7 @@ class Annotator:
         self._model = module.to(device).eval()
         self._preprocessing = Preprocessing(target_sum, as_it_is, exact=self.arithmetic is torch.float64)
         self._temperature = card.temperature
+        self._n_features = len(card.features)
         self._activation = card.activation
         self.n_features = len(card.features)
         self.device = device
@@ -170,6 +172,17 @@ class Annotator:
             return block.feature, CellFacts(total_n, block.n_genes_n, block.note_n, None)
         look = self._watch.look(block.feature, block.value, block.indptr, block.total_n, block.note_n)
         return look.feature_z, CellFacts(total_n, block.n_genes_n, look.note_n, look.unfamiliarity_n)
+
+    @torch.inference_mode()
+    def sampled(self, block: CellBlock, stride: int) -> SampledCells:
+        """The expression of a block's cells in every ``stride``-th row of the file, computed on the CPU."""
+        picked = pick(block.rows.start, stride, block.indptr, block.feature, self._n_features)
+        total_n = None
+        if not self._preprocessing.as_it_is:
+            total_n = torch.from_numpy(block.total_n[picked.place_m].astype(np.float32))
+        value_z = torch.from_numpy(block.value[picked.place_z])
+        value_z = self._preprocessing.expression(value_z, total_n, torch.from_numpy(picked.indptr_m))
+        return SampledCells(picked.place_m, picked.indptr_m, block.feature[picked.place_z], value_z.numpy())
 
     @torch.inference_mode()
     def annotate(self, block: CellBlock) -> BlockScores:

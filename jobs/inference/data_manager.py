@@ -68,7 +68,8 @@ class TaskInputs:
         assert self.record.plan is not None
         full = self.options.scores is Scores.FULL or self.card.needs_all_scores
         dimensions = DIMENSIONS if self.embedded else 0
-        return PartLayout(self.record.plan.n_cells, len(self.card.labels), self.options.top_k, full, dimensions)
+        n_labels, n_features = len(self.card.labels), len(self.card.features)
+        return PartLayout(self.record.plan.n_cells, n_labels, self.options.top_k, full, dimensions, n_features)
 
     @property
     def embedded(self) -> bool:

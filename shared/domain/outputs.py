@@ -66,13 +66,19 @@ SCORES_PARQUET = Output(
     same_bytes=True,
     wanted=lambda options: options.scores is Scores.FULL,
 )
+EVIDENCE = Output(
+    "evidence.csv",
+    "text/csv; charset=utf-8",
+    "The genes that spoke for each label in this file; a ' is put before text that would be a formula.",
+    same_bytes=True,
+)
 MANIFEST = Output(
     "manifest.json",
     "application/json",
     "How the result was made: input, model, options, versions, times, and the checksum of every file.",
 )
 
-OUTPUTS = (REPORT, ANNOTATED_H5AD, ANNOTATIONS_CSV, ANNOTATIONS_PARQUET, SCORES_PARQUET, MANIFEST)
+OUTPUTS = (REPORT, ANNOTATED_H5AD, ANNOTATIONS_CSV, ANNOTATIONS_PARQUET, SCORES_PARQUET, EVIDENCE, MANIFEST)
 """In the order in which they are shown to users."""
 
 

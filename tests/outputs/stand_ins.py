@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.engine.facts import CellFacts
+from jobs.engine.sampling import SampledCells
 from jobs.inference.merge.calls import Rules, Vocabulary
 from jobs.inference.merge.groups import Merge, ordered
 from jobs.inference.parts.part import AnnotatedBlock, PartLayout, iter_part
@@ -95,6 +96,7 @@ class Draws:
     silent: tuple[bool, ...] = ()
     places: tuple[tuple[int, ...], ...] = ()
     """The coordinates of each cell, if the layout has some."""
+    genes: tuple[str | None, ...] = ()
 
     def block(self, rows: Rows) -> AnnotatedBlock:
         """The block of these rows: a row's draw depends on its number alone."""
@@ -114,7 +116,23 @@ class Draws:
                 unfamiliarity_n=self._unfamiliarity(row_n),
             ),
             embedding_nd=np.array(self.places, np.int16)[row_n] if self.layout.dimensions else None,
+            sampled=self._sampled(row_n) if self.layout.n_features else None,
+            genes=tuple(self.genes) if self.genes and not rows.start else None,
         )
+
+    def expression(self, row_n: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Log1p expression, cells x features, half of it zero."""
+        phase_nf = (self.seed + row_n[:, None]) * 4.1415 + np.arange(self.layout.n_features) * 37.719
+        return np.maximum(np.sin(phase_nf) * 24634.634 % 1 * 8 - 4, 0).astype(np.float32)
+
+    def _sampled(self, row_n: npt.NDArray[np.int64]) -> SampledCells:
+        place_m = np.flatnonzero(row_n % self.layout.map_stride == 0)
+        value_mf = self.expression(row_n[place_m])
+        if self.genes:
+            value_mf[:, [name is None for name in self.genes]] = 0
+        cell_z, feature_z = np.nonzero(value_mf)
+        indptr_m = np.searchsorted(cell_z, np.arange(len(place_m) + 1)).astype(np.int32)
+        return SampledCells(place_m, indptr_m, feature_z.astype(np.int32), value_mf[cell_z, feature_z])
 
     def _notes(self, row_n: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         note_n = (row_n % self.noted == 0).astype(np.uint8) if self.noted else np.zeros(len(row_n), np.uint8)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from jobs.engine.slopes import Slopes
 from jobs.inference.merge.cell_ids import CellIdCheck, confirm
 from jobs.inference.merge.columns import annotation_table
 from jobs.inference.merge.cross_table import CrossTable
+from jobs.inference.merge.evidence import Expression
 from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.own_labels import NoOwnLabels, OwnLabels
 from jobs.inference.merge.sample import MapSample, Sampler
@@ -20,11 +22,17 @@ _NOTHING = NoOwnLabels()
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the first pass collected: the tally and the sampled cells, and the cross table if the file has labels."""
+    """What the first pass collected: the tally, the sampled cells, and what was asked for.
+
+    Attributes:
+        compared: The cross table, if the file has labels.
+        expression: That of the sampled cells; None if the slopes of the scores were not given.
+    """
 
     tally: Tally
     sample: MapSample
     compared: CrossTable | NoOwnLabels = _NOTHING
+    expression: Expression | None = None
 
 
 class Survey:
@@ -34,13 +42,15 @@ class Survey:
 
     Args:
         own: The file's own labels, to compare with.
+        slopes: Those of the model's scores, from which the evidence is computed.
     """
 
-    def __init__(self, merge: Merge, own: OwnLabels | NoOwnLabels = _NOTHING) -> None:
+    def __init__(self, merge: Merge, own: OwnLabels | NoOwnLabels = _NOTHING, slopes: Slopes | None = None) -> None:
         self._merge = merge
         self._compared = CrossTable(own, merge.vocabulary) if isinstance(own, OwnLabels) else own
         self._tally = Tally(merge.vocabulary)
         self._sampler = Sampler(merge.vocabulary, embedded=bool(merge.layout.dimensions))
+        self._expression = None if slopes is None else Expression(merge.vocabulary, slopes)
         self._ids = CellIdCheck(merge.layout.n_cells)
 
     def tables(self) -> Iterator[pa.Table]:
@@ -57,6 +67,8 @@ class Survey:
             if isinstance(self._compared, CrossTable):
                 self._compared.add(group.rows, group.calls)
             self._sampler.add(group)
+            if self._expression is not None:
+                self._expression.add(group)
             self._ids.add(group.calls.cell_ids)
             yield annotation_table(group.calls, self._merge.vocabulary, self._merge.layout.top_k)
         suspects = self._ids.suspects()
@@ -65,4 +77,4 @@ class Survey:
 
     def findings(self) -> Findings:
         """What was collected. Call it after ``tables`` was read to the end."""
-        return Findings(self._tally, self._sampler.sample(), self._compared)
+        return Findings(self._tally, self._sampler.sample(), self._compared, self._expression)

@@ -98,11 +98,12 @@ def _parquet_writer(
 
 def _plain(table: pa.Table) -> pa.Table:
     plain = table.select(CSV_COLUMNS).cast(_csv_schema())
-    columns = [_harmless(column) if pa.types.is_string(column.type) else column for column in plain.columns]
+    columns = [harmless(column) if pa.types.is_string(column.type) else column for column in plain.columns]
     return pa.table(columns, schema=plain.schema)
 
 
-def _harmless(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+def harmless(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts with an apostrophe before each that a spreadsheet would run as a formula."""
     runs = pc.match_substring_regex(texts, _FORMULA)
     if not pc.any(runs).as_py():
         return texts

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 _DTYPES: Mapping[pa.DataType, type[np.generic]] = {
-    pa.from_numpy_dtype(kind): kind for kind in (np.float32, np.int16, np.int32, np.int64, np.uint8)
+    pa.from_numpy_dtype(kind): kind for kind in (np.float32, np.int16, np.int32, np.int64, np.uint8, np.uint16)
 }
 """Of all columns of numbers that parts and results have."""
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from jobs.engine.facts import STEPS, CellFacts
+from jobs.engine.sampling import NO_CELLS, SampledCells
 from jobs.inference.parts.arrays import column_of, text_column, values_of
 from jobs.inference.parts.sink import ChunkSink
 from shared.domain.errors import CelldropError, CorruptBlobError, InternalError
@@ -49,6 +50,7 @@ class PartLayout:
         top_k: The requested number of labels for each cell.
         full: Whether all labels' probabilities are kept, as ``scores=full`` asks or the model needs.
         dimensions: Number of coordinates of the embedding that are kept for each cell; 0 for none.
+        n_features: Number of the model's features, of which the sampled rows keep the expressed ones.
     """
 
     n_cells: int
@@ -56,6 +58,7 @@ class PartLayout:
     top_k: int
     full: bool = False
     dimensions: int = 0
+    n_features: int = 0
 
     @property
     def kept(self) -> int:
@@ -64,19 +67,23 @@ class PartLayout:
 
     @property
     def map_stride(self) -> int:
-        """The distance between rows that are sampled for the report's map, at most ``MAP_CELLS`` in all."""
+        """The distance between rows that are sampled for the map and the evidence, at most ``MAP_CELLS`` in all."""
         return max(1, -(-self.n_cells // MAP_CELLS))
 
     @property
     def schema(self) -> pa.Schema:
         """The Arrow schema. Labels are indices into the model's labels, best first, not names."""
         index = pa.int16() if self.n_labels <= np.iinfo(np.int16).max else pa.int32()
+        feature = pa.uint16() if self.n_features <= np.iinfo(np.uint16).max else pa.int32()
         fields = [
             pa.field("cell_id", pa.string(), nullable=False),
             pa.field("top_label", pa.list_(index, self.kept), nullable=False),
             pa.field("top_score", pa.list_(pa.float32(), self.kept), nullable=False),
             *FACTS.values(),
             pa.field("decision", pa.list_(pa.float32())),
+            pa.field("feature", pa.list_(feature)),
+            pa.field("expression", pa.list_(pa.float32())),
+            pa.field("genes", pa.list_(pa.string())),
         ]
         if self.full:
             fields.append(pa.field("probability", pa.list_(pa.float32(), self.n_labels), nullable=False))
@@ -94,6 +101,9 @@ class AnnotatedBlock:
         decision_nl: Decision scores, cells x labels, float32. They rank the labels.
         facts: The cells' facts. The totals are None if the matrix has no counts.
         embedding_nd: Coordinates, cells x dimensions, int16; None if the layout keeps none.
+        sampled: The expression of the sampled cells; None if there is none.
+        genes: With the block of row 0, the file's name of each feature, which spares the merge reading them; None for a
+            feature that the file lacks.
     """
 
     rows: Rows
@@ -102,6 +112,8 @@ class AnnotatedBlock:
     decision_nl: F32Array
     facts: CellFacts
     embedding_nd: npt.NDArray[np.int16] | None = None
+    sampled: SampledCells | None = None
+    genes: tuple[str | None, ...] | None = None
 
     def __post_init__(self) -> None:
         n_cells = len(self.rows)
@@ -186,6 +198,8 @@ def _batch(block: AnnotatedBlock, layout: PartLayout, schema: pa.Schema) -> pa.R
         _fixed_lists(score_nk, schema.field("top_score").type),
         *(_fact(block, name, field.type) for name, field in FACTS.items()),
         _sampled(block, layout.map_stride),
+        *_expression(block, schema.field("feature").type),
+        _genes(block),
     ]
     if layout.full:
         columns.append(_fixed_lists(block.probability_nl, schema.field("probability").type))
@@ -225,11 +239,35 @@ def _fixed_lists(values_nk: npt.NDArray[np.generic], kind: pa.FixedSizeListType)
 def _sampled(block: AnnotatedBlock, stride: int) -> pa.Array:
     """Decision scores of the sampled rows, null for the others: a null in a variable-size list takes no space."""
     chosen_n = np.arange(block.rows.start, block.rows.stop) % stride == 0
-    ends = np.cumsum([0, *np.where(chosen_n, block.decision_nl.shape[1], 0)], dtype=np.int32)
-    values = column_of(block.decision_nl[chosen_n].reshape(-1))
-    present = np.packbits(chosen_n, bitorder="little")
-    buffers = [pa.py_buffer(present), pa.py_buffer(ends)]
-    return pa.Array.from_buffers(pa.list_(pa.float32()), len(chosen_n), buffers, children=[values])
+    length_n = np.where(chosen_n, block.decision_nl.shape[1], 0)
+    return _lists(chosen_n, length_n, column_of(block.decision_nl[chosen_n].reshape(-1)))
+
+
+def _expression(block: AnnotatedBlock, feature: pa.ListType) -> tuple[pa.Array, pa.Array]:
+    """Features and expression of the sampled rows, null for the others."""
+    cells = NO_CELLS if block.sampled is None else block.sampled
+    chosen_n, length_n = np.zeros(len(block.rows), np.bool_), np.zeros(len(block.rows), np.int32)
+    chosen_n[cells.place_m] = True
+    length_n[cells.place_m] = np.diff(cells.indptr_m)
+    feature_z = cells.feature_z.astype(feature.value_type.to_pandas_dtype())
+    lists = [_lists(chosen_n, length_n, column_of(values)) for values in (feature_z, cells.value_z)]
+    return lists[0], lists[1]
+
+
+def _genes(block: AnnotatedBlock) -> pa.Array:
+    """The names of the genes in row 0, null for the others. Names are not empty: that stands for none."""
+    chosen_n = np.zeros(len(block.rows), np.bool_)
+    names = [name or "" for name in block.genes or ()]
+    if names:
+        chosen_n[0] = True
+    return _lists(chosen_n, np.where(chosen_n, len(names), 0), text_column(names))
+
+
+def _lists(chosen_n: npt.NDArray[np.bool_], length_n: npt.NDArray[np.integer], values: pa.Array) -> pa.Array:
+    """A column of lists, null where not ``chosen_n``."""
+    ends = np.cumsum([0, *length_n], dtype=np.int32)
+    buffers = [pa.py_buffer(np.packbits(chosen_n, bitorder="little")), pa.py_buffer(ends)]
+    return pa.Array.from_buffers(pa.list_(values.type), len(chosen_n), buffers, children=[values])
 
 
 def _batches(stream: _CheckedStream, receipt: Receipt, layout: PartLayout) -> Iterator[pa.RecordBatch]:

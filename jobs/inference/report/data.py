@@ -137,6 +137,95 @@ class CellMap:
 
 
 @dataclass(frozen=True, slots=True)
+class Dot:
+    """A label's expression of a gene: a circle in the dot plot.
+
+    Attributes:
+        radius: Its area is in proportion to the share of the label's cells that express the gene.
+        level: Mean expression as a share of the largest mean of the gene, 0 to 1.
+    """
+
+    x: float
+    y: float
+    radius: float
+    level: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class DotRow:
+    """A label's row in the dot plot.
+
+    Attributes:
+        own_x: Where the genes that were chosen for this label begin; ``own_width`` is 0 if there are none.
+    """
+
+    key: int
+    name: str
+    colour: str
+    y: float
+    own_x: float
+    own_width: float
+
+
+@dataclass(frozen=True, slots=True)
+class DotPlot:
+    """A dot plot of labels and genes, in a box of ``width`` by ``height`` with the genes' names on top."""
+
+    width: int
+    height: int
+    row_height: int
+    rows: tuple[DotRow, ...]
+    genes: tuple[Tick, ...]
+    dots: tuple[Dot, ...]
+    sizes: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakingGene:
+    """A gene that speaks for a label, as text; ``rest`` is what the label's cells are compared with."""
+
+    name: str
+    how: str
+    contribution: str
+    share: str
+    share_rest: str
+    mean: str
+    mean_rest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Speaking:
+    """What speaks for a label.
+
+    Attributes:
+        text: The genes in words.
+    """
+
+    key: int
+    name: str
+    colour: str
+    text: str
+    genes: tuple[SpeakingGene, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """The section on the genes that spoke for the labels.
+
+    Attributes:
+        plot: None if there is nothing to draw.
+        note: How it was computed, and what is left out.
+        undrawn: Why the section could not be made. If set, all else is empty.
+    """
+
+    plot: DotPlot | None
+    labels: tuple[Speaking, ...]
+    note: str
+    undrawn: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Confusion:
     """Two labels that compete for the same cells.
 
@@ -241,6 +330,7 @@ class ReportData:
     cell_map: CellMap | None
     no_map: str
     comparison: Comparison | None
+    reasons: Reasons | None
     levels: tuple[str, ...]
     scores: Chart
     score_meaning: str

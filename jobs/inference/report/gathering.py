@@ -12,6 +12,7 @@ import numpy as np
 from jobs.inference.merge.calls import I64Array, Vocabulary
 from jobs.inference.merge.clusters import Clusters
 from jobs.inference.merge.composition import Composition
+from jobs.inference.merge.evidence import Evidence
 from jobs.inference.merge.survey import Findings
 from jobs.inference.merge.tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, log_value, median_bin, median_score
 from jobs.inference.outputs.manifest import FileFacts, MissingFile
@@ -20,6 +21,7 @@ from jobs.inference.report import sentences
 from jobs.inference.report.charts import drawn, log_chart, ridge, score_chart, undrawn
 from jobs.inference.report.clusters import cluster_table
 from jobs.inference.report.data import CellMap, Confusion, Fact, LabelRow, Notice, ReportData, ResultFile, Tail
+from jobs.inference.report.evidence import reasons
 from jobs.inference.report.mapping import FEW_PLACED, Layout, NoMap, draw_map
 from jobs.inference.report.truth import comparison, own_labels_fact
 from jobs.inference.report.wording import size
@@ -52,6 +54,7 @@ class Context:
         clusters: The clusters of the cells; None if there are none.
         software: Versions and devices, as in the manifest.
         made_at: When the report was made.
+        evidence: The genes that spoke for the labels; None leaves them out.
         actual: Time and cost until then. If this or the plan is None, the report leaves both out.
     """
 
@@ -67,6 +70,7 @@ class Context:
     missing: tuple[MissingFile, ...]
     software: Mapping[str, str]
     made_at: datetime
+    evidence: Evidence | None = None
     plan: Plan | None = None
     actual: Actual | None = None
     clusters: Clusters | None = None
@@ -103,6 +107,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         tail=_summed(tail),
         cell_map=cell_map,
         no_map=no_map,
+        reasons=reasons(context.evidence, rows, _SHOWN),
         scores=drawn(lambda: score_chart(total_b, context.min_score)),
         comparison=comparison(findings.compared),
         levels=sentences.levels(tally, context.card, context.max_error),

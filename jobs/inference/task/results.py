@@ -20,16 +20,19 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.engine.levels import Level
+from jobs.engine.slopes import Slopes
 from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, write_annotated_h5ad
 from jobs.inference.data_manager import InferenceData, TaskInputs, input_crc32c
 from jobs.inference.merge.calls import Rules, Vocabulary
 from jobs.inference.merge.composition import Composition, estimate
+from jobs.inference.merge.evidence import Evidence, evidence_of
 from jobs.inference.merge.groups import Merge, used_scores
 from jobs.inference.merge.own_labels import read_own_labels
 from jobs.inference.merge.survey import Findings, Survey
 from jobs.inference.merge.tally import most_first
 from jobs.inference.merge.voting import clusters_by_expression, vote
 from jobs.inference.outputs.annotation_files import annotations_csv, annotations_parquet, scores_parquet
+from jobs.inference.outputs.evidence_csv import evidence_csv
 from jobs.inference.outputs.manifest import (
     Choices,
     Cost,
@@ -55,6 +58,7 @@ from jobs.inference.report.gathering import Context, gather
 from jobs.inference.report.layouts import lay_out
 from jobs.inference.report.mapping import Layout, NoMap
 from jobs.inference.report.rendering import render
+from jobs.inference.task.looking_up import names_of_features
 from shared.domain.actual import Actual, actual_of
 from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
@@ -62,6 +66,7 @@ from shared.domain.outputs import (
     ANNOTATED_H5AD,
     ANNOTATIONS_CSV,
     ANNOTATIONS_PARQUET,
+    EVIDENCE,
     MANIFEST,
     OUTPUTS,
     REPORT,
@@ -102,6 +107,7 @@ class Results:
     """Writes the results of one merge. Files are streamed from the parts, and collected for the manifest.
 
     Attributes:
+        slopes: Those of the model's scores, for the evidence.
         receipts: In row order, as returned by ``ordered``.
         began_s: When the merge began, on the monotonic clock.
         map_budget_s: Time limit for the map, in seconds.
@@ -109,6 +115,7 @@ class Results:
 
     data: InferenceData
     inputs: TaskInputs
+    slopes: Slopes
     receipts: tuple[Receipt, ...]
     prefix: str
     pulse: Pulse
@@ -136,8 +143,8 @@ class Results:
         # In parallel to the copy of the input, by threads that rarely hold Python's lock.
         with ThreadPoolExecutor(2, thread_name_prefix="celldrop-merge") as pool:
             layout = self._start_layout(pool, findings)
-            tables, annotated = self._together.both(
-                pool, lambda: self._other_tables(merge), lambda: self._annotated(merge, findings)
+            (tables, evidence), annotated = self._together.both(
+                pool, lambda: self._other_tables(merge, findings), lambda: self._annotated(merge, findings)
             )
             self.files += [*tables, *annotated]
             finished = self._wait_for(layout)
@@ -146,7 +153,7 @@ class Results:
             verdict = self.inputs.record.verdict
             assert verdict is not None
             verdict = verdict.amended(found, LOOKED_FOR)
-            self._write_report(findings, finished, verdict, merge)
+            self._write_report(findings, finished, self._context(verdict, merge, evidence))
         labels = Labels(
             n_cells=tally.n_cells,
             n_unassigned=tally.n_abstained,
@@ -215,7 +222,7 @@ class Results:
         inputs, truth = self.inputs, self.inputs.options.truth
         with self._timed("own labels"):
             own = read_own_labels(inputs.source, truth, inputs.groupings, inputs.card.labels, self.pulse.show)
-        survey = Survey(merge, own)
+        survey = Survey(merge, own, self.slopes)
         with self._timed(ANNOTATIONS_PARQUET.name):
             self.files.append(self._put(ANNOTATIONS_PARQUET, annotations_parquet(survey.tables(), self._about())))
         return survey.findings()
@@ -246,13 +253,19 @@ class Results:
                 self.pulse.show()
             return layout.result()
 
-    def _other_tables(self, merge: Merge) -> list[FileFacts]:
+    def _other_tables(self, merge: Merge, findings: Findings) -> tuple[list[FileFacts], Evidence]:
         files = []
         for output, chunks in _TABLES.items():
             if output.wanted(self.inputs.options):
                 with self._timed(output.name):
                     files.append(self._put(output, chunks(merge, self._about())))
-        return files
+        expression = findings.expression
+        assert expression is not None
+        with self._timed(EVIDENCE.name):
+            names = names_of_features(self.inputs, expression.in_file_f)
+            evidence = evidence_of(expression, names, list(findings.tally.label_counts))
+            files.append(self._put(EVIDENCE, evidence_csv(evidence)))
+        return files, evidence
 
     def _annotated(self, merge: Merge, findings: Findings) -> list[FileFacts]:
         name = ANNOTATED_H5AD.name
@@ -266,11 +279,11 @@ class Results:
             return []
         return [file_facts(written, self.prefix, ANNOTATED_H5AD.what)]
 
-    def _write_report(self, findings: Findings, layout: Layout | NoMap, verdict: Verdict, merge: Merge) -> None:
+    def _write_report(self, findings: Findings, layout: Layout | NoMap, context: Context) -> None:
         """Write the report. If this fails, the results are committed without it."""
         with self._timed(REPORT.name):
             try:
-                page = render(gather(findings, self._context(verdict, merge), layout))
+                page = render(gather(findings, context, layout))
             except Exception as error:
                 log.exception("report left out")
                 found = f"{type(error).__name__}: {error}"
@@ -278,7 +291,7 @@ class Results:
                 return
             self.files.append(self._put(REPORT, [page]))
 
-    def _context(self, verdict: Verdict, merge: Merge) -> Context:
+    def _context(self, verdict: Verdict, merge: Merge, evidence: Evidence) -> Context:
         record = self.inputs.record
         return Context(
             file_name=PurePosixPath(record.source.name).name,
@@ -290,6 +303,7 @@ class Results:
             composition=merge.rules.composition,
             composition_wanted=self.inputs.options.composition,
             clusters=merge.rules.clusters,
+            evidence=evidence,
             files=tuple(self.files),
             missing=tuple(self.missing),
             software={**self.software, **self._computed_with()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from jobs.engine.annotator import Annotator, CellBlock
 from jobs.engine.device import one_thread
 from jobs.engine.embedding import Expression, learn, sampled_ranges
+from jobs.engine.sampling import SampledCells
 from jobs.engine.streaming import scored
 from jobs.inference.data_manager import InferenceData, TaskInputs
 from jobs.inference.parts.part import AnnotatedBlock, iter_part
@@ -21,7 +22,7 @@ from jobs.inference.task.models import parse_weights
 from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import CellNote, MatrixChoice, MatrixEncoding, MatrixState
-from shared.h5ad.read.rows import CellIds, MatrixReader, features_of_genes, open_cell_ids, open_matrix
+from shared.h5ad.read.rows import CellIds, MatrixReader, features_among, open_cell_ids, open_matrix, read_gene_names
 from shared.ports.blobs import BlobInfo
 
 Int32s = np.ndarray[tuple[int], np.dtype[np.int32]]
@@ -59,7 +60,7 @@ def write_scores(
     Args:
         beat: Called often, with the number of rows done.
     """
-    features = gene_to_feature(inputs)
+    features, genes = find_features(inputs)
     weights = parse_weights(inputs.weights, where=inputs.card.reference)
     source, inputs = inputs.source, replace(inputs, weights=b"")
     choice = matrix_of(inputs)
@@ -75,9 +76,33 @@ def write_scores(
             annotator.projection = learn(sample, annotator.n_features, inputs.layout.dimensions).to(device)
             del sample
             give_back()
-        blocks = _blocks(_Reading(matrix, rows, features, beat), cells, annotator, counted=counted)
+        sampler = _Sampler(annotator, inputs.layout.map_stride, genes)
+        blocks = _blocks(_Reading(matrix, rows, features, beat, sampler), cells, annotator, counted=counted)
         info = data.write_part(part_name, iter_part(_tallied(blocks, tally), inputs.layout))
     return Scored(info, tally[CellNote.CONVERTED], tally[CellNote.UNCLEAR], tally[CellNote.SILENT])
+
+
+@dataclass(frozen=True, slots=True)
+class _Sampler:
+    """Keeps the expression of the sampled cells of each block until its scores are there.
+
+    Attributes:
+        genes: The file's name of each of the model's features; None for a feature that it lacks.
+    """
+
+    annotator: Annotator
+    stride: int
+    genes: tuple[str | None, ...]
+    cells: dict[int, SampledCells] = field(default_factory=dict)
+
+    def looking(self, then: Callable[[CellBlock], Made]) -> Callable[[CellBlock], Made]:
+        """Look at each block before ``then`` gets it, in the thread that read it."""
+
+        def looked(block: CellBlock) -> Made:
+            self.cells[block.rows.start] = self.annotator.sampled(block, self.stride)
+            return then(block)
+
+        return looked
 
 
 @dataclass(slots=True)
@@ -88,10 +113,11 @@ class _Reading:
     rows: Rows
     features: Int32s
     beat: Callable[[int], None]
+    sampler: _Sampler
     done: int = 0
 
     def __call__(self, then: Callable[[CellBlock], Made], /) -> Iterator[Made]:
-        for result in self.matrix.projected(self.rows, self.features, then):
+        for result in self.matrix.projected(self.rows, self.features, self.sampler.looking(then)):
             self.beat(self.done)
             yield result
 
@@ -132,6 +158,8 @@ def _blocks(reading: _Reading, cells: CellIds, annotator: Annotator, *, counted:
             decision_nl=scores.decision_nl,
             facts=scores.facts if counted else replace(scores.facts, total_n=None),
             embedding_nd=scores.embedding_nd,
+            sampled=reading.sampler.cells.pop(scores.rows.start),
+            genes=None if scores.rows.start else reading.sampler.genes,
         )
         reading.scored(scores.rows)
 
@@ -144,13 +172,22 @@ def _tallied(blocks: Iterator[AnnotatedBlock], tally: Counter[int]) -> Iterator[
         yield block
 
 
-def gene_to_feature(inputs: TaskInputs) -> Int32s:
-    """The position of each gene among the card's genes, or -1, for the genes of the chosen matrix; int32."""
+def find_features(inputs: TaskInputs) -> tuple[Int32s, tuple[str | None, ...]]:
+    """Find the model's features in the file.
+
+    Returns:
+        For the genes of the chosen matrix, the position of each among the card's genes, or -1, int32; and the name in
+        the file of each feature, None if the file lacks it. If several genes are one feature, the first names it.
+    """
     verdict = inputs.record.verdict
     if verdict is None or verdict.genes is None:
         raise InternalError("a submission without a gene space was dispatched", expected="an accepted verdict")
     card = inputs.card
-    return features_of_genes(inputs.source, verdict, card.features, card.species, card.watched)
+    names = read_gene_names(inputs.source, verdict)
+    found_g = features_among(names, card.features, card.species, card.watched)
+    feature, first = np.unique(found_g, return_index=True)
+    named: dict[int, str] = {f: names.ids[g] for f, g in zip(feature.tolist(), first.tolist(), strict=True)}
+    return found_g, tuple(named.get(f) for f in range(len(card.features)))
 
 
 def matrix_of(inputs: TaskInputs) -> MatrixChoice:

@@ -39,6 +39,7 @@ __all__ = [
     "MatrixReader",
     "ProjectedBlock",
     "RowBlock",
+    "features_among",
     "features_of_genes",
     "open_cell_ids",
     "open_matrix",
@@ -186,7 +187,13 @@ def features_of_genes(
     Raises:
         As ``read_genes``.
     """
-    names = read_gene_names(source, verdict)
+    return features_among(read_gene_names(source, verdict), wanted, species, watched)
+
+
+def features_among(
+    names: GeneNames, wanted: FeatureTable, species: Species, watched: FeatureTable | None = None
+) -> Columns:
+    """The same for genes of these names."""
     found = np.array(match_genes(names, wanted, species).feature_of_gene, dtype=np.int32)
     if watched is None:
         return found

@@ -1,0 +1,74 @@
+"""How the score of each label depends on the expression of each gene, computed without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.bundles.card import Kind, ModelCard, Standardise
+from shared.bundles.kinds import CentroidCard
+
+Float64s = npt.NDArray[np.float64]
+Tensors = Mapping[str, Float64s]
+
+
+@dataclass(frozen=True, slots=True)
+class Slopes:
+    """The margin of a label, its decision score less the mean score of all other labels, as a function of expression.
+
+    Within a file, margins differ between cells by ``Σ_f slope_lf · min(x_f, ceiling_f)``, where ``x`` is log1p
+    expression. So a gene contributes ``slope_lf · (mean over some cells - mean over others)`` to the difference of
+    their mean margins, and these contributions add up to it exactly.
+
+    Attributes:
+        slope_lf: Change of a label's margin for one unit of a gene's log1p expression, labels x features, float64,
+            after the temperature.
+        ceiling_f: Higher expression counts as this much, because the model clips z-scores; may be infinite.
+        mean_f: Mean log1p expression of the training cells.
+        std_f: Its standard deviation.
+    """
+
+    slope_lf: Float64s
+    ceiling_f: Float64s
+    mean_f: Float64s
+    std_f: Float64s
+
+
+def slopes_of(card: ModelCard, tensors: Mapping[str, npt.NDArray[np.floating]]) -> Slopes:
+    """The slopes of a bundle whose tensors fit its card (``jobs.engine.kinds``), for any kind."""
+    exact = {name: np.asarray(tensor, np.float64) for name, tensor in tensors.items()}
+    mean_f, std_f = exact["mean"], exact["std"]
+    weight_lf = WEIGHTS[card.kind](card, exact)
+    others = len(weight_lf) - 1
+    # The weights of the mean of the other labels are (sum - own) / others.
+    margin_lf = (weight_lf * (1 + 1 / others) - weight_lf.sum(axis=0) / others) / card.temperature
+    clip = _clip(card)
+    ceiling_f = (clip - np.minimum(-mean_f / std_f, clip)) * std_f
+    return Slopes(margin_lf / std_f, ceiling_f, mean_f, std_f)
+
+
+def _clip(card: ModelCard) -> float:
+    step = next((step for step in card.preprocessing if isinstance(step, Standardise)), None)
+    return np.inf if step is None or step.clip_max is None else step.clip_max
+
+
+def _linear(_card: ModelCard, tensors: Tensors) -> Float64s:
+    return tensors["coef"]
+
+
+def _centroid(card: ModelCard, tensors: Tensors) -> Float64s:
+    """``V'·c_l / spread²``, from ``-|V·z - c_l|² / (2·spread²)`` without ``|V·z|²``, which all labels share."""
+    assert isinstance(card, CentroidCard)
+    # Without BLAS, whose order of summation depends on the machine.
+    projected_lf: Float64s = np.einsum("lc,cf->lf", tensors["centroids"], tensors["components"])
+    return projected_lf / card.spread**2
+
+
+WEIGHTS: Mapping[Kind, Callable[[ModelCard, Tensors], Float64s]] = {Kind.LINEAR: _linear, Kind.CENTROID: _centroid}
+"""For each kind, the weights of standardised expression, labels x features, in decision scores before the temperature.
+
+Terms that all labels of a cell share are left out. A new kind is a line here.
+"""

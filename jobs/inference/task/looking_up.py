@@ -1,0 +1,54 @@
+"""Looks up what the evidence needs of the model and the file, without torch: slopes of scores and names of genes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from jobs.engine.slopes import Slopes, slopes_of
+from jobs.inference.data_manager import TaskInputs
+from shared.bundles.card import WEIGHTS_NAME
+from shared.domain.errors import InternalError, InvalidBundleError
+from shared.domain.verdict import GeneIds
+from shared.h5ad.names.gene_table import symbol_of
+
+
+def slopes_in(inputs: TaskInputs) -> Slopes:
+    """The slopes of the model's scores.
+
+    Raises:
+        InvalidBundleError: The weights are not a safetensors file.
+    """
+    try:
+        tensors = load(inputs.weights)
+    except (SafetensorError, KeyError) as error:
+        found = f"{WEIGHTS_NAME} cannot be read: {error}"
+        where = inputs.card.reference
+        raise InvalidBundleError(found, expected="safetensors", where=where, hint="Upload the bundle again.") from error
+    return slopes_of(inputs.card, tensors)
+
+
+def names_of_features(inputs: TaskInputs, in_file_f: Sequence[str | None]) -> list[str]:
+    """The name for readers of each of the model's features.
+
+    That is the file's name if it is a symbol, or else the model's symbol, or else GENCODE's, or else an id.
+
+    Args:
+        in_file_f: The file's name of each feature; None if the file lacks it.
+    """
+    verdict, features = inputs.record.verdict, inputs.card.features
+    if verdict is None or verdict.genes is None:
+        raise InternalError("a submission without a gene space was merged", expected="an accepted verdict")
+    in_symbols = verdict.genes.kind is GeneIds.SYMBOL
+    symbols = features.symbol or (None,) * len(features)
+    ids = features.ensembl or (None,) * len(features)
+    return [
+        (in_file if in_symbols else None) or symbol or _symbol_of(gene_id or in_file or "")
+        for in_file, symbol, gene_id in zip(in_file_f, symbols, ids, strict=True)
+    ]
+
+
+def _symbol_of(gene_id: str) -> str:
+    return symbol_of(gene_id) or gene_id

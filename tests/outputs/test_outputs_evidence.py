@@ -1,0 +1,198 @@
+"""evidence.csv: the means and contributions of an independent computation, for any number of tasks."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.engine.slopes import Slopes
+from jobs.inference.merge.evidence import LEAST_CELLS, Against, Evidence, SpeaksBy, evidence_of
+from jobs.inference.merge.groups import Merge
+from jobs.inference.merge.survey import Survey
+from jobs.inference.outputs.evidence_csv import COLUMNS, evidence_csv
+from jobs.inference.parts.part import PartLayout
+from jobs.inference.report.data import LabelRow
+from jobs.inference.report.evidence import reasons
+from jobs.inference.report.gathering import gather
+from jobs.inference.report.mapping import NoMap
+from jobs.inference.report.rendering import render
+from shared.bundles.card import UNASSIGNED, Label
+from tests.outputs.stand_ins import Draws, merge_of
+from tests.outputs.test_outputs_report import context_of
+
+N_FEATURES = 12
+GENES = (*(f"gene {f}" for f in range(N_FEATURES - 1)), None)
+NAMES = tuple(name or "gone" for name in GENES)
+LAYOUT = PartLayout(n_cells=3500, n_labels=4, top_k=2, n_features=N_FEATURES)
+LABELS = [Label(name=name) for name in ("=B cell", "T cell", "NK cell", "DC")]
+
+
+def slopes() -> Slopes:
+    draw = np.random.default_rng(5)
+    ceiling_f = np.full(N_FEATURES, 2.5)
+    mean_f, std_f = draw.uniform(0, 2, N_FEATURES), draw.uniform(0.5, 2, N_FEATURES)
+    return Slopes(draw.normal(0, 1, (len(LABELS), N_FEATURES)), ceiling_f, mean_f, std_f)
+
+
+def evidence(merge: Merge, names: tuple[str, ...] = NAMES) -> Evidence:
+    survey = Survey(merge, slopes=slopes())
+    list(survey.tables())
+    findings = survey.findings()
+    assert findings.expression is not None
+    return evidence_of(findings.expression, names, list(findings.tally.label_counts))
+
+
+def table(found: Evidence) -> pd.DataFrame:
+    return pd.read_csv(io.BytesIO(b"".join(evidence_csv(found))))
+
+
+DRAWS = Draws(LAYOUT, genes=GENES)
+"""Every second cell is sampled."""
+
+
+@pytest.fixture(scope="module")
+def merge() -> Merge:
+    return merge_of(DRAWS, 3, min_score=0.6, labels=LABELS)
+
+
+def test_means_shares_and_contributions_are_those_of_a_dense_computation(merge: Merge) -> None:
+    frame = table(evidence(merge))
+    labels = np.concatenate([one["label"].to_numpy(zero_copy_only=False) for one in merge.tables()])[::2]
+    x_nf = DRAWS.expression(np.arange(0, LAYOUT.n_cells, 2)).astype(np.float64)
+    assert UNASSIGNED in labels
+    assert set(frame["speaks_by"]) == {"expression", "absence", "missing"}
+    for row in frame[frame["speaks_by"] != "missing"].to_dict("records"):
+        name, f = row["label"].removeprefix("'"), GENES.index(row["gene_in_file"])
+        own_n = labels == name
+        own, rest = x_nf[own_n, f], x_nf[~own_n, f]
+        slope = slopes().slope_lf[[label.name for label in LABELS].index(name), f]
+        wanted = slope * (np.minimum(own, 2.5).mean() - np.minimum(rest, 2.5).mean())
+        found = [row[column] for column in ("contribution", "mean", "mean_rest", "share", "share_rest")]
+        np.testing.assert_allclose(
+            found, [wanted, own.mean(), rest.mean(), (own > 0).mean(), (rest > 0).mean()], atol=1e-5
+        )
+        assert (row["cells"], row["cells_rest"]) == (own_n.sum(), (~own_n).sum())
+        assert wanted > 0
+        assert (slope > 0) == (row["speaks_by"] == "expression")
+
+
+def test_the_largest_contributions_come_first(merge: Merge) -> None:
+    for _, genes in table(evidence(merge)).groupby(["label", "speaks_by"]):
+        assert genes["contribution"].is_monotonic_decreasing or genes["contribution"].isna().all()
+
+
+def test_a_missing_gene_that_the_model_relies_on_is_named_without_numbers(merge: Merge) -> None:
+    missing = table(evidence(merge)).query("speaks_by == 'missing'")
+    assert set(missing["gene"]) == {"gone"}
+    assert missing[["gene_in_file", "contribution", "mean", "share"]].isna().all(axis=None)
+    relied_on = [label.name for label, slope_f in zip(LABELS, slopes().slope_lf, strict=True) if slope_f[-1] > 0]
+    assert set(missing["label"].str.removeprefix("'")) <= set(relied_on)
+
+
+@given(n_cells=st.integers(1, 4000), n_tasks=st.integers(2, 8))
+@settings(max_examples=15, deadline=None)
+def test_any_number_of_tasks_gives_the_same_bytes(n_cells: int, n_tasks: int) -> None:
+    draws = replace(DRAWS, layout=replace(LAYOUT, n_cells=n_cells))
+    one, many = (evidence(merge_of(draws, n, 0.6, LABELS)) for n in (1, n_tasks))
+    assert b"".join(evidence_csv(one)) == b"".join(evidence_csv(many))
+
+
+def test_text_that_would_be_a_formula_is_guarded(merge: Merge) -> None:
+    frame = table(evidence(merge, ("=1+1", *("@x" for _ in GENES[1:]))))
+    assert "'=B cell" in set(frame["label"])
+    assert not frame["gene"].str.startswith(("=", "@")).any()
+
+
+def test_a_label_of_few_cells_has_no_evidence_and_is_named() -> None:
+    found = evidence(merge_of(replace(DRAWS, layout=replace(LAYOUT, n_cells=8)), 1, None, LABELS))
+    cells = {name: sums.n_cells for name, sums in found.expression.sums.items()}
+    assert set(found.too_few) == {name for name, n in cells.items() if n < LEAST_CELLS} != set()
+    assert not {label.name for label in found.labels} & set(found.too_few)
+
+
+def test_cells_of_one_label_are_compared_with_the_training_cells() -> None:
+    labels = [Label(name="only"), *LABELS[1:]]
+    merge = merge_of(DRAWS, 1, None, labels)
+    survey = Survey(merge, slopes=slopes())
+    list(survey.tables())
+    expression = survey.findings().expression
+    assert expression is not None
+    expression.sums = {"only": expression.sums["only"]}
+    (found,) = evidence_of(expression, [str(name) for name in GENES], ["only"]).labels
+    assert found.against is Against.TRAINING
+    gene = found.by(SpeaksBy.EXPRESSION)[0]
+    assert gene.share_rest is None
+    assert gene.mean_rest == slopes().mean_f[gene.feature]
+    own = np.minimum(DRAWS.expression(np.arange(0, 3500, 2)), 2.5)
+    only_n = np.concatenate([one["label"].to_numpy(zero_copy_only=False) for one in merge.tables()])[::2] == "only"
+    wanted = slopes().slope_lf[0, gene.feature] * (own[only_n, gene.feature].mean() - slopes().mean_f[gene.feature])
+    assert gene.contribution == pytest.approx(wanted, abs=1e-6)
+
+
+def test_every_column_is_described_and_written(merge: Merge) -> None:
+    assert table(evidence(merge)).columns.tolist() == [column.name for column in COLUMNS]
+    assert all(column.meaning.endswith(".") for column in COLUMNS)
+
+
+def rows_of(found: Evidence) -> list[LabelRow]:
+    blank = LabelRow(0, "", "c0", "", 1, 1, 1, "", 1, 0, None, False, 1, None)
+    names = [*(label.name for label in found.labels), *found.too_few]
+    return [replace(blank, key=key, name=name) for key, name in enumerate(names)]
+
+
+def test_the_report_draws_each_label_s_genes_in_a_row_of_its_own(merge: Merge) -> None:
+    found = evidence(merge)
+    section = reasons(found, rows_of(found), 20)
+    assert section is not None
+    assert section.plot is not None
+    assert [row.name for row in section.plot.rows] == [label.name for label in found.labels]
+    chosen = [gene.text for gene in section.plot.genes]
+    assert len(set(chosen)) == len(chosen)
+    for dot in section.plot.dots:
+        column, row = int(dot.x // 28), int(dot.y // 28)
+        label = found.labels[row]
+        f = NAMES.index(chosen[column])
+        sums = found.expression.sums[label.name]
+        assert dot.radius == pytest.approx(11 * sums.share_f[f] ** 0.5, abs=0.01)
+        most = max(found.expression.sums[other.name].mean_f[f] for other in found.labels)
+        assert dot.level == pytest.approx(sums.mean_f[f] / most, abs=1e-3)
+    assert "1,750 cells" in section.note
+    assert [label.genes[0].name in label.text for label in section.labels] == [True] * len(found.labels)
+
+
+def test_names_of_labels_and_genes_are_text_on_the_page() -> None:
+    evil = "<script>alert(1)</script>"
+    labels = [Label(name=f"{evil} {place}") for place in range(4)]
+    merge = merge_of(DRAWS, 1, None, labels)
+    survey = Survey(merge, slopes=slopes())
+    list(survey.tables())
+    findings = survey.findings()
+    assert findings.expression is not None
+    found = evidence_of(findings.expression, [f"<b>{name}" for name in NAMES], list(findings.tally.label_counts))
+    data = gather(findings, replace(context_of(tuple(labels)), evidence=found), NoMap("none"))
+    page = render(data).decode()
+    section = page[page.index('id="why"') : page.index('id="sure"')]
+    assert "<script" not in section
+    assert "<b>" not in section
+    assert "&lt;b&gt;gene" in section
+
+
+def test_evidence_that_cannot_be_drawn_is_told_and_the_report_goes_on(merge: Merge) -> None:
+    found = evidence(merge)
+    section = reasons(found, [], 20)
+    assert section is not None
+    assert "could not be drawn" in section.undrawn
+
+
+def test_many_labels_are_shown_as_far_as_the_report_shows_them(merge: Merge) -> None:
+    found = evidence(merge)
+    section = reasons(found, rows_of(found), 2)
+    assert section is not None
+    assert [label.name for label in section.labels] == [label.name for label in found.labels[:2]]
+    assert "in evidence.csv" in section.note
