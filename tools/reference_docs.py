@@ -111,8 +111,8 @@ def results_page() -> str:
         "",
         (
             "For each label with five sampled cells or more, there is one row per gene that speaks for it: the 30 with "
-            "the largest contributions by expression, 10 by absence, and those that are missing. At most 3,000 cells are "
-            "sampled, evenly spaced in the file. [Models](../explanation/models.md#why-a-label) explains the numbers."
+            "the largest contributions by expression, 10 by absence, and those that are missing. At most 3,000 cells "
+            "are sampled, evenly spaced in the file. [Models](../explanation/models.md#why-a-label) explains them."
         ),
         "",
         "| column | type | meaning |",
