@@ -72,13 +72,20 @@ EVIDENCE = Output(
     "The genes that spoke for each label in this file; a ' is put before text that would be a formula.",
     same_bytes=True,
 )
+PSEUDOBULK = Output(
+    "pseudobulk.h5ad",
+    "application/x-hdf5",
+    "Exact sums of the counts by label, or by label and sample, for tests between samples; anndata.read_h5ad opens it.",
+    same_bytes=True,
+    wanted=lambda options: options.pseudobulk != "off",
+)
 MANIFEST = Output(
     "manifest.json",
     "application/json",
     "How the result was made: input, model, options, versions, times, and the checksum of every file.",
 )
 
-OUTPUTS = (REPORT, ANNOTATED_H5AD, ANNOTATIONS_CSV, ANNOTATIONS_PARQUET, SCORES_PARQUET, EVIDENCE, MANIFEST)
+OUTPUTS = (REPORT, ANNOTATED_H5AD, ANNOTATIONS_CSV, ANNOTATIONS_PARQUET, SCORES_PARQUET, EVIDENCE, PSEUDOBULK, MANIFEST)
 """In the order in which they are shown to users."""
 
 

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.xdist_group("runs")  # What its tests share is made onc
 PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
 OPTIONS = ("--json", "--set", "map=off")
 """Of most runs here: no map is looked at."""
-SCORES = ("--set", "scores=full")
+SCORES = ("--set", "scores=full", "--set", "pseudobulk=on")
 TIMEOUT_S = 200.0
 
 

@@ -45,7 +45,7 @@ class Survey:
         slopes: Those of the model's scores, from which the evidence is computed.
     """
 
-    def __init__(self, merge: Merge, own: OwnLabels | NoOwnLabels = _NOTHING, slopes: Slopes | None = None) -> None:
+    def __init__(self, merge: Merge, own: OwnLabels | NoOwnLabels = _NOTHING, *, slopes: Slopes | None = None) -> None:
         self._merge = merge
         self._compared = CrossTable(own, merge.vocabulary) if isinstance(own, OwnLabels) else own
         self._tally = Tally(merge.vocabulary)

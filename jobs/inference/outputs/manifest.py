@@ -59,6 +59,7 @@ class Choices(_Part):
     scores: str
     map: bool
     composition: bool = Field(default=True, description="Whether to correct scores to the sample's shares of labels.")
+    pseudobulk: str = Field(default="off", description="`on`, `off`, or the obs column that tells samples apart.")
     max_error: float = Field(default=0.05, description="The share of reliable labels that may be wrong.")
     clusters: str = Field(default="off", description="How clusters are found, or the obs column that they are from.")
     samples: str | None = Field(default=None, description="The obs column that names samples.")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from shared.domain.errors import TruncatedFileError, UnsafeFileError
 from shared.domain.geometry import Rows
 from shared.domain.options import parse_options
+from shared.domain.outputs import PSEUDOBULK
 from shared.domain.submission import Submission
 from shared.h5ad.facts import GroupingFacts
 from shared.h5ad.inspect.inspection import inspect
@@ -29,8 +30,10 @@ def inspect_for_merge(source: RangeSource, record: Submission, matrix: str | Non
         InputError: The file cannot be used.
     """
     options = parse_options(record.requested)
-    plan = Plan(merge=True, columns=tuple(options.columns.values()), recognise=options.truth is None)
-    limits = DEFAULT_LIMITS.for_rows(Rows(0, record.plan.n_cells if record.plan else 0))
+    every_row = Rows(0, record.plan.n_cells if record.plan else 0)
+    rows = every_row if PSEUDOBULK.wanted(options) else None  # Then the merge reads the matrix, as a task does.
+    plan = Plan(rows, merge=True, columns=tuple(options.columns.values()), recognise=options.truth is None)
+    limits = DEFAULT_LIMITS.for_rows(every_row)
     try:
         return inspect(source, matrix=matrix, plan=plan, limits=limits).groupings
     except (TruncatedFileError, UnsafeFileError) as error:

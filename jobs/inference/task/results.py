@@ -22,6 +22,7 @@ import pyarrow as pa
 from jobs.engine.levels import Level
 from jobs.engine.slopes import Slopes
 from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, write_annotated_h5ad
+from jobs.inference.annotated.pseudobulk import NoPseudobulkError, Wanted, pseudobulk_h5ad, sum_counts
 from jobs.inference.data_manager import InferenceData, TaskInputs, input_crc32c
 from jobs.inference.merge.calls import Rules, Vocabulary
 from jobs.inference.merge.composition import Composition, estimate
@@ -69,6 +70,7 @@ from shared.domain.outputs import (
     EVIDENCE,
     MANIFEST,
     OUTPUTS,
+    PSEUDOBULK,
     REPORT,
     SCORES_PARQUET,
     Output,
@@ -222,7 +224,7 @@ class Results:
         inputs, truth = self.inputs, self.inputs.options.truth
         with self._timed("own labels"):
             own = read_own_labels(inputs.source, truth, inputs.groupings, inputs.card.labels, self.pulse.show)
-        survey = Survey(merge, own, self.slopes)
+        survey = Survey(merge, own, slopes=self.slopes)
         with self._timed(ANNOTATIONS_PARQUET.name):
             self.files.append(self._put(ANNOTATIONS_PARQUET, annotations_parquet(survey.tables(), self._about())))
         return survey.findings()
@@ -265,7 +267,21 @@ class Results:
             names = names_of_features(self.inputs, expression.in_file_f)
             evidence = evidence_of(expression, names, list(findings.tally.label_counts))
             files.append(self._put(EVIDENCE, evidence_csv(evidence)))
-        return files, evidence
+        return [*files, *self._pseudobulk(merge)], evidence
+
+    def _pseudobulk(self, merge: Merge) -> list[FileFacts]:
+        options, verdict = self.inputs.options, self.inputs.record.verdict
+        if not PSEUDOBULK.wanted(options):
+            return []
+        assert verdict is not None
+        wanted = Wanted(self.inputs.source, verdict, options.sample, self._together.beat)
+        with self._timed(PSEUDOBULK.name):
+            try:
+                found = sum_counts(merge, wanted)
+            except NoPseudobulkError as error:
+                self.missing.append(MissingFile(name=PSEUDOBULK.name, reason=str(error)))
+                return []
+            return [self._put(PSEUDOBULK, pseudobulk_h5ad(found, merge.vocabulary, wanted, self._about()))]
 
     def _annotated(self, merge: Merge, findings: Findings) -> list[FileFacts]:
         name = ANNOTATED_H5AD.name
@@ -329,6 +345,7 @@ class Results:
                 scores=options.scores,
                 map=options.map,
                 composition=options.composition,
+                pseudobulk=options.pseudobulk,
                 max_error=options.max_error,
                 clusters=options.clusters,
                 samples=options.samples,

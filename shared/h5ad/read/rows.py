@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import compress
 from typing import Protocol, TypeVar
 
@@ -36,6 +37,7 @@ from shared.h5ad.source import RangeSource
 __all__ = [
     "CellIds",
     "Coordinates",
+    "GeneTable",
     "MatrixReader",
     "ProjectedBlock",
     "RowBlock",
@@ -45,6 +47,7 @@ __all__ = [
     "open_matrix",
     "read_embedding",
     "read_gene_names",
+    "read_gene_table",
     "read_genes",
     "with_watched",
 ]
@@ -169,6 +172,40 @@ def read_gene_names(source: RangeSource, verdict: Verdict) -> GeneNames:
         genes = find_genes(frame).genes
         apart = () if space.apart is None else _names_of(frame, space.apart, genes)
         return GeneNames(_names_of(frame, space.column, genes), apart)
+
+
+@dataclass(frozen=True, slots=True)
+class GeneTable:
+    """The genes of a matrix as the file names them.
+
+    Attributes:
+        index: The index of var, unchanged.
+        columns: The other columns that name genes, by name.
+    """
+
+    index: list[str]
+    columns: dict[str, list[str]]
+
+
+def read_gene_table(source: RangeSource, verdict: Verdict) -> GeneTable:
+    """The genes of the verdict's matrix, one row for each column that ``blocks`` speaks of.
+
+    Raises:
+        As ``read_genes``.
+    """
+    choice, space = verdict.matrix, verdict.genes
+    if choice is None or space is None:
+        raise InternalError("genes were asked of a verdict that has none", expected="an accepted verdict")
+    with open_file(source) as opened, decoding(choice.genes_path):
+        frame = open_frame(opened.file, choice.genes_path)
+        genes = find_genes(frame).genes
+
+        def column(name: str) -> list[str]:
+            values = frame.strings(name, 0, len(frame))
+            return values if genes is None else list(compress(values, genes))
+
+        named = [name_of(frame, label) for label in (space.column, space.apart) if label is not None]
+        return GeneTable(column(frame.index), {name: column(name) for name in named if name != frame.index})
 
 
 def features_of_genes(
