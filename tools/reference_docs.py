@@ -98,8 +98,8 @@ def results_page() -> str:
     head = (
         "A result consists of these files. `scores.parquet` is written only with the option `scores=full`, and "
         "`pseudobulk.h5ad` with `pseudobulk`. If a file could not be made, `manifest.json` names it and gives the "
-        "reason; for example, a 10x `.h5` has no `annotated.h5ad`. *Same bytes* means that the same request on the same "
-        "file always gives the same bytes, with one task or many, embedded or deployed."
+        "reason; for example, a 10x `.h5` has no `annotated.h5ad`. *Same bytes* means that the same request on the "
+        "same file always gives the same bytes, with one task or many, embedded or deployed."
     )
     told = ["| file | what it is | same bytes |", "|---|---|---|", *files, "", "## Columns of the annotations", ""]
     about = "There is one row per cell, in the order of `obs`. `celldrop_value_note` is left out if no cell has a note."

@@ -196,3 +196,15 @@ def test_many_labels_are_shown_as_far_as_the_report_shows_them(merge: Merge) -> 
     assert section is not None
     assert [label.name for label in section.labels] == [label.name for label in found.labels[:2]]
     assert "in evidence.csv" in section.note
+
+
+def test_a_label_that_rests_on_absence_is_said_to(merge: Merge) -> None:
+    found = evidence(merge)
+    for label in found.labels:  # All twelve genes are listed.
+        for how, total in ((SpeaksBy.EXPRESSION, label.by_expression), (SpeaksBy.ABSENCE, label.by_absence)):
+            assert total == pytest.approx(sum(gene.contribution or 0 for gene in label.by(how)))
+    section = reasons(found, rows_of(found), 20)
+    assert section is not None
+    told = [label.name for label in section.labels if "genes that these cells lack" in label.text]
+    assert told == [label.name for label in found.labels if label.by_absence > label.by_expression]
+    assert 0 < len(told) < len(found.labels)

@@ -206,6 +206,8 @@ class LabelEvidence:
     Attributes:
         n_cells: Number of sampled cells with the label.
         n_rest: Number of other sampled cells.
+        by_expression: The sum of the contributions of all genes that speak by expression, also of those not listed.
+        by_absence: Likewise by absence.
     """
 
     name: str
@@ -213,6 +215,8 @@ class LabelEvidence:
     n_rest: int
     against: Against
     genes: tuple[GeneEvidence, ...]
+    by_expression: float
+    by_absence: float
 
     def by(self, how: SpeaksBy) -> list[GeneEvidence]:
         """The genes that speak in one way: first those that clearly more, or fewer, of the label's cells express.
@@ -274,7 +278,8 @@ def _evidence_for(
     ]
     numbers = _Numbers(own, rest, against, slopes, contribution_f)
     found = tuple(_gene((f, name_f[f], expression.in_file_f[f], how), numbers) for f, how in chosen)
-    return LabelEvidence(name, own.n_cells, rest.n_cells, against, found)
+    sums = (float(contribution_f[chosen_f].sum()) for chosen_f in (expressed_f, absent_f))
+    return LabelEvidence(name, own.n_cells, rest.n_cells, against, found, *sums)
 
 
 def _largest(value_f: F64Array, most: int) -> list[int]:

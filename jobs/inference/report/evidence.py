@@ -81,6 +81,8 @@ def _words(label: LabelEvidence) -> str:
     found = [f"{listing(expressed)}." if expressed else "No gene that these cells express more than the rest."]
     if absent:
         found.append(f"Lower than in the rest: {listing(absent)}.")
+    if label.by_absence > label.by_expression:
+        found.append("More of the score comes from genes that these cells lack than from genes that they express.")
     if missing:
         found.append(f"Not in the file, though the model relies on it: {listing(missing)}.")
     return " ".join(found)
