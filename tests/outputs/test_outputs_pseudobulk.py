@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+import scanpy
 import scipy.sparse as sp
 
 from jobs.inference.annotated.pseudobulk import NoPseudobulkError, Wanted, pseudobulk_h5ad, sum_counts
 from jobs.inference.merge.groups import Merge
+from jobs.inference.outputs.manifest import FileFacts
 from jobs.inference.parts.part import PartLayout
+from jobs.inference.report.gathering import gather
+from jobs.inference.report.mapping import NoMap
 from shared.bundles.card import UNASSIGNED, Label
+from shared.domain.outputs import PSEUDOBULK
 from shared.h5ad.judge.judging import validate
 from shared.h5ad.source import BytesSource
 from tests.outputs.stand_ins import Draws, merge_of
+from tests.outputs.test_outputs_report import context_of, findings_of
 
 N_CELLS, N_GENES = 600, 40
 LABELS = [Label(name="B", ontology_id="CL:0000236", lineage="lymphoid"), Label(name="T", lineage="lymphoid")]
@@ -169,3 +176,17 @@ def test_antibodies_are_no_genes(tmp_path: Path) -> None:
     found = opened(written(merge(), wanted_of(path.read_bytes())), tmp_path)
     assert found.var_names.tolist() == cells.var_names[: N_GENES - 2].tolist()
     np.testing.assert_array_equal(found.X.sum(axis=0), counts()[:, : N_GENES - 2].sum(axis=0))
+
+
+def test_the_report_tells_how_to_go_on_with_the_sums_if_there_are_any(tmp_path: Path) -> None:
+    merged = merge()
+    labels = tuple(LABELS)
+    there = FileFacts(name=PSEUDOBULK.name, size_bytes=1, crc32c=None, content_type="x", what="Sums.")
+    with_sums = replace(context_of(labels), files=(there,))
+    data, plain = (gather(findings_of(merged), context, NoMap("none")) for context in (with_sums, context_of(labels)))
+    (added,) = [one for one in data.snippets if one.title not in {other.title for other in plain.snippets}]
+    (tmp_path / PSEUDOBULK.name).write_bytes(written(merged, wanted_of(file_of(sp.csr_matrix(counts()), tmp_path))))
+    known: dict[str, Any] = {"sc": scanpy}
+    exec(added.code.replace('"pseudobulk', f'"{tmp_path}/pseudobulk'), known)
+    own_n = labels_of(merged) == data.labels[0].name
+    np.testing.assert_array_equal(known["counts"].to_numpy()[0], counts()[own_n].sum(axis=0))

@@ -49,7 +49,7 @@ class Wanted:
 
 @dataclass(slots=True)
 class Pseudobulk:
-    """Sums of counts by group. Memory: 8 bytes for each group and gene; it does not grow with the number of cells.
+    """Sums of counts by group. Memory: 8 bytes for each group and gene, and with samples 4 bytes for each cell.
 
     Attributes:
         names: The names of the labels, ``Unassigned`` among them.

@@ -13,6 +13,7 @@ from jobs.inference.report.data import Fact, Figure, LabelRow, Notice, Snippet
 from jobs.inference.report.wording import listing, percent, plural, shortened, whole
 from shared.bundles.card import ModelCard, metric_words
 from shared.domain.actual import Actual
+from shared.domain.outputs import PSEUDOBULK
 from shared.domain.plan import Plan
 from shared.domain.verdict import CellNote, GeneIds, MatrixState, Verdict
 
@@ -263,6 +264,15 @@ def snippets(
             "Run it again with another model or threshold",
             f"celldrop models list\ncelldrop run FILE.h5ad --model {card.name} --set min_score=0.5",
         ),
+        *([_sums_snippet(label)] if PSEUDOBULK.name in there else []),
+    )
+
+
+def _sums_snippet(label: str) -> Snippet:
+    return Snippet(
+        "Take the sums of the counts for a test between samples",
+        f'sums = sc.read_h5ad("{PSEUDOBULK.name}")\nsums = sums[sums.obs["psbulk_cells"] >= 10]\n'
+        f'counts = sums[sums.obs["label"] == {_quoted(label)}].to_df()',
     )
 
 
