@@ -254,17 +254,18 @@ def evidence_of(expression: Expression, name_f: Sequence[str], label_names: Sequ
     labels = [name for name in label_names if name in place and name != vocabulary.names[vocabulary.unassigned_code]]
     enough = [name for name in labels if name in expression.sums and expression.sums[name].n_cells >= LEAST_CELLS]
     everything = Sums.over(expression.sums.values(), len(name_f))
-    found = [_evidence_for(name, place[name], expression, everything, name_f) for name in enough]
+    there_f = np.array([in_file is not None for in_file in expression.in_file_f])
+    found = [_evidence_for((name, place[name]), expression, everything, there_f, name_f) for name in enough]
     return Evidence(tuple(found), tuple(name for name in labels if name not in enough), expression)
 
 
 def _evidence_for(
-    name: str, label: int, expression: Expression, everything: Sums, name_f: Sequence[str]
+    named: tuple[str, int], expression: Expression, everything: Sums, there_f: BoolArray, name_f: Sequence[str]
 ) -> LabelEvidence:
+    name, label = named
     own, slopes = expression.sums[name], expression.slopes
     rest = everything.less(own)
     against = Against.REST if rest.n_cells >= LEAST_CELLS else Against.TRAINING
-    there_f = np.array([in_file is not None for in_file in expression.in_file_f])
     other_f = rest.clipped_mean_f if against is Against.REST else slopes.mean_f
     difference_f, slope_f = own.clipped_mean_f - other_f, slopes.slope_lf[label]
     contribution_f = np.where(there_f, slope_f * difference_f, 0.0)
