@@ -17,9 +17,6 @@ AUTO, ON, OFF = "auto", "on", "off"
 """Instead of a column's name."""
 
 
-_ON_OFF = ("on", "off")
-
-
 class Scores(StrEnum):
     """How much of the probability matrix is written."""
 
@@ -45,7 +42,7 @@ class Options:
             for at most a million cells, ``off`` finds none; any other text names the obs column to take them from.
         samples: The obs column that names samples: the shares of the labels are estimated for each.
         map: Whether the report has a 2-D map of the cells.
-        pseudobulk: Whether to sum the counts by label, or by label and an obs column that tells samples apart.
+        pseudobulk: Whether to sum the counts by label, or by label and an obs column; ``on`` uses that of ``samples``.
         truth: The obs column whose labels the results are compared with; None looks for one by its name, ``off`` for
             none.
     """
@@ -62,24 +59,25 @@ class Options:
     samples: str | None = None
     map: bool = True
     objective: Objective = Objective.DEADLINE
-    pseudobulk: str = "off"
+    pseudobulk: str = OFF
     truth: str | None = None
-
-    @property
-    def sample(self) -> str | None:
-        """The obs column by which pseudobulk tells samples apart; None if it does not."""
-        return None if self.pseudobulk in _ON_OFF else self.pseudobulk
 
     @property
     def columns(self) -> dict[str, str]:
         """The obs columns that options name, by option. Each must group the cells, or the file is refused."""
+        own = None if self.pseudobulk in {ON, OFF} else self.pseudobulk
         named = {
             "truth": self.truth_column,
             "clusters": self.cluster_column,
             "samples": self.samples,
-            "pseudobulk": self.sample,
+            "pseudobulk": own,
         }
         return {option: column for option, column in named.items() if column is not None}
+
+    @property
+    def pseudobulk_column(self) -> str | None:
+        """The obs column that tells samples apart in pseudobulk, if any: its own, or that of ``samples``."""
+        return self.samples if self.pseudobulk in {ON, OFF} else self.pseudobulk
 
     @property
     def truth_column(self) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shared.domain.options import Options, Scores
+from shared.domain.options import OFF, Options, Scores
 
 _DEFAULTS = Options()
 
@@ -77,7 +77,7 @@ PSEUDOBULK = Output(
     "application/x-hdf5",
     "Exact sums of the counts by label, or by label and sample, for tests between samples; anndata.read_h5ad opens it.",
     same_bytes=True,
-    wanted=lambda options: options.pseudobulk != "off",
+    wanted=lambda options: options.pseudobulk != OFF,
 )
 MANIFEST = Output(
     "manifest.json",

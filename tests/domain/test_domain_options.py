@@ -56,6 +56,23 @@ def test_the_columns_that_options_name_are_known(asked: dict[str, str], columns:
     assert parse_options(asked).columns == columns
 
 
+@pytest.mark.parametrize(
+    ("asked", "told_apart_by"),
+    [
+        ({}, None),
+        ({"pseudobulk": "on"}, None),
+        ({"pseudobulk": "on", "samples": "donor"}, "donor"),
+        ({"pseudobulk": "batch", "samples": "donor"}, "batch"),
+    ],
+)
+def test_pseudobulk_uses_the_column_of_samples_unless_it_names_its_own(
+    asked: dict[str, str], told_apart_by: str | None
+) -> None:
+    options = parse_options(asked)
+    assert options.pseudobulk_column == told_apart_by
+    assert set(options.columns.values()) == set(asked.values()) - {"on"}
+
+
 @pytest.mark.parametrize("name", ["map", "composition"])
 def test_a_switch_is_on_or_off(name: str) -> None:
     assert getattr(parse_options({name: "on"}), name) is True

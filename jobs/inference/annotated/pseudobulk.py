@@ -149,6 +149,15 @@ def _labels(best_n: I64Array, abstained_n: npt.NDArray[np.bool_], vocabulary: Vo
     return np.where(abstained_n, vocabulary.unassigned_code, vocabulary.name_codes[best_n])
 
 
+def summed(merge: Merge, wanted: Wanted, about: Mapping[str, str]) -> Iterator[bytes]:
+    """Sum the counts, and return the bytes of ``pseudobulk.h5ad``.
+
+    Raises:
+        As ``sum_counts``, before the first byte.
+    """
+    return pseudobulk_h5ad(sum_counts(merge, wanted), merge.vocabulary, wanted, about)
+
+
 def pseudobulk_h5ad(
     found: Pseudobulk, vocabulary: Vocabulary, wanted: Wanted, about: Mapping[str, str]
 ) -> Iterator[bytes]:

@@ -22,10 +22,9 @@ _NOTHING = NoOwnLabels()
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the first pass collected: the tally, the sampled cells, and what was asked for.
+    """What the first pass collected: the tally and the sampled cells, and the cross table if the file has labels.
 
     Attributes:
-        compared: The cross table, if the file has labels.
         expression: That of the sampled cells; None if the slopes of the scores were not given.
     """
 

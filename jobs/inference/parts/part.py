@@ -23,7 +23,7 @@ from shared.ports.blobs import BlobStore, ByteRange
 
 CONTENT_TYPE = "application/vnd.apache.arrow.file"
 MAP_CELLS = 3000
-FORMAT = b"4"
+FORMAT = b"5"
 _CHUNK_BYTES = 1 << 20
 _READ_BYTES = 4 << 20
 _MAGIC_BYTES = 8

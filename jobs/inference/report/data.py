@@ -329,8 +329,8 @@ class ReportData:
     tail: Tail | None
     cell_map: CellMap | None
     no_map: str
-    comparison: Comparison | None
     reasons: Reasons | None
+    comparison: Comparison | None
     levels: tuple[str, ...]
     scores: Chart
     score_meaning: str

@@ -96,12 +96,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         lead=sentences.lead(tally, context.min_score),
         figures=sentences.figures(rows, tally, context.verdict),
         notices=tuple(Notice(one.message, one.hint, one.code) for one in context.verdict.warnings),
-        remarks=sentences.remarks(
-            rows,
-            tally,
-            context.min_score,
-            selected_genes=any(one.code in _SELECTED for one in context.verdict.warnings),
-        ),
+        remarks=_remarks(rows, tally, context),
         labels=rows,
         shown=tuple(row for row in rows if row not in tail),
         tail=_summed(tail),
@@ -127,6 +122,11 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         ),
         made_at=context.made_at,
     )
+
+
+def _remarks(rows: tuple[LabelRow, ...], tally: Tally, context: Context) -> tuple[Notice, ...]:
+    selected_genes = any(one.code in _SELECTED for one in context.verdict.warnings)
+    return sentences.remarks(rows, tally, context.min_score, selected_genes=selected_genes)
 
 
 def _method(tally: Tally, context: Context) -> tuple[Fact, ...]:

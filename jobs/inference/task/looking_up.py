@@ -9,6 +9,8 @@ from safetensors.numpy import load
 
 from jobs.engine.slopes import Slopes, slopes_of
 from jobs.inference.data_manager import TaskInputs
+from jobs.inference.merge.evidence import Evidence, evidence_of
+from jobs.inference.merge.survey import Findings
 from shared.bundles.card import WEIGHTS_NAME
 from shared.domain.errors import InternalError, InvalidBundleError
 from shared.domain.verdict import GeneIds
@@ -28,6 +30,14 @@ def slopes_in(inputs: TaskInputs) -> Slopes:
         where = inputs.card.reference
         raise InvalidBundleError(found, expected="safetensors", where=where, hint="Upload the bundle again.") from error
     return slopes_of(inputs.card, tensors)
+
+
+def find_evidence(inputs: TaskInputs, findings: Findings) -> Evidence:
+    """The genes that spoke for each label, most frequent labels first."""
+    expression = findings.expression
+    assert expression is not None
+    names = names_of_features(inputs, expression.in_file_f)
+    return evidence_of(expression, names, list(findings.tally.label_counts))
 
 
 def names_of_features(inputs: TaskInputs, in_file_f: Sequence[str | None]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
@@ -15,18 +14,14 @@ from importlib.metadata import version
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-import h5py
-import numpy as np
-import pyarrow as pa
-
 from jobs.engine.levels import Level
 from jobs.engine.slopes import Slopes
 from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, write_annotated_h5ad
-from jobs.inference.annotated.pseudobulk import NoPseudobulkError, Wanted, pseudobulk_h5ad, sum_counts
+from jobs.inference.annotated.pseudobulk import NoPseudobulkError, Wanted, summed
 from jobs.inference.data_manager import InferenceData, TaskInputs, input_crc32c
 from jobs.inference.merge.calls import Rules, Vocabulary
 from jobs.inference.merge.composition import Composition, estimate
-from jobs.inference.merge.evidence import Evidence, evidence_of
+from jobs.inference.merge.evidence import Evidence
 from jobs.inference.merge.groups import Merge, used_scores
 from jobs.inference.merge.own_labels import read_own_labels
 from jobs.inference.merge.survey import Findings, Survey
@@ -59,7 +54,8 @@ from jobs.inference.report.gathering import Context, gather
 from jobs.inference.report.layouts import lay_out
 from jobs.inference.report.mapping import Layout, NoMap
 from jobs.inference.report.rendering import render
-from jobs.inference.task.looking_up import names_of_features
+from jobs.inference.task.looking_up import find_evidence
+from jobs.inference.task.versions import computed_with, software_used
 from shared.domain.actual import Actual, actual_of
 from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
@@ -96,12 +92,6 @@ _TABLES: Mapping[Output, Callable[[Merge, Mapping[str, str]], Iterator[bytes]]] 
     SCORES_PARQUET: scores_parquet,
 }
 """The tables that need only the parts. Each function streams a file's bytes from a merge and the file's metadata."""
-
-
-def software_used() -> dict[str, str]:
-    """The versions of the software that merges. The versions that computed the parts are in the receipts."""
-    own = {"celldrop": version("celldrop"), "python": platform.python_version(), "numpy": np.__version__}
-    return {**own, "h5py": h5py.__version__, "pyarrow": pa.__version__}
 
 
 @dataclass(slots=True)
@@ -221,9 +211,8 @@ class Results:
         return groups
 
     def _write_annotations(self, merge: Merge) -> Findings:
-        inputs, truth = self.inputs, self.inputs.options.truth
-        with self._timed("own labels"):
-            own = read_own_labels(inputs.source, truth, inputs.groupings, inputs.card.labels, self.pulse.show)
+        inputs = self.inputs
+        own = read_own_labels(inputs.source, inputs.options.truth, inputs.groupings, inputs.card.labels)
         survey = Survey(merge, own, slopes=self.slopes)
         with self._timed(ANNOTATIONS_PARQUET.name):
             self.files.append(self._put(ANNOTATIONS_PARQUET, annotations_parquet(survey.tables(), self._about())))
@@ -261,11 +250,8 @@ class Results:
             if output.wanted(self.inputs.options):
                 with self._timed(output.name):
                     files.append(self._put(output, chunks(merge, self._about())))
-        expression = findings.expression
-        assert expression is not None
         with self._timed(EVIDENCE.name):
-            names = names_of_features(self.inputs, expression.in_file_f)
-            evidence = evidence_of(expression, names, list(findings.tally.label_counts))
+            evidence = find_evidence(self.inputs, findings)
             files.append(self._put(EVIDENCE, evidence_csv(evidence)))
         return [*files, *self._pseudobulk(merge)], evidence
 
@@ -274,14 +260,13 @@ class Results:
         if not PSEUDOBULK.wanted(options):
             return []
         assert verdict is not None
-        wanted = Wanted(self.inputs.source, verdict, options.sample, self._together.beat)
+        wanted = Wanted(self.inputs.source, verdict, options.pseudobulk_column, self._together.beat)
         with self._timed(PSEUDOBULK.name):
             try:
-                found = sum_counts(merge, wanted)
+                return [self._put(PSEUDOBULK, summed(merge, wanted, self._about()))]
             except NoPseudobulkError as error:
                 self.missing.append(MissingFile(name=PSEUDOBULK.name, reason=str(error)))
                 return []
-            return [self._put(PSEUDOBULK, pseudobulk_h5ad(found, merge.vocabulary, wanted, self._about()))]
 
     def _annotated(self, merge: Merge, findings: Findings) -> list[FileFacts]:
         name = ANNOTATED_H5AD.name
@@ -318,11 +303,11 @@ class Results:
             max_error=self.inputs.options.max_error,
             composition=merge.rules.composition,
             composition_wanted=self.inputs.options.composition,
-            clusters=merge.rules.clusters,
             evidence=evidence,
+            clusters=merge.rules.clusters,
             files=tuple(self.files),
             missing=tuple(self.missing),
-            software={**self.software, **self._computed_with()},
+            software={**self.software, **computed_with(self.receipts)},
             made_at=datetime.now(UTC),
             plan=record.plan,
             actual=self._actual(),
@@ -387,14 +372,6 @@ class Results:
         """The metadata of each result file. It is the same in two runs of one request."""
         card = self.inputs.card
         return {"model": card.reference, "model_digest": card.digest, "version": version("celldrop")}
-
-    def _computed_with(self) -> dict[str, str]:
-        """The devices and their versions of torch, for the report's line on software."""
-        devices = devices_of(self.receipts)
-        shown = {"torch": "torch", "on": "name"}  # word in the report and fact of the device
-        return {
-            word: " and ".join({device[fact]: None for device in devices}) for word, fact in shown.items() if devices
-        }
 
     def _put(self, output: Output, chunks: Iterable[bytes]) -> FileFacts:
         return file_facts(self._put_unlisted(output, chunks), self.prefix, output.what)
