@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from benchmarks.metering import Pipeline, Units
 from shared.settings import REPOSITORY
-from tests.pipeline.large_files import genes_of, write_large
+from tests.pipeline.large_files import N_GENES, genes_of, write_large
 
 MODEL = "pbmc-sorted-765"
 NAMES = [one.name for one in fields(Units)]
@@ -42,9 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(json.dumps(told, indent=1) if asked.json else markdown(told))
 
 
-def count(folder: Path, cells: Sequence[int], tasks: Sequence[int], per_cell: int) -> dict[str, Any]:
+def count(
+    folder: Path, cells: Sequence[int], tasks: Sequence[int], per_cell: int, n_genes: int = N_GENES
+) -> dict[str, Any]:
     """Everything that is counted, as JSON would have it."""
-    files = {n_cells: _file(folder, n_cells, per_cell) for n_cells in cells}
+    files = {n_cells: _file(folder, n_cells, per_cell, n_genes) for n_cells in cells}
     whole = [_whole(folder, files[n_cells], n_cells, n_tasks) for n_cells in cells for n_tasks in tasks]
     few, many = min(cells), max(tasks)
     return {
@@ -91,9 +93,10 @@ def markdown(told: dict[str, Any]) -> str:
     )
 
 
-def _file(folder: Path, n_cells: int, per_cell: int) -> Path:
+def _file(folder: Path, n_cells: int, per_cell: int, n_genes: int) -> Path:
     file = folder / f"{n_cells}.h5ad"
-    write_large(file, n_cells=n_cells, per_cell=per_cell, genes=genes_of(REPOSITORY / f"models/{MODEL}/1.0.0"))
+    genes = genes_of(REPOSITORY / f"models/{MODEL}/1.0.0")
+    write_large(file, n_cells=n_cells, per_cell=per_cell, genes=genes, n_genes=n_genes)
     return file
 
 

@@ -18,6 +18,8 @@ pytest.register_assert_rewrite("tests.crashes.ends")
 
 N_CELLS = 400
 """Two blocks, and so two tasks."""
+N_GENES = 4_000
+"""Those of the model and some more: of a thousand processes each reads every name."""
 
 Homes = Callable[..., Home]
 
@@ -26,7 +28,7 @@ Homes = Callable[..., Home]
 def counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("counts") / "counts.h5ad"
     genes = genes_of(REPOSITORY / "models/pbmc-sorted/1.0.0")
-    write_large(file, n_cells=N_CELLS, per_cell=300, genes=genes)
+    write_large(file, n_cells=N_CELLS, per_cell=300, genes=genes, n_genes=N_GENES)
     return file
 
 

@@ -25,8 +25,8 @@ LEVEL = 4
 _KINDS = (("data", "f4"), ("indices", "i4"))
 
 
-def write_large(path: Path, *, n_cells: int, per_cell: int, genes: Sequence[str] = ()) -> None:
-    """Counts of ``n_cells`` x 30,000, ``per_cell`` stored values each.
+def write_large(path: Path, *, n_cells: int, per_cell: int, genes: Sequence[str] = (), n_genes: int = N_GENES) -> None:
+    """Counts of ``n_cells`` x ``n_genes``, ``per_cell`` stored values each.
 
     obs, var and the empty rest are anndata's own writing. The layout of X is as anndata's: h5py chooses the chunks, and
     they are stored in order. Only their deflating is done once for all that are alike.
@@ -35,10 +35,10 @@ def write_large(path: Path, *, n_cells: int, per_cell: int, genes: Sequence[str]
         genes: The names of the first ones.
     """
     rng = np.random.default_rng(7)
-    names = [*genes, *(f"GENE{n}" for n in range(N_GENES))][:N_GENES]
+    names = [*genes, *(f"GENE{n}" for n in range(n_genes))][:n_genes]
     with h5py.File(path, "w") as file:
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        _matrix(file.create_group("X"), rng, n_cells, per_cell)
+        _matrix(file.create_group("X"), rng, (n_cells, n_genes), per_cell)
         written = {"dataset_kwargs": {"compression": "gzip"}}
         anndata.io.write_elem(file, "obs", _obs(rng, n_cells), **written)
         anndata.io.write_elem(file, "var", _var(names), **written)
@@ -60,23 +60,23 @@ def genes_of(bundle: Path) -> list[str]:
     return [symbol for symbol in card.features.symbol if symbol]
 
 
-def _matrix(group: h5py.Group, rng: np.random.Generator, n_cells: int, per_cell: int) -> None:
-    shape = np.array([n_cells, N_GENES])
-    group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": shape})
+def _matrix(group: h5py.Group, rng: np.random.Generator, shape: tuple[int, int], per_cell: int) -> None:
+    n_cells, n_genes = shape
+    group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": np.array(shape)})
     data, indices = (
         group.create_dataset(name, (n_cells * per_cell,), kind, compression="gzip") for name, kind in _KINDS
     )
     # So many rows end where a chunk does: from there on it is the same chunks again.
     period = math.lcm(per_cell, *data.chunks)
     _fill(data, rng.geometric(0.45, period))
-    _fill(indices, np.concatenate([_row(rng, per_cell) for _ in range(period // per_cell)]))
+    _fill(indices, np.concatenate([_row(rng, n_genes, per_cell) for _ in range(period // per_cell)]))
     pointers = np.arange(n_cells + 1, dtype=np.int64) * per_cell
     small = pointers[-1] < np.iinfo(np.int32).max
     group.create_dataset("indptr", data=pointers.astype(np.int32) if small else pointers, compression="gzip")
 
 
-def _row(rng: np.random.Generator, per_cell: int) -> npt.NDArray[np.int64]:
-    return np.sort(rng.choice(N_GENES, per_cell, replace=False))
+def _row(rng: np.random.Generator, n_genes: int, per_cell: int) -> npt.NDArray[np.int64]:
+    return np.sort(rng.choice(n_genes, per_cell, replace=False))
 
 
 def _fill(dataset: h5py.Dataset, period: npt.NDArray[np.int64]) -> None:

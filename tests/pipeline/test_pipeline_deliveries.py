@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import anndata
 import pytest
 
 from cli.embedded import Embedded, drop_of_file, open_embedded
@@ -14,12 +13,13 @@ from shared.domain.outputs import reproducible
 from shared.domain.submission import State, Submission, Topic
 from shared.records.messages import job_message
 from shared.settings import load_settings
+from tests.pipeline.few_cells import few_cells
 
 
 @pytest.fixture
 def small(tmp_path: Path, data_dir: Path) -> Path:
     path = tmp_path / "small.h5ad"
-    anndata.read_h5ad(data_dir / "h5ad/pbmc3k_raw_labelled.h5ad")[:600].copy().write_h5ad(path)
+    few_cells(data_dir, 600).write_h5ad(path)
     return path
 
 

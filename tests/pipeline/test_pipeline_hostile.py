@@ -17,6 +17,7 @@ import pytest
 import scipy.sparse as sp
 
 from tests.h5ad.bombs import COMPRESSIONS, packed_zeros, with_broken_heap
+from tests.pipeline.few_cells import few_cells
 from tests.pipeline.measured import measured
 
 MOST_MB = 600
@@ -49,7 +50,7 @@ def run(environment: dict[str, str], tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def genes(data_dir: Path) -> list[str]:
-    return list(anndata.read_h5ad(data_dir / "h5ad/pbmc3k_raw_labelled.h5ad", backed="r").var_names)
+    return list(few_cells(data_dir, 300).var_names)
 
 
 def cells_of(genes: list[str], n_cells: int, depth: int = 20) -> anndata.AnnData:

@@ -20,17 +20,18 @@ JUST_TOO_MANY = 41_008
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_cells", [JUST_TOO_MANY, pytest.param(100_000, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(
+    ("n_cells", "map_"), [(JUST_TOO_MANY, "off"), pytest.param(100_000, "on", marks=pytest.mark.exhaustive)]
+)
 def test_as_many_values_as_would_not_fit_fit_in_a_gibibyte(
-    n_cells: int, environment: dict[str, str], celltypist_models: Path, tmp_path: Path
+    n_cells: int, map_: str, environment: dict[str, str], celltypist_models: Path, tmp_path: Path
 ) -> None:
     assert n_cells * PER_CELL * BYTES_OF_A_VALUE > LIMIT_BYTES
     file = tmp_path / "large.h5ad"
     genes = genes_of(celltypist_models / "adams-45-f-0" / "1")
     write_large(file, n_cells=n_cells, per_cell=PER_CELL, genes=genes)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cli.main", "run", str(file), "--json"], env=environment, stdout=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "cli.main", "run", str(file), "--json", "--set", f"map={map_}"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     tree = Tree(process)
     status = process.wait()
     tree.stop()

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import anndata
 import pytest
 
 from cli.embedded import Embedded, drop_of_file, open_embedded
@@ -16,6 +15,7 @@ from shared.domain.submission import State
 from shared.ports.jobs import JobRequest
 from shared.settings import load_settings
 from tests.pipeline.conftest import Celldrop
+from tests.pipeline.few_cells import few_cells
 
 ELSEWHERE = JobRequest("0" * 32, epoch=1, n_tasks=1, accelerator=Accelerator.CPU, timeout_s=600)
 TIMEOUT_S = 60.0
@@ -24,7 +24,7 @@ TIMEOUT_S = 60.0
 @pytest.fixture
 def small(tmp_path: Path, data_dir: Path) -> Path:
     path = tmp_path / "small.h5ad"
-    anndata.read_h5ad(data_dir / "h5ad/pbmc3k_raw_labelled.h5ad")[:300].copy().write_h5ad(path)
+    few_cells(data_dir, 300).write_h5ad(path)
     return path
 
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import anndata
 import pytest
 
 from tests.pipeline.conftest import Celldrop
+from tests.pipeline.few_cells import few_cells
 
-PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
 NOBODY = "No `celldrop serve` runs in this folder"
 
 
 @pytest.fixture
 def small(data_dir: Path, tmp_path: Path) -> Path:
     path = tmp_path / "small.h5ad"
-    anndata.read_h5ad(data_dir / PBMC)[:100].copy().write_h5ad(path)
+    few_cells(data_dir, 100).write_h5ad(path)
     return path
 
 

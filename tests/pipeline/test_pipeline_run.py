@@ -29,6 +29,7 @@ from shared.domain.outputs import OUTPUTS, reproducible
 from shared.records.updates import update
 from shared.settings import load_settings
 from tests.pipeline.conftest import Celldrop, Ended, command_in, own_environment
+from tests.pipeline.few_cells import few_cells
 
 pytestmark = pytest.mark.xdist_group("runs")  # What its tests share is made once.
 
@@ -50,7 +51,7 @@ def states(home: Path) -> list[str]:
 def written(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
     """Six hundred cells, three blocks: a file that is quick to annotate."""
     path = tmp_path_factory.mktemp("written") / "small.h5ad"
-    anndata.read_h5ad(data_dir / PBMC)[:600].copy().write_h5ad(path, compression="gzip")
+    few_cells(data_dir, 600).write_h5ad(path, compression="gzip")
     return path
 
 
@@ -359,11 +360,11 @@ def wait_for_task(home: Path, process: subprocess.Popen[bytes]) -> int:
 
 def _is_task_of(entry: Path, home: Path) -> bool:
     try:
-        command = (entry / "cmdline").read_bytes()
-        variables = (entry / "environ").read_bytes().split(b"\0")
+        if b"jobs.inference.main" not in (entry / "cmdline").read_bytes():
+            return False
+        return f"CELLDROP_HOME={home}".encode() in (entry / "environ").read_bytes().split(b"\0")
     except OSError:
         return False
-    return b"jobs.inference.main" in command and f"CELLDROP_HOME={home}".encode() in variables
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the task through /proc")

@@ -16,7 +16,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import anndata
 import h5py
 import numpy as np
 import pytest
@@ -25,6 +24,7 @@ from cli.endings import EventTail
 from tests.h5ad.bombs import with_broken_heap
 from tests.h5ad.h5ad_files import spoiled
 from tests.pipeline.conftest import Celldrop
+from tests.pipeline.few_cells import few_cells
 
 DEADLINE_S = 120.0
 
@@ -125,7 +125,7 @@ def test_a_folder_that_cannot_be_made_is_called_so(home: str, celldrop: Celldrop
 @pytest.fixture
 def small(tmp_path: Path, data_dir: Path) -> Path:
     path = tmp_path / "small.h5ad"
-    anndata.read_h5ad(data_dir / "h5ad/pbmc3k_raw_labelled.h5ad")[:300].copy().write_h5ad(path)
+    few_cells(data_dir, 300).write_h5ad(path)
     return path
 
 

@@ -34,7 +34,7 @@ def of_large_chunks(genes: Sequence[str]) -> bytes:
     """Cells of every gene, in two chunks of 185 MiB that are small as long as they are packed."""
     n_cells = 33_000
     n_values = n_cells * len(genes)
-    counts = 1.0 + np.random.default_rng(0).poisson(2.0, 100 * len(genes))
+    counts = 1.0 + np.random.default_rng(0).poisson(2.0, 4 * len(genes))  # Few, so that gzip finds them soon.
     cells = [f"cell{number}" for number in range(n_cells)]
     buffer = io.BytesIO(
         write_file(sp.csr_matrix(np.zeros((n_cells, len(genes)), "f4")), Recipe(genes=genes, cells=cells))

@@ -13,6 +13,7 @@ from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
 from shared.bundles.stored import parse_card
 from shared.domain.words import cut, has_effect
 from tests.pipeline.conftest import Celldrop
+from tests.pipeline.few_cells import few_cells
 
 PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
 AWKWARD = (
@@ -35,7 +36,7 @@ SPELT_OUT = (
 
 @pytest.fixture
 def small(data_dir: Path) -> anndata.AnnData:
-    return anndata.read_h5ad(data_dir / PBMC)[:300].copy()
+    return few_cells(data_dir, 300)
 
 
 @pytest.fixture

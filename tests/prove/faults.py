@@ -19,7 +19,7 @@ from tests.prove import faults_of_objects, faults_of_requests, faults_of_runs
 from tests.prove.fault import Fault
 from tests.prove.faults_of_objects import FIRST_DROP
 from tests.prove.gcloud_commands import identity_token
-from tests.prove.hands import Hands, NotProvokedError, hands
+from tests.prove.hands import SHARE, Hands, NotProvokedError, hands
 from tests.prove.reached import reached
 
 FAULTS = (*faults_of_objects.FAULTS, *faults_of_requests.FAULTS, *faults_of_runs.FAULTS)
@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="a JSON file, written anew after every fault")
     given = parser.parse_args(arguments)
     deployment = reached(given.folder)
-    wanted = [fault for fault in (FIRST_DROP, *FAULTS) if fault.name in given.only] if given.only else list(FAULTS)
+    names = given.only or [name for name in os.environ.get(SHARE, "").split(";") if name]
+    wanted = [fault for fault in (FIRST_DROP, *FAULTS) if fault.name in names] if names else list(FAULTS)
     found: list[dict[str, Any]] = []
     with hands(deployment, _token()) as own:
         for fault in wanted:

@@ -29,6 +29,8 @@ SOON_S, LOCAL_SOON_S = 30.0, 12.0
 """How long something is listened for that ought not to come."""
 LISTEN = "PROOF_LISTEN_S"
 """The variable that shortens it."""
+SHARE = "PROOF_FAULTS"
+"""The variable that names the faults to provoke, with semicolons between them; all where it is not set."""
 LOOK_AGAIN_S = 0.1
 
 

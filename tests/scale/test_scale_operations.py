@@ -16,7 +16,7 @@ pytestmark = pytest.mark.xdist_group("scale-operations")  # What its tests share
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     logging.disable(logging.WARNING)
-    yield count(tmp_path_factory.mktemp("operations"), [1_000, 2_000], [1, 2, 4], per_cell=32)
+    yield count(tmp_path_factory.mktemp("operations"), [1_000, 2_000], [1, 2, 4], per_cell=32, n_genes=1_000)
     logging.disable(logging.NOTSET)
 
 

@@ -11,7 +11,7 @@ from itertools import islice
 from shared.domain.verdict import GeneIds, GeneSpace, Species
 from shared.h5ad.facts import GeneColumn
 from shared.h5ad.names.agreement import Disagreement, compare
-from shared.h5ad.names.matching import HELPS, FeatureTable, GeneNames, Matching, helps, map_genes, match_genes
+from shared.h5ad.names.matching import HELPS, FeatureTable, GeneNames, Matching, helps, map_genes, match_untranslated
 from shared.h5ad.names.tidying import ENSEMBL, bare_ids, plain, tidied, untidy
 
 __all__ = ["Found", "bare_ids", "describe_column", "find_gene_space", "map_genes"]
@@ -109,10 +109,11 @@ def _told_apart(space: GeneSpace, apart: GeneColumn | None) -> GeneSpace:
 
 
 def _best(spaces: Sequence[GeneSpace], names: Sequence[GeneNames], wanted: FeatureTable, species: Species) -> Found:
-    plain = _most(spaces, [match_genes(ids, wanted, species, translate=False) for ids in names])
+    found = [match_untranslated(ids, wanted, species) for ids in names]
+    plain = _most(spaces, [one.matching(translate=False) for one in found])
     if len(plain.matched) >= HELPS * (len(wanted.symbol) or len(wanted.ensembl)):
         return plain
-    translated = _most(spaces, [match_genes(ids, wanted, species) for ids in names])
+    translated = _most(spaces, [one.matching(translate=True) for one in found])
     return translated if helps(len(plain.matched), len(translated.matched)) else plain
 
 

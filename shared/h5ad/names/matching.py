@@ -83,22 +83,56 @@ def match_genes(
         species: The model's; genes that a genome's name marks as another's are left out.
         translate: Whether symbols and Ensembl ids may be translated where that helps.
     """
+    return match_untranslated(names, wanted, species).matching(translate=translate)
+
+
+@dataclass(frozen=True, slots=True)
+class Untranslated:
+    """What names say without translation; a matching with translation needs all of it, too.
+
+    Attributes:
+        features: The position of each name of the model.
+        literal: For a gene of the file the feature that the model calls the same.
+        own: For a gene of the file the feature of its own name, as it stands or tidied.
+        twice: Genes that a second list of names has again; see ``_said_twice``.
+        copies: Further columns of a gene that has one.
+    """
+
+    names: GeneNames
+    wanted: FeatureTable
+    species: Species
+    features: Mapping[str, int]
+    literal: Mapping[int, int]
+    own: Mapping[int, int]
+    twice: Mapping[int, int]
+    copies: Mapping[int, int]
+
+    def matching(self, *, translate: bool) -> Matching:
+        """The matching, with names translated where that helps, or not."""
+        names, own = self.names, self.own
+        more = _translated(names, self.features, own, self.wanted, self.species) if translate else {}
+        if not helps(len(set(own.values())), len(set(own.values()) | set(more.values()))):
+            more = {}
+        more |= self.twice
+        grouped = {**own, **more, **self.copies}
+        used = _used(grouped, self.copies, names, self.literal)
+        return Matching(
+            feature_of_gene=[used.get(place, -1) for place in range(len(names.ids))],
+            n_translated=len(set(more.values()) & set(used.values())),
+            n_summed=len(used) - len(set(used.values())),
+        )
+
+
+def match_untranslated(names: GeneNames, wanted: FeatureTable, species: Species = Species.UNKNOWN) -> Untranslated:
+    """Find a model's features by the names as they are, for whoever asks for both matchings."""
     features = positions_of(wanted)
     literal = {place: found for place, name in enumerate(names.ids) if (found := _literal(name, features)) >= 0}
-    tidy = dict(_tidied(names.ids, features, literal, species))
-    own: dict[int, int] = literal | tidy
+    own = literal | dict(_tidied(names.ids, features, literal, species))
     own |= _orphans(names.ids, features, own)
-    more = _translated(names, features, own, wanted, species) if translate else {}
-    if not helps(len(set(own.values())), len(set(own.values()) | set(more.values()))):
-        more = {}
-    more |= _said_twice(names.ids, features, own, species)
-    copies = dict(_copies(names, features, own)) | dict(_respelt(names.ids, features, literal, species))
-    grouped = own | more | copies
-    used = _used(grouped, copies, names, literal)
-    return Matching(
-        feature_of_gene=[used.get(place, -1) for place in range(len(names.ids))],
-        n_translated=len(set(more.values()) & set(used.values())),
-        n_summed=len(used) - len(set(used.values())),
+    return Untranslated(
+        *(names, wanted, species, features, literal, own),
+        twice=_said_twice(names.ids, features, own, species),
+        copies=dict(_copies(names, features, own)) | dict(_respelt(names.ids, features, literal, species)),
     )
 
 
@@ -119,6 +153,8 @@ def helps(n_before: int, n_after: int) -> bool:
 
 def n_repeated(ids: Sequence[str]) -> int:
     """How many names stand more than once."""
+    if len(set(ids)) == len(ids):
+        return 0
     count: dict[str, int] = defaultdict(int)
     for name in ids:
         count[name] += 1
