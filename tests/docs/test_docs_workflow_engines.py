@@ -9,10 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import anndata
 import pytest
 
 from shared.domain.outputs import reproducible
+from tests.pipeline.few_cells import few_cells
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "run-in-a-workflow-engine.md").read_text()
@@ -26,8 +26,7 @@ def section(title: str) -> str:
 @pytest.fixture
 def desk(data_dir: Path, tmp_path: Path) -> Path:
     """A folder with a file of three blocks, a bundle, and this tree's own `celldrop` in bin."""
-    cells = anndata.read_h5ad(data_dir / "h5ad/pbmc3k_raw_labelled.h5ad")[:600]
-    cells.copy().write_h5ad(tmp_path / "sample.h5ad")
+    few_cells(data_dir, 600).write_h5ad(tmp_path / "sample.h5ad")
     shutil.copytree(ROOT / "models" / "pbmc-sorted-765" / "1.0.0", tmp_path / "bundle")
     command = tmp_path / "bin" / "celldrop"
     command.parent.mkdir()

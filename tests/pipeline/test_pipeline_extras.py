@@ -12,13 +12,14 @@ import pytest
 import scipy.sparse as sp
 
 from tests.pipeline.conftest import Celldrop, Ended
+from tests.pipeline.few_cells import few_cells
 
 N_CELLS = 60
 Spoil = Callable[[h5py.File], object]
 
 
 def cells(data_dir: Path, *, alike: bool = False) -> anndata.AnnData:
-    adata = anndata.read_h5ad(data_dir / "h5ad" / "pbmc3k_raw_labelled.h5ad")[:N_CELLS].copy()
+    adata = few_cells(data_dir, N_CELLS)
     counts = np.asarray(sp.csr_matrix(adata.X).toarray(), np.float32)
     adata.X = sp.csr_matrix(np.repeat(counts[:1], N_CELLS, axis=0) if alike else counts)
     return adata

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.conftest import Celldrop
-
-PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
+from tests.pipeline.few_cells import few_cells
 
 
 @pytest.fixture
-def file(data_dir: Path) -> Path:
-    return data_dir / PBMC
+def file(data_dir: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "cells.h5ad"
+    few_cells(data_dir, 600).write_h5ad(path)
+    return path
 
 
 def test_validating_tells_what_it_would_take(celldrop: Celldrop, file: Path) -> None:
