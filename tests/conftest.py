@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from tests.platform.observed import RowSays, rows_of
 
 # A busy machine is no fault of the code: nothing here is judged by the time it takes.
 settings.register_profile("patient", deadline=None)
+# Where only whether a test fails is asked: for tools/mutation.
+settings.register_profile("unshrunk", deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 settings.load_profile("patient")
 
 # A thousand processes are started here, and each would compile all of its modules where the caller keeps no bytecode.
