@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -14,72 +14,34 @@ from shared.domain import admission, machine, owed
 from shared.domain.admission import Request
 from shared.domain.errors import (
     IllegalTransitionError,
-    NoCapacityError,
     StaleWorkerError,
-    StartRefusedError,
     UnavailableError,
 )
-from shared.domain.limits import LONGEST_BACKOFF, Limits
+from shared.domain.limits import LONGEST_BACKOFF
 from shared.domain.machine import ARROWS
-from shared.domain.plan import Accelerator, CostHints, Plan
 from shared.domain.submission import (
     FINAL_STATES,
     EntryKind,
     Failure,
-    ModelRef,
-    NotStarted,
-    ObjectRef,
-    Receipt,
     Requester,
-    Result,
     State,
     Submission,
-    TaskRecord,
 )
-from shared.domain.verdict import Verdict
 from shared.records.documents import submission_document
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-LIMITS = Limits(max_attempts=3, max_finalize_attempts=2)
-PLAN = Plan(Accelerator.CPU, n_tasks=2, n_cells=600, estimated_s=1.0)
-SOURCE = ObjectRef("inbox", "sample.h5ad", 7)
-MODEL = ModelRef("m", "1", "d" * 64, "models", "m/1/", CostHints(1.0, 1))
-RESULT = Result("results", "id/1-t/", ObjectRef("results", "id/1-t/manifest.json", 1))
-
-
-FULL = NotStarted.of(NoCapacityError("no GPU is free"))
-MAY_NOT = NotStarted.of(StartRefusedError("may not", hint="grant it"))
-
-
-def new() -> Submission:
-    return admission.queued(Request(SOURCE, {}, None, Requester("first")), Verdict(), MODEL)
-
-
-def claimed(record: Submission | None = None) -> Submission:
-    return machine.claim(record or new(), now=NOW, token="dispatch", plan=PLAN, limits=LIMITS)
-
-
-def running() -> Submission:
-    return machine.adopt(claimed(), epoch=1, execution="x", now=NOW)
-
-
-def receipts(record: Submission, execution: str = "x") -> list[TaskRecord]:
-    return [
-        TaskRecord(
-            record.epoch,
-            index,
-            execution,
-            0,
-            PLAN.rows_of(index),
-            receipt=Receipt(ObjectRef("work", f"p{index}", 1), 1, 1, PLAN.rows_of(index)),
-        )
-        for index in range(PLAN.n_tasks)
-    ]
-
-
-def finalizing(token: str = "t") -> Submission:
-    record = running()
-    return machine.begin_finalizing(record, receipts(record), epoch=1, token=token, now=NOW, limits=LIMITS)
+from tests.domain.records import (
+    FULL,
+    LIMITS,
+    MAY_NOT,
+    NOW,
+    PLAN,
+    RESULT,
+    SOURCE,
+    claimed,
+    finalizing,
+    new,
+    receipts,
+    running,
+)
 
 
 def kinds(record: Submission) -> list[EntryKind]:
