@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.adapters.local.blobs import DirectoryBlobStore
-from shared.adapters.local.names import path_of
+from shared.adapters.local.names import is_keepable, path_of
 from shared.domain.errors import (
     BlobNotFoundError,
     InternalError,
@@ -453,3 +453,23 @@ def test_a_disk_that_keeps_coarse_times_is_refused(store: DirectoryBlobStore, mo
     with pytest.raises(SettingsError, match="microsecond"):
         store.write("results", "x", [b"x"])
     assert list(store.list("results")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("n" * 255, True),
+        ("n" * 256, False),
+        ("\u00e9" * 127 + "n", True),
+        ("\u00e9" * 128, False),
+        ("/".join(["n" * 204] * 5), True),
+        ("/".join(["n" * 204] * 5) + "n", False),
+    ],
+    ids=["segment", "longer segment", "segment of two bytes", "longer of two bytes", "name", "longer name"],
+)
+def test_a_name_may_be_as_long_as_cloud_storage_and_file_systems_let_it(name: str, kept: bool) -> None:
+    assert is_keepable(name, hidden=False) is kept
+
+
+def test_a_hidden_name_may_be_longer_than_cloud_storage_lets_it() -> None:
+    assert is_keepable("/".join(["n" * 255] * 5), hidden=True)
