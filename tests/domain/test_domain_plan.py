@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shared.domain.geometry import BLOCK_ROWS, block_count
@@ -52,6 +52,12 @@ def price(one: Forecast) -> float:
     return one.machine_s if one.usd is None else one.usd
 
 
+def fits(one: Forecast, cost: CostHints, fleet: Fleet) -> bool:
+    """Whether a task takes half of the time limit at most, to a tenth of a second."""
+    rounds = -(-one.n_tasks // (GPU_POOL if one.accelerator is Accelerator.GPU else fleet.cpu).parallel)
+    return _begin_s(cost, one.accelerator) + one.compute_s / rounds <= fleet.task_timeout_s / 2 + 0.1
+
+
 @given(CELLS, COSTS, FLEETS)
 def test_no_other_plan_is_cheaper_than_the_cheapest(n_cells: int, cost: CostHints, fleet: Fleet) -> None:
     chosen = forecast(work(n_cells), cost, fleet, objective=Objective.CHEAPEST)
@@ -81,6 +87,8 @@ def test_a_deadline_is_met_at_the_least_cost_wherever_it_can_be(n_cells: int, co
 
 @given(CELLS, st.integers(0, 1_000_000), COSTS, FLEETS)
 def test_more_cells_never_cost_less(n_cells: int, more: int, cost: CostHints, fleet: Fleet) -> None:
+    # Where no number of tasks fits in the time limit, an accelerator that was too slow may be chosen after all.
+    assume(all(fits(one, cost, fleet) for one in candidates(work(n_cells + more), cost, fleet)))
     few = forecast(work(n_cells), cost, fleet, objective=Objective.CHEAPEST)
     many = forecast(work(n_cells + more), cost, fleet, objective=Objective.CHEAPEST)
     assert price(few) <= price(many)
@@ -126,9 +134,15 @@ def test_every_candidate_leaves_half_of_the_tasks_time_unless_none_can(
     found = candidates(work(n_cells), cost, fleet)
     most = min(fleet.max_tasks, block_count(n_cells))
     for one in found:
-        rounds = -(-one.n_tasks // (GPU_POOL if one.accelerator is Accelerator.GPU else fleet.cpu).parallel)
-        fits = _begin_s(cost, one.accelerator) + one.compute_s / rounds <= fleet.task_timeout_s / 2 + 0.1
-        assert fits or one.n_tasks == most
+        assert fits(one, cost, fleet) or one.n_tasks == most
+
+
+def test_where_nothing_fits_either_accelerator_may_have_all_the_tasks_there_are() -> None:
+    fleet = Fleet(gpu=GPU_POOL, prices=TIER_1, max_tasks=47, task_timeout_s=60)
+    cost = CostHints(flops_per_cell=4e9, weights_bytes=0)
+    few, many = (candidates(work(n_cells), cost, fleet) for n_cells in (780_000, 910_000))
+    assert {one.accelerator for one in few} == {Accelerator.GPU}
+    assert [(one.accelerator, one.n_tasks) for one in many] == [(Accelerator.CPU, 47), (Accelerator.GPU, 47)]
 
 
 @given(st.integers(1, 10**8), FLEETS)
