@@ -11,7 +11,7 @@ from shared.domain import machine, owed
 from shared.domain.errors import StaleWorkerError
 from shared.domain.limits import LONGEST_BACKOFF, Limits
 from shared.domain.submission import EntryKind, OutboxEntry, State, Submission
-from tests.domain.records import FULL, LIMITS, MAY_NOT, NOW, PLAN, claimed, finalizing, new, receipts, running
+from tests.domain.records import FULL, LIMITS, MAY_NOT, NOW, PLAN, RESULT, claimed, finalizing, new, receipts, running
 
 LATER = NOW + timedelta(minutes=3)
 PATIENT = Limits(max_attempts=50, max_finalize_attempts=50)
@@ -178,9 +178,11 @@ def test_the_first_lost_run_is_repeated_at_once_and_the_others_after_doubling_pa
     assert entry.not_before == (None if pause is None else NOW + pause * PATIENT.backoff)
 
 
-def test_a_run_that_was_interrupted_costs_no_attempt_and_one_that_failed_does() -> None:
-    assert lost(running()).attempts == 1
-    assert lost(running(), interrupted=True).attempts == 0
+@pytest.mark.parametrize("attempts", [1, 2, 3])
+def test_a_run_that_was_interrupted_costs_no_attempt_and_one_that_failed_does(attempts: int) -> None:
+    record = replace(running(), attempts=attempts)
+    assert lost(record).attempts == attempts
+    assert lost(record, interrupted=True).attempts == attempts - 1
 
 
 @pytest.mark.parametrize(("attempts", "interrupted", "ends"), [(2, False, False), (3, False, True), (3, True, False)])
@@ -213,6 +215,13 @@ def test_an_execution_that_waits_to_begin_is_counted_and_stopped_at_the_deadline
     assert machine.still_waiting(waited, now=LATER, limits=LIMITS).state is State.DISPATCHING
     over = machine.still_waiting(waited, now=LATER + timedelta(seconds=1), limits=LIMITS)
     assert over.state is State.FAILED
+
+
+def test_leftovers_are_swept_later_if_a_finalizer_was_asked_for_that_may_still_write() -> None:
+    record = replace(running(), finalize_attempts=1, finalize_started=1)
+    taken = machine.begin_finalizing(record, receipts(record), epoch=1, token="t", now=NOW, limits=LIMITS)
+    done = machine.commit(taken, receipts(taken), epoch=1, token="t", result=RESULT, now=NOW)
+    assert the(EntryKind.SWEEP, done).not_before == NOW + owed.SWEEP_DELAY
 
 
 # --- Ends ---------------------------------------------------------------------------------------------------------

@@ -201,6 +201,11 @@ def test_where_nothing_is_billed_the_least_machine_time_is_the_cheapest() -> Non
     assert forecast(work(100_000), LINEAR, Fleet(), objective=Objective.CHEAPEST).n_tasks == 1
 
 
+def test_machines_cost_what_their_seconds_do() -> None:
+    one = forecast(work(1_000_000), LINEAR, Fleet(prices=TIER_1))
+    assert one.compute_usd == pytest.approx(one.machine_s * CPU_POOL.shape.usd_per_s(TIER_1), rel=1e-3)
+
+
 def test_tasks_that_wait_for_their_turn_gain_nothing() -> None:
     fleet = replace(Fleet(), cpu=replace(Fleet().cpu, parallel=1))
     assert forecast(work(100_000), LINEAR, fleet, objective=Objective.FASTEST).n_tasks == 1
