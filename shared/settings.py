@@ -62,9 +62,7 @@ class Settings(BaseSettings):
         REPOSITORY / "models",
         description="Embedded: the folder of model bundles, NAME/VERSION/; otherwise that of the checkout.",
     )
-    default_model: str = Field(
-        "pbmc", description="The model used where none is asked for, NAME or NAME@VERSION."
-    )
+    default_model: str = Field("pbmc", description="The model used where none is asked for, NAME or NAME@VERSION.")
     inbox_bucket: str = Field("inbox", description="The bucket that users drop files in.")
     models_bucket: str = Field("models", description="The bucket of model bundles.")
     work_bucket: str = Field("work", description="The bucket of parts, with a short lifecycle.")

@@ -77,7 +77,8 @@ def settings_page() -> str:
 
 def options_page() -> str:
     """Every option of a submission."""
-    described = dict(re.findall(r"^ {8}(\w+): (.+?)$", Options.__doc__ or "", re.MULTILINE))
+    found = re.findall(r"^ {8}(\w+): (.+(?:\n {12}.+)*)$", Options.__doc__ or "", re.MULTILINE)
+    described = {name: " ".join(words.split()) for name, words in found}
     rows = [f"| `{name}` | {parser.takes} | {described[name]} |" for name, parser in PARSERS.items()]
     head = (
         "Options are given as `--set KEY=VALUE` on the command line, or as object metadata `celldrop-KEY` in a bucket "
