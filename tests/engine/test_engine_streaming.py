@@ -36,8 +36,10 @@ class Exact(Annotator):
     ration = 2**31
     """Values for which there is room."""
     n_scored = 0
+    embedded = False
+    """Whether there are coordinates beside the scores."""
 
-    def score(self, cells: Cells) -> tuple[torch.Tensor, torch.Tensor]:
+    def score(self, cells: Cells) -> tuple[torch.Tensor, ...]:
         if len(cells.value) > self.ration:
             raise torch.OutOfMemoryError(f"{len(cells.value)} values, room for {self.ration}")
         lengths_n = cells.indptr.diff()
@@ -47,13 +49,17 @@ class Exact(Annotator):
         if cells.total_n is not None:
             sum_n += 10_000 * cells.total_n
         decision_nl = sum_n[:, None] * torch.arange(1, N_LABELS + 1)
-        return decision_nl, decision_nl / 2**20
+        computed = decision_nl, decision_nl / 2**20
+        if not self.embedded:
+            return computed
+        return *computed, (sum_n[:, None] * torch.tensor([1, 3, 7]) % 1000).short()
 
 
-def annotator(ration: int = 2**31, *, as_it_is: bool = False) -> Exact:
+def annotator(ration: int = 2**31, *, as_it_is: bool = False, embedded: bool = False) -> Exact:
     card, tensors = make_card(N_LABELS, N_FEATURES), make_tensors(N_LABELS, N_FEATURES)
     made = Exact(card, tensors, GENES, CPU, as_it_is=as_it_is)
     made.ration = ration
+    made.embedded = embedded
     return made
 
 
@@ -77,6 +83,7 @@ def bytes_of(scores: Iterable[BlockScores]) -> list[tuple[object, ...]]:
             block.probability_nl.tobytes(),
             None if block.facts.total_n is None else block.facts.total_n.tobytes(),
             block.facts.n_genes_n.tobytes(),
+            None if block.embedding_nd is None else (block.embedding_nd.dtype, block.embedding_nd.tobytes()),
         )
         for block in scores
     ]
@@ -87,22 +94,23 @@ LIMITS = st.integers(1, 800)
 
 
 @settings(deadline=None, max_examples=60)
-@given(SIZES, LIMITS, st.integers(0, 9), st.booleans(), st.sampled_from([PlainLanes, LateLanes]))
+@given(SIZES, LIMITS, st.integers(0, 9), st.booleans(), st.booleans(), st.sampled_from([PlainLanes, LateLanes]))
 def test_a_batch_changes_no_byte(
-    sizes: list[int], limit: int, seed: int, as_it_is: bool, kind: type[PlainLanes]
+    sizes: list[int], limit: int, seed: int, as_it_is: bool, embedded: bool, kind: type[PlainLanes]
 ) -> None:
     blocks = cells_in_blocks(sizes, seed)
-    expected = bytes_of(map(annotator(as_it_is=as_it_is).annotate, blocks))
-    assert bytes_of(Stream(annotator(as_it_is=as_it_is), kind(), limit).scores(blocks)) == expected
+    one, many = (annotator(as_it_is=as_it_is, embedded=embedded) for _ in range(2))
+    expected = bytes_of(map(one.annotate, blocks))
+    assert bytes_of(Stream(many, kind(), limit).scores(blocks)) == expected
 
 
 @settings(deadline=None, max_examples=60)
 @given(SIZES, LIMITS, st.integers(0, 2**32))
 def test_the_streams_of_a_gpu_wait_for_one_another_where_they_must(sizes: list[int], limit: int, seed: int) -> None:
     blocks = cells_in_blocks(sizes, seed % 10)
-    expected = bytes_of(map(annotator().annotate, blocks))
+    expected = bytes_of(map(annotator(embedded=True).annotate, blocks))
     with simulated(seed) as lanes:
-        assert bytes_of(Stream(annotator(), lanes, limit).scores(blocks)) == expected
+        assert bytes_of(Stream(annotator(embedded=True), lanes, limit).scores(blocks)) == expected
 
 
 @settings(deadline=None, max_examples=60)

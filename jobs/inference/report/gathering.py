@@ -113,7 +113,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         counts=drawn(lambda: log_chart(tally.counts_cb.sum(axis=0), "counts", None)) if tally.n_counted else None,
         method=(*_method(tally, context), *own_labels_fact(findings.compared)),
         model=sentences.model(context.card),
-        snippets=sentences.snippets(rows, tally, context.card, context.files),
+        snippets=sentences.snippets(rows, tally, context.files),
         files=tuple(ResultFile(file.name, size(file.size_bytes), file.what) for file in context.files),
         missing=tuple(Notice(one.reason, code=one.name) for one in context.missing),
         provenance=(

@@ -235,9 +235,7 @@ def model(card: ModelCard) -> tuple[Fact, ...]:
     return tuple(fact for fact in facts if fact.text)
 
 
-def snippets(
-    rows: Sequence[LabelRow], tally: Tally, card: ModelCard, files: Sequence[FileFacts]
-) -> tuple[Snippet, ...]:
+def snippets(rows: Sequence[LabelRow], tally: Tally, files: Sequence[FileFacts]) -> tuple[Snippet, ...]:
     """Code for the next steps."""
     label = next((row.name for row in rows if row.colour != "none"), "B cell")
     there = {file.name for file in files}
@@ -262,7 +260,7 @@ def snippets(
         ),
         Snippet(
             "Run it again with another model or threshold",
-            f"celldrop models list\ncelldrop run FILE.h5ad --model {card.name} --set min_score=0.5",
+            "celldrop models list\ncelldrop run FILE.h5ad --model ANOTHER\ncelldrop run FILE.h5ad --set min_score=0.5",
         ),
         *([_sums_snippet(label)] if PSEUDOBULK.name in there else []),
     )
