@@ -20,6 +20,7 @@ class Origin:
         aligned_with: Another labelled file of the same tissue, for training.
         aligned_column: Its obs column of labels; None: the same name.
         min_cells: Leave out labels with fewer cells, for training; None refuses them.
+        batches: The obs column of batches, for training.
     """
 
     file: Path
@@ -31,6 +32,7 @@ class Origin:
     aligned_with: Path | None = None
     aligned_column: str | None = None
     min_cells: int | None = None
+    batches: str = ""
 
 
 def missing_words(missing: Mapping[str, int]) -> str:

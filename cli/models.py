@@ -61,6 +61,14 @@ AlignedLabelsOption = Annotated[
 ]
 
 
+BatchesOption = Annotated[
+    str,
+    typer.Option(
+        metavar="COLUMN", help="The obs column of batches. What differs between them is ignored.", show_default=False
+    ),
+]
+
+
 MinCellsOption = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(min=5, help="Leave out labels with fewer cells.", show_default="files with under 20 are refused"),
@@ -131,6 +139,7 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     aligned_labels: AlignedLabelsOption = None,
     n_genes: Annotated[int, typer.Option(min=2, help="The most genes to use.")] = 3_000,
     min_cells: MinCellsOption = None,
+    batches: BatchesOption = "",
     kind: KindOption = Kind.LINEAR,
     class_weights: WeightsOption = ClassWeights.BALANCED,
     held_out: HeldOutOption = 0.2,
@@ -160,9 +169,8 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
             "false_alarm": false_alarm,
             **({} if min_cells is None else {"min_cells_per_label": min_cells}),
         }
-        origin = Origin(
-            file, labels, ids_from, lineages, features_from, matrix, aligned_with, aligned_labels, min_cells
-        )
+        read = (ids_from, lineages, features_from, matrix, aligned_with, aligned_labels, min_cells, batches)
+        origin = Origin(file, labels, *read)
         return train_model(origin, {"name": name, "version": version, **about, **how}, settings_for(out), output)
 
     finish(output, action)

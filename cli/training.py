@@ -13,7 +13,7 @@ from cli.console import Exit, Output
 from cli.evaluating import say_evaluation
 from cli.findings import say_finding
 from cli.labelled import Origin, missing_words
-from jobs.modeling.alignment import LEAST_CELLS, shared_types
+from jobs.modeling.alignment import LEAST_CELLS, batched_types, shared_types
 from jobs.modeling.bundles import check_free, write_bundle
 from jobs.modeling.cards import check_identity
 from jobs.modeling.features import genes_also_in
@@ -51,6 +51,8 @@ def train_model(origin: Origin, how: Mapping[str, Any], settings: Settings, outp
         wanted = replace(wanted, aligned_with=_read_other(origin, origin.aligned_with, cells, wanted))
     findings = training_warnings(cells)
     _say_cells(cells, wanted, findings, output)
+    if cells.batches and not batched_types(cells):
+        output.say(f"  no type has {LEAST_CELLS} cells in two batches or more: nothing is ignored", style="yellow")
     if rare:
         named = ", ".join(f"{name} ({size})" for name, size in rare.items())
         output.say(f"  left out, with fewer than {origin.min_cells} cells: {named}", style="yellow")
@@ -83,6 +85,7 @@ def _read(origin: Origin, wanted: TrainingSettings) -> LabelledCells:
         lineages=read_mapping(origin.lineages) if origin.lineages else None,
         matrix=origin.matrix,
         sample=Sample(wanted.max_cells, wanted.seed),
+        batches=origin.batches,
     )
 
 

@@ -1,4 +1,4 @@
-"""The differences between two data sets of the same cell types, which a model should ignore."""
+"""The differences between data sets or batches of the same cell types, which a model should ignore."""
 
 from __future__ import annotations
 
@@ -47,6 +47,37 @@ def differences(
     # A gene that the other file lacks does not tell how the data sets differ.
     found = [np.where(there_f, theirs[name] - own[name], 0.0) for name in types]
     return np.stack(found).astype(np.float32) if found else np.zeros((0, len(features)), np.float32)
+
+
+def batch_differences(
+    cells: LabelledCells, features: Features, mean_f: Float32s, std_f: Float32s, clip: float
+) -> Float32s:
+    """How the standardised expression of each type differs between batches: the mean of each batch less that of all.
+
+    Only types with enough cells in two batches or more tell. Returns pairs of type and batch x features.
+    """
+    place_g, batch_n = feature_of_genes(cells.genes, features), cells.batch_n
+    found = [np.zeros((0, len(features)))]
+    for name, batches in batched_types(cells).items():
+        assert batch_n is not None
+        own = [cells.take(np.flatnonzero(batch_n == batch)) for batch in batches]
+        means = np.stack([_means(one, name, place_g, mean_f, std_f, clip) for one in own])
+        found.append(means - means.mean(axis=0))
+    return np.concatenate(found).astype(np.float32)
+
+
+def batched_types(cells: LabelledCells) -> dict[str, list[int]]:
+    """The types with enough cells in two batches or more, and these batches."""
+    if cells.batch_n is None:
+        return {}
+    type_n = np.array(types_of(cells.labels))[cells.class_n]
+    found: dict[str, list[int]] = {}
+    for name in np.unique(type_n).tolist():
+        codes, sizes = np.unique(cells.batch_n[(type_n == name) & (cells.batch_n >= 0)], return_counts=True)
+        enough = codes[sizes >= LEAST_CELLS].tolist()
+        if len(enough) > 1:
+            found[name] = enough
+    return found
 
 
 def orthonormal(direction_df: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from jobs.modeling.alignment import shared_types
+from jobs.modeling.alignment import batched_types, shared_types
 from jobs.modeling.card_names import no_name
 from jobs.modeling.design import CLIP_MAX
 from jobs.modeling.expression import TARGET_SUM
@@ -140,10 +140,13 @@ def _parameters(
 
 
 def _alignment(cells: LabelledCells, settings: TrainingSettings) -> dict[str, str]:
-    other = settings.aligned_with
-    if other is None:
-        return {}
-    return {"aligned_with": other.source, "aligned_types": ", ".join(shared_types(cells, other))}
+    """What the model was aligned with, and the types that tell how the data differ."""
+    found: dict[str, str] = {}
+    if cells.batches:
+        found |= {"batches": cells.batches, "batched_types": ", ".join(batched_types(cells)) or "none"}
+    if (other := settings.aligned_with) is not None:
+        found |= {"aligned_with": other.source, "aligned_types": ", ".join(shared_types(cells, other))}
+    return found
 
 
 _METRICS_ARE_OF = {

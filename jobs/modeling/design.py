@@ -9,7 +9,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 
-from jobs.modeling.alignment import differences
+from jobs.modeling.alignment import batch_differences, differences
 from jobs.modeling.expression import log_normalise, thin
 from jobs.modeling.features import choose_genes, distinct_genes, gene_statistics, genes_also_in, take_features
 from jobs.modeling.labelled import LabelledCells
@@ -82,9 +82,10 @@ def design_of(cells: LabelledCells, settings: TrainingSettings) -> Design:
 def _ignored(
     cells: LabelledCells, other: LabelledCells | None, features: Features, mean_f: Float32s, std_f: Float32s
 ) -> torch.Tensor:
-    if other is None:
-        return torch.zeros(0, len(features))
-    return torch.from_numpy(differences(cells, other, features, mean_f, std_f, CLIP_MAX))
+    found = [batch_differences(cells, features, mean_f, std_f, CLIP_MAX)]
+    if other is not None:
+        found.append(differences(cells, other, features, mean_f, std_f, CLIP_MAX))
+    return torch.from_numpy(np.concatenate(found))
 
 
 def _standardised(expression_nf: sp.csr_matrix, mean_f: Float32s, std_f: Float32s) -> torch.Tensor:

@@ -17,8 +17,10 @@ from jobs.modeling.labels import read_labels
 from jobs.modeling.sources import open_source, sha256_of
 from jobs.modeling.splits import at_most
 from shared.bundles.card import Features, Label
+from shared.domain.errors import TrainingDataError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import Finding, MatrixChoice, MatrixState, Species
+from shared.h5ad.read.groupings import NoGrouping, read_grouping
 from shared.h5ad.read.rows import RowBlock, open_matrix
 from shared.h5ad.read.settling import Stored, settle
 from shared.h5ad.source import RangeSource
@@ -52,6 +54,8 @@ class LabelledCells:
         warnings: The verdict's warnings about the file.
         source: The file's name, for the model card.
         sha256: The file's digest, for the model card.
+        batch_n: The batch of each cell, -1 if it has none; None if batches are not told apart.
+        batches: The obs column that names them; empty likewise.
     """
 
     value_ng: sp.csr_matrix
@@ -67,6 +71,8 @@ class LabelledCells:
     warnings: tuple[Finding, ...] = ()
     source: str = ""
     sha256: str | None = None
+    batch_n: npt.NDArray[np.int32] | None = None
+    batches: str = ""
 
     @property
     def n_cells(self) -> int:
@@ -75,10 +81,12 @@ class LabelledCells:
 
     def take(self, cells: Bools | Int64s) -> LabelledCells:
         """Select cells, in the given order. ``labels`` is unchanged."""
-        return replace(self, value_ng=sp.csr_matrix(self.value_ng[cells]), class_n=self.class_n[cells])
+        batch_n = None if self.batch_n is None else self.batch_n[cells]
+        value_ng = sp.csr_matrix(self.value_ng[cells])
+        return replace(self, value_ng=value_ng, class_n=self.class_n[cells], batch_n=batch_n)
 
 
-def read_labelled(
+def read_labelled(  # noqa: PLR0913  # one parameter a column or choice
     path: Path,
     column: str,
     *,
@@ -86,6 +94,7 @@ def read_labelled(
     lineages: Mapping[str, str] | None = None,
     matrix: str | None = None,
     sample: Sample | None = None,
+    batches: str = "",
 ) -> LabelledCells:
     """Read the cells that have a label. The file is validated like any submission.
 
@@ -97,10 +106,11 @@ def read_labelled(
         ids_from: An obs column with Cell Ontology ids, one for each label.
         lineages: The lineage of each label. Other labels have none.
         matrix: As the option ``matrix``; None chooses by evidence.
+        batches: The obs column that names batches; empty if they are not to be told apart.
 
     Raises:
         InputError: The file cannot be used, with the same code as in ``celldrop run``.
-        TrainingDataError: The column does not exist, or a label has several ids.
+        TrainingDataError: A column does not exist, or a label has several ids.
     """
     with open_source(path) as source:
         file = judged(source, path, matrix=matrix)
@@ -121,7 +131,22 @@ def read_labelled(
             warnings=file.warnings,
             source=path.name,
             sha256=sha256_of(path),
+            batch_n=_batches(source, batches, path)[kept_n] if batches else None,
+            batches=batches,
         )
+
+
+def _batches(source: RangeSource, column: str, path: Path) -> npt.NDArray[np.int32]:
+    """The batch of each cell."""
+    found = read_grouping(source, column)
+    if isinstance(found, NoGrouping):
+        raise TrainingDataError(
+            found.reason,
+            expected="an obs column that names the batch of each cell",
+            where=str(path),
+            hint="Name another column, or leave --batches out.",
+        )
+    return found.code_n
 
 
 def _sampled(class_n: Int64s, sample: Sample | None) -> Bools:

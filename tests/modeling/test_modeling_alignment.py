@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from jobs.modeling.alignment import differences, orthonormal, shared_types, without
+from jobs.modeling.alignment import batched_types, differences, orthonormal, shared_types, without
 from jobs.modeling.design import CLIP_MAX, design_of
 from jobs.modeling.kinds.table import RECIPES
 from jobs.modeling.labelled import LabelledCells
@@ -99,3 +99,39 @@ def test_directions_that_say_the_same_are_one() -> None:
     assert torch.allclose(basis_df @ basis_df.T, torch.eye(2), atol=1e-6)
     assert torch.allclose(without(direction_df.clone(), basis_df), torch.zeros(3, 3), atol=1e-6)
     assert torch.equal(without(direction_df.clone(), orthonormal(torch.zeros(0, 3))), direction_df)
+
+
+def in_batches(seed: int = 0) -> LabelledCells:
+    """B, NK and T cells of two batches: nearly all T cells are of the one whose genes are marked."""
+    cells = Population({"B": 300, "NK": 300, "T": 300}, fold=3.0, seed=seed).cells()
+    counts, draw = cells.value_ng.toarray(), np.random.default_rng(seed)
+    marked_n = draw.random(cells.n_cells) < np.where(cells.class_n == 2, 0.85, 0.15)
+    counts[marked_n, BATCH] += draw.poisson(2.4, counts[marked_n, BATCH].shape)
+    value_ng = sp.csr_matrix(counts.astype(np.float32))
+    return replace(cells, value_ng=value_ng, batch_n=marked_n.astype(np.int32), batches="lane")
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_batches_in_a_file_are_not_taken_for_types(kind: Kind) -> None:
+    cells = in_batches()
+    plain = train(replace(cells, batch_n=None, batches=""), quick(kind=kind), lambda _: None)
+    aware = train(cells, quick(kind=kind), lambda _: None)
+    fresh = in_batches(seed=7)
+    odd_n = fresh.batch_n == (fresh.class_n != 2)  # each type in the batch that it is rare in
+    right = [
+        float((score(model.card, model.tensors, fresh).best.best_n == fresh.class_n)[odd_n].mean())
+        for model in (plain, aware)
+    ]
+    assert right[1] > right[0] + 0.1
+    assert aware.card.training.parameters["batches"] == "lane"
+    assert aware.card.training.parameters["batched_types"] == "innate, lymphoid"
+    assert "batches" not in plain.card.training.parameters
+
+
+def test_only_types_with_enough_cells_in_two_batches_tell() -> None:
+    cells = in_batches()
+    assert batched_types(replace(cells, batch_n=None)) == {}
+    assert batched_types(cells) == {"innate": [0, 1], "lymphoid": [0, 1]}
+    assert batched_types(replace(cells, batch_n=np.full(cells.n_cells, -1, np.int32))) == {}
+    few_n = np.where(np.arange(cells.n_cells) % 100 == 0, 1, 0).astype(np.int32)
+    assert batched_types(replace(cells, batch_n=few_n)) == {}
