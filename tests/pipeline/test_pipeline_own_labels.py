@@ -15,8 +15,8 @@ from jobs.inference.task.looking import inspect_for_merge
 from shared.domain.submission import ObjectRef, State, Submission
 from shared.h5ad.source import BytesSource
 from tests.pipeline.conftest import ROOT, Celldrop
+from tests.pipeline.few_cells import few_cells
 
-PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
 MODEL = ("--model", ROOT / "models" / "pbmc" / "1.0.0")
 OPTIONS = (*MODEL, "--json", "--set", "map=off")
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.xdist_group("runs")
 @pytest.fixture(scope="module")
 def some(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("some") / "some.h5ad"
-    anndata.read_h5ad(data_dir / PBMC)[:500].copy().write_h5ad(path)
+    few_cells(data_dir, 500).write_h5ad(path)
     return path
 
 
