@@ -11,6 +11,7 @@ from shared.domain import machine, owed
 from shared.domain.errors import StaleWorkerError
 from shared.domain.limits import LONGEST_BACKOFF, Limits
 from shared.domain.submission import EntryKind, OutboxEntry, State, Submission
+from shared.domain.verdict import Finding, Severity, Verdict
 from tests.domain.records import FULL, LIMITS, MAY_NOT, NOW, PLAN, RESULT, claimed, finalizing, new, receipts, running
 
 LATER = NOW + timedelta(minutes=3)
@@ -222,6 +223,17 @@ def test_leftovers_are_swept_later_if_a_finalizer_was_asked_for_that_may_still_w
     taken = machine.begin_finalizing(record, receipts(record), epoch=1, token="t", now=NOW, limits=LIMITS)
     done = machine.commit(taken, receipts(taken), epoch=1, token="t", result=RESULT, now=NOW)
     assert the(EntryKind.SWEEP, done).not_before == NOW + owed.SWEEP_DELAY
+
+
+def test_a_commit_puts_findings_of_every_cell_in_the_place_of_those_of_the_sample() -> None:
+    sampled, other, of_all = (
+        Finding(code, Severity.WARNING, said) for code, said in (("A", "1"), ("B", ""), ("A", "2"))
+    )
+    record = replace(finalizing(), verdict=Verdict(findings=(sampled, other)))
+    result = replace(RESULT, findings=(of_all,), looked_for=("A",))
+    done = machine.commit(record, receipts(record), epoch=1, token="t", result=result, now=NOW)
+    assert done.verdict is not None
+    assert done.verdict.findings == (other, of_all)
 
 
 # --- Ends ---------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from shared.domain.plan import (
     candidates,
     forecast,
     make_plan,
+    operations,
 )
 from shared.domain.prices import TIER_1, Prices
 from shared.domain.rates import RATES
@@ -204,6 +205,24 @@ def test_where_nothing_is_billed_the_least_machine_time_is_the_cheapest() -> Non
 def test_machines_cost_what_their_seconds_do() -> None:
     one = forecast(work(1_000_000), LINEAR, Fleet(prices=TIER_1))
     assert one.compute_usd == pytest.approx(one.machine_s * CPU_POOL.shape.usd_per_s(TIER_1), rel=1e-3)
+
+
+def test_each_task_begins_anew_and_all_together_compute_as_long_as_one() -> None:
+    one, four = (forecast(work(1_000_000), LARGE, Fleet(cpu=CPU_POOL), tasks=tasks) for tasks in (1, 4))
+    assert four.machine_s - one.machine_s == pytest.approx(3 * _begin_s(LARGE, Accelerator.CPU), abs=0.2)
+
+
+def test_a_deadline_that_is_met_to_the_second_is_met() -> None:
+    fleet = Fleet(prices=TIER_1, deadline_s=1.0)
+    cheapest = forecast(work(1_000_000), LINEAR, fleet, objective=Objective.CHEAPEST)
+    assert forecast(work(1_000_000), LINEAR, fleet).n_tasks > cheapest.n_tasks
+    assert forecast(work(1_000_000), LINEAR, replace(fleet, deadline_s=cheapest.seconds)) == cheapest
+
+
+def test_a_file_is_read_three_times_in_all() -> None:
+    sizes = (RATES.read_bytes, 11 * RATES.read_bytes)
+    few, many = (operations(Workload(256, 1, size), RATES, n_tasks=2, task_s=1.0) for size in sizes)
+    assert many.storage_b - few.storage_b == pytest.approx(30)
 
 
 def test_tasks_that_wait_for_their_turn_gain_nothing() -> None:

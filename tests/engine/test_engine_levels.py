@@ -56,10 +56,10 @@ def test_a_level_for_which_nothing_was_learned_is_never_given(asked: Reliability
 
 
 def test_a_lineage_has_the_sum_of_its_labels_and_ties_go_to_the_first() -> None:
-    probability_nl = np.array([[0.25, 0.5, 0.25], [0.2, 0.7, 0.1]], np.float32)
+    probability_nl = np.array([[0.25, 0.5, 0.25], [0.2, 0.7, 0.1], [0.1, 0.8, 0.1]], np.float32)
     found = lineages_of(probability_nl, np.array([0, 1, 0]), 2)
-    assert found.code_n.tolist() == [0, 1]
-    assert found.score_n.tolist() == pytest.approx([0.5, 0.7])
+    assert found.code_n.tolist() == [0, 1, 1]
+    assert found.score_n.tolist() == pytest.approx([0.5, 0.7, 0.8])
 
 
 def test_no_lineage_has_a_score_above_one() -> None:
