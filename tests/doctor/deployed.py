@@ -96,7 +96,7 @@ FUNCTIONS = {
     )
     for part in ("ingest", "dispatch", "reconcile", "status")
 }
-MODEL = ModelFacts("pbmc-sorted@1", needs_gpu=False, is_whole=True)
+MODEL = ModelFacts("pbmc@1", needs_gpu=False, is_whole=True)
 BUCKETS = ("lab-inbox", "lab-models", "lab-work", "lab-results")
 TOPICS = ("celldrop-jobs", "celldrop-events", "celldrop-requests")
 PUSHED = ("celldrop-jobs", "celldrop-requests")

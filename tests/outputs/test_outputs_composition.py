@@ -144,6 +144,25 @@ def test_a_sample_of_other_shares_is_not_drawn_to_those_of_the_rest() -> None:
     assert by_sample["donor 1"]["memory"] == pytest.approx(0.7, abs=0.05)
 
 
+def test_a_large_sample_is_thinned_by_itself_and_a_small_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    probability_nl, _ = sample(3_000, np.array([0.6, 0.1, 0.2, 0.1]))
+    code_n = np.where(np.arange(3_000) % 2 == 0, 0, np.where(np.arange(3_000) % 200 == 1, 1, -1))
+    monkeypatch.setattr(composition, "MOST_BYTES", 3_000 * 4 * 4 // 2)
+    monkeypatch.setattr(composition, "MOST_SAMPLE_BYTES", 2 * 500 * 4 * 4)
+    found = estimate(everything(probability_nl), EVEN, 3_000, samples=grouping(code_n, 2))
+    assert found.cells_by_sample == {"donor 0": 500, "donor 1": 15}
+    assert found.samples is not None
+    own = probability_nl[code_n == 0][::3]
+    assert found.samples.share_sl[0].tolist() == list(estimate(everything(own), EVEN, 500).share_l)
+
+
+def test_a_column_without_samples_changes_nothing() -> None:
+    probability_nl, _ = sample(300, np.array(EVEN))
+    found = estimate(everything(probability_nl), EVEN, 300, samples=grouping(np.full(300, -1), 0))
+    plain = estimate(everything(probability_nl), EVEN, 300)
+    np.testing.assert_array_equal(found.corrected(probability_nl), plain.corrected(probability_nl))
+
+
 # --- The merge ----------------------------------------------------------------------------------------------------
 
 N_CELLS = 3_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,8 @@ PRIOR_CELLS = 50
 """The weight of the assumed shares, in cells: a handful of cells says little about shares."""
 MOST_BYTES = 16 * 2**20
 """The memory for the scores that shares are estimated from. Of a sample with more, every k-th cell is used."""
+MOST_SAMPLE_BYTES = 64 * 2**20
+"""The same for all samples together, if a column names samples."""
 _MOST_STEPS = 1000
 _CLOSE = 1e-6
 _DIGITS = 6
@@ -32,6 +34,7 @@ class Samples:
         code_n: The sample of each cell of the file; -1 without one.
         share_sl: As ``Composition.share_l``.
         factor_sl: As ``Composition.factor_l``.
+        n_cells_s: The number of cells of each that were used.
     """
 
     column: str
@@ -39,6 +42,7 @@ class Samples:
     code_n: npt.NDArray[np.int32]
     share_sl: Float64s
     factor_sl: Float64s
+    n_cells_s: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,11 @@ class Composition:
         pairs = zip(self.samples.names, self.samples.share_sl.tolist(), strict=True)
         return {sample: _by_name(names, share_l) for sample, share_l in pairs}
 
+    @property
+    def cells_by_sample(self) -> dict[str, int] | None:
+        """The number of cells that each sample's shares were estimated from; None if the file is taken as one."""
+        return None if self.samples is None else dict(zip(self.samples.names, self.samples.n_cells_s, strict=True))
+
 
 def _by_name(names: Sequence[str], share_l: Sequence[float]) -> dict[str, float]:
     shares: dict[str, float] = {}
@@ -107,23 +116,70 @@ def estimate(
     """
     assumed_l = np.asarray(assumed)
     step = max(1, -(-n_cells * len(assumed) * 4 // MOST_BYTES))
+    of_samples = None if samples is None else _Thinned.of(samples, len(assumed))
     kept: list[Float32s] = []
-    rows: list[npt.NDArray[np.int64]] = []
     row = 0
     for probability_nl, used_n in pieces:
         used = np.flatnonzero(used_n & ((np.arange(row, row + len(used_n)) % step) == 0))
         kept.append(probability_nl[used] if len(used) < len(used_n) else probability_nl)
-        rows.append(used + row)
+        if of_samples is not None:
+            of_samples.add(probability_nl, used_n, row)
         row += len(used_n)
         beat()
     whole = _maximised(kept, assumed_l, beat)
-    if samples is None:
+    if of_samples is None:
         return whole
-    code_n = samples.code_n[np.concatenate([np.zeros(0, np.int64), *rows])]
-    probability_nl = np.concatenate([np.zeros((0, len(assumed)), np.float32), *kept])
-    found = [_maximised([probability_nl[code_n == code]], assumed_l, beat) for code in range(len(samples.names))]
-    share_sl, factor_sl = (np.array([getattr(one, name) for one in found]) for name in ("share_l", "factor_l"))
-    return replace(whole, samples=Samples(samples.column, samples.names, samples.code_n, share_sl, factor_sl))
+    found = [_maximised([own_nl], assumed_l, beat) for own_nl in of_samples.by_sample()]
+    return replace(whole, samples=of_samples.with_shares(found, len(assumed)))
+
+
+@dataclass(slots=True)
+class _Thinned:
+    """The probabilities of evenly spaced cells of each sample: all of a small one, every k-th of a large one."""
+
+    samples: Grouping
+    step_s: npt.NDArray[np.int64]
+    seen_s: npt.NDArray[np.int64]
+    kept: list[Float32s]
+    codes: list[npt.NDArray[np.int32]]
+
+    @classmethod
+    def of(cls, samples: Grouping, n_labels: int) -> _Thinned:
+        n_samples = len(samples.names)
+        cells_s = np.bincount(samples.code_n[samples.code_n >= 0], minlength=n_samples)
+        most = max(1, MOST_SAMPLE_BYTES // (4 * n_labels * max(n_samples, 1)))
+        return cls(samples, np.maximum(1, -(-cells_s // most)), np.zeros(n_samples, np.int64), [], [])
+
+    def add(self, probability_nl: Float32s, used_n: npt.NDArray[np.bool_], row: int) -> None:
+        """Add the cells from ``row`` on, of which some say something about their sample."""
+        code_n = self.samples.code_n[row : row + len(used_n)]
+        chosen = np.flatnonzero(used_n & (code_n >= 0))
+        order = chosen[np.argsort(code_n[chosen], kind="stable")]
+        code_m = code_n[order]
+        cells_s = np.bincount(code_m, minlength=len(self.seen_s))
+        first_s = np.cumsum(cells_s) - cells_s
+        place_m = self.seen_s[code_m] + np.arange(len(order)) - first_s[code_m]
+        self.seen_s += cells_s
+        kept = place_m % self.step_s[code_m] == 0
+        self.kept.append(probability_nl[order[kept]])
+        self.codes.append(code_m[kept])
+
+    def by_sample(self) -> Iterator[Float32s]:
+        """The probabilities of each sample's cells, cells x labels."""
+        if not self.kept:
+            return
+        probability_nl, code_n = np.concatenate(self.kept), np.concatenate(self.codes)
+        for code in range(len(self.samples.names)):
+            yield probability_nl[code_n == code]
+
+    def with_shares(self, found: Sequence[Composition], n_labels: int) -> Samples:
+        """The samples with what was found for each."""
+        share_sl, factor_sl = (
+            np.array([getattr(one, name) for one in found], np.float64).reshape(-1, n_labels)
+            for name in ("share_l", "factor_l")
+        )
+        n_cells = tuple(one.n_cells for one in found)
+        return Samples(self.samples.column, self.samples.names, self.samples.code_n, share_sl, factor_sl, n_cells)
 
 
 def _maximised(kept: Sequence[Float32s], assumed_l: Float64s, beat: Callable[[], None]) -> Composition:

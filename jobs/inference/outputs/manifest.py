@@ -127,6 +127,9 @@ class Labels(_Part):
     shares_by_sample: dict[str, dict[str, float]] | None = Field(
         default=None, description="The same for each sample, if a column names samples."
     )
+    cells_by_sample: dict[str, int] | None = Field(
+        default=None, description="The cells of each sample that its shares were estimated from."
+    )
     clusters: ClusterFacts | None = Field(default=None, description="The clusters, if there are any.")
     counts: dict[str, int] = Field(description="Cells by label, most first; without labels that no cell has.")
 

@@ -156,6 +156,7 @@ class Results:
             n_reliable_lineage=tally.level_counts[Level.LINEAGE] if tally.level_counts else None,
             shares=_composed(merge, Composition.by_name),
             shares_by_sample=_composed(merge, Composition.by_sample),
+            cells_by_sample=_composed(merge, lambda found, _names: found.cells_by_sample),
             clusters=cluster_facts(merge.rules.clusters, merge.vocabulary) if merge.rules.clusters else None,
             counts=tally.label_counts,
         )
