@@ -44,15 +44,16 @@ class Expression:
 
 
 def sampled_ranges(n_cells: int) -> tuple[Rows, ...]:
-    """The rows that the components are learned from: all, or the first 128 of each of 16 evenly spaced blocks.
+    """The rows that the components are learned from: all, or the first of each of 16 evenly spaced blocks.
 
     Ranges and not single rows, as a file is read by chunks of many rows. They do not depend on the number of tasks.
     """
     if n_cells <= SAMPLE_CELLS:
         return tuple(Rows(0, n_cells).blocks())
-    length, last = SAMPLE_CELLS // _RANGES, n_cells // BLOCK_ROWS - 1
-    starts = [last * place // (_RANGES - 1) * BLOCK_ROWS for place in range(_RANGES)]
-    return tuple(Rows(start, start + length) for start in dict.fromkeys(starts))
+    last = n_cells // BLOCK_ROWS - 1
+    starts = dict.fromkeys(last * place // (_RANGES - 1) * BLOCK_ROWS for place in range(_RANGES))
+    length = min(BLOCK_ROWS, SAMPLE_CELLS // len(starts))
+    return tuple(Rows(start, start + length) for start in starts)
 
 
 class Projection(torch.nn.Module):

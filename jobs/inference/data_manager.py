@@ -67,21 +67,23 @@ class TaskInputs:
         """The columns of every part of this submission."""
         assert self.record.plan is not None
         full = self.options.scores is Scores.FULL or self.card.needs_all_scores
-        dimensions = DIMENSIONS if self.embedded else 0
+        dimensions = DIMENSIONS if is_embedded(self.record, self.options.clusters) else 0
         n_labels, n_features = len(self.card.labels), len(self.card.features)
         return PartLayout(self.record.plan.n_cells, n_labels, self.options.top_k, full, dimensions, n_features)
 
-    @property
-    def embedded(self) -> bool:
-        """Whether the cells are embedded by their expression.
 
-        Not on its own account for many cells, and not for a matrix stored by columns, which would be read twice.
-        """
-        assert self.record.plan is not None
-        choice = self.record.verdict.matrix if self.record.verdict else None
-        if self.options.clusters in {ON, OFF} or choice is None:
-            return self.options.clusters == ON
-        return self.record.plan.n_cells <= AUTO_CELLS and choice.encoding is not MatrixEncoding.CSC
+def is_embedded(record: Submission, clusters: str) -> bool:
+    """Whether the cells of a submission are embedded by their expression.
+
+    Unless it is asked for, not for many cells, and not for a matrix stored by columns, which would be read twice.
+
+    Args:
+        clusters: The option of that name.
+    """
+    choice = record.verdict.matrix if record.verdict else None
+    if clusters in {ON, OFF} or choice is None or record.plan is None:
+        return clusters == ON
+    return record.plan.n_cells <= AUTO_CELLS and choice.encoding is not MatrixEncoding.CSC
 
 
 @dataclass(frozen=True, slots=True)

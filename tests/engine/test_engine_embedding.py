@@ -99,7 +99,7 @@ def test_the_sample_is_of_whole_file_and_of_bounded_size(n_cells: int) -> None:
     assert all(rows.start % BLOCK_ROWS == 0 and rows.stop <= n_cells for rows in ranges)
     assert all(rows.start // BLOCK_ROWS == (rows.stop - 1) // BLOCK_ROWS for rows in ranges)
     if n_cells > SAMPLE_CELLS:
-        assert sum(map(len, ranges)) > SAMPLE_CELLS // 3
+        assert sum(map(len, ranges)) > SAMPLE_CELLS - 16
         assert ranges[0].start == 0
         assert ranges[-1].stop > n_cells - 2 * BLOCK_ROWS
 

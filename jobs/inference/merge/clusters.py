@@ -1,6 +1,6 @@
 """Clusters of cells with similar expression: many small ones (over-clustering), found in a sample of the cells.
 
-All distances are between whole numbers and exact, so that the clusters are the same on every machine.
+All distances are between whole numbers and exact: the same coordinates give the same clusters on every machine.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ Float64s = npt.NDArray[np.float64]
 LEAST_CELLS = 50
 """The fewest sampled cells that are clustered."""
 SAMPLE_CELLS = 6000
-"""The most cells that clusters are found in. All other cells join the nearest cluster."""
+"""The most cells that clusters are found in. Then every cell joins the cluster whose centre is nearest."""
 NEIGHBOURS = 10
-_RESOLUTIONS = ((5000, 5.0), (20_000, 10.0))
-"""For at most so many cells, as in CellTypist's over-clustering."""
+_RESOLUTIONS = ((5_000, 5.0), (20_000, 10.0), (40_000, 15.0), (100_000, 20.0), (200_000, 25.0))
+"""For files of fewer cells, as in CellTypist's over-clustering."""
+_FINEST = 30.0
 _ROWS = 512
 
 
@@ -76,7 +77,7 @@ def sample_stride(n_cells: int) -> int:
     return max(1, -(-n_cells // SAMPLE_CELLS))
 
 
-def centres_of(place_nd: Int16s) -> Float64s | None:
+def centres_of(place_nd: Int16s, n_cells: int | None = None) -> Float64s | None:
     """Find clusters of sampled cells: their centres, rounded to whole numbers; None if there are too few cells.
 
     The graph joins each cell with its 10 nearest cells, with the share of neighbours in common as the weight of an edge
@@ -85,16 +86,18 @@ def centres_of(place_nd: Int16s) -> Float64s | None:
 
     Args:
         place_nd: Coordinates of the sampled cells.
+        n_cells: Number of cells of the file; None: all are sampled.
     """
     from graspologic_native import leiden_csr  # noqa: PLC0415  # only merges with clusters need it
 
-    n_cells = len(place_nd)
-    if n_cells < LEAST_CELLS:
+    n_sampled = len(place_nd)
+    if n_sampled < LEAST_CELLS:
         return None
+    n_cells = n_sampled if n_cells is None else n_cells
     indptr, indices, weights = _graph(_neighbours(place_nd.astype(np.float64)))
-    resolution = next(value for most, value in _RESOLUTIONS if n_cells <= most)
-    _, found = leiden_csr(indptr, indices, weights, n_cells, resolution=resolution, seed=0)
-    code_n = np.array([found[cell] for cell in range(n_cells)])
+    resolution = next((value for most, value in _RESOLUTIONS if n_cells < most), _FINEST)
+    _, found = leiden_csr(indptr, indices, weights, n_sampled, resolution=resolution, seed=0)
+    code_n = np.array([found[cell] for cell in range(n_sampled)])
     cells_c = np.bincount(code_n)
     sums_dc = [np.bincount(code_n, place_n) for place_n in place_nd.T]
     kept = cells_c > 0

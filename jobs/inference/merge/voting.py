@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -21,33 +21,45 @@ from jobs.inference.parts.arrays import values_of
 from jobs.inference.parts.part import coordinates_of
 from shared.domain.verdict import CellNote
 
+Beat = Callable[[], None]
+
 _MOSTLY = 0.5
 """The share of unfamiliar cells from which a cluster is unassigned."""
 
 
-def clusters_by_expression(merge: Merge) -> Clusters | None:
+def _silent() -> None:
+    """No sign of life is needed."""
+
+
+def clusters_by_expression(merge: Merge, beat: Beat = _silent) -> Clusters | None:
     """Find clusters of cells with similar expression, and let their cells vote; None if there are too few cells.
 
     The largest cluster is called 1. Cells without a value of the model's genes have no cluster. Two passes over the
     parts, in memory for one group, the sample and 4 bytes per cell.
 
     Domínguez Conde et al., Science 376 (2022), doi:10.1126/science.abl5197.
+
+    Args:
+        beat: Called for each batch, as a sign of life.
     """
-    centre_cd = centres_of(_sampled(merge))
+    centre_cd = centres_of(_sampled(merge, beat), merge.layout.n_cells)
     if centre_cd is None:
         return None
     code_n = np.full(merge.layout.n_cells, -1, np.int32)
     for rows, place_nd, heard_n in _places(merge):
         code_n[rows][heard_n] = nearest(place_nd[heard_n], centre_cd)
+        beat()
     cells_c = np.bincount(code_n[code_n >= 0], minlength=len(centre_cd))
     order = np.argsort(-cells_c, kind="stable")[: np.count_nonzero(cells_c)]
     rank_c = np.full(len(centre_cd) + 1, -1, np.int32)
     rank_c[order] = np.arange(len(order))
     names = [str(place + 1) for place in range(len(order))]
-    return vote(merge, names, rank_c[code_n])
+    return vote(merge, names, rank_c[code_n], beat=beat)
 
 
-def vote(merge: Merge, names: Sequence[str], code_n: Int32s, column: str | None = None) -> Clusters:
+def vote(
+    merge: Merge, names: Sequence[str], code_n: Int32s, column: str | None = None, beat: Beat = _silent
+) -> Clusters:
     """Count the labels of each cluster's cells. The label with most cells wins; of several, the model's first.
 
     A cluster is unassigned if that is what most of its cells are, or if half of its cells are unfamiliar. One pass over
@@ -57,10 +69,12 @@ def vote(merge: Merge, names: Sequence[str], code_n: Int32s, column: str | None 
         names: The names of the clusters.
         code_n: The cluster of each cell; -1 without one.
         column: The column of obs that the clusters are from.
+        beat: Called for each group of cells, as a sign of life.
     """
     n_names, vocabulary = len(merge.vocabulary.names), merge.vocabulary
     votes_cl, unfamiliar_c = np.zeros((len(names), n_names), np.int64), np.zeros(len(names), np.int64)
     for group in merge.groups():
+        beat()
         cluster_n = code_n[group.rows.start : group.rows.stop].astype(np.int64)
         there_n = cluster_n >= 0
         votes_cl += _counts(cluster_n[there_n], name_codes(group.calls, vocabulary)[there_n], votes_cl.shape)
@@ -80,13 +94,14 @@ def _counts(row_n: Int64s, column_n: Int64s, shape: tuple[int, ...]) -> Int64s:
     return np.bincount(row_n * shape[1] + column_n, minlength=shape[0] * shape[1]).reshape(shape)
 
 
-def _sampled(merge: Merge) -> Int16s:
+def _sampled(merge: Merge, beat: Beat) -> Int16s:
     """The coordinates of evenly spaced cells."""
     stride = sample_stride(merge.layout.n_cells)
     found = [np.zeros((0, merge.layout.dimensions), np.int16)]
     for rows, place_nd, heard_n in _places(merge):
         chosen = heard_n & (np.arange(rows.start, rows.stop) % stride == 0)
         found.append(place_nd[chosen])
+        beat()
     return np.concatenate(found)
 
 

@@ -27,6 +27,7 @@ from jobs.inference.report.truth import comparison, own_labels_fact
 from jobs.inference.report.wording import size
 from shared.bundles.card import ModelCard
 from shared.domain.actual import Actual
+from shared.domain.options import AUTO
 from shared.domain.plan import Plan
 from shared.domain.verdict import Verdict
 from shared.h5ad.judge.cautions import WarningCode
@@ -52,6 +53,7 @@ class Context:
         composition: The shares of the labels that the scores were corrected to; None if they were not.
         composition_wanted: Whether they were to be corrected, if the model and the cells allow it.
         clusters: The clusters of the cells; None if there are none.
+        clusters_wanted: The option ``clusters``.
         software: Versions and devices, as in the manifest.
         made_at: When the report was made.
         evidence: The genes that spoke for the labels; None leaves them out.
@@ -74,6 +76,7 @@ class Context:
     plan: Plan | None = None
     actual: Actual | None = None
     clusters: Clusters | None = None
+    clusters_wanted: str = AUTO
 
 
 def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> ReportData:
@@ -134,6 +137,7 @@ def _method(tally: Tally, context: Context) -> tuple[Fact, ...]:
         *sentences.method(context.verdict, context.card, context.min_score),
         sentences.composition(context.card, context.composition, wanted=context.composition_wanted),
         sentences.familiarity(tally, context.card),
+        sentences.clusters(context.clusters, context.clusters_wanted, context.verdict),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from jobs.engine.levels import Level
+from jobs.inference.data_manager import AUTO_CELLS
+from jobs.inference.merge.clusters import LEAST_CELLS, Clusters
 from jobs.inference.merge.composition import Composition
 from jobs.inference.merge.tally import FEW_GENES, Tally, log_value, median_bin, median_score, most_first
 from jobs.inference.outputs.manifest import FileFacts
@@ -13,9 +15,10 @@ from jobs.inference.report.data import Fact, Figure, LabelRow, Notice, Snippet
 from jobs.inference.report.wording import listing, percent, plural, shortened, whole
 from shared.bundles.card import ModelCard, metric_words
 from shared.domain.actual import Actual
+from shared.domain.options import AUTO, OFF
 from shared.domain.outputs import PSEUDOBULK
 from shared.domain.plan import Plan
-from shared.domain.verdict import CellNote, GeneIds, MatrixState, Verdict
+from shared.domain.verdict import CellNote, GeneIds, MatrixEncoding, MatrixState, Verdict
 
 _MANY_UNASSIGNED = 0.2
 _MANY_FEW_GENES = 0.05
@@ -109,6 +112,32 @@ def composition(card: ModelCard, found: Composition | None, *, wanted: bool) -> 
         term,
         f"Scores are corrected to the estimated true shares of the labels among {used}: {_listed(share_l)}. {counted}",
     )
+
+
+def clusters(found: Clusters | None, wanted: str, verdict: Verdict) -> Fact:
+    """How clusters were made, or why there are none.
+
+    Args:
+        wanted: The option ``clusters``.
+    """
+    term = "Clusters"
+    if found is not None and found.column is not None:
+        return Fact(term, f"The groups of obs[{shortened(found.column, _NAME_LIMIT)!r}] voted on their labels.")
+    if found is not None:
+        return Fact(
+            term,
+            "Cells with similar expression voted on their label (principal components of the model's genes, Leiden). "
+            'The components are in obsm["X_celldrop"] of annotated.h5ad.',
+        )
+    if wanted == OFF:
+        why = "option clusters=off"
+    elif wanted == AUTO and verdict.matrix is not None and verdict.matrix.encoding is MatrixEncoding.CSC:
+        why = "the matrix is stored by columns, and would have been read once more (clusters=on finds them)"
+    elif wanted == AUTO and verdict.n_cells > AUTO_CELLS:
+        why = f"the file has more than {whole(AUTO_CELLS)} cells (clusters=on finds them)"
+    else:
+        why = f"fewer than {LEAST_CELLS} cells have a value of the model's genes"
+    return Fact(term, f"None: {why}.")
 
 
 def _listed(shares: Mapping[str, float]) -> str:

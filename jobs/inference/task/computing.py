@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from jobs.inference.data_manager import InferenceData, OpenedInput
+from jobs.inference.data_manager import InferenceData, OpenedInput, is_embedded
 from jobs.inference.merge.groups import ordered
 from jobs.inference.process.memory import loading, peak_rss_bytes, within_memory
 from jobs.inference.process.pulse import Pulse, ShowingSource
 from jobs.inference.task.looking import inspect_for_merge
 from jobs.inference.task.protocol import Computation
 from shared.domain.geometry import Rows
+from shared.domain.options import parse_options
 from shared.domain.plan import Accelerator
 from shared.domain.submission import Receipt, Result, Submission
 from shared.h5ad.inspect.inspection import inspect
@@ -108,7 +109,8 @@ class Annotation(Computation):
             chosen = record.verdict.matrix if record.verdict else None
             matrix = chosen.path if chosen else None
             if rows is not None:
-                inspect(source, matrix=matrix, plan=Plan(rows))
+                wanted = parse_options(record.requested).clusters
+                inspect(source, matrix=matrix, plan=Plan(rows, elsewhere=is_embedded(record, wanted)))
                 return OpenedInput(opened.info, source)
             return OpenedInput(opened.info, source, inspect_for_merge(source, record, matrix))
 

@@ -74,7 +74,7 @@ from shared.domain.outputs import (
 from shared.domain.submission import Receipt, Result
 from shared.domain.verdict import Verdict
 from shared.h5ad.read.ahead import cores
-from shared.h5ad.read.groupings import Grouping, NoGrouping, read_grouping
+from shared.h5ad.read.groupings import Bounds, Grouping, NoGrouping, read_grouping
 from shared.h5ad.read.rows import read_embedding
 from shared.ports.blobs import BlobInfo
 
@@ -198,15 +198,15 @@ class Results:
             return merge
         with self._timed("clusters"):
             if column is None:
-                found = clusters_by_expression(merge)
+                found = clusters_by_expression(merge, self.pulse.show)
             else:
                 groups = self._grouping(column)
-                found = vote(merge, groups.names, groups.code_n, column)
+                found = vote(merge, groups.names, groups.code_n, column, self.pulse.show)
         return replace(merge, rules=replace(merge.rules, clusters=found))
 
     def _grouping(self, column: str) -> Grouping:
         """The groups of a column of obs, which was checked when the file was accepted."""
-        groups = read_grouping(self.inputs.source, column)
+        groups = read_grouping(self.inputs.source, column, Bounds(gets_on=self.pulse.show))
         if isinstance(groups, NoGrouping):
             raise InternalError(groups.reason, expected="a column that groups the cells", where=f"obs/{column}")
         return groups
@@ -306,6 +306,7 @@ class Results:
             composition_wanted=self.inputs.options.composition,
             evidence=evidence,
             clusters=merge.rules.clusters,
+            clusters_wanted=self.inputs.options.clusters,
             files=tuple(self.files),
             missing=tuple(self.missing),
             software={**self.software, **computed_with(self.receipts)},

@@ -22,6 +22,7 @@ from jobs.inference.task.models import parse_weights
 from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import CellNote, MatrixChoice, MatrixEncoding, MatrixState
+from shared.h5ad.read.csc import BAND_VALUES
 from shared.h5ad.read.rows import CellIds, MatrixReader, features_among, open_cell_ids, open_matrix, read_gene_names
 from shared.ports.blobs import BlobInfo
 
@@ -71,8 +72,7 @@ def write_scores(
     tally = Counter[int]()
     with one_thread(), open_matrix(source, choice) as matrix, open_cell_ids(source) as cells:
         if inputs.layout.dimensions:
-            at_once = choice.encoding is MatrixEncoding.CSC
-            sample = _sample(matrix, features, annotator, lambda: beat(0), at_once=at_once)
+            sample = _sample(matrix, features, annotator, lambda: beat(0), at_once=_is_read_at_once(choice))
             annotator.projection = learn(sample, annotator.n_features, inputs.layout.dimensions).to(device)
             del sample
             give_back()
@@ -127,13 +127,22 @@ class _Reading:
         self.beat(self.done)
 
 
+def _is_read_at_once(choice: MatrixChoice) -> bool:
+    """Whether reading all rows of a matrix takes less time than the sampled ranges.
+
+    Of a matrix stored by columns, every range of rows needs all of it, and so does every band of ``BAND_VALUES``.
+    """
+    ranges = len(sampled_ranges(choice.n_cells))
+    return choice.encoding is MatrixEncoding.CSC and choice.nnz <= ranges * BAND_VALUES
+
+
 def _sample(
     matrix: MatrixReader, features: Int32s, annotator: Annotator, beat: Callable[[], None], *, at_once: bool
 ) -> list[Expression]:
     """The expression of the cells that the embedding is learned from, the same in every task.
 
     Args:
-        at_once: Whether to read the whole matrix once. Stored by columns, each range of rows would need all of it.
+        at_once: Whether to read all rows instead of each range.
     """
     ranges = {rows.start: rows for rows in sampled_ranges(matrix.n_cells)}
     read = (Rows(0, matrix.n_cells),) if at_once else ranges.values()

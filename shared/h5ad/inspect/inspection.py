@@ -123,6 +123,7 @@ class _Dialogue:
             "merge": plan.merge,
             "columns": plan.columns,
             "recognise": plan.recognise,
+            "elsewhere": plan.elsewhere,
             "limits": asdict(self.limits),
         }
         self._say(Kind.ORDER, json.dumps(order).encode())

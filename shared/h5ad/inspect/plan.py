@@ -13,6 +13,7 @@ class Plan:
 
     Attributes:
         rows: The cells of a task.
+        elsewhere: Whether it also reads cells elsewhere in the file, for its embedding.
         merge: Whether it is a merge, which copies the file and adds columns.
         columns: Obs columns that are named as groups of cells.
         recognise: Whether a column with labels is looked for, too.
@@ -22,3 +23,4 @@ class Plan:
     merge: bool = False
     columns: tuple[str, ...] = ()
     recognise: bool = False
+    elsewhere: bool = False

@@ -56,7 +56,7 @@ class Rehearsal:
         self._read_attributes(self.file[layout.obs])
         if plan.rows is not None:
             self._read_ids(frame, plan.rows)
-            self._read_index_of_matrix(layout, plan.rows)
+            self._read_index_of_matrix(layout, None if plan.elsewhere else plan.rows)
         if plan.merge:
             self._read_what_is_copied(layout)
 
@@ -90,8 +90,8 @@ class Rehearsal:
             _bound(total, len(frame), self.limits)
             self.gets_on()
 
-    def _read_index_of_matrix(self, layout: Layout, rows: Rows) -> None:
-        """Row pointers, and where the chunks lie that the library will look for."""
+    def _read_index_of_matrix(self, layout: Layout, rows: Rows | None) -> None:
+        """Pointers, those of ``rows`` or all, and where the chunks lie that the library will look for."""
         if self.matrix is None:
             return
         node = self.file[self.matrix]
@@ -101,7 +101,9 @@ class Rehearsal:
             return
         self._walk(node["indptr"])
         pointers = Held.of(node["indptr"])
-        wanted = rows if encoding is MatrixEncoding.CSR else Rows(0, int(pointers.dataset.shape[0]) - 1)
+        whole = rows is None or encoding is not MatrixEncoding.CSR
+        wanted = Rows(0, int(pointers.dataset.shape[0]) - 1) if whole else rows
+        assert wanted is not None
         for start in range(wanted.start, wanted.stop + 1, _WINDOW_VALUES):
             pointers(start, min(start + _WINDOW_VALUES, wanted.stop + 1))
             self.gets_on()

@@ -185,8 +185,8 @@ def _answer(link: socket.socket) -> None:
     bounds = Bounds(limits)
     source = _ParentSource(link, order["size_bytes"], bounds.gets_on)
     try:
-        rows, wanted = order["rows"], tuple(order["columns"])
-        plan = Plan(Rows(*rows) if rows else None, order["merge"], wanted, order["recognise"])
+        rows, wanted = Rows(*order["rows"]) if order["rows"] else None, tuple(order["columns"])
+        plan = Plan(rows, order["merge"], wanted, order["recognise"], order["elsewhere"])
         facts = read_facts(source, matrix=order["matrix"], limits=limits, plan=plan, bounds=bounds)
     except EOFError:
         return
