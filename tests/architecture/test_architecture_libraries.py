@@ -20,7 +20,7 @@ LIBRARIES = {
     "jobs.engine.kinds": {"torch"},
     "jobs.inference": {"google_crc32c", "pydantic", "pydantic_settings"},
     "jobs.inference.annotated": {"h5py", "numpy", "pyarrow"},
-    "jobs.inference.merge": {"graspologic_native", "numpy", "pyarrow"},
+    "jobs.inference.merge": {"graspologic_native", "numpy", "pyarrow", "threadpoolctl"},
     "jobs.inference.outputs": {"numpy", "pyarrow", "pydantic"},
     "jobs.inference.parts": {"google_crc32c", "numpy", "pyarrow"},
     "jobs.inference.report": {"jinja2", "numpy", "sklearn", "threadpoolctl"},

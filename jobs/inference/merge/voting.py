@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
 
 from jobs.inference.merge.calls import name_codes
 from jobs.inference.merge.clusters import (
@@ -42,13 +43,15 @@ def clusters_by_expression(merge: Merge, beat: Beat = _silent) -> Clusters | Non
     Args:
         beat: Called for each batch, as a sign of life.
     """
-    centre_cd = centres_of(_sampled(merge, beat), merge.layout.n_cells)
-    if centre_cd is None:
-        return None
-    code_n = np.full(merge.layout.n_cells, -1, np.int32)
-    for rows, place_nd, heard_n in _places(merge):
-        code_n[rows][heard_n] = nearest(place_nd[heard_n], centre_cd)
-        beat()
+    # Matrices are small: a second thread would take 20 times the processor's time, waiting.
+    with threadpool_limits(1, "blas"):
+        centre_cd = centres_of(_sampled(merge, beat), merge.layout.n_cells)
+        if centre_cd is None:
+            return None
+        code_n = np.full(merge.layout.n_cells, -1, np.int32)
+        for rows, place_nd, heard_n in _places(merge):
+            code_n[rows][heard_n] = nearest(place_nd[heard_n], centre_cd)
+            beat()
     cells_c = np.bincount(code_n[code_n >= 0], minlength=len(centre_cd))
     order = np.argsort(-cells_c, kind="stable")[: np.count_nonzero(cells_c)]
     rank_c = np.full(len(centre_cd) + 1, -1, np.int32)
