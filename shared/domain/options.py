@@ -39,7 +39,8 @@ class Options:
         composition: Whether scores are corrected to the shares of the labels in this sample, if the model can be.
         max_error: The share of reliable labels that may be wrong, among cells like those held out of the training.
         clusters: The groups of similar cells that vote on a label. ``on`` finds them by expression, ``auto`` likewise
-            for at most a million cells, ``off`` finds none; any other text names the obs column to take them from.
+            for at most a million cells and unless the matrix is stored by columns, ``off`` finds none; any other text
+            names the obs column to take them from.
         samples: The obs column that names samples: the shares of the labels are estimated for each.
         map: Whether the report has a 2-D map of the cells.
         pseudobulk: Whether to sum the counts by label, or by label and an obs column; ``on`` uses that of ``samples``.

@@ -16,8 +16,8 @@ Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 
-LEAST_CELLS = 50
-"""The fewest sampled cells that are clustered."""
+LEAST_CELLS = 200
+"""The fewest cells that are clustered. Of fewer, many clusters would be of one or two cells."""
 SAMPLE_CELLS = 6000
 """The most cells that clusters are found in. Then every cell joins the cluster whose centre is nearest."""
 NEIGHBOURS = 10

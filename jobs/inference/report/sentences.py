@@ -127,7 +127,7 @@ def clusters(found: Clusters | None, wanted: str, verdict: Verdict) -> Fact:
         return Fact(
             term,
             "Cells with similar expression voted on their label (principal components of the model's genes, Leiden). "
-            'The components are in obsm["X_celldrop"] of annotated.h5ad.',
+            'The components are in obsm["X_celldrop"] of annotated.h5ad, unless the file is older than anndata 0.7.',
         )
     if wanted == OFF:
         why = "option clusters=off"
