@@ -6,12 +6,16 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 from shared.bundles.card import Label
 
 ONTOLOGY_ID = re.compile(r"CL:\d{7}")
-_BETWEEN_WORDS = re.compile(r"[\s_+/]+")
-_INSIDE_WORD = re.compile(r"(?<=\w)-(?=\w)")
+_PART = re.compile(r"[\s_]+|[-+/]|[^\s_+/-]+")
+"""What lies between words, a sign, or a word."""
+_SIGNS = ("-", "+", "/")
+_NEGATIVE, _EITHER = "-", "?"
+_MARKER = re.compile(r"[^\W\d_].*\d")
 _NOT_PLURAL = ("ss", "us", "is")
 
 
@@ -54,8 +58,8 @@ class Aligner:
     def meanings(self, names: Sequence[str], ids: Sequence[str | None] | None = None) -> tuple[Meaning, ...]:
         """What each name means: by its id, or else by name, or else by an exact synonym of the ontology.
 
-        Case, plurals, the signs between words and a last word "cell" do not matter. A ``-`` at the end of a word does:
-        it means "negative".
+        Case, plurals, blanks, ``_`` and ``-`` between words and a last word "cell" do not matter; signs of markers
+        do, as ``plain`` says.
         A name that is no label can be a lineage.
 
         Args:
@@ -84,14 +88,52 @@ class Aligner:
 
 
 def plain(name: str) -> str:
-    """A name without case, plurals and the signs between words: ``CD14+ Monocytes`` and ``cd14-monocyte`` agree.
+    """A name without case, plurals and what lies between words: ``CD14+ Monocytes`` and ``cd14-monocyte`` agree.
 
-    ``+`` counts as a sign between words, since a marker means "positive" without it, too. "Cell" as the last of several
-    words is left out: ``B cells`` and ``B`` agree.
+    "Cell" as the last of several words is left out: ``B cells`` and ``B`` agree. A marker is a word of letters and
+    digits, such as ``CD14`` or ``CD56bright``. The signs:
+
+    - ``+`` after a marker means "positive", as the marker by itself does. Other ``+``, and ``/``, join two types.
+    - ``-`` at the end of a word means "negative", and so does ``-`` between two markers (``CD14-CD16+``) or before a
+      marker with a sign (``Lin-CD34+``).
+    - Between two markers of a name in lower case that has no other sign, ``-`` can be a hyphen, too
+      (``cd4-cd8-t``): such a name agrees only with its like.
+    - Other ``-`` are hyphens.
     """
-    words = _BETWEEN_WORDS.sub(" ", name.casefold()).split()
-    found = [_singular(part) for word in words for part in _INSIDE_WORD.sub(" ", word).split()]
+    folded = name.casefold()
+    parts = ["", *_PART.findall(folded), "", ""]
+    may_be_hyphens = name == folded and "+" not in name and not _ends_in_minus(parts)
+    found: list[str] = []
+    for place, part in enumerate(parts[1:-2], 1):
+        if part not in _SIGNS:
+            found += [_singular(part)] if _is_word(part) else []
+            continue
+        meant = _meant(*parts[place - 1 : place + 3], may_be_hyphens=may_be_hyphens)
+        if meant in {_NEGATIVE, _EITHER} and _is_word(parts[place - 1]):
+            found[-1] += meant
+        elif meant:
+            found.append(meant)
     return " ".join(found[:-1] if len(found) > 1 and found[-1] == "cell" else found)
+
+
+def _meant(before: str, sign: str, after: str, then: str, *, may_be_hyphens: bool) -> str:
+    """What a sign means between two parts of a name; nothing if it only divides words."""
+    if sign != "-":
+        return "" if sign == "+" and _MARKER.match(before) else sign
+    if not _is_word(before) or not _is_word(after):
+        return _NEGATIVE
+    if _MARKER.match(before) and _MARKER.match(after):
+        return _EITHER if may_be_hyphens else _NEGATIVE
+    return _NEGATIVE if _MARKER.match(after) and then in {"+", "-"} and not may_be_hyphens else ""
+
+
+def _ends_in_minus(parts: Sequence[str]) -> bool:
+    """Whether a ``-`` ends a word, so that the name is not written with hyphens for blanks."""
+    return any(part == "-" and not _is_word(after) for part, after in pairwise(parts))
+
+
+def _is_word(part: str) -> bool:
+    return part not in _SIGNS and bool(part.strip("_").strip())
 
 
 def _singular(word: str) -> str:

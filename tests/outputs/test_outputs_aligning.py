@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.bundles.aligning import NO_MEANING, Aligner, How, Meaning, plain
 from shared.bundles.card import Label
@@ -71,7 +73,33 @@ def test_what_two_labels_share_stands_for_neither() -> None:
     ("one", "other", "same"),
     [
         ("CD16- monocytes", "CD16 monocytes", False),
-        ("CD4+/CD25 T Reg", "cd4 cd25 t reg", True),
+        ("CD4+CD25 T Reg", "cd4 cd25 t reg", True),
+        ("CD4+T cells", "CD4 T", True),
+        ("cd56-nk", "CD56+ NK cells", True),
+        ("naive-t", "Naive T cells", True),
+        ("cd8-naive-t", "CD8+ naive T", True),
+        ("Th-17", "TH 17 cells", True),
+        ("HLA-DR T", "hla_dr-t", True),
+        ("Pre-cDC2", "pre-cdc2", True),
+        ("CD14-positive monocyte", "cd14 positive monocytes", True),
+        ("CD14-CD16+ Monocytes", "CD14+CD16+ Monocytes", False),
+        ("CD14-CD16+ Monocytes", "CD14+CD16- Monocytes", False),
+        ("CD14-CD16+ Monocytes", "CD14- CD16 monocyte", True),
+        ("CD4-CD8- T", "CD4+CD8- T", False),
+        ("CD4-CD8- T", "cd4-cd8- t cells", True),
+        ("CD16-CD56bright NK", "CD16+CD56bright NK", False),
+        ("CD45RA-CD62L+ T", "CD45RA+CD62L+ T", False),
+        ("Lin-CD34+", "Lin CD34+", False),
+        ("IL7R-CD4+ T", "IL7R CD4 T", False),
+        ("cd4-cd8-t", "CD4+CD8+ T", False),
+        ("cd4-cd8-t", "CD4-CD8+ T", False),
+        ("cd4-cd8-t", "cd4-cd8-t-cells", True),
+        ("CD16++ monocytes", "CD16+ monocytes", False),
+        ("NK/T cell", "NK T cell", False),
+        ("NK/T cell", "nk / t cells", True),
+        ("B+T cells", "B T cells", False),
+        ("CD4+/CD25 T Reg", "cd4 cd25 t reg", False),
+        ("-7", "7", False),
         ("thymus", "thymu", False),
         ("T-cell", "T cells", True),
         ("  NK  cells ", "nk-cell", True),
@@ -79,3 +107,21 @@ def test_what_two_labels_share_stands_for_neither() -> None:
 )
 def test_spelling_that_does_not_matter(one: str, other: str, *, same: bool) -> None:
     assert (plain(one) == plain(other)) is same
+
+
+MARKERS = st.sampled_from(["CD3", "CD4", "CD8", "CD45RA", "CD56bright", "IL7R", "Sca1"])
+
+
+@given(st.lists(st.tuples(MARKERS, st.booleans()), min_size=1, max_size=4), st.data())
+def test_opposite_markers_are_never_the_same(signs: list[tuple[str, bool]], data: st.DataObject) -> None:
+    """However it is spaced, a name with one sign turned is another one."""
+
+    def name(signed: list[tuple[str, bool]]) -> str:
+        between = [*data.draw(st.lists(st.sampled_from(["", " ", "_"]), min_size=3, max_size=3)), " "]
+        parts = [f"{marker}{'+' if positive else '-'}" for marker, positive in signed]
+        return "".join(map("".join, zip(parts, [*between[: len(parts) - 1], " "], strict=True))) + "T cells"
+
+    turned = data.draw(st.integers(0, len(signs) - 1))
+    others = [(marker, positive != (place == turned)) for place, (marker, positive) in enumerate(signs)]
+    assert plain(name(signs)) == plain(name(signs))
+    assert plain(name(signs)) != plain(name(others))
