@@ -25,7 +25,7 @@ _ONTOLOGY_ID = re.compile(r"CL:\d{7}")
 _NO_ID = frozenset({"unknown", "na"})
 """What CELLxGENE's schema uses in place of an id."""
 _MOST_NAMED = 20
-_ANY = Bounds(names=None, fractions=True)
+_ANY = Bounds(names=None, fractions=True, missing=(), empty=True)
 
 
 @dataclass(frozen=True, slots=True)

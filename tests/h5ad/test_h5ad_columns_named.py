@@ -54,6 +54,14 @@ def test_a_named_column_that_does_not_is_refused(column: str, words: str) -> Non
     assert refusal.details == {"option": "truth", "column": column}
 
 
+@pytest.mark.parametrize("option", ["truth", "samples", "clusters", "pseudobulk"])
+@pytest.mark.parametrize("values", [[""] * 10, ["nan", "NA"] * 5, np.full(10, np.nan)])
+def test_a_named_column_without_a_value_is_refused(values: object, option: str) -> None:
+    (refusal,) = validate(source_of(donor=values), columns={option: "donor"}).refusals
+    assert refusal.code == "INVALID_OPTION"
+    assert refusal.message.startswith(f"option {option}=donor: obs column 'donor' has no value in any cell")
+
+
 def test_cell_rangers_own_file_has_no_columns() -> None:
     verdict = validate(real_file("awkward/10x_v3_filtered_feature_bc_matrix.h5"), columns={"truth": "louvain"})
     (refusal,) = verdict.refusals

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.errors import InputError, TruncatedFileError
+from shared.h5ad.names.label_columns import MISSING
 from shared.h5ad.read.groupings import Bounds, Grouping, NoGrouping, read_grouping
 from shared.h5ad.source import BytesSource
 from tests.h5ad.h5ad_files import REAL_FILES, Recipe, random_counts, write_file
@@ -46,11 +47,18 @@ def values_of(found: Grouping | NoGrouping) -> list[str | None]:
 
 
 def as_text(series: pd.Series[Any]) -> list[str | None]:
-    """What a cell's group is called: by pandas' own reading."""
-    return [None if pd.isna(one) or one == "" else str(one) for one in series.tolist()]
+    """What a cell's group is called: by pandas' own reading, also of texts."""
+    return [None if pd.isna(one) or one in {"", "nan", "NA"} else str(one) for one in series.tolist()]
 
 
-TEXTS = st.lists(st.sampled_from(["B", "T", "", "Zoë", "nan", "b", " T", "0"]), min_size=1, max_size=12)
+def is_as(found: Grouping | NoGrouping, theirs: list[str | None]) -> bool:
+    """Whether the groups are those expected; a column without any is none."""
+    if not any(theirs):
+        return found == NoGrouping("x", "obs column 'x' has no value in any cell")
+    return values_of(found) == theirs
+
+
+TEXTS = st.lists(st.sampled_from(["B", "T", "", "Zoë", "nan", "NA", "b", " T", "0"]), min_size=1, max_size=12)
 WHOLE = st.lists(st.integers(-5, 300), min_size=1, max_size=12)
 GAPS = st.lists(st.booleans(), min_size=12, max_size=12)
 
@@ -67,13 +75,13 @@ def test_a_column_is_read_as_anndata_reads_it(values: list[Any], gaps: list[bool
     source = source_of(pd.Series(values if kind == "plain" else some, dtype=dtype).array)
     with h5py.File(io.BytesIO(source.data)) as file:
         theirs = as_text(anndata.io.read_elem(file["obs"])["x"])
-    assert values_of(read_grouping(source, "x")) == theirs
+    assert is_as(read_grouping(source, "x"), theirs)
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(-3, 3)), min_size=1, max_size=12))
 def test_whole_numbers_that_a_gap_made_floats_are_whole(values: list[int | None]) -> None:
     column = np.array([np.nan if one is None else one for one in values], float)
-    assert values_of(read_grouping(source_of(column), "x")) == [None if one is None else str(one) for one in values]
+    assert is_as(read_grouping(source_of(column), "x"), [None if one is None else str(one) for one in values])
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=12))
@@ -180,6 +188,12 @@ def test_what_names_no_groups_is_said(name: str) -> None:
     assert pd.Series([found.reason]).str.match(f"obs column 'x' {words}").all()
 
 
+def test_a_caller_can_ask_for_every_text() -> None:
+    source, every = source_of(["nan", "", "NA"]), Bounds(missing=(), empty=True)
+    assert values_of(read_grouping(source, "x", every)) == ["nan", None, "NA"]
+    assert read_grouping(source_of(["", ""]), "x", every).names == ()  # type: ignore[union-attr]
+
+
 def test_a_column_that_is_not_there_is_said() -> None:
     assert read_grouping(BytesSource(SIX), "x") == NoGrouping("x", "obs has no column 'x'")
     assert isinstance(read_grouping(BytesSource(SIX), "_index"), NoGrouping)
@@ -212,13 +226,12 @@ def test_columns_of_real_files_are_anndatas(name: str) -> None:
     path = next(path for path in REAL_FILES if path.name == name)
     obs, source = anndata.read_h5ad(path).obs, BytesSource(path.read_bytes())
     for column in obs.columns:
-        found = read_grouping(source, column, Bounds(names=None))
+        found, theirs = read_grouping(source, column, Bounds(names=None)), obs[column].astype(object).tolist()
+        texts = [None if pd.isna(one) or one in MISSING else str(int(one) if _whole(one) else one) for one in theirs]
         if isinstance(found, Grouping):
-            theirs = obs[column].astype(object).tolist()
-            texts = [None if pd.isna(one) or one == "" else str(int(one) if _whole(one) else one) for one in theirs]
             assert values_of(found) == texts
         else:
-            assert "holds fractions" in found.reason
+            assert ("holds fractions" if any(texts) else "has no value in any cell") in found.reason
 
 
 def _whole(value: object) -> bool:

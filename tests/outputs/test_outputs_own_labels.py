@@ -205,7 +205,7 @@ def test_ids_beside_the_names_align_them() -> None:
 def test_why_nothing_is_compared_is_said() -> None:
     source = source_of(score=np.linspace(0, 1, N_CELLS), cell_type=["nan"] * N_CELLS)
     assert own_labels(source, "off") == SWITCHED_OFF
-    assert own_labels(source) == NoOwnLabels("No cell has a label in obs column 'cell_type'.")
+    assert own_labels(source) == NoOwnLabels("Obs column 'cell_type' has no value in any cell.")
     for truth, words in (("score", "Obs column 'score' holds fractions"), ("x", "Obs has no column 'x'")):
         found = own_labels(source, truth)
         assert isinstance(found, NoOwnLabels)

@@ -14,7 +14,7 @@ from shared.bundles.card import Label
 from shared.domain.errors import TruncatedFileError, UnsafeFileError
 from shared.domain.options import OFF
 from shared.h5ad.facts import GroupingFacts
-from shared.h5ad.names.label_columns import CLUSTERS, MISSING
+from shared.h5ad.names.label_columns import CLUSTERS
 from shared.h5ad.read.groupings import Bounds, Grouping, NoGrouping, only_beside, read_grouping
 from shared.h5ad.source import RangeSource
 
@@ -93,23 +93,10 @@ def read_own_labels(
     if isinstance(grouping, NoGrouping):
         return NoOwnLabels(_sentence([grouping.reason]))
     beside = only_beside(grouping, ids) if isinstance(ids, Grouping) else {}
-    names, code_n = _without_missing(grouping)
-    if not names:
-        return NoOwnLabels(f"No cell has a label in obs column {chosen.column!r}.")
-    meanings = Aligner(labels).meanings(names, [beside.get(name) for name in names])
-    return OwnLabels(chosen.column, truth is not None, code_n, names, meanings)
+    meanings = Aligner(labels).meanings(grouping.names, [beside.get(name) for name in grouping.names])
+    return OwnLabels(chosen.column, truth is not None, grouping.code_n, grouping.names, meanings)
 
 
 def _sentence(problems: Sequence[str]) -> str:
     words = "; ".join(problems)
     return f"{words[:1].upper()}{words[1:].removesuffix('.')}."
-
-
-def _without_missing(grouping: Grouping) -> tuple[tuple[str, ...], Int32s]:
-    """Texts that mean "no label", such as ``nan``, are none."""
-    names = tuple(name for name in grouping.names if name not in MISSING)
-    if len(names) == len(grouping.names):
-        return names, grouping.code_n
-    place = {name: position for position, name in enumerate(names)}
-    new_of = np.array([*(place.get(name, -1) for name in grouping.names), -1], np.int32)
-    return names, new_of[grouping.code_n]

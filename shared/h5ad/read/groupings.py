@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from shared.domain.errors import TruncatedFileError
 from shared.domain.words import cut, listed
+from shared.h5ad.names.label_columns import MISSING
 from shared.h5ad.read.columns import CompoundFrame, Frame, GroupFrame, is_list, old_categories, open_frame, text, texts
 from shared.h5ad.read.held import Held
 from shared.h5ad.read.inflating import sliced
@@ -64,11 +65,15 @@ class Bounds:
     Attributes:
         names: Groups, at most; None for any number.
         fractions: Whether numbers with fractions are names of groups.
+        missing: Texts that mean that a cell has no group; an empty text always does.
+        empty: Whether a column in which no cell has a group is a grouping.
         gets_on: Called after each window.
     """
 
     names: int | None = MOST_NAMES
     fractions: bool = False
+    missing: Collection[str] = MISSING
+    empty: bool = False
     gets_on: Callable[[], None] = lambda: None
 
 
@@ -79,7 +84,8 @@ def read_grouping(source: RangeSource, column: str, bounds: Bounds = _USUAL) -> 
     """Read one obs column of a file that was inspected before, in any encoding of AnnData.
 
     Texts and categories are taken as they are, integers and booleans as text. Whole numbers that are stored as floats
-    since pandas has no other way to leave some out are integers; other floats are no groups. An empty text is no group.
+    since pandas has no other way to leave some out are integers; other floats are no groups. An empty text is no group,
+    and neither are texts that mean "missing", such as ``nan``. If no cell has a group, the column is no grouping.
     Memory: 4 bytes a cell and one window.
 
     Raises:
@@ -301,13 +307,15 @@ class _Reading:
         return names
 
     def _grouping(self, code_n: Int32s, name_of: Mapping[int, str], order: Iterable[str]) -> Grouping:
-        """Replace each code by its name's place among the distinct names that occur; empty names are none."""
+        """Replace each code by its name's place among the distinct names that occur; those of ``missing`` are none."""
         codes = np.array(sorted(name_of), np.int64)
         used = np.zeros(len(codes), bool)
         for window in self._numbered(code_n):
             used[np.searchsorted(codes, window[window >= 0])] = True
-        occur = {name_of[code] for code in codes[used].tolist()} - {""}
+        occur = {name_of[code] for code in codes[used].tolist()} - {"", *self.bounds.missing}
         names = tuple(name for name in dict.fromkeys(order) if name in occur)
+        if not names and not self.bounds.empty:
+            raise _NoGroupsError("has no value in any cell")
         place = {name: position for position, name in enumerate(names)}
         place_of = np.array([place.get(name_of[code], -1) for code in codes.tolist()], np.int32)
         for window in self._numbered(code_n):
