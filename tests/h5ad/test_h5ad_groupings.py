@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from shared.domain.errors import InputError, TruncatedFileError
 from shared.h5ad.names.label_columns import MISSING
-from shared.h5ad.read.groupings import Bounds, Grouping, NoGrouping, read_grouping
+from shared.h5ad.read.groupings import Bounds, Grouping, NoGrouping, only_beside, read_grouping
 from shared.h5ad.source import BytesSource
 from tests.h5ad.h5ad_files import REAL_FILES, Recipe, random_counts, write_file
 
@@ -186,6 +187,27 @@ def test_what_names_no_groups_is_said(name: str) -> None:
     found = read_grouping(put(put_it), "x")
     assert isinstance(found, NoGrouping)
     assert pd.Series([found.reason]).str.match(f"obs column 'x' {words}").all()
+
+
+CODES = st.lists(st.tuples(st.integers(-1, 2), st.integers(-1, 2)), max_size=9)
+
+
+@given(CODES)
+def test_one_text_beside_all_cells_of_a_name_is_found(pairs: list[tuple[int, int]]) -> None:
+    name_n, other_n = (np.array([pair[place] for pair in pairs], np.int32) for place in (0, 1))
+    beside = {name: {other for one, other in pairs if one == name} for name in range(3)}
+    theirs = {"abc"[name]: "xyz"[min(texts)] for name, texts in beside.items() if len(texts) == 1 and min(texts) >= 0}
+    assert only_beside(Grouping("a", name_n, ("a", "b", "c")), Grouping("x", other_n, ("x", "y", "z"))) == theirs
+
+
+def test_texts_beside_names_are_found_in_little_memory() -> None:
+    code_n = np.arange(4_000_000, dtype=np.int32) % 1_000
+    grouping = Grouping("x", code_n, tuple(map(str, range(1_000))))
+    tracemalloc.start()
+    assert len(only_beside(grouping, grouping)) == 1_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000  # The names themselves are a million pairs.
 
 
 def test_a_caller_can_ask_for_every_text() -> None:

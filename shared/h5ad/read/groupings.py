@@ -127,12 +127,18 @@ class _NoGroupsError(Exception):
 
 
 def only_beside(names: Grouping, others: Grouping) -> dict[str, str]:
-    """For each name the one text that all its cells have in another column; names with several or none are left out."""
+    """For each name the one text that all its cells have in another column; names with several or none are left out.
+
+    Memory: a byte for each pair of a name and a text, and one window.
+    """
     width = len(others.names) + 1  # The first one is of cells without a text.
-    known_n = names.code_n >= 0
-    pair_n = names.code_n[known_n].astype(np.int64) * width + others.code_n[known_n] + 1
+    occur = np.zeros(len(names.names) * width, bool)
+    for start in range(0, len(names.code_n), _WINDOW_NUMBERS):
+        name_n, other_n = (one.code_n[start : start + _WINDOW_NUMBERS] for one in (names, others))
+        known_n = name_n >= 0
+        occur[name_n[known_n].astype(np.int64) * width + other_n[known_n] + 1] = True
     found: dict[str, list[int]] = {}
-    for pair in np.unique(pair_n).tolist():
+    for pair in np.flatnonzero(occur).tolist():
         found.setdefault(names.names[pair // width], []).append(pair % width - 1)
     return {name: others.names[codes[0]] for name, codes in found.items() if len(codes) == 1 and codes[0] >= 0}
 
