@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 
 import anndata
@@ -24,7 +25,7 @@ from jobs.inference.report.mapping import NoMap
 from jobs.inference.report.rendering import render
 from jobs.inference.report.truth import comparison, own_labels_fact
 from jobs.inference.report.wording import percent
-from shared.bundles.card import UNASSIGNED
+from shared.bundles.card import UNASSIGNED, Label
 from shared.h5ad.facts import GroupingFacts
 from shared.h5ad.inspect.inspection import inspect
 from shared.h5ad.inspect.plan import Plan
@@ -51,10 +52,12 @@ def own_labels(source: BytesSource, truth: str | None = None) -> OwnLabels | NoO
     return read_own_labels(source, truth, inspect(source, plan=plan).groupings, LABELS)
 
 
-def merge(n_tasks: int = 3, min_score: float | None = None, silent: bool = False) -> Merge:
+def merge(
+    n_tasks: int = 3, min_score: float | None = None, silent: bool = False, labels: Sequence[Label] = LABELS
+) -> Merge:
     draws = Draws(PartLayout(N_CELLS, n_labels=4, top_k=2, full=True), softmax=True)
     draws = replace(draws, silent=tuple(np.arange(N_CELLS) % 7 == 0) if silent else ())
-    made = merge_of(draws, n_tasks, min_score, LABELS)
+    made = merge_of(draws, n_tasks, min_score, labels)
     return replace(made, rules=replace(made.rules, lineages=True))
 
 
@@ -128,6 +131,38 @@ def test_clusters_are_not_called_right_or_wrong() -> None:
     assert section.figures[0].value == percent(cross.cells_tc[:-1].max(axis=1).sum() / N_CELLS)
     assert not any("ccuracy" in sentence for sentence in section.sentences)
     assert any("numbers of clusters" in sentence for sentence in section.sentences)
+
+
+def test_a_model_that_leaves_all_cells_unassigned_agrees_with_nothing() -> None:
+    for min_score, most in ((2.0, 0.0), (0.6, 0.6)):
+        cross = crossed(merge(min_score=min_score), own_labels(source_of(louvain=np.arange(N_CELLS) % 9)))
+        frame = frame_of(merge(min_score=min_score))
+        kept = frame[frame["label"] != UNASSIGNED]
+        counts = pd.crosstab(np.arange(N_CELLS)[kept.index] % 9, kept["label"].astype(str)).to_numpy()
+        theirs = counts.max(axis=1, initial=0).sum() / N_CELLS
+        assert cross.main_share == theirs <= most
+        section = comparison(cross)
+        assert section is not None
+        assert section.figures[0].value == percent(theirs)
+
+
+@pytest.mark.parametrize("of_the_model", [False, True])
+def test_unassigned_cells_do_not_agree_with_an_own_label_of_that_name(*, of_the_model: bool) -> None:
+    name = UNASSIGNED if of_the_model else "NK cell"
+    labels = [*LABELS[:3], LABELS[3].model_copy(update={"name": name})]
+    source = source_of(cell_type=np.resize(np.array([UNASSIGNED, "B cells"], object), N_CELLS))
+    own = read_own_labels(source, None, inspect(source, plan=Plan(recognise=True)).groupings, labels)
+    found = crossed(merge(min_score=2.0, labels=labels), own)
+    assert found.labels is not None
+    assert (found.labels.n_cells, found.labels.accuracy) == (N_CELLS if of_the_model else N_CELLS // 2, 0)
+    assert (found.labels.macro_f1, found.main_share) == (0, 0)
+    some = crossed(merge(min_score=0.5, labels=labels), own)
+    best = np.concatenate([group.calls.top_label_nk[:, 0] for group in merge(labels=labels).groups()])
+    frame = frame_of(merge(min_score=0.5, labels=labels))
+    kept = frame["score"].to_numpy() >= np.float32(0.5)
+    meant = np.resize([3 if of_the_model else -1, 2], N_CELLS)
+    assert some.labels is not None
+    assert some.labels.accuracy == ((meant == best) & kept)[meant >= 0].mean()
 
 
 @pytest.mark.parametrize("min_score", [None, 0.6])

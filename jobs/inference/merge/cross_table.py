@@ -18,7 +18,7 @@ from shared.domain.verdict import CellNote
 class Agreement:
     """How far the model agrees with the file's own labels, over the cells whose own label has a counterpart.
 
-    An unassigned cell does not agree.
+    An unassigned cell does not agree, even if the model has a label that is called Unassigned.
 
     Attributes:
         n_cells: Cells whose own label has a counterpart.
@@ -41,6 +41,7 @@ class CrossTable:
     Attributes:
         cells_tc: Cells by own label (rows; the last row is of cells without one) and by the vocabulary's names.
         cells_tg: Cells by own label and by lineage; empty if the model has no lineages.
+        abstained_t: Unassigned cells by own label. ``cells_tc`` counts them with a label of that name, if there is one.
         gap_b: Sums of (right - score) by bin of the best score.
         n_scored: Cells in ``gap_b``.
     """
@@ -49,6 +50,7 @@ class CrossTable:
     vocabulary: Vocabulary
     cells_tc: I64Array = field(init=False)
     cells_tg: I64Array = field(init=False)
+    abstained_t: I64Array = field(init=False)
     gap_b: Floats = field(default_factory=lambda: np.zeros(CALIBRATION_BINS))
     n_scored: int = 0
     _label_t: I64Array = field(init=False)
@@ -58,6 +60,7 @@ class CrossTable:
         n_rows, vocabulary = len(self.own.names) + 1, self.vocabulary
         self.cells_tc = np.zeros((n_rows, len(vocabulary.names)), np.int64)
         self.cells_tg = np.zeros((n_rows, len(vocabulary.lineages)), np.int64)
+        self.abstained_t = np.zeros(n_rows, np.int64)
         labels = [None if one.label is None else vocabulary.names.index(one.label) for one in self.own.meanings]
         lineages = [
             None if one.lineage is None else vocabulary.lineages.index(one.lineage) for one in self.own.meanings
@@ -70,6 +73,9 @@ class CrossTable:
         best_n = self.vocabulary.name_codes[calls.top_label_nk[:, 0]]
         name_n = np.where(calls.abstained_n, self.vocabulary.unassigned_code, best_n)
         self.cells_tc += _counted(own_n, name_n, self.cells_tc.shape)
+        self.abstained_t += np.bincount(
+            own_n[calls.abstained_n] % len(self.abstained_t), minlength=len(self.abstained_t)
+        )
         if calls.lineages is not None:
             self.cells_tg += _counted(own_n, lineage_codes(calls, self.vocabulary), self.cells_tg.shape)
         scored_n = (self._label_t[own_n] >= 0) & (calls.facts.note_n != CellNote.SILENT)
@@ -81,7 +87,7 @@ class CrossTable:
     def labels(self) -> Agreement | None:
         """Agreement of labels; None if no name is aligned with one."""
         error = calibration_error(self.gap_b, self.n_scored) if self.n_scored else None
-        return _agreement(self.cells_tc, self._label_t, error)
+        return _agreement(np.column_stack([self._assigned_tc, self.abstained_t]), self._label_t, error)
 
     @property
     def lineages(self) -> Agreement | None:
@@ -100,8 +106,18 @@ class CrossTable:
 
     @property
     def main_share(self) -> float | None:
-        """The share of the cells with the most frequent label of their group; None if no cell has an own label."""
-        return int(self.cells_tc[:-1].max(axis=1).sum()) / self.n_labelled if self.n_labelled else None
+        """The share of the cells with an own label that have the most frequent label of their group.
+
+        Unassigned cells have none, so that they count among the others. None if no cell has an own label.
+        """
+        return int(self._assigned_tc[:-1].max(axis=1).sum()) / self.n_labelled if self.n_labelled else None
+
+    @property
+    def _assigned_tc(self) -> I64Array:
+        """As ``cells_tc``, without unassigned cells."""
+        found = self.cells_tc.copy()
+        found[:, self.vocabulary.unassigned_code] -= self.abstained_t
+        return found
 
 
 def _codes(places: Sequence[int | None]) -> I64Array:

@@ -157,7 +157,9 @@ class OwnLabelFacts(_Part):
     label_agreement: AgreementFacts | None = Field(default=None, description="None if no label has a counterpart.")
     lineage_agreement: AgreementFacts | None = Field(default=None, description="None if no lineage has one.")
     main_share: float | None = Field(
-        default=None, description="The share of cells with the most frequent label among those of the same own label."
+        default=None,
+        description="The share of cells with the most frequent label among those of the same own label. An unassigned "
+        "cell has none.",
     )
     counts: dict[str, dict[str, int]] = Field(
         description="Cells by label in the column and by celldrop's label, for the most frequent of both."

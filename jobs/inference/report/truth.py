@@ -73,7 +73,10 @@ def _sentences(compared: CrossTable) -> Iterator[str]:
         )
     main = compared.main_share
     if compared.labels is None and compared.lineages is None and main is not None:
-        yield f"{percent(main)} of the cells have the most frequent label among the cells of the same group."
+        yield (
+            f"{percent(main)} of the cells have the most frequent label among the cells of the same group; an "
+            "unassigned cell has none."
+        )
 
 
 def _counterparts(own: OwnLabels) -> Iterator[str]:
