@@ -50,10 +50,12 @@ class Aligner:
 
     Attributes:
         id_of: The Cell Ontology id of a name or an exact synonym, if an ontology is at hand.
+        lineages: Whether names are aligned with lineages, too; without, no meaning has one.
     """
 
     labels: Sequence[Label]
     id_of: Callable[[str], str | None] = lambda _name: None
+    lineages: bool = True
 
     def meanings(self, names: Sequence[str], ids: Sequence[str | None] | None = None) -> tuple[Meaning, ...]:
         """What each name means: by its id, or else by name, or else by an exact synonym of the ontology.
@@ -69,7 +71,7 @@ class Aligner:
         by_id = _unique((label.ontology_id, label) for label in self.labels)
         by_name = _unique((plain(label.name), label) for label in self.labels)
         by_synonym = _unique((label.ontology_id or self.id_of(label.name), label) for label in self.labels)
-        lineages = {plain(label.lineage): label.lineage for label in self.labels if label.lineage}
+        lineages = {plain(label.lineage): label.lineage for label in self.labels if label.lineage and self.lineages}
 
         def meaning(name: str, identifier: str | None) -> Meaning:
             given = next((text for text in (name, identifier) if text and ONTOLOGY_ID.fullmatch(text)), None)
@@ -80,7 +82,7 @@ class Aligner:
             ]
             for label, how in found:
                 if label is not None:
-                    return Meaning(label.name, label.lineage, how)
+                    return Meaning(label.name, label.lineage if self.lineages else None, how)
             lineage = lineages.get(plain(name))
             return Meaning(None, lineage, How.NAME) if lineage else NO_MEANING
 

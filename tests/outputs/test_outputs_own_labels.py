@@ -47,9 +47,9 @@ def source_of(**columns: object) -> BytesSource:
     return BytesSource(buffer.getvalue())
 
 
-def own_labels(source: BytesSource, truth: str | None = None) -> OwnLabels | NoOwnLabels:
+def own_labels(source: BytesSource, truth: str | None = None, *, lineages: bool = True) -> OwnLabels | NoOwnLabels:
     plan = Plan(merge=True, columns=(truth,) if truth not in {None, "off"} else (), recognise=truth is None)
-    return read_own_labels(source, truth, inspect(source, plan=plan).groupings, LABELS)
+    return read_own_labels(source, truth, inspect(source, plan=plan).groupings, LABELS, lineages=lineages)
 
 
 def merge(
@@ -151,7 +151,7 @@ def test_unassigned_cells_do_not_agree_with_an_own_label_of_that_name(*, of_the_
     name = UNASSIGNED if of_the_model else "NK cell"
     labels = [*LABELS[:3], LABELS[3].model_copy(update={"name": name})]
     source = source_of(cell_type=np.resize(np.array([UNASSIGNED, "B cells"], object), N_CELLS))
-    own = read_own_labels(source, None, inspect(source, plan=Plan(recognise=True)).groupings, labels)
+    own = read_own_labels(source, None, inspect(source, plan=Plan(recognise=True)).groupings, labels, lineages=True)
     found = crossed(merge(min_score=2.0, labels=labels), own)
     assert found.labels is not None
     assert (found.labels.n_cells, found.labels.accuracy) == (N_CELLS if of_the_model else N_CELLS // 2, 0)
@@ -200,6 +200,19 @@ def test_report_and_manifest_agree(min_score: float | None) -> None:
     assert UNASSIGNED in section.columns or min_score is None
 
 
+def test_lineages_are_not_called_compared_if_cells_have_none() -> None:
+    own = own_labels(source_of(cell_type=OWN), lineages=False)
+    made = merge()
+    cross = crossed(replace(made, rules=replace(made.rules, lineages=False)), own)
+    section, facts = comparison(cross), own_label_facts(cross)
+    assert section is not None
+    assert facts is not None
+    assert facts.label_agreement is not None
+    assert (facts.lineages, facts.lineage_agreement) == ({}, None)
+    assert not any("lineage" in sentence for sentence in section.sentences)
+    assert any("cannot be told: T cells" in sentence for sentence in section.sentences)
+
+
 def test_many_names_and_labels_are_summed_up() -> None:
     own = own_labels(source_of(annotation=[f"name {row % 30}" for row in range(N_CELLS)]))
     labels = [
@@ -231,7 +244,7 @@ def test_ids_beside_the_names_align_them() -> None:
     ids = pd.Series(names).map({"one": "CL:0000002", "two": "CL:0000009", "three": "CL:0000001"}).to_numpy(object)
     ids[2] = "unknown"  # The third name has two ids, and so none.
     source = source_of(cell_type=names, cell_type_ontology_term_id=ids)
-    found = read_own_labels(source, None, inspect(source, plan=Plan(recognise=True)).groupings, labels)
+    found = read_own_labels(source, None, inspect(source, plan=Plan(recognise=True)).groupings, labels, lineages=True)
     assert isinstance(found, OwnLabels)
     meant = dict(zip(found.names, found.meanings, strict=True))
     assert (meant["one"].label, meant["two"].label, meant["three"].label) == ("B cell", None, None)
@@ -257,6 +270,7 @@ def test_a_column_that_turns_out_to_be_damaged_is_told() -> None:
     source = source_of(cell_type=pd.Categorical(OWN))
     with h5py.File(buffer := io.BytesIO(source.data), "r+") as file:
         file["obs/cell_type/codes"][3] = 99
-    found = read_own_labels(BytesSource(buffer.getvalue()), None, [GroupingFacts("cell_type", recognised=True)], LABELS)
+    facts = [GroupingFacts("cell_type", recognised=True)]
+    found = read_own_labels(BytesSource(buffer.getvalue()), None, facts, LABELS, lineages=True)
     assert isinstance(found, NoOwnLabels)
     assert found.reason == "Obs column 'cell_type' cannot be read: category 99 of 6."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import anndata
@@ -12,6 +14,8 @@ import pandas as pd
 import pytest
 
 from jobs.inference.task.looking import inspect_for_merge
+from shared.bundles.card import CARD_NAME
+from shared.bundles.stored import card_bytes, digest_of, parse_card
 from shared.domain.submission import ObjectRef, State, Submission
 from shared.h5ad.source import BytesSource
 from tests.pipeline.conftest import ROOT, Celldrop
@@ -54,6 +58,26 @@ def test_a_column_is_recognised_or_none_is_compared_with(celldrop: Celldrop, som
     off = celldrop("run", some, *OPTIONS, "--set", "truth=off")
     assert json.loads((off.folder / "manifest.json").read_text())["own_labels"] is None
     assert "truth=off" in (off.folder / "report.html").read_text()
+
+
+def test_a_model_without_lineages_is_compared_by_label_only(celldrop: Celldrop, some: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(MODEL[1], bundle)
+    said = json.loads((bundle / CARD_NAME).read_text())
+    assert "T cell" in {label["lineage"] for label in said["labels"]} - {label["name"] for label in said["labels"]}
+    del said["labels"][0]["lineage"], said["reliability"]  # Every label has a lineage, or none is of use.
+    card = parse_card(json.dumps({**said, "digest": ""}).encode(), where=CARD_NAME)
+    weights = hashlib.sha256((bundle / "weights.safetensors").read_bytes()).hexdigest()
+    card = card.model_copy(update={"digest": digest_of(card_bytes(card), weights)})
+    (bundle / CARD_NAME).write_bytes(card_bytes(card))
+    adata = anndata.read_h5ad(some)
+    adata.obs["cell_type"] = "T cell"
+    adata.write_h5ad(tmp_path / "own.h5ad")
+    done = celldrop("run", tmp_path / "own.h5ad", "--model", bundle, "--json", "--set", "map=off")
+    assert done.status == 0, done.stderr
+    told = json.loads((done.folder / "manifest.json").read_text())["own_labels"]
+    assert (told["column"], told["lineages"], told["lineage_agreement"]) == ("cell_type", {}, None)
+    assert "Compared only by lineage" not in (done.folder / "report.html").read_text()
 
 
 @pytest.mark.parametrize(("command", "status"), [("run", 2), ("validate", 3)])

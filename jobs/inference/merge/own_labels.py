@@ -65,6 +65,8 @@ def read_own_labels(
     truth: str | None,
     found: Sequence[GroupingFacts],
     labels: Sequence[Label],
+    *,
+    lineages: bool,
     show: Callable[[], None] = lambda: None,
 ) -> OwnLabels | NoOwnLabels:
     """Read the labels of a file that was inspected before. Memory: 4 bytes a cell, 8 while ids are read.
@@ -73,6 +75,7 @@ def read_own_labels(
         truth: The option of that name.
         found: The columns that were looked at when the file was inspected.
         labels: The model's.
+        lineages: Whether cells get a lineage beside their label, so that lineages can be compared.
         show: Called after each window of cells, as a sign of life.
     """
     if truth == OFF:
@@ -93,7 +96,9 @@ def read_own_labels(
     if isinstance(grouping, NoGrouping):
         return NoOwnLabels(_sentence([grouping.reason]))
     beside = only_beside(grouping, ids) if isinstance(ids, Grouping) else {}
-    meanings = Aligner(labels).meanings(grouping.names, [beside.get(name) for name in grouping.names])
+    meanings = Aligner(labels, lineages=lineages).meanings(
+        grouping.names, [beside.get(name) for name in grouping.names]
+    )
     return OwnLabels(chosen.column, truth is not None, grouping.code_n, grouping.names, meanings)
 
 

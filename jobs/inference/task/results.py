@@ -213,7 +213,8 @@ class Results:
 
     def _write_annotations(self, merge: Merge) -> Findings:
         inputs = self.inputs
-        own = read_own_labels(inputs.source, inputs.options.truth, inputs.groupings, inputs.card.labels)
+        card, truth = inputs.card, inputs.options.truth
+        own = read_own_labels(inputs.source, truth, inputs.groupings, card.labels, lineages=card.has_lineages)
         survey = Survey(merge, own, slopes=self.slopes)
         with self._timed(ANNOTATIONS_PARQUET.name):
             self.files.append(self._put(ANNOTATIONS_PARQUET, annotations_parquet(survey.tables(), self._about())))
