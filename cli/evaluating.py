@@ -66,7 +66,8 @@ class Asked:
 def evaluate_models(settings: Settings, asked: Asked, output: Output) -> Exit:
     """Annotate labelled files with the pipeline's own inference code, and compare the labels.
 
-    With several files or models, a pair that cannot be compared is told, and the others go on.
+    With several files or models, a pair that cannot be compared is told, and the others go on. All models are loaded,
+    and held, before the first cell is scored.
 
     Raises:
         CelldropError: A model cannot be used, or, with one file and one model, the file or its labels.
@@ -99,8 +100,7 @@ def _evaluations(
 ) -> Iterator[Evaluated]:
     mapping: Mapping[str, str] | None = read_mapping(asked.lineages) if asked.lineages else None
     ontology = read_ontology(asked.ontology) if asked.ontology else None
-    for model in asked.models:
-        card, weights = _load(settings, model)
+    for card, weights in [_load(settings, model) for model in asked.models]:
         for file, column in labelled:
             try:
                 report = evaluate(card, weights, file, column, mapping, matrix=asked.matrix, ontology=ontology)

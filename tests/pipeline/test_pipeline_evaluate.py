@@ -73,6 +73,16 @@ def test_one_file_and_one_model_print_what_they_did(celldrop: Celldrop, two: tup
     assert "Ontology" not in done.stdout
 
 
+def test_a_model_that_is_not_there_is_told_before_anything_is_scored(
+    celldrop: Celldrop, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    arguments = ("--labels", "sorted_population", "--out", tmp_path / "figures")
+    done = celldrop("models", "evaluate", SORTED, two[0], "--model", "no-such-model", *arguments)
+    assert done.status != 0
+    assert "MODEL_NOT_FOUND" in done.stderr
+    assert "labelled cells" not in done.stdout
+
+
 def test_an_out_that_holds_bundles_is_refused(celldrop: Celldrop, two: tuple[Path, Path]) -> None:
     done = celldrop("models", "evaluate", SORTED, two[0], "--labels", "x", "--out", ROOT / "models", "--json")
     assert (done.status, done.json["code"]) == (2, "INVALID_OPTION")
