@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jobs.inference.merge.cross_table import shown
+from jobs.inference.outputs.annotation_files import harmless_text
 from jobs.inference.report import rendering
 from jobs.inference.report.data import CrossRow
 from jobs.inference.report.truth import cross_columns, cross_rows
@@ -40,6 +41,9 @@ def check_folder(folder: Path) -> None:
 def write_evaluations(folder: Path, found: Sequence[Evaluated]) -> list[Path]:
     """Write ``metrics.json``, ``metrics.csv``, ``cross_tables.csv`` and ``evaluation.html``; old ones are replaced.
 
+    In CSV, as in ``annotations.csv.gz``, a text that a spreadsheet would run as a formula gets a leading apostrophe.
+    Bytes of file names that are not UTF-8 are spelt out.
+
     Raises:
         InvalidOptionError: The folder cannot be written.
     """
@@ -55,7 +59,7 @@ def write_evaluations(folder: Path, found: Sequence[Evaluated]) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
+            (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise InvalidOptionError(
             f"{folder} cannot be written: {error.strerror}", expected="a folder", hint="Give another --out."
@@ -65,7 +69,8 @@ def write_evaluations(folder: Path, found: Sequence[Evaluated]) -> list[Path]:
 
 def _csv(rows: Sequence[Sequence[object]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    plain = [[harmless_text(one) if isinstance(one, str) else one for one in row] for row in rows]
+    csv.writer(text, lineterminator="\n").writerows(plain)
     return text.getvalue()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import anndata
@@ -81,6 +82,28 @@ def test_a_model_that_is_not_there_is_told_before_anything_is_scored(
     assert done.status != 0
     assert "MODEL_NOT_FOUND" in done.stderr
     assert "labelled cells" not in done.stdout
+
+
+def test_labels_and_file_names_can_be_any_text(celldrop: Celldrop, two: tuple[Path, Path], tmp_path: Path) -> None:
+    cells = anndata.read_h5ad(two[0])
+    labels = cells.obs["sorted_population"].astype(object)
+    evil = ["=1+1", "+1", "-1", "@x", "\uff1dx"]
+    labels.iloc[: len(evil)] = evil
+    cells.obs["sorted_population"] = labels
+    cells.write_h5ad(tmp_path / "a.h5ad")
+    file, out = tmp_path / os.fsdecode(b"=\xff.h5ad"), tmp_path / "figures"
+    (tmp_path / "a.h5ad").rename(file)
+    done = celldrop("models", "evaluate", SORTED, file, "--labels", "sorted_population", "--out", out)
+    assert done.status == 0, done.stderr
+    rows = list(csv.DictReader((out / "cross_tables.csv").read_text().splitlines()))
+    assert {row["file"] for row in rows} == {"'=\\udcff.h5ad"}
+    assert {f"'{label}" for label in evil} < {row["own_label"] for row in rows}
+    (figures,) = csv.DictReader((out / "metrics.csv").read_text().splitlines())
+    assert figures["file"] == "'=\\udcff.h5ad"
+    assert "=\\udcff.h5ad" in (out / "evaluation.html").read_text()
+    (told,) = json.loads((out / "metrics.json").read_text())["evaluations"]
+    assert told["file"] == str(file)
+    assert set(evil) < set(told["own"])
 
 
 def test_an_out_that_holds_bundles_is_refused(celldrop: Celldrop, two: tuple[Path, Path]) -> None:

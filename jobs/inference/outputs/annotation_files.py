@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -18,6 +19,7 @@ from shared.domain.geometry import BLOCK_ROWS
 
 _FORMULA = "^[=+@\\-\\t\\r\\n\uff1d\uff0b\uff0d\uff20]"
 """The start of a text that a spreadsheet runs as a formula (OWASP: CSV injection), including full-width signs."""
+_RUNS = re.compile(_FORMULA)
 _GZIP = 16 + zlib.MAX_WBITS
 _GZIP_LEVEL = 6
 _ZSTD_LEVEL = 3
@@ -100,6 +102,11 @@ def _plain(table: pa.Table) -> pa.Table:
     plain = table.select(CSV_COLUMNS).cast(_csv_schema())
     columns = [harmless(column) if pa.types.is_string(column.type) else column for column in plain.columns]
     return pa.table(columns, schema=plain.schema)
+
+
+def harmless_text(text: str) -> str:
+    """A text, with an apostrophe before it if a spreadsheet would run it as a formula."""
+    return f"'{text}" if _RUNS.match(text) else text
 
 
 def harmless(texts: pa.ChunkedArray) -> pa.ChunkedArray:
