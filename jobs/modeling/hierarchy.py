@@ -8,6 +8,9 @@ The definitions are those of Cellarium CAS (Broad Institute), so that figures ca
 - Hop-wise F1: within k hops, along ``is_a`` in both directions, a prediction is right. Outside, it is wrong unless it
   is related to a term within k hops: an ancestor or a descendant of one, or a term with a common descendant. Then it
   is neither right nor wrong (CAS, ``benchmarking/ontology_aware``). The score of the best label is taken as 1.
+
+A label of the model that is no term has no set of ancestors and is related to nothing. It is wrong within any number of
+hops, and loses recall. Precision is over the cells whose prediction is a term.
 """
 
 from __future__ import annotations
@@ -79,12 +82,14 @@ class HierarchicalAgreement:
 
     Attributes:
         exact: Share of cells with the same term.
+        precision: Hierarchical precision, over the cells whose prediction is a term; 0 if there are none.
+        recall: Hierarchical recall, over all cells: one whose prediction is no term has nothing in common.
+        f1: Of common, predicted and true sets, over all cells; ``macro_f1`` is the mean of that of each true term.
         ancestor: Share of cells whose prediction is an ancestor of the true term: right, but wider.
         descendant: Share of cells whose prediction is a descendant of it: it may be right.
-        macro_f1: Mean of the F of each true term.
         hop_f1: Mean F1 within 0, 1, … ``HOPS`` hops.
-        hop_specificity: Share of cells whose prediction is not wrong within so many hops.
-        unplaced: The model's labels that are no terms of the ontology; a cell with one of them has no prediction.
+        hop_specificity: Share of cells whose prediction is not wrong within so many hops. One that is no term is wrong.
+        unplaced: The model's labels that are no terms of the ontology.
     """
 
     n_cells: int
@@ -143,7 +148,7 @@ class _OfTerm:
     Attributes:
         common: Sum of the sizes of common sets of ancestors; ``predicted`` and ``true`` likewise.
         near_h: Cells whose prediction is within each number of hops.
-        off_h: Cells whose prediction is wrong within each number of hops.
+        off_h: Cells whose prediction is wrong within each number of hops, or no term.
     """
 
     n_cells: int
@@ -161,7 +166,8 @@ def _of_term(hierarchy: Hierarchy, term: str, cells_p: Int64s, predicted: Sequen
     above, below = hierarchy.ancestors(term), hierarchy.descendants([term])
     placed = [(one, n) for one, n in zip(predicted, cells_p.tolist(), strict=True) if n and one is not None]
     of = {one: hierarchy.ancestors(one) for one, _ in placed}
-    near_h, off_h = np.zeros(HOPS + 1, np.int64), np.zeros(HOPS + 1, np.int64)
+    n_unplaced = int(cells_p.sum()) - sum(n for _, n in placed)
+    near_h, off_h = np.zeros(HOPS + 1, np.int64), np.full(HOPS + 1, n_unplaced, np.int64)
     for hops in range(HOPS + 1):
         nodes = hierarchy.within(term, hops)
         narrower = hierarchy.descendants(nodes)

@@ -50,10 +50,14 @@ def test_a_sibling_is_wrong_but_shares_ancestors() -> None:
     assert found.hop_specificity == (0, 1, 1, 1, 1)  # Within one hop is T, of which CD8 T is a kind.
 
 
-def test_a_label_without_a_term_is_no_prediction() -> None:
+def test_a_label_without_a_term_is_wrong() -> None:
     found = one("T", None)
     assert (found.precision, found.recall, found.f1, found.hop_f1) == (0, 0, 0, (0,) * 5)
-    assert found.hop_specificity == (1,) * 5
+    assert found.hop_specificity == (0,) * 5
+    some = hierarchical_agreement(TREE, np.array([[3, 1]]), ["T"], ["T", None])
+    assert some is not None
+    assert (some.precision, some.recall, some.f1) == (1, 3 / 4, 6 / 7)
+    assert (some.hop_f1, some.hop_specificity) == ((3 / 4,) * 5, (3 / 4,) * 5)
     assert hierarchical_agreement(TREE, np.array([[3]]), [None], ["T"]) is None
 
 
