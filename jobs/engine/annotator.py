@@ -144,7 +144,6 @@ class Annotator:
         self._model = module.to(device).eval()
         self._preprocessing = Preprocessing(target_sum, as_it_is, exact=self.arithmetic is torch.float64)
         self._temperature = card.temperature
-        self._n_features = len(card.features)
         self._activation = card.activation
         self.n_features = len(card.features)
         self.device = device
@@ -176,7 +175,7 @@ class Annotator:
     @torch.inference_mode()
     def sampled(self, block: CellBlock, stride: int) -> SampledCells:
         """The expression of a block's cells in every ``stride``-th row of the file, computed on the CPU."""
-        picked = pick(block.rows.start, stride, block.indptr, block.feature, self._n_features)
+        picked = pick(block.rows.start, stride, block.indptr, block.feature, self.n_features)
         total_n = None
         if not self._preprocessing.as_it_is:
             total_n = torch.from_numpy(block.total_n[picked.place_m].astype(np.float32))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.inference.annotated.columns import TEXT, create_categorical, create_values, mark, set_column_order, write_text
-from jobs.inference.merge.calls import I64Array, Vocabulary
+from jobs.inference.merge.calls import I64Array, Vocabulary, name_codes
 from jobs.inference.merge.groups import Merge
 from shared.domain.verdict import CellNote, MatrixState, Verdict
 from shared.h5ad.read.groupings import Grouping, NoGrouping, read_grouping
@@ -126,7 +126,7 @@ def sum_counts(merge: Merge, wanted: Wanted) -> Pseudobulk:
         found = Pseudobulk(names, samples.names if samples else (), sums, np.zeros(most, np.int64))
         every_gene = np.arange(matrix.n_genes, dtype=np.int32)
         for group in merge.groups():
-            label_n = _labels(group.calls.top_label_nk[:, 0], group.calls.abstained_n, merge.vocabulary)
+            label_n = name_codes(group.calls, merge.vocabulary)
             for block in matrix.projected(group.rows, every_gene, lambda block: block):
                 wanted.beat()
                 rows = slice(block.rows.start, block.rows.stop)
@@ -143,10 +143,6 @@ def _samples(wanted: Wanted) -> Grouping | None:
     if isinstance(found, NoGrouping):
         raise NoPseudobulkError(f"Samples cannot be told apart: {found.reason}.")
     return found
-
-
-def _labels(best_n: I64Array, abstained_n: npt.NDArray[np.bool_], vocabulary: Vocabulary) -> I64Array:
-    return np.where(abstained_n, vocabulary.unassigned_code, vocabulary.name_codes[best_n])
 
 
 def summed(merge: Merge, wanted: Wanted, about: Mapping[str, str]) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jobs.engine.agreement import CALIBRATION_BINS, Floats, accuracy, calibration_error, calibration_gaps, macro_f1
-from jobs.inference.merge.calls import Calls, I64Array, Vocabulary, lineage_codes
+from jobs.inference.merge.calls import Calls, I64Array, Vocabulary, lineage_codes, name_codes
 from jobs.inference.merge.own_labels import OwnLabels
 from shared.domain.geometry import Rows
 from shared.domain.verdict import CellNote
@@ -70,9 +70,7 @@ class CrossTable:
     def add(self, rows: Rows, calls: Calls) -> None:
         """Add the calls of consecutive cells."""
         own_n = self.own.code_n[rows.start : rows.stop].astype(np.int64)
-        best_n = self.vocabulary.name_codes[calls.top_label_nk[:, 0]]
-        name_n = np.where(calls.abstained_n, self.vocabulary.unassigned_code, best_n)
-        self.cells_tc += _counted(own_n, name_n, self.cells_tc.shape)
+        self.cells_tc += _counted(own_n, name_codes(calls, self.vocabulary), self.cells_tc.shape)
         self.abstained_t += np.bincount(
             own_n[calls.abstained_n] % len(self.abstained_t), minlength=len(self.abstained_t)
         )
@@ -80,6 +78,7 @@ class CrossTable:
             self.cells_tg += _counted(own_n, lineage_codes(calls, self.vocabulary), self.cells_tg.shape)
         scored_n = (self._label_t[own_n] >= 0) & (calls.facts.note_n != CellNote.SILENT)
         score_n = calls.top_score_nk[scored_n, 0].astype(np.float64)
+        best_n = self.vocabulary.name_codes[calls.top_label_nk[:, 0]]
         self.gap_b += calibration_gaps(score_n, (self._label_t[own_n] == best_n)[scored_n])
         self.n_scored += int(scored_n.sum())
 

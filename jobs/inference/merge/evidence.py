@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.engine.slopes import Slopes
-from jobs.inference.merge.calls import Vocabulary
+from jobs.inference.merge.calls import Vocabulary, name_codes
 from jobs.inference.merge.groups import Group
 from jobs.inference.parts.arrays import values_of
 
@@ -132,9 +132,7 @@ class Expression:
 
     def add(self, group: Group) -> None:
         """Add the sampled cells of a group, a batch at a time."""
-        calls, vocabulary = group.calls, self.vocabulary
-        best_n = vocabulary.name_codes[calls.top_label_nk[:, 0]]
-        code_n = np.where(calls.abstained_n, vocabulary.unassigned_code, best_n)
+        code_n = name_codes(group.calls, self.vocabulary)
         if group.rows.start == 0:
             self.in_file_f = _names_in(group.batches[0])
         held: list[pa.RecordBatch] = []
