@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -27,9 +28,14 @@ from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.survey import Survey
 from jobs.inference.merge.voting import clusters_by_expression, vote
 from jobs.inference.parts.part import PartLayout
+from jobs.inference.report.clusters import cluster_table
+from jobs.inference.report.gathering import gather
+from jobs.inference.report.mapping import NoMap
+from jobs.inference.report.rendering import render
 from shared.bundles.card import UNASSIGNED
 from tests.outputs.stand_ins import Draws, merge_of
-from tests.outputs.test_outputs_doubt import merged
+from tests.outputs.test_outputs_doubt import LABELS, findings, merged
+from tests.outputs.test_outputs_report import context_of
 
 D = 4
 
@@ -198,6 +204,26 @@ def test_a_cluster_of_which_half_is_unfamiliar_is_unassigned(unfamiliar: int, wa
     voted = vote(merge, ("a",), np.zeros(300, np.int32))
     assert voted.unfamiliar_c.tolist() == [unfamiliar]
     assert (merge.vocabulary.names[voted.label_c[0]] == UNASSIGNED) == wanted
+
+
+def test_the_report_shows_what_most_cells_of_an_unfamiliar_cluster_are_and_says_so() -> None:
+    merge = merged(np.arange(300) < 150)
+    cluster_n = np.arange(300) // 150
+    voted = vote(merge, ("strange", "known"), cluster_n.astype(np.int32))
+    table = cluster_table(voted, merge.vocabulary, can_tell=True)
+    assert table is not None
+    rows = {row.name: row for row in table.rows}
+    labels = frame_of(merge)["label"].astype(str)
+    for place, name in enumerate(("strange", "known")):
+        own = labels[cluster_n == place].value_counts()
+        assert rows[name].share == own.max() / 150
+        assert own[rows[name].label] == own.max()
+    assert rows["strange"].mostly_unfamiliar
+    assert not rows["known"].mostly_unfamiliar
+    page = render(gather(findings(merge), replace(context_of(LABELS), clusters=voted), NoMap("none"))).decode()
+    marked = re.findall(r'<th scope="row">(\w+)</th><td class="n">150</td><td>([^<]+) <span [^>]*>\(unfamiliar\)', page)
+    assert marked == [("strange", rows["strange"].label)]
+    assert "their vote is Unassigned" in page
 
 
 def test_the_annotated_file_has_clusters_by_size_and_leaves_them_out_where_there_are_none() -> None:

@@ -21,11 +21,12 @@ class ClusterRow:
     """A cluster's row in the table.
 
     Attributes:
-        label: The label of its vote.
-        share: The share of its cells whose own label that is, 0 to 1.
+        label: The label that most of its cells have.
+        share: The share of its cells with that label, 0 to 1.
         second: The most frequent other label of its cells; empty if there is none.
         unfamiliar: The share of its cells that are unlike the model's training cells; None if the model cannot tell.
-        doubtful: Whether less than half of its cells agree, or half of them are unfamiliar.
+        mostly_unfamiliar: Whether so many are that the vote is Unassigned, whatever label most of them have.
+        doubtful: Whether less than half of its cells agree, or the vote is Unassigned for this reason.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ClusterRow:
     second: str
     second_share: float
     unfamiliar: float | None
+    mostly_unfamiliar: bool
     doubtful: bool
 
 
@@ -72,13 +74,15 @@ def cluster_table(clusters: Clusters | None, vocabulary: Vocabulary, *, can_tell
 
 
 def _row(clusters: Clusters, place: int, vocabulary: Vocabulary, *, can_tell: bool) -> ClusterRow:
-    votes_l, label = clusters.votes_cl[place], int(clusters.label_c[place])
+    votes_l = clusters.votes_cl[place]
+    label = int(votes_l.argmax())
     cells, names = int(votes_l.sum()), vocabulary.names
     others_l = votes_l.copy()
     others_l[label] = 0
     second = int(others_l.argmax())
     share = int(votes_l[label]) / cells
     unfamiliar = int(clusters.unfamiliar_c[place])
+    mostly_unfamiliar = is_mostly_unfamiliar(unfamiliar, cells)
     return ClusterRow(
         name=clusters.names[place],
         cells=cells,
@@ -87,7 +91,8 @@ def _row(clusters: Clusters, place: int, vocabulary: Vocabulary, *, can_tell: bo
         second=names[second] if others_l[second] else "",
         second_share=int(others_l[second]) / cells,
         unfamiliar=unfamiliar / cells if can_tell else None,
-        doubtful=share < _DIVIDED or is_mostly_unfamiliar(unfamiliar, cells),
+        mostly_unfamiliar=mostly_unfamiliar,
+        doubtful=share < _DIVIDED or mostly_unfamiliar,
     )
 
 
@@ -104,8 +109,8 @@ def _sentences(clusters: Clusters, rows: list[ClusterRow]) -> tuple[str, ...]:
         "The vote stands beside each cell's own label (column cluster_label) and changes nothing else."
     )
     found = [first, voted]
-    divided = [row for row in rows if row.share < _DIVIDED and not is_mostly_unfamiliar(row.unfamiliar or 0, 1)]
-    strange = [row for row in rows if is_mostly_unfamiliar(row.unfamiliar or 0, 1)]
+    divided = [row for row in rows if row.share < _DIVIDED and not row.mostly_unfamiliar]
+    strange = [row for row in rows if row.mostly_unfamiliar]
     if divided:
         n_cells = sum(row.cells for row in divided)
         found.append(
