@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
 from shared.bundles.stored import card_bytes, digest_of, parse_card
 from shared.domain.options import Options, Scores
-from shared.domain.outputs import reproducible
+from shared.domain.outputs import EVIDENCE, reproducible
 from tests.pipeline.conftest import ROOT, Celldrop, command_in, own_environment
 from tests.pipeline.few_cells import few_cells
 
@@ -87,6 +88,38 @@ def test_three_shards_gathered_are_the_bytes_of_one_run(
     for name in reproducible(Options(scores=Scores.FULL)):
         assert (out / name).read_bytes() == (ran.folder / name).read_bytes(), name
     assert (out / "report.html").is_file()
+
+
+BROKEN = """
+import jobs.inference.merge.evidence as module
+
+
+def evidence_of(*_):
+    raise ZeroDivisionError("no such luck")
+
+
+module.evidence_of = evidence_of
+"""
+
+
+@pytest.mark.usefixtures("plan")
+def test_evidence_that_cannot_be_computed_is_left_out_and_the_rest_is_written(
+    parts: list[Path], celldrop: Celldrop, cells: Path, model: Path, tmp_path: Path
+) -> None:
+    out, broken = tmp_path / "out", tmp_path / "broken"
+    broken.mkdir()
+    (broken / "sitecustomize.py").write_text(BROKEN)
+    given = (*parts, "--model", model, "--out", out, "--json")
+    done = celldrop("shards", "gather", cells, *given, PYTHONPATH=f"{broken}{os.pathsep}{ROOT}")
+    assert done.status == 0, done.stderr
+    manifest = json.loads((out / "manifest.json").read_text())
+    (reason,) = (one["reason"] for one in manifest["missing"] if one["name"] == EVIDENCE.name)
+    assert "ZeroDivisionError: no such luck" in reason
+    page = (out / "report.html").read_text()
+    assert "the genes that spoke for them" not in page
+    assert reason in page
+    assert {"annotated.h5ad", "report.html", "scores.parquet"} <= {one["name"] for one in manifest["files"]}
+    assert not (out / EVIDENCE.name).exists()
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from jobs.inference.merge.tally import most_first
 from jobs.inference.merge.voting import clusters_by_expression, vote
 from jobs.inference.outputs.annotation_files import annotations_csv, annotations_parquet, scores_parquet
 from jobs.inference.outputs.evidence_csv import evidence_csv
+from jobs.inference.outputs.leaving_out import made_or_missing
 from jobs.inference.outputs.manifest import (
     Choices,
     Cost,
@@ -77,8 +77,6 @@ from shared.h5ad.read.ahead import cores
 from shared.h5ad.read.groupings import Bounds, Grouping, NoGrouping, read_grouping
 from shared.h5ad.read.rows import read_embedding
 from shared.ports.blobs import BlobInfo
-
-log = logging.getLogger(__name__)
 
 Shares = TypeVar("Shares")
 
@@ -246,16 +244,29 @@ class Results:
                 self.pulse.show()
             return layout.result()
 
-    def _other_tables(self, merge: Merge, findings: Findings) -> tuple[list[FileFacts], Evidence]:
+    def _other_tables(self, merge: Merge, findings: Findings) -> tuple[list[FileFacts], Evidence | None]:
         files = []
         for output, chunks in _TABLES.items():
             if output.wanted(self.inputs.options):
                 with self._timed(output.name):
                     files.append(self._put(output, chunks(merge, self._about())))
-        with self._timed(EVIDENCE.name):
+        evidence, explained = self._evidence(findings)
+        return [*files, *explained, *self._pseudobulk(merge)], evidence
+
+    def _evidence(self, findings: Findings) -> tuple[Evidence | None, list[FileFacts]]:
+        """The evidence and its file. If it cannot be computed, the results are committed without it."""
+
+        def make() -> tuple[Evidence, list[bytes]]:
             evidence = find_evidence(self.inputs, findings)
-            files.append(self._put(EVIDENCE, evidence_csv(evidence)))
-        return [*files, *self._pseudobulk(merge)], evidence
+            return evidence, list(evidence_csv(evidence))
+
+        with self._timed(EVIDENCE.name):
+            made = made_or_missing(EVIDENCE, make)
+            if isinstance(made, MissingFile):
+                self.missing.append(made)
+                return None, []
+            evidence, chunks = made
+            return evidence, [self._put(EVIDENCE, chunks)]
 
     def _pseudobulk(self, merge: Merge) -> list[FileFacts]:
         options, verdict = self.inputs.options, self.inputs.record.verdict
@@ -285,16 +296,13 @@ class Results:
     def _write_report(self, findings: Findings, layout: Layout | NoMap, context: Context) -> None:
         """Write the report. If this fails, the results are committed without it."""
         with self._timed(REPORT.name):
-            try:
-                page = render(gather(findings, context, layout))
-            except Exception as error:
-                log.exception("report left out")
-                found = f"{type(error).__name__}: {error}"
-                self.missing.append(MissingFile(name=REPORT.name, reason=f"The report could not be made ({found})."))
-                return
-            self.files.append(self._put(REPORT, [page]))
+            page = made_or_missing(REPORT, lambda: render(gather(findings, context, layout)))
+            if isinstance(page, MissingFile):
+                self.missing.append(page)
+            else:
+                self.files.append(self._put(REPORT, [page]))
 
-    def _context(self, verdict: Verdict, merge: Merge, evidence: Evidence) -> Context:
+    def _context(self, verdict: Verdict, merge: Merge, evidence: Evidence | None) -> Context:
         record = self.inputs.record
         return Context(
             file_name=PurePosixPath(record.source.name).name,
