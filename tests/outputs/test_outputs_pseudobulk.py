@@ -17,7 +17,7 @@ import scipy.sparse as sp
 
 from jobs.inference.annotated.pseudobulk import NoPseudobulkError, Wanted, pseudobulk_h5ad, sum_counts
 from jobs.inference.merge.groups import Merge
-from jobs.inference.outputs.manifest import FileFacts
+from jobs.inference.outputs.manifest import FileFacts, PseudobulkFacts
 from jobs.inference.parts.part import PartLayout
 from jobs.inference.report.gathering import gather
 from jobs.inference.report.mapping import NoMap
@@ -133,6 +133,40 @@ def test_cells_without_a_sample_or_without_counts_are_left_out_and_counted(tmp_p
     assert found.obs["psbulk_cells"].sum() == N_CELLS - 5
     kept_n = ~np.isin(np.arange(N_CELLS), [0, 1, 2, 3, 5])
     np.testing.assert_array_equal(found.X.sum(axis=0), counts()[kept_n].sum(axis=0))
+
+
+def test_the_manifest_has_the_numbers_of_cells_that_are_left_out_and_the_report_says_so(tmp_path: Path) -> None:
+    values_ng = counts().astype(np.float64)
+    values_ng[5:11] += 0.25
+    donors = pd.Series(SAMPLE_N, dtype=object)
+    donors[donors.index < 4] = None
+    data = file_of(sp.csr_matrix(values_ng), tmp_path, donor=pd.Categorical(donors))
+    merged = merge()
+    facts = sum_counts(merged, wanted_of(data, "donor")).facts
+    assert (facts.n_cells, facts.n_without_counts, facts.n_without_sample) == (N_CELLS - 10, 6, 4)
+    n_groups = len(set(zip(labels_of(merged)[11:], SAMPLE_N[11:], strict=True)))
+    assert facts.n_groups == n_groups
+    said = remarks_with(merged, facts)
+    assert "pseudobulk.h5ad leaves out 1.7% of the cells: " in said
+    assert "6 cells with values that are not whole counts and 4 cells without a sample." in said
+    assert "leaves out" not in remarks_with(merged, facts.model_copy(update=NONE_LEFT_OUT))
+    assert "leaves out" not in remarks_with(merged, None)
+
+
+NONE_LEFT_OUT = {"n_without_counts": 0, "n_without_sample": 0}
+
+
+def remarks_with(merged: Merge, facts: PseudobulkFacts | None) -> str:
+    context = replace(context_of(tuple(LABELS)), sums=facts)
+    return " ".join(one.message for one in gather(findings_of(merged), context, NoMap("none")).remarks)
+
+
+def test_estimated_counts_of_which_no_cell_is_whole_make_no_empty_file(tmp_path: Path) -> None:
+    values_ng = counts().astype(np.float64)
+    values_ng[np.arange(N_CELLS), 4 + np.arange(N_CELLS) % (N_GENES - 4)] += 0.5
+    wanted = wanted_of(file_of(sp.csr_matrix(values_ng), tmp_path, donor=SAMPLE_N), "donor")
+    with pytest.raises(NoPseudobulkError, match=r"No cell can be summed: 600 have values in X .* Round estimated"):
+        sum_counts(merge(), wanted)
 
 
 def test_names_of_groups_differ_even_if_they_read_alike(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from jobs.inference.annotated.columns import TEXT, create_categorical, create_values, mark, set_column_order, write_text
 from jobs.inference.merge.calls import I64Array, Vocabulary, name_codes
 from jobs.inference.merge.groups import Merge
+from jobs.inference.outputs.manifest import PseudobulkFacts
 from shared.domain.verdict import CellNote, MatrixState, Verdict
 from shared.h5ad.read.groupings import Grouping, NoGrouping, read_grouping
 from shared.h5ad.read.rows import GeneTable, ProjectedBlock, open_matrix, read_gene_table
@@ -68,6 +69,16 @@ class Pseudobulk:
     n_without_sample: int = 0
     n_without_counts: int = 0
 
+    @property
+    def facts(self) -> PseudobulkFacts:
+        """What the manifest says of it."""
+        return PseudobulkFacts(
+            n_groups=len(self.row_of),
+            n_cells=int(self.cells_p.sum()),
+            n_without_counts=self.n_without_counts,
+            n_without_sample=self.n_without_sample,
+        )
+
     def add(self, block: ProjectedBlock, label_n: I64Array, sample_n: npt.NDArray[np.int32]) -> None:
         """Add the cells of a block.
 
@@ -110,7 +121,7 @@ def sum_counts(merge: Merge, wanted: Wanted) -> Pseudobulk:
     """Sum the counts of all genes of the file's chosen matrix, in a second pass over the file.
 
     Raises:
-        NoPseudobulkError: The file has no counts, or has too many groups.
+        NoPseudobulkError: The file has no counts, or no cell that can be summed, or too many groups.
         InputError: The file cannot be read; see ``MatrixReader.projected``.
     """
     choice = wanted.verdict.matrix
@@ -133,7 +144,17 @@ def sum_counts(merge: Merge, wanted: Wanted) -> Pseudobulk:
                 own = slice(rows.start - group.rows.start, rows.stop - group.rows.start)
                 sample_n = samples.code_n[rows] if samples else np.zeros(len(block.rows), np.int32)
                 found.add(block, label_n[own], sample_n)
+    if not found.row_of:
+        raise NoPseudobulkError(_nothing_to_sum(found, choice.path))
     return found
+
+
+def _nothing_to_sum(found: Pseudobulk, path: str) -> str:
+    text = f"No cell can be summed: {found.n_without_counts:,} have values in {path} that are not whole counts"
+    text += f", and {found.n_without_sample:,} have no sample." if found.n_without_sample else "."
+    if found.n_without_counts:
+        text += " Round estimated counts (of alevin, kallisto, RSEM or SoupX, for example) first."
+    return text
 
 
 def _samples(wanted: Wanted) -> Grouping | None:
@@ -143,15 +164,6 @@ def _samples(wanted: Wanted) -> Grouping | None:
     if isinstance(found, NoGrouping):
         raise NoPseudobulkError(f"Samples cannot be told apart: {found.reason}.")
     return found
-
-
-def summed(merge: Merge, wanted: Wanted, about: Mapping[str, str]) -> Iterator[bytes]:
-    """Sum the counts, and return the bytes of ``pseudobulk.h5ad``.
-
-    Raises:
-        As ``sum_counts``, before the first byte.
-    """
-    return pseudobulk_h5ad(sum_counts(merge, wanted), merge.vocabulary, wanted, about)
 
 
 def pseudobulk_h5ad(

@@ -166,6 +166,15 @@ class OwnLabelFacts(_Part):
     )
 
 
+class PseudobulkFacts(_Part):
+    """The cells that were summed in ``pseudobulk.h5ad``, and those that were left out."""
+
+    n_groups: int = Field(description="Labels, or combinations of a label and a sample, that have cells.")
+    n_cells: int = Field(description="Cells that were summed.")
+    n_without_counts: int = Field(description="Cells that were left out because a value is not a whole count.")
+    n_without_sample: int = Field(description="Cells that were left out because they have no sample.")
+
+
 class Cost(_Part):
     """Time, memory and cost of the run: the only part that differs between two runs of one request."""
 
@@ -200,6 +209,9 @@ class Manifest(_Part):
     labels: Labels
     own_labels: OwnLabelFacts | None = Field(
         default=None, description="The labels beside those that the file had already, if it had any."
+    )
+    pseudobulk: PseudobulkFacts | None = Field(
+        default=None, description="What was summed in `pseudobulk.h5ad`; None if there is no such file."
     )
     cost: Cost
 

@@ -15,7 +15,7 @@ from jobs.inference.merge.composition import Composition
 from jobs.inference.merge.evidence import Evidence
 from jobs.inference.merge.survey import Findings
 from jobs.inference.merge.tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, log_value, median_bin, median_score
-from jobs.inference.outputs.manifest import FileFacts, MissingFile
+from jobs.inference.outputs.manifest import FileFacts, MissingFile, PseudobulkFacts
 from jobs.inference.outputs.reading_findings import MANY_OF_A_LABEL
 from jobs.inference.report import sentences
 from jobs.inference.report.charts import drawn, log_chart, ridge, score_chart, undrawn
@@ -23,6 +23,7 @@ from jobs.inference.report.clusters import cluster_table
 from jobs.inference.report.data import CellMap, Confusion, Fact, LabelRow, Notice, ReportData, ResultFile, Tail
 from jobs.inference.report.evidence import reasons
 from jobs.inference.report.mapping import FEW_PLACED, Layout, NoMap, draw_map
+from jobs.inference.report.sums import left_out
 from jobs.inference.report.truth import comparison, own_labels_fact
 from jobs.inference.report.wording import size
 from shared.bundles.card import ModelCard
@@ -57,6 +58,7 @@ class Context:
         software: Versions and devices, as in the manifest.
         made_at: When the report was made.
         evidence: The genes that spoke for the labels; None leaves them out.
+        sums: What pseudobulk sums, and leaves out; None if there is none.
         actual: Time and cost until then. If this or the plan is None, the report leaves both out.
     """
 
@@ -77,6 +79,7 @@ class Context:
     actual: Actual | None = None
     clusters: Clusters | None = None
     clusters_wanted: str = AUTO
+    sums: PseudobulkFacts | None = None
 
 
 def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> ReportData:
@@ -99,7 +102,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         lead=sentences.lead(tally, context.min_score),
         figures=sentences.figures(rows, tally, context.verdict),
         notices=tuple(Notice(one.message, one.hint, one.code) for one in context.verdict.warnings),
-        remarks=_remarks(rows, tally, context),
+        remarks=(*_remarks(rows, tally, context), *left_out(context.sums)),
         labels=rows,
         shown=tuple(row for row in rows if row not in tail),
         tail=_summed(tail),

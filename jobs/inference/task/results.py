@@ -16,7 +16,7 @@ from typing import TypeVar
 from jobs.engine.levels import Level
 from jobs.engine.slopes import Slopes
 from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, write_annotated_h5ad
-from jobs.inference.annotated.pseudobulk import NoPseudobulkError, Wanted, summed
+from jobs.inference.annotated.pseudobulk import NoPseudobulkError, Wanted, pseudobulk_h5ad, sum_counts
 from jobs.inference.data_manager import InferenceData, TaskInputs, input_crc32c
 from jobs.inference.merge.calls import Rules, Vocabulary
 from jobs.inference.merge.composition import Composition, estimate
@@ -36,6 +36,7 @@ from jobs.inference.outputs.manifest import (
     Labels,
     Manifest,
     MissingFile,
+    PseudobulkFacts,
     cluster_facts,
     devices_of,
     file_facts,
@@ -101,6 +102,7 @@ class Results:
         receipts: In row order, as returned by ``ordered``.
         began_s: When the merge began, on the monotonic clock.
         map_budget_s: Time limit for the map, in seconds.
+        sums: What was summed, once ``pseudobulk.h5ad`` is written.
     """
 
     data: InferenceData
@@ -113,6 +115,7 @@ class Results:
     map_budget_s: float
     files: list[FileFacts] = field(default_factory=list)
     missing: list[MissingFile] = field(default_factory=list)
+    sums: PseudobulkFacts | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=software_used)
     _together: Together = field(init=False, repr=False)
@@ -276,10 +279,12 @@ class Results:
         wanted = Wanted(self.inputs.source, verdict, options.pseudobulk_column, self._together.beat)
         with self._timed(PSEUDOBULK.name):
             try:
-                return [self._put(PSEUDOBULK, summed(merge, wanted, self._about()))]
+                found = sum_counts(merge, wanted)
             except NoPseudobulkError as error:
                 self.missing.append(MissingFile(name=PSEUDOBULK.name, reason=str(error)))
                 return []
+            self.sums = found.facts
+            return [self._put(PSEUDOBULK, pseudobulk_h5ad(found, merge.vocabulary, wanted, self._about()))]
 
     def _annotated(self, merge: Merge, findings: Findings) -> list[FileFacts]:
         name = ANNOTATED_H5AD.name
@@ -316,6 +321,7 @@ class Results:
             evidence=evidence,
             clusters=merge.rules.clusters,
             clusters_wanted=self.inputs.options.clusters,
+            sums=self.sums,
             files=tuple(self.files),
             missing=tuple(self.missing),
             software={**self.software, **computed_with(self.receipts)},
@@ -357,6 +363,7 @@ class Results:
             missing=tuple(self.missing),
             labels=labels,
             own_labels=own_label_facts(findings.compared),
+            pseudobulk=self.sums,
             cost=self._cost(),
         )
 
