@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import tracemalloc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import pytest
 import scanpy
 import scipy.sparse as sp
 
-from jobs.inference.annotated.pseudobulk import NoPseudobulkError, Wanted, pseudobulk_h5ad, sum_counts
-from jobs.inference.merge.groups import Merge
+from jobs.inference.annotated.pseudobulk import MOST_VALUES, NoPseudobulkError, Wanted, pseudobulk_h5ad, sum_counts
+from jobs.inference.merge.groups import GROUP_ROWS, Merge
 from jobs.inference.outputs.manifest import FileFacts, PseudobulkFacts
 from jobs.inference.parts.part import PartLayout
 from jobs.inference.report.gathering import gather
@@ -25,6 +26,7 @@ from shared.bundles.card import UNASSIGNED, Label
 from shared.domain.outputs import PSEUDOBULK
 from shared.h5ad.judge.judging import validate
 from shared.h5ad.source import BytesSource
+from shared.ports.blobs import ByteRange
 from tests.outputs.stand_ins import Draws, merge_of
 from tests.outputs.test_outputs_report import context_of, findings_of
 
@@ -193,6 +195,56 @@ def test_more_groups_than_memory_is_given_for_are_refused_with_a_reason(tmp_path
     with pytest.raises(NoPseudobulkError, match=r"more than 3 combinations .* 40 genes"):
         sum_counts(merge(), wanted_of(data, "donor", most_values=3 * N_GENES))
     assert sum_counts(merge(), wanted_of(data, None, most_values=3 * N_GENES)).cells_p.sum() == N_CELLS
+
+
+def test_memory_for_sums_is_taken_as_groups_appear(tmp_path: Path) -> None:
+    many = np.array([f"s{row % 150}" for row in range(N_CELLS)])
+    wanted = wanted_of(file_of(sp.csr_matrix(counts()), tmp_path, donor=many), "donor", MOST_VALUES)
+    merged = merge()
+    tracemalloc.start()
+    found = sum_counts(merged, wanted)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found.row_of) > 150
+    assert peak_bytes < MOST_VALUES
+    assert found.cells_p.sum() == N_CELLS
+    assert found.sums_pg.sum() == counts().sum()
+
+
+@dataclass
+class Counting:
+    """A source that counts the bytes that are read."""
+
+    inner: BytesSource
+    n_bytes: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        return self.inner.size_bytes
+
+    def read(self, span: ByteRange) -> bytes:
+        self.n_bytes += span.length
+        return self.inner.read(span)
+
+    def read_many(self, spans: Sequence[ByteRange]) -> list[bytes]:
+        return [self.read(span) for span in spans]
+
+
+def test_a_matrix_stored_by_columns_is_not_read_again_for_every_group_of_rows(tmp_path: Path) -> None:
+    n_cells, n_genes = 3 * GROUP_ROWS, 12
+    values_ng = np.random.default_rng(1).integers(0, 3, (n_cells, n_genes))
+    path = tmp_path / "cells.h5ad"
+    var = pd.DataFrame(index=[f"ENSG{place:011d}" for place in range(n_genes)])
+    ad.AnnData(sp.csc_matrix(values_ng.astype(np.float32)), var=var).write_h5ad(path)
+    data = path.read_bytes()
+    wanted = wanted_of(data)
+    source = Counting(BytesSource(data))
+    merged = merge_of(Draws(PartLayout(n_cells, n_labels=2, top_k=2), softmax=True), 1, None, LABELS)
+    found = sum_counts(merged, replace(wanted, source=source))
+    np.testing.assert_array_equal(found.sums_pg.sum(axis=0), values_ng.sum(axis=0))
+    assert (
+        source.n_bytes < 3 * 4 * np.count_nonzero(values_ng) + 2**22
+    )  # Every index twice, every value once; head and tail.
 
 
 def test_a_column_that_is_gone_is_a_reason(tmp_path: Path) -> None:

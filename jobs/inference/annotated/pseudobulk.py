@@ -11,16 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.inference.annotated.columns import TEXT, create_categorical, create_values, mark, set_column_order, write_text
-from jobs.inference.merge.calls import I64Array, Vocabulary, name_codes
+from jobs.inference.merge.calls import Vocabulary, name_codes
 from jobs.inference.merge.groups import Merge
 from jobs.inference.outputs.manifest import PseudobulkFacts
-from shared.domain.verdict import CellNote, MatrixState, Verdict
+from shared.domain.geometry import Rows
+from shared.domain.verdict import CellNote, MatrixEncoding, MatrixState, Verdict
 from shared.h5ad.read.groupings import Grouping, NoGrouping, read_grouping
 from shared.h5ad.read.rows import GeneTable, ProjectedBlock, open_matrix, read_gene_table
 from shared.h5ad.source import RangeSource
 
 MOST_VALUES = 2**25
 """Sums that are held at once, in 256 MiB: those of 900 groups with 36,000 genes."""
+BY_COLUMN_ROWS = 2**22
+"""Rows of a matrix stored by columns that are summed at once: any range of rows needs all values, at least twice."""
+_FIRST_GROUPS = 16
 _EXACT = 2**24
 """float32, in which cells are read, holds whole numbers exactly up to here."""
 _CHUNK_BYTES = 1 << 20
@@ -50,12 +54,16 @@ class Wanted:
 
 @dataclass(slots=True)
 class Pseudobulk:
-    """Sums of counts by group. Memory: 8 bytes for each group and gene, and with samples 4 bytes for each cell.
+    """Sums of counts by group.
+
+    Memory: 8 bytes for each group and gene, in rows that grow in number by doubling as groups appear.
 
     Attributes:
         names: The names of the labels, ``Unassigned`` among them.
         samples: The names of the samples; empty if they are not told apart.
-        sums_pg: Sums of counts, groups x genes, int64; a group's row is in ``row_of``, by label and sample.
+        most: Limit on the number of groups.
+        sums_pg: Sums of counts, groups x genes, int64; a group's row is in ``row_of``, by label and sample. Rows
+            beyond are of no group.
         cells_p: Number of cells in each group.
         n_without_sample: Cells that have no sample, and are in no group.
         n_without_counts: Cells whose values are not whole numbers, likewise.
@@ -63,11 +71,17 @@ class Pseudobulk:
 
     names: Sequence[str]
     samples: Sequence[str]
-    sums_pg: npt.NDArray[np.int64]
-    cells_p: npt.NDArray[np.int64]
+    n_genes: int
+    most: int
+    sums_pg: npt.NDArray[np.int64] = field(init=False)
+    cells_p: npt.NDArray[np.int64] = field(init=False)
     row_of: dict[tuple[int, int], int] = field(default_factory=dict)
     n_without_sample: int = 0
     n_without_counts: int = 0
+
+    def __post_init__(self) -> None:
+        first = min(_FIRST_GROUPS, self.most)
+        self.sums_pg, self.cells_p = np.zeros((first, self.n_genes), np.int64), np.zeros(first, np.int64)
 
     @property
     def facts(self) -> PseudobulkFacts:
@@ -79,7 +93,7 @@ class Pseudobulk:
             n_without_sample=self.n_without_sample,
         )
 
-    def add(self, block: ProjectedBlock, label_n: I64Array, sample_n: npt.NDArray[np.int32]) -> None:
+    def add(self, block: ProjectedBlock, label_n: npt.NDArray[np.int32], sample_n: npt.NDArray[np.int32]) -> None:
         """Add the cells of a block.
 
         Args:
@@ -101,6 +115,7 @@ class Pseudobulk:
             [self._row(*pair) for pair in zip(label_n[used_n].tolist(), sample_n[used_n].tolist(), strict=True)],
             np.int64,
         )
+        self._make_room()
         np.add.at(self.cells_p, row_n, 1)
         used_z = np.repeat(used_n, size_n)
         key_z = np.repeat(row_n, size_n[used_n]) * self.sums_pg.shape[1] + block.feature[used_z]
@@ -108,17 +123,26 @@ class Pseudobulk:
 
     def _row(self, label: int, sample: int) -> int:
         row = self.row_of.setdefault((label, sample), len(self.row_of))
-        if row >= len(self.sums_pg):
-            most, n_genes = self.sums_pg.shape
+        if row >= self.most:
             raise NoPseudobulkError(
-                f"The cells have more than {most:,} combinations of a label and a sample, with {n_genes:,} genes each: "
-                "that is more than a merge holds in memory. Name a column of obs with fewer samples."
+                f"The cells have more than {self.most:,} combinations of a label and a sample, with {self.n_genes:,} "
+                "genes each: that is more than a merge holds in memory. Name a column of obs with fewer samples."
             )
         return row
+
+    def _make_room(self) -> None:
+        size = len(self.cells_p)
+        while size < len(self.row_of):
+            size = min(2 * size, self.most)
+        # In place, as a copy would need both at once. Nothing else refers to them.
+        self.sums_pg.resize((size, self.n_genes), refcheck=False)
+        self.cells_p.resize(size, refcheck=False)
 
 
 def sum_counts(merge: Merge, wanted: Wanted) -> Pseudobulk:
     """Sum the counts of all genes of the file's chosen matrix, in a second pass over the file.
+
+    Memory beside the sums: 4 bytes for each cell with samples, and what the reader needs of a range of rows.
 
     Raises:
         NoPseudobulkError: The file has no counts, or no cell that can be summed, or too many groups.
@@ -131,22 +155,30 @@ def sum_counts(merge: Merge, wanted: Wanted) -> Pseudobulk:
     samples = _samples(wanted)
     with open_matrix(wanted.source, choice) as matrix:
         most = max(1, wanted.most_values // max(matrix.n_genes, 1))
-        names = merge.vocabulary.names
-        # Memory that is never written to is never taken.
-        sums = np.zeros((most, matrix.n_genes), np.int64)
-        found = Pseudobulk(names, samples.names if samples else (), sums, np.zeros(most, np.int64))
+        found = Pseudobulk(merge.vocabulary.names, samples.names if samples else (), matrix.n_genes, most)
         every_gene = np.arange(matrix.n_genes, dtype=np.int32)
-        for group in merge.groups():
-            label_n = name_codes(group.calls, merge.vocabulary)
-            for block in matrix.projected(group.rows, every_gene, lambda block: block):
+        for span, label_n in _labels(merge, BY_COLUMN_ROWS if choice.encoding is MatrixEncoding.CSC else 1):
+            for block in matrix.projected(span, every_gene, lambda block: block):
                 wanted.beat()
                 rows = slice(block.rows.start, block.rows.stop)
-                own = slice(rows.start - group.rows.start, rows.stop - group.rows.start)
+                own = slice(rows.start - span.start, rows.stop - span.start)
                 sample_n = samples.code_n[rows] if samples else np.zeros(len(block.rows), np.int32)
                 found.add(block, label_n[own], sample_n)
     if not found.row_of:
         raise NoPseudobulkError(_nothing_to_sum(found, choice.path))
     return found
+
+
+def _labels(merge: Merge, least_rows: int) -> Iterator[tuple[Rows, npt.NDArray[np.int32]]]:
+    """Ranges of whole groups, of at least so many rows but for the last, with the labels of their cells."""
+    start, held = 0, list[npt.NDArray[np.int32]]()
+    for group in merge.groups():
+        held.append(name_codes(group.calls, merge.vocabulary).astype(np.int32))
+        if group.rows.stop - start >= least_rows:
+            yield Rows(start, group.rows.stop), np.concatenate(held)
+            start, held = group.rows.stop, []
+    if held:
+        yield Rows(start, merge.layout.n_cells), np.concatenate(held)
 
 
 def _nothing_to_sum(found: Pseudobulk, path: str) -> str:
@@ -221,7 +253,7 @@ def _write_obs(out: h5py.File, found: Pseudobulk, pairs: Sequence[tuple[int, int
         codes = create_categorical(obs, name, len(pairs), categories)
         codes[:] = [categories.index(value) if value else -1 for value in values]
     row_p = np.array([found.row_of[pair] for pair in pairs], np.int64)
-    numbers = {"psbulk_cells": found.cells_p[row_p], "psbulk_counts": found.sums_pg[row_p].sum(axis=1)}
+    numbers = {"psbulk_cells": found.cells_p[row_p], "psbulk_counts": found.sums_pg.sum(axis=1)[row_p]}
     for name, values_p in numbers.items():
         create_values(obs, name, len(pairs), np.int64)[:] = values_p
     index = names if samples is None else [f"{sample}_{name}" for sample, name in zip(samples, names, strict=True)]
