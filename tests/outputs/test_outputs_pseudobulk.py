@@ -241,10 +241,11 @@ def test_a_matrix_stored_by_columns_is_not_read_again_for_every_group_of_rows(tm
     source = Counting(BytesSource(data))
     merged = merge_of(Draws(PartLayout(n_cells, n_labels=2, top_k=2), softmax=True), 1, None, LABELS)
     found = sum_counts(merged, replace(wanted, source=source))
-    np.testing.assert_array_equal(found.sums_pg.sum(axis=0), values_ng.sum(axis=0))
-    assert (
-        source.n_bytes < 3 * 4 * np.count_nonzero(values_ng) + 2**22
-    )  # Every index twice, every value once; head and tail.
+    labels = labels_of(merged)
+    for (label, _), row in found.row_of.items():
+        np.testing.assert_array_equal(found.sums_pg[row], values_ng[labels == found.names[label]].sum(axis=0))
+    # Every index is read twice and every value once, of 4 bytes each; the rest is head, tail and pointers.
+    assert source.n_bytes < 3 * 4 * np.count_nonzero(values_ng) + 2**22
 
 
 def test_a_column_that_is_gone_is_a_reason(tmp_path: Path) -> None:
