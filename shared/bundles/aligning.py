@@ -86,7 +86,21 @@ class Aligner:
             lineage = lineages.get(plain(name))
             return Meaning(None, lineage, How.NAME) if lineage else NO_MEANING
 
-        return tuple(meaning(name, identifier) for name, identifier in zip(names, known, strict=True))
+        return _without_codes(names, [meaning(*pair) for pair in zip(names, known, strict=True)])
+
+
+def _without_codes(names: Sequence[str], found: Sequence[Meaning]) -> tuple[Meaning, ...]:
+    """Take no number for a name, and no single letter unless a longer name beside it means something.
+
+    Clusters, donors and groups are called 0 and 1, or A, B and T.
+    """
+    named = any(one is not NO_MEANING and len(name) > 1 for name, one in zip(names, found, strict=True))
+
+    def is_code(name: str) -> bool:
+        return name.lstrip("-").isdigit() or (len(name) == 1 and not named)
+
+    pairs = zip(names, found, strict=True)
+    return tuple(NO_MEANING if one.how is not How.ID and is_code(name) else one for name, one in pairs)
 
 
 def plain(name: str) -> str:

@@ -26,7 +26,6 @@ def meaning(name: str, identifier: str | None = None) -> Meaning:
     [
         ("B cells", "b-cells"),
         ("B_CELL", "b-cells"),
-        ("B", "b-cells"),
         ("b-cells", "b-cells"),
         ("CD14+ Monocytes", "cd14-monocytes"),
         ("cd14 monocyte", "cd14-monocytes"),
@@ -125,3 +124,12 @@ def test_opposite_markers_are_never_the_same(signs: list[tuple[str, bool]], data
     others = [(marker, positive != (place == turned)) for place, (marker, positive) in enumerate(signs)]
     assert plain(name(signs)) == plain(name(signs))
     assert plain(name(signs)) != plain(name(others))
+
+
+def test_numbers_and_lone_letters_are_codes_and_no_names() -> None:
+    labels = [Label(name="B cell", ontology_id="CL:0000236"), Label(name="0"), Label(name="NK cell")]
+    meanings = Aligner(labels).meanings
+    assert meanings(["A", "B", "T"]) == (NO_MEANING,) * 3
+    assert meanings(["0", "-1", "2"]) == (NO_MEANING,) * 3
+    assert [one.label for one in meanings(["B", "NK"])] == ["B cell", "NK cell"]
+    assert [one.label for one in meanings(["B"], ["CL:0000236"])] == ["B cell"]
