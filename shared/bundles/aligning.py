@@ -11,11 +11,11 @@ from itertools import pairwise
 from shared.bundles.card import Label
 
 ONTOLOGY_ID = re.compile(r"CL:\d{7}")
-_PART = re.compile(r"[\s_]+|[-+/]|[^\s_+/-]+")
-"""What lies between words, a sign, or a word."""
-_SIGNS = ("-", "+", "/")
+_PART = re.compile(r"[\s_]+|[^\W_]+|[^\w\s]")
+"""What lies between words, a word, or a sign."""
+_WORD = re.compile(r"[^\W_]")
 _NEGATIVE, _EITHER = "-", "?"
-_MARKER = re.compile(r"[^\W\d_].*\d")
+_MARKER = re.compile(r"[^\W\d_]\w*\d")
 _NOT_PLURAL = ("ss", "us", "is")
 
 
@@ -112,19 +112,24 @@ def plain(name: str) -> str:
     - ``+`` after a marker means "positive", as the marker by itself does. Other ``+``, and ``/``, join two types.
     - ``-`` at the end of a word means "negative", and so does ``-`` between two markers (``CD14-CD16+``) or before a
       marker with a sign (``Lin-CD34+``).
-    - Between two markers of a name in lower case that has no other sign, ``-`` can be a hyphen, too
-      (``cd4-cd8-t``): such a name agrees only with its like.
-    - Other ``-`` are hyphens.
+    - Where ``-`` may be either, the name agrees only with its like: between two markers of a name in lower case that
+      has no other sign (``cd4-cd8-t``), and after a marker of a name with signs (``CD4+CD8-T``).
+    - Other ``-`` are hyphens. Any other sign stays as it is.
     """
     folded = name.casefold()
     parts = ["", *_PART.findall(folded), "", ""]
-    may_be_hyphens = name == folded and "+" not in name and not _ends_in_minus(parts)
+    signed = "+" in parts or any(part == "-" and not _is_word(after) for part, after in pairwise(parts))
+    joined = any(sign == "-" and _are_markers(parts[place - 1], parts[place + 1]) for place, sign in enumerate(parts))
+    between = _EITHER if name == folded and not signed else _NEGATIVE
+    behind = _EITHER if signed or joined else ""
     found: list[str] = []
     for place, part in enumerate(parts[1:-2], 1):
-        if part not in _SIGNS:
-            found += [_singular(part)] if _is_word(part) else []
+        if _is_word(part):
+            found.append(_singular(part))
             continue
-        meant = _meant(*parts[place - 1 : place + 3], may_be_hyphens=may_be_hyphens)
+        if not part.strip("_").strip():
+            continue
+        meant = _meant(*parts[place - 1 : place + 3], between=between, behind=behind)
         if meant in {_NEGATIVE, _EITHER} and _is_word(parts[place - 1]):
             found[-1] += meant
         elif meant:
@@ -132,24 +137,31 @@ def plain(name: str) -> str:
     return " ".join(found[:-1] if len(found) > 1 and found[-1] == "cell" else found)
 
 
-def _meant(before: str, sign: str, after: str, then: str, *, may_be_hyphens: bool) -> str:
-    """What a sign means between two parts of a name; nothing if it only divides words."""
+def _meant(before: str, sign: str, after: str, then: str, *, between: str, behind: str) -> str:
+    """What a sign means between two parts of a name; nothing if it only divides words.
+
+    Args:
+        then: The part after these.
+        between: What ``-`` between two markers means in this name.
+        behind: What it means after a marker and before another word.
+    """
     if sign != "-":
         return "" if sign == "+" and _MARKER.match(before) else sign
     if not _is_word(before) or not _is_word(after):
         return _NEGATIVE
-    if _MARKER.match(before) and _MARKER.match(after):
-        return _EITHER if may_be_hyphens else _NEGATIVE
-    return _NEGATIVE if _MARKER.match(after) and then in {"+", "-"} and not may_be_hyphens else ""
+    if _are_markers(before, after):
+        return between
+    if _MARKER.match(after):
+        return _NEGATIVE if then in {"+", "-"} and between == _NEGATIVE else ""
+    return behind if _MARKER.match(before) else ""
 
 
-def _ends_in_minus(parts: Sequence[str]) -> bool:
-    """Whether a ``-`` ends a word, so that the name is not written with hyphens for blanks."""
-    return any(part == "-" and not _is_word(after) for part, after in pairwise(parts))
+def _are_markers(one: str, other: str) -> bool:
+    return bool(_MARKER.match(one) and _MARKER.match(other))
 
 
 def _is_word(part: str) -> bool:
-    return part not in _SIGNS and bool(part.strip("_").strip())
+    return bool(_WORD.match(part))
 
 
 def _singular(word: str) -> str:
