@@ -43,7 +43,8 @@ class Group:
 class Merge:
     """All parts of a submission. Every pass streams them again, and checks every part against its receipt.
 
-    The groups do not depend on the number of parts. A pass holds one group at a time.
+    The groups do not depend on the number of parts. A pass holds one group at a time; rules may hold 4 bytes per cell
+    for clusters, and 4 for the samples of a composition.
 
     Attributes:
         receipts: In row order and without gaps, as returned by ``ordered``.

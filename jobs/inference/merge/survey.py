@@ -37,7 +37,8 @@ class Findings:
 class Survey:
     """Streams the tables once, and collects the tally, the sampled cells and the hashes of cell ids.
 
-    Memory: 8 bytes per cell, one group and the sample. Nothing else grows with the number of cells.
+    Memory: 8 bytes per cell for the hashes, one group, the sample, and tables of labels, which do not grow with the
+    number of cells. What the caller holds does: own labels, clusters and samples have 4 bytes per cell each.
 
     Args:
         own: The file's own labels, to compare with.

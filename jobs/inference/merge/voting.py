@@ -36,7 +36,7 @@ def clusters_by_expression(merge: Merge, beat: Beat = _silent) -> Clusters | Non
     """Find clusters of cells with similar expression, and let their cells vote; None if there are too few cells.
 
     The largest cluster is called 1. Cells without a value of the model's genes have no cluster. Two passes over the
-    parts, in memory for one group, the sample and 4 bytes per cell.
+    parts, in memory for one group, the sample and 8 bytes per cell, of which 4 are kept.
 
     Domínguez Conde et al., Science 376 (2022), doi:10.1126/science.abl5197.
 
