@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import PurePosixPath
-from typing import TypeVar
 
-from jobs.engine.levels import Level
 from jobs.engine.slopes import Slopes
 from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, write_annotated_h5ad
 from jobs.inference.annotated.pseudobulk import NoPseudobulkError, Wanted, pseudobulk_h5ad, sum_counts
 from jobs.inference.data_manager import InferenceData, TaskInputs, input_crc32c
 from jobs.inference.merge.calls import Rules, Vocabulary
-from jobs.inference.merge.composition import Composition, estimate
+from jobs.inference.merge.composition import estimate
 from jobs.inference.merge.evidence import Evidence
 from jobs.inference.merge.groups import Merge, used_scores
 from jobs.inference.merge.own_labels import read_own_labels
 from jobs.inference.merge.survey import Findings, Survey
-from jobs.inference.merge.tally import most_first
 from jobs.inference.merge.voting import clusters_by_expression, vote
 from jobs.inference.outputs.annotation_files import annotations_csv, annotations_parquet, scores_parquet
 from jobs.inference.outputs.evidence_csv import evidence_csv
+from jobs.inference.outputs.label_facts import label_facts
 from jobs.inference.outputs.leaving_out import made_or_missing
 from jobs.inference.outputs.manifest import (
     Choices,
@@ -37,7 +35,6 @@ from jobs.inference.outputs.manifest import (
     Manifest,
     MissingFile,
     PseudobulkFacts,
-    cluster_facts,
     devices_of,
     file_facts,
     input_facts,
@@ -78,8 +75,6 @@ from shared.h5ad.read.ahead import cores
 from shared.h5ad.read.groupings import Bounds, Grouping, NoGrouping, read_grouping
 from shared.h5ad.read.rows import read_embedding
 from shared.ports.blobs import BlobInfo
-
-Shares = TypeVar("Shares")
 
 _SOON_COPIED_BYTES = 128 * 2**20
 """An input that is copied within a second, so that the map then has all cores for most of its time."""
@@ -147,20 +142,7 @@ class Results:
             assert verdict is not None
             verdict = verdict.amended(found, LOOKED_FOR)
             self._write_report(findings, finished, self._context(verdict, merge, evidence))
-        labels = Labels(
-            n_cells=tally.n_cells,
-            n_unassigned=tally.n_abstained,
-            n_unfamiliar=tally.n_unfamiliar,
-            lineages=most_first(tally.lineage_counts) or None,
-            reliable=most_first(tally.reliable_counts) or None,
-            n_reliable_label=tally.level_counts[Level.LABEL] if tally.level_counts else None,
-            n_reliable_lineage=tally.level_counts[Level.LINEAGE] if tally.level_counts else None,
-            shares=_composed(merge, Composition.by_name),
-            shares_by_sample=_composed(merge, Composition.by_sample),
-            cells_by_sample=_composed(merge, lambda found, _names: found.cells_by_sample),
-            clusters=cluster_facts(merge.rules.clusters, merge.vocabulary) if merge.rules.clusters else None,
-            counts=tally.label_counts,
-        )
+        labels = label_facts(tally, merge)
         with self._timed(MANIFEST.name):
             made = self._manifest(labels, verdict, findings)
             manifest = self._put_unlisted(MANIFEST, [manifest_bytes(made)])
@@ -408,9 +390,3 @@ class Results:
         with self.pulse.stage(stage):
             yield
         self.seconds[stage] = round(time.monotonic() - began_s, 3)
-
-
-def _composed(merge: Merge, by: Callable[[Composition, Sequence[str]], Shares]) -> Shares | None:
-    """The shares of the labels that the scores were corrected to, if they were."""
-    found = merge.rules.composition
-    return None if found is None else by(found, [label.name for label in merge.vocabulary.labels])

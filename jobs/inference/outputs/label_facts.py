@@ -1,0 +1,38 @@
+"""What the manifest says of the labels: the number of cells of each, and what they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from jobs.engine.levels import Level
+from jobs.inference.merge.composition import Composition
+from jobs.inference.merge.groups import Merge
+from jobs.inference.merge.tally import Tally, most_first
+from jobs.inference.outputs.manifest import Labels, cluster_facts
+
+Shares = TypeVar("Shares")
+
+
+def label_facts(tally: Tally, merge: Merge) -> Labels:
+    """The facts of all cells of a merge, which were counted."""
+    return Labels(
+        n_cells=tally.n_cells,
+        n_unassigned=tally.n_abstained,
+        n_unfamiliar=tally.n_unfamiliar,
+        lineages=most_first(tally.lineage_counts) or None,
+        reliable=most_first(tally.reliable_counts) or None,
+        n_reliable_label=tally.level_counts[Level.LABEL] if tally.level_counts else None,
+        n_reliable_lineage=tally.level_counts[Level.LINEAGE] if tally.level_counts else None,
+        shares=_composed(merge, Composition.by_name),
+        shares_by_sample=_composed(merge, Composition.by_sample),
+        cells_by_sample=_composed(merge, lambda found, _names: found.cells_by_sample),
+        clusters=cluster_facts(merge.rules.clusters, merge.vocabulary) if merge.rules.clusters else None,
+        counts=tally.label_counts,
+    )
+
+
+def _composed(merge: Merge, by: Callable[[Composition, Sequence[str]], Shares]) -> Shares | None:
+    """The shares of the labels that the scores were corrected to, if they were."""
+    found = merge.rules.composition
+    return None if found is None else by(found, [label.name for label in merge.vocabulary.labels])
