@@ -205,6 +205,6 @@ def test_a_label_that_rests_on_absence_is_said_to(merge: Merge) -> None:
             assert total == pytest.approx(sum(gene.contribution or 0 for gene in label.by(how)))
     section = reasons(found, rows_of(found), 20)
     assert section is not None
-    told = [label.name for label in section.labels if "genes that these cells lack" in label.text]
+    told = [label.name for label in section.labels if "genes that these cells express less" in label.text]
     assert told == [label.name for label in found.labels if label.by_absence > label.by_expression]
     assert 0 < len(told) < len(found.labels)

@@ -106,7 +106,7 @@ def _sentences(clusters: Clusters, rows: list[ClusterRow]) -> tuple[str, ...]:
         first = f"The clusters are those of obs[{shortened(clusters.column, _NAME_LIMIT)!r}]."
     voted = (
         f"The cells of each voted on its label; {percent(agreeing / cells)} of the cells have that label themselves. "
-        "The vote stands beside each cell's own label (column cluster_label) and changes nothing else."
+        "The vote stands beside each cell's own label (celldrop_cluster_label in obs) and changes nothing else."
     )
     found = [first, voted]
     divided = [row for row in rows if row.share < _DIVIDED and not row.mostly_unfamiliar]

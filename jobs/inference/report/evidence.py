@@ -55,7 +55,7 @@ def _reasons(evidence: Evidence, rows: Sequence[LabelRow], most: int) -> Reasons
 
 def _note(evidence: Evidence, n_shown: int) -> str:
     n_cells = sum(sums.n_cells for sums in evidence.expression.sums.values())
-    found = [f"Computed from {plural(n_cells, 'cell')}, evenly spaced in the file."]
+    found = [f"Computed from {plural(n_cells, 'cell')}: all, or evenly spaced ones of a large file."]
     if any(label.against is Against.TRAINING for label in evidence.labels):
         found.append(
             "Hardly any of them has another label, so they are compared with the model's training cells instead of the "
@@ -82,7 +82,10 @@ def _words(label: LabelEvidence) -> str:
     if absent:
         found.append(f"Lower than in the rest: {listing(absent)}.")
     if label.by_absence > label.by_expression:
-        found.append("More of the score comes from genes that these cells lack than from genes that they express.")
+        found.append(
+            "More of the score comes from genes that these cells express less than the rest does than from genes that "
+            "they express more."
+        )
     if missing:
         found.append(f"Not in the file, though the model relies on it: {listing(missing)}.")
     return " ".join(found)

@@ -13,7 +13,7 @@ from jobs.inference.outputs.manifest import FileFacts
 from jobs.inference.outputs.reading_findings import MANY_UNFAMILIAR
 from jobs.inference.report.data import Fact, Figure, LabelRow, Notice, Snippet
 from jobs.inference.report.wording import listing, percent, plural, shortened, whole
-from shared.bundles.card import ModelCard, metric_words
+from shared.bundles.card import UNASSIGNED, ModelCard, metric_words
 from shared.domain.actual import Actual
 from shared.domain.options import AUTO, OFF
 from shared.domain.outputs import PSEUDOBULK
@@ -104,13 +104,13 @@ def composition(card: ModelCard, found: Composition | None, *, wanted: bool) -> 
     if by_sample is not None and found.samples is not None:
         return Fact(
             term,
-            f"Scores are corrected to the estimated true shares of the labels in each of "
+            f"Scores are corrected to the estimated shares of the labels in each of "
             f"{plural(len(by_sample), 'sample')} (obs[{shortened(found.samples.column, _NAME_LIMIT)!r}], {used}): "
             f"manifest.json has them. In all samples together: {_listed(share_l)}. {counted}",
         )
     return Fact(
         term,
-        f"Scores are corrected to the estimated true shares of the labels among {used}: {_listed(share_l)}. {counted}",
+        f"Scores are corrected to the estimated shares of the labels among {used}: {_listed(share_l)}. {counted}",
     )
 
 
@@ -159,8 +159,9 @@ def levels(tally: Tally, card: ModelCard, max_error: float) -> tuple[str, ...]:
             f"{percent(counts[Level.LABEL] / tally.n_cells)} of the cells have a reliable label, "
             f"{percent(counts[Level.LINEAGE] / tally.n_cells)} only a reliable lineage, and "
             f"{percent(counts[Level.NONE] / tally.n_cells)} neither (celldrop_reliable_label in annotated.h5ad). "
-            f"Of the cells that were held out of the model's training, at most {reliability.error:.0%} got a wrong one "
-            "so. In another study, more can be wrong, and a type that the model does not know can get a label, too."
+            f"Of the cells that were held out of the model's training, at most {reliability.error:.0%} got a wrong "
+            "answer in this way. In another study, more can be wrong, and a type that the model does not know can get "
+            "a label, too."
         )
     return tuple(found)
 
@@ -275,7 +276,9 @@ def snippets(rows: Sequence[LabelRow], tally: Tally, files: Sequence[FileFacts])
         'adata.obs = adata.obs.join(labels[["label", "score"]].add_prefix("celldrop_"))'
     )
     confident = 'adata.obs["celldrop_score"] >= 0.8'
-    if tally.n_looked:
+    if tally.reliable_counts:
+        confident = f'adata.obs["celldrop_reliable_label"] != "{UNASSIGNED}"'
+    elif tally.n_looked:
         confident = f'({confident}) & ~adata.obs["celldrop_unfamiliar"]'
     return (
         Snippet("Open the cells with their labels", opened),

@@ -48,7 +48,7 @@ class WarningCode(StrEnum):
     GENE_IDS_UNKNOWN = "GENE_IDS_UNKNOWN"
     """The gene identifiers look like neither Ensembl ids nor symbols."""
     GENE_NAMES_CUT = "GENE_NAMES_CUT"
-    """The genes' names stand within longer ones, such as CD3D|NM_000732; the part that names genes is read."""
+    """The genes' names stand within longer ones, such as CD3D:NM_000732; the part that names genes is read."""
     GENES_DISAGREE = "GENES_DISAGREE"
     """Symbols and Ensembl ids in the same rows are of different genes, or names do not fit the columns of the matrix:
     one was moved without the other."""
