@@ -195,9 +195,10 @@ class Results:
         return groups
 
     def _write_annotations(self, merge: Merge) -> Findings:
-        inputs = self.inputs
-        card, truth = inputs.card, inputs.options.truth
-        own = read_own_labels(inputs.source, truth, inputs.groupings, card.labels, lineages=card.has_lineages)
+        inputs, show = self.inputs, self.pulse.show
+        labels, lineages, truth = inputs.card.labels, inputs.card.has_lineages, inputs.options.truth
+        with self._timed("own labels"):
+            own = read_own_labels(inputs.source, truth, inputs.groupings, labels, lineages=lineages, show=show)
         survey = Survey(merge, own, slopes=self.slopes)
         with self._timed(ANNOTATIONS_PARQUET.name):
             self.files.append(self._put(ANNOTATIONS_PARQUET, annotations_parquet(survey.tables(), self._about())))
