@@ -12,6 +12,12 @@ CALIBRATION_BINS = 15
 """Of equal width, as in Guo et al., On Calibration of Modern Neural Networks, ICML 2017."""
 
 
+def cross_counts(row_n: Int64s, column_n: Int64s, shape: tuple[int, int]) -> Int64s:
+    """The number of cells by row and column of a table."""
+    n_rows, n_columns = shape
+    return np.bincount(row_n * n_columns + column_n, minlength=n_rows * n_columns).reshape(shape)
+
+
 def accuracy(cells_tp: Int64s) -> float:
     """Share of the cells with the same label; at least one cell.
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from jobs.engine.abstaining import is_unassigned, is_unfamiliar
+from jobs.engine.agreement import cross_counts
 from jobs.modeling.calibration import calibration_error
 from jobs.modeling.hierarchy import HierarchicalAgreement
 from jobs.modeling.judged import judged
@@ -181,14 +182,9 @@ def compare(
         abstained_share=float((~kept_n).mean()) if len(cells.class_n) else 0.0,
         unfamiliar=_unfamiliar(card, scores, cells),
         own=tuple(label.name for label in cells.labels),
-        cells_tp=_cross(cells, scores.best_n, len(card.labels)),
+        cells_tp=cross_counts(cells.class_n, scores.best_n, (len(cells.labels), len(card.labels))),
         kept_accuracy=float(right_n[labelled_n & kept_n].mean()) if (labelled_n & kept_n).any() else None,
     )
-
-
-def _cross(cells: Truth, best_n: Int64s, n_labels: int) -> Int64s:
-    n_own = len(cells.labels)
-    return np.bincount(cells.class_n * n_labels + best_n, minlength=n_own * n_labels).reshape(n_own, n_labels)
 
 
 def _unfamiliar(card: ModelCard, scores: BestScores, cells: Truth) -> dict[str, int] | None:

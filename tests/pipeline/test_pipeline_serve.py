@@ -59,15 +59,16 @@ class Server:
         pytest.fail("it did not happen in time")
 
 
+def started(environment: dict[str, str], folder: Path, stderr: int | None = None) -> subprocess.Popen[str]:
+    """`celldrop serve`, started in a folder; what it prints can be read while it runs."""
+    command = [sys.executable, "-m", "cli.main", "serve", "--port", "0"]
+    variables = {**environment, "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(command, env=variables, cwd=folder, stdout=subprocess.PIPE, stderr=stderr, text=True)
+
+
 @pytest.fixture
 def server(environment: dict[str, str], tmp_path: Path) -> Iterator[Server]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cli.main", "serve", "--port", "0"],
-        env={**environment, "PYTHONUNBUFFERED": "1"},
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = started(environment, tmp_path)
     assert process.stdout is not None
     lines = iter(process.stdout)
     base = next((line.split()[-1].partition("/?key=")[0] for line in lines if "http://" in line), "")
@@ -81,13 +82,7 @@ def server(environment: dict[str, str], tmp_path: Path) -> Iterator[Server]:
 def test_a_server_that_is_stopped_once_it_has_said_a_word_ends_well(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "cli.main", "serve", "--port", "0"],
-        env={**environment, "PYTHONUNBUFFERED": "1"},
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with started(environment, tmp_path) as process:
         assert process.stdout is not None
         assert process.stdout.readline()
         process.send_signal(signal.SIGTERM)
@@ -98,14 +93,7 @@ def test_a_server_that_is_stopped_once_it_has_said_a_word_ends_well(
 def test_a_server_whose_folder_is_moved_or_removed_ends_and_says_so(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "cli.main", "serve", "--port", "0"],
-        env={**environment, "PYTHONUNBUFFERED": "1"},
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with started(environment, tmp_path, subprocess.PIPE) as process:
         assert process.stdout is not None
         assert any("http://" in line for line in process.stdout)
         (tmp_path / "home").rename(tmp_path / "elsewhere")

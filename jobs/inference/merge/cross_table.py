@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from jobs.engine.agreement import CALIBRATION_BINS, Floats, accuracy, calibration_error, calibration_gaps, macro_f1
+from jobs.engine.agreement import (
+    CALIBRATION_BINS,
+    Floats,
+    accuracy,
+    calibration_error,
+    calibration_gaps,
+    cross_counts,
+    macro_f1,
+)
 from jobs.inference.merge.calls import Calls, I64Array, Vocabulary, lineage_codes, name_codes
 from jobs.inference.merge.own_labels import OwnLabels
 from shared.domain.geometry import Rows
@@ -69,13 +77,11 @@ class CrossTable:
 
     def add(self, rows: Rows, calls: Calls) -> None:
         """Add the calls of consecutive cells."""
-        own_n = self.own.code_n[rows.start : rows.stop].astype(np.int64)
-        self.cells_tc += _counted(own_n, name_codes(calls, self.vocabulary), self.cells_tc.shape)
-        self.abstained_t += np.bincount(
-            own_n[calls.abstained_n] % len(self.abstained_t), minlength=len(self.abstained_t)
-        )
+        own_n = self.own.code_n[rows.start : rows.stop].astype(np.int64) % len(self.abstained_t)
+        self.cells_tc += cross_counts(own_n, name_codes(calls, self.vocabulary), self.cells_tc.shape)
+        self.abstained_t += np.bincount(own_n[calls.abstained_n], minlength=len(self.abstained_t))
         if calls.lineages is not None:
-            self.cells_tg += _counted(own_n, lineage_codes(calls, self.vocabulary), self.cells_tg.shape)
+            self.cells_tg += cross_counts(own_n, lineage_codes(calls, self.vocabulary), self.cells_tg.shape)
         scored_n = (self._label_t[own_n] >= 0) & (calls.facts.note_n != CellNote.SILENT)
         score_n = calls.top_score_nk[scored_n, 0].astype(np.float64)
         best_n = self.vocabulary.name_codes[calls.top_label_nk[:, 0]]
@@ -122,11 +128,6 @@ class CrossTable:
 def _codes(places: Sequence[int | None]) -> I64Array:
     """Places, or -1; the last one is of cells without an own label, whose code is -1."""
     return np.array([*(-1 if place is None else place for place in places), -1], np.int64)
-
-
-def _counted(own_n: I64Array, code_n: I64Array, shape: tuple[int, ...]) -> I64Array:
-    n_rows, n_columns = shape
-    return np.bincount(own_n % n_rows * n_columns + code_n, minlength=n_rows * n_columns).reshape(shape)
 
 
 def _agreement(cells_tc: I64Array, counterpart_t: I64Array, error: float | None) -> Agreement | None:

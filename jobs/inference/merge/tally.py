@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from jobs.engine.agreement import cross_counts
 from jobs.engine.levels import Level
 from jobs.inference.merge.calls import NOTES, Calls, I64Array, Vocabulary, lineage_codes, name_codes, reliable_codes
 from shared.domain.verdict import CellNote
@@ -81,9 +82,9 @@ class Tally:
         self._add_quality(calls, name_n)
         self._add_unfamiliar(calls, name_n)
         self._add_levels(calls)
-        self.score_cb += _histogram(name_n, score_bins(calls.top_score_nk[:, 0]), self.score_cb.shape)
+        self.score_cb += cross_counts(name_n, score_bins(calls.top_score_nk[:, 0]), self.score_cb.shape)
         close_n = calls.top_score_nk[:, 1] * 2 >= calls.top_score_nk[:, 0]
-        self.close_cc += _histogram(best_n[close_n], second_n[close_n], self.close_cc.shape)
+        self.close_cc += cross_counts(best_n[close_n], second_n[close_n], self.close_cc.shape)
 
     @property
     def label_counts(self) -> dict[str, int]:
@@ -141,14 +142,14 @@ class Tally:
 
     def _add_quality(self, calls: Calls, name_n: I64Array) -> None:
         self.n_few_genes += int((calls.facts.n_genes_n < FEW_GENES).sum())
-        self.genes_cb += _histogram(name_n, log_bins(calls.facts.n_genes_n), self.genes_cb.shape)
+        self.genes_cb += cross_counts(name_n, log_bins(calls.facts.n_genes_n), self.genes_cb.shape)
         total_n = calls.facts.total_n
         assert total_n is not None
         counted_n = ~np.isnan(total_n)
         self.n_counted += int(counted_n.sum())
         self.note_t += np.bincount(calls.facts.note_n, minlength=len(self.note_t))
         counts_n = log_bins(total_n[counted_n])
-        self.counts_cb += _histogram(name_n[counted_n], counts_n, self.counts_cb.shape)
+        self.counts_cb += cross_counts(name_n[counted_n], counts_n, self.counts_cb.shape)
 
 
 def score_bins(score_n: npt.NDArray[np.float32]) -> I64Array:
@@ -178,10 +179,6 @@ def median_bin(histogram_b: I64Array) -> int:
 def median_score(histogram_b: I64Array) -> float:
     """The median score, rounded down to hundredths: half of the cells have this score or more."""
     return median_bin(histogram_b) * 100 // SCORE_BINS / 100
-
-
-def _histogram(row_n: I64Array, column_n: I64Array, shape: tuple[int, ...]) -> I64Array:
-    return np.bincount(row_n * shape[1] + column_n, minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def most_first(counts: Mapping[str, int]) -> dict[str, int]:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
 
+from jobs.engine.agreement import cross_counts
 from jobs.inference.merge.calls import name_codes
 from jobs.inference.merge.clusters import (
     Clusters,
     Int16s,
     Int32s,
-    Int64s,
     centres_of,
     nearest,
     sample_stride,
@@ -80,7 +80,7 @@ def vote(
         beat()
         cluster_n = code_n[group.rows.start : group.rows.stop].astype(np.int64)
         there_n = cluster_n >= 0
-        votes_cl += _counts(cluster_n[there_n], name_codes(group.calls, vocabulary)[there_n], votes_cl.shape)
+        votes_cl += cross_counts(cluster_n[there_n], name_codes(group.calls, vocabulary)[there_n], votes_cl.shape)
         unfamiliar_c += np.bincount(cluster_n[there_n & group.calls.unfamiliar_n], minlength=len(names))
     cells_c = votes_cl.sum(axis=1)
     mostly = [is_mostly_unfamiliar(*pair) for pair in zip(unfamiliar_c.tolist(), cells_c.tolist(), strict=True)]
@@ -91,10 +91,6 @@ def vote(
 def is_mostly_unfamiliar(unfamiliar: float, cells: float) -> bool:
     """Whether so many of a cluster's cells are unlike the model's training cells that it has no label."""
     return unfamiliar > 0 and unfamiliar >= _MOSTLY * cells
-
-
-def _counts(row_n: Int64s, column_n: Int64s, shape: tuple[int, ...]) -> Int64s:
-    return np.bincount(row_n * shape[1] + column_n, minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def _sampled(merge: Merge, beat: Beat) -> Int16s:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from shared.domain.errors import InternalError, TruncatedFileError
 from shared.domain.geometry import Rows
-from shared.domain.verdict import MatrixChoice, MatrixEncoding, Species, Verdict
+from shared.domain.verdict import GeneSpace, MatrixChoice, MatrixEncoding, Species, Verdict
 from shared.h5ad.names.matching import FeatureTable, GeneNames, match_genes
 from shared.h5ad.names.tidying import bare_ids
 from shared.h5ad.names.wrapped import unwrapped
@@ -164,12 +164,7 @@ def read_gene_names(source: RangeSource, verdict: Verdict) -> GeneNames:
     Raises:
         As ``read_genes``.
     """
-    choice, space = verdict.matrix, verdict.genes
-    if choice is None or space is None:
-        raise InternalError("genes were asked of a verdict that has none", expected="an accepted verdict")
-    with open_file(source) as opened, decoding(choice.genes_path):
-        frame = open_frame(opened.file, choice.genes_path)
-        genes = find_genes(frame).genes
+    with _genes_of(source, verdict) as (space, frame, genes):
         apart = () if space.apart is None else _names_of(frame, space.apart, genes)
         return GeneNames(_names_of(frame, space.column, genes), apart)
 
@@ -193,12 +188,7 @@ def read_gene_table(source: RangeSource, verdict: Verdict) -> GeneTable:
     Raises:
         As ``read_genes``.
     """
-    choice, space = verdict.matrix, verdict.genes
-    if choice is None or space is None:
-        raise InternalError("genes were asked of a verdict that has none", expected="an accepted verdict")
-    with open_file(source) as opened, decoding(choice.genes_path):
-        frame = open_frame(opened.file, choice.genes_path)
-        genes = find_genes(frame).genes
+    with _genes_of(source, verdict) as (space, frame, genes):
 
         def column(name: str) -> list[str]:
             values = frame.strings(name, 0, len(frame))
@@ -206,6 +196,21 @@ def read_gene_table(source: RangeSource, verdict: Verdict) -> GeneTable:
 
         named = [name_of(frame, label) for label in (space.column, space.apart) if label is not None]
         return GeneTable(column(frame.index), {name: column(name) for name in named if name != frame.index})
+
+
+@contextmanager
+def _genes_of(source: RangeSource, verdict: Verdict) -> Iterator[tuple[GeneSpace, Frame, npt.NDArray[np.bool_] | None]]:
+    """The verdict's gene space, the frame of its matrix's columns, and which columns are genes (None: all).
+
+    Raises:
+        As ``read_genes``.
+    """
+    choice, space = verdict.matrix, verdict.genes
+    if choice is None or space is None:
+        raise InternalError("genes were asked of a verdict that has none", expected="an accepted verdict")
+    with open_file(source) as opened, decoding(choice.genes_path):
+        frame = open_frame(opened.file, choice.genes_path)
+        yield space, frame, find_genes(frame).genes
 
 
 def features_of_genes(
