@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch
 
 from jobs.engine.activation import activate
-from jobs.engine.embedding import PROJECTION_VALUE_BYTES, Expression, Projection
+from jobs.engine.embedding import PROJECTION_VALUE_BYTES, Projection
 from jobs.engine.facts import CellFacts
 from jobs.engine.familiarity import Watch
 from jobs.engine.kinds.table import weights_of
 from jobs.engine.preprocessing import Preprocessing
-from jobs.engine.sampling import SampledCells, pick
+from jobs.engine.sampling import Int64s, SampledCells, pick
 from shared.bundles.card import ModelCard
 from shared.domain.errors import InternalError, InvalidBundleError, NoGeneOverlapError
 from shared.domain.geometry import Rows
@@ -173,9 +173,9 @@ class Annotator:
         return look.feature_z, CellFacts(total_n, block.n_genes_n, look.note_n, look.unfamiliarity_n)
 
     @torch.inference_mode()
-    def sampled(self, block: CellBlock, stride: int) -> SampledCells:
-        """The expression of a block's cells in every ``stride``-th row of the file, computed on the CPU."""
-        picked = pick(block.rows.start, stride, block.indptr, block.feature, self.n_features)
+    def sampled(self, block: CellBlock, place_m: Int64s) -> SampledCells:
+        """The expression of some of a block's cells, by their positions in it, computed on the CPU."""
+        picked = pick(place_m, block.indptr, block.feature, self.n_features)
         total_n = None
         if not self._preprocessing.as_it_is:
             total_n = torch.from_numpy(block.total_n[picked.place_m].astype(np.float32))
@@ -195,16 +195,6 @@ class Annotator:
         cells = Cells(self._tensor(block.value), self._tensor(feature_z), self._tensor(block.indptr), totals_n)
         decision_nl, probability_nl, *embedding = (scores.cpu().numpy() for scores in self.score(cells))
         return BlockScores(block.rows, decision_nl, probability_nl, facts, *embedding)
-
-    @torch.inference_mode()
-    def expression(self, block: CellBlock) -> Expression:
-        """The expression of a block's cells as the model sees it, on the CPU."""
-        check(block)
-        feature_z, facts = self.prepared(block)
-        value, indptr = torch.from_numpy(block.value.copy()), torch.from_numpy(block.indptr.copy())
-        total_n = None if facts.total_n is None else torch.from_numpy(facts.total_n)
-        expression_z = self._preprocessing.expression(value, total_n, indptr)
-        return Expression(expression_z, torch.from_numpy(feature_z.copy()), indptr)
 
     @torch.inference_mode()
     def score(self, cells: Cells) -> tuple[torch.Tensor, ...]:

@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import embedding_bag, pad
 
 from jobs.engine.facts import STEPS
+from jobs.engine.sampling import SampledCells
 from shared.domain.geometry import BLOCK_ROWS, Rows
 
 PROJECTION_VALUE_BYTES = 8
@@ -21,26 +22,6 @@ _OVERSAMPLED = 10
 _ITERATIONS = 5
 _NOTHING = 1e-9
 _LIMIT = float(np.iinfo(np.int16).max)
-
-
-@dataclass(frozen=True, slots=True)
-class Expression:
-    """The expression of n cells in CSR form.
-
-    Attributes:
-        expression_z: Log1p expression, float32.
-        feature_z: The position of each value's feature; the number of features stands for a gene that is none. int32.
-        indptr: Where each cell starts in the two, and the end; n + 1 values, int32.
-    """
-
-    expression_z: torch.Tensor
-    feature_z: torch.Tensor
-    indptr: torch.Tensor
-
-    def first(self, n_cells: int) -> Expression:
-        """The first cells."""
-        end = int(self.indptr[n_cells])
-        return Expression(self.expression_z[:end], self.feature_z[:end], self.indptr[: n_cells + 1])
 
 
 def sampled_ranges(n_cells: int) -> tuple[Rows, ...]:
@@ -81,14 +62,14 @@ class Projection(torch.nn.Module):
         return len(self.base_d)
 
     def forward(self, expression_z: torch.Tensor, feature_z: torch.Tensor, indptr: torch.Tensor) -> torch.Tensor:
-        """The coordinates of n cells in steps, n x dimensions, int16; the arguments are those of ``Expression``."""
+        """The coordinates of n cells in steps, n x dimensions, int16; the arguments are those of ``ScoringModule``."""
         sum_nd = embedding_bag(
             feature_z, self.axes_fd, indptr, mode="sum", per_sample_weights=expression_z, include_last_offset=True
         )
         return (sum_nd - self.base_d).round_().clamp_(-_LIMIT, _LIMIT).short()
 
 
-def learn(cells: Iterable[Expression], n_features: int, dimensions: int) -> Projection:
+def learn(cells: Iterable[SampledCells], n_features: int, dimensions: int) -> Projection:
     """Learn the principal components of cells: centred log1p expression, not scaled.
 
     By randomised subspace iteration (Halko, Martinsson and Tropp, SIAM Review 53, 2011, algorithm 4.4), in float64 and
@@ -126,14 +107,12 @@ class _Sparse:
     mean_f: torch.Tensor
 
     @classmethod
-    def of(cls, cells: list[Expression], n_features: int) -> _Sparse:
-        value_z = np.concatenate([np.zeros(0), *(one.expression_z.numpy() for one in cells)])
-        feature_z = np.concatenate([np.zeros(0, np.int32), *(one.feature_z.numpy() for one in cells)])
-        lengths = [np.diff(one.indptr.numpy()) for one in cells]
-        cell_z = np.repeat(np.arange(sum(map(len, lengths))), np.concatenate([np.zeros(0, np.int64), *lengths]))
-        own = np.flatnonzero(feature_z < n_features)
-        value_z, feature_z, cell_z = value_z[own], feature_z[own], cell_z[own]
-        n_cells = sum(map(len, lengths))
+    def of(cls, cells: list[SampledCells], n_features: int) -> _Sparse:
+        value_z = np.concatenate([np.zeros(0), *(one.value_z for one in cells)])
+        feature_z = np.concatenate([np.zeros(0, np.int32), *(one.feature_z for one in cells)])
+        length_n = np.concatenate([np.zeros(0, np.int64), *(np.diff(one.indptr_m) for one in cells)])
+        n_cells = len(length_n)
+        cell_z = np.repeat(np.arange(n_cells), length_n)
         order = np.argsort(feature_z, kind="stable")
         sum_f = np.bincount(feature_z, value_z, minlength=n_features)
         return cls(

@@ -1,4 +1,4 @@
-"""The expression of evenly spaced cells, as the model sees it: what the evidence for the labels is computed from."""
+"""The expression of sampled cells, as the model sees it: evidence is computed and an embedding is learned from it."""
 
 from __future__ import annotations
 
@@ -47,16 +47,19 @@ class Picked:
     place_z: Int64s
 
 
-def pick(first_row: int, stride: int, indptr: Int32s, feature_z: Int32s, n_features: int) -> Picked:
-    """Choose the cells in rows that are a multiple of ``stride``, and their values of the model's features.
+def every(stride: int, first_row: int, n_cells: int) -> Int64s:
+    """The positions of a block's cells in rows that are a multiple of ``stride``; the first is in ``first_row``."""
+    return np.arange(-first_row % stride, n_cells, stride)
+
+
+def pick(place_m: Int64s, indptr: Int32s, feature_z: Int32s, n_features: int) -> Picked:
+    """Choose cells of a block, and their values of the model's features.
 
     Args:
-        first_row: The file's row of the block's first cell.
+        place_m: The cells' positions in the block.
         indptr: Where each cell of the block starts in ``feature_z``, and the end.
         n_features: The positions from there on are no features.
     """
-    n_cells = len(indptr) - 1
-    place_m = np.arange(-first_row % stride, n_cells, stride)
     places = [np.arange(indptr[place], indptr[place + 1]) for place in place_m.tolist()]
     kept = [inside[feature_z[inside] < n_features] for inside in places]
     indptr_m = np.cumsum([0, *map(len, kept)], dtype=np.int32)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jobs.engine.annotator import Annotator
-from jobs.engine.sampling import SampledCells
+from jobs.engine.sampling import SampledCells, every
 from jobs.engine.slopes import WEIGHTS, slopes_of
 from shared.bundles.card import Kind, ModelCard
 from tests.engine.blocks import block_of
@@ -47,14 +47,16 @@ def test_contributions_add_up_to_the_difference_of_mean_margins(kind: Kind, lack
     annotator = Annotator(card, tensors, there.astype(np.int32), CPU)
     margin_nl = margins(annotator.annotate(block).decision_nl.astype(np.float64))
     own_n = np.arange(N_CELLS) < 20
-    x_nf = np.minimum(expression(annotator.sampled(block, 1)), slopes.ceiling_f)
+    x_nf = np.minimum(expression(annotator.sampled(block, np.arange(N_CELLS))), slopes.ceiling_f)
     contribution_lf = slopes.slope_lf * (x_nf[own_n].mean(axis=0) - x_nf[~own_n].mean(axis=0))
     wanted_l = margin_nl[own_n].mean(axis=0) - margin_nl[~own_n].mean(axis=0)
     # Decisions are float32, of magnitudes up to a hundred.
     np.testing.assert_allclose(contribution_lf.sum(axis=1), wanted_l, atol=1e-4)
     assert np.abs(wanted_l).max() > 0.1
     if kind is Kind.LINEAR:
-        assert (expression(annotator.sampled(block, 1)) > slopes.ceiling_f).any(), "some values are clipped"
+        assert (expression(annotator.sampled(block, np.arange(N_CELLS))) > slopes.ceiling_f).any(), (
+            "some values are clipped"
+        )
 
 
 def test_only_every_so_many_rows_of_the_file_are_sampled_and_only_features() -> None:
@@ -63,7 +65,7 @@ def test_only_every_so_many_rows_of_the_file_are_sampled_and_only_features() -> 
     feature_g[-1] = -1
     values_ng = np.random.default_rng(4).poisson(1.0, (N_CELLS, N_FEATURES))
     block = block_of(values_ng, start=256).on(feature_g)
-    found = Annotator(card, tensors, feature_g, CPU).sampled(block, 7)
+    found = Annotator(card, tensors, feature_g, CPU).sampled(block, every(7, 256, N_CELLS))
     rows = [row for row in range(256, 256 + N_CELLS) if row % 7 == 0]
     assert (256 + found.place_m).tolist() == rows
     wanted_mg = np.log1p(values_ng / values_ng.sum(axis=1, keepdims=True) * 1e4)[np.array(rows) - 256]

@@ -12,8 +12,8 @@ import torch
 
 from jobs.engine.annotator import Annotator, CellBlock
 from jobs.engine.device import one_thread
-from jobs.engine.embedding import Expression, learn, sampled_ranges
-from jobs.engine.sampling import SampledCells
+from jobs.engine.embedding import learn, sampled_ranges
+from jobs.engine.sampling import SampledCells, every
 from jobs.engine.streaming import scored
 from jobs.inference.data_manager import InferenceData, TaskInputs
 from jobs.inference.parts.part import AnnotatedBlock, iter_part
@@ -99,7 +99,8 @@ class _Sampler:
         """Look at each block before ``then`` gets it, in the thread that read it."""
 
         def looked(block: CellBlock) -> Made:
-            self.cells[block.rows.start] = self.annotator.sampled(block, self.stride)
+            place_m = every(self.stride, block.rows.start, len(block.rows))
+            self.cells[block.rows.start] = self.annotator.sampled(block, place_m)
             return then(block)
 
         return looked
@@ -138,7 +139,7 @@ def _is_read_at_once(choice: MatrixChoice) -> bool:
 
 def _sample(
     matrix: MatrixReader, features: Int32s, annotator: Annotator, beat: Callable[[], None], *, at_once: bool
-) -> list[Expression]:
+) -> list[SampledCells]:
     """The expression of the cells that the embedding is learned from, the same in every task.
 
     Args:
@@ -147,13 +148,13 @@ def _sample(
     ranges = {rows.start: rows for rows in sampled_ranges(matrix.n_cells)}
     read = (Rows(0, matrix.n_cells),) if at_once else ranges.values()
 
-    def expression(block: CellBlock) -> Expression | None:
+    def sampled(block: CellBlock) -> SampledCells | None:
         chosen = ranges.get(block.rows.start)
-        return annotator.expression(block).first(len(chosen)) if chosen else None
+        return annotator.sampled(block, np.arange(len(chosen))) if chosen else None
 
     found = []
     for rows in read:
-        found += [one for one in matrix.projected(rows, features, expression) if one is not None]
+        found += [one for one in matrix.projected(rows, features, sampled) if one is not None]
         beat()
     return found
 
