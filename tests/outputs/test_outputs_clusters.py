@@ -97,8 +97,10 @@ def test_a_cell_joins_the_first_of_the_nearest_centres(
     assert found.tolist() == [row.index(min(row)) for row in distance_nc]
 
 
-def test_neighbours_are_the_nearest_and_of_equally_near_ones_the_first() -> None:
-    place_nd = np.random.default_rng(0).integers(-3, 4, (700, 3)).astype(np.float64)
+@pytest.mark.parametrize("most", [0, 3, 32_767])
+@pytest.mark.parametrize("n_cells", [LEAST_CELLS, 700])
+def test_neighbours_are_the_nearest_and_of_equally_near_ones_the_first(n_cells: int, most: int) -> None:
+    place_nd = np.random.default_rng(0).integers(-most, most + 1, (n_cells, 3)).astype(np.float64)
     found = module._neighbours(place_nd)
     distance_nn = ((place_nd[:, None] - place_nd[None]) ** 2).sum(axis=2)
     np.fill_diagonal(distance_nn, np.inf)

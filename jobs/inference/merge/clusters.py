@@ -5,7 +5,6 @@ All distances are between whole numbers and exact: the same coordinates give the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +24,9 @@ _RESOLUTIONS = ((5_000, 5.0), (20_000, 10.0), (40_000, 15.0), (100_000, 20.0), (
 """For files of fewer cells, as in CellTypist's over-clustering."""
 _FINEST = 30.0
 _ROWS = 512
+_SEARCHED_ROWS = 64
+_STACK = 16
+"""Cells in a stack: few enough that the fewest cells that are clustered are more than 10 stacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,26 +110,36 @@ def centres_of(place_nd: Int16s, n_cells: int | None = None) -> Float64s | None:
 def nearest(place_nd: Int16s, centre_cd: Float64s) -> Int64s:
     """The nearest centre of each cell, the first of several."""
     codes = [np.zeros(0, np.int64)]
-    for distance_nc, _ in _distances(place_nd.astype(np.float64), centre_cd):
+    square_c = (centre_cd**2).sum(axis=1)
+    for start in range(0, len(place_nd), _ROWS):
+        # The squared distances, less a number for each cell.
+        distance_nc = square_c - 2 * (place_nd[start : start + _ROWS].astype(np.float64) @ centre_cd.T)
         codes.append(distance_nc.argmin(axis=1))
     return np.concatenate(codes)
 
 
-def _distances(place_nd: Float64s, other_md: Float64s) -> Iterator[tuple[Float64s, int]]:
-    """Squared distances, less a number for each cell, and the first cell of each piece: whole numbers, and exact."""
-    square_m = (other_md**2).sum(axis=1)
-    for start in range(0, len(place_nd), _ROWS):
-        yield square_m - 2 * (place_nd[start : start + _ROWS] @ other_md.T), start
-
-
 def _neighbours(place_nd: Float64s) -> Int64s:
-    """The nearest other cells of each cell, sorted by position; of equally distant ones, the first."""
+    """The nearest other cells of each cell, sorted by position; of equally distant ones, the first.
+
+    The cells are dealt into stacks. The 10 nearest of a cell are in the 10 stacks with the nearest cells, so that only
+    these are searched.
+    """
     n_cells = len(place_nd)
+    n_stacks = -(-n_cells // _STACK)
+    # A cell's distance and position in one whole number: no two are equal, and all are below 2^53.
+    other_md = np.concatenate([-2.0 * n_cells * place_nd, np.full((n_stacks * _STACK - n_cells, place_nd.shape[1]), 0)])
+    rank_m = np.full(len(other_md), np.inf)
+    rank_m[:n_cells] = (place_nd**2).sum(axis=1) * n_cells + np.arange(n_cells)
     found = []
-    for distance_nm, start in _distances(place_nd, place_nd):
-        rank_nm = distance_nm * n_cells + np.arange(n_cells)  # No two are equal, and below 2^53.
-        rank_nm[np.arange(len(rank_nm)), np.arange(start, start + len(rank_nm))] = np.inf
-        found.append(np.sort(np.argpartition(rank_nm, NEIGHBOURS, axis=1)[:, :NEIGHBOURS], axis=1))
+    for start in range(0, n_cells, _SEARCHED_ROWS):
+        rank_nm = place_nd[start : start + _SEARCHED_ROWS] @ other_md.T + rank_m
+        n_rows = len(rank_nm)
+        rank_nm[np.arange(n_rows), np.arange(start, start + n_rows)] = np.inf
+        least_ns = rank_nm.reshape(n_rows, _STACK, n_stacks).min(axis=1)
+        stack_nk = np.argpartition(least_ns, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
+        searched_nm = (stack_nk[:, None, :] + n_stacks * np.arange(_STACK)[:, None]).reshape(n_rows, -1)
+        nearest_nk = np.argpartition(np.take_along_axis(rank_nm, searched_nm, 1), NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
+        found.append(np.sort(np.take_along_axis(searched_nm, nearest_nk, 1), axis=1))
     return np.concatenate(found)
 
 

@@ -121,7 +121,7 @@ def estimate(
     row = 0
     for probability_nl, used_n in pieces:
         used = np.flatnonzero(used_n & ((np.arange(row, row + len(used_n)) % step) == 0))
-        kept.append(probability_nl[used] if len(used) < len(used_n) else probability_nl)
+        kept.append(_by_label(probability_nl[used] if len(used) < len(used_n) else probability_nl))
         if of_samples is not None:
             of_samples.add(probability_nl, used_n, row)
         row += len(used_n)
@@ -129,7 +129,7 @@ def estimate(
     whole = _maximised(kept, assumed_l, beat)
     if of_samples is None:
         return whole
-    found = [_maximised([own_nl], assumed_l, beat) for own_nl in of_samples.by_sample()]
+    found = [_maximised([_by_label(own_nl)], assumed_l, beat) for own_nl in of_samples.by_sample()]
     return replace(whole, samples=of_samples.with_shares(found, len(assumed)))
 
 
@@ -183,21 +183,35 @@ class _Thinned:
 
 
 def _maximised(kept: Sequence[Float32s], assumed_l: Float64s, beat: Callable[[], None]) -> Composition:
-    """The shares of the labels among these cells."""
-    n_used = sum(map(len, kept))
+    """The shares of the labels among these cells, given as probabilities, labels x cells."""
+    n_used = sum(probability_ln.shape[1] for probability_ln in kept)
     share_l = assumed_l
     for _ in range(_MOST_STEPS):
         beat()
         sum_l = PRIOR_CELLS * assumed_l
-        for probability_nl in kept:
-            weighed_nl = probability_nl * (share_l / assumed_l)
-            weighed_nl /= weighed_nl.sum(axis=1, keepdims=True)
-            sum_l = sum_l + weighed_nl.sum(axis=0)
+        for probability_ln in kept:
+            sum_l = sum_l + _weighed_sums(probability_ln, share_l / assumed_l)
         before_l, share_l = share_l, sum_l / (PRIOR_CELLS + n_used)
         if np.abs(share_l - before_l).max() < _CLOSE:
             break
     rounded_l = np.maximum(np.round(share_l, _DIGITS), 10.0**-_DIGITS)
     return Composition(tuple(rounded_l.tolist()), tuple((rounded_l / assumed_l).tolist()), n_used)
+
+
+def _by_label(probability_nl: Float32s) -> Float32s:
+    """The same, labels x cells: sums over cells are several times as fast."""
+    return np.ascontiguousarray(probability_nl.T)
+
+
+def _weighed_sums(probability_ln: Float32s, factor_l: Float64s) -> Float64s:
+    """The sums over cells of probabilities that are multiplied by factors, and scaled to add up to 1 for each cell."""
+    weight_n = np.zeros(probability_ln.shape[1])
+    for probability_n, factor in zip(probability_ln, factor_l.tolist(), strict=True):
+        weight_n += probability_n * np.float64(factor)
+    np.divide(1.0, weight_n, out=weight_n)
+    sum_l = [float((probability_n * weight_n).sum()) for probability_n in probability_ln]
+    weighed_l: Float64s = factor_l * np.array(sum_l)
+    return weighed_l
 
 
 def corrected(
