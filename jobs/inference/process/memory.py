@@ -39,7 +39,10 @@ def begin_process() -> None:
       of several heaps, the same work held 20 MB more after some seconds, and was not faster (2026-11).
     - Large blocks are returned to the system when they are freed. By default, glibc adapts to a stream of batches and
       keeps them in a fragmented heap: 7 MB more over a million cells, for 2.5 % less time.
+    - Arrow allocates from that heap as well. Its own pool keeps freed memory: 50 MB more for 100,000 cells, and no
+      faster (2026-11).
     """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     with suppress(AttributeError, OSError):
         libc = ctypes.CDLL(None)
         libc.mallopt(_ARENA_MAX, 1)
