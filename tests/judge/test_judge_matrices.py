@@ -58,7 +58,7 @@ def test_fractions_that_are_provably_of_counts_stand_before_logarithms_that_prov
     assert order(matrix("layers/counts", unproven()), matrix("layers/z", fractions()))[0] == "layers/z"
 
 
-BY_NAME = ["layers/counts", "raw/X", "X", "layers/anything", "layers/something", "layers/spliced"]
+BY_NAME = ["layers/counts", "raw/X", "X", "layers/anything", "layers/zebra", "layers/spliced"]
 
 
 @given(st.permutations(BY_NAME))
@@ -332,6 +332,13 @@ def test_a_matrix_that_is_empty_for_more_than_one_cell_in_a_hundred_stands_back(
 
 def test_cells_that_are_empty_in_every_matrix_are_lacked_by_none() -> None:
     found = selected(matrix("X", looked_at(50, 50)), matrix("layers/z", looked_at(50, 50, logarithms())))
+    assert not any(one.lacks_cells for one in found.considered)
+
+
+def test_a_matrix_beside_which_none_has_the_models_genes_lacks_no_cells() -> None:
+    found = selected(matrix("raw/X", looked_at(50, 50)), matrix("X", SCALED), unfit=["raw/var"])
+    assert found.choice is not None
+    assert found.choice.path == "raw/X"
     assert not any(one.lacks_cells for one in found.considered)
 
 

@@ -125,10 +125,10 @@ def choose(
 def _rank(one: Weighed, widest: int, unfit: frozenset[str]) -> tuple[bool, bool, bool, bool, float, int, int, str]:
     candidate = one.candidate
     narrow = one.found.state in USABLE[:2] and candidate.n_genes < _WIDE * widest
-    lacking = 1.0 - (one.share_of_counts or 0.0) if one.is_part else 0.0
+    share = (one.share_of_counts or 0.0) if one.is_part else 0.0
     bad = candidate.evidence.n_bad > 0
     unusable, last = candidate.genes_path in unfit or bad, (_place(one), candidate.path)
-    return unusable, not one.usable, narrow, one.is_part, lacking, _tier(one), *last
+    return unusable, not one.usable, narrow, one.is_part, -share, _tier(one), *last
 
 
 def _tier(one: Weighed) -> int:
@@ -163,8 +163,9 @@ def _with_shares(known: Sequence[Weighed], unfit: frozenset[str]) -> list[Weighe
     proofs = [_proven_totals(one) for one in fit]
     proven = max((proof for proof in proofs if proof), key=_typical, default=None)
     if proven is None:
-        proven = _sum_of_parts(fit) or max((_counts(one) for one in fit), key=_typical, default={})
-    most = max((_share_of_cells(one) for one in fit), default=1.0)
+        counted = [counts for one in fit if (counts := _counts(one))]
+        proven = _sum_of_parts(fit) or max(counted, key=_typical, default={})
+    most = max((_share_of_cells(one) for one in fit), default=0.0)
     least_bare = min((bare for one in fit if (bare := _share_bare(one)) is not None), default=1.0)
     return [
         Weighed(
@@ -204,7 +205,7 @@ def _proven_totals(one: Weighed) -> Mapping[int, float] | None:
     """Counts of the sampled cells, of a matrix whose values are provably multiples of one count; None of any other."""
     found, evidence = one.found, one.candidate.evidence
     undone = evidence.of(found.transform)
-    if evidence.main is RowKind.WHOLE or undone.multiples < 0.95 or one.part_by_name:
+    if evidence.main is RowKind.WHOLE or undone.multiples < NEARLY_ALL or one.part_by_name:
         return None
     known = found.target_sum or found.was_scaled_to
     sums = undone.sums if known is None else (known,) * len(undone.units)
@@ -239,7 +240,7 @@ def _ratios(one: Weighed, proven: Mapping[int, float]) -> list[float]:
 
 
 def _typical(totals: Mapping[int, float]) -> float:
-    return median(totals.values()) if totals else 0.0
+    return median(totals.values())
 
 
 # --- In words -----------------------------------------------------------------------------------------------------
