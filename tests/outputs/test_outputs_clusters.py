@@ -78,6 +78,18 @@ def test_of_too_few_cells_there_are_no_clusters() -> None:
     assert clusters_by_expression(merge_of(drawn(LEAST_CELLS - 1), 1)) is None
 
 
+@pytest.mark.parametrize("n_cells", [5_000, 20_000, 40_000, 100_000, 200_000])
+def test_the_clusters_of_a_large_file_are_finer_by_steps(n_cells: int) -> None:
+    place_nd = np.random.default_rng(0).integers(-50, 50, (600, 2)).astype(np.int16)
+
+    def n_found(n_cells: int) -> int:
+        centre_cd = centres_of(place_nd, n_cells)
+        assert centre_cd is not None
+        return len(centre_cd)
+
+    assert n_found(n_cells - 1) == n_found(n_cells // 2) < n_found(n_cells)
+
+
 def test_equal_cells_are_clustered_too() -> None:
     centre_cd = centres_of(np.ones((200, D), np.int16))
     assert centre_cd is not None
