@@ -9,6 +9,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from shared.bundles.card import Label
+from shared.bundles.synonyms import may_be_negative, without_defining_marker, written_out
 
 ONTOLOGY_ID = re.compile(r"CL:\d{7}")
 _PART = re.compile(r"[\s_]+|[^\W_]+|[^\w\s]")
@@ -58,10 +59,12 @@ class Aligner:
     lineages: bool = True
 
     def meanings(self, names: Sequence[str], ids: Sequence[str | None] | None = None) -> tuple[Meaning, ...]:
-        """What each name means: by its id, or else by name, or else by an exact synonym of the ontology.
+        """What each name means: by its id, or else by name, or else by an exact synonym, of the ontology or of our own.
 
         Case, plurals, blanks, ``_`` and ``-`` between words and a last word "cell" do not matter; signs of markers
-        do, as ``plain`` says.
+        do, as ``plain`` says. Our own synonyms (``synonyms``) are a few abbreviations, and markers that go without
+        saying: ``CD19+ B`` is the label ``B cell``. The reverse is not certain: a model with the label ``CD19+ B`` may
+        have one for other B cells.
         A name that is no label can be a lineage.
 
         Args:
@@ -71,7 +74,10 @@ class Aligner:
         by_id = _unique((label.ontology_id, label) for label in self.labels)
         by_name = _unique((plain(label.name), label) for label in self.labels)
         by_synonym = _unique((label.ontology_id or self.id_of(label.name), label) for label in self.labels)
-        lineages = {plain(label.lineage): label.lineage for label in self.labels if label.lineage and self.lineages}
+        by_own = _unique((written_out(plain(label.name)), label) for label in self.labels)
+        lineages = {
+            written_out(plain(label.lineage)): label.lineage for label in self.labels if label.lineage and self.lineages
+        }
 
         def meaning(name: str, identifier: str | None) -> Meaning:
             given = next((text for text in (name, identifier) if text and ONTOLOGY_ID.fullmatch(text)), None)
@@ -79,12 +85,15 @@ class Aligner:
                 (by_id.get(given or ""), How.ID),
                 (by_name.get(plain(name)), How.NAME),
                 (by_synonym.get(given or self.id_of(name) or ""), How.SYNONYM),
+                *((by_own.get(synonym), How.SYNONYM) for synonym in _synonyms(name)),
             ]
             for label, how in found:
                 if label is not None:
                     return Meaning(label.name, label.lineage if self.lineages else None, how)
-            lineage = lineages.get(plain(name))
-            return Meaning(None, lineage, How.NAME) if lineage else NO_MEANING
+            for spelled, how in [(plain(name), How.NAME), *((synonym, How.SYNONYM) for synonym in _synonyms(name))]:
+                if spelled in lineages:
+                    return Meaning(None, lineages[spelled], how)
+            return NO_MEANING
 
         return _without_codes(names, [meaning(*pair) for pair in zip(names, known, strict=True)])
 
@@ -135,6 +144,12 @@ def plain(name: str) -> str:
         elif meant:
             found.append(meant)
     return " ".join(found[:-1] if len(found) > 1 and found[-1] == "cell" else found)
+
+
+def _synonyms(name: str) -> tuple[str, ...]:
+    """Other plain names of the same meaning; none for a name with a marker that its cells may lack."""
+    written = written_out(plain(name))
+    return () if may_be_negative(name) else (written, without_defining_marker(written))
 
 
 def _meant(before: str, sign: str, after: str, then: str, *, between: str, behind: str) -> str:

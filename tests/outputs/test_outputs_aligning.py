@@ -37,9 +37,88 @@ def test_a_name_that_differs_only_in_spelling_is_aligned(name: str, label: str) 
     assert (meaning(name).label, meaning(name).how) == (label, How.NAME)
 
 
-@pytest.mark.parametrize("name", ["CD14- monocyte", "CD14 Mono", "T", "pre-B cell", "7", "", "cell", "memory B cells"])
+@pytest.mark.parametrize(
+    "name", ["CD14- monocyte", "CD14 Monos T", "T", "pre-B cell", "7", "", "cell", "memory B cells"]
+)
 def test_a_name_that_may_mean_something_else_is_not_a_label(name: str) -> None:
     assert meaning(name).label is None
+
+
+BLOOD = tuple(
+    Label(name=name, lineage=lineage)
+    for name, lineage in {
+        "B cell": "B cell",
+        "CD14 monocyte": "Monocyte",
+        "CD16 monocyte": "Monocyte",
+        "NK cell": "NK cell",
+        "Dendritic cell": "Dendritic cell",
+        "Regulatory T cell": "T cell",
+        "Naive CD8 T cell": "T cell",
+    }.items()
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("CD19+ B", "B cell"),
+        ("CD20+B cells", "B cell"),
+        ("MS4A1+ B cell", "B cell"),
+        ("CD56+ NK", "NK cell"),
+        ("Natural Killer cells", "NK cell"),
+        ("CD14+ Mono", "CD14 monocyte"),
+        ("FCGR3A+ Mono", "CD16 monocyte"),
+        ("FCGR3A+ Monocytes", "CD16 monocyte"),
+        ("DC", "Dendritic cell"),
+        ("DCs", "Dendritic cell"),
+        ("Treg", "Regulatory T cell"),
+        ("T Reg", "Regulatory T cell"),
+    ],
+)
+def test_an_abbreviation_or_a_marker_that_goes_without_saying_is_a_synonym(name: str, label: str) -> None:
+    found = Aligner(BLOOD).meanings([name])[0]
+    assert (found.label, found.how) == (label, How.SYNONYM)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CD19- B",
+        "CD19-B",
+        "CD19+CD27+ B",
+        "memory CD19+ B",
+        "CD14-CD16+ Mono",
+        "CD14+CD16+ Mono",
+        "CD16-Mono",
+        "FCGR3A-Mono",
+        "FCGR3A- Mono",
+        "CD16++ Mono",
+        "CD4+/CD25 T Reg",
+        "CD8+ T",
+        "CD56bright NK",
+        "CD56+ NK T",
+        "CD3+ B",
+        "CD19 negative B",
+        "CD19\u2013 B",
+        "pDC",
+        "DC/Mono",
+        "T regulator",
+        "NKT",
+        "non-B",
+    ],
+)
+def test_more_than_a_synonym_is_not_aligned_with_a_label(name: str) -> None:
+    assert Aligner(BLOOD).meanings([name])[0].label is None
+
+
+def test_a_label_with_a_marker_is_not_taken_for_all_of_its_type() -> None:
+    labels = (Label(name="CD56+ NK"), Label(name="CD19+ B cell"))
+    assert Aligner(labels).meanings(["NK", "B cells", "CD20+ B"]) == (NO_MEANING,) * 3
+
+
+def test_a_lineage_has_synonyms_too() -> None:
+    found = Aligner(BLOOD).meanings(["CD3+ T cells", "Monos", "CD3- T cells"])
+    assert found == (Meaning(None, "T cell", How.SYNONYM), Meaning(None, "Monocyte", How.SYNONYM), NO_MEANING)
 
 
 def test_a_lineage_is_aligned_where_no_label_is() -> None:
@@ -140,6 +219,37 @@ def test_opposite_markers_are_never_the_same(signs: list[tuple[str, bool]], data
     others = [(marker, positive != (place == turned)) for place, (marker, positive) in enumerate(signs)]
     assert plain(name(signs)) == plain(name(signs))
     assert plain(name(signs)) != plain(name(others))
+
+
+ALIASES = {"MS4A1": "CD20", "FCGR3A": "CD16", "NCAM1": "CD56"}
+DEFINING = {("CD19", "B"), ("CD20", "B"), ("CD3", "T"), ("CD56", "NK")}
+TYPES = {
+    "B": "B cell",
+    "T": "T cell",
+    "NK": "NK cell",
+    "Mono": "monocyte",
+    "Monocytes": "monocyte",
+    "DC": "Dendritic cell",
+}
+SIGNED = st.tuples(
+    st.sampled_from(["CD3", "CD14", "CD16", "CD19", "CD20", "CD56", "MS4A1", "FCGR3A", "NCAM1"]),
+    st.sampled_from(["+", "-", "", " "]),
+)
+
+
+@given(st.lists(SIGNED, max_size=3), st.sampled_from(sorted(TYPES)), st.sampled_from(["", " ", "_"]))
+def test_an_aligned_name_says_what_the_label_says(markers: list[tuple[str, str]], cell_type: str, gap: str) -> None:
+    """However markers, signs and types are put together: no marker is lost but one that defines the type."""
+    labels = [Label(name=name) for name in (*dict.fromkeys(TYPES.values()), "CD14 monocyte", "CD16 monocyte")]
+    words = "".join(f"{marker}{sign}" for marker, sign in markers)
+    found = Aligner(labels).meanings([f"{words}{gap}{cell_type}"])[0].label
+    if found is None:
+        return
+    *named, last = found.removesuffix(" cell").split(" ")
+    assert last == TYPES[cell_type].removesuffix(" cell")
+    assert "-" not in [sign for _, sign in markers]
+    meant = [ALIASES.get(marker, marker) for marker, _ in markers]
+    assert named == meant or (named == [] and [(one, cell_type) for one in meant] in [[pair] for pair in DEFINING])
 
 
 def test_numbers_and_lone_letters_are_codes_and_no_names() -> None:

@@ -127,8 +127,9 @@ def test_clusters_are_not_called_right_or_wrong() -> None:
     assert isinstance(section, Comparison)
     assert facts is not None
     assert (facts.label_agreement, facts.lineage_agreement, facts.counterparts) == (None, None, {})
-    assert [figure.name for figure in section.figures] == ["have their group's main label"]
-    assert section.figures[0].value == percent(cross.cells_tc[:-1].max(axis=1).sum() / N_CELLS)
+    assert [figure.name for figure in section.figures] == ["can be compared", "have their group's main label"]
+    assert (section.figures[0].value, section.figures[0].note, facts.n_comparable) == ("0%", "0 of 700 cells", 0)
+    assert section.figures[1].value == percent(cross.cells_tc[:-1].max(axis=1).sum() / N_CELLS)
     assert not any("ccuracy" in sentence for sentence in section.sentences)
     assert any("numbers of clusters" in sentence for sentence in section.sentences)
 
@@ -143,7 +144,7 @@ def test_a_model_that_leaves_all_cells_unassigned_agrees_with_nothing() -> None:
         assert cross.main_share == theirs <= most
         section = comparison(cross)
         assert section is not None
-        assert section.figures[0].value == percent(theirs)
+        assert section.figures[1].value == percent(theirs)
 
 
 @pytest.mark.parametrize("of_the_model", [False, True])
@@ -179,6 +180,11 @@ def test_report_and_manifest_agree(min_score: float | None) -> None:
     assert facts.lineage_agreement is not None
     figures = {figure.name: (figure.value, figure.note) for figure in section.figures}
     told = facts.label_agreement
+    n_comparable = int(np.isin(OWN, ["B cells", "Helpers", "Memory", "NK", "T cells"]).sum())
+    assert facts.n_comparable == n_comparable == facts.lineage_agreement.n_cells > told.n_cells
+    assert figures["can be compared"] == (percent(n_comparable / N_CELLS), f"{n_comparable} of {N_CELLS} cells")
+    assert facts.main_share is not None
+    assert figures["have their group's main label"][0] == percent(facts.main_share)
     assert figures["accuracy by label"] == (percent(told.accuracy), f"of {told.n_cells} cells that can be compared")
     assert figures["macro F1 by label"][0] == f"{told.macro_f1:.3f}"
     assert figures["calibration error"][0] == f"{told.calibration_error:.3f}"

@@ -110,6 +110,11 @@ class CrossTable:
         return int(self.cells_tc[:-1].sum())
 
     @property
+    def n_comparable(self) -> int:
+        """Cells whose own label has a counterpart: a label, or a lineage."""
+        return int(self.cells_tc[(self._label_t >= 0) | (self._lineage_t >= 0)].sum())
+
+    @property
     def main_share(self) -> float | None:
         """The share of the cells with an own label that have the most frequent label of their group.
 

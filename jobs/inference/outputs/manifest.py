@@ -152,6 +152,9 @@ class OwnLabelFacts(_Part):
     asked: bool = Field(description="Whether the option `truth` names it; else it was recognised by its name.")
     n_cells: int = Field(description="Cells with a label in it.")
     n_names: int = Field(description="Different labels in it.")
+    n_comparable: int | None = Field(
+        default=None, description="Cells whose label in it has a counterpart: a label or a lineage of the model."
+    )
     counterparts: dict[str, str] = Field(description="Labels in the column with the model's label of the same meaning.")
     lineages: dict[str, str] = Field(description="Labels in the column with the model's lineage of the same meaning.")
     label_agreement: AgreementFacts | None = Field(default=None, description="None if no label has a counterpart.")

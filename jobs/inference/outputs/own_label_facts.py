@@ -18,6 +18,7 @@ def own_label_facts(compared: CrossTable | NoOwnLabels) -> OwnLabelFacts | None:
         asked=own.asked,
         n_cells=compared.n_labelled,
         n_names=len(own.names),
+        n_comparable=compared.n_comparable,
         counterparts={name: meant.label for name, meant in pairs if meant.label is not None},
         lineages={name: meant.lineage for name, meant in pairs if meant.lineage is not None},
         label_agreement=_facts(compared.labels),

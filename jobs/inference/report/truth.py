@@ -42,17 +42,18 @@ def own_labels_fact(compared: CrossTable | NoOwnLabels) -> tuple[Fact, ...]:
 
 def _figures(compared: CrossTable) -> Iterator[Figure]:
     labels, lineages, main = compared.labels, compared.lineages, compared.main_share
+    n_cells = int(compared.cells_tc.sum())
+    some = f"{whole(compared.n_comparable)} of {plural(n_cells, 'cell')}"
+    yield Figure(percent(compared.n_comparable / n_cells), "can be compared", some)
     if labels is not None:
         yield Figure(percent(labels.accuracy), "accuracy by label", _of(labels))
-        yield Figure(f"{labels.macro_f1:.3f}", "macro F1 by label", "mean over labels")
+        yield Figure(f"{labels.macro_f1:.3f}", "macro F1 by label", "mean over labels; 1 is best")
     if lineages is not None:
         yield Figure(percent(lineages.accuracy), "accuracy by lineage", _of(lineages))
     if labels is not None and labels.calibration_error is not None:
-        yield Figure(f"{labels.calibration_error:.3f}", "calibration error", "of the scores")
-    if labels is None and lineages is None and main is not None:
-        yield Figure(
-            percent(main), "have their group's main label", f"agreement with {shortened(_quoted(compared), 30)}"
-        )
+        yield Figure(f"{labels.calibration_error:.3f}", "calibration error", "of the scores; 0 is best")
+    if main is not None:
+        yield Figure(percent(main), "have their group's main label", "a group: cells with the same own label")
 
 
 def _of(found: Agreement) -> str:
@@ -66,16 +67,30 @@ def _sentences(compared: CrossTable) -> Iterator[str]:
     yield from _counterparts(own)
     if own.are_clusters:
         yield "These names are numbers of clusters, which mean nothing by themselves: the table says what each holds."
-    if compared.labels is not None:
+    yield from _explained(compared)
+
+
+def _explained(compared: CrossTable) -> Iterator[str]:
+    """What the figures mean."""
+    labels, main = compared.labels, compared.main_share
+    if labels is not None:
         yield (
             "Accuracy is the share of cells whose own label has a counterpart and that got it; an unassigned cell did "
-            "not. The file's own labels can be wrong, too."
+            "not. It says nothing of the cells that cannot be compared. The file's own labels can be wrong, too."
         )
-    main = compared.main_share
-    if compared.labels is None and compared.lineages is None and main is not None:
         yield (
-            f"{percent(main)} of the cells have the most frequent label among the cells of the same group; an "
-            "unassigned cell has none."
+            "Macro F1: for each label, F1 is high if its cells got it and no others did (the harmonic mean of recall "
+            "and precision). The mean counts a rare label as much as a frequent one."
+        )
+    if labels is not None and labels.calibration_error is not None:
+        yield (
+            "Calibration error: how far scores are from the share of labels that are right. With 0.05, scores are 5 "
+            "points too high or too low on average: of cells with scores around 0.9, about 85 or 95% are right."
+        )
+    if main is not None:
+        yield (
+            f"{percent(main)} of the cells have the most frequent label among the cells with the same own label; an "
+            "unassigned cell has none. It shows whether both divide the cells alike, not whether the names are right."
         )
 
 
@@ -95,7 +110,7 @@ def _counterparts(own: OwnLabels) -> Iterator[str]:
 
 
 def _pair(name: str, theirs: str | None, meant: Meaning) -> str:
-    how = "" if meant.how in {None, How.NAME} else f", same {_HOW[meant.how]}"
+    how = "" if meant.how in {None, How.NAME} else f", by {_HOW[meant.how]}"
     return f"{shortened(name, _NAME)} ({shortened(theirs or '', _NAME)}{how})"
 
 
