@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,6 +45,8 @@ from shared.domain.verdict import (
 from shared.h5ad.read.embedding import Coordinates
 from tests.outputs.stand_ins import Draws, Shelf, facts_without_counts, keep_part, merge_of
 
+PROJECT = Path(__file__).parents[2]
+TEMPLATES = (PROJECT / "jobs" / "inference" / "report", PROJECT / "cli")
 EVIL = "<script>alert(1)</script>\"'&<img src=//x onerror=y>"
 VERDICT = Verdict(
     n_cells=900,
@@ -181,6 +184,17 @@ def test_the_page_asks_nothing_of_any_network(evil_page: str) -> None:
 def test_the_policy_lets_only_our_script_run(evil_page: str) -> None:
     assert re.search(r"script-src 'sha256-[A-Za-z0-9+/]{43}='", evil_page)
     assert "script-src 'unsafe" not in evil_page
+
+
+@pytest.mark.parametrize(
+    "template", sorted(path for folder in TEMPLATES for path in folder.glob("*.j2")), ids=lambda path: path.name
+)
+def test_what_scrolls_sideways_can_be_reached_by_keyboard_and_has_a_name(template: Path) -> None:
+    boxes = [attributes for _, attributes in Parsed(template.read_text()).tags if attributes.get("class") == "scroll"]
+    for attributes in boxes:
+        assert (attributes.get("tabindex"), attributes.get("role")) == ("0", "region")
+        assert attributes.get("aria-label")
+    assert boxes or '<table class="plain all' not in template.read_text()
 
 
 def test_the_report_says_what_was_counted() -> None:

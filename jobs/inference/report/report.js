@@ -1,6 +1,14 @@
-// Pointing at a label highlights its cells on the map. Without this script, the rest of the report works.
+// Pointing at a label highlights its cells on the map, and what scrolls sideways says so. Without this script, the rest
+// of the report works.
 (function () {
   "use strict";
+  var boxes = document.querySelectorAll(".scroll");
+  function mark() {
+    boxes.forEach(function (box) { box.classList.toggle("wide", box.scrollWidth > box.clientWidth + 1); });
+  }
+  mark();
+  window.addEventListener("resize", mark);
+  document.addEventListener("toggle", mark, true);
   var map = document.querySelector(".map svg");
   if (!map) return;
   var groups = map.querySelectorAll("g[data-key]");
