@@ -18,13 +18,14 @@ from cli.main import app
 from functions.status.problems import HTTP_CODES
 from jobs.engine.kinds.table import KINDS
 from jobs.inference.annotated.columns import OBS_COLUMNS
+from jobs.inference.annotated.contents import BESIDE_OBS, IN_PSEUDOBULK, Element
 from jobs.inference.merge.columns import COLUMNS
 from jobs.inference.outputs.evidence_csv import COLUMNS as EVIDENCE_COLUMNS
 from jobs.inference.outputs.manifest import Manifest
 from shared.bundles.card import ModelCard
 from shared.bundles.kinds import CARD_OF, AnyCard
 from shared.domain.errors import CelldropError, all_errors
-from shared.domain.options import PARSERS, Options
+from shared.domain.options import PARSERS, UNSET, Options
 from shared.domain.outputs import OUTPUTS
 from shared.domain.submission import FINAL_STATES, State
 from shared.h5ad.judge.cautions import WarningCode
@@ -41,9 +42,7 @@ NOTE = "<!-- Made by `make docs` from the code; do not edit. -->"
 
 def errors_page() -> str:
     """Every error code."""
-    rows = [
-        f"| `{kind.code}` | {_sentence(kind.__doc__)} | {'yes' if kind.retryable else 'no'} |" for kind in _leaves()
-    ]
+    rows = [row(f"`{kind.code}`", _sentence(kind.__doc__), "yes" if kind.retryable else "no") for kind in _leaves()]
     head = (
         "Codes are stable and never reused. A message says what was found, what was expected and where; "
         "a hint says what to do. Over HTTP they are RFC 9457 problems."
@@ -54,7 +53,7 @@ def errors_page() -> str:
 def warnings_page() -> str:
     """Every warning code of a verdict."""
     documented = _attribute_docs(Path(sys.modules[WarningCode.__module__].__file__ or ""))
-    rows = [f"| `{code.value}` | {documented[code.name]} |" for code in WarningCode]
+    rows = [row(f"`{code.value}`", documented[code.name]) for code in WarningCode]
     head = (
         "A verdict lists what you should know about a file. A refusal has a code from [errors](errors.md), "
         "a warning has one of these codes."
@@ -65,7 +64,7 @@ def warnings_page() -> str:
 def settings_page() -> str:
     """Every setting."""
     rows = [
-        f"| `CELLDROP_{name.upper()}` | `{_default(field.default)}` | {field.description} |"
+        row(f"`CELLDROP_{name.upper()}`", f"`{_default(field.default)}`", str(field.description))
         for name, field in Settings.model_fields.items()
     ]
     head = (
@@ -79,21 +78,34 @@ def options_page() -> str:
     """Every option of a submission."""
     found = re.findall(r"^ {8}(\w+): (.+(?:\n {12}.+)*)$", Options.__doc__ or "", re.MULTILINE)
     described = {name: " ".join(words.split()) for name, words in found}
-    rows = [f"| `{name}` | {parser.takes} | {described[name]} |" for name, parser in PARSERS.items()]
+    rows = [row(f"`{name}`", parser.takes, _option(name), described[name]) for name, parser in PARSERS.items()]
     head = (
         "Options are given as `--set KEY=VALUE` on the command line, or as object metadata `celldrop-KEY` in a bucket "
         "(in upper or lower case). The model can also be given as a path segment `model=NAME/`."
     )
-    return _page("Options", head, ["| option | takes | meaning |", "|---|---|---|", *rows])
+    return _page("Options", head, ["| option | takes | default | meaning |", "|---|---|---|---|", *rows])
+
+
+def _option(name: str) -> str:
+    """The default of an option, as it would be written."""
+    value = getattr(Options(), name)
+    if value is None:
+        return UNSET[name]
+    return f"`{value}`" if not isinstance(value, bool) else f"`{'on' if value else 'off'}`"
 
 
 def results_page() -> str:
     """Every file of a result, and every column of the annotations."""
-    files = [f"| `{output.name}` | {output.what} | {'yes' if output.same_bytes else 'no'} |" for output in OUTPUTS]
+    files = [row(f"`{output.name}`", output.what, "yes" if output.same_bytes else "no") for output in OUTPUTS]
     in_obs = {column.source: column.name for column in OBS_COLUMNS}
     columns = [
-        f"| `{column.name}` | {_arrow_type(column.kind)} | {'yes' if column.in_csv else 'no'} |"
-        f" {f'`{in_obs[column.name]}`' if column.name in in_obs else ''} | {column.meaning} |"
+        row(
+            f"`{column.name}`",
+            _arrow_type(column.kind),
+            "yes" if column.in_csv else "no",
+            f"`{in_obs[column.name]}`" if column.name in in_obs else "",
+            column.meaning,
+        )
         for column in COLUMNS
     ]
     head = (
@@ -105,22 +117,38 @@ def results_page() -> str:
     told = ["| file | what it is | same bytes |", "|---|---|---|", *files, "", "## Columns of the annotations", ""]
     about = "There is one row per cell, in the order of `obs`. `celldrop_value_note` is left out if no cell has a note."
     table = ["| column | type | in the CSV | in obs of annotated.h5ad | meaning |", "|---|---|---|---|---|", *columns]
-    spoken = [f"| `{column.name}` | {column.kind} | {column.meaning} |" for column in EVIDENCE_COLUMNS]
-    why = [
-        "",
-        "## Columns of evidence.csv",
-        "",
-        (
-            "For each label with five sampled cells or more, there is one row per gene that speaks for it: the 30 with "
-            "the largest contributions by expression, 10 by absence, and those that are missing. At most 3,000 cells "
-            "are sampled, evenly spaced in the file. [Models](../explanation/models.md#why-a-label) explains them."
-        ),
-        "",
-        "| column | type | meaning |",
-        "|---|---|---|",
-        *spoken,
-    ]
-    return _page("Results", head, [*told, about, "", *table, *why])
+    lines = [*told, about, "", *table, "", *_beside(), "", *_evidence_columns(), "", *_pseudobulk()]
+    return _page("Results", head, lines)
+
+
+def _beside() -> list[str]:
+    about = "`annotated.h5ad` is the input with these columns in `obs`, and with:"
+    return ["## What else is in annotated.h5ad", "", about, "", *_elements(BESIDE_OBS)]
+
+
+def _evidence_columns() -> list[str]:
+    about = (
+        "For each label with five sampled cells or more, there is one row per gene that speaks for it: the 30 with "
+        "the largest contributions by expression, 10 by absence, and those that are missing. At most 3,000 cells "
+        "are sampled, evenly spaced in the file. [Models](../explanation/models.md#why-a-label) explains them."
+    )
+    rows = [row(f"`{column.name}`", str(column.kind), column.meaning) for column in EVIDENCE_COLUMNS]
+    return ["## Columns of evidence.csv", "", about, "", "| column | type | meaning |", "|---|---|---|", *rows]
+
+
+def _pseudobulk() -> list[str]:
+    about = (
+        "The option `pseudobulk=on` sums the counts by label, and by sample if the option `samples` names an obs "
+        "column; `pseudobulk=COLUMN` sums them by label and that column. Values that are no whole counts are not "
+        "rounded: their cells are left out, and counted. If no cell is left, there is no file, and `manifest.json` has "
+        "the reason."
+    )
+    return ["## What is in pseudobulk.h5ad", "", about, "", *_elements(IN_PSEUDOBULK)]
+
+
+def _elements(elements: tuple[Element, ...]) -> list[str]:
+    rows = [row(f"`{one.place}`", one.kind, one.meaning) for one in elements]
+    return ["| where | type | meaning |", "|---|---|---|", *rows]
 
 
 def _arrow_type(kind: pa.DataType) -> str:
@@ -136,12 +164,12 @@ def bundles_page() -> str:
         own = set(CARD_OF[kind].model_fields) - set(ModelCard.model_fields)
         documented = dict(re.findall(r"^ {8}(\w+): (.+)$", CARD_OF[kind].__doc__ or "", re.MULTILINE))
         tensors = [
-            f"| `{name}` | {' x '.join(tensor.axes)} | {tensor.what} |" for name, tensor in mathematics.tensors.items()
+            row(f"`{name}`", " x ".join(tensor.axes), tensor.what) for name, tensor in mathematics.tensors.items()
         ]
         lines += [f"## {kind}", "", _sentence(CARD_OF[kind].__doc__), ""]
         lines += ["| tensor | shape | what it is |", "|---|---|---|", *tensors, ""]
         if own:
-            fields = [f"| `{name}` | {documented[name]} |" for name in CARD_OF[kind].model_fields if name in own]
+            fields = [row(f"`{name}`", documented[name]) for name in CARD_OF[kind].model_fields if name in own]
             lines += ["| field of the card | meaning |", "|---|---|", *fields, ""]
     head = (
         "A bundle is a folder `NAME/VERSION/` with `model.json`, its card ([schema](model-card.schema.json)), and "
@@ -153,7 +181,7 @@ def bundles_page() -> str:
 
 def states_page() -> str:
     """Every state of a submission."""
-    rows = [f"| `{state}` | {'yes' if state in FINAL_STATES else 'no'} |" for state in State]
+    rows = [row(f"`{state}`", "yes" if state in FINAL_STATES else "no") for state in State]
     head = "[The protocol](../explanation/protocol.md) shows how a submission moves from one state to another."
     return _page("States", head, ["| state | final |", "|---|---|", *rows])
 
@@ -162,7 +190,7 @@ def cli_page() -> str:
     """Every command and its options."""
     command = typer.main.get_command(app)
     documented = _attribute_docs(Path(sys.modules[Exit.__module__].__file__ or ""))
-    statuses = [f"| {status.value} | {documented[status.name]} |" for status in Exit]
+    statuses = [row(str(status.value), documented[status.name]) for status in Exit]
     lines = ["| exit status | meaning |", "|---|---|", *statuses, ""]
     return _page(
         "Command line",
@@ -173,8 +201,8 @@ def cli_page() -> str:
 
 def http_page() -> str:
     """The routes, and the codes that only HTTP has."""
-    codes = [f"| `{code}` | {int(status)} | {what}; {hint} |" for status, (code, what, hint) in HTTP_CODES.items()]
-    routes = [f"| `{route}` | {what} |" for route, what in ROUTES]
+    codes = [row(f"`{code}`", str(int(status)), f"{what}; {hint}") for status, (code, what, hint) in HTTP_CODES.items()]
+    routes = [row(f"`{route}`", what) for route, what in ROUTES]
     lines = ["| route | gives |", "|---|---|", *routes, "", "| code | status | meaning |", "|---|---|---|", *codes]
     head = (
         "The HTTP API looks up, watches and cancels submissions. Embedded, `celldrop serve` provides it on loopback "
@@ -214,7 +242,7 @@ def requests_page() -> str:
 
 def events_page() -> str:
     """Every type of event, and every field."""
-    told = [f"| `{kind}` | {what} | [{name}.json]({EXAMPLES}/{name}.json) |" for name, kind, what in _event_types()]
+    told = [row(f"`{kind}`", what, f"[{name}.json]({EXAMPLES}/{name}.json)") for name, kind, what in _event_types()]
     head = (
         "Events are CloudEvents 1.0 in structured JSON mode. Deployed, they are messages of the events topic. Their "
         "attributes `ce-id` and `ce-type` repeat the event's id and type, so that a subscription can filter by them. "
@@ -265,14 +293,14 @@ def _rows(model: type[BaseModel], path: str) -> Iterator[str]:
         inner = held[0] if held else None
         many = "[]" if inner and inner is not field.annotation else ""
         if name == "type":
-            yield f"| `{path}{name}` | text | One of the above. |"
+            yield row(f"`{path}{name}`", "text", "One of the above.")
         elif name == "data":
-            yield f"| `{path}{name}` | object | Below. |"
+            yield row(f"`{path}{name}`", "object", "Below.")
         elif inner is not None:
-            yield f"| `{path}{name}` | {'list of objects' if many else 'object'} | {_meaning(field, inner)} |"
+            yield row(f"`{path}{name}`", "list of objects" if many else "object", _meaning(field, inner))
             yield from _rows(inner, f"{path}{name}{many}.")
         else:
-            yield f"| `{path}{name}` | {_type(field)} | {field.description} |"
+            yield row(f"`{path}{name}`", _type(field), str(field.description))
 
 
 def _is_model(kind: object) -> bool:
@@ -330,6 +358,12 @@ def _leaves() -> list[type[CelldropError]]:
     for kind in all_errors()[1:]:  # all but their base
         first.setdefault(kind.code, kind)
     return sorted(first.values(), key=lambda kind: kind.code)
+
+
+def row(*cells: str) -> str:
+    """A row of a table. A bar within a cell would end it."""
+    escaped = [re.sub(r"(?<!\\)\|", r"\\|", cell) for cell in cells]
+    return f"| {' | '.join(escaped)} |"
 
 
 def _sentence(text: str | None) -> str:

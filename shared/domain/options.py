@@ -26,16 +26,16 @@ class Scores(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of one submission, with their defaults.
+    """The options of one submission, with their defaults; ``UNSET`` says what None means.
 
     Attributes:
-        model: ``NAME``, ``NAME@VERSION`` or ``sha256:DIGEST``; None uses the deployment's default model.
-        matrix: ``X``, ``raw`` or ``layers/NAME``; None chooses the matrix by its values.
+        model: The model, by its name, by name and version, or by the digest of its bundle.
+        matrix: The matrix to read. A file can have several: X, raw, and layers.
         scores: ``top`` writes the best labels, ``full`` also the whole probability matrix.
-        tasks: How many tasks share the work; None lets the plan decide.
+        tasks: How many tasks share the work.
         objective: ``deadline`` is the cheapest plan within the deployment's deadline, or the fastest if none meets it.
         top_k: How many labels to list for each cell.
-        min_score: A cell whose best score is lower is left Unassigned; None uses the model's own threshold.
+        min_score: A cell whose best score is lower is left Unassigned.
         composition: Whether scores are corrected to the shares of the labels in this sample, if the model can be.
         max_error: The share of reliable labels that may be wrong, among cells like those held out of the training.
         clusters: The groups of similar cells that vote on a label. ``on`` finds them by expression, ``auto`` likewise
@@ -44,8 +44,7 @@ class Options:
         samples: The obs column that names samples: the shares of the labels are estimated for each.
         map: Whether the report has a 2-D map of the cells.
         pseudobulk: Whether to sum the counts by label, or by label and an obs column; ``on`` uses that of ``samples``.
-        truth: The obs column whose labels the results are compared with; None looks for one by its name, ``off`` for
-            none.
+        truth: The obs column whose labels the results are compared with; ``off`` compares with none.
     """
 
     model: str | None = None
@@ -89,6 +88,17 @@ class Options:
     def cluster_column(self) -> str | None:
         """The obs column with the clusters, if one is requested."""
         return None if self.clusters in {AUTO, ON, OFF} else self.clusters
+
+
+UNSET: Mapping[str, str] = {
+    "model": "the deployment's default model (`CELLDROP_DEFAULT_MODEL`)",
+    "matrix": "chosen by its values",
+    "tasks": "decided by the plan",
+    "min_score": "the model's own threshold, if it has one",
+    "samples": "all cells are one sample",
+    "truth": "looked for by its name",
+}
+"""What happens without an option that has no default value."""
 
 
 @dataclass(frozen=True, slots=True)

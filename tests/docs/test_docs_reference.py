@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,21 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_page_made_from_the_code_is_as_the_code_is(name: str) -> None:
     page = ROOT / "docs" / "reference" / name
     assert page.read_text() == reference_docs.ALL[name](), "run `make docs`"
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.name)
+def test_each_row_of_a_table_has_as_many_cells_as_its_head(page: Path) -> None:
+    """A bar that is not escaped would begin another cell."""
+    bars = [
+        len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0 for line in page.read_text().splitlines()
+    ]
+    assert [
+        place + 1 for place, (above, own) in enumerate(pairwise([0, *bars])) if above and own and above != own
+    ] == []
+
+
+def test_a_bar_in_a_cell_is_escaped_once() -> None:
+    assert reference_docs.row("`a|b`", "c\\|d") == "| `a\\|b` | c\\|d |"
 
 
 def test_the_page_on_http_has_every_route() -> None:

@@ -16,6 +16,7 @@ import pytest
 import scanpy
 import scipy.sparse as sp
 
+from jobs.inference.annotated.contents import IN_PSEUDOBULK
 from jobs.inference.annotated.pseudobulk import MOST_VALUES, NoPseudobulkError, Wanted, pseudobulk_h5ad, sum_counts
 from jobs.inference.merge.groups import GROUP_ROWS, Merge
 from jobs.inference.outputs.manifest import FileFacts, PseudobulkFacts
@@ -103,6 +104,14 @@ def test_the_sums_by_label_and_sample_are_exact(encoding: str, tmp_path: Path) -
         assert found.obs["psbulk_counts"].iloc[place] == counts()[own_n].sum()
     assert int(found.X.sum()) == int(counts().sum())
     assert found.obs_names.is_unique
+    places = {f'obs["{name}"]' for name in found.obs.columns} | {
+        f'uns["celldrop"]["{key}"]' for key in found.uns["celldrop"]
+    }
+    documented = {element.place for element in IN_PSEUDOBULK} - {
+        'uns["celldrop"]["model_digest"]',
+        'uns["celldrop"]["version"]',
+    }
+    assert documented == places | {"X", "var", "obs_names"}
     assert "s2_B" in found.obs_names
 
 

@@ -161,7 +161,8 @@ COLUMNS = (
     Column(
         "score",
         pa.float32(),
-        "The probability of the best label, from 0 to 1, with the model's activation and temperature.",
+        "The probability of the best label, from 0 to 1, with the model's activation and temperature, corrected to the "
+        "shares of the labels in the sample unless `composition=off` or the model does not allow it. All scores are.",
         lambda answer: column_of(answer.calls.top_score_nk[:, 0]),
         in_obs=InObs.YES,
     ),
