@@ -37,7 +37,7 @@ REQUEST: Mapping[str, Any] = {
     "bucket": "inbox",
     "name": "lab-7/sample.h5ad",
     "generation": GENERATION,
-    "options": {"model": "pbmc-sorted", "top_k": "3"},
+    "options": {"model": "pbmc", "top_k": "3"},
     "correlation_id": "order-4711",
     "source": "lims.example.org",
     "rerun": "2026-01-01",
@@ -48,7 +48,7 @@ MINIMAL: Mapping[str, Any] = {
     "name": "lab-7/sample.h5ad",
     "correlation_id": "order-4711",
 }
-LABELS = {"CD4 T cell": 1143, "B cell": 344, "CD14 monocyte": 480, "NK cell": 155, "Unassigned": 516}
+LABELS = {"CD4 helper T cell": 1143, "B cell": 344, "CD14 monocyte": 480, "NK cell": 155, "Unassigned": 516}
 
 COMPUTED_S, MERGED_S = 1.4, 4.3
 PLAN = Plan(Accelerator.CPU, 1, sum(LABELS.values()), 16.6, estimated_usd=0.0054, usd_per_task_s=0.000088)
@@ -71,9 +71,9 @@ class Lab(House):
 
     def __init__(self) -> None:
         super().__init__()
-        named = card().model_copy(update={"name": "pbmc-sorted", "version": "1.0.0"})
-        self.blobs.write("models", "pbmc-sorted/1.0.0/model.json", [card_bytes(named)])
-        self.blobs.write("models", "pbmc-sorted/1.0.0/weights.safetensors", [b"weights"])
+        named = card().model_copy(update={"name": "pbmc", "version": "1.0.0"})
+        self.blobs.write("models", "pbmc/1.0.0/model.json", [card_bytes(named)])
+        self.blobs.write("models", "pbmc/1.0.0/weights.safetensors", [b"weights"])
         self.blobs._generation = GENERATION - 1
         self.source = self.blobs.write("inbox", REQUEST["name"], [b"cells"]).ref
         self.computation = Counting(self.blobs)
