@@ -21,6 +21,14 @@ OutOption = Annotated[
     Optional[Path],  # noqa: UP045  # typer reads this form on every Python
     typer.Option("--out", help="The folder of bundles; it gets NAME/VERSION/.", show_default="models"),
 ]
+BundlesOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--models", help="The folder of bundles.", show_default="models"),
+]
+FormerBundlesOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--out", hidden=True, help="What --models was called, still understood."),
+]
 NameOption = Annotated[str, typer.Option("--name", help="Lower-case letters, digits, dots and dashes.")]
 VersionOption = Annotated[str, typer.Option("--version", help="Any version that does not exist yet.")]
 OptionalPath = Optional[Path]  # noqa: UP045
@@ -203,9 +211,7 @@ def evaluate_bundle(  # noqa: PLR0913  # one parameter an option
     out: Annotated[
         OptionalPath, typer.Option(help="Write the figures here: JSON, CSV, and a page with the cross tables.")
     ] = None,
-    bundles: Annotated[
-        OptionalPath, typer.Option("--models", help="The folder of bundles.", show_default="models")
-    ] = None,
+    bundles: BundlesOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Compare bundles' labels with files' own labels, by label, by lineage and in the Cell Ontology."""
@@ -221,14 +227,14 @@ def evaluate_bundle(  # noqa: PLR0913  # one parameter an option
 
 
 @models.command("list")
-def list_bundles(*, out: OutOption = None, as_json: JsonFlag = False) -> None:
+def list_bundles(*, bundles: BundlesOption = None, out: FormerBundlesOption = None, as_json: JsonFlag = False) -> None:
     """List the available bundles."""
     output = Output(as_json)
 
     def action() -> Exit:
         from cli.catalogue import all_cards
 
-        settings = settings_for(out)
+        settings = settings_for(bundles or out)
         cards = all_cards(settings)
         output.result({"models": [_summary(card) for card in cards]})
         rows = [
@@ -247,7 +253,8 @@ def list_bundles(*, out: OutOption = None, as_json: JsonFlag = False) -> None:
 def show_bundle(
     model: Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or a bundle's folder.", show_default=False)],
     *,
-    out: OutOption = None,
+    bundles: BundlesOption = None,
+    out: FormerBundlesOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show a bundle's card: its labels, origin and metrics."""
@@ -256,7 +263,7 @@ def show_bundle(
     def action() -> Exit:
         from cli.catalogue import find_card, say_card
 
-        card = find_card(settings_for(out), model)
+        card = find_card(settings_for(bundles or out), model)
         output.result(card.model_dump(mode="json"))
         say_card(card, output)
         return Exit.DONE

@@ -337,7 +337,7 @@ def _commands(command: Any, path: str) -> Iterator[str]:
         yield ""
         yield (command.help or "").strip()
         yield ""
-        yield from (_parameter(parameter) for parameter in command.params)
+        yield from (_parameter(parameter) for parameter in command.params if not getattr(parameter, "hidden", False))
         yield ""
     for name, child in children.items():
         yield from _commands(child, f"{path} {name}")

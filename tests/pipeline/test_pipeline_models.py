@@ -26,7 +26,8 @@ def test_an_imported_model_is_listed_shown_and_used(celldrop: Celldrop, data_dir
     done = celldrop("models", "import", pkl, "--name", "adams", "--version", "1", "--out", out, "--json")
     assert done.status == 0, done.stderr
     assert Path(done.json["path"]) == out / "adams" / "1"
-    listed = celldrop("models", "list", "--out", out, "--json").json["models"]
+    listed = celldrop("models", "list", "--models", out, "--json").json["models"]
+    assert celldrop("models", "list", "--out", out, "--json").json["models"] == listed  # as it was called before
     assert [(one["name"], one["version"]) for one in listed] == [("adams", "1")]
     card = celldrop("models", "show", out, "--json").json
     assert card["digest"] == listed[0]["digest"]
