@@ -51,7 +51,8 @@ class Rates:
     flops_per_gpu_s: float = 3e12
     # 2026-11-28, later, on 2 cores: merging took 3.9 s for 10,000 cells and 7.3 s for 100,000 (`celldrop run`, medians
     # of four), 24.6 s for a million (`celldrop shards gather`, of three): 4 s plus 20 microseconds a cell. For 100,000
-    # that gives only 6 s: there, on two cores, the map and the copy compete for the same core.
+    # that gives only 6 s: there, on two cores, the map and the copy compete for the same core. With clusters, embedding
+    # and evidence, a million smaller cells took 23.7 s (2026-11-30).
     merge_start_s: float = 4.0
     merge_cells_per_s: float = 49_000.0
     # As set in jobs.inference.services; each heartbeat reads two documents and writes one.
