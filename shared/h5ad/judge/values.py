@@ -68,7 +68,7 @@ def on_values(selection: Selection, chosen: Weighed) -> Iterator[Finding]:
 
 def _on_state(path: str, evidence: Evidence, found: Recognition, counts: str) -> Iterator[Finding]:
     match found.state:
-        case MatrixState.COUNTS if evidence.whole_fraction < 1 and evidence.main is RowKind.WHOLE:
+        case MatrixState.COUNTS if evidence.whole_fraction < 1:
             share = f"{1 - evidence.whole_fraction:.4%} of the sampled values in {path} are not whole numbers"
             words = f"{share}; they are used as estimated counts: each cell is scaled by its own total"
             yield warning(WarningCode.NOT_WHOLE_COUNTS, words, "Nothing to do if the counts were estimated.")
