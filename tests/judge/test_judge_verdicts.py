@@ -124,6 +124,12 @@ def test_an_index_that_has_the_name_of_a_result_keeps_it() -> None:
         pytest.param(100, (), "EMPTY_MATRIX", id="no genes"),
         pytest.param(100, (table(ids=()),), "EMPTY_MATRIX", id="an empty list of genes"),
         pytest.param(100, (table(ids=(), n_other=3, other_types=("peaks",)),), "NOT_GENE_EXPRESSION", id="peaks alone"),
+        pytest.param(
+            100,
+            (table(ids=(), n_other=3, other_types=("peaks",)), table("raw/var", (), n_other=4, other_types=("peaks",))),
+            "NOT_GENE_EXPRESSION",
+            id="peaks in both lists",
+        ),
     ],
 )
 def test_a_file_without_cells_or_genes_is_refused_once_by_what_it_lacks(
