@@ -106,7 +106,7 @@ def _without_codes(names: Sequence[str], found: Sequence[Meaning]) -> tuple[Mean
     named = any(one is not NO_MEANING and len(name) > 1 for name, one in zip(names, found, strict=True))
 
     def is_code(name: str) -> bool:
-        return name.lstrip("-").isdigit() or (len(name) == 1 and not named)
+        return name.lstrip("-").isdigit() or not named  # Then only single letters have a meaning.
 
     pairs = zip(names, found, strict=True)
     return tuple(NO_MEANING if one.how is not How.ID and is_code(name) else one for name, one in pairs)

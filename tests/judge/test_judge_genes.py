@@ -110,7 +110,7 @@ def test_columns_that_name_different_genes_are_told_with_what_is_used() -> None:
 
 def test_what_is_said_is_of_the_column_that_is_used() -> None:
     columns = (GeneColumn("_index", ("g1", "g2")), GeneColumn("symbol", ("p1", "p2")))
-    column = "".join(["sym", "bol"])  # Read again from a record: an equal name, not the same one.
+    column = b"symbol".decode()  # Read again from a record: an equal name, not the same one.
     found = found_of(GeneSpace(column, GeneIds.UNKNOWN, Species.HUMAN))
     assert only(told(found, GeneTable("var", columns)), "GENE_IDS_UNKNOWN").details == {"examples": ["p1", "p2"]}
 

@@ -191,6 +191,8 @@ def test_what_two_labels_share_stands_for_neither() -> None:
         ("-7", "7", False),
         ("thymus", "thymu", False),
         ("Memory B", "Memory", False),
+        ("CD14 - monocyte", "CD14- monocyte", False),
+        ("CD4-CD8 T", "cd4-cd8 t", False),
         ("cells", "cell", True),
         ("cell", "", False),
         ("NKs", "NK", False),
