@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from jobs.inference.merge import composition
 from jobs.inference.merge.composition import MOST_BYTES, PRIOR_CELLS, Composition, estimate
+from shared.h5ad.read.groupings import Grouping
 
 CERTAIN = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], np.float32)
 
@@ -40,6 +42,34 @@ def test_of_many_cells_every_nth_of_the_file_is_used_wherever_a_piece_begins() -
     assert (whole.n_cells, MOST_BYTES) == (4, 16 * 2**20)
     assert all_of(rows[:4], rows[4:5], rows[5:], n_cells=n_cells) == whole
     assert all_of(rows, n_cells=n_cells + 1).n_cells == 3  # One of four.
+
+
+@pytest.mark.parametrize("cuts", [(), (1,), (7, 8, 31), tuple(range(1, 60))])
+def test_of_each_large_sample_every_third_of_its_own_cells_is_used_wherever_a_piece_begins(
+    cuts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composition, "MOST_SAMPLE_BYTES", 3 * 7 * 2 * 4)  # Of 21, 20 and 19 cells: 7 each.
+    code_n = np.array([2, 0, 1, *np.random.default_rng(0).permutation([0] * 20 + [1] * 19 + [2] * 18)], np.int32)
+    place_n = np.array([(code_n[:row] == code).sum() for row, code in enumerate(code_n)])
+    probability_nl = np.where((place_n % 3 == 0)[:, None], [1.0, 0.0], [0.0, 1.0]).astype(np.float32)
+    pieces = [(piece, np.ones(len(piece), np.bool_)) for piece in np.split(probability_nl, cuts)]
+    found = estimate(pieces, (0.5, 0.5), 60, samples=Grouping("donor", code_n, ("a", "b", "c")))
+    assert found.cells_by_sample == {"a": 7, "b": 7, "c": 7}
+    assert found.samples is not None
+    of_the_first = (PRIOR_CELLS * 0.5 + 7) / (PRIOR_CELLS + 7)  # No other cell is seen.
+    assert found.samples.share_sl[:, 0] == pytest.approx([of_the_first] * 3, abs=1e-6)
+
+
+def test_a_cell_is_corrected_by_its_own_sample_wherever_a_piece_begins() -> None:
+    rows = np.tile(np.array([[0.6, 0.4], [0.3, 0.7]], np.float32), (20, 1))
+    samples = Grouping("donor", np.resize(np.array([0, 1, -1], np.int32), 40), ("a", "b"))
+    pure = np.where((samples.code_n == 0)[:, None], [1.0, 0.0], [0.0, 1.0]).astype(np.float32)
+    found = estimate([(pure, np.ones(40, np.bool_))], (0.5, 0.5), 40, samples=samples)
+    whole = found.corrected(rows)
+    assert len({tuple(row) for row in whole.tolist()}) == 6  # Two kinds of cells in three kinds of samples.
+    for start in range(40):
+        for stop in range(start + 1, 41):
+            assert (found.corrected(rows[start:stop], start) == whole[start:stop]).all()
 
 
 def test_it_ends_as_soon_as_no_share_changes() -> None:
