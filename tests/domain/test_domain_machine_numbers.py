@@ -83,6 +83,27 @@ def test_who_is_of_an_earlier_or_a_later_epoch_is_turned_away(epoch: int) -> Non
         machine.begin_finalizing(record, receipts(record), epoch=epoch, token="t", now=NOW, limits=LIMITS)
 
 
+@pytest.mark.parametrize("state", [State.QUEUED, State.WAITING_CAPACITY, State.CANCELLED, State.FAILED])
+def test_a_task_that_comes_after_its_epoch_ended_is_stale_though_nobody_owns_it(state: State) -> None:
+    with pytest.raises(StaleWorkerError):
+        machine.adopt(replace(claimed(), state=state), epoch=1, execution="x", now=NOW)
+
+
+@pytest.mark.parametrize("state", [State.FINALIZING, State.SUCCEEDED, State.CANCELLED])
+def test_a_merge_that_comes_after_another_is_stale_though_every_receipt_is_in(state: State) -> None:
+    record = replace(running(), state=state)
+    with pytest.raises(StaleWorkerError):
+        machine.begin_finalizing(record, receipts(record), epoch=1, token="t", now=NOW, limits=LIMITS)
+
+
+def test_tokens_and_executions_that_were_read_again_are_the_same() -> None:
+    record = machine.note_execution(finalizing("token-1"), epoch=1, execution="job-2")
+    token, execution = b"token-1".decode(), b"job-2".decode()  # Equal, though not the same objects.
+    assert machine.renew(record, epoch=1, token=token, now=LATER, limits=LIMITS).lease is not None
+    stopped = machine.stop_others(record, execution=execution).outbox
+    assert [entry.execution for entry in stopped if entry.kind is EntryKind.STOP] == ["x"]
+
+
 def test_an_execution_is_not_noted_where_nothing_works() -> None:
     record = lost(running())
     with pytest.raises(StaleWorkerError):
@@ -199,6 +220,15 @@ def test_interrupted_runs_are_not_repeated_forever(epoch: int, ends: bool) -> No
 
 
 # --- Starts that were refused -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_lost", [0, 1, 2, 3])
+def test_a_refused_start_costs_no_attempt_however_many_were_lost(n_lost: int) -> None:
+    record = new()
+    for _ in range(n_lost):
+        record = lost(claimed(record))
+    assert record.attempts == n_lost
+    assert machine.not_started(claimed(record), MAY_NOT, now=NOW, limits=PATIENT).attempts == n_lost
 
 
 def test_a_refused_start_gives_the_attempt_back() -> None:
