@@ -24,7 +24,7 @@ from shared.domain.plan import (
     make_plan,
     operations,
 )
-from shared.domain.prices import TIER_1, Prices
+from shared.domain.prices import TIER_1, Operations, Prices
 from shared.domain.rates import RATES
 
 PER_CELL = 2240
@@ -246,3 +246,32 @@ def test_a_second_of_a_task_costs_its_processors_its_memory_and_its_gpu() -> Non
     prices = Prices("test", "2026-11-28", 2.0, 3.0, 50.0, 60.0, 0.1, 0, 0, 0, 0, 0)
     assert Fleet().cpu.shape.usd_per_s(prices) == 4 * 2 + 8 * 3
     assert GPU_POOL.shape.usd_per_s(prices) == 4 * 2 + 16 * 3 + 50
+
+
+def test_requests_are_counted_a_submission_a_task_a_pair_of_tasks_and_a_beat() -> None:
+    rates = replace(
+        RATES,
+        beat_s=2.0,
+        read_bytes=100,
+        submission_reads=1_000,
+        task_reads=70,
+        submission_writes=2_000,
+        task_writes=60,
+        submission_objects=3_000,
+        task_objects=50,
+        submission_looks=4_000,
+        task_looks=40,
+        submission_bytes=5_000,
+    )
+    found = operations(Workload(1, 1, size_bytes=250), rates, n_tasks=3, task_s=10.0)  # Each task beats five times.
+    assert found == Operations(
+        firestore_reads=1_000 + 3 * 70 + 3 * 3 + 15 * 2,
+        firestore_writes=2_000 + 3 * 60 + 15,
+        storage_a=3_000 + 3 * 50,
+        storage_b=4_000 + 3 * 40 + 3 * 2.5,
+        pubsub_bytes=5_000,
+    )
+
+
+def test_a_file_without_cells_has_a_plan_of_one_task() -> None:
+    assert {one.n_tasks for one in candidates(work(0), LINEAR, Fleet())} == {1}
