@@ -42,6 +42,7 @@ CELLS = [  # Own label, the model's, its score, whether it is unassigned, whethe
     ("B", T, 0.6, False, False),
     ("B", B, 0.3, True, False),
     ("CD4", T, 0.9, False, False),
+    ("CD4", B, 0.45, False, False),
     ("CD8", T, 0.8, False, False),
     ("CD8", M, 0.5, False, False),
     ("CD8", T, 0.2, True, True),
@@ -91,7 +92,7 @@ def test_cells_are_counted_by_own_label_and_by_the_models_wherever_a_piece_begin
     assert table.vocabulary.names == ("B cell", "T cell", "Monocyte", UNASSIGNED)
     assert table.cells_tc.tolist() == [
         [2, 1, 0, 1],
-        [0, 1, 0, 0],
+        [1, 1, 0, 0],
         [0, 1, 1, 1],
         [1, 0, 1, 0],
         [0, 0, 1, 0],
@@ -100,38 +101,38 @@ def test_cells_are_counted_by_own_label_and_by_the_models_wherever_a_piece_begin
     assert table.labelled_tc.tolist() == table.cells_tc[:-1].tolist()
     assert table.abstained_t.tolist() == [1, 0, 1, 0, 0, 1]
     # A cell without a value of the model's genes has no lineage; one below the threshold has.
-    assert table.cells_tg.tolist() == [[4, 0, 0], [1, 0, 0], [1, 1, 1], [1, 1, 0], [0, 1, 0], [1, 1, 0]]
-    assert table.n_labelled == 11
-    assert table.n_scored == 7
+    assert table.cells_tg.tolist() == [[4, 0, 0], [2, 0, 0], [1, 1, 1], [1, 1, 0], [0, 1, 0], [1, 1, 0]]
+    assert table.n_labelled == 12
+    assert table.n_scored == 8
 
 
 def test_cells_whose_own_label_is_a_label_of_the_model_agree_or_do_not() -> None:
     labels = crossed().labels
     assert labels is not None
-    # Four cells of B and four of T; a cell without a value has no score to be wrong.
-    f1_of_b, f1_of_t = 2 * 2 / (4 + 2), 2 * 2 / (4 + 3)
-    off = [1 - 0.9 + (1 - 0.9), 1 - 0.7, 0.6, 1 - 0.3, 1 - 0.8, 0.5]  # 0.9 twice, in one bin of fifteen.
-    right = (8, 4 / 8, (f1_of_b + f1_of_t) / 2, sum(off) / 7)
+    # Four cells of B and five of T; a cell without a value has no score to be wrong.
+    f1_of_b, f1_of_t = 2 * 2 / (4 + 3), 2 * 2 / (5 + 3)
+    off = [1 - 0.9 + (1 - 0.9), 1 - 0.7, 0.6, 1 - 0.3, 0.45, 1 - 0.8, 0.5]  # 0.9 twice, in one bin of fifteen.
+    right = (9, 4 / 9, (f1_of_b + f1_of_t) / 2, sum(off) / 8)
     assert astuple(labels) == pytest.approx(right, abs=1e-6)
 
 
 def test_lineages_agree_in_more_cells_than_labels() -> None:
     lineages = crossed().lineages
     assert lineages is not None
-    assert (lineages.n_cells, lineages.accuracy, lineages.calibration_error) == (10, 7 / 10, None)
-    assert lineages.macro_f1 == pytest.approx(2 * 7 / (10 + 7))
+    assert (lineages.n_cells, lineages.accuracy, lineages.calibration_error) == (11, 8 / 11, None)
+    assert lineages.macro_f1 == pytest.approx(2 * 8 / (11 + 8))
     assert crossed(lineages=False).lineages is None
 
 
 def test_names_that_mean_nothing_to_the_model_are_not_called_wrong() -> None:
     table = crossed(names=dict.fromkeys(MEANINGS, Meaning()))
     assert (table.labels, table.lineages, table.n_scored) == (None, None, 0)
-    assert table.n_labelled == 11
+    assert table.n_labelled == 12
 
 
 def test_the_main_label_of_each_group_is_one_that_the_model_gave() -> None:
     # Two of B, one each of CD4, CD8, lymph and ?; unassigned cells are none of it.
-    assert crossed().main_share == pytest.approx(6 / 11)
+    assert crossed().main_share == pytest.approx(6 / 12)
     nobody = CrossTable(replace(own(), code_n=np.full(len(CELLS), -1, np.int32)), Vocabulary(LABELS))
     nobody.add(Rows(0, len(CELLS)), calls(0, len(CELLS)))
     assert nobody.main_share is None
