@@ -256,6 +256,19 @@ def test_ids_beside_the_names_align_them() -> None:
     assert (meant["one"].label, meant["two"].label, meant["three"].label) == ("B cell", None, None)
 
 
+def test_the_column_that_is_named_is_read_whatever_else_was_looked_at() -> None:
+    source = source_of(batch=["a"] * N_CELLS, cell_type=OWN, donor=np.arange(N_CELLS) % 9)
+    looked_at = [GroupingFacts("donor"), GroupingFacts("batch"), GroupingFacts("cell_type", recognised=True)]
+    for truth, column in (("donor", "donor"), ("batch", "batch"), (None, "cell_type")):
+        found = read_own_labels(source, truth, looked_at, LABELS, lineages=True)
+        assert isinstance(found, OwnLabels)
+        assert (found.column, found.asked, found.are_clusters) == (column, truth is not None, column == "donor")
+    reversed_ = read_own_labels(source, "cell_type", looked_at[::-1], LABELS, lineages=True)
+    assert isinstance(reversed_, OwnLabels)
+    assert reversed_.column == "cell_type"
+    assert read_own_labels(source, b"off".decode(), looked_at, LABELS, lineages=True) is SWITCHED_OFF
+
+
 def test_why_nothing_is_compared_is_said() -> None:
     source = source_of(score=np.linspace(0, 1, N_CELLS), cell_type=["nan"] * N_CELLS)
     assert own_labels(source, "off") == SWITCHED_OFF
