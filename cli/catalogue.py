@@ -63,7 +63,16 @@ def say_card(card: ModelCard, output: Output) -> None:
     rows = [
         [label.name, label.ontology_id or "", label.lineage or "", _metric(card, label.name)] for label in card.labels
     ]
-    output.table(["label", "Cell Ontology", "lineage", "held-out recall"], rows)
+    heads = ["label", "Cell Ontology", "lineage", "held-out recall"]
+    if any(label.submitted for label in card.labels):
+        heads.append("in the training data")
+        rows = [[*row, label.submitted or label.name] for row, label in zip(rows, card.labels, strict=True)]
+    output.table(heads, rows)
+    if card.tree:
+        output.table(
+            ["wider type", "Cell Ontology", "labels"],
+            [[group.name, group.ontology_id or "", ", ".join(group.labels)] for group in card.tree],
+        )
 
 
 def _metric(card: ModelCard, label: str) -> str:

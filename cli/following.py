@@ -34,6 +34,7 @@ _FIRST = {WarningCode.UNFAMILIAR_CELLS}
 
 _SHARES = {
     "n_reliable_label": "have a reliable label",
+    "n_reliable_group": "only a reliable wider type",
     "n_reliable_lineage": "only a reliable lineage",
     "n_unfamiliar": "are unlike the model's training cells",
 }

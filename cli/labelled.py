@@ -21,6 +21,8 @@ class Origin:
         aligned_column: Its obs column of labels; None: the same name.
         min_cells: Leave out labels with fewer cells, for training; None refuses them.
         batches: The obs column of batches, for training.
+        names: ``blood``, or a file that gives each label its readable name, for training.
+        ontology: A file of the Cell Ontology, to make the labels' tree from, for training.
     """
 
     file: Path
@@ -33,6 +35,8 @@ class Origin:
     aligned_column: str | None = None
     min_cells: int | None = None
     batches: str = ""
+    names: str | None = None
+    ontology: Path | None = None
 
 
 def missing_words(missing: Mapping[str, int]) -> str:

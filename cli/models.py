@@ -42,6 +42,16 @@ LineagesOption = Annotated[
 ]
 
 
+NamesOption = Annotated[
+    OptionalText,
+    typer.Option(help="`blood`, or a .tsv or .csv: label, readable name and, if known, Cell Ontology id, lineage."),
+]
+TreeOption = Annotated[
+    OptionalPath,
+    typer.Option(help="The Cell Ontology, .obo or .json: reliable labels may be types between label and lineage."),
+]
+
+
 class ClassWeights(StrEnum):
     """The same as in ``jobs.modeling.settings``, repeated here so that `--help` does not load torch."""
 
@@ -110,7 +120,7 @@ def import_model(  # noqa: PLR0913  # one parameter an option
     licence: Annotated[str, typer.Option(help="The model's licence, for its card.")] = "",
     citation: Annotated[str, typer.Option(help="What to cite; the source named in the model when left out.")] = "",
     ontology: Annotated[
-        OptionalPath, typer.Option(help="A Cell Ontology .obo file, to give the labels its ids.")
+        OptionalPath, typer.Option(help="The Cell Ontology, .obo or .json, to give the labels its ids.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -142,7 +152,9 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     features_from: FeaturesOption = None,
     matrix: MatrixOption = None,
     ids_from: Annotated[OptionalText, typer.Option(help="The obs column of Cell Ontology ids.")] = None,
+    names: NamesOption = None,
     lineages: LineagesOption = None,
+    ontology: TreeOption = None,
     aligned_with: AlignedOption = None,
     aligned_labels: AlignedLabelsOption = None,
     n_genes: Annotated[int, typer.Option(min=2, help="The most genes to use.")] = 3_000,
@@ -178,7 +190,7 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
             **({} if min_cells is None else {"min_cells_per_label": min_cells}),
         }
         read = (ids_from, lineages, features_from, matrix, aligned_with, aligned_labels, min_cells, batches)
-        origin = Origin(file, labels, *read)
+        origin = Origin(file, labels, *read, names, ontology)
         return train_model(origin, {"name": name, "version": version, **about, **how}, settings_for(out), output)
 
     finish(output, action)
@@ -205,7 +217,8 @@ def evaluate_bundle(  # noqa: PLR0913  # one parameter an option
     ] = None,
     lineages: LineagesOption = None,
     ontology: Annotated[
-        OptionalPath, typer.Option(help="A Cell Ontology .obo file: aligns labels by id, name and exact synonym.")
+        OptionalPath,
+        typer.Option(help="The Cell Ontology, .obo or .json: aligns labels by id, name and exact synonym."),
     ] = None,
     matrix: MatrixOption = None,
     out: Annotated[

@@ -20,11 +20,14 @@ from jobs.modeling.features import genes_also_in
 from jobs.modeling.gene_lists import read_gene_list
 from jobs.modeling.labelled import LabelledCells, Sample, read_labelled
 from jobs.modeling.lineages import read_mapping
+from jobs.modeling.ontology import read_ontology
+from jobs.modeling.readable import read_names
 from jobs.modeling.reporting import Progress
 from jobs.modeling.scoring import feature_of_genes
 from jobs.modeling.settings import ClassWeights, TrainingSettings
 from jobs.modeling.trainable import training_warnings, without_rare
 from jobs.modeling.training import TrainedModel, train
+from jobs.modeling.trees import place_labels
 from shared.bundles.card import ModelCard
 from shared.domain.errors import TrainingDataError
 from shared.domain.verdict import Finding
@@ -49,6 +52,8 @@ def train_model(origin: Origin, how: Mapping[str, Any], settings: Settings, outp
     cells, rare = without_rare(_read(origin, wanted), origin.min_cells or 0)
     if origin.aligned_with is not None:
         wanted = replace(wanted, aligned_with=_read_other(origin, origin.aligned_with, cells, wanted))
+    if origin.ontology is not None:
+        cells, wanted = _with_tree(cells, wanted, origin.ontology, output)
     findings = training_warnings(cells)
     _say_cells(cells, wanted, findings, output)
     if cells.batches and not batched_types(cells):
@@ -63,6 +68,7 @@ def train_model(origin: Origin, how: Mapping[str, Any], settings: Settings, outp
         "left_out": rare,
         "metrics": card.training.metrics,
         "missing": cells.missing,
+        "tree": {group.name: group.labels for group in card.tree},
         "warnings": [asdict(one) for one in findings],
     }
     output.result({"model": card.reference, "digest": card.digest, "path": str(path), **about})
@@ -83,6 +89,7 @@ def _read(origin: Origin, wanted: TrainingSettings) -> LabelledCells:
         origin.column,
         ids_from=origin.ids_from,
         lineages=read_mapping(origin.lineages) if origin.lineages else None,
+        readable=read_names(origin.names) if origin.names else None,
         matrix=origin.matrix,
         sample=Sample(wanted.max_cells, wanted.seed),
         batches=origin.batches,
@@ -97,7 +104,9 @@ def _read_other(origin: Origin, file: Path, cells: LabelledCells, wanted: Traini
     """
     column = origin.aligned_column or origin.column
     lineages = read_mapping(origin.lineages) if origin.lineages else None
-    other = read_labelled(file, column, lineages=lineages, sample=Sample(wanted.max_cells, wanted.seed))
+    names = read_names(origin.names) if origin.names else None
+    sample = Sample(wanted.max_cells, wanted.seed)
+    other = read_labelled(file, column, lineages=lineages, readable=names, sample=sample)
     if not shared_types(cells, other):
         raise TrainingDataError(
             f"no type of {column!r} that {cells.source} has too",
@@ -114,6 +123,19 @@ def _read_other(origin: Origin, file: Path, cells: LabelledCells, wanted: Traini
             hint="Align with a file of the same species, with all its genes.",
         )
     return other
+
+
+def _with_tree(
+    cells: LabelledCells, wanted: TrainingSettings, file: Path, output: Output
+) -> tuple[LabelledCells, TrainingSettings]:
+    """Give the labels their terms and their tree, and say which labels have none."""
+    placed = place_labels(cells.labels, read_ontology(file))
+    for name, alike in placed.unplaced.items():
+        near = f"; spelled alike: {', '.join(alike)}" if alike else ""
+        output.say(f"  {name!r} is no term of {file.name}, by id, name or exact synonym{near}", style="yellow")
+    groups = ", ".join(f"{group.name} ({len(group.labels)})" for group in placed.tree)
+    output.say(f"  wider types, and how many labels are kinds of each: {groups or 'none'}")
+    return replace(cells, labels=placed.labels), replace(wanted, tree=placed.tree, ontology=file.name)
 
 
 def _train(cells: LabelledCells, wanted: TrainingSettings, output: Output) -> TrainedModel:

@@ -1,4 +1,4 @@
-"""Labels at two levels, type and lineage, and the most specific one that is reliable."""
+"""The levels of labels, such as type and lineage, and the most specific one that is reliable."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from jobs.engine.tree import NOTHING, Tree
 from shared.bundles.card import Reliability
 
 Float32s = npt.NDArray[np.float32]
@@ -51,6 +52,8 @@ class Level(IntEnum):
     LABEL = 0
     LINEAGE = 1
     NONE = 2
+    GROUP = 3
+    """A group of the labels' tree that is no lineage: narrower or wider than one."""
 
 
 def reliable_level(score_n: Float32s, lineages: Lineages | None, reliability: Reliability) -> npt.NDArray[np.uint8]:
@@ -61,3 +64,12 @@ def reliable_level(score_n: Float32s, lineages: Lineages | None, reliability: Re
     if reliability.label_score is not None:
         level_n[score_n >= np.float32(reliability.label_score)] = Level.LABEL
     return level_n
+
+
+def level_of_place(place_n: Int64s, tree: Tree) -> npt.NDArray[np.uint8]:
+    """The level of each place in a tree, as a value of ``Level``."""
+    n_labels = tree.member_gl.shape[1]
+    of_group_g = np.where(tree.lineage_g, Level.LINEAGE, Level.GROUP)
+    level_p = np.concatenate([np.full(n_labels, Level.LABEL), of_group_g, [Level.NONE]])
+    assert NOTHING == -1
+    return level_p[place_n].astype(np.uint8)

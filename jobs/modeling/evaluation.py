@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -124,7 +125,7 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
     needs = ModelNeeds(card.features, card.species, card.default_overlap, reference=card.reference)
     with open_source(path) as source:
         file = judged(source, path, needs, matrix=matrix)
-        labelling = read_labels(source, labels_column, known={*(label.name for label in card.labels), *mapping})
+        labelling = read_labels(source, labels_column, known={*_names(card), *mapping})
         terms = None if ontology is None else placed(card, labelling.labels, ontology, source, labels_column)
         counterparts = {} if terms is None else terms.counterparts
         mapping = {**counterparts, **mapping}
@@ -194,15 +195,24 @@ def _unfamiliar(card: ModelCard, scores: BestScores, cells: Truth) -> dict[str, 
 
 def _truth(card: ModelCard, cells: Truth, mapping: Mapping[str, str]) -> tuple[Int64s, Int64s]:
     """The positions of each cell's label and lineage among the model's; -1 if the model does not have it."""
-    names, lineages = [label.name for label in card.labels], _lineages(card)
+    position_of, lineages = _names(card), _lineages(card)
+    names = {label.name for label in card.labels}
     labels, coarse = [], []
     for label in cells.labels:
         meant = label.name if label.name in names else mapping.get(label.name, label.name)
-        position = names.index(meant) if meant in names else -1
+        position = position_of.get(meant, -1)
         lineage = card.labels[position].lineage if position >= 0 else meant
         labels.append(position)
         coarse.append(lineages.index(lineage) if lineage in lineages else -1)
     return np.array(labels, np.int64)[cells.class_n], np.array(coarse, np.int64)[cells.class_n]
+
+
+def _names(card: ModelCard) -> dict[str, int]:
+    """The position of each label by its name, or else by its name in the training data."""
+    submitted = [(label.submitted, place) for place, label in enumerate(card.labels) if label.submitted]
+    counts = Counter(name for name, _ in submitted)
+    alone = {name: place for name, place in submitted if counts[name] == 1}
+    return alone | {label.name: place for place, label in enumerate(card.labels)}
 
 
 def _lineages(card: ModelCard) -> list[str]:

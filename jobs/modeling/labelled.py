@@ -14,6 +14,7 @@ from jobs.modeling.expression import TARGET_SUM
 from jobs.modeling.file_genes import features_of_file
 from jobs.modeling.judged import judged
 from jobs.modeling.labels import read_labels
+from jobs.modeling.readable import Readable
 from jobs.modeling.sources import open_source, sha256_of
 from jobs.modeling.splits import at_most
 from shared.bundles.card import Features, Label
@@ -92,6 +93,7 @@ def read_labelled(  # noqa: PLR0913  # one parameter a column or choice
     *,
     ids_from: str | None = None,
     lineages: Mapping[str, str] | None = None,
+    readable: Mapping[str, Readable] | None = None,
     matrix: str | None = None,
     sample: Sample | None = None,
     batches: str = "",
@@ -105,6 +107,7 @@ def read_labelled(  # noqa: PLR0913  # one parameter a column or choice
         column: The obs column with the labels. Cells without a label are left out.
         ids_from: An obs column with Cell Ontology ids, one for each label.
         lineages: The lineage of each label. Other labels have none.
+        readable: The readable name of each label. Other labels keep their own.
         matrix: As the option ``matrix``; None chooses by evidence.
         batches: The obs column that names batches; empty if they are not to be told apart.
 
@@ -114,7 +117,7 @@ def read_labelled(  # noqa: PLR0913  # one parameter a column or choice
     """
     with open_source(path) as source:
         file = judged(source, path, matrix=matrix)
-        labelling = read_labels(source, column, ids_from=ids_from, lineages=lineages)
+        labelling = read_labels(source, column, ids_from=ids_from, lineages=lineages, readable=readable)
         genes = features_of_file(source, file, path)
         kept_n = _sampled(labelling.class_n, sample)
         return LabelledCells(

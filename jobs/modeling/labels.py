@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from jobs.modeling.readable import Readable
 from shared.bundles.card import Label
 from shared.domain.errors import TrainingDataError
 from shared.h5ad.names.label_columns import MISSING
@@ -54,6 +55,7 @@ def read_labels(
     *,
     ids_from: str | None = None,
     lineages: Mapping[str, str] | None = None,
+    readable: Mapping[str, Readable] | None = None,
     known: Collection[str] = (),
 ) -> Labelling:
     """Read the labels of a file that was already inspected. Holds 24 bytes per cell.
@@ -62,6 +64,7 @@ def read_labels(
         column: The obs column with the labels: text, categories, numbers or booleans.
         ids_from: An obs column with Cell Ontology ids, one for each label.
         lineages: The lineage of each label. Other labels have none.
+        readable: The readable name of each label. Other labels keep their own.
         known: Texts that are labels even if they are in ``MISSING``.
 
     Raises:
@@ -74,16 +77,46 @@ def read_labels(
     none = MISSING - set(known)
     text_g = [*(name.strip() for name in found.names), ""]  # The last one is of code -1.
     count_g = np.bincount(found.code_n % len(text_g), minlength=len(text_g)).tolist()
-    names = sorted({text for text in text_g if text not in none})
+    named = _named({text for text in text_g if text not in none}, readable or {})
+    names = sorted(named)
     ids = _ontology_ids(_pairs(found, ids_found)) if ids_found else {}
-    place = {name: position for position, name in enumerate(names)}
+    place = {named[name]: position for position, name in enumerate(names)}
     missing: Counter[str] = Counter()
     for text, count in zip(text_g, count_g, strict=True):
         missing[text] += count if text in none else 0
     return Labelling(
         class_n=np.array([place.get(text, -1) for text in text_g], np.int64)[found.code_n],
-        labels=tuple(Label(name=name, ontology_id=ids.get(name), lineage=(lineages or {}).get(name)) for name in names),
+        labels=tuple(_label(named[name], ids, lineages or {}, readable or {}) for name in names),
         missing=dict(+missing),
+    )
+
+
+def _named(texts: Collection[str], readable: Mapping[str, Readable]) -> dict[str, str]:
+    """The labels in the file, by their readable names.
+
+    Raises:
+        TrainingDataError: Two labels would have one name.
+    """
+    found: dict[str, str] = {}
+    for text in sorted(texts):
+        name = readable[text].name if text in readable else text
+        if name in found:
+            raise TrainingDataError(
+                f"the labels {found[name]!r} and {text!r} would both be called {name!r}",
+                expected="a readable name of its own for each label",
+                hint="Correct the file of --names, or give both cells the same label in the data.",
+            )
+        found[name] = text
+    return found
+
+
+def _label(text: str, ids: Mapping[str, str], lineages: Mapping[str, str], readable: Mapping[str, Readable]) -> Label:
+    known = readable.get(text, Readable(text))
+    return Label(
+        name=known.name,
+        ontology_id=known.ontology_id or ids.get(text),
+        lineage=known.lineage or lineages.get(text) or lineages.get(known.name),
+        submitted=None if known.name == text else text,
     )
 
 

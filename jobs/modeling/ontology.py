@@ -1,17 +1,23 @@
-"""Finds Cell Ontology terms by name, and what is a kind of what, from an .obo file."""
+"""Finds Cell Ontology terms by name, and what is a kind of what, from an .obo or .json file."""
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pydantic import BaseModel
 
 from shared.domain.errors import InvalidOptionError
 
 _CELL_TERM = re.compile(r"CL:\d{7}")
 _EXACT = re.compile(r'"((?:[^"\\]|\\.)*)" EXACT\b')
 _SHORTEST = 6
+_GZIP = b"\x1f\x8b"
 _ESCAPE = re.compile(r"\\(.)")
 
 
@@ -35,11 +41,13 @@ class Ontology:
 
     Attributes:
         parents: The ids of each term's parents.
+        names: The name of each term.
     """
 
     by_name: dict[str, str]
     by_synonym: dict[str, str]
     parents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def id_of(self, label: str) -> str | None:
         """The id of the term with this name, or else with this exact synonym, ignoring case; None if ambiguous."""
@@ -47,22 +55,35 @@ class Ontology:
         return self.by_name.get(key) or self.by_synonym.get(key)
 
 
+class _GuideTerm(BaseModel):
+    """A term as cellxgene-ontology-guide writes it, as far as it is used."""
+
+    label: str
+    ancestors: dict[str, int] = {}
+    synonyms: tuple[str, ...] = ()
+    deprecated: bool = False
+
+
 def read_ontology(path: Path) -> Ontology:
-    """Read Cell Ontology terms from an .obo file (format 1.2 or 1.4). Terms of other ontologies are left out.
+    """Read Cell Ontology terms from an .obo file (format 1.2 or 1.4) or from CELLxGENE's .json, both also as .gz.
+
+    Terms of other ontologies are left out.
 
     Raises:
         InvalidOptionError: The file cannot be read or has no such terms.
     """
     try:
-        terms = list(parse_terms(path.read_text(encoding="utf-8").splitlines()))
-    except (OSError, UnicodeDecodeError) as error:
+        stored = path.read_bytes()
+        text = (gzip.decompress(stored) if stored.startswith(_GZIP) else stored).decode("utf-8")
+        terms = list(parse_json(text) if text.lstrip().startswith("{") else parse_terms(text.splitlines()))
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         terms, problem = [], f": {error}"
     else:
         problem = ""
     if not terms:
         raise InvalidOptionError(
             f"the file has no readable Cell Ontology terms{problem}",
-            expected="an .obo file with [Term] stanzas of CL:0000000 ids",
+            expected="an .obo file with [Term] stanzas of CL:0000000 ids, or CELLxGENE's .json with such ids",
             where=str(path),
             hint="Give the cl.obo or cl-simple.obo of a Cell Ontology release.",
         )
@@ -82,6 +103,7 @@ def ontology_of(terms: Iterable[Term]) -> Ontology:
             (synonym, term.id) for term in known for synonym in term.exact_synonyms if len(synonym) >= _SHORTEST
         ),
         parents={term.id: term.parents for term in known},
+        names={term.id: term.name for term in known},
     )
 
 
@@ -92,6 +114,24 @@ def parse_terms(lines: Iterable[str]) -> Iterator[Term]:
         first = dict(reversed(tags))
         if _CELL_TERM.fullmatch(first.get("id", "")) and first.get("is_obsolete") != "true" and first.get("name"):
             yield Term(first["id"], _unescape(first["name"]), _exact_synonyms(tags), _parents(tags))
+
+
+def parse_json(text: str) -> Iterator[Term]:
+    """Parse the cell types in the JSON of cellxgene-ontology-guide, without obsolete ones.
+
+    It gives each id a ``label``, ``ancestors`` with their distances, of which those at 1 are the parents, and
+    ``synonyms``, which are exact.
+
+    Raises:
+        ValueError: The text is no JSON, or a term has another form.
+    """
+    for identifier, about in json.loads(text).items():
+        if not _CELL_TERM.fullmatch(identifier):
+            continue
+        told = _GuideTerm.model_validate(about)
+        if not told.deprecated and not told.label.startswith("obsolete "):
+            parents = tuple(term for term, steps in told.ancestors.items() if steps == 1 and _CELL_TERM.fullmatch(term))
+            yield Term(identifier, told.label, told.synonyms, parents)
 
 
 def _exact_synonyms(tags: Iterable[tuple[str, str]]) -> tuple[str, ...]:

@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.engine.levels import LEAST_LINEAGE, Lineages, lineages_of
+from jobs.engine.tree import NOTHING, is_within, narrowest, tree_of
 from shared.bundles.card import Label, Reliability, have_lineages
+from shared.bundles.groups import Group
 from shared.domain.options import ERROR_RATES
 
 Float32s = npt.NDArray[np.float32]
@@ -45,6 +47,40 @@ def learn_reliability(probability_nl: Float32s, class_n: Int64s, labels: tuple[L
             rest_n = np.ones(len(score_n), np.bool_) if label_score is None else score_n < np.float32(label_score)
             lineage_score = _least(error, lineages.score_n[rest_n], right_lineage_n[rest_n], LEAST_LINEAGE)
         found.append(Reliability(error=error, label_score=label_score, lineage_score=lineage_score))
+    return tuple(found)
+
+
+def learn_tree_scores(
+    probability_nl: Float32s, class_n: Int64s, labels: tuple[Label, ...], tree: tuple[Group, ...]
+) -> tuple[Reliability, ...]:
+    """Choose, for each error rate, the lowest score of the narrowest place in a tree that holds it.
+
+    This is conformal risk control (Angelopoulos et al. 2024, theorem 1): the loss of a cell is 1 if its own label is
+    not within its answer, else 0. As a higher score gives the same answer or a wider one, or none, no loss grows with
+    it. The lowest score with a sum of losses plus 1, over the cells plus 1, of at most the rate gives cells that are
+    exchangeable with these a wrong answer with at most this probability.
+
+    Args:
+        probability_nl: Probabilities of cells that were held out, cells x labels.
+        class_n: Their true labels.
+
+    Returns:
+        Thresholds by rate, the lowest first; nothing for too few cells.
+    """
+    if len(class_n) < _LEAST_CELLS:
+        return ()
+    best_n = probability_nl.argmax(axis=1)
+    score_n = probability_nl[np.arange(len(best_n)), best_n]
+    groups = tree_of(tree, labels)
+    losses = []
+    for step in _STEPS.tolist():
+        place_n = narrowest(probability_nl, best_n, score_n, groups, step)
+        losses.append(int(((place_n != NOTHING) & ~is_within(place_n, class_n, groups)).sum()))
+    found = []
+    for error in ERROR_RATES:
+        held = [place for place, loss in enumerate(losses) if (loss + 1) / (len(class_n) + 1) <= error]
+        least = float(_STEPS[held[0]]) if held else None
+        found.append(Reliability(error=error, label_score=None, lineage_score=None, tree_score=least))
     return tuple(found)
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from jobs.modeling.labelled import LabelledCells
 from shared.bundles.card import Features, Kind
+from shared.bundles.groups import Group
 
 
 class ClassWeights(StrEnum):
@@ -41,6 +42,8 @@ class TrainingSettings:
             that were measured without them.
         aligned_with: Cells of another data set, with labels of the same lineages or names. The model ignores by what
             these types differ between the data sets.
+        tree: The labels' tree; empty learns from which score on labels and lineages are reliable, each for themselves.
+        ontology: The name of the file that the tree is from, for the card.
         max_cells: A larger number of cells is sampled down to this. It limits the memory to twice 8 bytes x max_cells
             x n_genes.
         max_abstained: The largest share of cells that the threshold may leave unassigned; 0 sets no threshold. A low
@@ -74,6 +77,8 @@ class TrainingSettings:
     refit_on_all: bool = True
     max_iterations: int = 40
     aligned_with: LabelledCells | None = field(default=None, repr=False, compare=False)
+    tree: tuple[Group, ...] = ()
+    ontology: str = ""
     max_cells: int = 50_000
     max_abstained: float = 0.0
     false_alarm: float = 0.025

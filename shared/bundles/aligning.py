@@ -72,7 +72,7 @@ class Aligner:
         """
         known = ids or [None] * len(names)
         by_id = _unique((label.ontology_id, label) for label in self.labels)
-        by_name = _unique((plain(label.name), label) for label in self.labels)
+        by_name = _by_name(self.labels)
         by_synonym = _unique((label.ontology_id or self.id_of(label.name), label) for label in self.labels)
         by_own = _unique((written_out(plain(label.name)), label) for label in self.labels)
         lineages = {
@@ -96,6 +96,12 @@ class Aligner:
             return NO_MEANING
 
         return _without_codes(names, [meaning(*pair) for pair in zip(names, known, strict=True)])
+
+
+def _by_name(labels: Sequence[Label]) -> dict[str, Label]:
+    """Labels by name, or else by the name in their training data."""
+    submitted = _unique((plain(label.submitted), label) for label in labels if label.submitted)
+    return submitted | _unique((plain(label.name), label) for label in labels)
 
 
 def _without_codes(names: Sequence[str], found: Sequence[Meaning]) -> tuple[Meaning, ...]:

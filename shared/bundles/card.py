@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from shared.bundles.groups import Group, check_tree
 from shared.domain.plan import CostHints
 from shared.domain.verdict import Species
 
@@ -90,11 +91,13 @@ class Label(_Frozen):
     Attributes:
         ontology_id: Cell Ontology id (``CL:0000084``), if known.
         lineage: A coarser name that several labels share, if known.
+        submitted: The name in the training data, if it is another one.
     """
 
     name: str
     ontology_id: str | None = Field(default=None, pattern=r"^CL:\d{7}$")
     lineage: str | None = None
+    submitted: str | None = None
 
 
 class Familiarity(_Frozen):
@@ -120,17 +123,21 @@ class Familiarity(_Frozen):
 class Reliability(_Frozen):
     """The scores from which labels are reliable, at one error rate; learned on held-out cells.
 
-    Of the cells that get a label or a lineage by these thresholds, a share of at most ``error`` gets a wrong one.
+    Of the cells that get a label or a lineage by these thresholds, a share of at most ``error`` gets a wrong one. If
+    the labels have a tree, it is a share of at most ``error`` of all cells.
 
     Attributes:
         label_score: Least score of a label; None if no score is enough.
         lineage_score: Least score of a lineage, for cells whose label is not reliable; None if no score is enough, or
             the labels have no lineages.
+        tree_score: If the labels have a tree, the least score of a label or a group, in place of the other two; None if
+            no score is enough.
     """
 
     error: float = Field(gt=0, lt=1)
     label_score: float | None = Field(ge=0, le=1)
     lineage_score: float | None = Field(ge=0, le=1)
+    tree_score: float | None = Field(default=None, ge=0, le=1)
 
 
 _LEAST_SHARE = 1e-9
@@ -194,6 +201,8 @@ class ModelCard(_Frozen):
         familiarity: How unfamiliar cells are recognised; None if they are not.
         assumed_shares: The shares of the labels that the scores assume. If given, scores are corrected to the shares
             in the annotated sample, unless the option ``composition=off`` asks for them as they are.
+        tree: Wider types that several labels are kinds of, the narrowest first; any two lie within one another or
+            apart.
         reliability: The thresholds of reliable labels, for several error rates.
         flops_per_cell: Floating-point operations for one cell.
     """
@@ -217,6 +226,7 @@ class ModelCard(_Frozen):
     default_overlap: float = Field(default=0.1, ge=0, le=1)
     familiarity: Familiarity | None = None
     assumed_shares: tuple[float, ...] = ()
+    tree: tuple[Group, ...] = ()
     reliability: tuple[Reliability, ...] = ()
     training: Training
     flops_per_cell: float = Field(default=0.0, ge=0, le=1e15)
@@ -273,6 +283,17 @@ class ModelCard(_Frozen):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _tree_is_a_tree(self) -> ModelCard:
+        check_tree(self.tree, {label.name: label.lineage for label in self.labels}, UNASSIGNED)
+        if self.tree and self.activation is not Activation.SOFTMAX:
+            msg = "a tree needs scores that add up to 1 (activation softmax)"
+            raise ValueError(msg)
+        if not self.tree and any(one.tree_score is not None for one in self.reliability):
+            msg = "tree_score needs a tree"
+            raise ValueError(msg)
+        return self
+
     @property
     def has_lineages(self) -> bool:
         """Whether every cell gets a lineage beside its label: every label has one, and they say less than labels."""
@@ -281,7 +302,7 @@ class ModelCard(_Frozen):
     @property
     def needs_all_scores(self) -> bool:
         """Whether the merge needs the scores of all labels, not only of the best."""
-        return bool(self.assumed_shares) or self.has_lineages
+        return bool(self.assumed_shares or self.tree) or self.has_lineages
 
     def reliability_at(self, error: float) -> Reliability | None:
         """The thresholds for the highest error rate that is at most this; None if there are none."""

@@ -18,7 +18,7 @@ from jobs.modeling.bundles import write_bundle
 from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard
 from shared.bundles.catalogue import find_model, list_models, version_key
 from shared.bundles.kinds import CARDS
-from shared.bundles.stored import _FIRST_FIELDS, _digest, card_bytes, digest_of, is_digest, parse_card
+from shared.bundles.stored import _FIRST_FIELDS, _LATER, _digest, card_bytes, digest_of, is_digest, parse_card
 from shared.domain.errors import InvalidBundleError, ModelExistsError, ModelNotFoundError
 from tests.engine.cards import make_card, make_centroid, make_tensors
 from tests.fakes.blobs import MemoryBlobStore
@@ -158,7 +158,7 @@ def test_a_digest_of_before_which_wrote_defaults_out_stays_valid(
     store: MemoryBlobStore, card: ModelCard, tmp_path: Path
 ) -> None:
     weights = (tmp_path / "test-model/1.0.0" / WEIGHTS_NAME).read_bytes()
-    first = card.model_dump(mode="json", include=_FIRST_FIELDS)
+    first = card.model_dump(mode="json", include=_FIRST_FIELDS, exclude=_LATER)
     digest = _digest(first, hashlib.sha256(weights).hexdigest())
     said = {key: value for key, value in first.items() if key != "licence"} | {"digest": digest}
     store.write(BUCKET, f"test-model/1.0.0/{CARD_NAME}", [json.dumps(said).encode()])
@@ -171,10 +171,18 @@ def test_a_digest_of_before_which_wrote_defaults_out_stays_valid(
 
 def test_a_digest_of_before_is_none_of_a_card_with_a_later_field() -> None:
     card, _ = make_centroid(3, 5)
-    first = CARDS.validate_json(card_bytes(card)).model_dump(mode="json", include=_FIRST_FIELDS)
+    first = CARDS.validate_json(card_bytes(card)).model_dump(mode="json", include=_FIRST_FIELDS, exclude=_LATER)
     digest = _digest(first, "0" * 64)
     assert "spread" not in first
     assert not is_digest(digest, card_bytes(card), "0" * 64), "it would not cover the later field"
+
+
+def test_a_digest_of_before_is_none_of_a_card_with_a_later_field_of_its_labels(card: ModelCard) -> None:
+    first = card.model_dump(mode="json", include=_FIRST_FIELDS, exclude=_LATER)
+    digest = _digest(first, "0" * 64)
+    assert is_digest(digest, json.dumps(first).encode(), "0" * 64)
+    first["labels"][0]["submitted"] = "x"
+    assert not is_digest(digest, json.dumps(first).encode(), "0" * 64), "it would not cover the later field"
 
 
 def test_a_bundle_that_is_not_the_one_accepted_is_refused(store: MemoryBlobStore) -> None:

@@ -68,4 +68,4 @@ def test_no_lineage_has_a_score_above_one() -> None:
 
 
 def test_a_file_keeps_levels_as_these_numbers() -> None:
-    assert [(level.name, level.value) for level in Level] == [("LABEL", 0), ("LINEAGE", 1), ("NONE", 2)]
+    assert [(level.name, level.value) for level in Level] == [("LABEL", 0), ("LINEAGE", 1), ("NONE", 2), ("GROUP", 3)]

@@ -12,12 +12,14 @@ import pyarrow as pa
 
 from jobs.engine.abstaining import is_unassigned, is_unfamiliar
 from jobs.engine.facts import CellFacts
-from jobs.engine.levels import Level, Lineages, lineages_of, reliable_level
+from jobs.engine.levels import Level, Lineages, level_of_place, lineages_of, reliable_level
+from jobs.engine.tree import NOTHING, Tree, narrowest, tree_of
 from jobs.inference.merge.clusters import Clusters, Membership
 from jobs.inference.merge.composition import Composition
 from jobs.inference.parts.arrays import values_of
 from jobs.inference.parts.part import F32Array, best_first, facts_from
 from shared.bundles.card import UNASSIGNED, Familiarity, Label, Reliability
+from shared.bundles.groups import Group
 from shared.domain.verdict import CellNote
 
 NOTES = {CellNote.CONVERTED: "converted", CellNote.UNCLEAR: "unclear values", CellNote.SILENT: "no model genes"}
@@ -32,9 +34,13 @@ class Vocabulary:
     """The categories of a model's labels: distinct names and Cell Ontology ids, in the model's order.
 
     Labels may share a name or an id, but categories must be distinct.
+
+    Attributes:
+        tree: The groups of the labels' tree, if they have one.
     """
 
     labels: tuple[Label, ...]
+    tree: tuple[Group, ...] = ()
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -75,8 +81,19 @@ class Vocabulary:
 
     @cached_property
     def reliable_names(self) -> tuple[str, ...]:
-        """Distinct names that a reliable label can have: labels, lineages and ``Unassigned``."""
-        return tuple(dict.fromkeys([*self.names, *self.lineages]))
+        """Distinct names that a reliable label can have: labels, lineages, groups and ``Unassigned``."""
+        return tuple(dict.fromkeys([*self.names, *self.lineages, *(group.name for group in self.tree)]))
+
+    @cached_property
+    def place_codes(self) -> I64Array:
+        """The position in ``reliable_names`` of each place in the tree, and of ``Unassigned`` for the last."""
+        names = [*(label.name for label in self.labels), *(group.name for group in self.tree), UNASSIGNED]
+        return np.array([self.reliable_names.index(name) for name in names], np.int64)
+
+    @cached_property
+    def groups(self) -> Tree:
+        """The tree; without groups if there is none."""
+        return tree_of(self.tree, self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +129,7 @@ class Calls:
         probability_nl: The probabilities of all labels; None if only those of the best are known.
         lineages: The cells' lineages; None if they have none.
         level_n: How specific each cell's reliable label is (``Level``); None if it is not known what is reliable.
+        place_n: Its place in the labels' tree (``jobs.engine.tree``); None if they have none.
         facts: The cells' facts. Totals and unfamiliarity are NaN where they are not known.
         membership: The cells' clusters; None if there are none.
     """
@@ -125,6 +143,7 @@ class Calls:
     probability_nl: F32Array | None = None
     lineages: Lineages | None = None
     level_n: npt.NDArray[np.uint8] | None = None
+    place_n: I64Array | None = None
     membership: Membership | None = None
 
     def __len__(self) -> int:
@@ -160,7 +179,7 @@ def calls_from(batches: Sequence[pa.RecordBatch], rules: Rules, vocabulary: Voca
         probability_nl=probability_nl,
         lineages=lineages,
     )
-    return calls if rules.reliability is None else replace(calls, level_n=_levels(calls, rules.reliability))
+    return calls if rules.reliability is None else _with_levels(calls, rules.reliability, vocabulary)
 
 
 def name_codes(calls: Calls, vocabulary: Vocabulary) -> I64Array:
@@ -178,6 +197,8 @@ def lineage_codes(calls: Calls, vocabulary: Vocabulary) -> I64Array:
 def reliable_codes(calls: Calls, vocabulary: Vocabulary) -> I64Array:
     """Positions of the cells' reliable labels in ``Vocabulary.reliable_names``."""
     assert calls.level_n is not None
+    if calls.place_n is not None:
+        return vocabulary.place_codes[calls.place_n]
     names = vocabulary.reliable_names
     code_n = np.full(len(calls), names.index(UNASSIGNED), np.int64)
     if calls.lineages is not None:
@@ -186,16 +207,22 @@ def reliable_codes(calls: Calls, vocabulary: Vocabulary) -> I64Array:
     return np.where(calls.level_n == Level.LABEL, vocabulary.name_codes[calls.top_label_nk[:, 0]], code_n)
 
 
-def _levels(calls: Calls, reliability: Reliability) -> npt.NDArray[np.uint8]:
-    """The most specific reliable level of each cell.
+def _with_levels(calls: Calls, reliability: Reliability, vocabulary: Vocabulary) -> Calls:
+    """Add the most specific reliable level of each cell, and its place in the labels' tree if they have one.
 
-    An unassigned cell can have a reliable lineage, but no label. An unfamiliar or silent cell has neither, whatever its
-    scores.
+    An unassigned cell can have a reliable lineage or group, but no label. An unfamiliar or silent cell has neither,
+    whatever its scores.
     """
     score_n = np.where(calls.abstained_n, np.float32(-1), calls.top_score_nk[:, 0])
-    level_n = reliable_level(score_n, calls.lineages, reliability)
-    level_n[calls.unfamiliar_n | (calls.facts.note_n == CellNote.SILENT)] = Level.NONE
-    return level_n
+    unknown_n = calls.unfamiliar_n | (calls.facts.note_n == CellNote.SILENT)
+    if not vocabulary.tree or calls.probability_nl is None:
+        level_n = reliable_level(score_n, calls.lineages, reliability)
+        level_n[unknown_n] = Level.NONE
+        return replace(calls, level_n=level_n)
+    tree, best_n = vocabulary.groups, calls.top_label_nk[:, 0]
+    place_n = narrowest(calls.probability_nl, best_n, score_n, tree, reliability.tree_score)
+    place_n[unknown_n] = NOTHING
+    return replace(calls, level_n=level_of_place(place_n, tree), place_n=place_n)
 
 
 def _probability(table: pa.Table) -> F32Array | None:

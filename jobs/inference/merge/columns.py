@@ -237,9 +237,11 @@ COLUMNS = (
     Column(
         "reliable_label",
         CATEGORY,
-        "The most specific of `label` and `lineage` that is reliable: of the model's held-out cells, at most a share "
-        "of `max_error` (0.05) got a wrong one in this way; in another study, more can be wrong. `Unassigned` if "
-        "neither is, and for an `unfamiliar` cell. Empty, and left out of `obs`, if it is not known what is reliable.",
+        "The most specific type that is reliable: `label`, `lineage`, or, if the model has a tree of its labels, any "
+        "type that several labels are kinds of, such as CD4-positive, alpha-beta T cell. Of the model's held-out "
+        "cells, at most a share of `max_error` (0.05) got a wrong one in this way; in another study, more can be "
+        "wrong. `Unassigned` if none is, and for an `unfamiliar` cell. Empty, and left out of `obs`, if it is not "
+        "known what is reliable.",
         _reliable_label,
         nullable=True,
         in_obs=InObs.IF_ANY,

@@ -120,6 +120,10 @@ class Labels(_Part):
         default=None, description="Cells by reliable label, if it is known what is reliable."
     )
     n_reliable_label: int | None = Field(default=None, description="Cells with a reliable label.")
+    n_reliable_group: int | None = Field(
+        default=None,
+        description="Cells with only a reliable group of labels that is no lineage, if the model's labels have a tree.",
+    )
     n_reliable_lineage: int | None = Field(default=None, description="Cells with only a reliable lineage.")
     shares: dict[str, float] | None = Field(
         default=None, description="The shares of the labels that the scores were corrected to, if they were."
@@ -316,7 +320,7 @@ def summary_of(record: Submission, labels: Labels, actual: Actual) -> Mapping[st
         "n_unassigned": labels.n_unassigned,
         **{
             name: value
-            for name in ("n_unfamiliar", "n_reliable_label", "n_reliable_lineage")
+            for name in ("n_unfamiliar", "n_reliable_label", "n_reliable_group", "n_reliable_lineage")
             if (value := getattr(labels, name)) is not None
         },
         "model": record.model.reference if record.model else "",

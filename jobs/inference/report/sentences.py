@@ -27,6 +27,8 @@ _RARE = 5
 _NAMED = 3
 _NO_THRESHOLD = "None: every cell gets its best label."
 _NAME_LIMIT = 60
+_GROUPS = 3
+"""So many wider types are named."""
 _SHARES = 12
 _MOST_UNFAMILIAR = 0.5
 
@@ -153,17 +155,31 @@ def levels(tally: Tally, card: ModelCard, max_error: float) -> tuple[str, ...]:
         ordered = most_first(tally.lineage_counts)
         named = [f"{shortened(name, _NAME_LIMIT)} {percent(n / tally.n_cells)}" for name, n in ordered.items()]
         found.append(f"By lineage: {listing(named)}.")
-    reliability, counts = card.reliability_at(max_error), tally.level_counts
-    if counts and reliability is not None:
+    reliability = card.reliability_at(max_error)
+    if tally.level_counts and reliability is not None:
         found.append(
-            f"{percent(counts[Level.LABEL] / tally.n_cells)} of the cells have a reliable label, "
-            f"{percent(counts[Level.LINEAGE] / tally.n_cells)} only a reliable lineage, and "
-            f"{percent(counts[Level.NONE] / tally.n_cells)} neither (celldrop_reliable_label in annotated.h5ad). "
+            f"{_reliable(tally, card)} (celldrop_reliable_label in annotated.h5ad). "
             f"Of the cells that were held out of the model's training, at most {reliability.error:.0%} got a wrong "
             "answer in this way. In another study, more can be wrong, and a type that the model does not know can get "
             "a label, too."
         )
     return tuple(found)
+
+
+def _reliable(tally: Tally, card: ModelCard) -> str:
+    """The shares of the cells by how specific their reliable label is."""
+    share = {level: percent(tally.level_counts[level] / tally.n_cells) for level in Level}
+    start, lineage = f"{share[Level.LABEL]} of the cells have a reliable label", share[Level.LINEAGE]
+    if not card.tree:
+        return f"{start}, {lineage} only a reliable lineage, and {share[Level.NONE]} neither"
+    wider = {group.name for group in card.tree} - {label.lineage for label in card.labels}
+    ordered = most_first({name: n for name, n in tally.reliable_counts.items() if name in wider})
+    named = [f"{shortened(name, _NAME_LIMIT)} {percent(n / tally.n_cells)}" for name, n in ordered.items()]
+    some = f" ({listing(named[:_GROUPS])})" if named else ""
+    return (
+        f"{start}, {share[Level.GROUP]} only a wider type{some}, {lineage} only a lineage, and "
+        f"{share[Level.NONE]} none of these"
+    )
 
 
 def familiarity(tally: Tally, card: ModelCard) -> Fact:

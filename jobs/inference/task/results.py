@@ -153,7 +153,7 @@ class Results:
     def _merge(self) -> Merge:
         layout = self.inputs.layout
         card = self.inputs.card
-        vocabulary = Vocabulary(card.labels)
+        vocabulary = Vocabulary(card.labels, card.tree)
         rules = Rules(
             min_score=self.inputs.min_score,
             familiarity=card.familiarity,

@@ -1,0 +1,91 @@
+"""The narrowest type of a tree that is reliable: a label, or else one of the groups of labels above it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.bundles.card import Label
+from shared.bundles.groups import Group
+
+Float64s = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
+Int64s = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+NOTHING = -1
+"""The place of a cell for which not even the widest group is reliable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Groups of labels, the narrowest first; any two lie within one another or apart.
+
+    A place in the tree is the position of a label, or the number of labels plus the position of a group.
+
+    Attributes:
+        member_gl: Whether a label is in a group, groups x labels.
+        lineage_g: Whether a group is a lineage.
+    """
+
+    member_gl: Bools
+    lineage_g: Bools
+
+
+def tree_of(groups: Sequence[Group], labels: Sequence[Label]) -> Tree:
+    """The tree of a card's groups and labels."""
+    names = [label.name for label in labels]
+    member_gl = np.zeros((len(groups), len(names)), np.bool_)
+    for place, group in enumerate(groups):
+        member_gl[place, [names.index(name) for name in group.labels]] = True
+    lineages = {label.lineage for label in labels}
+    return Tree(member_gl, np.array([group.name in lineages for group in groups], np.bool_))
+
+
+def group_scores(probability_nl: Floats, tree: Tree) -> Float64s:
+    """The score of each group, cells x groups: the sum of its labels' probabilities, at most 1.
+
+    A group has at least the score of a group or label within it.
+    """
+    score_ng = np.zeros((len(probability_nl), len(tree.member_gl)))
+    for label in range(probability_nl.shape[1]):
+        score_ng[:, tree.member_gl[:, label]] += probability_nl[:, label, None]
+    return np.minimum(score_ng, 1.0)
+
+
+def narrowest(probability_nl: Floats, best_n: Int64s, score_n: Floats, tree: Tree, least: float | None) -> Int64s:
+    """The narrowest place in the tree of each cell whose score is at least ``least``; ``NOTHING`` if there is none.
+
+    Only groups that are more probable than all other labels together count. Of groups apart at most one is, so these
+    groups lie within one another, and a higher ``least`` gives the same place or one around it. A label counts if it is
+    in all of these groups, so the answer never contradicts a group or lineage that is more probable than not.
+
+    Args:
+        best_n: The best label of each cell.
+        score_n: Its score; below 0 for a cell that may get no label.
+        least: None gives no cell a place.
+    """
+    if least is None:
+        return np.full(len(best_n), NOTHING, np.int64)
+    score_ng = group_scores(probability_nl, tree)
+    likely_ng = score_ng > 0.5
+    place_n = _first(likely_ng & (score_ng >= np.float32(least)))
+    place_n = np.where(place_n == NOTHING, NOTHING, place_n + probability_nl.shape[1])
+    inside_n = (~likely_ng | tree.member_gl[:, best_n].T).all(axis=1)
+    return np.where(inside_n & (score_n >= np.float32(least)), best_n, place_n).astype(np.int64)
+
+
+def is_within(place_n: Int64s, label_n: Int64s, tree: Tree) -> Bools:
+    """Whether each cell's label is the one at its place or in the group there; False for ``NOTHING``."""
+    n_labels = tree.member_gl.shape[1]
+    around_pl = np.concatenate([np.eye(n_labels, dtype=np.bool_), tree.member_gl, np.zeros((1, n_labels), np.bool_)])
+    return np.asarray(around_pl[place_n, label_n])
+
+
+def _first(there_ng: Bools) -> Int64s:
+    if not there_ng.shape[1]:
+        return np.full(len(there_ng), NOTHING, np.int64)
+    return np.where(there_ng.any(axis=1), there_ng.argmax(axis=1), NOTHING)

@@ -1,0 +1,109 @@
+"""Readable names for the labels of training data, with their Cell Ontology ids and lineages."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from jobs.modeling.plain_text import lines_of, read_text
+from shared.domain.errors import InvalidOptionError
+
+BLOOD = "blood"
+"""The name of ``BLOOD_NAMES`` for ``read_names``."""
+_COLUMNS = ("submitted", "name", "id", "lineage")
+_ONTOLOGY_ID = re.compile(r"CL:\d{7}")
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """What a label is called.
+
+    Attributes:
+        ontology_id: Its Cell Ontology id; None leaves that of the data.
+        lineage: None likewise.
+    """
+
+    name: str
+    ontology_id: str | None = None
+    lineage: str | None = None
+
+
+BLOOD_NAMES: Mapping[str, Readable] = MappingProxyType(
+    {
+        # Zheng et al. 2017, populations sorted with magnetic beads. Their regulatory T cells are CD4+/CD25+.
+        "b-cells": Readable("B cell", "CL:0000236", "B cell"),
+        "cd14-monocytes": Readable("CD14 monocyte", "CL:0001054", "Monocyte"),
+        "cd4-t-helper": Readable("CD4 helper T cell", "CL:0000492", "T cell"),
+        "cd56-nk": Readable("NK cell", "CL:0000623", "NK cell"),
+        "memory-t": Readable("Memory CD4 T cell", "CL:0000897", "T cell"),
+        "naive-cytotoxic": Readable("Naive CD8 T cell", "CL:0000900", "T cell"),
+        "naive-t": Readable("Naive CD4 T cell", "CL:0000895", "T cell"),
+        "regulatory-t": Readable("Regulatory T cell", "CL:0000792", "T cell"),
+        # What tools/blood_reference.py calls the types that only PBMC 3k has.
+        "cd16-monocytes": Readable("CD16 monocyte", "CL:0002396", "Monocyte"),
+        "cd8-effector-t": Readable("Effector CD8 T cell", "CL:0001050", "T cell"),
+        "dendritic": Readable("Dendritic cell", "CL:0000451", "Dendritic cell"),
+        "platelets": Readable("Platelet", "CL:0000233", "Megakaryocyte"),
+    }
+)
+"""Readable names of the labels that celldrop's models of blood are trained on."""
+
+
+def read_names(text: str) -> Mapping[str, Readable]:
+    """Read readable names by label: ``blood``, or a .tsv or .csv of two to four columns.
+
+    The columns are the label in the training data, its readable name, its Cell Ontology id and its lineage; the last
+    two may be empty or missing. A first row ``submitted, name, id, lineage`` is a header.
+
+    Raises:
+        InvalidOptionError: The file does not exist or has another content.
+    """
+    if text == BLOOD:
+        return BLOOD_NAMES
+    path = Path(text)
+    try:
+        delimiter = "," if ".csv" in map(str.lower, path.suffixes) else "\t"
+        found = _names_in(csv.reader(lines_of(read_text(path)), delimiter=delimiter))
+    except (OSError, ValueError, csv.Error) as error:
+        raise InvalidOptionError(
+            f"names cannot be read: {error}",
+            expected=f"{BLOOD!r}, or a .tsv or .csv that gives each label its readable name",
+            where=text,
+            hint='One line for each label, such as "naive-t,Naive CD4 T cell,CL:0000895,T cell"; the last two '
+            "are optional.",
+        ) from error
+    return found
+
+
+def _names_in(rows: Iterable[list[str]]) -> Mapping[str, Readable]:
+    table = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
+    if table and tuple(cell.casefold() for cell in table[0]) == _COLUMNS[: len(table[0])]:
+        del table[0]
+    if not table:
+        msg = "it is empty"
+        raise ValueError(msg)
+    for row in table:
+        _check(row)
+    for column, what in enumerate(_COLUMNS[:2]):
+        repeated = [name for name, count in Counter(row[column] for row in table).items() if count > 1]
+        if repeated:
+            msg = f"the {what} {repeated[0]!r} occurs more than once"
+            raise ValueError(msg)
+    filled = [[*row, "", ""][:4] for row in table]
+    return MappingProxyType(
+        {submitted: Readable(name, term or None, lineage or None) for submitted, name, term, lineage in filled}
+    )
+
+
+def _check(row: list[str]) -> None:
+    if not 2 <= len(row) <= len(_COLUMNS) or not row[0] or not row[1]:
+        msg = f"the row {', '.join(row)!r} has not two to four columns, with a label and a name"
+        raise ValueError(msg)
+    if len(row) > 2 and row[2] and not _ONTOLOGY_ID.fullmatch(row[2]):
+        msg = f"the label {row[0]!r} has the id {row[2]!r}, which is none of the Cell Ontology"
+        raise ValueError(msg)
