@@ -112,7 +112,7 @@ def test_types_that_only_another_data_set_has_are_recognised_in_cells_kept_out(t
     names |= {"CD8 T": "Effector CD8 T cell", "B": "B cell", "CD14+ Mono": "CD14 monocyte", "NK": "NK cell"}
     cells.obs["known"] = cells.obs["cell_type_seurat"].astype(str).map(names)
     cells.write_h5ad(tmp_path / "kept_out.h5ad")
-    folder = MODELS / "pbmc" / "1.0.0"
+    folder = MODELS / "pbmc" / "1.1.0"
     card = parse_card((folder / CARD_NAME).read_bytes(), where="pbmc")
     report = evaluate(card, load_file(folder / WEIGHTS_NAME), tmp_path / "kept_out.h5ad", "known")
     assert report.labels is not None

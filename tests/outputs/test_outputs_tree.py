@@ -101,7 +101,7 @@ def test_the_reliable_label_is_the_narrowest_type_with_enough(shares: bool) -> N
     for group in reversed(TREE):
         expected[sums[list(group.labels)].sum(axis=1) >= 0.85] = group.name
     sure = sums.max(axis=1) >= 0.85
-    expected[sure] = sums.idxmax(axis=1)[sure]
+    expected[sure] = np.array(sums.columns)[sums.to_numpy().argmax(axis=1)][sure]
     cells = np.arange(N_CELLS)
     expected[(cells % 10 == 9) & (cells % 11 != 5) | (cells % 11 == 5)] = UNASSIGNED
     assert frame["reliable_label"].astype(str).tolist() == expected.tolist()

@@ -13,7 +13,7 @@ import pytest
 from tests.pipeline.conftest import ROOT, Celldrop
 
 ZHENG = "h5ad/zheng_sorted_pbmc_train.h5ad"
-SORTED, PBMC = ROOT / "models" / "pbmc-sorted" / "1.1.0", ROOT / "models" / "pbmc" / "1.0.0"
+SORTED, PBMC = ROOT / "models" / "pbmc-sorted" / "1.1.0", ROOT / "models" / "pbmc" / "1.1.0"
 OBO = "reference/cl-simple-2026-03-26.obo"
 
 pytestmark = pytest.mark.xdist_group("runs")
@@ -42,8 +42,8 @@ def test_models_and_files_are_compared_in_one_table_and_written(
     assert [(one["model"], Path(one["file"]).name) for one in found] == [
         ("pbmc-sorted@1.1.0", "known.h5ad"),
         ("pbmc-sorted@1.1.0", "unknown.h5ad"),
-        ("pbmc@1.0.0", "known.h5ad"),
-        ("pbmc@1.0.0", "unknown.h5ad"),
+        ("pbmc@1.1.0", "known.h5ad"),
+        ("pbmc@1.1.0", "unknown.h5ad"),
     ]
     assert [one["error"]["code"] for one in found[1::2]] == ["TRAINING_DATA_UNUSABLE"] * 2
     assert found[0]["labels"]["accuracy"] > 0.85

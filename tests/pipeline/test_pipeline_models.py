@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
@@ -150,3 +151,103 @@ def test_doctor_names_a_model_that_is_not_whole(celldrop: Celldrop, celltypist_m
     done = celldrop("doctor", "--json", CELLDROP_MODELS_DIR=str(broken))
     assert done.status == 1
     assert "models" in {check["name"] for check in done.json["checks"] if check["health"] == "wrong"}
+
+
+OBO = """format-version: 1.2
+
+[Term]
+id: CL:0000084
+name: T cell
+
+[Term]
+id: CL:0000624
+name: CD4-positive T cell
+is_a: CL:0000084 ! T cell
+
+[Term]
+id: CL:0000895
+name: naive CD4 T cell
+is_a: CL:0000624 ! CD4-positive T cell
+
+[Term]
+id: CL:0000492
+name: CD4-positive helper T cell
+is_a: CL:0000624 ! CD4-positive T cell
+
+[Term]
+id: CL:0000900
+name: naive CD8 T cell
+is_a: CL:0000084 ! T cell
+
+[Term]
+id: CL:0000236
+name: B cell
+"""
+NAMES = """submitted,name,id,lineage
+naive-t,Naive CD4 T cell,,T cell
+cd4-t-helper,Helper,CL:0000492,T cell
+naive-cytotoxic,Naive CD8 T cell,,T cell
+b-cells,Bees,,B cell
+"""
+
+
+def test_a_model_with_a_tree_and_readable_names_is_trained_shown_used_and_evaluated(
+    celldrop: Celldrop, data_dir: Path, tmp_path: Path
+) -> None:
+    cells = anndata.read_h5ad(data_dir / ZHENG)
+    population = cells.obs["sorted_population"].astype(str)
+    chosen = population.isin(["naive-t", "cd4-t-helper", "naive-cytotoxic", "b-cells"]).to_numpy().nonzero()[0]
+    file, out = tmp_path / "four.h5ad", tmp_path / "bundles"
+    cells[chosen[::6]].copy().write_h5ad(file)
+    (tmp_path / "cl.obo").write_text(OBO)
+    (tmp_path / "names.csv").write_text(NAMES)
+    train = (
+        "models",
+        "train",
+        file,
+        "--labels",
+        "sorted_population",
+        "--n-genes",
+        "300",
+        "--version",
+        "1",
+        "--out",
+        out,
+    )
+    tree = ("--names", tmp_path / "names.csv", "--ontology", tmp_path / "cl.obo")
+    done = celldrop(*train, *tree, "--name", "four", "--out", out)
+    assert done.status == 0, done.stderr
+    assert "'Bees' is no term of cl.obo" not in done.stdout, "the submitted name is"
+    assert "CD4-positive T cell (2), T cell (3)" in done.stdout
+    card = celldrop("models", "show", "four", "--out", out, "--json").json
+    assert [(one["name"], one["submitted"], one["ontology_id"]) for one in card["labels"]] == [
+        ("Bees", "b-cells", "CL:0000236"),
+        ("Helper", "cd4-t-helper", "CL:0000492"),
+        ("Naive CD4 T cell", "naive-t", "CL:0000895"),
+        ("Naive CD8 T cell", "naive-cytotoxic", "CL:0000900"),
+    ]
+    assert [group["ontology_id"] for group in card["tree"]] == ["CL:0000624", "CL:0000084"]
+    assert [one["tree_score"] is not None for one in card["reliability"]][-3:] == [True] * 3
+    ran = celldrop("run", file, "--model", out / "four" / "1", "--set", "composition=off", "--json")
+    assert ran.status == 0, ran.stderr
+    frame = pd.read_parquet(ran.folder / "annotations.parquet")
+    labels = json.loads((ran.folder / "manifest.json").read_text())["labels"]
+    counts = frame["reliable_label"].value_counts()
+    assert labels["reliable"] == counts.to_dict()
+    assert labels["n_reliable_group"] == counts["CD4-positive T cell"] > 10
+    assert "only a wider type (CD4-positive T cell" in (ran.folder / "report.html").read_text()
+    h5ad = anndata.read_h5ad(ran.folder / "annotated.h5ad")
+    assert h5ad.obs["celldrop_reliable_label"].tolist() == frame["reliable_label"].tolist()
+    judged = celldrop(
+        *("models", "evaluate", "four", file, "--labels", "sorted_population", "--models", out, "--json")
+    ).json
+    assert judged["labels"]["n_cells"] == len(frame), "submitted names are known"
+
+
+def test_a_file_of_names_or_terms_that_is_none_is_refused(celldrop: Celldrop, labelled: Path, tmp_path: Path) -> None:
+    (tmp_path / "none.csv").write_text("b-cells\n")
+    train = ("models", "train", labelled, "--labels", "sorted_population", "--name", "x", "--version", "1")
+    for option in ("--names", "--ontology"):
+        done = celldrop(*train, option, tmp_path / "none.csv", "--out", tmp_path / "out", "--json")
+        assert (done.status, done.json["code"]) == (2, "INVALID_OPTION"), option
+    assert not (tmp_path / "out").exists()

@@ -175,7 +175,7 @@ def _reliable(tally: Tally, card: ModelCard) -> str:
     wider = {group.name for group in card.tree} - {label.lineage for label in card.labels}
     ordered = most_first({name: n for name, n in tally.reliable_counts.items() if name in wider})
     named = [f"{shortened(name, _NAME_LIMIT)} {percent(n / tally.n_cells)}" for name, n in ordered.items()]
-    some = f" ({listing(named[:_GROUPS])})" if named else ""
+    some = f" ({'; '.join(named[:_GROUPS])})" if named else ""
     return (
         f"{start}, {share[Level.GROUP]} only a wider type{some}, {lineage} only a lineage, and "
         f"{share[Level.NONE]} none of these"
