@@ -42,6 +42,7 @@ LineagesOption = Annotated[
 ]
 
 
+IdsOption = Annotated[OptionalText, typer.Option(help="The obs column of Cell Ontology ids.")]
 NamesOption = Annotated[
     OptionalText,
     typer.Option(help="`blood`, or a .tsv or .csv: label, readable name and, if known, Cell Ontology id, lineage."),
@@ -151,7 +152,7 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     out: OutOption = None,
     features_from: FeaturesOption = None,
     matrix: MatrixOption = None,
-    ids_from: Annotated[OptionalText, typer.Option(help="The obs column of Cell Ontology ids.")] = None,
+    ids_from: IdsOption = None,
     names: NamesOption = None,
     lineages: LineagesOption = None,
     ontology: TreeOption = None,
@@ -178,20 +179,17 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
         from cli.labelled import Origin
         from cli.training import train_model
 
-        about = {"title": title, "licence": licence, "citation": citation}
+        about = {"name": name, "version": version, "title": title, "licence": licence, "citation": citation}
+        chosen = {"kind": kind, "seed": seed, "n_genes": n_genes, "held_out_share": held_out}
         how = {
-            "kind": kind,
-            "seed": seed,
-            "n_genes": n_genes,
-            "held_out_share": held_out,
             "class_weights": class_weights.value,
             "max_abstained": max_abstained,
             "false_alarm": false_alarm,
             **({} if min_cells is None else {"min_cells_per_label": min_cells}),
         }
-        read = (ids_from, lineages, features_from, matrix, aligned_with, aligned_labels, min_cells, batches)
-        origin = Origin(file, labels, *read, names, ontology)
-        return train_model(origin, {"name": name, "version": version, **about, **how}, settings_for(out), output)
+        read = (ids_from, lineages, features_from, matrix, aligned_with, aligned_labels, min_cells, batches, names)
+        origin = Origin(file, labels, *read, ontology)
+        return train_model(origin, about | chosen | how, settings_for(out), output)
 
     finish(output, action)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from jobs.modeling.plain_text import lines_of, read_text
+from shared.bundles.card import ModelCard
 from shared.domain.errors import InvalidOptionError
 
 BLOOD = "blood"
@@ -107,3 +108,42 @@ def _check(row: list[str]) -> None:
     if len(row) > 2 and row[2] and not _ONTOLOGY_ID.fullmatch(row[2]):
         msg = f"the label {row[0]!r} has the id {row[2]!r}, which is none of the Cell Ontology"
         raise ValueError(msg)
+
+
+def renamed(card: ModelCard, readable: Mapping[str, Readable], version: str) -> ModelCard:
+    """The card of the same weights with readable names, in another version. Other labels keep their names.
+
+    The labels keep their order, and a name that a label had before stays as the submitted one.
+
+    Raises:
+        InvalidOptionError: No label of the card has a readable name, or two labels would have the same.
+    """
+    new = {label.name: readable.get(label.name, Readable(label.name)) for label in card.labels}
+    if len({one.name for one in new.values()}) < len(new) or not readable.keys() & new.keys():
+        raise InvalidOptionError(
+            f"these names do not fit the labels of {card.reference}",
+            expected="another name for at least one of its labels, and no two of the same name",
+            hint=f"`celldrop models show {card.reference}` prints its labels.",
+        )
+    labels = tuple(
+        label.model_copy(
+            update={
+                "name": new[label.name].name,
+                "ontology_id": new[label.name].ontology_id or label.ontology_id,
+                "lineage": new[label.name].lineage or label.lineage,
+                "submitted": label.submitted or (None if new[label.name].name == label.name else label.name),
+            }
+        )
+        for label in card.labels
+    )
+    training = card.training.model_copy(
+        update={
+            "parameters": {**card.training.parameters, "renamed_from": card.reference},
+            "per_label": {new[name].name: figures for name, figures in card.training.per_label.items()},
+        }
+    )
+    tree = tuple(
+        group.model_copy(update={"labels": tuple(new[name].name for name in group.labels)}) for group in card.tree
+    )
+    changed = {"labels": labels, "training": training, "tree": tree, "version": version, "digest": ""}
+    return type(card).model_validate(card.model_copy(update=changed).model_dump())

@@ -8,13 +8,15 @@ import pytest
 
 from jobs.modeling.evaluation import evaluate
 from jobs.modeling.labelled import LabelledCells, read_labelled
-from jobs.modeling.readable import BLOOD_NAMES, Readable, read_names
+from jobs.modeling.readable import BLOOD_NAMES, Readable, read_names, renamed
 from jobs.modeling.training import train
 from shared.bundles.aligning import Aligner, How
-from shared.bundles.card import Label
+from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, Label, ModelCard
+from shared.bundles.stored import parse_card
 from shared.domain.errors import InvalidOptionError, TrainingDataError
 from tests.modeling.synthetic import SMALL, quick
 
+BUNDLES = Path(__file__).resolve().parents[2] / "models"
 TABLE = "submitted,name,id,lineage\nB,B cell,CL:0000236,lymphoid\nT,Tee,,\nNK,Killer\n"
 
 
@@ -102,3 +104,36 @@ def test_a_submitted_name_is_aligned_unless_it_is_another_labels_name() -> None:
     found = Aligner(labels).meanings(["naive_T", "Naive CD4 T cells", "bee", "Tee"])
     assert [one.label for one in found] == ["Naive CD4 T cell", "Naive CD4 T cell", "Bee", "Tee"]
     assert found[0].how is How.NAME
+
+
+# --- A bundle with other names ------------------------------------------------------------------------------------
+
+
+def shipped(version: str) -> ModelCard:
+    return parse_card((BUNDLES / "pbmc-sorted" / version / CARD_NAME).read_bytes(), where=version)
+
+
+def test_the_sorted_bundle_with_readable_names_is_the_one_before_with_the_same_weights() -> None:
+    before, after = shipped("1.1.0"), shipped("1.2.0")
+    assert after == renamed(before, BLOOD_NAMES, "1.2.0").model_copy(update={"digest": after.digest})
+    weights = [(BUNDLES / "pbmc-sorted" / version / WEIGHTS_NAME).read_bytes() for version in ("1.1.0", "1.2.0")]
+    assert weights[0] == weights[1]
+    assert [label.submitted for label in after.labels] == [label.name for label in before.labels]
+    assert list(after.training.per_label.values()) == list(before.training.per_label.values())
+    assert after.reliability == before.reliability
+
+
+def test_names_of_other_labels_and_names_that_labels_share_are_refused() -> None:
+    for names in ({"other": Readable("x")}, {"b-cells": Readable("memory-t")}):
+        with pytest.raises(InvalidOptionError, match=r"do not fit the labels of pbmc-sorted@1\.1\.0"):
+            renamed(shipped("1.1.0"), names, "2")
+
+
+def test_the_groups_and_the_first_name_of_a_renamed_label_stay_its_own() -> None:
+    path = BUNDLES / "pbmc" / "1.1.0" / CARD_NAME
+    card = parse_card(path.read_bytes(), where="pbmc")
+    again = renamed(card, {"B cell": Readable("Bee"), "NK cell": Readable("Killer")}, "2")
+    named = {label.name: label.submitted for label in again.labels}
+    assert (named["Bee"], named["Killer"]) == ("b-cells", "cd56-nk")
+    (group,) = (group for group in again.tree if group.name == "lymphocyte")
+    assert {"Bee", "Killer"} <= set(group.labels)

@@ -52,7 +52,7 @@ def test_cells_of_the_model_s_tissue_get_levels_and_the_shares_that_were_used(
     labels = anndata.read_h5ad(file).obs["cell_type_seurat"].astype(str).to_numpy()
     for type_ in ("B", "CD14+ Mono", "NK", "Naive CD4 T", "Memory CD4 T"):
         assert frame["unfamiliar"][labels == type_].mean() <= 0.1, type_
-    assert (frame["label"] == "regulatory-t").mean() <= 0.06
+    assert (frame["label"] == "Regulatory T cell").mean() <= 0.06
     lineage = {"B": "B cell", "CD14+ Mono": "Monocyte", "NK": "NK cell", "Naive CD4 T": "T cell"}
     for type_, name in lineage.items():
         assert (frame["lineage"][labels == type_] == name).mean() >= 0.95, type_

@@ -17,10 +17,10 @@ from tests.pipeline.conftest import ROOT, Celldrop
 MODELS = {"CELLDROP_MODELS_DIR": str(ROOT / "models"), "CELLDROP_DEFAULT_MODEL": "pbmc-sorted"}
 PSEUDOBULK = ("--set", "map=off", "--set", "pseudobulk=louvain_scanpy")
 MARKERS = {
-    "b-cells": {"CD79A", "MS4A1"},
-    "cd56-nk": {"GNLY", "NKG7"},
-    "cd14-monocytes": {"S100A8", "LYZ"},
-    "naive-cytotoxic": {"CD8A", "CD8B"},
+    "B cell": {"CD79A", "MS4A1"},
+    "NK cell": {"GNLY", "NKG7"},
+    "CD14 monocyte": {"S100A8", "LYZ"},
+    "Naive CD8 T cell": {"CD8A", "CD8B"},
 }
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
