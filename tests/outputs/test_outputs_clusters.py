@@ -212,11 +212,22 @@ def test_the_model_s_first_label_wins_a_tie() -> None:
     assert vote(merge, ("a",), code_n).label_c.tolist() == [1]
 
 
+def test_cells_left_unassigned_agree_with_a_vote_that_is_unassigned_for_unfamiliar_ones() -> None:
+    merge = merged(np.arange(300) < 160, min_score=0.6)
+    voted, labels = vote(merge, ("a",), np.zeros(300, np.int32)), frame_of(merge)["label"].astype(str)
+    doubted = (labels == UNASSIGNED) | (np.arange(300) < 160)
+    assert 160 < doubted.sum() < 300
+    assert voted.agreeing_c.tolist() == [doubted.sum()]
+
+
 @pytest.mark.parametrize(("unfamiliar", "wanted"), [(149, False), (150, True)])
 def test_a_cluster_of_which_half_is_unfamiliar_is_unassigned(unfamiliar: int, wanted: bool) -> None:
     merge = merged(np.arange(300) < unfamiliar)
     voted = vote(merge, ("a",), np.zeros(300, np.int32))
     assert voted.unfamiliar_c.tolist() == [unfamiliar]
+    own = frame_of(merge)["label"].value_counts().max()
+    assert voted.agreeing_c.tolist() == [unfamiliar if wanted else own]
+    assert set(frame_of(clustered(merge, voted))["cluster_share"]) == {voted.share_c[0]}
     assert (merge.vocabulary.names[voted.label_c[0]] == UNASSIGNED) == wanted
 
 
@@ -237,7 +248,13 @@ def test_the_report_shows_what_most_cells_of_an_unfamiliar_cluster_are_and_says_
     page = render(gather(findings(merge), replace(context_of(LABELS), clusters=voted), NoMap("none"))).decode()
     marked = re.findall(r'<th scope="row">(\w+)</th><td class="n">150</td><td>([^<]+) <span [^>]*>\(unfamiliar\)', page)
     assert marked == [("strange", rows["strange"].label)]
-    assert "their vote is Unassigned" in page
+    assert "In 1 cluster (50% of the cells), half of the cells or more" in page
+    all_strange = cluster_table(
+        vote(merged(np.arange(300) >= 0), ("a",), np.zeros(300, np.int32)), merge.vocabulary, can_tell=True
+    )
+    assert all_strange is not None
+    assert "In all, half of the cells or more are unlike" in " ".join(all_strange.sentences)
+    assert "agree" not in " ".join(all_strange.sentences)
 
 
 def test_the_annotated_file_has_clusters_by_size_and_leaves_them_out_where_there_are_none() -> None:

@@ -39,6 +39,8 @@ class Clusters:
         votes_cl: The number of cells by cluster and label, with the labels of ``Vocabulary.names``.
         label_c: The label that each cluster's vote gives, as a position in ``Vocabulary.names``.
         unfamiliar_c: The number of unfamiliar cells.
+        agreeing_c: The number of cells that agree with the vote: with this label themselves or, if it is Unassigned,
+            unassigned or unfamiliar.
         column: The column of obs that the clusters are from; None for those found by expression.
     """
 
@@ -47,6 +49,7 @@ class Clusters:
     votes_cl: Int64s
     label_c: Int64s
     unfamiliar_c: Int64s
+    agreeing_c: Int64s
     column: str | None = None
 
     @property
@@ -56,13 +59,8 @@ class Clusters:
         return total_c
 
     @property
-    def agreeing_c(self) -> Int64s:
-        """The number of cells whose own label is that of their cluster."""
-        return self.votes_cl[np.arange(len(self.names)), self.label_c]
-
-    @property
     def share_c(self) -> npt.NDArray[np.float32]:
-        """The share of cells whose own label is that of their cluster."""
+        """The share of cells that agree with the vote."""
         return (self.agreeing_c / np.maximum(self.cells_c, 1)).astype(np.float32)
 
 

@@ -285,7 +285,8 @@ COLUMNS = (
     Column(
         "cluster_share",
         pa.float32(),
-        "The share of the cluster's cells whose own label is `cluster_label`.",
+        "The share of the cluster's cells that agree with `cluster_label`: it is their own `label` or, if it is "
+        "`Unassigned`, they are unassigned or `unfamiliar`.",
         _cluster_share,
         nullable=True,
         in_obs=InObs.IF_ANY,

@@ -75,17 +75,23 @@ def vote(
         beat: Called for each group of cells, as a sign of life.
     """
     n_names, vocabulary = len(merge.vocabulary.names), merge.vocabulary
-    votes_cl, unfamiliar_c = np.zeros((len(names), n_names), np.int64), np.zeros(len(names), np.int64)
+    votes_cl = np.zeros((len(names), n_names), np.int64)
+    unfamiliar_c, doubted_c = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
     for group in merge.groups():
         beat()
         cluster_n = code_n[group.rows.start : group.rows.stop].astype(np.int64)
         there_n = cluster_n >= 0
-        votes_cl += cross_counts(cluster_n[there_n], name_codes(group.calls, vocabulary)[there_n], votes_cl.shape)
-        unfamiliar_c += np.bincount(cluster_n[there_n & group.calls.unfamiliar_n], minlength=len(names))
+        label_n, unfamiliar_n = name_codes(group.calls, vocabulary), group.calls.unfamiliar_n
+        votes_cl += cross_counts(cluster_n[there_n], label_n[there_n], votes_cl.shape)
+        unfamiliar_c += np.bincount(cluster_n[there_n & unfamiliar_n], minlength=len(names))
+        doubted_n = unfamiliar_n | (label_n == vocabulary.unassigned_code)
+        doubted_c += np.bincount(cluster_n[there_n & doubted_n], minlength=len(names))
     cells_c = votes_cl.sum(axis=1)
     mostly = [is_mostly_unfamiliar(*pair) for pair in zip(unfamiliar_c.tolist(), cells_c.tolist(), strict=True)]
     label_c = np.where(mostly, vocabulary.unassigned_code, votes_cl.argmax(axis=1))
-    return Clusters(tuple(names), code_n, votes_cl, label_c, unfamiliar_c, column)
+    own_c = votes_cl[np.arange(len(names)), label_c]
+    agreeing_c = np.where(label_c == vocabulary.unassigned_code, doubted_c, own_c)
+    return Clusters(tuple(names), code_n, votes_cl, label_c, unfamiliar_c, agreeing_c, column)
 
 
 def is_mostly_unfamiliar(unfamiliar: float, cells: float) -> bool:

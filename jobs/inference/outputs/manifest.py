@@ -103,7 +103,10 @@ class ClusterFacts(_Part):
     column: str | None = Field(description="The obs column that they are from; None if found by expression.")
     n_clusters: int
     n_cells: int = Field(description="Cells that have a cluster.")
-    n_agreeing: int = Field(description="Cells whose own label is that of their cluster.")
+    n_agreeing: int = Field(
+        description="Cells that agree with their cluster's label: it is their own or, if it is `Unassigned`, they are "
+        "unassigned or unfamiliar."
+    )
     labels: dict[str, int] = Field(description="Cells by the label of their cluster, most first.")
 
 

@@ -104,13 +104,13 @@ def _sentences(clusters: Clusters, rows: list[ClusterRow]) -> tuple[str, ...]:
         )
     else:
         first = f"The clusters are those of obs[{shortened(clusters.column, _NAME_LIMIT)!r}]."
-    voted = (
-        f"The cells of each voted on its label; {percent(agreeing / cells)} of the cells have that label themselves. "
-        "The vote stands beside each cell's own label (celldrop_cluster_label in obs) and changes nothing else."
-    )
-    found = [first, voted]
     divided = [row for row in rows if row.share < _DIVIDED and not row.mostly_unfamiliar]
     strange = [row for row in rows if row.mostly_unfamiliar]
+    voted = "The cells of each voted on its label"
+    if len(strange) < len(rows):
+        voted += f", and {percent(agreeing / cells)} of the cells agree with their cluster's vote"
+    beside = "The vote stands beside each cell's own label (celldrop_cluster_label in obs) and changes nothing else."
+    found = [first, f"{voted}.", beside]
     if divided:
         n_cells = sum(row.cells for row in divided)
         found.append(
@@ -118,9 +118,10 @@ def _sentences(clusters: Clusters, rows: list[ClusterRow]) -> tuple[str, ...]:
             "votes: check these with marker genes."
         )
     if strange:
-        n_cells = sum(row.cells for row in strange)
+        share = percent(sum(row.cells for row in strange) / cells)
+        where = f"In {plural(len(strange), 'cluster')} ({share} of the cells)" if len(strange) < len(rows) else "In all"
         found.append(
-            f"In {plural(len(strange), 'cluster')} ({percent(n_cells / cells)} of the cells), half of the cells or "
-            "more are unlike the model's training cells: their vote is Unassigned."
+            f"{where}, half of the cells or more are unlike the model's training cells: their vote is Unassigned, and "
+            "the table shows what it would have been."
         )
     return tuple(found)
