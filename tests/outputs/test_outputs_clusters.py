@@ -33,6 +33,8 @@ from jobs.inference.report.gathering import gather
 from jobs.inference.report.mapping import NoMap
 from jobs.inference.report.rendering import render
 from shared.bundles.card import UNASSIGNED
+from shared.domain.verdict import Finding, Severity
+from shared.h5ad.judge.cautions import WarningCode
 from tests.outputs.stand_ins import Draws, merge_of
 from tests.outputs.test_outputs_doubt import LABELS, findings, merged
 from tests.outputs.test_outputs_report import context_of
@@ -255,6 +257,22 @@ def test_the_report_shows_what_most_cells_of_an_unfamiliar_cluster_are_and_says_
     assert all_strange is not None
     assert "In all, half of the cells or more are unlike" in " ".join(all_strange.sentences)
     assert "agree" not in " ".join(all_strange.sentences)
+
+
+def test_the_code_to_draw_the_cells_is_there_if_the_annotated_file_has_their_embedding() -> None:
+    merge = merge_of(drawn(), 1)
+    clusters, context = clusters_by_expression(merge), context_of(LABELS)
+    assert clusters is not None
+    old = Finding(WarningCode.OLD_LAYOUT, Severity.WARNING, "the layout is anndata <0.7", "")
+    tried = {
+        True: replace(context, clusters=clusters),
+        False: replace(context, clusters=replace(clusters, column="louvain")),
+    }
+    without = [replace(context, clusters=clusters, files=()), context]
+    without.append(replace(tried[True], verdict=replace(context.verdict, findings=(old,))))
+    for there, one in [*tried.items(), *((False, one) for one in without)]:
+        data = gather(findings(merge), one, NoMap("none"))
+        assert any('"X_celldrop"' in snippet.code for snippet in data.snippets) == there
 
 
 def test_the_annotated_file_has_clusters_by_size_and_leaves_them_out_where_there_are_none() -> None:

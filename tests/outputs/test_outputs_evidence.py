@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -17,11 +18,13 @@ from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.survey import Survey
 from jobs.inference.outputs.evidence_csv import COLUMNS, evidence_csv
 from jobs.inference.parts.part import PartLayout
+from jobs.inference.report.apart import closest_genes
 from jobs.inference.report.data import LabelRow
 from jobs.inference.report.evidence import reasons
 from jobs.inference.report.gathering import gather
 from jobs.inference.report.mapping import NoMap
 from jobs.inference.report.rendering import render
+from jobs.inference.report.wording import number
 from shared.bundles.card import UNASSIGNED, Label
 from tests.outputs.stand_ins import Draws, merge_of
 from tests.outputs.test_outputs_report import context_of
@@ -196,6 +199,55 @@ def test_many_labels_are_shown_as_far_as_the_report_shows_them(merge: Merge) -> 
     assert section is not None
     assert [label.name for label in section.labels] == [label.name for label in found.labels[:2]]
     assert "in evidence.csv" in section.note
+
+
+def test_a_label_without_a_gene_of_its_own_is_called_weak(merge: Merge) -> None:
+    found = evidence(merge)
+    section = reasons(found, rows_of(found), 20)
+    assert section is not None
+    shares = {name: sums.share_f for name, sums in found.expression.sums.items()}
+    for label, told in zip(found.labels, section.labels, strict=True):
+        others = [shares[other.name] for other in found.labels if other.name != label.name]
+        features = [gene.feature for gene in label.by(SpeaksBy.EXPRESSION)]
+        gaps = {f: shares[label.name][f] - max(share_f[f] for share_f in others) for f in features}
+        assert (told.weak != "") == (max(gaps.values()) < 0.2), gaps
+        assert NAMES[max(gaps, key=gaps.__getitem__)] in told.weak or not told.weak
+        assert (label.name in section.weak) == bool(told.weak)
+    assert section.weak.startswith("Weak evidence for ")
+
+
+@pytest.mark.parametrize(("n_expressed", "is_weak"), [(59, True), (61, False)])
+def test_a_gene_of_20_points_more_of_the_cells_sets_them_apart(merge: Merge, n_expressed: int, is_weak: bool) -> None:
+    found = deepcopy(evidence(merge))
+    label = found.labels[0]
+    gene = label.by(SpeaksBy.EXPRESSION)[0]
+    for other in found.labels:
+        sums = found.expression.sums[other.name]
+        sums.n_cells, sums.expressed_f = 100, np.full(N_FEATURES, 40)
+    found.expression.sums[label.name].expressed_f[gene.feature] = n_expressed
+    closest = closest_genes(found)
+    assert (closest[label.name].gene, closest[label.name].is_weak) == (gene.name, is_weak)
+    assert all(closest[other.name].is_weak for other in found.labels[1:])
+    section = reasons(found, rows_of(found), 20)
+    assert section is not None
+    told = section.labels[0].weak
+    assert told == "" or (f"{gene.name} does best, in 59% of these cells and 40% of those called " in told and is_weak)
+
+
+def test_one_label_alone_is_not_called_weak() -> None:
+    merge = merge_of(DRAWS, 1, None, [Label(name="only")] * 4)
+    found = evidence(merge)
+    section = reasons(found, rows_of(found), 20)
+    assert section is not None
+    assert (section.weak, [label.weak for label in section.labels]) == ("", [""])
+
+
+@given(st.floats(-1e6, 1e6), st.integers(0, 4))
+def test_a_negative_number_has_a_minus_sign(value: float, digits: int) -> None:
+    text = number(value, digits)
+    assert float(text.replace("\u2212", "-")) == round(value, digits)
+    assert "-" not in text
+    assert text not in {"\u22120", "\u22120.00"}
 
 
 def test_a_label_that_rests_on_absence_is_said_to(merge: Merge) -> None:

@@ -200,6 +200,7 @@ class Speaking:
 
     Attributes:
         text: The genes in words.
+        weak: What makes the evidence weak; empty if it is not.
     """
 
     key: int
@@ -207,6 +208,7 @@ class Speaking:
     colour: str
     text: str
     genes: tuple[SpeakingGene, ...]
+    weak: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,12 +218,14 @@ class Reasons:
     Attributes:
         plot: None if there is nothing to draw.
         note: How it was computed, and what is left out.
+        weak: Which labels have weak evidence, and why; empty if none has.
         undrawn: Why the section could not be made. If set, all else is empty.
     """
 
     plot: DotPlot | None
     labels: tuple[Speaking, ...]
     note: str
+    weak: str = ""
     undrawn: str = ""
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.inference.merge.evidence import LEAST_CELLS, Against, Evidence, GeneEvidence, LabelEvidence, SpeaksBy
+from jobs.inference.report.apart import Closest, closest_genes, weak_summary, weak_words
 from jobs.inference.report.charts import undrawn
 from jobs.inference.report.data import Dot, DotPlot, DotRow, LabelRow, Reasons, Speaking, SpeakingGene, Tick
-from jobs.inference.report.wording import listing, percent, plural, shortened
+from jobs.inference.report.wording import listing, number, percent, plural, shortened
 
 log = logging.getLogger(__name__)
 
@@ -40,16 +41,18 @@ def reasons(evidence: Evidence | None, rows: Sequence[LabelRow], most: int) -> R
         return _reasons(evidence, rows, most)
     except Exception as error:
         log.exception("evidence left out of the report")
-        return Reasons(None, (), "", undrawn("The genes that spoke for the labels", error))
+        return Reasons(None, (), "", undrawn=undrawn("The genes that spoke for the labels", error))
 
 
 def _reasons(evidence: Evidence, rows: Sequence[LabelRow], most: int) -> Reasons:
     by_name = {row.name: row for row in rows}
     labels = evidence.labels[:most]
+    closest = closest_genes(evidence)
     return Reasons(
         plot=_plot(evidence, labels, by_name),
-        labels=tuple(_speaking(label, by_name[label.name]) for label in labels),
+        labels=tuple(_speaking(label, by_name[label.name], closest.get(label.name)) for label in labels),
         note=_note(evidence, len(labels)),
+        weak=weak_summary(closest, [label.name for label in labels]),
     )
 
 
@@ -70,9 +73,9 @@ def _note(evidence: Evidence, n_shown: int) -> str:
     return " ".join(found)
 
 
-def _speaking(label: LabelEvidence, row: LabelRow) -> Speaking:
+def _speaking(label: LabelEvidence, row: LabelRow, closest: Closest | None) -> Speaking:
     genes = [gene for how, most in _IN_TABLE.items() for gene in label.by(how)[:most]]
-    return Speaking(row.key, row.name, row.colour, _words(label), tuple(map(_gene, genes)))
+    return Speaking(row.key, row.name, row.colour, _words(label), tuple(map(_gene, genes)), weak_words(closest))
 
 
 def _words(label: LabelEvidence) -> str:
@@ -104,7 +107,7 @@ def _gene(gene: GeneEvidence) -> SpeakingGene:
 
 
 def _number(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.2f}"
+    return _NONE if value is None else number(value, 2)
 
 
 def _percent(share: float | None) -> str:

@@ -21,6 +21,7 @@ from jobs.inference.report import sentences
 from jobs.inference.report.charts import drawn, log_chart, ridge, score_chart, undrawn
 from jobs.inference.report.clusters import cluster_table
 from jobs.inference.report.data import CellMap, Confusion, Fact, LabelRow, Notice, ReportData, ResultFile, Tail
+from jobs.inference.report.drawing import drawing_snippet
 from jobs.inference.report.evidence import reasons
 from jobs.inference.report.mapping import FEW_PLACED, Layout, NoMap, draw_map
 from jobs.inference.report.sums import left_out
@@ -119,7 +120,10 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         counts=drawn(lambda: log_chart(tally.counts_cb.sum(axis=0), "counts", None)) if tally.n_counted else None,
         method=(*_method(tally, context), *own_labels_fact(findings.compared)),
         model=sentences.model(context.card),
-        snippets=sentences.snippets(rows, tally, context.files),
+        snippets=(
+            *sentences.snippets(rows, tally, context.files),
+            *drawing_snippet(context.files, context.clusters, context.verdict),
+        ),
         files=tuple(ResultFile(file.name, size(file.size_bytes), file.what) for file in context.files),
         missing=tuple(Notice(one.reason, code=one.name) for one in context.missing),
         provenance=(

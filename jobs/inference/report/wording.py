@@ -12,6 +12,12 @@ def whole(number: float) -> str:
     return f"{round(number):,}"
 
 
+def number(value: float, digits: int) -> str:
+    """A number with so many digits after the point, and a minus sign instead of a hyphen: \u22120.25. Zero has none."""
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "\u2212")
+
+
 def percent(share: float) -> str:
     """A share in per cent: 43%, 2.4%. Only exactly 0 or 1 is shown as 0% or 100%."""
     if 0 < share < 0.001:
