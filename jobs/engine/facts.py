@@ -22,6 +22,7 @@ class CellFacts:
         total_n: Total over all genes of the file, float32. None, or NaN for each cell, if it is not known.
         n_genes_n: Genes of the file with a value above 0, int32.
         note_n: The ``CellNote`` of each cell, uint8.
+        mito_n: Share of the total that is of mitochondrial genes, float32. Likewise.
         unfamiliarity_n: See ``jobs.engine.familiarity``; float32. None, or NaN for each cell, if it is not known.
     """
 
@@ -29,3 +30,4 @@ class CellFacts:
     n_genes_n: npt.NDArray[np.int32]
     note_n: npt.NDArray[np.uint8]
     unfamiliarity_n: npt.NDArray[np.float32] | None = None
+    mito_n: npt.NDArray[np.float32] | None = None

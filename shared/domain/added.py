@@ -9,6 +9,7 @@ ADDED = (
     "celldrop_second_label",
     "celldrop_second_score",
     "celldrop_abstained",
+    "celldrop_mito_share",
     "celldrop_value_note",
     "celldrop_lineage",
     "celldrop_lineage_score",

@@ -97,6 +97,8 @@ class Draws:
     places: tuple[tuple[int, ...], ...] = ()
     """The coordinates of each cell, if the layout has some."""
     genes: tuple[str | None, ...] = ()
+    mito: bool = False
+    """Whether the share of mitochondrial counts is known: from 0 to 0.3, but for the first ten cells."""
 
     def block(self, rows: Rows) -> AnnotatedBlock:
         """The block of these rows: a row's draw depends on its number alone."""
@@ -114,6 +116,7 @@ class Draws:
                 n_genes_n=(row_n * 3 % 4000).astype(np.int32),
                 note_n=self._notes(row_n),
                 unfamiliarity_n=self._unfamiliarity(row_n),
+                mito_n=np.where(row_n < 10, np.nan, row_n * 11 % 301 / 1000).astype(np.float32) if self.mito else None,
             ),
             embedding_nd=np.array(self.places, np.int16)[row_n] if self.layout.dimensions else None,
             sampled=self._sampled(row_n) if self.layout.n_features else None,

@@ -152,9 +152,9 @@ CLUSTERS = ("cluster", "cluster_label", "cluster_share")
 
 def test_what_is_not_known_is_left_out_of_the_annotated_file() -> None:
     known = findings(merged(first(3))).tally
-    assert absent_of(known) == {"value_note", *CLUSTERS}
+    assert absent_of(known) == {"mito_share", "value_note", *CLUSTERS}
     draws = Draws(PartLayout(300, n_labels=4, top_k=2), softmax=True)
     assert absent_of(findings(merge_of(draws, 1)).tally) == {
-        *("value_note", "unfamiliar", "unfamiliarity", "lineage", "lineage_score", "reliable_label"),
+        *("mito_share", "value_note", "unfamiliar", "unfamiliarity", "lineage", "lineage_score", "reliable_label"),
         *CLUSTERS,
     }

@@ -108,7 +108,7 @@ def test_the_csv_says_what_the_parquet_says(merge: Merge, frame: pd.DataFrame) -
 def test_the_csv_header_is_exact(merge: Merge) -> None:
     header = gzip.decompress(outputs(merge)[1]).split(b"\n", 1)[0].decode()
     wanted = (
-        "cell_id,label,score,label_id,second_label,second_score,abstained,n_counts,n_genes,value_note,"
+        "cell_id,label,score,label_id,second_label,second_score,abstained,n_counts,n_genes,mito_share,value_note,"
         "lineage,lineage_score,reliable_label,unfamiliar,unfamiliarity,cluster,cluster_label,cluster_share"
     )
     assert header.replace('"', "") == wanted

@@ -9,6 +9,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 
 from tests.oracle.oracle import ask_celltypist
 from tests.pipeline.conftest import ROOT, Celldrop
@@ -26,6 +27,11 @@ def test_similar_cells_vote_and_every_result_says_the_same(celldrop: Celldrop, d
     np.testing.assert_array_equal(cells.obs["celldrop_cluster_share"], frame["cluster_share"].astype(np.float32))
     assert cells.obsm["X_celldrop"].shape == (2700, 20)
     assert cells.obsm["X_celldrop"].dtype == np.float32
+    counts_ng = scipy.sparse.csr_matrix(cells.X)
+    mito_n = np.asarray(counts_ng[:, cells.var_names.str.startswith("MT-")].sum(axis=1)).ravel()
+    wanted_n = (mito_n / np.asarray(counts_ng.sum(axis=1)).ravel()).astype(np.float32)
+    np.testing.assert_array_equal(cells.obs["celldrop_mito_share"], wanted_n)
+    np.testing.assert_array_equal(frame["mito_share"].astype(np.float32), wanted_n)
     facts = json.loads((done.folder / "manifest.json").read_text())["labels"]["clusters"]
     assert facts["n_clusters"] == frame["cluster"].nunique()
     doubted = frame["unfamiliar"].astype(bool) | (frame["label"] == "Unassigned")

@@ -128,6 +128,7 @@ def categories_of(tally: Tally, clusters: Clusters | None = None) -> dict[str, l
 def absent_of(tally: Tally, clusters: Clusters | None = None) -> frozenset[str]:
     """The columns in which no cell has a value, of those that are then left out of obs."""
     known = {
+        ("mito_share",): bool(tally.mito_b.any()),
         ("value_note",): bool(tally.notes),
         ("unfamiliar", "unfamiliarity"): bool(tally.n_looked),
         ("lineage", "lineage_score"): bool(tally.lineage_counts),

@@ -130,6 +130,12 @@ def _n_counts(answer: Answer) -> pa.Array:
     return column_of(total_n, np.isnan(total_n))
 
 
+def _mito_share(answer: Answer) -> pa.Array:
+    mito_n = answer.calls.facts.mito_n
+    assert mito_n is not None
+    return column_of(mito_n, np.isnan(mito_n))
+
+
 def _value_note(answer: Answer) -> pa.Array:
     return _categories(answer.calls.facts.note_n.astype(np.int64) - 1, tuple(NOTES.values()))
 
@@ -207,6 +213,16 @@ COLUMNS = (
         pa.int32(),
         "Number of genes with a value above 0, over all genes.",
         lambda answer: column_of(answer.calls.facts.n_genes_n),
+    ),
+    Column(
+        "mito_share",
+        pa.float32(),
+        "The share of `n_counts` that is of mitochondrial genes (MT-ND1 and the like), from 0 to 1. A high one can "
+        "mean a damaged or dying cell. Empty, and left out of `obs`, if the matrix has no counts, or the file fewer "
+        "than 10 of the 13 mitochondrial genes of proteins.",
+        _mito_share,
+        nullable=True,
+        in_obs=InObs.IF_ANY,
     ),
     Column(
         "value_note",

@@ -20,6 +20,9 @@ LOG_STEP = 0.02
 LOG_BINS = 1000
 FEW_GENES = 200
 """Cells with fewer genes are often debris or empty droplets: the first filter in scanpy's and Seurat's tutorials."""
+MITO_BINS = 1000
+MUCH_MITO = np.float32(0.2)
+"""Cells with a larger share of mitochondrial counts are often damaged or dying: a usual limit; tissues differ."""
 
 
 @dataclass(slots=True)
@@ -42,6 +45,8 @@ class Tally:
         counts_cb: Histogram of total counts, if known, in ``log_bins``, by label.
         close_cc: Number of cells by best and second label, if the second score is at least half of the best.
         note_t: Number of cells by ``CellNote``.
+        n_much_mito: Number of cells with more than a share of ``MUCH_MITO`` of their counts in mitochondrial genes.
+        mito_b: Histogram of the share of counts in mitochondrial genes, 0 to 1, where known.
     """
 
     vocabulary: Vocabulary
@@ -63,6 +68,8 @@ class Tally:
     counts_cb: I64Array = field(init=False)
     close_cc: I64Array = field(init=False)
     note_t: I64Array = field(default_factory=lambda: np.zeros(len(CellNote), np.int64))
+    n_much_mito: int = 0
+    mito_b: I64Array = field(default_factory=lambda: np.zeros(MITO_BINS, np.int64))
 
     def __post_init__(self) -> None:
         n_names = len(self.vocabulary.names)
@@ -150,6 +157,10 @@ class Tally:
         self.note_t += np.bincount(calls.facts.note_n, minlength=len(self.note_t))
         counts_n = log_bins(total_n[counted_n])
         self.counts_cb += cross_counts(name_n[counted_n], counts_n, self.counts_cb.shape)
+        assert calls.facts.mito_n is not None
+        mito_n = calls.facts.mito_n[~np.isnan(calls.facts.mito_n)]
+        self.n_much_mito += int((mito_n > MUCH_MITO).sum())
+        self.mito_b += np.bincount(np.minimum(mito_n * MITO_BINS, MITO_BINS - 1).astype(np.int64), minlength=MITO_BINS)
 
 
 def score_bins(score_n: npt.NDArray[np.float32]) -> I64Array:

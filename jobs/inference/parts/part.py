@@ -23,7 +23,7 @@ from shared.ports.blobs import BlobStore, ByteRange
 
 CONTENT_TYPE = "application/vnd.apache.arrow.file"
 MAP_CELLS = 3000
-FORMAT = b"5"
+FORMAT = b"6"
 _CHUNK_BYTES = 1 << 20
 _READ_BYTES = 4 << 20
 _MAGIC_BYTES = 8
@@ -37,6 +37,7 @@ FACTS: Mapping[str, pa.Field] = {
     "n_genes_n": pa.field("n_genes", pa.int32(), nullable=False),
     "note_n": pa.field("note", pa.uint8(), nullable=False),
     "unfamiliarity_n": pa.field("unfamiliarity", pa.float32()),
+    "mito_n": pa.field("mito_share", pa.float32()),
 }
 """The column of each field of ``CellFacts``. Nulls are read as NaN."""
 

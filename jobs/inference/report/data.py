@@ -342,6 +342,7 @@ class ReportData:
     clusters: ClusterTable | None
     genes: Chart
     counts: Chart | None
+    mitochondria: str
     method: tuple[Fact, ...]
     model: tuple[Fact, ...]
     snippets: tuple[Snippet, ...]

@@ -24,6 +24,7 @@ from jobs.inference.report.data import CellMap, Confusion, Fact, LabelRow, Notic
 from jobs.inference.report.drawing import drawing_snippet
 from jobs.inference.report.evidence import reasons
 from jobs.inference.report.mapping import FEW_PLACED, Layout, NoMap, draw_map
+from jobs.inference.report.mitochondria import mito_remark, mito_sentence
 from jobs.inference.report.sums import left_out
 from jobs.inference.report.truth import comparison, own_labels_fact
 from jobs.inference.report.wording import size
@@ -103,7 +104,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         lead=sentences.lead(tally, context.min_score),
         figures=sentences.figures(rows, tally, context.verdict),
         notices=tuple(Notice(one.message, one.hint, one.code) for one in context.verdict.warnings),
-        remarks=(*_remarks(rows, tally, context), *left_out(context.sums)),
+        remarks=(*_remarks(rows, tally, context), *mito_remark(tally), *left_out(context.sums)),
         labels=rows,
         shown=tuple(row for row in rows if row not in tail),
         tail=_summed(tail),
@@ -118,6 +119,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         clusters=cluster_table(context.clusters, tally.vocabulary, can_tell=bool(tally.n_looked)),
         genes=drawn(lambda: log_chart(tally.genes_cb.sum(axis=0), "genes", FEW_GENES)),
         counts=drawn(lambda: log_chart(tally.counts_cb.sum(axis=0), "counts", None)) if tally.n_counted else None,
+        mitochondria=mito_sentence(tally),
         method=(*_method(tally, context), *own_labels_fact(findings.compared)),
         model=sentences.model(context.card),
         snippets=(

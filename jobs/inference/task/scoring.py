@@ -10,14 +10,16 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from jobs.engine.annotator import Annotator, CellBlock
+from jobs.engine.annotator import Annotator, BlockScores, CellBlock
 from jobs.engine.device import one_thread
 from jobs.engine.embedding import learn, sampled_ranges
+from jobs.engine.facts import CellFacts
 from jobs.engine.sampling import SampledCells, every
 from jobs.engine.streaming import scored
 from jobs.inference.data_manager import InferenceData, TaskInputs
 from jobs.inference.parts.part import AnnotatedBlock, iter_part
 from jobs.inference.process.memory import give_back
+from jobs.inference.task.mitochondria import Mitochondria
 from jobs.inference.task.models import parse_weights
 from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
@@ -61,7 +63,7 @@ def write_scores(
     Args:
         beat: Called often, with the number of rows done.
     """
-    features, genes = find_features(inputs)
+    features, genes, mitochondria = find_features(inputs)
     weights = parse_weights(inputs.weights, where=inputs.card.reference)
     source, inputs = inputs.source, replace(inputs, weights=b"")
     choice = matrix_of(inputs)
@@ -77,7 +79,8 @@ def write_scores(
             del sample
             give_back()
         sampler = _Sampler(annotator, inputs.layout.map_stride, genes)
-        blocks = _blocks(_Reading(matrix, rows, features, beat, sampler), cells, annotator, counted=counted)
+        reading = _Reading(matrix, rows, features, beat, sampler, mitochondria if counted else None)
+        blocks = _blocks(reading, cells, annotator, counted=counted)
         info = data.write_part(part_name, iter_part(_tallied(blocks, tally), inputs.layout))
     return Scored(info, tally[CellNote.CONVERTED], tally[CellNote.UNCLEAR], tally[CellNote.SILENT])
 
@@ -115,12 +118,24 @@ class _Reading:
     features: Int32s
     beat: Callable[[int], None]
     sampler: _Sampler
+    mitochondria: Mitochondria | None = None
     done: int = 0
 
     def __call__(self, then: Callable[[CellBlock], Made], /) -> Iterator[Made]:
-        for result in self.matrix.projected(self.rows, self.features, self.sampler.looking(then)):
+        for result in self._projected(self.sampler.looking(then)):
             self.beat(self.done)
             yield result
+
+    def _projected(self, looking: Callable[[CellBlock], Made]) -> Iterator[Made]:
+        if self.mitochondria is None:
+            return self.matrix.projected(self.rows, self.features, looking)
+        return self.matrix.projected(self.rows, self.mitochondria.feature_g, self.mitochondria.looking(looking))
+
+    def facts(self, scores: BlockScores, *, counted: bool) -> CellFacts:
+        """The facts of a block's cells, with those that were taken as it was read."""
+        mito_n = None if self.mitochondria is None else self.mitochondria.share_of.pop(scores.rows.start)
+        facts = scores.facts if counted else replace(scores.facts, total_n=None)
+        return replace(facts, mito_n=mito_n)
 
     def scored(self, rows: Rows) -> None:
         """Count rows as done."""
@@ -166,7 +181,7 @@ def _blocks(reading: _Reading, cells: CellIds, annotator: Annotator, *, counted:
             cell_ids=cells.ids(scores.rows),
             probability_nl=scores.probability_nl,
             decision_nl=scores.decision_nl,
-            facts=scores.facts if counted else replace(scores.facts, total_n=None),
+            facts=reading.facts(scores, counted=counted),
             embedding_nd=scores.embedding_nd,
             sampled=reading.sampler.cells.pop(scores.rows.start),
             genes=None if scores.rows.start else reading.sampler.genes,
@@ -182,12 +197,13 @@ def _tallied(blocks: Iterator[AnnotatedBlock], tally: Counter[int]) -> Iterator[
         yield block
 
 
-def find_features(inputs: TaskInputs) -> tuple[Int32s, tuple[str | None, ...]]:
-    """Find the model's features in the file.
+def find_features(inputs: TaskInputs) -> tuple[Int32s, tuple[str | None, ...], Mitochondria | None]:
+    """Find the model's features in the file, and the mitochondrial genes.
 
     Returns:
         For the genes of the chosen matrix, the position of each among the card's genes, or -1, int32; and the name in
         the file of each feature, None if the file lacks it. If several genes are one feature, the first names it.
+        And what adds up the counts of mitochondrial genes; None if there are too few.
     """
     verdict = inputs.record.verdict
     if verdict is None or verdict.genes is None:
@@ -197,7 +213,7 @@ def find_features(inputs: TaskInputs) -> tuple[Int32s, tuple[str | None, ...]]:
     found_g = features_among(names, card.features, card.species, card.watched)
     feature, first = np.unique(found_g, return_index=True)
     named: dict[int, str] = {f: names.ids[g] for f, g in zip(feature.tolist(), first.tolist(), strict=True)}
-    return found_g, tuple(named.get(f) for f in range(len(card.features)))
+    return found_g, tuple(named.get(f) for f in range(len(card.features))), Mitochondria.among(names.ids, found_g)
 
 
 def matrix_of(inputs: TaskInputs) -> MatrixChoice:
