@@ -188,12 +188,11 @@ def test_every_cell_is_shown_or_counted_among_the_rest(
 # --- Clusters -----------------------------------------------------------------------------------------------------
 
 
-def test_a_cluster_agrees_as_far_as_its_cells_have_its_label() -> None:
+def test_the_share_of_a_cluster_without_cells_is_zero() -> None:
     votes = np.array([[3, 1, 0], [0, 2, 2], [0, 0, 0]])
-    empty = np.zeros(3, np.int64)
-    found = Clusters(("1", "2", "3"), np.zeros(8, np.int32), votes, np.array([0, 2, 1]), empty)
+    names, label_c, agreeing_c = ("1", "2", "3"), np.array([0, 2, 1]), np.array([3, 2, 0])
+    found = Clusters(names, np.zeros(8, np.int32), votes, label_c, np.zeros(3, np.int64), agreeing_c)
     assert found.cells_c.tolist() == [4, 4, 0]
-    assert found.agreeing_c.tolist() == [3, 2, 0]
     assert found.share_c.tolist() == [0.75, 0.5, 0.0]
 
 
