@@ -74,6 +74,14 @@ def test_clusters_are_finer_than_groups_but_not_single_cells() -> None:
     assert 5 < len(centre_cd) < 100
 
 
+def test_centres_lie_in_the_middle_of_their_cells_and_not_below() -> None:
+    place_nd, _ = blobs(2000, 5)
+    centre_cd = centres_of(place_nd)
+    assert centre_cd is not None
+    assert (centre_cd == np.rint(centre_cd)).all()
+    assert abs((centre_cd[nearest(place_nd, centre_cd)] - place_nd).mean()) < 0.1  # Cut off, they lie 0.5 below.
+
+
 def test_of_too_few_cells_there_are_no_clusters() -> None:
     assert centres_of(blobs(LEAST_CELLS - 1, 2)[0]) is None
     assert centres_of(blobs(LEAST_CELLS, 2)[0]) is not None
@@ -123,11 +131,11 @@ def test_neighbours_are_the_nearest_and_of_equally_near_ones_the_first(n_cells: 
 
 
 def test_the_graph_is_symmetric_and_weighs_by_neighbours_in_common() -> None:
-    neighbour_nk = module._neighbours(blobs(300, 3)[0].astype(np.float64))
+    neighbour_nk = module._neighbours(blobs(301, 3)[0].astype(np.float64))
     indptr, indices, weights = module._graph(neighbour_nk)
     sets = [{cell, *near} for cell, near in enumerate(neighbour_nk.tolist())]
     found = {
-        (cell, int(indices[at])): weights[at] for cell in range(300) for at in range(indptr[cell], indptr[cell + 1])
+        (cell, int(indices[at])): weights[at] for cell in range(301) for at in range(indptr[cell], indptr[cell + 1])
     }
     edges = {
         (a, b)
