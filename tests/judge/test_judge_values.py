@@ -171,6 +171,7 @@ def doubted(**changes: float) -> str:
 )
 def test_counts_are_doubted_from_a_share_on(field: str, least: float, words: str) -> None:
     assert words in doubted(**{field: least})
+    assert doubted(**{field: 1.0})
     assert not doubted(**{field: least - 0.001})
     assert words in doubted(**{field: least}, n_rows=10)
     assert not doubted(**{field: least}, n_rows=9)  # Too few cells to tell.
@@ -200,6 +201,7 @@ def test_one_largest_value_in_half_of_the_cells_is_a_cut_where_cells_have_many_g
     ("of_cells", "genes_a_cell", "said"),
     [
         pytest.param([800, 1000, 1200], 100, True, id="nearly one total"),
+        pytest.param([800, 1000, 1200], 2000, True, id="of many genes"),
         pytest.param([800, 1000, 1200], 99, False, id="of few genes"),
         pytest.param([700, 1000, 1300], 100, False, id="as cells differ"),
         pytest.param([1000, 1000, 1000], 100, False, id="one total, as made on purpose"),
@@ -229,7 +231,9 @@ def test_only_counts_are_doubted_and_only_what_is_no_count_lacks_a_single_one() 
     [
         pytest.param(counts(TOTALS), {RowKind.WHOLE: 60, RowKind.SMALL: 4}, 4, id="logarithms among counts"),
         pytest.param(counts(TOTALS), {RowKind.WHOLE: 60, RowKind.LARGE: 4}, 0, id="fractions among counts"),
-        pytest.param(logarithms(), {RowKind.SMALL: 60, RowKind.WHOLE: 3, RowKind.LARGE: 2}, 5, id="among logarithms"),
+        pytest.param(
+            logarithms(), {RowKind.SMALL: 60, RowKind.WHOLE: 50, RowKind.LARGE: 20}, 70, id="among logarithms"
+        ),
         pytest.param(logarithms(), {RowKind.SMALL: 60}, 0, id="logarithms alone"),
         pytest.param(fractions(), {RowKind.LARGE: 60, RowKind.WHOLE: 3, RowKind.SMALL: 1}, 0, id="among fractions"),
         pytest.param(logarithms(transform=Transform.SQRT), {RowKind.SMALL: 60, RowKind.WHOLE: 4}, 0, id="among roots"),
@@ -267,6 +271,11 @@ def part(share: float, name: str) -> Candidate:
         (
             [part(1, "all"), part(0.5, "some")],
             "layers/some",
+            "(50% of the counts that the file proves); layers/all would be used if none were asked for",
+        ),
+        (
+            [part(1, "all"), matrix("X", counts([total / 2 for total in TOTALS]))],
+            "X",
             "(50% of the counts that the file proves); layers/all would be used if none were asked for",
         ),
         (
