@@ -96,7 +96,7 @@ def test_a_file_gets_every_result(done: Done) -> None:
     table = pd.read_csv(folder / "annotations.csv.gz", index_col="cell_id")
     assert list(table.columns) == [
         "label", "score", "label_id", "second_label", "second_score", "abstained", "n_counts", "n_genes",
-        "value_note", "lineage", "lineage_score", "reliable_label", "unfamiliar", "unfamiliarity",
+        "mito_share", "value_note", "lineage", "lineage_score", "reliable_label", "unfamiliar", "unfamiliarity",
         "cluster", "cluster_label", "cluster_share",
     ]  # fmt: skip
     source = anndata.read_h5ad(done.file)
