@@ -263,7 +263,7 @@ def test_the_report_shows_what_most_cells_of_an_unfamiliar_cluster_are_and_says_
         vote(merged(np.arange(300) >= 0), ("a",), np.zeros(300, np.int32)), merge.vocabulary, can_tell=True
     )
     assert all_strange is not None
-    assert "In all, half of the cells or more are unlike" in " ".join(all_strange.sentences)
+    assert "In each of them, half of the cells or more are unlike" in " ".join(all_strange.sentences)
     assert "agree" not in " ".join(all_strange.sentences)
 
 

@@ -119,7 +119,11 @@ def _sentences(clusters: Clusters, rows: list[ClusterRow]) -> tuple[str, ...]:
         )
     if strange:
         share = percent(sum(row.cells for row in strange) / cells)
-        where = f"In {plural(len(strange), 'cluster')} ({share} of the cells)" if len(strange) < len(rows) else "In all"
+        where = (
+            f"In {plural(len(strange), 'cluster')} ({share} of the cells)"
+            if len(strange) < len(rows)
+            else "In each of them"
+        )
         found.append(
             f"{where}, half of the cells or more are unlike the model's training cells: their vote is Unassigned, and "
             "the table shows what it would have been."
