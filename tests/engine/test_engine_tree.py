@@ -38,6 +38,8 @@ def places(probability_nl: npt.NDArray[np.float32], least: float | None, tree: T
     [
         ((0.9, 0.1, 0, 0, 0, 0), 0.8, 0),
         ((0.6, 0.3, 0.1, 0, 0, 0), 0.8, CD4),
+        ((0.5, 0.25, 0.25, 0, 0, 0), 0.75, CD4),
+        ((0.5, 0.25, 0.25, 0, 0, 0), 0.5, 0),
         ((0.4, 0.2, 0.3, 0.1, 0, 0), 0.8, T),
         ((0.3, 0.1, 0.1, 0.4, 0, 0.1), 0.8, LYMPHOCYTE),
         ((0.2, 0.1, 0.1, 0.2, 0, 0.4), 0.8, NOTHING),
@@ -57,6 +59,11 @@ def test_a_cell_that_may_get_no_label_can_get_a_group() -> None:
     sure = np.array([[0.95, 0.05, 0, 0, 0, 0]], np.float32)
     found = narrowest(sure, np.array([0]), np.array([-1.0], np.float32), TREE, 0.9)
     assert found.tolist() == [CD4]
+
+
+def test_no_group_has_a_score_above_one() -> None:
+    above = np.array([[0.5, 0.5 + 1e-6, 0, 0, 0, 0]], np.float32)  # What rounding makes of it.
+    assert group_scores(above, TREE).tolist() == [[1.0, 1.0, 1.0]]
 
 
 def test_levels_follow_from_places() -> None:

@@ -98,9 +98,11 @@ def test_a_label_that_is_no_term_is_named_with_what_is_spelled_alike() -> None:
     assert placed.labels[2].ontology_id == "CL:9999999", "an id of the data stays"
 
 
-def test_a_label_that_is_itself_above_another_names_their_group_last() -> None:
-    found = place_labels(labels("T cell", "naive CD4 T cell", "B cell"), ontology())
-    assert groups_of(found.tree) == {"T cell": {"T cell", "naive CD4 T cell"}}
+def test_a_label_that_is_itself_above_another_names_their_group_only_if_no_wider_term_does() -> None:
+    found = place_labels(labels("CD4-positive T cell", "naive CD4 T cell", "B cell"), ontology())
+    assert groups_of(found.tree) == {"T cell": {"CD4-positive T cell", "naive CD4 T cell"}}
+    alone = place_labels(labels("T cell", "naive CD4 T cell", "B cell"), ontology())
+    assert groups_of(alone.tree) == {"T cell": {"T cell", "naive CD4 T cell"}}
 
 
 def test_the_json_of_an_ontology_gives_the_same_tree(tmp_path: Path) -> None:
