@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +23,7 @@ from jobs.modeling.ontology import Ontology
 from jobs.modeling.placing import placed
 from jobs.modeling.scoring import BestScores, score_file
 from jobs.modeling.sources import open_source
+from shared.bundles.aligning import Aligner
 from shared.bundles.card import Label, ModelCard
 from shared.domain.errors import TrainingDataError
 from shared.domain.verdict import CellNote, Finding
@@ -114,7 +115,8 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
         labels_column: The obs column with the labels. Cells without a label are left out.
         mapping: For labels that the model names differently: one of the model's labels or lineages.
         matrix: As the option ``matrix``; None chooses by evidence.
-        ontology: Aligns labels that are neither the model's nor in ``mapping``, by id, name or exact synonym.
+        ontology: Labels that are neither the model's nor in ``mapping`` are aligned by name and a few synonyms; with an
+            ontology, by id and exact synonym, too.
 
     Raises:
         InputError: The file cannot be used, with the same code as in ``celldrop run``: WRONG_SPECIES and so on.
@@ -127,7 +129,7 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
         file = judged(source, path, needs, matrix=matrix)
         labelling = read_labels(source, labels_column, known={*_names(card), *mapping})
         terms = None if ontology is None else placed(card, labelling.labels, ontology, source, labels_column)
-        counterparts = {} if terms is None else terms.counterparts
+        counterparts = _by_name(card, labelling.labels) if terms is None else terms.counterparts
         mapping = {**counterparts, **mapping}
         labelled_n = labelling.labelled_n
         cells = _Labelled(labelling.class_n[labelled_n], labelling.labels)
@@ -143,6 +145,13 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
     )
 
 
+def _by_name(card: ModelCard, own: Sequence[Label]) -> dict[str, str]:
+    """The model's label or lineage that each of the file's labels means, by name or a common synonym."""
+    names = [label.name for label in own]
+    meanings = zip(names, Aligner(card.labels).meanings(names), strict=True)
+    return {name: meant for name, one in meanings if (meant := one.label or one.lineage)}
+
+
 def _nothing_in_common(card: ModelCard, cells: Truth, column: str, path: Path) -> TrainingDataError:
     theirs = ", ".join(repr(label.name) for label in cells.labels[:5])
     lineages = sorted({label.lineage for label in card.labels if label.lineage})
@@ -152,7 +161,8 @@ def _nothing_in_common(card: ModelCard, cells: Truth, column: str, path: Path) -
         expected=f"labels such as {', '.join(label.name for label in card.labels[:5])}, or a mapping to them or to its "
         f"lineages ({card.reference} has {known})",
         where=str(path),
-        hint="Give a mapping from the file's labels to the model's labels or lineages with --lineages FILE.",
+        hint="Give the Cell Ontology with --ontology FILE, or a mapping from the file's labels to the model's labels "
+        "or lineages with --lineages FILE.",
     )
 
 

@@ -58,7 +58,10 @@ def learn_tree_scores(
     This is conformal risk control (Angelopoulos et al. 2024, theorem 1): the loss of a cell is 1 if its own label is
     not within its answer, else 0. As a higher score gives the same answer or a wider one, or none, no loss grows with
     it. The lowest score with a sum of losses plus 1, over the cells plus 1, of at most the rate gives cells that are
-    exchangeable with these a wrong answer with at most this probability.
+    exchangeable with these a wrong answer with at most this probability: by scores that are not corrected to the shares
+    in a sample, and with the weights that were fitted without the held-out cells. Both differ a little in use. A bundle
+    has weights that are fitted to all cells, and corrected scores were wrong for 5.4 % instead of 4.6 % of simulated
+    cells of the mix of training, at a rate of 5 %.
 
     Args:
         probability_nl: Probabilities of cells that were held out, cells x labels.

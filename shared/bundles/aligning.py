@@ -64,7 +64,8 @@ class Aligner:
         Case, plurals, blanks, ``_`` and ``-`` between words and a last word "cell" do not matter; signs of markers
         do, as ``plain`` says. Our own synonyms (``synonyms``) are a few abbreviations, and markers that go without
         saying: ``CD19+ B`` is the label ``B cell``. The reverse is not certain: a model with the label ``CD19+ B`` may
-        have one for other B cells.
+        have one for other B cells. The name that a label had in its training data counts only as it was spelled there:
+        ``memory-t`` may be a source's word for memory CD4 T cells, but ``Memory T`` is wider for most.
         A name that is no label can be a lineage.
 
         Args:
@@ -72,7 +73,8 @@ class Aligner:
         """
         known = ids or [None] * len(names)
         by_id = _unique((label.ontology_id, label) for label in self.labels)
-        by_name = _by_name(self.labels)
+        by_name = _unique((plain(label.name), label) for label in self.labels)
+        by_submitted = _unique((label.submitted, label) for label in self.labels)
         by_synonym = _unique((label.ontology_id or self.id_of(label.name), label) for label in self.labels)
         by_own = _unique((written_out(plain(label.name)), label) for label in self.labels)
         lineages = {
@@ -84,6 +86,7 @@ class Aligner:
             found = [
                 (by_id.get(given or ""), How.ID),
                 (by_name.get(plain(name)), How.NAME),
+                (by_submitted.get(name), How.NAME),
                 (by_synonym.get(given or self.id_of(name) or ""), How.SYNONYM),
                 *((by_own.get(synonym), How.SYNONYM) for synonym in _synonyms(name)),
             ]
@@ -96,12 +99,6 @@ class Aligner:
             return NO_MEANING
 
         return _without_codes(names, [meaning(*pair) for pair in zip(names, known, strict=True)])
-
-
-def _by_name(labels: Sequence[Label]) -> dict[str, Label]:
-    """Labels by name, or else by the name in their training data."""
-    submitted = _unique((plain(label.submitted), label) for label in labels if label.submitted)
-    return submitted | _unique((plain(label.name), label) for label in labels)
 
 
 def _without_codes(names: Sequence[str], found: Sequence[Meaning]) -> tuple[Meaning, ...]:

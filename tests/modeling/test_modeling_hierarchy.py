@@ -183,8 +183,12 @@ def test_labels_are_aligned_through_the_ontology(model: TrainedModel, obo: Path,
     assert report.hierarchical.n_cells == 99
     assert report.hierarchical.descendant == pytest.approx(9 / 99)
     assert report.n_left_out == {"Lymphocytes": 9}
+    by_name = evaluate(model.card, model.tensors, path, "label")
+    assert by_name.counterparts == {"natural killer cell": "NK", "CL:0000084": "T"}
+    assert by_name.n_left_out == {"B lymphocytes": 30, "Lymphocytes": 9}
+    other = Population({"first": 30, "second": 30}, seed=5).write(tmp_path / "b.h5ad")
     with pytest.raises(TrainingDataError):
-        evaluate(model.card, model.tensors, path, "label")
+        evaluate(model.card, model.tensors, other, "label")
 
 
 def test_labels_that_are_only_terms_are_compared_in_the_tree(model: TrainedModel, obo: Path, tmp_path: Path) -> None:

@@ -72,6 +72,19 @@ def test_cells_of_the_model_s_tissue_get_levels_and_the_shares_that_were_used(
     assert json.loads((as_they_are.folder / "manifest.json").read_text())["labels"]["shares"] is None
 
 
+def test_no_label_is_reliable_where_the_names_of_the_genes_do_not_fit(
+    celldrop: Celldrop, data_dir: Path, tmp_path: Path
+) -> None:
+    cells = anndata.read_h5ad(data_dir / "h5ad" / "pbmc3k_raw_labelled.h5ad")[:300]
+    cells.var_names = np.random.default_rng(0).permutation(cells.var_names)
+    cells = anndata.AnnData(cells.X, var=pd.DataFrame(index=cells.var_names))
+    cells.write_h5ad(tmp_path / "shuffled.h5ad")
+    done = celldrop("run", tmp_path / "shuffled.h5ad", "--json", "--set", "map=off", **MODELS)
+    assert WarningCode.GENES_DISAGREE in [one["code"] for one in done.json["verdict"]["findings"]]
+    assert set(frame_of(done)["reliable_label"]) == {"Unassigned"}
+    assert done.json["summary"]["n_reliable_label"] == 0
+
+
 def test_an_imported_model_says_what_it_cannot_tell(celldrop: Celldrop, data_dir: Path) -> None:
     done = celldrop("run", data_dir / "h5ad" / "mixology_sc_dropseq.h5ad", "--json", "--set", "map=off")
     frame = frame_of(done)

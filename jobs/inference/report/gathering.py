@@ -25,6 +25,7 @@ from jobs.inference.report.drawing import drawing_snippet
 from jobs.inference.report.evidence import reasons
 from jobs.inference.report.mapping import FEW_PLACED, Layout, NoMap, draw_map
 from jobs.inference.report.mitochondria import mito_remark, mito_sentence
+from jobs.inference.report.next_steps import snippets
 from jobs.inference.report.sums import left_out
 from jobs.inference.report.truth import comparison, own_labels_fact
 from jobs.inference.report.wording import size
@@ -123,7 +124,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         method=(*_method(tally, context), *own_labels_fact(findings.compared)),
         model=sentences.model(context.card),
         snippets=(
-            *sentences.snippets(rows, tally, context.files),
+            *snippets(rows, tally, context.files),
             *drawing_snippet(context.files, context.clusters, context.verdict),
         ),
         files=tuple(ResultFile(file.name, size(file.size_bytes), file.what) for file in context.files),

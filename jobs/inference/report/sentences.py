@@ -9,14 +9,12 @@ from jobs.inference.data_manager import AUTO_CELLS
 from jobs.inference.merge.clusters import LEAST_CELLS, Clusters
 from jobs.inference.merge.composition import Composition
 from jobs.inference.merge.tally import FEW_GENES, Tally, log_value, median_bin, median_score, most_first
-from jobs.inference.outputs.manifest import FileFacts
 from jobs.inference.outputs.reading_findings import MANY_UNFAMILIAR
-from jobs.inference.report.data import Fact, Figure, LabelRow, Notice, Snippet
+from jobs.inference.report.data import Fact, Figure, LabelRow, Notice
 from jobs.inference.report.wording import listing, percent, plural, shortened, whole
-from shared.bundles.card import UNASSIGNED, ModelCard, metric_words
+from shared.bundles.card import ModelCard, metric_words
 from shared.domain.actual import Actual
 from shared.domain.options import AUTO, OFF
-from shared.domain.outputs import PSEUDOBULK
 from shared.domain.plan import Plan
 from shared.domain.verdict import CellNote, GeneIds, MatrixEncoding, MatrixState, Verdict
 
@@ -99,7 +97,7 @@ def composition(card: ModelCard, found: Composition | None, *, wanted: bool) -> 
         return Fact(term, f"Scores are not corrected to the shares of the labels in this sample: {why}.")
     names = [label.name for label in card.labels]
     share_l, by_sample = found.by_name(names), found.by_sample(names)
-    used = f"{plural(found.n_cells, 'cell')} that are not unfamiliar"
+    used = f"{plural(found.n_cells, 'cell')} that are like the training cells"
     counted = (
         "These shares count every cell in parts, by its scores; the table above counts it where its score is highest."
     )
@@ -160,8 +158,8 @@ def levels(tally: Tally, card: ModelCard, max_error: float) -> tuple[str, ...]:
         found.append(
             f"{_reliable(tally, card)} (celldrop_reliable_label in annotated.h5ad). "
             f"Of the cells that were held out of the model's training, at most {reliability.error:.0%} got a wrong "
-            "answer in this way. In another study, more can be wrong, and a type that the model does not know can get "
-            "a label, too."
+            "answer in this way, by scores that were not corrected to a sample's shares. In another study, more can be "
+            "wrong, and a type that the model does not know can get a label, too."
         )
     return tuple(found)
 
@@ -214,7 +212,7 @@ def figures(rows: Sequence[LabelRow], tally: Tally, verdict: Verdict) -> tuple[F
     found = [
         Figure(whole(tally.n_cells), "cells"),
         Figure(whole(n_labels), "labels found", f"of {whole(known)} the model knows"),
-        Figure(percent(1 - tally.n_abstained / tally.n_cells), "assigned"),
+        _first_doubt(tally),
         Figure(f"{_median_score(tally):.2f}", "median score"),
         Figure(genes, "genes per cell", "median"),
     ]
@@ -224,6 +222,13 @@ def figures(rows: Sequence[LabelRow], tally: Tally, verdict: Verdict) -> tuple[F
         note = f"{whole(verdict.overlap.n_matched)} of {whole(verdict.overlap.n_model)}"
         found.append(Figure(percent(verdict.overlap.fraction), "of the model's genes", f"{note} found in the file"))
     return tuple(found)
+
+
+def _first_doubt(tally: Tally) -> Figure:
+    """How many cells have a reliable label, if that is known and no threshold left out any; else how many have one."""
+    if tally.level_counts and not tally.n_abstained:
+        return Figure(percent(tally.level_counts[Level.LABEL] / tally.n_cells), "reliable label", "others: see below")
+    return Figure(percent(1 - tally.n_abstained / tally.n_cells), "assigned")
 
 
 def remarks(
@@ -279,47 +284,6 @@ def model(card: ModelCard) -> tuple[Fact, ...]:
         Fact("Please cite", card.citation),
     ]
     return tuple(fact for fact in facts if fact.text)
-
-
-def snippets(rows: Sequence[LabelRow], tally: Tally, files: Sequence[FileFacts]) -> tuple[Snippet, ...]:
-    """Code for the next steps."""
-    label = next((row.name for row in rows if row.colour != "none"), "B cell")
-    there = {file.name for file in files}
-    opened = (
-        'import scanpy as sc\n\nadata = sc.read_h5ad("annotated.h5ad")\nadata.obs["celldrop_label"].value_counts()'
-        if "annotated.h5ad" in there
-        else 'import pandas as pd\n\nlabels = pd.read_parquet("annotations.parquet").set_index("cell_id")\n'
-        'adata.obs = adata.obs.join(labels[["label", "score"]].add_prefix("celldrop_"))'
-    )
-    confident = 'adata.obs["celldrop_score"] >= 0.8'
-    if tally.reliable_counts:
-        confident = f'adata.obs["celldrop_reliable_label"] != "{UNASSIGNED}"'
-    elif tally.n_looked:
-        confident = f'({confident}) & ~adata.obs["celldrop_unfamiliar"]'
-    return (
-        Snippet("Open the cells with their labels", opened),
-        Snippet("Keep the confident ones", f"confident = adata[{confident}].copy()"),
-        Snippet(
-            "Check a label by its marker genes",
-            "# Leave the next two lines out if X is log-normalised already.\n"
-            "sc.pp.normalize_total(adata, target_sum=1e4)\nsc.pp.log1p(adata)\n"
-            f'sc.tl.rank_genes_groups(adata, "celldrop_label", groups=[{_quoted(label)}])\n'
-            "sc.pl.rank_genes_groups(adata, n_genes=15)",
-        ),
-        Snippet(
-            "Run it again with another model or threshold",
-            "celldrop models list\ncelldrop run FILE.h5ad --model ANOTHER\ncelldrop run FILE.h5ad --set min_score=0.5",
-        ),
-        *([_sums_snippet(label)] if PSEUDOBULK.name in there else []),
-    )
-
-
-def _sums_snippet(label: str) -> Snippet:
-    return Snippet(
-        "Take the sums of the counts for a test between samples",
-        f'sums = sc.read_h5ad("{PSEUDOBULK.name}")\nsums = sums[sums.obs["psbulk_cells"] >= 10]\n'
-        f'counts = sums[sums.obs["label"] == {_quoted(label)}].to_df()',
-    )
 
 
 def effort(plan: Plan, actual: Actual) -> Fact:
@@ -388,7 +352,3 @@ def _chosen(verdict: Verdict, path: str) -> bool:
 
 def _median_score(tally: Tally) -> float:
     return median_score(tally.score_cb.sum(axis=0))
-
-
-def _quoted(text: str) -> str:
-    return repr(shortened(text, 60))

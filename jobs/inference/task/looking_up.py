@@ -11,9 +11,10 @@ from jobs.engine.slopes import Slopes, slopes_of
 from jobs.inference.data_manager import TaskInputs
 from jobs.inference.merge.evidence import Evidence, evidence_of
 from jobs.inference.merge.survey import Findings
-from shared.bundles.card import WEIGHTS_NAME
+from shared.bundles.card import WEIGHTS_NAME, Reliability
 from shared.domain.errors import InternalError, InvalidBundleError
 from shared.domain.verdict import GeneIds
+from shared.h5ad.judge.cautions import WarningCode
 from shared.h5ad.names.gene_table import symbol_of
 
 
@@ -62,3 +63,15 @@ def names_of_features(inputs: TaskInputs, in_file_f: Sequence[str | None]) -> li
 
 def _symbol_of(gene_id: str) -> str:
     return symbol_of(gene_id) or gene_id
+
+
+def find_reliability(inputs: TaskInputs) -> Reliability | None:
+    """The thresholds of reliable labels; None if the model has none.
+
+    No score is enough where the names of the genes do not fit the values, as labels mean nothing then.
+    """
+    found, verdict = inputs.card.reliability_at(inputs.options.max_error), inputs.record.verdict
+    codes = [] if verdict is None else [one.code for one in verdict.warnings]
+    if found is None or WarningCode.GENES_DISAGREE not in codes:
+        return found
+    return Reliability(error=found.error, label_score=None, lineage_score=None)

@@ -52,7 +52,7 @@ from jobs.inference.report.gathering import Context, gather
 from jobs.inference.report.layouts import lay_out
 from jobs.inference.report.mapping import Layout, NoMap
 from jobs.inference.report.rendering import render
-from jobs.inference.task.looking_up import find_evidence
+from jobs.inference.task.looking_up import find_evidence, find_reliability
 from jobs.inference.task.versions import computed_with, software_used
 from shared.domain.actual import Actual, actual_of
 from shared.domain.errors import InternalError
@@ -158,7 +158,7 @@ class Results:
             min_score=self.inputs.min_score,
             familiarity=card.familiarity,
             lineages=card.has_lineages,
-            reliability=card.reliability_at(self.inputs.options.max_error),
+            reliability=find_reliability(self.inputs),
         )
         merge = Merge(self.data.blobs, self.receipts, layout, vocabulary, rules)
         return self._clustered(self._corrected(merge))
