@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -23,7 +23,7 @@ from jobs.modeling.ontology import Ontology
 from jobs.modeling.placing import placed
 from jobs.modeling.scoring import BestScores, score_file
 from jobs.modeling.sources import open_source
-from shared.bundles.aligning import Aligner
+from shared.bundles.aligning import Aligner, counterparts
 from shared.bundles.card import Label, ModelCard
 from shared.domain.errors import TrainingDataError
 from shared.domain.verdict import CellNote, Finding
@@ -77,7 +77,7 @@ class EvaluationReport:
         missing: Number of cells without a label, by the text in the label's place.
         own: The file's labels.
         cells_tp: Number of cells by the file's label (rows) and by the model's label (columns).
-        counterparts: The model's label or lineage of the same meaning, of the file's labels that an ontology aligned.
+        counterparts: The model's label or lineage of the same meaning, of the file's labels that were aligned.
         hierarchical: Agreement in the Cell Ontology; None without an ontology, or if no label is a term of it.
     """
 
@@ -129,8 +129,9 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
         file = judged(source, path, needs, matrix=matrix)
         labelling = read_labels(source, labels_column, known={*_names(card), *mapping})
         terms = None if ontology is None else placed(card, labelling.labels, ontology, source, labels_column)
-        counterparts = _by_name(card, labelling.labels) if terms is None else terms.counterparts
-        mapping = {**counterparts, **mapping}
+        names = [label.name for label in labelling.labels]
+        aligned = counterparts(names, Aligner(card.labels).meanings(names)) if terms is None else terms.counterparts
+        mapping = {**aligned, **mapping}
         labelled_n = labelling.labelled_n
         cells = _Labelled(labelling.class_n[labelled_n], labelling.labels)
         comparable = terms is not None and any(terms.own)
@@ -139,17 +140,10 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
         scores = score_file(card, weights, source, file.verdict).take(labelled_n)
     report = compare(card, scores, cells, mapping)
     hierarchical = None if terms is None else terms.agreement(report.cells_tp)
-    told = {name: meant for name, meant in counterparts.items() if mapping[name] == meant}
+    told = {name: meant for name, meant in aligned.items() if mapping[name] == meant}
     return replace(
         report, warnings=file.warnings, missing=labelling.missing, counterparts=told, hierarchical=hierarchical
     )
-
-
-def _by_name(card: ModelCard, own: Sequence[Label]) -> dict[str, str]:
-    """The model's label or lineage that each of the file's labels means, by name or a common synonym."""
-    names = [label.name for label in own]
-    meanings = zip(names, Aligner(card.labels).meanings(names), strict=True)
-    return {name: meant for name, one in meanings if (meant := one.label or one.lineage)}
 
 
 def _nothing_in_common(card: ModelCard, cells: Truth, column: str, path: Path) -> TrainingDataError:

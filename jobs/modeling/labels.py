@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from jobs.modeling.readable import Readable
 from shared.bundles.card import Label
+from shared.bundles.groups import ONTOLOGY_ID
 from shared.domain.errors import TrainingDataError
 from shared.h5ad.names.label_columns import MISSING
 from shared.h5ad.read.columns import open_frame
@@ -22,7 +22,6 @@ from shared.h5ad.read.opening import decoding, open_file
 from shared.h5ad.source import RangeSource
 
 Int64s = npt.NDArray[np.int64]
-_ONTOLOGY_ID = re.compile(r"CL:\d{7}")
 _NO_ID = frozenset({"unknown", "na"})
 """What CELLxGENE's schema uses in place of an id."""
 _MOST_NAMED = 20
@@ -174,7 +173,7 @@ def _ontology_ids(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     for label, found in pairs:
         if label in MISSING or found in MISSING or found.casefold() in _NO_ID:
             continue
-        if not _ONTOLOGY_ID.fullmatch(found):
+        if not ONTOLOGY_ID.fullmatch(found):
             raise _bad_ids(f"label {label!r} has the id {found[:80]!r}")
         if ids.setdefault(label, found) != found:
             raise _bad_ids(f"label {label!r} has the ids {ids[label]} and {found}")

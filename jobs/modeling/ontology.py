@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from shared.bundles.groups import ONTOLOGY_ID
 from shared.domain.errors import InvalidOptionError
 
-_CELL_TERM = re.compile(r"CL:\d{7}")
 _EXACT = re.compile(r'"((?:[^"\\]|\\.)*)" EXACT\b')
 _SHORTEST = 6
 _GZIP = b"\x1f\x8b"
@@ -112,7 +112,7 @@ def parse_terms(lines: Iterable[str]) -> Iterator[Term]:
     for stanza in _term_stanzas(lines):
         tags = [(tag, value) for tag, _, value in (line.partition(": ") for line in stanza)]
         first = dict(reversed(tags))
-        if _CELL_TERM.fullmatch(first.get("id", "")) and first.get("is_obsolete") != "true" and first.get("name"):
+        if ONTOLOGY_ID.fullmatch(first.get("id", "")) and first.get("is_obsolete") != "true" and first.get("name"):
             yield Term(first["id"], _unescape(first["name"]), _exact_synonyms(tags), _parents(tags))
 
 
@@ -126,11 +126,12 @@ def parse_json(text: str) -> Iterator[Term]:
         ValueError: The text is no JSON, or a term has another form.
     """
     for identifier, about in json.loads(text).items():
-        if not _CELL_TERM.fullmatch(identifier):
+        if not ONTOLOGY_ID.fullmatch(identifier):
             continue
         told = _GuideTerm.model_validate(about)
         if not told.deprecated and not told.label.startswith("obsolete "):
-            parents = tuple(term for term, steps in told.ancestors.items() if steps == 1 and _CELL_TERM.fullmatch(term))
+            nearest = [term for term, steps in told.ancestors.items() if steps == 1]
+            parents = tuple(filter(ONTOLOGY_ID.fullmatch, nearest))
             yield Term(identifier, told.label, told.synonyms, parents)
 
 
@@ -140,7 +141,7 @@ def _exact_synonyms(tags: Iterable[tuple[str, str]]) -> tuple[str, ...]:
 
 
 def _parents(tags: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    matches = (_CELL_TERM.match(value) for tag, value in tags if tag == "is_a")
+    matches = (ONTOLOGY_ID.match(value) for tag, value in tags if tag == "is_a")
     return tuple(match[0] for match in matches if match)
 
 

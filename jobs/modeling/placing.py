@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from jobs.modeling.hierarchy import HierarchicalAgreement, Hierarchy, hierarchical_agreement
 from jobs.modeling.ontology import Ontology
-from shared.bundles.aligning import NO_MEANING, ONTOLOGY_ID, Aligner, plain
+from shared.bundles.aligning import Aligner, counterparts, plain
 from shared.bundles.card import Label, ModelCard
+from shared.bundles.groups import ONTOLOGY_ID
 from shared.h5ad.names.label_columns import IDS_BESIDE
 from shared.h5ad.read.groupings import Grouping, only_beside, read_grouping
 from shared.h5ad.source import RangeSource
@@ -62,11 +63,7 @@ def placed(card: ModelCard, own: Sequence[Label], ontology: Ontology, source: Ra
         own=tuple(terms),
         labels=card.labels,
         predicted=predicted,
-        counterparts={
-            name: meaning.label or meaning.lineage or ""
-            for name, meaning in zip(names, meanings, strict=True)
-            if meaning != NO_MEANING
-        },
+        counterparts=counterparts(names, meanings),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,12 +11,12 @@ from types import MappingProxyType
 
 from jobs.modeling.plain_text import lines_of, read_text
 from shared.bundles.card import ModelCard
+from shared.bundles.groups import ONTOLOGY_ID
 from shared.domain.errors import InvalidOptionError
 
 BLOOD = "blood"
 """The name of ``BLOOD_NAMES`` for ``read_names``."""
 _COLUMNS = ("submitted", "name", "id", "lineage")
-_ONTOLOGY_ID = re.compile(r"CL:\d{7}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ def _check(row: list[str]) -> None:
     if not 2 <= len(row) <= len(_COLUMNS) or not row[0] or not row[1]:
         msg = f"the row {', '.join(row)!r} has not two to four columns, with a label and a name"
         raise ValueError(msg)
-    if len(row) > 2 and row[2] and not _ONTOLOGY_ID.fullmatch(row[2]):
+    if len(row) > 2 and row[2] and not ONTOLOGY_ID.fullmatch(row[2]):
         msg = f"the label {row[0]!r} has the id {row[2]!r}, which is none of the Cell Ontology"
         raise ValueError(msg)
 

@@ -36,8 +36,7 @@ def learn_reliability(probability_nl: Float32s, class_n: Int64s, labels: tuple[L
     """
     if len(class_n) < _LEAST_CELLS:
         return ()
-    best_n = probability_nl.argmax(axis=1)
-    score_n = probability_nl[np.arange(len(best_n)), best_n]
+    best_n, score_n = _best(probability_nl)
     lineages, right_lineage_n = _lineages(probability_nl, class_n, labels)
     found = []
     for error in ERROR_RATES:
@@ -51,7 +50,7 @@ def learn_reliability(probability_nl: Float32s, class_n: Int64s, labels: tuple[L
 
 
 def learn_tree_scores(
-    probability_nl: Float32s, class_n: Int64s, labels: tuple[Label, ...], tree: tuple[Group, ...]
+    probability_nl: Float32s, class_n: Int64s, labels: tuple[Label, ...], groups: tuple[Group, ...]
 ) -> tuple[Reliability, ...]:
     """Choose, for each error rate, the lowest score of the narrowest place in a tree that holds it.
 
@@ -72,19 +71,24 @@ def learn_tree_scores(
     """
     if len(class_n) < _LEAST_CELLS:
         return ()
-    best_n = probability_nl.argmax(axis=1)
-    score_n = probability_nl[np.arange(len(best_n)), best_n]
-    groups = tree_of(tree, labels)
+    best_n, score_n = _best(probability_nl)
+    tree = tree_of(groups, labels)
     losses = []
     for step in _STEPS.tolist():
-        place_n = narrowest(probability_nl, best_n, score_n, groups, step)
-        losses.append(int(((place_n != NOTHING) & ~is_within(place_n, class_n, groups)).sum()))
+        place_n = narrowest(probability_nl, best_n, score_n, tree, step)
+        losses.append(int(((place_n != NOTHING) & ~is_within(place_n, class_n, tree)).sum()))
     found = []
     for error in ERROR_RATES:
         held = [place for place, loss in enumerate(losses) if (loss + 1) / (len(class_n) + 1) <= error]
         least = float(_STEPS[held[0]]) if held else None
         found.append(Reliability(error=error, label_score=None, lineage_score=None, tree_score=least))
     return tuple(found)
+
+
+def _best(probability_nl: Float32s) -> tuple[Int64s, Float32s]:
+    """The best label of each cell, and its score."""
+    best_n = probability_nl.argmax(axis=1)
+    return best_n, probability_nl[np.arange(len(best_n)), best_n]
 
 
 def _lineages(

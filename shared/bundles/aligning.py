@@ -9,9 +9,9 @@ from enum import StrEnum
 from itertools import pairwise
 
 from shared.bundles.card import Label
+from shared.bundles.groups import ONTOLOGY_ID
 from shared.bundles.synonyms import may_be_negative, without_defining_marker, written_out
 
-ONTOLOGY_ID = re.compile(r"CL:\d{7}")
 _PART = re.compile(r"[\s_]+|[^\W_]+|[^\w\s]")
 """What lies between words, a word, or a sign."""
 _WORD = re.compile(r"[^\W_]")
@@ -113,6 +113,12 @@ def _without_codes(names: Sequence[str], found: Sequence[Meaning]) -> tuple[Mean
 
     pairs = zip(names, found, strict=True)
     return tuple(NO_MEANING if one.how is not How.ID and is_code(name) else one for name, one in pairs)
+
+
+def counterparts(names: Sequence[str], meanings: Sequence[Meaning]) -> dict[str, str]:
+    """The model's label, or else its lineage, that each name means; without names that mean nothing."""
+    meant = zip(names, meanings, strict=True)
+    return {name: found for name, one in meant if (found := one.label or one.lineage)}
 
 
 def plain(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shared.bundles.groups import Group, check_tree
+from shared.bundles.groups import ONTOLOGY_ID, Group, check_tree
 from shared.domain.plan import CostHints
 from shared.domain.verdict import Species
 
@@ -95,7 +95,7 @@ class Label(_Frozen):
     """
 
     name: str
-    ontology_id: str | None = Field(default=None, pattern=r"^CL:\d{7}$")
+    ontology_id: str | None = Field(default=None, pattern=f"^{ONTOLOGY_ID.pattern}$")
     lineage: str | None = None
     submitted: str | None = None
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
+
+ONTOLOGY_ID = re.compile(r"CL:\d{7}")
 
 
 class Group(BaseModel):
@@ -18,7 +21,7 @@ class Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
-    ontology_id: str | None = Field(default=None, pattern=r"^CL:\d{7}$")
+    ontology_id: str | None = Field(default=None, pattern=f"^{ONTOLOGY_ID.pattern}$")
     labels: tuple[str, ...] = Field(min_length=2)
 
 

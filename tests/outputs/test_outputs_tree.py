@@ -62,7 +62,7 @@ def merged(
     )
     merge = merge_of(draws, n_tasks)
     rules = Rules(min_score, familiarity=FAMILIARITY, lineages=True, reliability=reliability)
-    merge = replace(merge, vocabulary=replace(merge.vocabulary, labels=LABELS, tree=TREE), rules=rules)
+    merge = replace(merge, vocabulary=replace(merge.vocabulary, labels=LABELS, groups=TREE), rules=rules)
     if shares:
         found = estimate(used_scores(merge), (0.2,) * 5, N_CELLS)
         merge = replace(merge, rules=replace(rules, composition=found))
@@ -141,7 +141,7 @@ def test_counts_manifest_and_report_agree_with_the_column() -> None:
 
 def test_a_model_without_a_tree_counts_no_groups() -> None:
     merge = merged(1)
-    merge = replace(merge, vocabulary=replace(merge.vocabulary, tree=()))
+    merge = replace(merge, vocabulary=replace(merge.vocabulary, groups=()))
     assert label_facts(tally_of(merge), merge).n_reliable_group is None
 
 

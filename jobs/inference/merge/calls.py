@@ -36,11 +36,11 @@ class Vocabulary:
     Labels may share a name or an id, but categories must be distinct.
 
     Attributes:
-        tree: The groups of the labels' tree, if they have one.
+        groups: The groups of the labels' tree, if they have one.
     """
 
     labels: tuple[Label, ...]
-    tree: tuple[Group, ...] = ()
+    groups: tuple[Group, ...] = ()
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -82,18 +82,18 @@ class Vocabulary:
     @cached_property
     def reliable_names(self) -> tuple[str, ...]:
         """Distinct names that a reliable label can have: labels, lineages, groups and ``Unassigned``."""
-        return tuple(dict.fromkeys([*self.names, *self.lineages, *(group.name for group in self.tree)]))
+        return tuple(dict.fromkeys([*self.names, *self.lineages, *(group.name for group in self.groups)]))
 
     @cached_property
     def place_codes(self) -> I64Array:
         """The position in ``reliable_names`` of each place in the tree, and of ``Unassigned`` for the last."""
-        names = [*(label.name for label in self.labels), *(group.name for group in self.tree), UNASSIGNED]
+        names = [*(label.name for label in self.labels), *(group.name for group in self.groups), UNASSIGNED]
         return np.array([self.reliable_names.index(name) for name in names], np.int64)
 
     @cached_property
-    def groups(self) -> Tree:
+    def tree(self) -> Tree:
         """The tree; without groups if there is none."""
-        return tree_of(self.tree, self.labels)
+        return tree_of(self.groups, self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,11 +215,11 @@ def _with_levels(calls: Calls, reliability: Reliability, vocabulary: Vocabulary)
     """
     score_n = np.where(calls.abstained_n, np.float32(-1), calls.top_score_nk[:, 0])
     unknown_n = calls.unfamiliar_n | (calls.facts.note_n == CellNote.SILENT)
-    if not vocabulary.tree or calls.probability_nl is None:
+    if not vocabulary.groups or calls.probability_nl is None:
         level_n = reliable_level(score_n, calls.lineages, reliability)
         level_n[unknown_n] = Level.NONE
         return replace(calls, level_n=level_n)
-    tree, best_n = vocabulary.groups, calls.top_label_nk[:, 0]
+    tree, best_n = vocabulary.tree, calls.top_label_nk[:, 0]
     place_n = narrowest(calls.probability_nl, best_n, score_n, tree, reliability.tree_score)
     place_n[unknown_n] = NOTHING
     return replace(calls, level_n=level_of_place(place_n, tree), place_n=place_n)

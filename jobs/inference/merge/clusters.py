@@ -125,7 +125,8 @@ def _neighbours(place_nd: Float64s) -> Int64s:
     n_cells = len(place_nd)
     n_stacks = -(-n_cells // _STACK)
     # A cell's distance and position in one whole number: no two are equal, and all are below 2^53.
-    other_md = np.concatenate([-2.0 * n_cells * place_nd, np.full((n_stacks * _STACK - n_cells, place_nd.shape[1]), 0)])
+    other_md = np.zeros((n_stacks * _STACK, place_nd.shape[1]))
+    other_md[:n_cells] = -2.0 * n_cells * place_nd
     rank_m = np.full(len(other_md), np.inf)
     rank_m[:n_cells] = (place_nd**2).sum(axis=1) * n_cells + np.arange(n_cells)
     found = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from jobs.engine.sampling import every
 from shared.h5ad.read.groupings import Grouping
 
 Float64s = npt.NDArray[np.float64]
@@ -120,7 +121,8 @@ def estimate(
     kept: list[Float32s] = []
     row = 0
     for probability_nl, used_n in pieces:
-        used = np.flatnonzero(used_n & ((np.arange(row, row + len(used_n)) % step) == 0))
+        chosen = every(step, row, len(used_n))
+        used = chosen[used_n[chosen]]
         kept.append(_by_label(probability_nl[used] if len(used) < len(used_n) else probability_nl))
         if of_samples is not None:
             of_samples.add(probability_nl, used_n, row)
@@ -207,7 +209,7 @@ def _weighed_sums(probability_ln: Float32s, factor_l: Float64s) -> Float64s:
     """The sums over cells of probabilities that are multiplied by factors, and scaled to add up to 1 for each cell."""
     weight_n = np.zeros(probability_ln.shape[1])
     for probability_n, factor in zip(probability_ln, factor_l.tolist(), strict=True):
-        weight_n += probability_n * np.float64(factor)
+        weight_n += np.multiply(probability_n, factor, dtype=np.float64)
     np.divide(1.0, weight_n, out=weight_n)
     sum_l = [float((probability_n * weight_n).sum()) for probability_n in probability_ln]
     weighed_l: Float64s = factor_l * np.array(sum_l)

@@ -8,6 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
 
 from jobs.engine.agreement import cross_counts
+from jobs.engine.sampling import every
 from jobs.inference.merge.calls import name_codes
 from jobs.inference.merge.clusters import (
     Clusters,
@@ -104,8 +105,8 @@ def _sampled(merge: Merge, beat: Beat) -> Int16s:
     stride = sample_stride(merge.layout.n_cells)
     found = [np.zeros((0, merge.layout.dimensions), np.int16)]
     for rows, place_nd, heard_n in _places(merge):
-        chosen = heard_n & (np.arange(rows.start, rows.stop) % stride == 0)
-        found.append(place_nd[chosen])
+        chosen = every(stride, rows.start, len(heard_n))
+        found.append(place_nd[chosen[heard_n[chosen]]])
         beat()
     return np.concatenate(found)
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from jobs.engine.facts import STEPS, CellFacts
-from jobs.engine.sampling import NO_CELLS, SampledCells
+from jobs.engine.sampling import NO_CELLS, SampledCells, every
 from jobs.inference.parts.arrays import column_of, text_column, values_of
 from jobs.inference.parts.sink import ChunkSink
 from shared.domain.errors import CelldropError, CorruptBlobError, InternalError
@@ -239,7 +239,8 @@ def _fixed_lists(values_nk: npt.NDArray[np.generic], kind: pa.FixedSizeListType)
 
 def _sampled(block: AnnotatedBlock, stride: int) -> pa.Array:
     """Decision scores of the sampled rows, null for the others: a null in a variable-size list takes no space."""
-    chosen_n = np.arange(block.rows.start, block.rows.stop) % stride == 0
+    chosen_n = np.zeros(len(block.rows), np.bool_)
+    chosen_n[every(stride, block.rows.start, len(block.rows))] = True
     length_n = np.where(chosen_n, block.decision_nl.shape[1], 0)
     return _lists(chosen_n, length_n, column_of(block.decision_nl[chosen_n].reshape(-1)))
 

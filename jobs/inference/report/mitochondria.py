@@ -17,10 +17,8 @@ def mito_sentence(tally: Tally) -> str:
     if not known:
         return ""
     median = percent(median_bin(tally.mito_b) / MITO_BINS)
-    high = f"{plural(tally.n_much_mito, 'cell')} ({percent(tally.n_much_mito / known)})"
-    verb = "has" if tally.n_much_mito == 1 else "have"
     return (
-        f"Counts in mitochondrial genes: {median} in the median cell. {high} {verb} more than {_LIMIT} "
+        f"Counts in mitochondrial genes: {median} in the median cell. {_high(tally, known)} more than {_LIMIT} "
         "(celldrop_mito_share)."
     )
 
@@ -30,10 +28,13 @@ def mito_remark(tally: Tally) -> tuple[Notice, ...]:
     known = int(tally.mito_b.sum())
     if not known or tally.n_much_mito < MANY * known:
         return ()
-    share = percent(tally.n_much_mito / known)
-    text = (
-        f"{plural(tally.n_much_mito, 'cell')} ({share}) have more than {_LIMIT} of their counts in mitochondrial genes."
-    )
+    text = f"{_high(tally, known)} more than {_LIMIT} of their counts in mitochondrial genes."
     return (
         Notice(text, "They may be damaged or dying. Some tissues, such as heart, have many mitochondria by nature."),
     )
+
+
+def _high(tally: Tally, known: int) -> str:
+    """How many cells have a large share, up to the verb."""
+    verb = "has" if tally.n_much_mito == 1 else "have"
+    return f"{plural(tally.n_much_mito, 'cell')} ({percent(tally.n_much_mito / known)}) {verb}"

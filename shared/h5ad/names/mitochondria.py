@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from shared.h5ad.names.gene_table import numbers_of
 from shared.h5ad.names.tidying import tidied
 
-_NAME = re.compile(r"MT-(ND[1-6]|ND4L|CYT?B|CO[1-3]|ATP[68]|(RNR[12]|T([ACDEFGHIKMNPQRTVWY]|[LS][12])))")
-"""A symbol in capitals; those from RNR on are of RNAs, all others of proteins. CYB is Cytb in mouse."""
-_SYMBOLS = frozenset(
+_CODING = frozenset(
     f"MT-{name}"
     for name in (
-        *(f"ND{number}" for number in range(1, 7)),
-        *("ND4L", "CYB", "CYTB", "CO1", "CO2", "CO3", "ATP6", "ATP8", "RNR1", "RNR2"),
-        *(f"T{letter}" for letter in "ACDEFGHIKMNPQRTVWY"),
-        *("TL1", "TL2", "TS1", "TS2"),
+        *("ND1", "ND2", "ND3", "ND4", "ND4L", "ND5", "ND6"),
+        *("CYB", "CYTB", "CO1", "CO2", "CO3", "ATP6", "ATP8"),
     )
 )
+"""Symbols of the genes of proteins, in capitals. CYB is Cytb in mouse."""
+_OF_RNAS = frozenset(
+    f"MT-{name}"
+    for name in ("RNR1", "RNR2", *(f"T{letter}" for letter in "ACDEFGHIKMNPQRTVWY"), "TL1", "TL2", "TS1", "TS2")
+)
+_SYMBOLS = _CODING | _OF_RNAS
 _LOOKED_AT = 1000
 LEAST_CODING = 10
 """With fewer of the 13 genes of proteins, such as in a file from which they were removed, a share would mean little."""
@@ -38,15 +39,14 @@ def mitochondrial(names: Sequence[str]) -> list[int]:
 
 def is_coding(symbol: str) -> bool:
     """Whether the symbol of a mitochondrial gene, in capitals, is of one of the 13 of proteins."""
-    named = _NAME.fullmatch(symbol)
-    return named is not None and named[2] is None
+    return symbol in _CODING
 
 
 def _symbols(name: str, by_id: Mapping[str, str]) -> Iterator[str]:
     """The mitochondrial gene that a name means, if it is one."""
     for one in tidied(name).names:
         symbol = by_id.get(one, one).upper()
-        if _NAME.fullmatch(symbol):
+        if symbol in _SYMBOLS:
             yield symbol
             return
 
