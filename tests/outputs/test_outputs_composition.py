@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from jobs.inference.merge import composition
+from jobs.engine import composition
+from jobs.engine.composition import PRIOR_CELLS, corrected, estimate
 from jobs.inference.merge.calls import Rules
-from jobs.inference.merge.composition import PRIOR_CELLS, corrected, estimate
 from jobs.inference.merge.groups import Merge, used_scores
 from jobs.inference.outputs.annotation_files import annotations_parquet
 from jobs.inference.parts.part import PartLayout

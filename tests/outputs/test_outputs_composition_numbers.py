@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jobs.inference.merge import composition
-from jobs.inference.merge.composition import MOST_BYTES, PRIOR_CELLS, Composition, estimate
+from jobs.engine import composition
+from jobs.engine.composition import MOST_BYTES, PRIOR_CELLS, Composition, estimate
 from shared.h5ad.read.groupings import Grouping
 
 CERTAIN = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], np.float32)

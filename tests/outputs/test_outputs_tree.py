@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
+from jobs.engine.composition import estimate
 from jobs.engine.levels import Level
 from jobs.inference.merge.calls import Rules
-from jobs.inference.merge.composition import estimate
 from jobs.inference.merge.groups import Merge, used_scores
 from jobs.inference.merge.survey import Survey
 from jobs.inference.merge.tally import Tally

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.engine.abstaining import is_unassigned, is_unfamiliar
+from jobs.engine.composition import Composition
 from jobs.engine.facts import CellFacts
 from jobs.engine.levels import Level, Lineages, level_of_place, lineages_of, reliable_level
 from jobs.engine.tree import NOTHING, Tree, narrowest, tree_of
 from jobs.inference.merge.clusters import Clusters, Membership
-from jobs.inference.merge.composition import Composition
 from jobs.inference.parts.arrays import values_of
 from jobs.inference.parts.part import F32Array, best_first, facts_from
 from shared.bundles.card import UNASSIGNED, Familiarity, Label, Reliability

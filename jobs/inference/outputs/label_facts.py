@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from jobs.engine.composition import Composition
 from jobs.engine.levels import Level
-from jobs.inference.merge.composition import Composition
 from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.tally import Tally, most_first
 from jobs.inference.outputs.manifest import Labels, cluster_facts

@@ -9,9 +9,9 @@ from datetime import datetime
 
 import numpy as np
 
+from jobs.engine.composition import Composition
 from jobs.inference.merge.calls import I64Array, Vocabulary
 from jobs.inference.merge.clusters import Clusters
-from jobs.inference.merge.composition import Composition
 from jobs.inference.merge.evidence import Evidence
 from jobs.inference.merge.survey import Findings
 from jobs.inference.merge.tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, log_value, median_bin, median_score

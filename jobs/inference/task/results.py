@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import PurePosixPath
 
+from jobs.engine.composition import estimate
 from jobs.engine.slopes import Slopes
 from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, write_annotated_h5ad
 from jobs.inference.annotated.pseudobulk import NoPseudobulkError, Wanted, pseudobulk_h5ad, sum_counts
 from jobs.inference.data_manager import InferenceData, TaskInputs, input_crc32c
 from jobs.inference.merge.calls import Rules, Vocabulary
-from jobs.inference.merge.composition import estimate
 from jobs.inference.merge.evidence import Evidence
 from jobs.inference.merge.groups import Merge, used_scores
 from jobs.inference.merge.own_labels import read_own_labels

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from jobs.engine.sampling import every
-from shared.h5ad.read.groupings import Grouping
 
 Float64s = npt.NDArray[np.float64]
 Float32s = npt.NDArray[np.float32]
@@ -24,6 +24,25 @@ _MOST_STEPS = 1000
 _CLOSE = 1e-6
 _DIGITS = 6
 _ROWS = 4096
+
+
+class CellGroups(Protocol):
+    """The cells of each sample, as ``shared.h5ad.read.groupings`` reads them from an obs column."""
+
+    @property
+    def column(self) -> str:
+        """The obs column that names the samples."""
+        ...
+
+    @property
+    def code_n(self) -> npt.NDArray[np.int32]:
+        """The position of each cell's sample in ``names``; -1 if it has none."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Distinct names of the samples."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +118,7 @@ def estimate(
     assumed: Sequence[float],
     n_cells: int,
     beat: Callable[[], None] = lambda: None,
-    samples: Grouping | None = None,
+    samples: CellGroups | None = None,
 ) -> Composition:
     """Estimate the shares of the labels by expectation maximisation.
 
@@ -139,14 +158,14 @@ def estimate(
 class _Thinned:
     """The probabilities of evenly spaced cells of each sample: all of a small one, every k-th of a large one."""
 
-    samples: Grouping
+    samples: CellGroups
     step_s: npt.NDArray[np.int64]
     seen_s: npt.NDArray[np.int64]
     kept: list[Float32s]
     codes: list[npt.NDArray[np.int32]]
 
     @classmethod
-    def of(cls, samples: Grouping, n_labels: int) -> _Thinned:
+    def of(cls, samples: CellGroups, n_labels: int) -> _Thinned:
         n_samples = len(samples.names)
         cells_s = np.bincount(samples.code_n[samples.code_n >= 0], minlength=n_samples)
         most = max(1, MOST_SAMPLE_BYTES // (4 * n_labels * max(n_samples, 1)))
