@@ -28,7 +28,8 @@ WORDS = {
 }
 
 
-_FIRST = {WarningCode.UNFAMILIAR_CELLS}
+_MOST_LABELS = 12
+_FIRST = {WarningCode.UNFAMILIAR_CELLS, WarningCode.LOW_SCORES}
 """Warnings that stand above the table of labels, as they say whether the labels mean anything."""
 
 
@@ -147,11 +148,15 @@ def _say_findings(findings: Sequence[Finding], output: Output) -> None:
 
 
 def _say_labels(summary: Mapping[str, object], output: Output) -> None:
-    counts = summary.get("labels")
+    counts, reliable = summary.get("labels"), summary.get("reliable")
     if isinstance(counts, dict):
         n_cells = sum(counts.values()) or 1
-        ordered = sorted(counts.items(), key=lambda item: -item[1])[:12]
-        output.table(["label", "cells", "share"], [[k, f"{v:,}", f"{v / n_cells:.1%}"] for k, v in ordered])
+        ordered = sorted(counts.items(), key=lambda item: -item[1])[:_MOST_LABELS]
+        columns, rows = ["label", "cells", "share"], [[k, f"{v:,}", f"{v / n_cells:.1%}"] for k, v in ordered]
+        if isinstance(reliable, dict):
+            columns = [*columns, "reliable"]
+            rows = [[*row, f"{reliable.get(row[0], 0):,}"] for row in rows]
+        output.table(columns, rows)
     if "n_reliable_label" in summary:
         shares = [f"{_share(summary, name):.0%} {what}" for name, what in _SHARES.items() if name in summary]
         output.say(f"Of these cells: {', '.join(shares)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from jobs.engine.sampling import every
 
 Float64s = npt.NDArray[np.float64]
 Float32s = npt.NDArray[np.float32]
+Rows: TypeAlias = slice | npt.NDArray[np.int64]
+_ALL = slice(None)
 
 PRIOR_CELLS = 50
 """The weight of the assumed shares, in cells: a handful of cells says little about shares."""
@@ -81,13 +83,13 @@ class Composition:
     n_cells: int
     samples: Samples | None = None
 
-    def corrected(self, probability_nl: Float32s, start: int = 0) -> Float32s:
-        """Correct the probabilities of cells, cells x labels, of which the first is in row ``start``."""
+    def corrected(self, probability_nl: Float32s, row_n: Rows = _ALL) -> Float32s:
+        """Correct the probabilities of the cells in these rows, cells x labels."""
         if self.samples is None:
             return corrected(probability_nl, self.factor_l)
         # The last row is that of cells without a sample, whose code is -1.
         factor_sl = np.concatenate([self.samples.factor_sl, [self.factor_l]])
-        return corrected(probability_nl, factor_sl, self.samples.code_n[start : start + len(probability_nl)])
+        return corrected(probability_nl, factor_sl, self.samples.code_n[row_n])
 
     def by_name(self, names: Sequence[str]) -> dict[str, float]:
         """The share of each name, the largest first. Labels may share a name."""

@@ -130,7 +130,11 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
         labelling = read_labels(source, labels_column, known={*_names(card), *mapping})
         terms = None if ontology is None else placed(card, labelling.labels, ontology, source, labels_column)
         names = [label.name for label in labelling.labels]
-        aligned = counterparts(names, Aligner(card.labels).meanings(names)) if terms is None else terms.counterparts
+        aligned = (
+            counterparts(names, Aligner(card.labels, groups=card.tree).meanings(names))
+            if terms is None
+            else terms.counterparts
+        )
         mapping = {**aligned, **mapping}
         labelled_n = labelling.labelled_n
         cells = _Labelled(labelling.class_n[labelled_n], labelling.labels)

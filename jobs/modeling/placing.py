@@ -51,7 +51,7 @@ def placed(card: ModelCard, own: Sequence[Label], ontology: Ontology, source: Ra
     """
     names = [label.name for label in own]
     ids, id_of = _ids_beside(source, column), _lookup(ontology)
-    meanings = Aligner(card.labels, id_of).meanings(names, [ids.get(name) for name in names])
+    meanings = Aligner(card.labels, id_of, groups=card.tree).meanings(names, [ids.get(name) for name in names])
     predicted = tuple(_known(ontology, label.ontology_id or id_of(label.name)) for label in card.labels)
     term_of = dict(zip((label.name for label in card.labels), predicted, strict=True))
     terms = []

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
+from jobs.engine.composition import estimate
 from jobs.engine.levels import LEAST_LINEAGE, Lineages, lineages_of
 from jobs.engine.tree import NOTHING, is_within, narrowest, tree_of
 from shared.bundles.card import Label, Reliability, have_lineages
@@ -19,16 +22,29 @@ _STEPS = np.arange(0, 101) / 100
 _LEAST_CELLS = 50
 
 
+def as_in_use(probability_nl: Float32s, assumed: Sequence[float]) -> Float32s:
+    """The probabilities of held-out cells as a run gives them: corrected to these cells' own shares of the labels.
+
+    Args:
+        assumed: The shares that the probabilities assume; empty if a run does not correct them.
+    """
+    if not assumed or not len(probability_nl):
+        return probability_nl
+    everything = [(probability_nl, np.ones(len(probability_nl), np.bool_))]
+    found = estimate(everything, assumed, len(probability_nl))
+    return found.corrected(probability_nl)
+
+
 def learn_reliability(probability_nl: Float32s, class_n: Int64s, labels: tuple[Label, ...]) -> tuple[Reliability, ...]:
     """Choose, for each error rate, the lowest thresholds that hold it.
 
     A cell gets its label if its score reaches the first threshold, else its lineage if that score reaches the second,
     else nothing. The rate is the share of wrong labels among the cells that get a label, and of wrong lineages among
     the cells that get only a lineage, on cells that the model was not trained on, with one wrong answer more than was
-    seen. Scores are those of the model, not corrected to a sample's shares of labels.
+    seen.
 
     Args:
-        probability_nl: Probabilities of cells that were held out, cells x labels.
+        probability_nl: Probabilities of cells that were held out, cells x labels; ``as_in_use`` gives them.
         class_n: Their true labels.
 
     Returns:
@@ -57,13 +73,12 @@ def learn_tree_scores(
     This is conformal risk control (Angelopoulos et al. 2024, theorem 1): the loss of a cell is 1 if its own label is
     not within its answer, else 0. As a higher score gives the same answer or a wider one, or none, no loss grows with
     it. The lowest score with a sum of losses plus 1, over the cells plus 1, of at most the rate gives cells that are
-    exchangeable with these a wrong answer with at most this probability: by scores that are not corrected to the shares
-    in a sample, and with the weights that were fitted without the held-out cells. Both differ a little in use. A bundle
-    has weights that are fitted to all cells, and corrected scores were wrong for 5.4 % instead of 4.6 % of simulated
-    cells of the mix of training, at a rate of 5 %.
+    exchangeable with these a wrong answer with at most this probability, with the weights that were fitted without the
+    held-out cells; a bundle has weights that are fitted to all cells. For a sample of another mix of labels, which can
+    be harder, ``jobs.engine.raising`` raises the threshold.
 
     Args:
-        probability_nl: Probabilities of cells that were held out, cells x labels.
+        probability_nl: Probabilities of cells that were held out, cells x labels; ``as_in_use`` gives them.
         class_n: Their true labels.
 
     Returns:

@@ -9,8 +9,8 @@ from enum import StrEnum
 from itertools import pairwise
 
 from shared.bundles.card import Label
-from shared.bundles.groups import ONTOLOGY_ID
-from shared.bundles.synonyms import may_be_negative, without_defining_marker, written_out
+from shared.bundles.groups import ONTOLOGY_ID, Group
+from shared.bundles.synonyms import may_be_negative, without_defining_marker, without_receptor, written_out
 
 _PART = re.compile(r"[\s_]+|[^\W_]+|[^\w\s]")
 """What lies between words, a word, or a sign."""
@@ -52,11 +52,13 @@ class Aligner:
     Attributes:
         id_of: The Cell Ontology id of a name or an exact synonym, if an ontology is at hand.
         lineages: Whether names are aligned with lineages, too; without, no meaning has one.
+        groups: Those of the labels' tree. A name of one that lies within a lineage means at least that lineage.
     """
 
     labels: Sequence[Label]
     id_of: Callable[[str], str | None] = lambda _name: None
     lineages: bool = True
+    groups: Sequence[Group] = ()
 
     def meanings(self, names: Sequence[str], ids: Sequence[str | None] | None = None) -> tuple[Meaning, ...]:
         """What each name means: by its id, or else by name, or else by an exact synonym, of the ontology or of our own.
@@ -77,9 +79,7 @@ class Aligner:
         by_submitted = _unique((label.submitted, label) for label in self.labels)
         by_synonym = _unique((label.ontology_id or self.id_of(label.name), label) for label in self.labels)
         by_own = _unique((written_out(plain(label.name)), label) for label in self.labels)
-        lineages = {
-            written_out(plain(label.lineage)): label.lineage for label in self.labels if label.lineage and self.lineages
-        }
+        lineages = self._lineages()
 
         def meaning(name: str, identifier: str | None) -> Meaning:
             given = next((text for text in (name, identifier) if text and ONTOLOGY_ID.fullmatch(text)), None)
@@ -93,12 +93,26 @@ class Aligner:
             for label, how in found:
                 if label is not None:
                     return Meaning(label.name, label.lineage if self.lineages else None, how)
-            for spelled, how in [(plain(name), How.NAME), *((synonym, How.SYNONYM) for synonym in _synonyms(name))]:
+            spellings = [(given or "", How.ID), (plain(name), How.NAME)]
+            for spelled, how in [*spellings, *((synonym, How.SYNONYM) for synonym in _synonyms(name))]:
                 if spelled in lineages:
                     return Meaning(None, lineages[spelled], how)
             return NO_MEANING
 
         return _without_codes(names, [meaning(*pair) for pair in zip(names, known, strict=True)])
+
+    def _lineages(self) -> dict[str, str]:
+        """The lineage that a name or an id means: that of a lineage, or that of a group within one."""
+        if not self.lineages:
+            return {}
+        lineage_of = {label.name: label.lineage for label in self.labels}
+        found: dict[str, str] = {}
+        for group in self.groups:
+            (lineage, *others) = {lineage_of[name] for name in group.labels}
+            if lineage and not others:
+                spelled = written_out(plain(group.name))
+                found |= dict.fromkeys([group.ontology_id or spelled, spelled, without_receptor(spelled)], lineage)
+        return found | {written_out(plain(lineage)): lineage for lineage in lineage_of.values() if lineage}
 
 
 def _without_codes(names: Sequence[str], found: Sequence[Meaning]) -> tuple[Meaning, ...]:

@@ -24,6 +24,7 @@ _OF_ALL: Mapping[str, frozenset[str]] = {
     "nk": frozenset({"cd56"}),
 }
 """By type, markers that it is defined by: to name one says no more than the type by itself."""
+_ALPHA_BETA = re.compile(r"^(cd[48]) positive , alpha beta t$")
 _MAY_BE_NEGATIVE = re.compile(r"\d\w*\s*[-\u2010-\u2015\u207b\u2212]")
 
 
@@ -39,6 +40,11 @@ def without_defining_marker(written: str) -> str:
         case [marker, cell_type] if marker in _OF_ALL.get(cell_type, ()):
             return cell_type
     return written
+
+
+def without_receptor(written: str) -> str:
+    """``cd8 positive , alpha beta t``, as the Cell Ontology says, is ``cd8 t``, as people say."""
+    return _ALPHA_BETA.sub(r"\1 t", written)
 
 
 def may_be_negative(name: str) -> bool:

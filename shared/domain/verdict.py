@@ -93,6 +93,10 @@ class Species(StrEnum):
     UNKNOWN = "unknown"
 
 
+NOTHING_TO_DO = "Nothing to do"
+"""The hint of a finding that asks for nothing begins so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One warning or refusal.
@@ -109,6 +113,11 @@ class Finding:
     message: str
     hint: str = ""
     details: Mapping[str, str | int | float | bool | list[str]] = field(default_factory=dict)
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing is to be done about it."""
+        return self.hint.startswith(NOTHING_TO_DO)
 
 
 @dataclass(frozen=True, slots=True)

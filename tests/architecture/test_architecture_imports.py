@@ -43,7 +43,7 @@ from jobs.inference.merge.sample import MapSample
 from jobs.inference.report.layouts import lay_out
 from shared.h5ad.read.embedding import Coordinates
 row_n = np.arange(30)
-sample = MapSample(row_n, ["a"] * 30, row_n, np.ones(30, np.float32), np.ones((30, 2), np.float32))
+sample = MapSample(row_n, ["a"] * 30, row_n, np.ones(30, np.float32), np.ones((30, 2), np.float32), row_n >= 0)
 own = Coordinates("X_umap", np.arange(60, dtype=np.float32).reshape(30, 2))
 print(lay_out(sample, lambda: own).own, "sklearn" in sys.modules)
 """

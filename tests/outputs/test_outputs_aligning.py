@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from shared.bundles.aligning import NO_MEANING, Aligner, How, Meaning, plain
 from shared.bundles.card import Label
+from shared.bundles.groups import Group
 
 LABELS = (
     Label(name="b-cells", ontology_id="CL:0000236", lineage="B cell"),
@@ -262,3 +263,25 @@ def test_numbers_and_lone_letters_are_codes_and_no_names() -> None:
     assert meanings(["0", "-1", "2"]) == (NO_MEANING,) * 3
     assert [one.label for one in meanings(["B", "NK"])] == ["B cell", "NK cell"]
     assert [one.label for one in meanings(["B"], ["CL:0000236"])] == ["B cell"]
+
+
+GROUPED = tuple(
+    Label(name=name, lineage=lineage)
+    for name, lineage in [("naive CD8", "T"), ("effector CD8", "T"), ("helper", "T"), ("NK", "NK"), ("B", "B")]
+)
+GROUPS = (
+    Group(name="CD8-positive, alpha-beta T cell", ontology_id="CL:0000625", labels=("naive CD8", "effector CD8")),
+    Group(name="lymphocyte", ontology_id="CL:0000542", labels=tuple(label.name for label in GROUPED[:4])),
+)
+
+
+@pytest.mark.parametrize("name", ["CD8 T", "CD8+ T cells", "CD8-positive, alpha-beta T cell", "CL:0000625"])
+def test_a_type_between_label_and_lineage_is_compared_by_lineage(name: str) -> None:
+    (found,) = Aligner(GROUPED, groups=GROUPS).meanings([name])
+    assert (found.label, found.lineage) == (None, "T")
+    assert Aligner(GROUPED, groups=GROUPS, lineages=False).meanings([name]) == (NO_MEANING,)
+
+
+@pytest.mark.parametrize("name", ["lymphocyte", "CL:0000542", "CD4 T"])
+def test_a_type_of_several_lineages_is_not(name: str) -> None:
+    assert Aligner(GROUPED, groups=GROUPS).meanings([name]) == (NO_MEANING,)

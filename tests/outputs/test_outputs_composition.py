@@ -17,7 +17,8 @@ from scipy.optimize import minimize
 from jobs.engine import composition
 from jobs.engine.composition import PRIOR_CELLS, corrected, estimate
 from jobs.inference.merge.calls import Rules
-from jobs.inference.merge.groups import Merge, used_scores
+from jobs.inference.merge.fitting import used_scores
+from jobs.inference.merge.groups import Merge
 from jobs.inference.outputs.annotation_files import annotations_parquet
 from jobs.inference.parts.part import PartLayout
 from shared.bundles.card import UNASSIGNED, Label, Reliability

@@ -69,7 +69,7 @@ def test_a_cell_is_corrected_by_its_own_sample_wherever_a_piece_begins() -> None
     assert len({tuple(row) for row in whole.tolist()}) == 6  # Two kinds of cells in three kinds of samples.
     for start in range(40):
         for stop in range(start + 1, 41):
-            assert (found.corrected(rows[start:stop], start) == whole[start:stop]).all()
+            assert (found.corrected(rows[start:stop], slice(start, stop)) == whole[start:stop]).all()
 
 
 def test_it_ends_as_soon_as_no_share_changes() -> None:

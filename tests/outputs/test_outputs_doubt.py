@@ -13,13 +13,17 @@ import pytest
 from jobs.engine.levels import Level
 from jobs.inference.annotated.h5ad import absent_of
 from jobs.inference.merge.calls import Rules
-from jobs.inference.merge.groups import Merge, used_scores
+from jobs.inference.merge.fitting import used_scores
+from jobs.inference.merge.groups import Merge
+from jobs.inference.merge.own_labels import NoOwnLabels
 from jobs.inference.merge.survey import Findings, Survey
 from jobs.inference.outputs.annotation_files import annotations_parquet
 from jobs.inference.outputs.reading_findings import findings_of
 from jobs.inference.parts.part import PartLayout
 from jobs.inference.report import sentences
+from jobs.inference.report.assessment import assess
 from jobs.inference.report.gathering import label_rows
+from jobs.inference.report.wording import percent
 from shared.bundles.card import UNASSIGNED, Familiarity, Features, Label, ModelCard, Reliability
 from tests.engine.cards import make_card
 from tests.outputs.stand_ins import Draws, merge_of
@@ -139,11 +143,15 @@ def test_the_report_says_first_what_is_unlike_the_training_cells() -> None:
         label_rows(findings(merged(first(150))).tally), findings(merged(first(150))).tally, card()
     )
     assert "50%" in " ".join(sentences.lead(findings(merged(first(150))).tally, None))
-    by_lineage, by_level = sentences.levels(tally, card(), 0.05)
+    half = findings(merged(first(150))).tally
+    found = assess(label_rows(half), half, card(), None, NoOwnLabels())
+    by_level, *_, by_lineage = found.sure
     assert by_lineage.startswith("By lineage: ")
-    n_label = tally.level_counts[Level.LABEL]
-    assert f"{round(n_label / 3)}% of the cells have a reliable label" in by_level
-    assert sentences.levels(tally, card(), 0.01) == (by_lineage,)
+    assert f"{percent(half.level_counts[Level.LABEL] / 300)} of the cells have a reliable label" in by_level
+    assert found.to_do[0].startswith("Count and compare cells by celldrop_reliable_label")
+    strange = assess(rows, tally, card(), None, NoOwnLabels())
+    assert not strange.sure, "of mostly unfamiliar cells, nothing is sure"
+    assert strange.to_do[0].startswith("Do not use these labels")
     assert sum(row.unfamiliar * row.cells for row in rows if row.unfamiliar) == pytest.approx(151)
 
 

@@ -144,7 +144,24 @@ def test_every_column_is_described_and_written(merge: Merge) -> None:
 
 
 def rows_of(found: Evidence) -> list[LabelRow]:
-    blank = LabelRow(0, "", "c0", "", 1, 1, 1, "", 1, 0, None, False, 1, None)
+    blank = LabelRow(
+        key=0,
+        name="",
+        colour="c0",
+        ontology_id="",
+        cells=1,
+        share=1,
+        bar=1,
+        ridge="",
+        median_score=1,
+        unsure=0,
+        reliable=None,
+        weak=False,
+        unfamiliar=None,
+        many_unfamiliar=False,
+        median_genes=1,
+        median_counts=None,
+    )
     names = [*(label.name for label in found.labels), *found.too_few]
     return [replace(blank, key=key, name=name) for key, name in enumerate(names)]
 

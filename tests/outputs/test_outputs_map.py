@@ -28,7 +28,9 @@ F32Array = npt.NDArray[np.float32]
 def sample_of(decision_nl: F32Array) -> MapSample:
     row_n = np.arange(len(decision_nl))
     ids = [f"cell-{row}" for row in row_n]
-    return MapSample(row_n, ids, np.zeros(len(row_n), np.int64), np.ones(len(row_n), np.float32), decision_nl)
+    return MapSample(
+        row_n, ids, np.zeros(len(row_n), np.int64), np.ones(len(row_n), np.float32), decision_nl, row_n >= 0
+    )
 
 
 def scores(n_cells: int = N_CELLS) -> F32Array:

@@ -25,6 +25,7 @@ from jobs.inference.report.mapping import NoMap
 from jobs.inference.report.rendering import render
 from jobs.inference.report.truth import comparison, own_labels_fact
 from jobs.inference.report.wording import percent
+from shared.bundles.aligning import Aligner
 from shared.bundles.card import UNASSIGNED, Label
 from shared.h5ad.facts import GroupingFacts
 from shared.h5ad.inspect.inspection import inspect
@@ -49,7 +50,7 @@ def source_of(**columns: object) -> BytesSource:
 
 def own_labels(source: BytesSource, truth: str | None = None, *, lineages: bool = True) -> OwnLabels | NoOwnLabels:
     plan = Plan(merge=True, columns=(truth,) if truth not in {None, "off"} else (), recognise=truth is None)
-    return read_own_labels(source, truth, inspect(source, plan=plan).groupings, LABELS, lineages=lineages)
+    return read_own_labels(source, truth, inspect(source, plan=plan).groupings, Aligner(LABELS, lineages=lineages))
 
 
 def merge(
@@ -152,7 +153,8 @@ def test_unassigned_cells_do_not_agree_with_an_own_label_of_that_name(*, of_the_
     name = UNASSIGNED if of_the_model else "NK cell"
     labels = [*LABELS[:3], LABELS[3].model_copy(update={"name": name})]
     source = source_of(cell_type=np.resize(np.array([UNASSIGNED, "B cells"], object), N_CELLS))
-    own = read_own_labels(source, None, inspect(source, plan=Plan(recognise=True)).groupings, labels, lineages=True)
+    looked_at = inspect(source, plan=Plan(recognise=True)).groupings
+    own = read_own_labels(source, None, looked_at, Aligner(labels, lineages=True))
     found = crossed(merge(min_score=2.0, labels=labels), own)
     assert found.labels is not None
     assert (found.labels.n_cells, found.labels.accuracy) == (N_CELLS if of_the_model else N_CELLS // 2, 0)
@@ -250,7 +252,8 @@ def test_ids_beside_the_names_align_them() -> None:
     ids = pd.Series(names).map({"one": "CL:0000002", "two": "CL:0000009", "three": "CL:0000001"}).to_numpy(object)
     ids[2] = "unknown"  # The third name has two ids, and so none.
     source = source_of(cell_type=names, cell_type_ontology_term_id=ids)
-    found = read_own_labels(source, None, inspect(source, plan=Plan(recognise=True)).groupings, labels, lineages=True)
+    looked_at = inspect(source, plan=Plan(recognise=True)).groupings
+    found = read_own_labels(source, None, looked_at, Aligner(labels, lineages=True))
     assert isinstance(found, OwnLabels)
     meant = dict(zip(found.names, found.meanings, strict=True))
     assert (meant["one"].label, meant["two"].label, meant["three"].label) == ("B cell", None, None)
@@ -260,13 +263,13 @@ def test_the_column_that_is_named_is_read_whatever_else_was_looked_at() -> None:
     source = source_of(batch=["a"] * N_CELLS, cell_type=OWN, donor=np.arange(N_CELLS) % 9)
     looked_at = [GroupingFacts("donor"), GroupingFacts("batch"), GroupingFacts("cell_type", recognised=True)]
     for truth, column in (("donor", "donor"), ("batch", "batch"), (None, "cell_type")):
-        found = read_own_labels(source, truth, looked_at, LABELS, lineages=True)
+        found = read_own_labels(source, truth, looked_at, Aligner(LABELS, lineages=True))
         assert isinstance(found, OwnLabels)
         assert (found.column, found.asked, found.are_clusters) == (column, truth is not None, column == "donor")
-    reversed_ = read_own_labels(source, "cell_type", looked_at[::-1], LABELS, lineages=True)
+    reversed_ = read_own_labels(source, "cell_type", looked_at[::-1], Aligner(LABELS, lineages=True))
     assert isinstance(reversed_, OwnLabels)
     assert reversed_.column == "cell_type"
-    assert read_own_labels(source, b"off".decode(), looked_at, LABELS, lineages=True) is SWITCHED_OFF
+    assert read_own_labels(source, b"off".decode(), looked_at, Aligner(LABELS, lineages=True)) is SWITCHED_OFF
 
 
 def test_why_nothing_is_compared_is_said() -> None:
@@ -290,6 +293,6 @@ def test_a_column_that_turns_out_to_be_damaged_is_told() -> None:
     with h5py.File(buffer := io.BytesIO(source.data), "r+") as file:
         file["obs/cell_type/codes"][3] = 99
     facts = [GroupingFacts("cell_type", recognised=True)]
-    found = read_own_labels(BytesSource(buffer.getvalue()), None, facts, LABELS, lineages=True)
+    found = read_own_labels(BytesSource(buffer.getvalue()), None, facts, Aligner(LABELS, lineages=True))
     assert isinstance(found, NoOwnLabels)
     assert found.reason == "Obs column 'cell_type' cannot be read: category 99 of 6."

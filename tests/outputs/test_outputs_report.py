@@ -201,7 +201,7 @@ def test_the_report_says_what_was_counted() -> None:
     merge = clustered(2000, {"CD4 T cell": 6, "B cell": 3, "NK cell": 1})
     findings = findings_of(merge)
     data = gather(findings, context_of(merge.vocabulary.labels), NoMap("No map was asked for."))
-    assert data.headline.startswith("2,000 cells: most are CD4 T cell (")
+    assert data.headline.startswith("2,000 cells: most are called CD4 T cell (")
     assert [row.name for row in data.labels] == list(findings.tally.label_counts)
     assert sum(row.cells for row in data.labels) == 2000
     assert "3,401" not in render(data).decode()

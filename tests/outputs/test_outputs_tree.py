@@ -12,14 +12,18 @@ import pytest
 
 from jobs.engine.composition import estimate
 from jobs.engine.levels import Level
+from jobs.engine.raising import raised_in_tree
 from jobs.inference.merge.calls import Rules
-from jobs.inference.merge.groups import Merge, used_scores
+from jobs.inference.merge.fitting import fitted, used_scores
+from jobs.inference.merge.groups import Merge
+from jobs.inference.merge.own_labels import NoOwnLabels
 from jobs.inference.merge.survey import Survey
 from jobs.inference.merge.tally import Tally
 from jobs.inference.outputs.annotation_files import annotations_parquet
 from jobs.inference.outputs.label_facts import label_facts
 from jobs.inference.parts.part import PartLayout
-from jobs.inference.report import sentences
+from jobs.inference.report.assessment import assess
+from jobs.inference.report.gathering import label_rows
 from jobs.inference.report.wording import percent
 from shared.bundles.card import UNASSIGNED, Familiarity, Features, Label, ModelCard, Reliability
 from shared.bundles.groups import Group
@@ -122,6 +126,32 @@ def test_without_a_score_that_is_enough_no_cell_has_a_reliable_label() -> None:
     assert set(frame["reliable_label"]) == {UNASSIGNED}
 
 
+def test_thresholds_are_raised_by_the_cells_that_are_like_the_training_cells_for_any_number_of_tasks() -> None:
+    low = RELIABILITY.model_copy(update={"tree_score": 0.3})
+    one, seven = (fitted(merged(n_tasks, reliability=low), (), None) for n_tasks in (1, 7))
+    assert bytes_of(one) == bytes_of(seven)
+    assert one.rules.reliability is not None
+    least = one.rules.reliability.tree_score
+    assert one.rules.raised
+    assert least is not None
+    assert 0.4 < least <= 0.85, "by their scores, more than 5 % of these cells would get a wrong answer at 0.3"
+    facts = label_facts(tally_of(one), one)
+    assert facts.reliability is not None
+    assert (facts.reliability.tree_score, facts.reliability.raised) == (least, True)
+    as_learned = label_facts(tally_of(one), fitted(merged(1), (), None)).reliability
+    assert as_learned is not None
+    assert (as_learned.tree_score, as_learned.raised) == (0.85, False)
+
+
+def test_scores_that_are_corrected_raise_thresholds_by_the_corrected_ones() -> None:
+    merge = fitted(merged(2), (0.2,) * 5, None)
+    assert merge.rules.composition is not None
+    assert merge.rules.composition == estimate(used_scores(merged(2)), (0.2,) * 5, N_CELLS)
+    used_n = np.concatenate([used for _, used in used_scores(merge)])
+    kept_nl = probabilities(merge)[used_n].astype(np.float32)
+    assert merge.rules.reliability == raised_in_tree(RELIABILITY, kept_nl, merge.vocabulary.tree)
+
+
 def test_counts_manifest_and_report_agree_with_the_column() -> None:
     merge = merged(3)
     frame, tally = frame_of(merge), tally_of(merge)
@@ -133,7 +163,7 @@ def test_counts_manifest_and_report_agree_with_the_column() -> None:
     assert facts.n_reliable_lineage == counts["T cell"]
     assert facts.n_reliable_group == counts["CD4 T cell"] + counts["lymphocyte"]
     assert tally.level_counts[Level.NONE] == counts[UNASSIGNED]
-    *_, sentence = sentences.levels(tally, card(), 0.05)
+    sentence = assess(label_rows(tally), tally, card(), None, NoOwnLabels()).sure[0]
     assert f"{percent(facts.n_reliable_group / N_CELLS)} only a wider type (" in sentence
     for name in ("CD4 T cell", "lymphocyte"):
         assert f"{name} {percent(counts[name] / N_CELLS)}" in sentence

@@ -63,7 +63,7 @@ def test_cells_of_the_model_s_tissue_get_levels_and_the_shares_that_were_used(
     assert not [one for one in manifest["verdict"]["findings"] if one["code"] == WarningCode.UNFAMILIAR_CELLS]
     page = (one.folder / "report.html").read_text()
     assert "By lineage: T cell" in page
-    assert "at most 5% got a wrong answer in this way" in page
+    assert "at most 5% of the cells held out of its training got a wrong answer" in page
     seven = celldrop("run", file, "--json", "--set", "map=off", "--set", "tasks=7", "--rerun", **MODELS)
     assert (seven.folder / "annotations.parquet").read_bytes() == (one.folder / "annotations.parquet").read_bytes()
     as_they_are = celldrop("run", file, "--json", "--set", "map=off", "--set", "composition=off", **MODELS)

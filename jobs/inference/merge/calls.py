@@ -106,6 +106,7 @@ class Rules:
         composition: The shares of the labels that scores are corrected to; None: they are not corrected.
         lineages: Whether cells get a lineage beside their label.
         reliability: From which score on a label is reliable; None if that is not known.
+        raised: Whether one of these scores is higher than the model's (``jobs.engine.raising``).
         clusters: The clusters of all cells; None if there are none.
     """
 
@@ -114,6 +115,7 @@ class Rules:
     composition: Composition | None = None
     lineages: bool = False
     reliability: Reliability | None = None
+    raised: bool = False
     clusters: Clusters | None = None
 
 
@@ -161,7 +163,7 @@ def calls_from(batches: Sequence[pa.RecordBatch], rules: Rules, vocabulary: Voca
     score_nk = _matrix(table["top_score"]).astype(np.float32, copy=False)
     probability_nl = _probability(table)
     if rules.composition is not None and probability_nl is not None:
-        probability_nl = rules.composition.corrected(probability_nl, start)
+        probability_nl = rules.composition.corrected(probability_nl, slice(start, start + len(probability_nl)))
         label_nk = best_first(probability_nl, label_nk.shape[1])
         score_nk = np.take_along_axis(probability_nl, label_nk, axis=1)
     facts = facts_from(table)

@@ -255,10 +255,10 @@ COLUMNS = (
         CATEGORY,
         "The most specific type that is reliable: `label`, `lineage`, or, if the model has a tree of its labels, any "
         "type that several labels are kinds of, such as CD4-positive, alpha-beta T cell. Of the model's held-out "
-        "cells, at most a share of `max_error` (0.05) got a wrong one in this way, by scores that were not corrected "
-        "to a sample's shares; in another study, more can be wrong. `Unassigned` if none is, for an `unfamiliar` "
-        "cell, and for all cells of a file with the warning `GENES_DISAGREE`. Empty, and left out of `obs`, if it is "
-        "not known what is reliable.",
+        "cells, at most a share of `max_error` (0.05) got a wrong one in this way; where the file's own scores tell "
+        "of more, the threshold is raised. In another study, more can be wrong. `Unassigned` if none is, for an "
+        "`unfamiliar` cell, and for all cells of a file with the warning `GENES_DISAGREE`. Empty, and left out of "
+        "`obs`, if it is not known what is reliable.",
         _reliable_label,
         nullable=True,
         in_obs=InObs.IF_ANY,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.inference.merge.calls import Calls, Rules, Vocabulary, calls_from
@@ -16,7 +14,6 @@ from jobs.inference.parts.part import F32Array, PartLayout, places_of, read_part
 from shared.domain.errors import InternalError
 from shared.domain.geometry import BLOCK_ROWS, Rows
 from shared.domain.submission import Receipt
-from shared.domain.verdict import CellNote
 from shared.ports.blobs import BlobStore
 
 GROUP_ROWS = 65_536
@@ -116,14 +113,6 @@ class Merge:
         if clusters is not None:
             calls = replace(calls, membership=Membership(clusters.code_n[rows.start : rows.stop], clusters))
         return Group(rows, batches, calls)
-
-
-def used_scores(merge: Merge) -> Iterator[tuple[F32Array, npt.NDArray[np.bool_]]]:
-    """The probabilities of all cells, with a mark for those that say something about the sample's composition."""
-    for group in merge.groups():
-        calls = group.calls
-        assert calls.probability_nl is not None
-        yield calls.probability_nl, ~calls.unfamiliar_n & (calls.facts.note_n != CellNote.SILENT)
 
 
 def ordered(receipts: Iterable[Receipt], n_cells: int) -> tuple[Receipt, ...]:

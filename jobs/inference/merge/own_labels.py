@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.bundles.aligning import Aligner, Meaning
-from shared.bundles.card import Label
 from shared.domain.errors import TruncatedFileError, UnsafeFileError
 from shared.domain.options import OFF
 from shared.h5ad.facts import GroupingFacts
@@ -64,9 +63,7 @@ def read_own_labels(
     source: RangeSource,
     truth: str | None,
     found: Sequence[GroupingFacts],
-    labels: Sequence[Label],
-    *,
-    lineages: bool,
+    aligner: Aligner,
     show: Callable[[], None] = lambda: None,
 ) -> OwnLabels | NoOwnLabels:
     """Read the labels of a file that was inspected before. Memory: 4 bytes a cell, 8 while ids are read.
@@ -74,8 +71,7 @@ def read_own_labels(
     Args:
         truth: The option of that name.
         found: The columns that were looked at when the file was inspected.
-        labels: The model's.
-        lineages: Whether cells get a lineage beside their label, so that lineages can be compared.
+        aligner: That of the model's labels.
         show: Called after each window of cells, as a sign of life.
     """
     if truth == OFF:
@@ -96,9 +92,7 @@ def read_own_labels(
     if isinstance(grouping, NoGrouping):
         return NoOwnLabels(_sentence([grouping.reason]))
     beside = only_beside(grouping, ids) if isinstance(ids, Grouping) else {}
-    meanings = Aligner(labels, lineages=lineages).meanings(
-        grouping.names, [beside.get(name) for name in grouping.names]
-    )
+    meanings = aligner.meanings(grouping.names, [beside.get(name) for name in grouping.names])
     return OwnLabels(chosen.column, truth is not None, grouping.code_n, grouping.names, meanings)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.inference.merge.calls import I64Array, Vocabulary, name_codes
+from jobs.engine.levels import Level
+from jobs.inference.merge.calls import BoolArray, Calls, I64Array, Vocabulary, name_codes, reliable_codes
 from jobs.inference.merge.groups import Group
 from jobs.inference.parts.arrays import column_of, values_of
 from jobs.inference.parts.part import F32Array, places_of
@@ -22,6 +23,8 @@ class MapSample:
         row_n: Their rows in the file.
         name_n: The positions of their labels in the vocabulary's names.
         score_n: Their best scores.
+        reliable_n: The positions of their reliable labels in the vocabulary's; None if these are not known.
+        sure_n: Whether their label is reliable, or that is not known.
         decision_nl: Decision scores, cells x labels.
         place_nd: Their embedding, cells x dimensions; None if cells are not embedded.
     """
@@ -31,6 +34,8 @@ class MapSample:
     name_n: I64Array
     score_n: F32Array
     decision_nl: F32Array
+    sure_n: BoolArray
+    reliable_n: I64Array | None = None
     place_nd: F32Array | None = None
 
 
@@ -56,6 +61,8 @@ class Sampler:
                 name_n=name_codes(calls, vocabulary)[place_n],
                 score_n=calls.top_score_nk[place_n, 0],
                 decision_nl=values_of(pc.list_flatten(decision)).reshape(len(place_n), -1),
+                sure_n=_is_sure(calls)[place_n],
+                reliable_n=None if calls.level_n is None else reliable_codes(calls, vocabulary)[place_n],
                 place_nd=places_of(group.batches)[place_n] if self._embedded else None,
             )
         )
@@ -70,5 +77,16 @@ class Sampler:
             name_n=np.concatenate([np.zeros(0, np.int64), *(piece.name_n for piece in pieces)]),
             score_n=np.concatenate([np.zeros(0, np.float32), *(piece.score_n for piece in pieces)]),
             decision_nl=np.concatenate([np.zeros((0, n_labels), np.float32), *(piece.decision_nl for piece in pieces)]),
+            sure_n=np.concatenate([np.zeros(0, np.bool_), *(piece.sure_n for piece in pieces)]),
+            reliable_n=_joined([piece.reliable_n for piece in pieces]),
             place_nd=np.concatenate([piece.place_nd for piece in pieces]) if self._embedded and pieces else None,
         )
+
+
+def _is_sure(calls: Calls) -> BoolArray:
+    return np.ones(len(calls), np.bool_) if calls.level_n is None else calls.level_n == Level.LABEL
+
+
+def _joined(pieces: list[I64Array | None]) -> I64Array | None:
+    known = [piece for piece in pieces if piece is not None]
+    return np.concatenate(known) if known else None

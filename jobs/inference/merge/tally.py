@@ -36,6 +36,7 @@ class Tally:
         lineage_counts: Number of cells by lineage; empty if the model has none.
         reliable_counts: Number of cells by reliable label; empty if it is not known what is reliable.
         level_counts: Number of cells by how specific their reliable label is; empty likewise.
+        reliable_c: Number of cells by label of which this label is reliable.
         cells_c: Number of cells by label.
         best_c: Number of cells by best guess, including unassigned cells.
         second_c: Number of cells by second label.
@@ -59,6 +60,7 @@ class Tally:
     lineage_counts: Counter[str] = field(default_factory=Counter)
     reliable_counts: Counter[str] = field(default_factory=Counter)
     level_counts: Counter[Level] = field(default_factory=Counter)
+    reliable_c: I64Array = field(init=False)
     cells_c: I64Array = field(init=False)
     best_c: I64Array = field(init=False)
     second_c: I64Array = field(init=False)
@@ -73,7 +75,9 @@ class Tally:
 
     def __post_init__(self) -> None:
         n_names = len(self.vocabulary.names)
-        self.cells_c, self.best_c, self.second_c, self.unfamiliar_c = (np.zeros(n_names, np.int64) for _ in range(4))
+        self.cells_c, self.best_c, self.second_c, self.unfamiliar_c, self.reliable_c = (
+            np.zeros(n_names, np.int64) for _ in range(5)
+        )
         self.ids_i = np.zeros(len(self.vocabulary.ontology_ids), np.int64)
         self.score_cb = np.zeros((n_names, SCORE_BINS), np.int64)
         self.genes_cb, self.counts_cb = np.zeros((n_names, LOG_BINS), np.int64), np.zeros((n_names, LOG_BINS), np.int64)
@@ -88,7 +92,7 @@ class Tally:
         self.best_c += np.bincount(best_n, minlength=len(self.best_c))
         self._add_quality(calls, name_n)
         self._add_unfamiliar(calls, name_n)
-        self._add_levels(calls)
+        self._add_levels(calls, name_n)
         self.score_cb += cross_counts(name_n, score_bins(calls.top_score_nk[:, 0]), self.score_cb.shape)
         close_n = calls.top_score_nk[:, 1] * 2 >= calls.top_score_nk[:, 0]
         self.close_cc += cross_counts(best_n[close_n], second_n[close_n], self.close_cc.shape)
@@ -131,11 +135,12 @@ class Tally:
         id_n = self.vocabulary.id_codes[calls.top_label_nk[:, 0]]
         self.ids_i += np.bincount(id_n[(id_n >= 0) & ~calls.abstained_n], minlength=len(self.ids_i))
 
-    def _add_levels(self, calls: Calls) -> None:
+    def _add_levels(self, calls: Calls, name_n: I64Array) -> None:
         if calls.lineages is not None:
             self._count(self.lineage_counts, self.vocabulary.lineages, lineage_codes(calls, self.vocabulary))
         if calls.level_n is not None:
             self._count(self.reliable_counts, self.vocabulary.reliable_names, reliable_codes(calls, self.vocabulary))
+            self.reliable_c += np.bincount(name_n[calls.level_n == Level.LABEL], minlength=len(self.reliable_c))
             self.level_counts.update({level: int((calls.level_n == level).sum()) for level in Level})
 
     @staticmethod

@@ -9,7 +9,7 @@ from jobs.engine.composition import Composition
 from jobs.engine.levels import Level
 from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.tally import Tally, most_first
-from jobs.inference.outputs.manifest import Labels, cluster_facts
+from jobs.inference.outputs.manifest import Labels, ReliabilityFacts, cluster_facts
 
 Shares = TypeVar("Shares")
 
@@ -22,6 +22,7 @@ def label_facts(tally: Tally, merge: Merge) -> Labels:
         n_unfamiliar=tally.n_unfamiliar,
         lineages=most_first(tally.lineage_counts) or None,
         reliable=most_first(tally.reliable_counts) or None,
+        reliability=_reliability(merge),
         n_reliable_label=tally.level_counts[Level.LABEL] if tally.level_counts else None,
         n_reliable_group=tally.level_counts[Level.GROUP] if tally.level_counts and tally.vocabulary.groups else None,
         n_reliable_lineage=tally.level_counts[Level.LINEAGE] if tally.level_counts else None,
@@ -30,6 +31,19 @@ def label_facts(tally: Tally, merge: Merge) -> Labels:
         cells_by_sample=_composed(merge, lambda found, _names: found.cells_by_sample),
         clusters=cluster_facts(merge.rules.clusters, merge.vocabulary) if merge.rules.clusters else None,
         counts=tally.label_counts,
+    )
+
+
+def _reliability(merge: Merge) -> ReliabilityFacts | None:
+    used = merge.rules.reliability
+    if used is None:
+        return None
+    return ReliabilityFacts(
+        error=used.error,
+        label_score=used.label_score,
+        lineage_score=used.lineage_score,
+        tree_score=used.tree_score,
+        raised=merge.rules.raised,
     )
 
 

@@ -110,6 +110,23 @@ class ClusterFacts(_Part):
     labels: dict[str, int] = Field(description="Cells by the label of their cluster, most first.")
 
 
+class ReliabilityFacts(_Part):
+    """From which score on a label is reliable."""
+
+    error: float = Field(description="The share of answers that may be wrong, as requested.")
+    label_score: float | None = Field(description="Least score of a label; None if no score is enough.")
+    lineage_score: float | None = Field(
+        description="Least score of a lineage, for cells without a reliable label; None if no score is enough."
+    )
+    tree_score: float | None = Field(
+        description="Least score of a label or group, in place of the other two, if the model's labels have a tree."
+    )
+    raised: bool = Field(
+        description="Whether one is higher than the model's, as by their own scores more of these cells would get a "
+        "wrong answer than `error` allows."
+    )
+
+
 class Labels(_Part):
     """The number of cells by label."""
 
@@ -121,6 +138,9 @@ class Labels(_Part):
     lineages: dict[str, int] | None = Field(default=None, description="Cells by lineage, if the labels have lineages.")
     reliable: dict[str, int] | None = Field(
         default=None, description="Cells by reliable label, if it is known what is reliable."
+    )
+    reliability: ReliabilityFacts | None = Field(
+        default=None, description="From which score on a label is reliable, if that is known."
     )
     n_reliable_label: int | None = Field(default=None, description="Cells with a reliable label.")
     n_reliable_group: int | None = Field(
@@ -328,6 +348,7 @@ def summary_of(record: Submission, labels: Labels, actual: Actual) -> Mapping[st
         },
         "model": record.model.reference if record.model else "",
         "labels": labels.counts,
+        **({} if labels.reliable is None else {"reliable": labels.reliable}),
         **{name: value for name, value in took.items() if value is not None},
     }
 

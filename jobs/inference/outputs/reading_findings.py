@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from jobs.inference.merge.tally import Tally
+from jobs.inference.merge.tally import Tally, median_score
 from shared.bundles.card import ModelCard
 from shared.domain.submission import Receipt
 from shared.domain.verdict import Finding
@@ -19,6 +19,7 @@ LOOKED_FOR = tuple(
         WarningCode.MIXED_VALUES,
         WarningCode.CELLS_WITHOUT_GENES,
         WarningCode.UNFAMILIAR_CELLS,
+        WarningCode.LOW_SCORES,
         WarningCode.CELLS_NOT_ALL_CHECKED,
     )
 )
@@ -28,13 +29,14 @@ LOOKED_FOR = tuple(
 MANY_UNFAMILIAR = 0.1
 """The share of unfamiliar cells from which a file has many. Of another study's blood cells, 4 % are (2026-11)."""
 MANY_OF_A_LABEL = 0.3
+LOW_MEDIAN = 0.5
 _LEAST_CELLS = 20
 _NAMED = 5
 
 
 def findings_of(receipts: Sequence[Receipt], tally: Tally, card: ModelCard) -> tuple[Finding, ...]:
     """The warnings that follow from the tasks' receipts and from the counts over all cells."""
-    return (*_on_unfamiliar(tally, card), *_on_mixture(receipts), *_on_silence(receipts))
+    return (*_on_unfamiliar(tally, card), *_on_scores(tally), *_on_mixture(receipts), *_on_silence(receipts))
 
 
 def _on_unfamiliar(tally: Tally, card: ModelCard) -> Iterator[Finding]:
@@ -61,6 +63,14 @@ def _on_unfamiliar(tally: Tally, card: ModelCard) -> Iterator[Finding]:
         "labels": labels,
     }
     yield warning(WarningCode.UNFAMILIAR_CELLS, words, hint, details)
+
+
+def _on_scores(tally: Tally) -> Iterator[Finding]:
+    middle = median_score(tally.score_cb.sum(axis=0))
+    if middle < LOW_MEDIAN:
+        words = f"the median score is only {middle:.2f}: for most cells, no label stands out"
+        hint = "Check that the model fits the tissue and the species, and that the values are what they seem to be."
+        yield warning(WarningCode.LOW_SCORES, words, hint, {"median_score": middle})
 
 
 def _unfamiliar_labels(tally: Tally) -> list[str]:

@@ -26,7 +26,7 @@ class ClusterRow:
         second: The most frequent other label of its cells; empty if there is none.
         unfamiliar: The share of its cells that are unlike the model's training cells; None if the model cannot tell.
         mostly_unfamiliar: Whether so many are that the vote is Unassigned, whatever label most of them have.
-        doubtful: Whether less than half of its cells agree, or the vote is Unassigned for this reason.
+        divided: Whether less than half of its cells agree, for another reason.
     """
 
     name: str
@@ -37,7 +37,12 @@ class ClusterRow:
     second_share: float
     unfamiliar: float | None
     mostly_unfamiliar: bool
-    doubtful: bool
+    divided: bool
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether its vote means little."""
+        return self.divided or self.mostly_unfamiliar
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,13 @@ class ClusterTable:
     Attributes:
         rows: The largest doubtful clusters, then the largest of the others.
         hidden: Number of further clusters.
+        divided_cells: Number of cells in clusters of which no label has half.
     """
 
     sentences: tuple[str, ...]
     rows: tuple[ClusterRow, ...]
     hidden: int
+    divided_cells: int
 
     @property
     def can_tell_unfamiliar(self) -> bool:
@@ -70,7 +77,9 @@ def cluster_table(clusters: Clusters | None, vocabulary: Vocabulary, *, can_tell
     order = [int(place) for place in np.argsort(-clusters.cells_c, kind="stable") if clusters.cells_c[place]]
     rows = [_row(clusters, place, vocabulary, can_tell=can_tell) for place in order]
     rows.sort(key=lambda row: not row.doubtful)
-    return ClusterTable(_sentences(clusters, rows), tuple(rows[:MOST_SHOWN]), max(0, len(rows) - MOST_SHOWN))
+    divided_cells = sum(row.cells for row in rows if row.divided)
+    hidden = max(0, len(rows) - MOST_SHOWN)
+    return ClusterTable(_sentences(clusters, rows), tuple(rows[:MOST_SHOWN]), hidden, divided_cells)
 
 
 def _row(clusters: Clusters, place: int, vocabulary: Vocabulary, *, can_tell: bool) -> ClusterRow:
@@ -92,7 +101,7 @@ def _row(clusters: Clusters, place: int, vocabulary: Vocabulary, *, can_tell: bo
         second_share=int(others_l[second]) / cells,
         unfamiliar=unfamiliar / cells if can_tell else None,
         mostly_unfamiliar=mostly_unfamiliar,
-        doubtful=share < _DIVIDED or mostly_unfamiliar,
+        divided=share < _DIVIDED and not mostly_unfamiliar,
     )
 
 
@@ -104,7 +113,7 @@ def _sentences(clusters: Clusters, rows: list[ClusterRow]) -> tuple[str, ...]:
         )
     else:
         first = f"The clusters are those of obs[{shortened(clusters.column, _NAME_LIMIT)!r}]."
-    divided = [row for row in rows if row.share < _DIVIDED and not row.mostly_unfamiliar]
+    divided = [row for row in rows if row.divided]
     strange = [row for row in rows if row.mostly_unfamiliar]
     voted = "The cells of each voted on its label"
     if len(strange) < len(rows):

@@ -19,11 +19,25 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A warning or remark."""
+    """A warning or remark.
+
+    Attributes:
+        calm: Whether it only tells something, and nothing is to be done.
+    """
 
     message: str
     hint: str = ""
     code: str = ""
+    calm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What is said first: sentences on what is sure, what is not, and what to do."""
+
+    sure: tuple[str, ...]
+    unsure: tuple[str, ...]
+    to_do: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +51,8 @@ class LabelRow:
         bar: Length of its bar: its cells relative to the most frequent label's, 0 to 1.
         ridge: SVG path of the distribution of its scores, in a box of 100 by 20.
         unsure: Share of its cells with a score below 0.5.
+        reliable: Share of its cells of which this label is reliable; None if that is not known.
+        weak: Whether no gene sets its cells apart from those of every other label.
         unfamiliar: Share of its cells that are unlike the model's training cells; None if the model cannot tell.
         many_unfamiliar: Whether so many are that the label is doubtful.
         median_counts: None if the matrix has no counts.
@@ -52,6 +68,8 @@ class LabelRow:
     ridge: str
     median_score: float
     unsure: float
+    reliable: float | None
+    weak: bool
     unfamiliar: float | None
     many_unfamiliar: bool
     median_genes: int
@@ -97,12 +115,13 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A cell on the map."""
+    """A cell on the map; ``sure`` says whether its label is reliable, or that is not known."""
 
     x: float
     y: float
     score: float
     title: str
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +238,7 @@ class Reasons:
         plot: None if there is nothing to draw.
         note: How it was computed, and what is left out.
         weak: Which labels have weak evidence, and why; empty if none has.
+        weak_labels: The names of these labels.
         undrawn: Why the section could not be made. If set, all else is empty.
     """
 
@@ -226,6 +246,7 @@ class Reasons:
     labels: tuple[Speaking, ...]
     note: str
     weak: str = ""
+    weak_labels: tuple[str, ...] = ()
     undrawn: str = ""
 
 
@@ -325,6 +346,7 @@ class ReportData:
     file_name: str
     headline: str
     lead: tuple[str, ...]
+    assessment: Assessment
     figures: tuple[Figure, ...]
     notices: tuple[Notice, ...]
     remarks: tuple[Notice, ...]
@@ -335,7 +357,6 @@ class ReportData:
     no_map: str
     reasons: Reasons | None
     comparison: Comparison | None
-    levels: tuple[str, ...]
     scores: Chart
     score_meaning: str
     confusions: tuple[Confusion, ...]
@@ -355,3 +376,8 @@ class ReportData:
     def can_tell_unfamiliar(self) -> bool:
         """Whether it is known which cells are unlike the model's training cells."""
         return any(row.unfamiliar is not None for row in self.labels)
+
+    @property
+    def can_tell_reliable(self) -> bool:
+        """Whether it is known of which cells the label is reliable."""
+        return any(row.reliable is not None for row in self.labels)

@@ -53,6 +53,7 @@ def _reasons(evidence: Evidence, rows: Sequence[LabelRow], most: int) -> Reasons
         labels=tuple(_speaking(label, by_name[label.name], closest.get(label.name)) for label in labels),
         note=_note(evidence, len(labels)),
         weak=weak_summary(closest, [label.name for label in labels]),
+        weak_labels=tuple(name for name, one in closest.items() if one.is_weak),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +18,7 @@ from jobs.inference.merge.tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, l
 from jobs.inference.outputs.manifest import FileFacts, MissingFile, PseudobulkFacts
 from jobs.inference.outputs.reading_findings import MANY_OF_A_LABEL
 from jobs.inference.report import sentences
+from jobs.inference.report.assessment import assess
 from jobs.inference.report.charts import drawn, log_chart, ridge, score_chart, undrawn
 from jobs.inference.report.clusters import cluster_table
 from jobs.inference.report.data import CellMap, Confusion, Fact, LabelRow, Notice, ReportData, ResultFile, Tail
@@ -28,8 +29,8 @@ from jobs.inference.report.mitochondria import mito_remark, mito_sentence
 from jobs.inference.report.next_steps import snippets
 from jobs.inference.report.sums import left_out
 from jobs.inference.report.truth import comparison, own_labels_fact
-from jobs.inference.report.wording import size
-from shared.bundles.card import ModelCard
+from jobs.inference.report.wording import sentence, size
+from shared.bundles.card import ModelCard, Reliability
 from shared.domain.actual import Actual
 from shared.domain.options import AUTO
 from shared.domain.plan import Plan
@@ -54,6 +55,8 @@ class Context:
         file_name: The input's name without folders.
         min_score: The effective threshold; None if no cell is left unassigned by it.
         max_error: The share of reliable labels that may be wrong, as requested.
+        reliability: From which score on a label is reliable; None if that is not known.
+        raised: Whether that is higher than the model's, as these cells are harder.
         composition: The shares of the labels that the scores were corrected to; None if they were not.
         composition_wanted: Whether they were to be corrected, if the model and the cells allow it.
         clusters: The clusters of the cells; None if there are none.
@@ -82,6 +85,8 @@ class Context:
     actual: Actual | None = None
     clusters: Clusters | None = None
     clusters_wanted: str = AUTO
+    reliability: Reliability | None = None
+    raised: bool = False
     sums: PseudobulkFacts | None = None
 
 
@@ -94,47 +99,58 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         layout: The coordinates of the sampled cells, for the map.
     """
     tally = findings.tally
-    rows = label_rows(tally)
-    named = [row for row in rows if row.colour != "none"]
-    tail = named[_SHOWN:] if len(named) > _SHOWN + 4 else []
+    why = reasons(context.evidence, label_rows(tally), _SHOWN)
+    rows = label_rows(tally, () if why is None else why.weak_labels)
+    clusters = cluster_table(context.clusters, tally.vocabulary, can_tell=bool(tally.n_looked))
+    tail = _tail(rows)
     cell_map, no_map = _map(findings, rows, layout)
     total_b = tally.score_cb.sum(axis=0)
     return ReportData(
         file_name=context.file_name,
         headline=sentences.headline(rows, tally, context.card),
         lead=sentences.lead(tally, context.min_score),
+        assessment=assess(rows, tally, context.card, clusters, findings.compared),
         figures=sentences.figures(rows, tally, context.verdict),
-        notices=tuple(Notice(one.message, one.hint, one.code) for one in context.verdict.warnings),
+        notices=_notices(context.verdict),
         remarks=(*_remarks(rows, tally, context), *mito_remark(tally), *left_out(context.sums)),
         labels=rows,
         shown=tuple(row for row in rows if row not in tail),
         tail=_summed(tail),
         cell_map=cell_map,
         no_map=no_map,
-        reasons=reasons(context.evidence, rows, _SHOWN),
+        reasons=why,
         scores=drawn(lambda: score_chart(total_b, context.min_score)),
         comparison=comparison(findings.compared),
-        levels=sentences.levels(tally, context.card, context.max_error),
         score_meaning=context.card.meaning_of_score,
         confusions=confusions(tally),
-        clusters=cluster_table(context.clusters, tally.vocabulary, can_tell=bool(tally.n_looked)),
+        clusters=clusters,
         genes=drawn(lambda: log_chart(tally.genes_cb.sum(axis=0), "genes", FEW_GENES)),
         counts=drawn(lambda: log_chart(tally.counts_cb.sum(axis=0), "counts", None)) if tally.n_counted else None,
         mitochondria=mito_sentence(tally),
         method=(*_method(tally, context), *own_labels_fact(findings.compared)),
         model=sentences.model(context.card),
         snippets=(
-            *snippets(rows, tally, context.files),
+            *snippets(rows, tally, context.files, context.verdict),
             *drawing_snippet(context.files, context.clusters, context.verdict),
         ),
         files=tuple(ResultFile(file.name, size(file.size_bytes), file.what) for file in context.files),
         missing=tuple(Notice(one.reason, code=one.name) for one in context.missing),
-        provenance=(
-            *sentences.provenance(context.submission_id, context.card, context.software),
-            *((sentences.effort(context.plan, context.actual),) if context.plan and context.actual else ()),
-        ),
+        provenance=_provenance(context),
         made_at=context.made_at,
     )
+
+
+def _provenance(context: Context) -> tuple[Fact, ...]:
+    return (
+        *sentences.provenance(context.submission_id, context.card, context.software),
+        *((sentences.effort(context.plan, context.actual),) if context.plan and context.actual else ()),
+    )
+
+
+def _notices(verdict: Verdict) -> tuple[Notice, ...]:
+    """The warnings: first those that ask for something."""
+    found = [Notice(sentence(one.message), one.hint, one.code, calm=one.is_calm) for one in verdict.warnings]
+    return tuple(sorted(found, key=lambda notice: notice.calm))
 
 
 def _remarks(rows: tuple[LabelRow, ...], tally: Tally, context: Context) -> tuple[Notice, ...]:
@@ -146,6 +162,7 @@ def _method(tally: Tally, context: Context) -> tuple[Fact, ...]:
     return (
         *sentences.method(context.verdict, context.card, context.min_score),
         sentences.composition(context.card, context.composition, wanted=context.composition_wanted),
+        sentences.reliability(context.card, context.reliability, context.max_error, raised=context.raised),
         sentences.familiarity(tally, context.card),
         sentences.clusters(context.clusters, context.clusters_wanted, context.verdict),
     )
@@ -157,15 +174,19 @@ def _map(findings: Findings, rows: tuple[LabelRow, ...], layout: Layout | NoMap)
         return None, layout.reason
     tally = findings.tally
     try:
-        cell_map = draw_map(findings.sample, rows, tally.vocabulary.names, layout, tally.n_cells)
+        cell_map = draw_map(findings.sample, rows, tally.vocabulary, layout, tally.n_cells)
     except Exception as error:
         log.exception("map left out")
         return None, undrawn("The map", error)
     return cell_map, "" if cell_map else FEW_PLACED
 
 
-def label_rows(tally: Tally) -> tuple[LabelRow, ...]:
-    """A row for each label that occurs, most cells first, unassigned cells last."""
+def label_rows(tally: Tally, weak: Collection[str] = ()) -> tuple[LabelRow, ...]:
+    """A row for each label that occurs, most cells first, unassigned cells last.
+
+    Args:
+        weak: The labels with weak evidence.
+    """
     vocabulary = tally.vocabulary
     unassigned = vocabulary.unassigned_code if tally.n_abstained else -1
     codes = [vocabulary.names.index(name) for name in tally.label_counts]
@@ -173,7 +194,8 @@ def label_rows(tally: Tally) -> tuple[LabelRow, ...]:
     most = max((int(tally.cells_c[code]) for code in codes), default=1)
     ids = _ids_by_name(vocabulary)
     return tuple(
-        _row(tally, key, code, _colour(key, unassigned=code == unassigned), ids, most) for key, code in enumerate(codes)
+        _row(tally, key, code, _colour(key, unassigned=code == unassigned), ids, most, weak)
+        for key, code in enumerate(codes)
     )
 
 
@@ -191,7 +213,9 @@ def confusions(tally: Tally) -> tuple[Confusion, ...]:
     )
 
 
-def _row(tally: Tally, key: int, code: int, colour: str, ids: Mapping[str, str], most: int) -> LabelRow:
+def _row(  # noqa: PLR0913,PLR0917  # the parts of a row
+    tally: Tally, key: int, code: int, colour: str, ids: Mapping[str, str], most: int, weak: Collection[str]
+) -> LabelRow:
     cells = int(tally.cells_c[code])
     score_b = tally.score_cb[code]
     unfamiliar = int(tally.unfamiliar_c[code]) / cells
@@ -208,6 +232,8 @@ def _row(tally: Tally, key: int, code: int, colour: str, ids: Mapping[str, str],
         ridge=ridge(score_b),
         median_score=median_score(score_b),
         unsure=int(score_b[: SCORE_BINS // 2].sum()) / cells,
+        reliable=int(tally.reliable_c[code]) / cells if tally.level_counts and colour != "none" else None,
+        weak=name in weak,
         unfamiliar=unfamiliar if tally.n_looked else None,
         many_unfamiliar=unfamiliar >= MANY_OF_A_LABEL,
         median_genes=_median(tally.genes_cb[code]),
@@ -228,6 +254,12 @@ def _colour(key: int, *, unassigned: bool) -> str:
 
 def _ids_by_name(vocabulary: Vocabulary) -> dict[str, str]:
     return {label.name: label.ontology_id for label in vocabulary.labels if label.ontology_id}
+
+
+def _tail(rows: Sequence[LabelRow]) -> list[LabelRow]:
+    """The rarer labels, which only the full table shows; none if they would be few."""
+    named = [row for row in rows if row.colour != "none"]
+    return named[_SHOWN:] if len(named) > _SHOWN + 4 else []
 
 
 def _summed(rows: list[LabelRow]) -> Tail | None:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from jobs.inference.merge.calls import BoolArray
+from jobs.inference.merge.calls import BoolArray, Vocabulary
 from jobs.inference.merge.sample import MapSample
 from jobs.inference.report.data import CellMap, LabelRow, MapText, Point, PointGroup
 from jobs.inference.report.embedding import LEAST_CELLS
 from jobs.inference.report.wording import plural, shortened, whole
+from shared.bundles.card import UNASSIGNED
 
 FEW_PLACED = f"A map needs at least {LEAST_CELLS} cells with coordinates."
 WIDTH, HEIGHT = 640, 480
@@ -56,13 +57,13 @@ class NoMap:
 
 
 def draw_map(
-    sample: MapSample, rows: Sequence[LabelRow], names: Sequence[str], layout: Layout, n_cells: int
+    sample: MapSample, rows: Sequence[LabelRow], vocabulary: Vocabulary, layout: Layout, n_cells: int
 ) -> CellMap | None:
     """Draw the map of the sampled cells; None if too few have coordinates.
 
     Args:
         rows: All labels that occur, with their colours and keys.
-        names: The vocabulary that ``sample.name_n`` refers to.
+        vocabulary: What the codes of the sample refer to.
         layout: The coordinates of the sampled cells.
     """
     xy_m2 = layout.xy_m2
@@ -70,7 +71,7 @@ def draw_map(
     if kept_m.sum() < LEAST_CELLS:
         return None
     at_m2 = _fitted(xy_m2, kept_m)
-    groups = _groups(sample, at_m2, kept_m, rows, names)
+    groups = _groups(sample, at_m2, kept_m, rows, vocabulary)
     n_points = int(kept_m.sum())
     return CellMap(WIDTH, HEIGHT, groups, _texts(groups, n_points), n_points, _caption(layout, n_points, n_cells))
 
@@ -86,23 +87,26 @@ def _fitted(xy_m2: F64Array, kept_m: BoolArray) -> F64Array:
 
 
 def _groups(
-    sample: MapSample, at_m2: F64Array, kept_m: BoolArray, rows: Sequence[LabelRow], names: Sequence[str]
+    sample: MapSample, at_m2: F64Array, kept_m: BoolArray, rows: Sequence[LabelRow], vocabulary: Vocabulary
 ) -> tuple[PointGroup, ...]:
     """The points by label, most cells first, so that rare labels are drawn on top."""
     groups = []
     for row in rows:
-        place_m = np.flatnonzero(kept_m & (sample.name_n == names.index(row.name)))
-        points = tuple(_point(sample, at_m2, int(place), row.name) for place in place_m)
+        place_m = np.flatnonzero(kept_m & (sample.name_n == vocabulary.names.index(row.name)))
+        points = tuple(_point(sample, at_m2, int(place), row.name, vocabulary) for place in place_m)
         if points:
             groups.append(PointGroup(row.key, row.name, row.colour, points))
     return tuple(groups)
 
 
-def _point(sample: MapSample, at_m2: F64Array, place: int, label: str) -> Point:
+def _point(sample: MapSample, at_m2: F64Array, place: int, label: str, vocabulary: Vocabulary) -> Point:
     x, y = at_m2[place]
-    score = float(sample.score_n[place])
+    score, sure = float(sample.score_n[place]), bool(sample.sure_n[place])
     title = f"{shortened(sample.cell_ids[place], _ID_LIMIT)} · {shortened(label, _ID_LIMIT)} · {score:.2f}"
-    return Point(round(float(x), 1), round(float(y), 1), round(score, 2), title)
+    if not sure and sample.reliable_n is not None:
+        name = vocabulary.reliable_names[int(sample.reliable_n[place])]
+        title += " · not reliable" if name == UNASSIGNED else f" · reliable only: {shortened(name, _ID_LIMIT)}"
+    return Point(round(float(x), 1), round(float(y), 1), round(score, 2), title, sure)
 
 
 def _texts(groups: Sequence[PointGroup], n_points: int) -> tuple[MapText, ...]:

@@ -6,48 +6,93 @@ from collections.abc import Sequence
 
 from jobs.inference.merge.tally import Tally
 from jobs.inference.outputs.manifest import FileFacts
+from jobs.inference.report.assessment import MOSTLY_UNFAMILIAR
 from jobs.inference.report.data import LabelRow, Snippet
 from jobs.inference.report.wording import shortened
 from shared.domain.outputs import PSEUDOBULK
+from shared.domain.verdict import MatrixState, Verdict
 
+_NAME_LIMIT = 60
 _RELIABLE = (
     '(adata.obs["celldrop_reliable_label"].astype(str) == adata.obs["celldrop_label"].astype(str))\n'
     '    & ~adata.obs["celldrop_abstained"]\n'
 )
 
 
-def snippets(rows: Sequence[LabelRow], tally: Tally, files: Sequence[FileFacts]) -> tuple[Snippet, ...]:
-    """Code for the next steps."""
-    label = next((row.name for row in rows if row.colour != "none"), "B cell")
+def snippets(
+    rows: Sequence[LabelRow], tally: Tally, files: Sequence[FileFacts], verdict: Verdict
+) -> tuple[Snippet, ...]:
+    """Code for the next steps. Where most cells are unfamiliar, another model comes first, and no label is checked."""
+    label = _to_check(rows)
     there = {file.name for file in files}
     opened = (
-        'import scanpy as sc\n\nadata = sc.read_h5ad("annotated.h5ad")\nadata.obs["celldrop_label"].value_counts()'
+        'import scanpy as sc\n\nadata = sc.read_h5ad("annotated.h5ad")\n'
+        f'adata.obs["celldrop_{"reliable_label" if tally.reliable_counts else "label"}"].value_counts()'
         if "annotated.h5ad" in there
         else 'import pandas as pd\n\nlabels = pd.read_parquet("annotations.parquet").set_index("cell_id")\n'
         'adata.obs = adata.obs.join(labels[["label", "score"]].add_prefix("celldrop_"))'
     )
+    again = Snippet(
+        "Run it again with another model or threshold",
+        "celldrop models list\ncelldrop run FILE.h5ad --model ANOTHER\ncelldrop run FILE.h5ad --set min_score=0.5",
+    )
+    first = Snippet("Open the cells with their labels", opened)
+    if tally.unfamiliar_share > MOSTLY_UNFAMILIAR:
+        return again, first, _like_the_reference()
+    return (
+        first,
+        _kept(tally),
+        Snippet(
+            f"Check a label by its marker genes: {shortened(label, _NAME_LIMIT)}",
+            f"{_normalised(verdict)}"
+            f'sc.tl.rank_genes_groups(adata, "celldrop_label", groups=[{_quoted(label)}])\n'
+            "sc.pl.rank_genes_groups(adata, n_genes=15)",
+        ),
+        again,
+        *([_sums_snippet(label)] if PSEUDOBULK.name in there else []),
+    )
+
+
+def _to_check(rows: Sequence[LabelRow]) -> str:
+    """The most frequent label that is in doubt, or else the most frequent one."""
+    named = [row for row in rows if row.colour != "none"]
+    doubtful = [row for row in named if row.weak or (row.reliable is not None and row.reliable < 0.5)]
+    return next((row.name for row in [*doubtful, *named]), "B cell")
+
+
+def _kept(tally: Tally) -> Snippet:
     confident = 'adata.obs["celldrop_score"] >= 0.8'
     title = "Keep the confident ones"
     if tally.reliable_counts:
         title, confident = "Keep the cells whose label is reliable", f"\n    {_RELIABLE}"
     elif tally.n_looked:
         confident = f'({confident}) & ~adata.obs["celldrop_unfamiliar"]'
-    return (
-        Snippet("Open the cells with their labels", opened),
-        Snippet(title, f"confident = adata[{confident}].copy()"),
-        Snippet(
-            "Check a label by its marker genes",
-            "# Leave the next two lines out if X is log-normalised already.\n"
-            "sc.pp.normalize_total(adata, target_sum=1e4)\nsc.pp.log1p(adata)\n"
-            f'sc.tl.rank_genes_groups(adata, "celldrop_label", groups=[{_quoted(label)}])\n'
-            "sc.pl.rank_genes_groups(adata, n_genes=15)",
-        ),
-        Snippet(
-            "Run it again with another model or threshold",
-            "celldrop models list\ncelldrop run FILE.h5ad --model ANOTHER\ncelldrop run FILE.h5ad --set min_score=0.5",
-        ),
-        *([_sums_snippet(label)] if PSEUDOBULK.name in there else []),
+    return Snippet(title, f"confident = adata[{confident}].copy()")
+
+
+def _like_the_reference() -> Snippet:
+    return Snippet(
+        "Look at the cells that are like the model's, and at the others",
+        'adata.obs["celldrop_unfamiliar"].value_counts()\n'
+        'adata.obs.groupby("celldrop_unfamiliar")["celldrop_n_genes"].median()',
     )
+
+
+def _normalised(verdict: Verdict) -> str:
+    """Code that makes X log-normalised, if it is not known to be; what is unknown is left to the reader."""
+    lines = "sc.pp.normalize_total(adata, target_sum=1e4)\nsc.pp.log1p(adata)\n"
+    state = _state_of_x(verdict)
+    if state is MatrixState.COUNTS:
+        return lines
+    if state in {MatrixState.LOG1P_CP10K, MatrixState.LOG_NORMALISED}:
+        return ""
+    return f"# Leave the next two lines out if X is log-normalised already.\n{lines}"
+
+
+def _state_of_x(verdict: Verdict) -> MatrixState | None:
+    if verdict.matrix is not None and verdict.matrix.path == "X":
+        return verdict.matrix.state
+    return next((state for path, state in verdict.considered if path == "X"), None)
 
 
 def _sums_snippet(label: str) -> Snippet:

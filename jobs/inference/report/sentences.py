@@ -10,9 +10,10 @@ from jobs.inference.data_manager import AUTO_CELLS
 from jobs.inference.merge.clusters import LEAST_CELLS, Clusters
 from jobs.inference.merge.tally import FEW_GENES, Tally, log_value, median_bin, median_score, most_first
 from jobs.inference.outputs.reading_findings import MANY_UNFAMILIAR
+from jobs.inference.report.assessment import MOSTLY_UNFAMILIAR
 from jobs.inference.report.data import Fact, Figure, LabelRow, Notice
 from jobs.inference.report.wording import listing, percent, plural, shortened, whole
-from shared.bundles.card import ModelCard, metric_words
+from shared.bundles.card import ModelCard, Reliability, metric_words
 from shared.domain.actual import Actual
 from shared.domain.options import AUTO, OFF
 from shared.domain.plan import Plan
@@ -20,15 +21,11 @@ from shared.domain.verdict import CellNote, GeneIds, MatrixEncoding, MatrixState
 
 _MANY_UNASSIGNED = 0.2
 _MANY_FEW_GENES = 0.05
-_LOW_MEDIAN = 0.5
 _RARE = 5
 _NAMED = 3
 _NO_THRESHOLD = "None: every cell gets its best label."
 _NAME_LIMIT = 60
-_GROUPS = 3
-"""So many wider types are named."""
 _SHARES = 12
-_MOST_UNFAMILIAR = 0.5
 
 STATES: Mapping[MatrixState, str] = {
     MatrixState.COUNTS: "raw counts",
@@ -53,16 +50,30 @@ def headline(rows: Sequence[LabelRow], tally: Tally, card: ModelCard) -> str:
     if not named:
         return f"{cells}, and none could be assigned a label."
     unfamiliar = tally.unfamiliar_share
-    if unfamiliar > _MOST_UNFAMILIAR:
+    if unfamiliar > MOSTLY_UNFAMILIAR:
         share = "all of them" if unfamiliar == 1 else f"most of them ({percent(unfamiliar)})"
         model = shortened(card.reference, _NAME_LIMIT)
         return f"{cells}, and {share} are unlike the cells that {model} was trained on: their labels mean little."
+    if tally.level_counts:
+        return f"{cells}{_reliable(named, tally)}."
     if len(rows) == 1:
         return f"{cells}, and all are called {shortened(named[0].name, _NAME_LIMIT)}."
     top = [f"{shortened(row.name, _NAME_LIMIT)} ({percent(row.share)})" for row in named[:_NAMED]]
-    first = "most are" if named[0].share > 0.5 else "the largest group is"
+    first = "most are called" if named[0].share > 0.5 else "the most frequent label is"
     rest = f", then {listing(top[1:])}" if top[1:] else ""
     return f"{cells}: {first} {top[0]}{rest}."
+
+
+def _reliable(named: Sequence[LabelRow], tally: Tally) -> str:
+    """How many cells have a reliable label, and the most frequent ones: a label that is not is no result."""
+    n_reliable = tally.level_counts[Level.LABEL]
+    if not n_reliable:
+        return ", and no cell has a reliable label"
+    count = {row.name: round((row.reliable or 0) * row.cells) for row in named}
+    ordered = [(name, n) for name, n in most_first(count).items() if n]
+    top = [f"{shortened(name, _NAME_LIMIT)} ({percent(n / tally.n_cells)})" for name, n in ordered[:_NAMED]]
+    most = "most often " if len(ordered) > len(top) else ""
+    return f": {percent(n_reliable / tally.n_cells)} have a reliable label, {most}{listing(top)}"
 
 
 def lead(tally: Tally, min_score: float | None) -> tuple[str, ...]:
@@ -81,7 +92,7 @@ def lead(tally: Tally, min_score: float | None) -> tuple[str, ...]:
     else:
         sentences.append(f"No cell was left unassigned: every best score is {min_score:g} or more.")
     unfamiliar = tally.unfamiliar_share
-    if MANY_UNFAMILIAR <= unfamiliar <= _MOST_UNFAMILIAR:
+    if MANY_UNFAMILIAR <= unfamiliar <= MOSTLY_UNFAMILIAR:
         sentences.append(f"{percent(unfamiliar)} of the cells are unlike those that the model was trained on.")
     return tuple(sentences)
 
@@ -146,38 +157,27 @@ def _listed(shares: Mapping[str, float]) -> str:
     return listing([*named[:_SHARES], *more])
 
 
-def levels(tally: Tally, card: ModelCard, max_error: float) -> tuple[str, ...]:
-    """The cells by lineage, and how many have a reliable label."""
-    found = []
-    if tally.lineage_counts:
-        ordered = most_first(tally.lineage_counts)
-        named = [f"{shortened(name, _NAME_LIMIT)} {percent(n / tally.n_cells)}" for name, n in ordered.items()]
-        found.append(f"By lineage: {listing(named)}.")
-    reliability = card.reliability_at(max_error)
-    if tally.level_counts and reliability is not None:
-        found.append(
-            f"{_reliable(tally, card)} (celldrop_reliable_label in annotated.h5ad). "
-            f"Of the cells that were held out of the model's training, at most {reliability.error:.0%} got a wrong "
-            "answer in this way, by scores that were not corrected to a sample's shares. In another study, more can be "
-            "wrong, and a type that the model does not know can get a label, too."
-        )
-    return tuple(found)
-
-
-def _reliable(tally: Tally, card: ModelCard) -> str:
-    """The shares of the cells by how specific their reliable label is."""
-    share = {level: percent(tally.level_counts[level] / tally.n_cells) for level in Level}
-    start, lineage = f"{share[Level.LABEL]} of the cells have a reliable label", share[Level.LINEAGE]
-    if not card.tree:
-        return f"{start}, {lineage} only a reliable lineage, and {share[Level.NONE]} neither"
-    wider = {group.name for group in card.tree} - {label.lineage for label in card.labels}
-    ordered = most_first({name: n for name, n in tally.reliable_counts.items() if name in wider})
-    named = [f"{shortened(name, _NAME_LIMIT)} {percent(n / tally.n_cells)}" for name, n in ordered.items()]
-    some = f" ({'; '.join(named[:_GROUPS])})" if named else ""
-    return (
-        f"{start}, {share[Level.GROUP]} only a wider type{some}, {lineage} only a lineage, and "
-        f"{share[Level.NONE]} none of these"
+def reliability(card: ModelCard, used: Reliability | None, max_error: float, *, raised: bool) -> Fact:
+    """From which score on a label is reliable, and what that promises."""
+    term, learned = "Reliable labels", card.reliability_at(max_error)
+    if used is None or learned is None:
+        return Fact(term, "Not known: the model has no record of how often its labels are wrong.")
+    least = used.tree_score if card.tree else used.label_score
+    if least is None:
+        return Fact(term, "None: no score is high enough here.")
+    before = learned.tree_score if card.tree else learned.label_score
+    found = (
+        f"{'Labels and wider types' if card.tree else 'Labels'} with a score of at least {least:g}. With the model's "
+        f"own threshold, at most {learned.error:.0%} of the cells held out of its training got a wrong answer."
     )
+    if raised:
+        found += (
+            f" By their own scores, more of these cells would, so the threshold was raised from {before:g}."
+            if before != least
+            else " By their own scores, more of these cells would, so the threshold of lineages was raised."
+        )
+    caution = "In another study, more can be wrong, and a type that the model does not know can get a label, too."
+    return Fact(term, f"{found} {caution}")
 
 
 def familiarity(tally: Tally, card: ModelCard) -> Fact:
@@ -317,10 +317,6 @@ def _score_remarks(tally: Tally, min_score: float | None) -> list[Notice]:
     if min_score is not None and share >= _MANY_UNASSIGNED:
         hint = "The tissue may contain cell types that the model does not know: try another model."
         found.append(Notice(f"{percent(share)} of the cells score below {min_score:g} for every label.", hint))
-    middle = _median_score(tally)
-    if middle < _LOW_MEDIAN:
-        text = f"The median score is only {middle:.2f}: for many cells, no label stands out."
-        found.append(Notice(text, "Check that the model fits the tissue and the species."))
     return found
 
 

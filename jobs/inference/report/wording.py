@@ -54,3 +54,9 @@ def shortened(text: str, limit: int) -> str:
         return text
     head = (limit - 1) * 2 // 3
     return f"{text[:head]}…{text[len(text) - (limit - 1 - head) :]}"
+
+
+def sentence(message: str) -> str:
+    """A message with a capital first letter, unless it begins with a name such as raw.X."""
+    first = message.split(" ", 1)[0]
+    return message[:1].upper() + message[1:] if first.isalpha() else message

@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import PurePosixPath
 
-from jobs.engine.composition import estimate
 from jobs.engine.slopes import Slopes
 from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, write_annotated_h5ad
 from jobs.inference.annotated.pseudobulk import NoPseudobulkError, Wanted, pseudobulk_h5ad, sum_counts
 from jobs.inference.data_manager import InferenceData, TaskInputs, input_crc32c
 from jobs.inference.merge.calls import Rules, Vocabulary
 from jobs.inference.merge.evidence import Evidence
-from jobs.inference.merge.groups import Merge, used_scores
+from jobs.inference.merge.fitting import fitted
+from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.own_labels import read_own_labels
 from jobs.inference.merge.survey import Findings, Survey
 from jobs.inference.merge.voting import clusters_by_expression, vote
@@ -54,6 +54,7 @@ from jobs.inference.report.mapping import Layout, NoMap
 from jobs.inference.report.rendering import render
 from jobs.inference.task.looking_up import find_evidence, find_reliability
 from jobs.inference.task.versions import computed_with, software_used
+from shared.bundles.aligning import Aligner
 from shared.domain.actual import Actual, actual_of
 from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
@@ -161,18 +162,17 @@ class Results:
             reliability=find_reliability(self.inputs),
         )
         merge = Merge(self.data.blobs, self.receipts, layout, vocabulary, rules)
-        return self._clustered(self._corrected(merge))
+        return self._clustered(self._fitted(merge))
 
-    def _corrected(self, merge: Merge) -> Merge:
-        """The merge with scores corrected to the shares of the labels in the sample, if they are to be."""
-        card = self.inputs.card
-        if not card.assumed_shares or not self.inputs.options.composition:
+    def _fitted(self, merge: Merge) -> Merge:
+        """The merge with scores and thresholds fitted to the sample, if the model and the options say so."""
+        card, column = self.inputs.card, self.inputs.options.samples
+        correct = bool(card.assumed_shares) and self.inputs.options.composition
+        if not correct and (merge.rules.reliability is None or not card.needs_all_scores):
             return merge
         with self._timed("composition"):
-            n_cells, show, column = merge.layout.n_cells, self.pulse.show, self.inputs.options.samples
-            samples = self._grouping(column) if column else None
-            found = estimate(used_scores(merge), card.assumed_shares, n_cells, show, samples)
-        return replace(merge, rules=replace(merge.rules, composition=found)) if found.n_cells else merge
+            samples = self._grouping(column) if correct and column else None
+            return fitted(merge, card.assumed_shares if correct else (), samples, self.pulse.show)
 
     def _clustered(self, merge: Merge) -> Merge:
         """The merge with clusters, if there are to be some."""
@@ -196,9 +196,10 @@ class Results:
 
     def _write_annotations(self, merge: Merge) -> Findings:
         inputs, show = self.inputs, self.pulse.show
-        labels, lineages, truth = inputs.card.labels, inputs.card.has_lineages, inputs.options.truth
+        card, truth = inputs.card, inputs.options.truth
         with self._timed("own labels"):
-            own = read_own_labels(inputs.source, truth, inputs.groupings, labels, lineages=lineages, show=show)
+            aligner = Aligner(card.labels, lineages=card.has_lineages, groups=card.tree)
+            own = read_own_labels(inputs.source, truth, inputs.groupings, aligner, show)
         survey = Survey(merge, own, slopes=self.slopes)
         with self._timed(ANNOTATIONS_PARQUET.name):
             self.files.append(self._put(ANNOTATIONS_PARQUET, annotations_parquet(survey.tables(), self._about())))
@@ -301,6 +302,8 @@ class Results:
             max_error=self.inputs.options.max_error,
             composition=merge.rules.composition,
             composition_wanted=self.inputs.options.composition,
+            reliability=merge.rules.reliability,
+            raised=merge.rules.raised,
             evidence=evidence,
             clusters=merge.rules.clusters,
             clusters_wanted=self.inputs.options.clusters,

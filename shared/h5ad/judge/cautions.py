@@ -30,6 +30,8 @@ class WarningCode(StrEnum):
     """Cells in which no gene of the model has a value: they are Unassigned, whatever the threshold."""
     UNFAMILIAR_CELLS = "UNFAMILIAR_CELLS"
     """One cell in ten, or three in ten of a label, express genes that hardly any of the model's training cells do."""
+    LOW_SCORES = "LOW_SCORES"
+    """Half of the cells have a score below 0.5: for most of them, no label stands out."""
     PART_OF_COUNTS = "PART_OF_COUNTS"
     """The matrix holds a part of each cell's molecules only, such as the spliced ones, and there is no better one."""
     SUBSET_OF_GENES = "SUBSET_OF_GENES"

@@ -1,0 +1,66 @@
+"""Fits the rules of a merge to the sample: the shares of its labels, and from which score on a label is reliable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs.engine.composition import CellGroups, estimate
+from jobs.engine.levels import lineages_of
+from jobs.engine.raising import KeptScores, raised, raised_in_tree
+from jobs.inference.merge.groups import Merge
+from jobs.inference.parts.part import F32Array
+from shared.bundles.card import Reliability
+from shared.domain.verdict import CellNote
+
+
+def fitted(
+    merge: Merge, assumed: Sequence[float], samples: CellGroups | None, beat: Callable[[], None] = lambda: None
+) -> Merge:
+    """Correct scores to the shares of the labels in the sample, and raise the thresholds of reliable labels.
+
+    One pass over the parts. Without a cell that is like the training cells, the rules stay as they are.
+
+    Args:
+        assumed: The shares that the scores assume; empty if they are not to be corrected.
+        samples: The samples of the cells, each of which has shares of its own; None takes the file as one.
+    """
+    n_cells = merge.layout.n_cells
+    kept = KeptScores(n_cells)
+    pieces = kept.watch(used_scores(merge))
+    if assumed:
+        found = estimate(pieces, assumed, n_cells, beat, samples)
+        if found.n_cells:
+            merge = replace(merge, rules=replace(merge.rules, composition=found))
+    else:
+        for _ in pieces:
+            beat()
+    learned = merge.rules.reliability
+    if learned is None:
+        return merge
+    used = _raised(learned, kept, merge)
+    return replace(merge, rules=replace(merge.rules, reliability=used, raised=used != learned))
+
+
+def _raised(learned: Reliability, kept: KeptScores, merge: Merge) -> Reliability:
+    probability_ml = kept.probability_ml
+    if merge.rules.composition is not None:
+        probability_ml = merge.rules.composition.corrected(probability_ml, kept.row_m)
+    vocabulary = merge.vocabulary
+    if vocabulary.groups:
+        return raised_in_tree(learned, probability_ml, vocabulary.tree)
+    lineages = None
+    if merge.rules.lineages:
+        lineages = lineages_of(probability_ml, vocabulary.lineage_codes, len(vocabulary.lineages))
+    return raised(learned, probability_ml.max(axis=1), lineages)
+
+
+def used_scores(merge: Merge) -> Iterator[tuple[F32Array, npt.NDArray[np.bool_]]]:
+    """The probabilities of all cells, with a mark for those that say something about the sample's composition."""
+    for group in merge.groups():
+        calls = group.calls
+        assert calls.probability_nl is not None
+        yield calls.probability_nl, ~calls.unfamiliar_n & (calls.facts.note_n != CellNote.SILENT)

@@ -1,0 +1,175 @@
+"""What the report says first: what is sure, what is not, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from jobs.engine.levels import Level
+from jobs.inference.merge.cross_table import CrossTable
+from jobs.inference.merge.own_labels import NoOwnLabels
+from jobs.inference.merge.tally import Tally, most_first
+from jobs.inference.outputs.reading_findings import MANY_UNFAMILIAR
+from jobs.inference.report.clusters import ClusterTable
+from jobs.inference.report.data import Assessment, LabelRow
+from jobs.inference.report.wording import listing, percent, plural, shortened, whole
+from shared.bundles.card import ModelCard
+
+MOSTLY_UNFAMILIAR = 0.5
+"""With a larger share of unfamiliar cells, the labels mean little."""
+_MOSTLY_RELIABLE, _HARDLY_RELIABLE = 0.8, 0.5
+_LEAST_CELLS = 20
+_LEAST_MISSING = 0.05
+"""An own label that the model lacks is named if so large a share of the cells has it."""
+_NAME_LIMIT = 60
+_LISTED = 6
+_GROUPS = 3
+
+
+def assess(
+    rows: Sequence[LabelRow],
+    tally: Tally,
+    card: ModelCard,
+    clusters: ClusterTable | None,
+    compared: CrossTable | NoOwnLabels,
+) -> Assessment:
+    """Sentences on the results as a whole. Where most cells are unfamiliar, nothing is sure."""
+    if tally.unfamiliar_share > MOSTLY_UNFAMILIAR:
+        return Assessment((), tuple(_strange(tally, card)), _OTHER_MODEL)
+    return Assessment(
+        tuple(_sure(rows, tally, card)),
+        tuple(_unsure(rows, tally, card, clusters, compared)),
+        tuple(_to_do(rows, tally, clusters)),
+    )
+
+
+_OTHER_MODEL = (
+    (
+        "Do not use these labels. Look for a model of this tissue and species (the command is below), or train one on "
+        "labelled cells of this kind."
+    ),
+    (
+        "If the tissue is right, look at the cells themselves: tumour cells, cell lines and damaged cells are unlike "
+        "those of a healthy reference."
+    ),
+)
+
+
+def _strange(tally: Tally, card: ModelCard) -> Iterator[str]:
+    yield (
+        f"{percent(tally.unfamiliar_share)} of the cells express genes that hardly any cell expresses that "
+        f"{shortened(card.reference, _NAME_LIMIT)} was trained on. A cell gets one of the model's labels all the same, "
+        "often with a high score."
+    )
+
+
+def _sure(rows: Sequence[LabelRow], tally: Tally, card: ModelCard) -> Iterator[str]:
+    if tally.level_counts:
+        yield f"{_reliable_shares(tally, card)}."
+        mostly = [row for row in _frequent(rows) if (row.reliable or 0) >= _MOSTLY_RELIABLE]
+        if mostly:
+            yield f"Labels of which most cells are reliable: {_named(mostly)}."
+    if tally.lineage_counts:
+        ordered = most_first(tally.lineage_counts)
+        named = [f"{shortened(name, _NAME_LIMIT)} {percent(n / tally.n_cells)}" for name, n in ordered.items()]
+        yield f"By lineage: {listing(named)}."
+    if tally.n_looked and tally.unfamiliar_share < MANY_UNFAMILIAR:
+        few = "as few as expected" if tally.unfamiliar_share <= 0.05 else "a few more than expected"
+        yield f"{percent(tally.unfamiliar_share)} of the cells are unlike the model's training cells: {few}."
+
+
+def _reliable_shares(tally: Tally, card: ModelCard) -> str:
+    """The shares of the cells by how specific their reliable label is."""
+    share = {level: percent(tally.level_counts[level] / tally.n_cells) for level in Level}
+    start, lineage = f"{share[Level.LABEL]} of the cells have a reliable label", share[Level.LINEAGE]
+    if not card.tree:
+        return f"{start}, {lineage} only a reliable lineage, and {share[Level.NONE]} neither"
+    wider = {group.name for group in card.tree} - {label.lineage for label in card.labels}
+    ordered = most_first({name: n for name, n in tally.reliable_counts.items() if name in wider})
+    named = [f"{shortened(name, _NAME_LIMIT)} {percent(n / tally.n_cells)}" for name, n in ordered.items()]
+    some = f" ({'; '.join(named[:_GROUPS])})" if named else ""
+    return (
+        f"{start}, {share[Level.GROUP]} only a wider type{some}, {lineage} only a lineage, and "
+        f"{share[Level.NONE]} none of these"
+    )
+
+
+def _unsure(
+    rows: Sequence[LabelRow],
+    tally: Tally,
+    card: ModelCard,
+    clusters: ClusterTable | None,
+    compared: CrossTable | NoOwnLabels,
+) -> Iterator[str]:
+    if not tally.level_counts:
+        yield "This model has no record of how often its labels are wrong: high scores can be, too."
+    if not tally.n_looked:
+        why = "this model cannot tell" if card.familiarity is None else "the file lacks the genes that would tell"
+        yield f"Whether cells are of a kind that the model does not know: {why}."
+    hardly = _hardly_reliable(rows)
+    if hardly:
+        yield f"Labels of which less than half of the cells are reliable: {_named(hardly)}."
+    weak = [row for row in rows if row.weak]
+    if weak:
+        names = _some([shortened(row.name, _NAME_LIMIT) for row in weak])
+        yield f"No gene sets these labels apart from every other: {names}. They rest on many small differences."
+    if clusters is not None and clusters.divided_cells:
+        share = percent(clusters.divided_cells / tally.n_cells)
+        yield f"{share} of the cells are in clusters in which no label has half of the cells."
+    yield from _missing(compared)
+
+
+def _missing(compared: CrossTable | NoOwnLabels) -> Iterator[str]:
+    """Frequent labels of the file for which the model has neither a label nor a lineage."""
+    if isinstance(compared, NoOwnLabels) or compared.own.are_clusters:
+        return
+    pairs = zip(compared.own.names, compared.own.meanings, compared.labelled_tc.sum(axis=1).tolist(), strict=True)
+    found = {name: n for name, meant, n in pairs if meant.label is None and meant.lineage is None}
+    enough = _LEAST_MISSING * max(compared.n_labelled, 1)
+    named = [
+        f"{shortened(name, _NAME_LIMIT)} ({plural(n, 'cell')})" for name, n in most_first(found).items() if n >= enough
+    ]
+    if named:
+        yield (
+            f"The model has no label or lineage that is known to mean the same as these of the file: {_some(named)}. "
+            "If it lacks such a type, its cells got another one's label."
+        )
+
+
+def _to_do(rows: Sequence[LabelRow], tally: Tally, clusters: ClusterTable | None) -> Iterator[str]:
+    if tally.level_counts:
+        yield (
+            "Count and compare cells by celldrop_reliable_label (reliable_label in the tables): it says no more than "
+            "is reliable. celldrop_label is the best guess for every cell."
+        )
+    else:
+        yield "Check each label with marker genes before you use it; a table of the genes that spoke for it is below."
+    doubtful = {row.name for row in [*_hardly_reliable(rows), *(row for row in rows if row.weak)]}
+    if doubtful:
+        names = _some([shortened(row.name, _NAME_LIMIT) for row in rows if row.name in doubtful])
+        other = ", or report the wider type" if tally.level_counts else ""
+        yield f"Before you report {names}: check by other means, such as surface proteins{other}."
+    if clusters is not None and clusters.divided_cells:
+        yield "Look at the doubtful clusters: they come first in the table of clusters."
+
+
+def _hardly_reliable(rows: Sequence[LabelRow]) -> list[LabelRow]:
+    return [row for row in _frequent(rows) if row.reliable is not None and row.reliable < _HARDLY_RELIABLE]
+
+
+def _frequent(rows: Sequence[LabelRow]) -> list[LabelRow]:
+    return [row for row in rows if row.colour != "none" and row.cells >= _LEAST_CELLS]
+
+
+def _named(rows: Sequence[LabelRow]) -> str:
+    """Labels with the number of their cells that are reliable."""
+    return _some(
+        [
+            f"{shortened(row.name, _NAME_LIMIT)} ({whole((row.reliable or 0) * row.cells)} of {whole(row.cells)})"
+            for row in rows
+        ]
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = [f"{len(names) - _LISTED} more"] if len(names) > _LISTED else []
+    return listing([*names[:_LISTED], *more])

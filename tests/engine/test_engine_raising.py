@@ -1,0 +1,134 @@
+"""Thresholds are raised for samples that are harder than the held-out cells, and never lowered."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.engine.composition import corrected, estimate
+from jobs.engine.levels import Level, lineages_of, reliable_level
+from jobs.engine.raising import MOST_CELLS, KeptScores, raised, raised_in_tree
+from jobs.engine.tree import NOTHING, is_within, narrowest, tree_of
+from jobs.modeling.reliability import as_in_use, learn_reliability, learn_tree_scores
+from shared.bundles.card import Label, Reliability
+from shared.bundles.groups import Group
+
+LABELS = tuple(
+    Label(name=name, lineage=lineage)
+    for name, lineage in [("helper", "T"), ("memory", "T"), ("naive", "T"), ("B", "B"), ("NK", "NK")]
+)
+LINEAGE_L = np.array([0, 0, 0, 1, 2])
+GROUPS = (Group(name="T", labels=("helper", "memory", "naive")),)
+TREE = tree_of(GROUPS, LABELS)
+EVEN = (0.2,) * 5
+HARD = (0.5, 0.4, 0.06, 0.02, 0.02)
+CENTRE_LD = np.array([[0.0, 0.0], [1.8, 0.0], [0.0, 3.0], [7.0, 0.0], [0.0, 9.0]])
+
+
+def drawn(share: tuple[float, ...], n_cells: int, seed: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Calibrated probabilities of a model that assumes equal shares, corrected to the sample's, and the true labels."""
+    draw = np.random.default_rng(seed)
+    class_n = draw.choice(5, n_cells, p=share)
+    place_nd = CENTRE_LD[class_n] + draw.normal(size=(n_cells, 2))
+    density_nl = np.exp(-0.5 * ((place_nd[:, None] - CENTRE_LD) ** 2).sum(axis=2))
+    probability_nl = (density_nl / density_nl.sum(axis=1, keepdims=True)).astype(np.float32)
+    found = estimate([(probability_nl, np.ones(n_cells, np.bool_))], EVEN, n_cells)
+    return corrected(probability_nl, found.factor_l), class_n
+
+
+def wrong_in_tree(
+    probability_nl: npt.NDArray[np.float32], class_n: npt.NDArray[np.int64], least: float | None
+) -> float:
+    best_n = probability_nl.argmax(axis=1)
+    place_n = narrowest(probability_nl, best_n, probability_nl.max(axis=1), TREE, least)
+    return float(((place_n != NOTHING) & ~is_within(place_n, class_n, TREE)).mean())
+
+
+@pytest.mark.parametrize("error", [0.02, 0.05])
+def test_a_hard_sample_holds_the_rate_that_was_learned_on_an_even_one(error: float) -> None:
+    held_nl, held_n = drawn(EVEN, 4_000, 0)
+    learned = next(one for one in learn_tree_scores(held_nl, held_n, LABELS, GROUPS) if one.error == error)
+    hard_nl, hard_n = drawn(HARD, 20_000, 1)
+    found = raised_in_tree(learned, hard_nl, TREE)
+    assert wrong_in_tree(hard_nl, hard_n, learned.tree_score) > 1.3 * error
+    assert error - 0.01 <= wrong_in_tree(hard_nl, hard_n, found.tree_score) <= error + 0.005
+
+
+def test_labels_and_lineages_of_a_hard_sample_hold_it_too() -> None:
+    held_nl, held_n = drawn(EVEN, 4_000, 0)
+    learned = next(one for one in learn_reliability(held_nl, held_n, LABELS) if one.error == 0.05)
+    hard_nl, hard_n = drawn(HARD, 20_000, 1)
+    lineages = lineages_of(hard_nl, LINEAGE_L, 3)
+
+    def wrong(thresholds: Reliability) -> float:
+        level_n = reliable_level(hard_nl.max(axis=1), lineages, thresholds)
+        labelled_n = level_n == Level.LABEL
+        return float((hard_nl.argmax(axis=1) != hard_n)[labelled_n].mean())
+
+    found = raised(learned, hard_nl.max(axis=1), lineages)
+    assert wrong(learned) > 0.06
+    assert 0.04 <= wrong(found) <= 0.055
+    assert found.lineage_score == learned.lineage_score, "lineages are as easy as before"
+
+
+@given(st.integers(0, 50), st.integers(1, 300), st.sampled_from([0.0, 0.3, 0.62, 0.99, 1.0]))
+def test_no_threshold_is_lowered_and_the_least_one_that_holds_the_rate_is_taken(
+    seed: int, n_cells: int, learned: float
+) -> None:
+    draw = np.random.default_rng(seed)
+    probability_nl = draw.dirichlet(np.full(5, 0.3), n_cells).astype(np.float32)
+    before = Reliability(error=0.05, label_score=None, lineage_score=None, tree_score=learned)
+    found = raised_in_tree(before, probability_nl, TREE).tree_score
+
+    def expected(least: float) -> float:
+        best_n = probability_nl.argmax(axis=1)
+        place_n = narrowest(probability_nl, best_n, probability_nl.max(axis=1), TREE, least)
+        score_n = np.where(place_n == 5, np.minimum(probability_nl[:, :3].astype(np.float64).sum(axis=1), 1), 0)
+        for label in range(5):
+            score_n = np.where(place_n == label, probability_nl[:, label], score_n)
+        return float((1 - score_n)[place_n != NOTHING].sum() / n_cells)
+
+    steps = [step / 100 for step in range(101) if step / 100 >= learned - 1e-9]
+    held = [step for step in steps if expected(step) <= 0.05 + 1e-9]
+    assert found == (pytest.approx(held[0]) if held else None)
+
+
+def test_without_cells_or_a_threshold_nothing_changes() -> None:
+    none = Reliability(error=0.05, label_score=None, lineage_score=None, tree_score=None)
+    some = none.model_copy(update={"tree_score": 0.5})
+    assert raised_in_tree(some, np.zeros((0, 5), np.float32), TREE) == some
+    assert raised_in_tree(none, drawn(HARD, 100, 0)[0], TREE) == none
+    assert raised(none, np.full(10, 0.1, np.float32), None) == none
+    label = none.model_copy(update={"label_score": 0.5, "lineage_score": 0.5})
+    assert raised(label, np.zeros(0, np.float32), None) == label
+
+
+def test_the_scores_of_evenly_spaced_cells_are_kept_whatever_the_pieces() -> None:
+    n_cells = 2 * MOST_CELLS + 6
+    probability_nl = np.arange(n_cells, dtype=np.float32)[:, None]
+    used_n = np.arange(n_cells) % 5 != 0
+    wanted = [row for row in range(0, n_cells, 3) if row % 5]
+    for cuts in ([], [7, 4_000, 4_001]):
+        kept, bounds = KeptScores(n_cells), [0, *cuts, n_cells]
+        pairs = list(pairwise(bounds))
+        pieces = [(probability_nl[start:stop], used_n[start:stop]) for start, stop in pairs]
+        assert [len(piece) for piece, _ in kept.watch(pieces)] == [stop - start for start, stop in pairs]
+        assert kept.row_m.tolist() == wanted
+        assert kept.probability_ml[:, 0].tolist() == wanted
+
+
+def test_held_out_scores_are_corrected_as_those_of_a_run() -> None:
+    draw = np.random.default_rng(0)
+    class_n = draw.choice(5, 3_000, p=HARD)
+    place_nd = CENTRE_LD[class_n] + draw.normal(size=(3_000, 2))
+    density_nl = np.exp(-0.5 * ((place_nd[:, None] - CENTRE_LD) ** 2).sum(axis=2))
+    plain_nl = (density_nl / density_nl.sum(axis=1, keepdims=True)).astype(np.float32)
+    found = as_in_use(plain_nl, EVEN)
+    assert found[:, 0].mean() > plain_nl[:, 0].mean() + 0.02
+    np.testing.assert_array_equal(found, drawn(HARD, 3_000, 0)[0])
+    assert as_in_use(plain_nl, ()) is plain_nl
