@@ -21,7 +21,7 @@ from shared.h5ad.source import BytesSource
 from tests.pipeline.conftest import ROOT, Celldrop
 from tests.pipeline.few_cells import few_cells
 
-MODEL = ("--model", ROOT / "models" / "pbmc" / "1.1.0")
+MODEL = ("--model", ROOT / "models" / "pbmc" / "1.2.0")
 OPTIONS = (*MODEL, "--json", "--set", "map=off")
 
 pytestmark = pytest.mark.xdist_group("runs")
