@@ -77,7 +77,7 @@ def settings_page() -> str:
 def options_page() -> str:
     """Every option of a submission."""
     found = re.findall(r"^ {8}(\w+): (.+(?:\n {12}.+)*)$", Options.__doc__ or "", re.MULTILINE)
-    described = {name: " ".join(words.split()) for name, words in found}
+    described = {name: " ".join(words.split()).replace("``", "`") for name, words in found}
     rows = [row(f"`{name}`", parser.takes, _option(name), described[name]) for name, parser in PARSERS.items()]
     head = (
         "Options are given as `--set KEY=VALUE` on the command line, or as object metadata `celldrop-KEY` in a bucket "
@@ -344,7 +344,10 @@ def _commands(command: Any, path: str) -> Iterator[str]:
 
 
 def _parameter(parameter: Any) -> str:
-    return f"- `{_usage(parameter)}` {getattr(parameter, 'help', '') or ''}".rstrip()
+    default = parameter.default
+    known = default not in {None, "", ()} and not isinstance(default, bool | list | tuple) and not callable(default)
+    words = f"{getattr(parameter, 'help', '') or ''}{f' Default: `{default}`.' if known else ''}"
+    return f"- `{_usage(parameter)}` {words}".rstrip()
 
 
 def _usage(parameter: Any) -> str:
