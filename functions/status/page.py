@@ -77,11 +77,12 @@ class Shown(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """A label and how many cells have it. ``share`` is their fraction of all cells, 0 to 1."""
+    """A label and how many cells have it, and have it reliably. ``share`` is the fraction of all cells, 0 to 1."""
 
     name: str
     n_cells: int
     share: float
+    n_reliable: int = 0
     grouped: bool = False
 
 
@@ -112,14 +113,15 @@ def asset(name: str) -> str:
 
 def label_rows(view: SubmissionItem) -> tuple[LabelRow, ...]:
     """The labels with the most cells, then one row for all the others."""
-    counts = list(view.label_counts.items())
+    counts, reliable = list(view.label_counts.items()), view.counts_of("reliable")
     total = sum(n_cells for _, n_cells in counts) or 1
-    rows = [LabelRow(name, n_cells, n_cells / total) for name, n_cells in counts]
+    rows = [LabelRow(name, n_cells, n_cells / total, reliable.get(name, 0)) for name, n_cells in counts]
     if len(rows) <= MOST_LABELS + 1:
         return tuple(rows)
     others = rows[MOST_LABELS:]
-    n_others = sum(row.n_cells for row in others)
-    return (*rows[:MOST_LABELS], LabelRow(f"{len(others)} other labels", n_others, n_others / total, grouped=True))
+    n_cells, n_reliable = sum(row.n_cells for row in others), sum(row.n_reliable for row in others)
+    rest = LabelRow(f"{len(others)} other labels", n_cells, n_cells / total, n_reliable, grouped=True)
+    return (*rows[:MOST_LABELS], rest)
 
 
 # --- Below: how values are formatted --------------------------------------------------------------------------------

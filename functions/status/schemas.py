@@ -12,6 +12,7 @@ from shared.domain.submission import State
 from shared.domain.verdict import GeneIds, MatrixEncoding, MatrixState, Severity, Species
 
 Summary = dict[str, str | int | float | dict[str, int]]
+_MOSTLY = 0.5
 
 
 class _View(BaseModel):
@@ -192,16 +193,31 @@ class SubmissionItem(_View):
     @property
     def label_counts(self) -> dict[str, int]:
         """Number of cells per label, largest first; empty before the commit."""
-        counts = self.summary.get("labels")
-        if not isinstance(counts, dict):
-            return {}
-        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        return dict(sorted(self.counts_of("labels").items(), key=lambda item: (-item[1], item[0])))
+
+    def counts_of(self, name: str) -> dict[str, int]:
+        """Number of cells by name, as the summary has them; empty if it has none."""
+        counts = self.summary.get(name)
+        return counts if isinstance(counts, dict) else {}
 
     @property
     def unfamiliar_share(self) -> float:
         """Share of cells that are unlike the model's training cells; 0 if that is not known."""
-        number, n_cells = self.summary.get("n_unfamiliar"), self.summary.get("n_cells")
-        return number / n_cells if isinstance(number, int) and isinstance(n_cells, int) and n_cells else 0.0
+        return self._share_of("n_unfamiliar") or 0.0
+
+    @property
+    def reliable_share(self) -> float | None:
+        """Share of cells with a reliable label; None if that is not known."""
+        return self._share_of("n_reliable_label")
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether most cells are unlike the model's training cells, so that their labels mean little."""
+        return self.unfamiliar_share > _MOSTLY
+
+    def _share_of(self, name: str) -> float | None:
+        number, n_cells = self.summary.get(name), self.summary.get("n_cells")
+        return number / n_cells if isinstance(number, int) and isinstance(n_cells, int) and n_cells else None
 
 
 class SubmissionView(SubmissionItem):

@@ -123,6 +123,25 @@ def test_a_finished_submission_leads_to_its_report_and_files(client: FlaskClient
         assert text in found.text
 
 
+def test_the_page_says_of_how_many_cells_the_label_is_reliable(client: FlaskClient, world: World) -> None:
+    facts: dict[str, float | dict[str, int]] = {"n_cells": 2_700, "n_reliable_label": 1_890}
+    facts["reliable"] = {"CD4 T cell": 777, "T cell": 300}
+    found = outline(client, f"/submissions/{world.succeeded(taken=facts)}")
+    assert "70% of the cells have a reliable label" in found.text
+    assert "777" in found.text
+    assert "reliable" not in outline(client, f"/submissions/{world.succeeded('b.h5ad')}").text.casefold()
+
+
+@pytest.mark.parametrize(("unfamiliar", "words"), [(1_350, "Done"), (1_351, "Done, in doubt")])
+def test_labels_of_mostly_unfamiliar_cells_are_not_simply_done(
+    client: FlaskClient, world: World, unfamiliar: int, words: str
+) -> None:
+    done = world.succeeded(taken={"n_cells": 2_700, "n_unfamiliar": unfamiliar})
+    for path in ("/", f"/submissions/{done}"):
+        (badge,) = re.findall(r'class="badge \w+">([^<]+)<', client.get(path).text)
+        assert badge == words
+
+
 def test_what_was_owed_and_given_up_is_told(client: FlaskClient, world: World) -> None:
     done = world.succeeded()
     noted = "sweep was given up after 16 tries: the bucket keeps what it has"

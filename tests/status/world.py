@@ -158,7 +158,7 @@ class World:
         *,
         files: Mapping[str, bytes] = FILES,
         label_counts: Mapping[str, int] = LABEL_COUNTS,
-        taken: Mapping[str, float] | None = None,
+        taken: Mapping[str, float | dict[str, int]] | None = None,
     ) -> str:
         found = self.running(name)
         self.progress(found, N_CELLS, whole=True)
