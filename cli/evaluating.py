@@ -25,7 +25,7 @@ from shared.domain.errors import CelldropError, InvalidOptionError
 from shared.settings import Settings
 from shared.wiring.ports import build_files
 
-_MOST_NAMED = 30
+_MOST_NAMED, _MOST_SHARES = 30, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Asked:
         lineages: ``blood``, or a file that gives each label its lineage.
         ontology: A Cell Ontology .obo file.
         out: The folder for files.
+        composition: Whether scores are corrected to the shares of the labels in each file, as in a run.
     """
 
     models: Sequence[str]
@@ -46,6 +47,7 @@ class Asked:
     ontology: Path | None = None
     matrix: str | None = None
     out: Path | None = None
+    composition: bool = True
 
     def labelled(self) -> list[tuple[Path, str]]:
         """Each file with its column.
@@ -103,7 +105,16 @@ def _evaluations(
     for card, weights in [_load(settings, model) for model in asked.models]:
         for file, column in labelled:
             try:
-                report = evaluate(card, weights, file, column, mapping, matrix=asked.matrix, ontology=ontology)
+                report = evaluate(
+                    card,
+                    weights,
+                    file,
+                    column,
+                    mapping,
+                    matrix=asked.matrix,
+                    ontology=ontology,
+                    composition=asked.composition,
+                )
             except CelldropError as error:
                 if alone:
                     raise
@@ -162,6 +173,9 @@ def say_evaluation(report: EvaluationReport, card: ModelCard, output: Output) ->
     if report.hierarchical is not None:
         _say_hierarchical(report.hierarchical, output)
     _say_left_out(report, card, output)
+    if report.composition is not None:
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in list(report.composition.items())[:_MOST_SHARES])
+        output.say(f"  scores are corrected to the shares of the labels in the file, as in a run: {shares}, …")
     if report.unfamiliar is not None:
         n_unfamiliar = sum(report.unfamiliar.values())
         words = (

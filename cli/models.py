@@ -104,6 +104,16 @@ AbstainedOption = Annotated[
 ]
 
 
+NoCompositionFlag = Annotated[
+    bool,
+    typer.Option(
+        "--no-composition",
+        help="Leave scores as they are, as `composition=off` does in a run: without it, they are corrected to the "
+        "shares of the labels in each file, if the model can be.",
+    ),
+]
+
+
 def settings_for(folder: Path | None) -> Settings:
     """Load the settings, with the given folder of bundles."""
     from shared.settings import load_settings
@@ -223,6 +233,7 @@ def evaluate_bundle(  # noqa: PLR0913  # one parameter an option
         OptionalPath, typer.Option(help="Write the figures here: JSON, CSV, and a page with the cross tables.")
     ] = None,
     bundles: BundlesOption = None,
+    no_composition: NoCompositionFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Compare bundles' labels with files' own labels, by label, by lineage and in the Cell Ontology."""
@@ -231,7 +242,8 @@ def evaluate_bundle(  # noqa: PLR0913  # one parameter an option
     def action() -> Exit:
         from cli.evaluating import Asked, evaluate_models
 
-        asked = Asked([model, *(other or [])], files, labels, lineages, ontology, matrix, out)
+        models = [model, *(other or [])]
+        asked = Asked(models, files, labels, lineages, ontology, matrix, out, composition=not no_composition)
         return evaluate_models(settings_for(bundles), asked, output)
 
     finish(output, action)

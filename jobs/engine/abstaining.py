@@ -1,4 +1,4 @@
-"""The rules by which a cell is unassigned or unfamiliar: the same in results, reports and evaluations."""
+"""The rules for single cells (unassigned, unfamiliar, silent): the same in results, reports and evaluations."""
 
 from __future__ import annotations
 
@@ -31,3 +31,11 @@ def is_unfamiliar(unfamiliarity_n: npt.NDArray[np.float32], familiarity: Familia
     """Whether each of n cells is over the model's threshold. A cell whose unfamiliarity is not known (NaN) is not."""
     threshold = np.float32(np.inf if familiarity is None else familiarity.threshold)
     return np.greater(unfamiliarity_n, threshold)
+
+
+def says_shares(unfamiliar_n: npt.NDArray[np.bool_], note_n: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Whether each cell says something about the shares of the labels in its sample.
+
+    An unfamiliar cell may be of no label, and the scores of a cell without a value of the model's genes mean nothing.
+    """
+    return np.asarray(~unfamiliar_n & (note_n != CellNote.SILENT))

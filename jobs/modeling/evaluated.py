@@ -91,6 +91,7 @@ def record_of(one: Evaluated) -> dict[str, str | int | float | None]:
         "abstained_share": report.abstained_share if report else None,
         "unfamiliar_share": _unfamiliar(report),
         **_hierarchical(report),
+        "composition": None if report is None else "off" if report.composition is None else "on",
         "error": one.error.code if one.error else None,
     }
 

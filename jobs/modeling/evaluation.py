@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +14,7 @@ import torch
 
 from jobs.engine.abstaining import is_unassigned, is_unfamiliar
 from jobs.engine.agreement import cross_counts
+from jobs.modeling.best_scores import BestScores
 from jobs.modeling.calibration import calibration_error
 from jobs.modeling.hierarchy import HierarchicalAgreement
 from jobs.modeling.judged import judged
@@ -21,7 +22,7 @@ from jobs.modeling.labels import read_labels
 from jobs.modeling.metrics import Agreement, agreement
 from jobs.modeling.ontology import Ontology
 from jobs.modeling.placing import placed
-from jobs.modeling.scoring import BestScores, score_file
+from jobs.modeling.scoring import score_file
 from jobs.modeling.sources import open_source
 from shared.bundles.aligning import Aligner, counterparts
 from shared.bundles.card import Label, ModelCard
@@ -79,6 +80,7 @@ class EvaluationReport:
         cells_tp: Number of cells by the file's label (rows) and by the model's label (columns).
         counterparts: The model's label or lineage of the same meaning, of the file's labels that were aligned.
         hierarchical: Agreement in the Cell Ontology; None without an ontology, or if no label is a term of it.
+        composition: The shares of the model's labels in the file, to which scores are corrected; None if they are not.
     """
 
     n_cells: int
@@ -97,6 +99,7 @@ class EvaluationReport:
     cells_tp: Int64s = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     counterparts: Mapping[str, str] = field(default_factory=dict)
     hierarchical: HierarchicalAgreement | None = None
+    composition: Mapping[str, float] | None = None
 
 
 def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
@@ -108,6 +111,7 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
     *,
     matrix: str | None = None,
     ontology: Ontology | None = None,
+    composition: bool = True,
 ) -> EvaluationReport:
     """Annotate a labelled file and compare. Holds about 100 bytes per cell, in addition to the reader's windows.
 
@@ -117,6 +121,7 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
         matrix: As the option ``matrix``; None chooses by evidence.
         ontology: Labels that are neither the model's nor in ``mapping`` are aligned by name and a few synonyms; with an
             ontology, by id and exact synonym, too.
+        composition: As the option of a run: scores are corrected to the shares of the labels among all cells.
 
     Raises:
         InputError: The file cannot be used, with the same code as in ``celldrop run``: WRONG_SPECIES and so on.
@@ -129,25 +134,30 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
         file = judged(source, path, needs, matrix=matrix)
         labelling = read_labels(source, labels_column, known={*_names(card), *mapping})
         terms = None if ontology is None else placed(card, labelling.labels, ontology, source, labels_column)
-        names = [label.name for label in labelling.labels]
-        aligned = (
-            counterparts(names, Aligner(card.labels, groups=card.tree).meanings(names))
-            if terms is None
-            else terms.counterparts
-        )
+        aligned = _by_name(card, labelling.labels) if terms is None else terms.counterparts
         mapping = {**aligned, **mapping}
         labelled_n = labelling.labelled_n
         cells = _Labelled(labelling.class_n[labelled_n], labelling.labels)
         comparable = terms is not None and any(terms.own)
         if not comparable and all((position_n < 0).all() for position_n in _truth(card, cells, mapping)):
             raise _nothing_in_common(card, cells, labels_column, path)
-        scores = score_file(card, weights, source, file.verdict).take(labelled_n)
-    report = compare(card, scores, cells, mapping)
-    hierarchical = None if terms is None else terms.agreement(report.cells_tp)
+        scores = score_file(card, weights, source, file.verdict, composition=composition)
+    report = compare(card, scores.best.take(labelled_n), cells, mapping)
     told = {name: meant for name, meant in aligned.items() if mapping[name] == meant}
     return replace(
-        report, warnings=file.warnings, missing=labelling.missing, counterparts=told, hierarchical=hierarchical
+        report,
+        warnings=file.warnings,
+        missing=labelling.missing,
+        counterparts=told,
+        hierarchical=None if terms is None else terms.agreement(report.cells_tp),
+        composition=scores.shares(card),
     )
+
+
+def _by_name(card: ModelCard, own: Sequence[Label]) -> dict[str, str]:
+    """The model's label or lineage that each label of the file means by its name."""
+    names = [label.name for label in own]
+    return counterparts(names, Aligner(card.labels, groups=card.tree).meanings(names))
 
 
 def _nothing_in_common(card: ModelCard, cells: Truth, column: str, path: Path) -> TrainingDataError:

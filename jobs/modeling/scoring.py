@@ -14,6 +14,8 @@ import torch
 from jobs.engine.annotator import Annotator, CellBlock
 from jobs.engine.facts import CellFacts
 from jobs.engine.streaming import scored
+from jobs.modeling.best_scores import BestScores, best_of, joined, unfamiliarity_of
+from jobs.modeling.correcting import Corrected, correct
 from jobs.modeling.labelled import LabelledCells
 from shared.bundles.card import Features, ModelCard
 from shared.domain.errors import InternalError
@@ -27,27 +29,6 @@ from shared.h5ad.source import RangeSource
 
 _BLOCK_ROWS = 4096
 Made = TypeVar("Made")
-
-
-@dataclass(frozen=True, slots=True)
-class BestScores:
-    """The best labels of n cells.
-
-    Attributes:
-        best_n: Positions among the model's labels.
-        score_n: Their probabilities.
-        note_n: The ``CellNote`` of each cell.
-        unfamiliarity_n: See ``jobs.engine.familiarity``; NaN if it is not known.
-    """
-
-    best_n: npt.NDArray[np.int64]
-    score_n: npt.NDArray[np.float32]
-    note_n: npt.NDArray[np.uint8]
-    unfamiliarity_n: npt.NDArray[np.float32]
-
-    def take(self, cells: npt.NDArray[np.bool_]) -> BestScores:
-        """Select cells."""
-        return BestScores(self.best_n[cells], self.score_n[cells], self.note_n[cells], self.unfamiliarity_n[cells])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +48,21 @@ class Scores:
     @property
     def best(self) -> BestScores:
         """The best label of each cell, by decision score, as probabilities that round to 1 are ties."""
-        return _best(self.decision_nl, self.probability_nl, self.facts)
+        return best_of(self)
 
 
 def score_file(
-    card: ModelCard, weights: Mapping[str, torch.Tensor], source: RangeSource, verdict: Verdict
-) -> BestScores:
+    card: ModelCard,
+    weights: Mapping[str, torch.Tensor],
+    source: RangeSource,
+    verdict: Verdict,
+    *,
+    composition: bool = True,
+) -> Corrected:
     """Score every cell of a file as ``celldrop run`` does, on the CPU. Holds 17 bytes per cell.
+
+    Args:
+        composition: As the option of this name; see ``correct`` for what it takes.
 
     Raises:
         InvalidBundleError: The weights do not fit the card.
@@ -93,28 +82,9 @@ def score_file(
             return matrix.projected(Rows(0, choice.n_cells), gene_to_feature, then)
 
         blocks = scored(read, annotator)
-        return _joined([_best(block.decision_nl, block.probability_nl, block.facts) for block in blocks])
-
-
-def _best(
-    decision_nl: npt.NDArray[np.float32], probability_nl: npt.NDArray[np.float32], facts: CellFacts
-) -> BestScores:
-    best_n = decision_nl.argmax(axis=1).astype(np.int64)
-    return BestScores(best_n, probability_nl.max(axis=1), facts.note_n.copy(), _unfamiliarity(facts))
-
-
-def _unfamiliarity(facts: CellFacts) -> npt.NDArray[np.float32]:
-    unknown_n = np.full(len(facts.note_n), np.nan, np.float32)
-    return unknown_n if facts.unfamiliarity_n is None else facts.unfamiliarity_n
-
-
-def _joined(blocks: list[BestScores]) -> BestScores:
-    return BestScores(
-        np.concatenate([np.zeros(0, np.int64), *(block.best_n for block in blocks)]),
-        np.concatenate([np.zeros(0, np.float32), *(block.score_n for block in blocks)]),
-        np.concatenate([np.zeros(0, np.uint8), *(block.note_n for block in blocks)]),
-        np.concatenate([np.zeros(0, np.float32), *(block.unfamiliarity_n for block in blocks)]),
-    )
+        if composition and card.assumed_shares:
+            return correct(blocks, card)
+        return Corrected(joined([best_of(block) for block in blocks]))
 
 
 def score(card: ModelCard, weights: Mapping[str, torch.Tensor], cells: LabelledCells) -> Scores:
@@ -139,7 +109,7 @@ def score(card: ModelCard, weights: Mapping[str, torch.Tensor], cells: LabelledC
             total_n=None,
             n_genes_n=np.concatenate([block.facts.n_genes_n for block in blocks]),
             note_n=np.concatenate([block.facts.note_n for block in blocks]),
-            unfamiliarity_n=np.concatenate([_unfamiliarity(block.facts) for block in blocks]),
+            unfamiliarity_n=np.concatenate([unfamiliarity_of(block.facts) for block in blocks]),
         ),
     )
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 BLOCK_ROWS = 256
 """Rows per block. Block boundaries do not depend on the number of tasks, so every plan gives the same bytes."""
+GROUP_ROWS = 65_536
+"""Rows of a row group of results: a multiple of BLOCK_ROWS, so that no block is split."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support
 
+from jobs.modeling import correcting
 from jobs.modeling.evaluation import evaluate
 from jobs.modeling.lineages import BLOOD_LINEAGES, read_mapping
 from jobs.modeling.metrics import agreement
@@ -141,3 +142,23 @@ def test_a_mapping_that_makes_no_sense_is_refused(name: str, text: str, tmp_path
 def test_a_missing_mapping_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidOptionError):
         read_mapping(str(tmp_path / "nowhere.tsv"))
+
+
+def test_shares_are_those_of_a_run_in_any_number_of_pieces_in_memory_or_not(
+    model: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Population({"B": 400, "NK": 60, "T": 300}, fold=2.0, seed=5).write(tmp_path / "a.h5ad")
+    whole = evaluate(model.card, model.tensors, file, "label")
+    monkeypatch.setattr(correcting, "GROUP_ROWS", 256)
+    monkeypatch.setattr(correcting, "MOST_BYTES", 1)
+    pieces = evaluate(model.card, model.tensors, file, "label")
+    plain = evaluate(model.card, model.tensors, file, "label", composition=False)
+    assert whole.composition is not None
+    assert list(whole.composition) == ["B", "T", "NK"]
+    assert pieces.composition == pytest.approx(whole.composition, abs=2e-6)
+    assert (pieces.cells_tp == whole.cells_tp).all()
+    assert (plain.cells_tp != whole.cells_tp).any()
+    assert plain.composition is None
+    assert plain.labels is not None
+    assert whole.labels is not None
+    assert whole.labels.accuracy > plain.labels.accuracy

@@ -18,12 +18,13 @@ import scipy.sparse as sp
 
 from jobs.inference.annotated.contents import IN_PSEUDOBULK
 from jobs.inference.annotated.pseudobulk import MOST_VALUES, NoPseudobulkError, Wanted, pseudobulk_h5ad, sum_counts
-from jobs.inference.merge.groups import GROUP_ROWS, Merge
+from jobs.inference.merge.groups import Merge
 from jobs.inference.outputs.manifest import FileFacts, PseudobulkFacts
 from jobs.inference.parts.part import PartLayout
 from jobs.inference.report.gathering import gather
 from jobs.inference.report.mapping import NoMap
 from shared.bundles.card import UNASSIGNED, Label
+from shared.domain.geometry import GROUP_ROWS
 from shared.domain.outputs import PSEUDOBULK
 from shared.h5ad.judge.judging import validate
 from shared.h5ad.source import BytesSource

@@ -115,3 +115,42 @@ def test_an_out_that_holds_bundles_is_refused(celldrop: Celldrop, two: tuple[Pat
 def test_as_many_columns_as_files_are_expected(celldrop: Celldrop, two: tuple[Path, Path]) -> None:
     done = celldrop("models", "evaluate", SORTED, two[0], "--labels", "x", "--labels", "y", "--json")
     assert (done.status, done.json["code"]) == (2, "INVALID_OPTION")
+
+
+def test_a_report_and_an_evaluation_say_the_same_of_one_file(
+    celldrop: Celldrop, data_dir: Path, tmp_path: Path
+) -> None:
+    file, column = data_dir / "h5ad/pbmc3k_raw_labelled.h5ad", "louvain_scanpy"
+    done = celldrop("run", file, "--model", PBMC, "--json", "--set", "map=off", "--set", f"truth={column}")
+    assert done.status == 0, done.stderr
+    manifest = json.loads((done.folder / "manifest.json").read_text())
+    reported = manifest["own_labels"]
+    out = tmp_path / "figures"
+    found = celldrop("models", "evaluate", PBMC, file, "--labels", column, "--out", out, "--json").json
+    names = found["predicted"]
+    crossed = {
+        own: {name: cells for name, cells in zip(names, row, strict=True) if cells}
+        for own, row in zip(found["own"], found["cells_tp"], strict=True)
+    }
+    assert crossed == reported["counts"]
+    assert found["labels"]["n_cells"] == reported["label_agreement"]["n_cells"]
+    assert found["labels"]["accuracy"] == reported["label_agreement"]["accuracy"]
+    assert found["labels"]["macro_f1"] == pytest.approx(reported["label_agreement"]["macro_f1"], rel=1e-12)
+    assert found["composition"] == manifest["labels"]["shares"]
+    assert "corrected to the shares" in (out / "evaluation.html").read_text()
+
+
+def test_scores_are_compared_as_they_are_if_that_is_asked_for(
+    celldrop: Celldrop, data_dir: Path, tmp_path: Path
+) -> None:
+    file, column = data_dir / "h5ad/pbmc3k_raw_labelled.h5ad", "louvain_scanpy"
+    options = ("--set", "map=off", "--set", f"truth={column}", "--set", "composition=off")
+    done = celldrop("run", file, "--model", PBMC, "--json", *options)
+    reported = json.loads((done.folder / "manifest.json").read_text())["own_labels"]["label_agreement"]
+    out = tmp_path / "figures"
+    arguments = ("--labels", column, "--no-composition", "--out", out, "--json")
+    found = celldrop("models", "evaluate", PBMC, file, *arguments).json
+    assert found["labels"]["accuracy"] == reported["accuracy"]
+    assert found["composition"] is None
+    assert [row["composition"] for row in csv.DictReader((out / "metrics.csv").read_text().splitlines())] == ["off"]
+    assert "corrected to the shares" not in (out / "evaluation.html").read_text()

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from jobs.engine.abstaining import says_shares
 from jobs.engine.composition import CellGroups, estimate
 from jobs.engine.levels import lineages_of
 from jobs.engine.raising import KeptScores, raised, raised_in_tree
 from jobs.inference.merge.groups import Merge
 from jobs.inference.parts.part import F32Array
 from shared.bundles.card import Reliability
-from shared.domain.verdict import CellNote
 
 
 def fitted(
@@ -63,4 +63,4 @@ def used_scores(merge: Merge) -> Iterator[tuple[F32Array, npt.NDArray[np.bool_]]
     for group in merge.groups():
         calls = group.calls
         assert calls.probability_nl is not None
-        yield calls.probability_nl, ~calls.unfamiliar_n & (calls.facts.note_n != CellNote.SILENT)
+        yield calls.probability_nl, says_shares(calls.unfamiliar_n, calls.facts.note_n)

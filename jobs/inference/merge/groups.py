@@ -12,12 +12,10 @@ from jobs.inference.merge.clusters import Membership
 from jobs.inference.merge.columns import annotation_table
 from jobs.inference.parts.part import F32Array, PartLayout, places_of, read_part
 from shared.domain.errors import InternalError
-from shared.domain.geometry import BLOCK_ROWS, Rows
+from shared.domain.geometry import BLOCK_ROWS, GROUP_ROWS, Rows
 from shared.domain.submission import Receipt
 from shared.ports.blobs import BlobStore
 
-GROUP_ROWS = 65_536
-"""Rows of a row group: a multiple of BLOCK_ROWS, so that no block is split."""
 _PIECE_ROWS = 16 * BLOCK_ROWS
 
 _PLAIN = Rules()

@@ -12,10 +12,10 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from jobs.inference.merge.columns import CSV_COLUMNS, SCHEMA
-from jobs.inference.merge.groups import GROUP_ROWS, Merge
+from jobs.inference.merge.groups import Merge
 from jobs.inference.parts.arrays import column_of
 from jobs.inference.parts.sink import ChunkSink
-from shared.domain.geometry import BLOCK_ROWS
+from shared.domain.geometry import BLOCK_ROWS, GROUP_ROWS
 
 _FORMULA = "^[=+@\\-\\t\\r\\n\uff1d\uff0b\uff0d\uff20]"
 """The start of a text that a spreadsheet runs as a formula (OWASP: CSV injection), including full-width signs."""
