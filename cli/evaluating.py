@@ -22,6 +22,7 @@ from jobs.modeling.ontology import read_ontology
 from shared.bundles.card import ModelCard
 from shared.bundles.catalogue import find_model
 from shared.domain.errors import CelldropError, InvalidOptionError
+from shared.h5ad.judge.cautions import WarningCode
 from shared.settings import Settings
 from shared.wiring.ports import build_files
 
@@ -146,6 +147,9 @@ def _say_short(one: Evaluated, output: Output) -> None:
         assert one.report is not None
         output.say(f"{one.card.reference} on {one.file.name}: {one.report.n_cells:,} labelled cells")
         _say_left_out(one.report, one.card, output)
+        for finding in one.report.warnings:
+            if finding.code == WarningCode.TRAINED_ON_THIS_FILE:
+                say_finding(finding, output)
 
 
 def _say_whole(one: Evaluated, output: Output) -> None:

@@ -92,6 +92,7 @@ def record_of(one: Evaluated) -> dict[str, str | int | float | None]:
         "unfamiliar_share": _unfamiliar(report),
         **_hierarchical(report),
         "composition": None if report is None else "off" if report.composition is None else "on",
+        "warnings": None if report is None else " ".join(finding.code for finding in report.warnings),
         "error": one.error.code if one.error else None,
     }
 

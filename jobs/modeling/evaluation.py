@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -23,11 +23,12 @@ from jobs.modeling.metrics import Agreement, agreement
 from jobs.modeling.ontology import Ontology
 from jobs.modeling.placing import placed
 from jobs.modeling.scoring import score_file
-from jobs.modeling.sources import open_source
+from jobs.modeling.sources import open_source, sha256_of
 from shared.bundles.aligning import Aligner, counterparts
 from shared.bundles.card import Label, ModelCard
 from shared.domain.errors import TrainingDataError
-from shared.domain.verdict import CellNote, Finding
+from shared.domain.verdict import CellNote, Finding, Severity
+from shared.h5ad.judge.cautions import WarningCode
 from shared.h5ad.judge.judging import ModelNeeds
 
 Int64s = npt.NDArray[np.int64]
@@ -74,7 +75,7 @@ class EvaluationReport:
         kept_accuracy: As ``labels.accuracy``, over the cells that are not unassigned.
         unfamiliar: Number of cells that are unlike the model's training cells, by label in the file; None if the model
             cannot tell.
-        warnings: The verdict's warnings about the file and the model.
+        warnings: The verdict's warnings about the file and the model, and whether the file trained the model.
         missing: Number of cells without a label, by the text in the label's place.
         own: The file's labels.
         cells_tp: Number of cells by the file's label (rows) and by the model's label (columns).
@@ -146,12 +147,25 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
     told = {name: meant for name, meant in aligned.items() if mapping[name] == meant}
     return replace(
         report,
-        warnings=file.warnings,
+        warnings=(*file.warnings, *_on_training(card, path)),
         missing=labelling.missing,
         counterparts=told,
         hierarchical=None if terms is None else terms.agreement(report.cells_tp),
         composition=scores.shares(card),
     )
+
+
+def _on_training(card: ModelCard, path: Path) -> Iterator[Finding]:
+    training = card.training
+    if training.source_sha256 is not None and training.source_sha256 == sha256_of(path):
+        yield Finding(
+            WarningCode.TRAINED_ON_THIS_FILE,
+            Severity.WARNING,
+            f"the cells of {path.name} trained {card.reference}: the figures are too good.",
+            f"`celldrop models show {card.reference}` has figures of cells that were held out. Evaluate with a file of "
+            "other cells, best of another study.",
+            {"source": training.source},
+        )
 
 
 def _by_name(card: ModelCard, own: Sequence[Label]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_
 
 from jobs.modeling import correcting
 from jobs.modeling.evaluation import evaluate
+from jobs.modeling.labelled import read_labelled
 from jobs.modeling.lineages import BLOOD_LINEAGES, read_mapping
 from jobs.modeling.metrics import agreement
 from jobs.modeling.training import TrainedModel, train
@@ -162,3 +163,16 @@ def test_shares_are_those_of_a_run_in_any_number_of_pieces_in_memory_or_not(
     assert plain.labels is not None
     assert whole.labels is not None
     assert whole.labels.accuracy > plain.labels.accuracy
+
+
+def test_cells_that_trained_the_model_are_told_by_their_file_alone(tmp_path: Path) -> None:
+    file = SMALL.write(tmp_path / "a.h5ad")
+    model = train(read_labelled(file, "label"), quick(), lambda _: None)
+    *others, told = evaluate(model.card, model.tensors, file, "label").warnings
+    assert told.code == "TRAINED_ON_THIS_FILE"
+    assert told.message.endswith("the figures are too good.")
+    other = Population({"B": 30, "NK": 30, "T": 30}, seed=6).write(tmp_path / "b.h5ad")
+    assert list(evaluate(model.card, model.tensors, other, "label").warnings) == others
+    unknown = model.card.training.model_copy(update={"source_sha256": None})
+    without = model.card.model_copy(update={"training": unknown})
+    assert list(evaluate(without, model.tensors, file, "label").warnings) == others

@@ -66,8 +66,13 @@ def test_a_model_is_trained_evaluated_and_used(kind: Kind, celldrop: Celldrop, l
     trained = celldrop("models", "train", labelled, *arguments, "--kind", kind, "--json")
     assert trained.status == 0, trained.stderr
     assert trained.json["metrics"]["accuracy"] > 0.95
-    judged = celldrop("models", "evaluate", out / "mine" / "1", labelled, "--labels", "sorted_population", "--json")
+    figures = ("--labels", "sorted_population", "--out", tmp_path / "figures")
+    judged = celldrop("models", "evaluate", out / "mine" / "1", labelled, *figures, "--json")
     assert judged.json["labels"]["accuracy"] > 0.95
+    assert [one["code"] for one in judged.json["warnings"]] == ["TRAINED_ON_THIS_FILE"]
+    assert "TRAINED_ON_THIS_FILE" in judged.stderr
+    for name in ("metrics.csv", "evaluation.html"):
+        assert "TRAINED_ON_THIS_FILE" in (tmp_path / "figures" / name).read_text()
     done = celldrop("run", labelled, "--model", out / "mine" / "1", "--json", "--set", "map=off")
     assert done.status == 0, done.stderr
     assert celldrop("models", "show", out / "mine" / "1", "--json").json["kind"] == kind

@@ -77,3 +77,5 @@ class WarningCode(StrEnum):
     TRAINED_WITHOUT_COUNTS = "TRAINED_WITHOUT_COUNTS"
     """A file has labels but no counts: a model is trained on its normalised values, without the cells thinned to make
     it ready for shallower data."""
+    TRAINED_ON_THIS_FILE = "TRAINED_ON_THIS_FILE"
+    """A model is evaluated on the file that it was trained on: the figures are too good."""
