@@ -157,6 +157,7 @@ _REFUSED_CODES = frozenset({kind.code for kind in all_errors() if issubclass(kin
     "INVALID_BUNDLE",
     "INVALID_NAME",
     "OBJECT_REFUSED",
+    "LABELS_NOT_COMPARABLE",
     "TRAINING_DATA_UNUSABLE",
 }
 

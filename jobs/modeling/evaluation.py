@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +18,7 @@ from jobs.modeling.best_scores import BestScores
 from jobs.modeling.calibration import calibration_error
 from jobs.modeling.hierarchy import HierarchicalAgreement
 from jobs.modeling.judged import judged
-from jobs.modeling.labels import read_labels
+from jobs.modeling.labels import Labelling, read_labels
 from jobs.modeling.metrics import Agreement, agreement
 from jobs.modeling.ontology import Ontology
 from jobs.modeling.placing import placed
@@ -26,10 +26,11 @@ from jobs.modeling.scoring import score_file
 from jobs.modeling.sources import open_source, sha256_of
 from shared.bundles.aligning import Aligner, counterparts
 from shared.bundles.card import Label, ModelCard
-from shared.domain.errors import TrainingDataError
+from shared.domain.errors import LabelsNotComparableError, TrainingDataError
 from shared.domain.verdict import CellNote, Finding, Severity
 from shared.h5ad.judge.cautions import WarningCode
 from shared.h5ad.judge.judging import ModelNeeds
+from shared.h5ad.source import RangeSource
 
 Int64s = npt.NDArray[np.int64]
 _NO_LINEAGE = ""
@@ -126,14 +127,14 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
 
     Raises:
         InputError: The file cannot be used, with the same code as in ``celldrop run``: WRONG_SPECIES and so on.
-        TrainingDataError: The column does not exist, or none of its labels can be compared with the model's.
+        LabelsNotComparableError: The column does not exist, or none of its labels can be compared with the model's.
         InvalidBundleError: The weights do not fit the card.
     """
     mapping = mapping or {}
     needs = ModelNeeds(card.features, card.species, card.default_overlap, reference=card.reference)
     with open_source(path) as source:
         file = judged(source, path, needs, matrix=matrix)
-        labelling = read_labels(source, labels_column, known={*_names(card), *mapping})
+        labelling = _read(source, path, labels_column, {*_names(card), *mapping})
         terms = None if ontology is None else placed(card, labelling.labels, ontology, source, labels_column)
         aligned = _by_name(card, labelling.labels) if terms is None else terms.counterparts
         mapping = {**aligned, **mapping}
@@ -155,6 +156,16 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
     )
 
 
+def _read(source: RangeSource, path: Path, column: str, known: Collection[str]) -> Labelling:
+    """Read the file's labels; what is wrong with them says nothing about training here."""
+    try:
+        return read_labels(source, column, known=known)
+    except TrainingDataError as error:
+        raise LabelsNotComparableError(
+            error.found, expected=error.expected, where=error.where or str(path), hint=error.hint
+        ) from error
+
+
 def _on_training(card: ModelCard, path: Path) -> Iterator[Finding]:
     training = card.training
     if training.source_sha256 is not None and training.source_sha256 == sha256_of(path):
@@ -174,11 +185,11 @@ def _by_name(card: ModelCard, own: Sequence[Label]) -> dict[str, str]:
     return counterparts(names, Aligner(card.labels, groups=card.tree).meanings(names))
 
 
-def _nothing_in_common(card: ModelCard, cells: Truth, column: str, path: Path) -> TrainingDataError:
+def _nothing_in_common(card: ModelCard, cells: Truth, column: str, path: Path) -> LabelsNotComparableError:
     theirs = ", ".join(repr(label.name) for label in cells.labels[:5])
     lineages = sorted({label.lineage for label in card.labels if label.lineage})
     known = f"lineages such as {', '.join(lineages[:3])}" if lineages else "no lineages"
-    return TrainingDataError(
+    return LabelsNotComparableError(
         f"{card.reference} knows no label of {column!r}: {theirs}" if theirs else f"no cell has a label in {column!r}",
         expected=f"labels such as {', '.join(label.name for label in card.labels[:5])}, or a mapping to them or to its "
         f"lineages ({card.reference} has {known})",

@@ -188,6 +188,12 @@ class TrainingDataError(CelldropError):
     code = "TRAINING_DATA_UNUSABLE"
 
 
+class LabelsNotComparableError(CelldropError):
+    """The file's labels cannot be compared with the model's: no such column, no labelled cell, or none it knows."""
+
+    code = "LABELS_NOT_COMPARABLE"
+
+
 class SubmissionNotFoundError(CelldropError):
     """There is no submission with that id."""
 

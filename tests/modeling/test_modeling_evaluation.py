@@ -20,7 +20,7 @@ from jobs.modeling.labelled import read_labelled
 from jobs.modeling.lineages import BLOOD_LINEAGES, read_mapping
 from jobs.modeling.metrics import agreement
 from jobs.modeling.training import TrainedModel, train
-from shared.domain.errors import InvalidOptionError, TrainingDataError
+from shared.domain.errors import InvalidOptionError, LabelsNotComparableError
 from tests.modeling.synthetic import SMALL, Population, quick
 
 pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
@@ -67,9 +67,20 @@ def test_other_names_are_compared_through_a_mapping(model: TrainedModel, tmp_pat
 
 def test_a_file_with_nothing_to_compare_is_refused_with_a_way_out(model: TrainedModel, tmp_path: Path) -> None:
     file = Population({"x": 30, "y": 30}).write(tmp_path / "a.h5ad")
-    with pytest.raises(TrainingDataError, match="no label of 'label'") as caught:
+    with pytest.raises(LabelsNotComparableError, match="no label of 'label': 'x', 'y'") as caught:
         evaluate(model.card, model.tensors, file, "label")
+    assert caught.value.code == "LABELS_NOT_COMPARABLE"
     assert "mapping" in caught.value.hint
+
+
+def test_a_column_that_is_not_there_cannot_be_compared_and_the_others_are_named(
+    model: TrainedModel, tmp_path: Path
+) -> None:
+    file = SMALL.write(tmp_path / "a.h5ad")
+    with pytest.raises(LabelsNotComparableError, match=r"obs has no column 'nothing'.*'label'") as caught:
+        evaluate(model.card, model.tensors, file, "nothing")
+    assert caught.value.where == str(file)
+    assert "--labels" in caught.value.hint
 
 
 def test_abstaining_is_counted_and_kept_cells_are_judged_apart(model: TrainedModel, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from jobs.modeling.evaluation import evaluate
 from jobs.modeling.hierarchy import HOPS, HierarchicalAgreement, Hierarchy, hierarchical_agreement
 from jobs.modeling.ontology import read_ontology
 from jobs.modeling.training import TrainedModel, train
-from shared.domain.errors import TrainingDataError
+from shared.domain.errors import LabelsNotComparableError
 from tests.modeling.synthetic import SMALL, Population, quick
 
 LINEAGE = {"T": ["lymphocyte"], "NK": ["lymphocyte"], "CD4 T": ["T"], "CD8 T": ["T"], "B": ["lymphocyte"]}
@@ -187,7 +187,7 @@ def test_labels_are_aligned_through_the_ontology(model: TrainedModel, obo: Path,
     assert by_name.counterparts == {"natural killer cell": "NK", "CL:0000084": "T"}
     assert by_name.n_left_out == {"B lymphocytes": 30, "Lymphocytes": 9}
     other = Population({"first": 30, "second": 30}, seed=5).write(tmp_path / "b.h5ad")
-    with pytest.raises(TrainingDataError):
+    with pytest.raises(LabelsNotComparableError):
         evaluate(model.card, model.tensors, other, "label")
 
 

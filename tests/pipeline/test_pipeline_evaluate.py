@@ -45,7 +45,7 @@ def test_models_and_files_are_compared_in_one_table_and_written(
         ("pbmc@1.1.0", "known.h5ad"),
         ("pbmc@1.1.0", "unknown.h5ad"),
     ]
-    assert [one["error"]["code"] for one in found[1::2]] == ["TRAINING_DATA_UNUSABLE"] * 2
+    assert [one["error"]["code"] for one in found[1::2]] == ["LABELS_NOT_COMPARABLE"] * 2
     assert found[0]["labels"]["accuracy"] > 0.85
     assert found[0]["hierarchical"]["exact"] == found[0]["labels"]["accuracy"]
     assert found[0]["hierarchical"]["f1"] > found[0]["labels"]["accuracy"]
@@ -54,7 +54,7 @@ def test_models_and_files_are_compared_in_one_table_and_written(
     assert [row["model"] for row in rows] == [one["model"] for one in found]
     assert float(rows[0]["accuracy"]) == found[0]["labels"]["accuracy"]
     assert float(rows[2]["hop_2_f1"]) == found[2]["hierarchical"]["hop_f1"][2]
-    assert [row["error"] for row in rows] == ["", "TRAINING_DATA_UNUSABLE"] * 2
+    assert [row["error"] for row in rows] == ["", "LABELS_NOT_COMPARABLE"] * 2
     cells = csv.DictReader((out / "cross_tables.csv").read_text().splitlines())
     assert sum(int(row["cells"]) for row in cells) == 2 * found[0]["n_cells"]
     page = (out / "evaluation.html").read_text()
