@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from pydantic import ValidationError
+
+from jobs.modeling.card_names import no_name
 from jobs.modeling.plain_text import lines_of, read_text
-from shared.bundles.card import ModelCard
-from shared.bundles.groups import ONTOLOGY_ID
+from shared.bundles.card import Label, ModelCard
+from shared.bundles.groups import ONTOLOGY_ID, Group
 from shared.domain.errors import InvalidOptionError
+from shared.faults import first_fault
 
 BLOOD = "blood"
 """The name of ``BLOOD_NAMES`` for ``read_names``."""
 _COLUMNS = ("submitted", "name", "id", "lineage")
+_PYDANTIC = "Value error, "
+"""What pydantic puts before the reasons of a card's own checks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +118,12 @@ def _check(row: list[str]) -> None:
 def renamed(card: ModelCard, readable: Mapping[str, Readable], version: str) -> ModelCard:
     """The card of the same weights with readable names, in another version. Other labels keep their names.
 
-    The labels keep their order, and a name that a label had before stays as the submitted one.
+    The labels keep their order, and a name that a label had before stays as the submitted one. A group that is a
+    lineage gets the lineage's new name.
 
     Raises:
-        InvalidOptionError: No label of the card has a readable name, or two labels would have the same.
+        InvalidOptionError: No label of the card has a readable name, two labels would have the same, or the card would
+            break the format, as if a group's name meant two things.
     """
     new = {label.name: readable.get(label.name, Readable(label.name)) for label in card.labels}
     if len({one.name for one in new.values()}) < len(new) or not readable.keys() & new.keys():
@@ -141,8 +149,30 @@ def renamed(card: ModelCard, readable: Mapping[str, Readable], version: str) -> 
             "per_label": {new[name].name: figures for name, figures in card.training.per_label.items()},
         }
     )
-    tree = tuple(
-        group.model_copy(update={"labels": tuple(new[name].name for name in group.labels)}) for group in card.tree
-    )
+    tree = tuple(_renamed_group(group, card.labels, labels) for group in card.tree)
     changed = {"labels": labels, "training": training, "tree": tree, "version": version, "digest": ""}
-    return type(card).model_validate(card.model_copy(update=changed).model_dump())
+    try:
+        return type(card).model_validate(card.model_copy(update=changed).model_dump())
+    except ValidationError as error:
+        raise _no_card(card, version, error) from error
+
+
+def _renamed_group(group: Group, before: Sequence[Label], after: Sequence[Label]) -> Group:
+    """The group with its labels' new names; one that is a lineage is called as the lineage is now."""
+    pairs = [(old, new) for old, new in zip(before, after, strict=True) if old.name in group.labels]
+    named = {old.name: new.name for old, new in pairs}
+    is_lineage = group.name in {old.lineage for old, _ in pairs}
+    lineages = {new.lineage for _, new in pairs}
+    name = next(iter(lineages)) if is_lineage and len(lineages) == 1 else group.name
+    return group.model_copy(update={"name": name, "labels": tuple(named[label] for label in group.labels)})
+
+
+def _no_card(card: ModelCard, version: str, error: ValidationError) -> InvalidOptionError:
+    fault = first_fault(error)
+    if fault.place == "version":
+        return no_name(error)
+    return InvalidOptionError(
+        f"with these names, {card.reference} would be no valid card {version}: {fault.reason.removeprefix(_PYDANTIC)}",
+        expected="names of labels, lineages and groups that each mean one thing",
+        hint=f"`celldrop models show {card.reference}` prints its labels, lineages and groups: give other names.",
+    )

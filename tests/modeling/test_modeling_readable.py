@@ -137,3 +137,34 @@ def test_the_groups_and_the_first_name_of_a_renamed_label_stay_its_own() -> None
     assert (named["Bee"], named["Killer"]) == ("b-cells", "cd56-nk")
     (group,) = (group for group in again.tree if group.name == "lymphocyte")
     assert {"Bee", "Killer"} <= set(group.labels)
+
+
+def pbmc() -> ModelCard:
+    return parse_card((BUNDLES / "pbmc" / "1.1.0" / CARD_NAME).read_bytes(), where="pbmc")
+
+
+def test_a_lineage_is_renamed_in_the_tree_too() -> None:
+    card = pbmc()
+    t_cells = [label.name for label in card.labels if label.lineage == "T cell"]
+    again = renamed(card, {name: Readable(name, lineage="T lymphocyte") for name in t_cells}, "2")
+    assert [label.name for label in again.labels if label.lineage == "T lymphocyte"] == t_cells
+    groups = {group.name: group for group in again.tree}
+    before = {group.name: group for group in card.tree}
+    assert "T cell" not in groups
+    assert set(groups["T lymphocyte"].labels) == set(t_cells)
+    assert list(groups) == ["T lymphocyte" if name == "T cell" else name for name in before]
+
+
+def test_names_that_would_mean_two_things_are_refused_in_words() -> None:
+    one = next(label.name for label in pbmc().labels if label.lineage == "T cell")
+    wrong = {
+        "the labels of the lineage or the label of this name": {one: Readable(one, lineage="Other")},
+        "a lineage must have a name, and none may be called Unassigned": {one: Readable(one, lineage="Unassigned")},
+    }
+    for reason, names in wrong.items():
+        with pytest.raises(InvalidOptionError, match=reason) as caught:
+            renamed(pbmc(), names, "2")
+        assert "Value error" not in caught.value.message
+        assert "models show pbmc@1.1.0" in caught.value.hint
+    with pytest.raises(InvalidOptionError, match="version 'no version'"):
+        renamed(pbmc(), {one: Readable("x")}, "no version")
