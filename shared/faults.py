@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 _LETTERS = 80
+_OWN = "Value error, "
+"""What pydantic puts before the reason of a check of ours."""
 _BITS = 256
 
 
@@ -31,7 +33,7 @@ class Fault:
 def first_fault(error: ValidationError) -> Fault:
     """Where pydantic found fault first, and with what."""
     first = error.errors(include_url=False)[0]
-    return Fault(".".join(str(part) for part in first["loc"]), _short(first["input"]), first["msg"])
+    return Fault(".".join(str(part) for part in first["loc"]), _short(first["input"]), first["msg"].removeprefix(_OWN))
 
 
 def _short(value: object) -> str:

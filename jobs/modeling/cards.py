@@ -28,7 +28,10 @@ from shared.bundles.card import (
     Standardise,
     Training,
 )
+from shared.bundles.groups import Group
 from shared.bundles.kinds import CARD_OF, LinearCard
+from shared.domain.errors import TrainingDataError
+from shared.faults import first_fault
 
 METHOD = "celldrop models train"
 
@@ -40,16 +43,39 @@ def check_identity(settings: TrainingSettings) -> None:
         InvalidOptionError: A card cannot have this name or version.
     """
     try:
-        LinearCard(
-            name=settings.name,
-            version=settings.version,
-            features=Features(symbol=("any",)),
-            preprocessing=(),
-            labels=(Label(name="a"), Label(name="b")),
-            training=Training(method=METHOD),
-        )
+        _card_of(settings, (Label(name="a"), Label(name="b")))
     except ValidationError as error:
         raise no_name(error) from error
+
+
+def check_labels(cells: LabelledCells, settings: TrainingSettings) -> None:
+    """Check the labels, their lineages and their tree before any training.
+
+    Raises:
+        TrainingDataError: A card cannot have them: two labels share a name, say.
+    """
+    try:
+        _card_of(settings, cells.labels, settings.tree)
+    except ValidationError as error:
+        raise TrainingDataError(
+            f"no model can have these labels: {first_fault(error).reason}",
+            expected="names of labels, lineages and groups that each mean one thing",
+            where=cells.source,
+            hint="Give other names with --names or --lineages, or correct the labels in the data.",
+        ) from error
+
+
+def _card_of(settings: TrainingSettings, labels: tuple[Label, ...], tree: tuple[Group, ...] = ()) -> ModelCard:
+    return LinearCard(
+        name=settings.name,
+        version=settings.version,
+        features=Features(symbol=("any",)),
+        preprocessing=(),
+        labels=labels,
+        activation=Activation.SOFTMAX,
+        tree=tree,
+        training=Training(method=METHOD),
+    )
 
 
 def draft_card(

@@ -21,8 +21,6 @@ from shared.faults import first_fault
 BLOOD = "blood"
 """The name of ``BLOOD_NAMES`` for ``read_names``."""
 _COLUMNS = ("submitted", "name", "id", "lineage")
-_PYDANTIC = "Value error, "
-"""What pydantic puts before the reasons of a card's own checks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +170,7 @@ def _no_card(card: ModelCard, version: str, error: ValidationError) -> InvalidOp
     if fault.place == "version":
         return no_name(error)
     return InvalidOptionError(
-        f"with these names, {card.reference} would be no valid card {version}: {fault.reason.removeprefix(_PYDANTIC)}",
+        f"with these names, {card.reference} would be no valid card {version}: {fault.reason}",
         expected="names of labels, lineages and groups that each mean one thing",
         hint=f"`celldrop models show {card.reference}` prints its labels, lineages and groups: give other names.",
     )

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from jobs.modeling.calibration import abstention_threshold, best_temperature, calibration_error, softmax
-from jobs.modeling.cards import check_identity, draft_card, training_record
+from jobs.modeling.cards import check_identity, check_labels, draft_card, training_record
 from jobs.modeling.evaluation import EvaluationReport, compare
 from jobs.modeling.familiarity import learn_familiarity
 from jobs.modeling.kinds.recipe import Weights
@@ -50,11 +50,12 @@ def train(cells: LabelledCells, settings: TrainingSettings, progress: Callable[[
     cells. They are also the final weights, unless ``settings.refit_on_all`` asks for a fit to all cells.
 
     Raises:
-        TrainingDataError: There are too few cells or labels, or no gene separates the labels.
+        TrainingDataError: There are too few cells or labels, no card can have the labels, or no gene separates them.
         InvalidOptionError: A card cannot have this name or version.
     """
     check_identity(settings)
     check_trainable(cells, settings)
+    check_labels(cells, settings)
     settings = settings_for(cells, settings)
     generator = np.random.default_rng(settings.seed)
     cells = cells.take(at_most(cells.class_n, settings.max_cells, generator))

@@ -237,7 +237,7 @@ class ModelCard(_Frozen):
     def _labels_differ(self) -> ModelCard:
         repeated = [name for name, count in Counter(label.name for label in self.labels).items() if count > 1]
         if repeated:
-            msg = f"each label must occur once, found {repeated[0]!r} again"
+            msg = f"each label must have a name of its own, found {repeated[0]!r} again"
             raise ValueError(msg)
         return self
 

@@ -23,6 +23,7 @@ from jobs.modeling.splits import hold_out
 from jobs.modeling.trainable import training_warnings, without_rare
 from jobs.modeling.training import TrainedModel, train
 from shared.bundles.card import Activation, Features, Kind
+from shared.bundles.groups import Group
 from shared.bundles.stored import card_bytes
 from shared.domain.errors import InvalidOptionError, NoMatrixError, TrainingDataError
 from tests.modeling.synthetic import MARKERS_EACH, SMALL, Population, names_of, quick, shuffled
@@ -257,3 +258,23 @@ def test_labels_with_few_cells_are_left_out_by_name() -> None:
     with pytest.raises(TrainingDataError, match="too few cells of 'Mast'"):
         train(cells, quick(), nothing)
     assert [label.name for label in train(cells, quick(min_cells_per_label=5), nothing).card.labels][1] == "Mast"
+
+
+def test_labels_that_no_card_can_have_are_refused_before_any_training() -> None:
+    def never(progress: Progress) -> None:
+        pytest.fail(f"training began: {progress.stage}")
+
+    cells = SMALL.cells()
+    first, second, third = cells.labels
+    wrong = {
+        f"each label must have a name of its own, found {first.name!r} again": (first, first, third),
+        "a lineage must have a name": (first.model_copy(update={"lineage": "Unassigned"}), second, third),
+    }
+    for reason, labels in wrong.items():
+        with pytest.raises(TrainingDataError, match=reason) as caught:
+            train(replace(cells, labels=labels), quick(), never)
+        assert "Value error" not in caught.value.message
+        assert "--names" in caught.value.hint
+    tree = (Group(name="pair", labels=(first.name, second.name)),)
+    with pytest.raises(TrainingDataError, match="a name of its own"):
+        train(replace(cells, labels=(first, second, second)), quick(tree=tree), never)

@@ -43,7 +43,10 @@ ABSURD: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     **{f"min_score {value}": (top("min_score", value), "min_score") for value in (-0.1, 1.1, 50)},
     **{f"flops {value}": (top("flops_per_cell", value), "flops_per_cell") for value in (-1, 1e308)},
     **{f"bytes {value}": (top("weights_bytes", value), "weights_bytes") for value in (-1, 10**18)},
-    "a label twice": (lambda fields: fields["labels"].append(fields["labels"][0]), "each label must occur once"),
+    "a label twice": (
+        lambda fields: fields["labels"].append(fields["labels"][0]),
+        "each label must have a name of its own",
+    ),
 }
 
 
