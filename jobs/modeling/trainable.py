@@ -9,7 +9,7 @@ import numpy as np
 from jobs.modeling.features import genes_also_in
 from jobs.modeling.labelled import LabelledCells
 from jobs.modeling.settings import TrainingSettings
-from shared.bundles.card import Features
+from shared.bundles.card import UNASSIGNED, Features
 from shared.domain.errors import TrainingDataError
 from shared.domain.verdict import Finding, MatrixState, Severity
 from shared.h5ad.judge.cautions import WarningCode
@@ -44,8 +44,10 @@ def check_trainable(cells: LabelledCells, settings: TrainingSettings) -> None:
     """Refuse cells that no sound model can be trained on.
 
     Raises:
-        TrainingDataError: There are fewer than two labels, labels with too few cells, or none of the requested genes.
+        TrainingDataError: There are fewer than two labels, labels with too few cells, one that is called Unassigned, or
+            none of the requested genes.
     """
+    _check_no_absence(cells)
     if len(cells.labels) < 2:
         found = f"only the label {cells.labels[0].name!r}" if cells.labels else "no labelled cell"
         raise TrainingDataError(
@@ -76,6 +78,18 @@ def without_rare(cells: LabelledCells, least: int) -> tuple[LabelledCells, dict[
     return replace(
         chosen, class_n=place_l[chosen.class_n], labels=tuple(cells.labels[place] for place in kept)
     ), left_out
+
+
+def _check_no_absence(cells: LabelledCells) -> None:
+    """Refuse a label of the name that cells without a label have in results."""
+    named = [label for label in cells.labels if label.name.strip().casefold() == UNASSIGNED.casefold()]
+    if named:
+        raise TrainingDataError(
+            f"a label is called {named[0].name!r}, as cells are that get no label",
+            expected="labels of cells that were recognised",
+            where=cells.source,
+            hint="Leave these cells without a label (an empty value in obs), or rename the label with --names.",
+        )
 
 
 def _check_sizes(cells: LabelledCells, least: int) -> None:

@@ -22,9 +22,9 @@ from jobs.modeling.settings import ClassWeights, TrainingSettings
 from jobs.modeling.splits import hold_out
 from jobs.modeling.trainable import training_warnings, without_rare
 from jobs.modeling.training import TrainedModel, train
-from shared.bundles.card import Activation, Features, Kind
+from shared.bundles.card import Activation, Features, Kind, Label
 from shared.bundles.groups import Group
-from shared.bundles.stored import card_bytes
+from shared.bundles.stored import card_bytes, parse_card
 from shared.domain.errors import InvalidOptionError, NoMatrixError, TrainingDataError
 from tests.modeling.synthetic import MARKERS_EACH, SMALL, Population, names_of, quick, shuffled
 
@@ -278,3 +278,15 @@ def test_labels_that_no_card_can_have_are_refused_before_any_training() -> None:
     tree = (Group(name="pair", labels=(first.name, second.name)),)
     with pytest.raises(TrainingDataError, match="a name of its own"):
         train(replace(cells, labels=(first, second, second)), quick(tree=tree), never)
+
+
+@pytest.mark.parametrize("name", ["Unassigned", "unassigned", "UNASSIGNED"])
+def test_a_label_that_means_none_cannot_be_trained_but_an_old_card_may_have_it(name: str) -> None:
+    cells = SMALL.cells()
+    called = (Label(name=name), *cells.labels[1:])
+    with pytest.raises(TrainingDataError, match=f"a label is called '{name}'") as caught:
+        train(replace(cells, labels=called), quick(), nothing)
+    assert "without a label" in caught.value.hint
+    card = train(cells, quick(), nothing).card
+    old = card.model_dump_json().replace(f'"name":"{card.labels[0].name}"', f'"name":"{name}"')
+    assert parse_card(old.encode(), where="old").labels[0].name == name
