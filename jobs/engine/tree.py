@@ -11,11 +11,13 @@ import numpy.typing as npt
 from shared.bundles.card import Label
 from shared.bundles.groups import Group
 
-Float64s = npt.NDArray[np.float64]
+Float32s = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating]
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
+_UNITS = np.float64(2**40)
+"""Of a probability of 1. A float32 from 2^-17 on is a whole number of them."""
 NOTHING = -1
 """The place of a cell for which not even the widest group is reliable."""
 
@@ -45,15 +47,14 @@ def tree_of(groups: Sequence[Group], labels: Sequence[Label]) -> Tree:
     return Tree(member_gl, np.array([group.name in lineages for group in groups], np.bool_))
 
 
-def group_scores(probability_nl: Floats, tree: Tree) -> Float64s:
-    """The score of each group, cells x groups: the sum of its labels' probabilities, at most 1.
+def group_scores(probability_nl: Floats, tree: Tree) -> Float32s:
+    """The score of each group, cells x groups: the share of its labels in the sum of all probabilities, at most 1.
 
-    A group has at least the score of a group or label within it.
+    Probabilities that were rounded to float32 add up to 1 only nearly, so they are divided by their sum. A group has at
+    least the score of a group within it, whatever the order of the labels.
     """
-    score_ng = np.zeros((len(probability_nl), len(tree.member_gl)))
-    for label in range(probability_nl.shape[1]):
-        score_ng[:, tree.member_gl[:, label]] += probability_nl[:, label, None]
-    return np.minimum(score_ng, 1.0)
+    unit_ng, unit_n = _units(probability_nl, tree)
+    return (unit_ng / unit_n[:, None]).astype(np.float32)
 
 
 def narrowest(probability_nl: Floats, best_n: Int64s, score_n: Floats, tree: Tree, least: float | None) -> Int64s:
@@ -63,15 +64,19 @@ def narrowest(probability_nl: Floats, best_n: Int64s, score_n: Floats, tree: Tre
     groups lie within one another, and a higher ``least`` gives the same place or one around it. A label counts if it is
     in all of these groups, so the answer never contradicts a group or lineage that is more probable than not.
 
+    The answer does not depend on the order of the labels, nor on that of groups with equally many.
+
     Args:
         best_n: The best label of each cell.
-        score_n: Its score; below 0 for a cell that may get no label.
+        score_n: Its probability; below 0 for a cell that may get no label.
         least: None gives no cell a place.
     """
     if least is None:
         return np.full(len(best_n), NOTHING, np.int64)
-    score_ng = group_scores(probability_nl, tree)
-    likely_ng = score_ng > 0.5
+    unit_ng, unit_n = _units(probability_nl, tree)
+    score_ng = (unit_ng / unit_n[:, None]).astype(np.float32)
+    score_n = (np.rint(score_n * _UNITS) / unit_n).astype(np.float32)
+    likely_ng = 2 * unit_ng > unit_n[:, None]
     place_n = _first(likely_ng & (score_ng >= np.float32(least)))
     place_n = np.where(place_n == NOTHING, NOTHING, place_n + probability_nl.shape[1])
     inside_n = (~likely_ng | tree.member_gl[:, best_n].T).all(axis=1)
@@ -83,6 +88,20 @@ def is_within(place_n: Int64s, label_n: Int64s, tree: Tree) -> Bools:
     n_labels = tree.member_gl.shape[1]
     around_pl = np.concatenate([np.eye(n_labels, dtype=np.bool_), tree.member_gl, np.zeros((1, n_labels), np.bool_)])
     return np.asarray(around_pl[place_n, label_n])
+
+
+def _units(probability_nl: Floats, tree: Tree) -> tuple[Int64s, Int64s]:
+    """The probabilities of each group's labels together, cells x groups, and those of all labels, as whole numbers.
+
+    Sums of whole numbers are exact, so they do not depend on the order of the labels.
+    """
+    unit_ng = np.zeros((len(probability_nl), len(tree.member_gl)), np.int64)
+    unit_n = np.zeros(len(probability_nl), np.int64)
+    for label in range(probability_nl.shape[1]):
+        own_n = np.rint(probability_nl[:, label] * _UNITS).astype(np.int64)
+        unit_ng[:, tree.member_gl[:, label]] += own_n[:, None]
+        unit_n += own_n
+    return unit_ng, np.maximum(unit_n, 1)
 
 
 def _first(there_ng: Bools) -> Int64s:

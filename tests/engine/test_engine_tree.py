@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from random import Random
 
 import numpy as np
 import numpy.typing as npt
@@ -184,3 +185,77 @@ def test_a_lineage_or_a_type_within_one_is_that_of_the_most_probable_lineage(wei
     for cell, place in enumerate(places(probability_nl, 0.5)):
         if place in {CD4, T}:
             assert best.code_n[cell] == 0
+
+
+# --- Ties and rounding --------------------------------------------------------------------------------------------
+
+
+@st.composite
+def tied_forests(draw: st.DrawFn) -> Forest:
+    """Labels of which many have the same probability, and float32 probabilities that add up to 1 only nearly."""
+    forest = draw(forests())
+    n_labels = len(forest.labels)
+    weights = draw(st.lists(st.lists(st.integers(0, 2), min_size=n_labels, max_size=n_labels), min_size=1, max_size=8))
+    weight_nl = np.array(weights, np.float64) + draw(st.sampled_from([1e-9, 1e-3, 1.0]))
+    exact_nl = weight_nl / weight_nl.sum(axis=1, keepdims=True)
+    nearly_nl = exact_nl * (1 + draw(st.integers(-3, 3)) * 6e-8)
+    return Forest(forest.labels, forest.groups, np.minimum(nearly_nl, 1).astype(np.float32))
+
+
+def named_places(forest: Forest, best: list[str], least: float) -> list[str]:
+    """The names of the places, for cells with these best labels."""
+    names = [label.name for label in forest.labels]
+    best_n = np.array([names.index(name) for name in best])
+    score_n = forest.probability_nl[np.arange(len(best)), best_n]
+    found = narrowest(forest.probability_nl, best_n, score_n, forest.tree, least)
+    every = [*names, *(group.name for group in forest.groups), "nothing"]
+    return [every[place] for place in found.tolist()]
+
+
+@given(tied_forests(), st.integers(0, 100), st.randoms(use_true_random=False))
+def test_the_order_of_labels_and_of_groups_changes_no_answer(forest: Forest, asked: int, random: Random) -> None:
+    names = [label.name for label in forest.labels]
+    best = [names[place] for place in forest.probability_nl.argmax(axis=1)]
+    order = random.sample(range(len(names)), len(names))
+    shuffled = random.sample(forest.groups, len(forest.groups))
+    other = Forest(
+        tuple(forest.labels[place] for place in order),
+        tuple(sorted(shuffled, key=lambda group: len(group.labels))),
+        forest.probability_nl[:, order],
+    )
+    assert named_places(other, best, asked / 100) == named_places(forest, best, asked / 100)
+
+
+@given(tied_forests())
+def test_scores_are_at_most_one_and_no_lower_than_within_to_the_last_bit(forest: Forest) -> None:
+    score_ng = group_scores(forest.probability_nl, forest.tree)
+    assert (score_ng <= 1.0).all()
+    alone = [Group(name=label.name, labels=(label.name, label.name)) for label in forest.labels]
+    score_nl = group_scores(forest.probability_nl, tree_of(alone, forest.labels))
+    names = [label.name for label in forest.labels]
+    for place, group in enumerate(forest.groups):
+        assert (score_ng[:, [place]] >= score_nl[:, [names.index(name) for name in group.labels]]).all()
+        within = [inner for inner, other in enumerate(forest.groups) if set(other.labels) <= set(group.labels)]
+        assert (score_ng[:, [place]] >= score_ng[:, within]).all()
+
+
+@given(tied_forests(), st.integers(0, 100))
+def test_a_cell_whose_label_is_enough_gets_at_least_a_group_of_it(forest: Forest, asked: int) -> None:
+    least = asked / 100
+    score_ng = group_scores(forest.probability_nl, forest.tree)
+    best_n = forest.probability_nl.argmax(axis=1)
+    score_n = forest.probability_nl.max(axis=1)
+    found = narrowest(forest.probability_nl, best_n, score_n, forest.tree, least)
+    inside = forest.tree.member_gl[:, best_n].T & (score_ng > 0.5)
+    for cell, place in enumerate(found.tolist()):
+        if place == best_n[cell]:
+            assert (score_ng[cell, inside[cell]] >= np.float32(least)).all()
+
+
+def test_two_groups_apart_are_never_both_more_probable_than_not() -> None:
+    half = np.nextafter(np.float32(0.5), np.float32(1))
+    labels = tuple(Label(name=name) for name in "abcd")
+    tree = tree_of((Group(name="ab", labels=("a", "b")), Group(name="cd", labels=("c", "d"))), labels)
+    both = np.array([[half, 0, half, 0]], np.float32)
+    assert places(both, 0.4, tree) == [0]  # Neither pair is likely, so nothing stands against the best label.
+    assert group_scores(both, tree).tolist() == [[0.5, 0.5]]
