@@ -91,14 +91,20 @@ def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
     """Parse ``KEY=VALUE`` arguments into options.
 
     Raises:
-        InvalidOptionError: An argument has no equals sign.
+        InvalidOptionError: An argument has no equals sign, or two give one option different values.
     """
-    options = {}
+    options: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
             raise InvalidOptionError(f"--set {pair!r}", expected="KEY=VALUE", hint="For example --set scores=full.")
-        options[key.strip().replace("-", "_")] = value.strip()
+        option, value = key.strip().replace("-", "_"), value.strip()
+        if options.setdefault(option, value) != value:
+            raise InvalidOptionError(
+                f"--set gives {option} twice, as {options[option]!r} and {value!r}",
+                expected="one value",
+                hint=f"Leave one --set {option}=... out.",
+            )
     return options
 
 

@@ -127,7 +127,7 @@ def requested_options(name: str, metadata: Mapping[str, str]) -> tuple[dict[str,
     Spelling variants of a key are accepted: ``celldrop-top-k``, ``Celldrop-Top-K``, ``celldrop_top_k``.
 
     Raises:
-        InvalidOptionError: Two keys name the same option with different values.
+        InvalidOptionError: Two keys name the same option with different values, or two segments name models.
     """
     options: dict[str, str] = {}
     for key, value in sorted(metadata.items()):
@@ -138,11 +138,23 @@ def requested_options(name: str, metadata: Mapping[str, str]) -> tuple[dict[str,
                 expected=f"one value, under celldrop-{option.replace('_', '-')}",
                 hint="Remove one of these keys from the object's metadata, then upload the file again.",
             )
+    if "model" not in options and (model := _model_in(name)):
+        options["model"] = model
+    return options, options.pop(RERUN_KEY, None)
+
+
+def _model_in(name: str) -> str | None:
+    """The model that the segments of a path name."""
     segments = [part.partition("=") for part in name.split("/")[:-1]]
     models = [model for key, mark, model in segments if mark and key.lower() == MODEL_KEY]
-    if models:
-        options.setdefault("model", models[-1])
-    return options, options.pop(RERUN_KEY, None)
+    if len(set(models)) > 1:
+        raise InvalidOptionError(
+            f"the object's path names two models, {models[0]!r} and {models[1]!r}",
+            expected="one segment model=NAME/",
+            where=name,
+            hint="Upload the file again, to a path with one of them.",
+        )
+    return models[0] if models else None
 
 
 def _option_of(key: str) -> str | None:

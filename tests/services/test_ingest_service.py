@@ -9,7 +9,7 @@ from typing import Any, Never
 import pytest
 
 from functions.ingest.schemas import parse_storage_event, requested_options
-from shared.domain.errors import InputChangedError, InvalidMessageError, UnavailableError
+from shared.domain.errors import InputChangedError, InvalidMessageError, InvalidOptionError, UnavailableError
 from shared.domain.submission import EntryKind, Requester, State, Topic
 from shared.records.messages import AnnotationRequest
 from tests.fakes.calls import FailNext, nothing
@@ -243,6 +243,12 @@ def test_options_ride_on_metadata_and_on_the_path() -> None:
 
 def test_metadata_wins_over_the_path() -> None:
     assert requested_options("model=lung/a.h5ad", {"celldrop-model": "gut"}) == ({"model": "gut"}, None)
+
+
+def test_a_path_that_names_two_models_is_refused_with_both() -> None:
+    assert requested_options("model=lung/b/model=lung/a.h5ad", {}) == ({"model": "lung"}, None)
+    with pytest.raises(InvalidOptionError, match=r"two models, 'lung' and 'gut' \(model=lung/Model=gut/a\.h5ad\)"):
+        requested_options("model=lung/Model=gut/a.h5ad", {})
 
 
 @pytest.mark.parametrize(
