@@ -24,6 +24,7 @@ from jobs.inference.outputs.label_facts import label_facts
 from jobs.inference.parts.part import PartLayout
 from jobs.inference.report.assessment import assess
 from jobs.inference.report.gathering import label_rows
+from jobs.inference.report.mapping import Layout, draw_map
 from jobs.inference.report.wording import percent
 from shared.bundles.card import UNASSIGNED, Familiarity, Features, Label, ModelCard, Reliability
 from shared.bundles.groups import Group
@@ -179,3 +180,23 @@ def test_a_name_of_a_group_that_is_a_lineage_is_one_category() -> None:
     names = merged(1).vocabulary.reliable_names
     assert len(set(names)) == len(names)
     assert names.count("T cell") == 1
+
+
+def test_the_map_says_of_which_cells_the_label_is_reliable() -> None:
+    survey = Survey(merged(2))
+    list(survey.tables())
+    found = survey.findings()
+    place_m2 = np.random.default_rng(0).normal(size=(len(found.sample.row_n), 2))
+    rows = label_rows(found.tally)
+    drawn = draw_map(found.sample, rows, merged(1).vocabulary, Layout(place_m2), N_CELLS)
+    assert drawn is not None
+    frame, names = frame_of(merged(1)), {label.name for label in LABELS}
+    expected = frame["reliable_label"].isin(names).to_numpy()[found.sample.row_n]
+    points = {point.title.split(" ")[0]: point for group in drawn.groups for point in group.points}
+    ids = frame["cell_id"].to_numpy()[found.sample.row_n]
+    assert [points[name].sure for name in ids] == expected.tolist()
+    wider = (frame["reliable_label"] == "CD4 T cell").to_numpy()[found.sample.row_n]
+    assert wider.any()
+    assert all(points[name].title.endswith("reliable only: CD4 T cell") for name in ids[wider])
+    mostly = {row.name for row in rows if row.reliable is not None and row.reliable >= 0.5}
+    assert {" ".join(text.lines) for text in drawn.texts} <= mostly

@@ -110,10 +110,14 @@ def _point(sample: MapSample, at_m2: F64Array, place: int, label: str, vocabular
 
 
 def _texts(groups: Sequence[PointGroup], n_points: int) -> tuple[MapText, ...]:
-    """The names of the larger groups at their medians, without those that would overlap another name."""
+    """The names of the larger groups at their medians.
+
+    Left out are groups of which less than half of the cells have a reliable label, and names that would overlap others.
+    """
     placed: list[MapText] = []
     for group in sorted(groups, key=lambda one: -len(one.points)):
-        if len(group.points) < _NAMED_SHARE * n_points or group.colour == "none":
+        unsure = sum(not point.sure for point in group.points) * 2 > len(group.points)
+        if len(group.points) < _NAMED_SHARE * n_points or group.colour == "none" or unsure:
             continue
         text = _text(group)
         if not any(_overlap(text, other) for other in placed):
