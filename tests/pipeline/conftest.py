@@ -17,6 +17,8 @@ from jobs.modeling.bundles import write_bundle
 from jobs.modeling.celltypist import import_celltypist
 
 ROOT = Path(__file__).resolve().parents[2]
+SORTED = {"CELLDROP_MODELS_DIR": str(ROOT / "models"), "CELLDROP_DEFAULT_MODEL": "pbmc-sorted"}
+"""Settings with which a command uses the shipped models, and pbmc-sorted by default."""
 
 
 @dataclass(frozen=True)
@@ -90,3 +92,13 @@ def command_in(environment: dict[str, str], folder: Path) -> Celldrop:
         return Ended(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def blood(celltypist_models: Path, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """PBMC 3k, annotated once with pbmc-sorted for all tests that read what came out (xdist group "blood")."""
+    folder = tmp_path_factory.mktemp("blood")
+    command = command_in(own_environment(celltypist_models, folder), folder)
+    done = command("run", data_dir / "h5ad/pbmc3k_raw_labelled.h5ad", "--json", **SORTED)
+    assert done.status == 0, done.stderr
+    return done

@@ -12,16 +12,15 @@ import pytest
 import scipy.sparse
 
 from tests.oracle.oracle import ask_celltypist
-from tests.pipeline.conftest import ROOT, Celldrop
+from tests.pipeline.conftest import SORTED, Celldrop, Ended
 from tests.pipeline.test_pipeline_doubt import frame_of
 
-MODELS = {"CELLDROP_MODELS_DIR": str(ROOT / "models"), "CELLDROP_DEFAULT_MODEL": "pbmc-sorted"}
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
 
-def test_similar_cells_vote_and_every_result_says_the_same(celldrop: Celldrop, data_dir: Path) -> None:
-    done = celldrop("run", data_dir / "h5ad/pbmc3k_raw_labelled.h5ad", "--json", **MODELS)
-    frame, cells = frame_of(done), anndata.read_h5ad(done.folder / "annotated.h5ad")
+@pytest.mark.xdist_group("blood")
+def test_similar_cells_vote_and_every_result_says_the_same(blood: Ended) -> None:
+    frame, cells = frame_of(blood), anndata.read_h5ad(blood.folder / "annotated.h5ad")
     for name in ("cluster", "cluster_label"):
         assert cells.obs[f"celldrop_{name}"].astype(str).tolist() == frame[name].astype(str).tolist()
     np.testing.assert_array_equal(cells.obs["celldrop_cluster_share"], frame["cluster_share"].astype(np.float32))
@@ -32,7 +31,7 @@ def test_similar_cells_vote_and_every_result_says_the_same(celldrop: Celldrop, d
     wanted_n = (mito_n / np.asarray(counts_ng.sum(axis=1)).ravel()).astype(np.float32)
     np.testing.assert_array_equal(cells.obs["celldrop_mito_share"], wanted_n)
     np.testing.assert_array_equal(frame["mito_share"].astype(np.float32), wanted_n)
-    facts = json.loads((done.folder / "manifest.json").read_text())["labels"]["clusters"]
+    facts = json.loads((blood.folder / "manifest.json").read_text())["labels"]["clusters"]
     assert facts["n_clusters"] == frame["cluster"].nunique()
     doubted = frame["unfamiliar"].astype(bool) | (frame["label"] == "Unassigned")
     agreeing = int(
@@ -40,17 +39,15 @@ def test_similar_cells_vote_and_every_result_says_the_same(celldrop: Celldrop, d
     )
     assert (facts["n_cells"], facts["n_agreeing"]) == (2700, agreeing)
     assert facts["labels"] == frame["cluster_label"].value_counts().to_dict()
-    page = (done.folder / "report.html").read_text()
+    page = (blood.folder / "report.html").read_text()
     assert f"{facts['n_clusters']} clusters of cells with similar expression" in page
     assert "placed by their expression" in page
 
 
-def test_clusters_are_of_one_type_each_and_know_types_that_the_model_does_not(
-    celldrop: Celldrop, data_dir: Path
-) -> None:
-    file = data_dir / "h5ad/pbmc3k_raw_labelled.h5ad"
-    frame = frame_of(celldrop("run", file, "--json", "--set", "map=off", **MODELS))
-    types = anndata.read_h5ad(file).obs["cell_type_seurat"].astype(str).to_numpy()
+@pytest.mark.xdist_group("blood")
+def test_clusters_are_of_one_type_each_and_know_types_that_the_model_does_not(blood: Ended, data_dir: Path) -> None:
+    frame = frame_of(blood)
+    types = anndata.read_h5ad(data_dir / "h5ad/pbmc3k_raw_labelled.h5ad").obs["cell_type_seurat"].astype(str).to_numpy()
     kept = pd.crosstab(frame["cluster"], types)
     assert kept.max(axis=1).sum() / len(frame) > 0.85
     for type_ in ("DC", "Platelet", "FCGR3A+ Mono"):  # pbmc-sorted has none of them
@@ -59,7 +56,7 @@ def test_clusters_are_of_one_type_each_and_know_types_that_the_model_does_not(
 
 
 def test_without_clusters_there_are_no_columns_and_the_map_is_of_scores(celldrop: Celldrop, data_dir: Path) -> None:
-    done = celldrop("run", data_dir / "h5ad/cas_test_adata.h5ad", "--json", "--set", "clusters=off", **MODELS)
+    done = celldrop("run", data_dir / "h5ad/cas_test_adata.h5ad", "--json", "--set", "clusters=off", **SORTED)
     cells = anndata.read_h5ad(done.folder / "annotated.h5ad")
     assert not [name for name in cells.obs.columns if "cluster" in name]
     assert "X_celldrop" not in cells.obsm

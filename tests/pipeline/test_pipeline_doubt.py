@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from shared.h5ad.judge.cautions import WarningCode
-from tests.pipeline.conftest import ROOT, Celldrop, Ended
+from tests.pipeline.conftest import SORTED, Celldrop, Ended
+from tests.pipeline.few_cells import few_cells
 
-MODELS = {"CELLDROP_MODELS_DIR": str(ROOT / "models"), "CELLDROP_DEFAULT_MODEL": "pbmc-sorted"}
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
 
@@ -23,7 +23,7 @@ def frame_of(done: Ended) -> pd.DataFrame:
 
 def test_cells_of_another_tissue_are_told_to_everybody(celldrop: Celldrop, data_dir: Path) -> None:
     file = data_dir / "h5ad" / "mixology_sc_dropseq.h5ad"
-    done = celldrop("run", file, "--json", "--set", "map=off", **MODELS)
+    done = celldrop("run", file, "--json", "--set", "map=off", **SORTED)
     frame = frame_of(done)
     assert frame["unfamiliar"].mean() >= 0.95
     assert set(frame["reliable_label"][frame["unfamiliar"]]) == {"Unassigned"}
@@ -39,36 +39,41 @@ def test_cells_of_another_tissue_are_told_to_everybody(celldrop: Celldrop, data_
     assert told in done.json["verdict"]["findings"]
     page = (done.folder / "report.html").read_text()
     assert "are unlike the cells that pbmc-sorted@" in page[page.index("<h1>") : page.index("</h1>")]
-    shown = celldrop("run", file, "--set", "map=off", **MODELS)
+    shown = celldrop("run", file, "--set", "map=off", **SORTED)
     assert shown.stdout.index("UNFAMILIAR_CELLS") < shown.stdout.index("share")
 
 
-def test_cells_of_the_model_s_tissue_get_levels_and_the_shares_that_were_used(
-    celldrop: Celldrop, data_dir: Path
-) -> None:
-    file = data_dir / "h5ad" / "pbmc3k_raw_labelled.h5ad"
-    one = celldrop("run", file, "--json", "--set", "map=off", **MODELS)
-    frame = frame_of(one)
-    labels = anndata.read_h5ad(file).obs["cell_type_seurat"].astype(str).to_numpy()
+@pytest.mark.xdist_group("blood")
+def test_cells_of_the_model_s_tissue_get_levels_and_the_shares_that_were_used(blood: Ended, data_dir: Path) -> None:
+    frame = frame_of(blood)
+    labels = (
+        anndata.read_h5ad(data_dir / "h5ad" / "pbmc3k_raw_labelled.h5ad").obs["cell_type_seurat"].astype(str).to_numpy()
+    )
     for type_ in ("B", "CD14+ Mono", "NK", "Naive CD4 T", "Memory CD4 T"):
         assert frame["unfamiliar"][labels == type_].mean() <= 0.1, type_
     assert (frame["label"] == "Regulatory T cell").mean() <= 0.06
     lineage = {"B": "B cell", "CD14+ Mono": "Monocyte", "NK": "NK cell", "Naive CD4 T": "T cell"}
     for type_, name in lineage.items():
         assert (frame["lineage"][labels == type_] == name).mean() >= 0.95, type_
-    manifest = json.loads((one.folder / "manifest.json").read_text())
+    manifest = json.loads((blood.folder / "manifest.json").read_text())
     assert sum(manifest["labels"]["shares"].values()) == pytest.approx(1, abs=1e-4)
     assert manifest["labels"]["lineages"] == frame["lineage"].value_counts().to_dict()
     assert manifest["labels"]["reliable"] == frame["reliable_label"].value_counts().to_dict()
     assert not [one for one in manifest["verdict"]["findings"] if one["code"] == WarningCode.UNFAMILIAR_CELLS]
-    page = (one.folder / "report.html").read_text()
+    page = (blood.folder / "report.html").read_text()
     assert "By lineage: T cell" in page
     assert "at most 5% of the cells held out of its training got a wrong answer" in page
-    seven = celldrop("run", file, "--json", "--set", "map=off", "--set", "tasks=7", "--rerun", **MODELS)
-    assert (seven.folder / "annotations.parquet").read_bytes() == (one.folder / "annotations.parquet").read_bytes()
-    as_they_are = celldrop("run", file, "--json", "--set", "map=off", "--set", "composition=off", **MODELS)
-    plain = frame_of(as_they_are)
-    assert not plain["score"].equals(frame["score"])
+
+
+def test_scores_are_corrected_alike_by_several_tasks_and_not_at_all_on_request(
+    celldrop: Celldrop, data_dir: Path, tmp_path: Path
+) -> None:
+    few_cells(data_dir, 600).write_h5ad(tmp_path / "few.h5ad")
+    command = ("run", tmp_path / "few.h5ad", "--json", "--set", "map=off")
+    one, several = (celldrop(*command, "--set", f"tasks={n}", "--rerun", **SORTED) for n in (1, 3))
+    assert (several.folder / "annotations.parquet").read_bytes() == (one.folder / "annotations.parquet").read_bytes()
+    as_they_are = celldrop(*command, "--set", "composition=off", **SORTED)
+    assert not frame_of(as_they_are)["score"].equals(frame_of(one)["score"])
     assert json.loads((as_they_are.folder / "manifest.json").read_text())["labels"]["shares"] is None
 
 
@@ -79,7 +84,7 @@ def test_no_label_is_reliable_where_the_names_of_the_genes_do_not_fit(
     cells.var_names = np.random.default_rng(0).permutation(cells.var_names)
     cells = anndata.AnnData(cells.X, var=pd.DataFrame(index=cells.var_names))
     cells.write_h5ad(tmp_path / "shuffled.h5ad")
-    done = celldrop("run", tmp_path / "shuffled.h5ad", "--json", "--set", "map=off", **MODELS)
+    done = celldrop("run", tmp_path / "shuffled.h5ad", "--json", "--set", "map=off", **SORTED)
     assert WarningCode.GENES_DISAGREE in [one["code"] for one in done.json["verdict"]["findings"]]
     assert set(frame_of(done)["reliable_label"]) == {"Unassigned"}
     assert done.json["summary"]["n_reliable_label"] == 0

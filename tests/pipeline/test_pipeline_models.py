@@ -55,7 +55,7 @@ def labelled(tmp_path: Path, data_dir: Path) -> Path:
     cells = anndata.read_h5ad(data_dir / ZHENG)
     chosen = cells.obs["sorted_population"].isin(["b-cells", "cd14-monocytes"]).to_numpy().nonzero()[0]
     path = tmp_path / "labelled.h5ad"
-    cells[chosen[::5]].copy().write_h5ad(path)
+    cells[chosen[::12]].copy().write_h5ad(path)
     return path
 
 
@@ -66,6 +66,13 @@ def test_a_model_is_trained_evaluated_and_used(kind: Kind, celldrop: Celldrop, l
     trained = celldrop("models", "train", labelled, *arguments, "--kind", kind, "--json")
     assert trained.status == 0, trained.stderr
     assert trained.json["metrics"]["accuracy"] > 0.95
+    assert celldrop("models", "show", out / "mine" / "1", "--json").json["kind"] == kind
+    done = celldrop("run", labelled, "--model", out / "mine" / "1", "--json", "--set", "map=off")
+    assert done.status == 0, done.stderr
+    labels = anndata.read_h5ad(done.folder / "annotated.h5ad").obs
+    assert (labels["celldrop_label"].astype(str) == labels["sorted_population"].astype(str)).mean() > 0.95
+    if kind is not Kind.LINEAR:
+        return  # The rest does not depend on the kind.
     figures = ("--labels", "sorted_population", "--out", tmp_path / "figures")
     judged = celldrop("models", "evaluate", out / "mine" / "1", labelled, *figures, "--json")
     assert judged.json["labels"]["accuracy"] > 0.95
@@ -73,11 +80,6 @@ def test_a_model_is_trained_evaluated_and_used(kind: Kind, celldrop: Celldrop, l
     assert "TRAINED_ON_THIS_FILE" in judged.stderr
     for name in ("metrics.csv", "evaluation.html"):
         assert "TRAINED_ON_THIS_FILE" in (tmp_path / "figures" / name).read_text()
-    done = celldrop("run", labelled, "--model", out / "mine" / "1", "--json", "--set", "map=off")
-    assert done.status == 0, done.stderr
-    assert celldrop("models", "show", out / "mine" / "1", "--json").json["kind"] == kind
-    labels = anndata.read_h5ad(done.folder / "annotated.h5ad").obs
-    assert (labels["celldrop_label"].astype(str) == labels["sorted_population"].astype(str)).mean() > 0.95
 
 
 def test_a_version_is_never_written_over(celldrop: Celldrop, data_dir: Path, tmp_path: Path) -> None:
