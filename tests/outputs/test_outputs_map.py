@@ -110,15 +110,20 @@ ODD = {
 
 
 @pytest.mark.parametrize(("words", "read_own"), ODD.items(), ids=ODD)
-def test_an_odd_embedding_of_the_file_is_told_and_the_map_computed(
-    words: str, read_own: Callable[[], Coordinates]
-) -> None:
-    laid_out = lay_out(sample_of(scores()), read_own)
+def test_an_odd_embedding_of_the_file_is_told_and_not_used(words: str, read_own: Callable[[], Coordinates]) -> None:
+    told = lay_out(sample_of(ALIKE["equal"]), read_own)
+    assert isinstance(told, NoMap)
+    assert words in told.reason.lower()
+
+
+def test_where_the_file_s_embedding_is_odd_the_map_is_computed_and_says_why() -> None:
+    laid_out = lay_out(sample_of(scores()), unreadable)
     assert isinstance(laid_out, Layout)
     assert laid_out.own is None
     assert np.isfinite(laid_out.xy_m2).all()
     merge = clustered(N_CELLS, {"a": 1, "b": 1})
     data = gather(findings_of(merge), context_of(merge.vocabulary.labels), laid_out)
+    words = "the file's own embedding was not used: obsm cannot be read."
     assert words in render(data).decode().replace("&#39;", "'").lower()
 
 
