@@ -15,8 +15,8 @@ from shared.h5ad.judge.judging import ModelNeeds, judge
 from shared.h5ad.read.rows import open_matrix
 from shared.h5ad.source import RangeSource
 
-_ELSEWHERE = frozenset({WarningCode.CELLS_NOT_ALL_CHECKED})
-"""Warnings that only matter if results are joined to cells by id."""
+_ELSEWHERE = frozenset({WarningCode.CELLS_NOT_ALL_CHECKED, WarningCode.EARLIER_RESULTS})
+"""Warnings that only matter if results are joined to cells."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
-"""The names of the columns added to obs in annotated.h5ad."""
+"""The names of what is added in annotated.h5ad: columns of obs, and the embedding in obsm."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 ADDED = (
     "celldrop_label",
@@ -21,8 +23,22 @@ ADDED = (
     "celldrop_cluster_share",
 )
 """In the order in which they are written."""
+EMBEDDING = "X_celldrop"
+"""In obsm."""
 
 
 def added_name(name: str, index: str) -> str:
     """The column's name, changed if the index has the same name: pandas and anndata do not allow that."""
     return f"{name}_2" if name == index else name
+
+
+def replaced_names(columns: Iterable[str], index: str, embeddings: Iterable[str]) -> list[str]:
+    """What an earlier run added and the next one replaces: columns of obs, as ordered in ``ADDED``, and the embedding.
+
+    Args:
+        index: The name of the index of obs.
+        embeddings: The names in obsm.
+    """
+    there = set(columns)
+    found = [name for name in (added_name(one, index) for one in ADDED) if name in there]
+    return [*found, *(f'obsm["{name}"]' for name in embeddings if name == EMBEDDING)]

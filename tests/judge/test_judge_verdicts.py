@@ -10,7 +10,16 @@ import pytest
 
 from shared.bundles.card import Features
 from shared.domain.verdict import Finding, MatrixState, Overlap, Species, Verdict
-from shared.h5ad.facts import TRANSPOSED, CellFacts, Evidence, FileFacts, GeneColumn, GeneTable, GroupingFacts
+from shared.h5ad.facts import (
+    TRANSPOSED,
+    CellFacts,
+    Embedding,
+    Evidence,
+    FileFacts,
+    GeneColumn,
+    GeneTable,
+    GroupingFacts,
+)
 from shared.h5ad.judge.judging import ModelNeeds, judge
 from tests.judge.facts import SCALED, counts, logarithms, matrix
 
@@ -115,6 +124,24 @@ def test_ids_that_were_not_all_compared_are_told(n_checked: int, *, said: bool) 
 def test_an_index_that_has_the_name_of_a_result_keeps_it() -> None:
     finding = only(judge(facts(cells=replace(CELLS, index="celldrop_label"))), "COLUMN_RENAMED")
     assert "celldrop_label_2" in finding.hint
+
+
+def test_what_an_earlier_run_added_is_named_as_it_is_replaced() -> None:
+    cells = replace(CELLS, columns=("donor", "celldrop_label", "celldrop_score", "celldrop_mine"))
+    embeddings = (Embedding("X_pca", (100, 50)), Embedding("X_celldrop", (100, 20)))
+    finding = only(judge(facts(cells=cells, embeddings=embeddings)), "EARLIER_RESULTS")
+    names = ["celldrop_label", "celldrop_score", 'obsm["X_celldrop"]']
+    assert finding.details == {"names": names}
+    assert finding.message == f"the file was annotated before: {', '.join(names)}."
+    assert "take their place" in finding.hint
+    assert not judge(facts(cells=replace(cells, columns=("donor", "celldrop_mine")))).findings
+
+
+def test_an_index_called_as_a_result_leaves_the_column_beside_it_to_an_earlier_run() -> None:
+    cells = replace(CELLS, index="celldrop_label", columns=("celldrop_label_2",))
+    verdict = judge(facts(cells=cells))
+    assert codes(verdict) == ["COLUMN_RENAMED", "EARLIER_RESULTS"]
+    assert verdict.findings[1].details == {"names": ["celldrop_label_2"]}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import scipy.sparse
 
 from tests.oracle.oracle import ask_celltypist
 from tests.pipeline.conftest import SORTED, Celldrop, Ended
+from tests.pipeline.few_cells import few_cells
 from tests.pipeline.test_pipeline_doubt import frame_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
@@ -64,6 +65,23 @@ def test_without_clusters_there_are_no_columns_and_the_map_is_of_scores(celldrop
     page = (done.folder / "report.html").read_text()
     assert "(t-SNE of the scores of all labels)" in page
     assert "Groups of similar cells" not in page
+
+
+def test_a_file_that_was_annotated_before_is_told_what_is_replaced(
+    celldrop: Celldrop, data_dir: Path, tmp_path: Path
+) -> None:
+    few_cells(data_dir, 500).write_h5ad(tmp_path / "a.h5ad")
+    first = celldrop("run", tmp_path / "a.h5ad", "--json", "--set", "map=off", **SORTED)
+    file = first.folder / "annotated.h5ad"
+    done = celldrop("run", file, "--json", "--set", "map=off", **SORTED)
+    assert done.status == 0, done.stderr
+    assert "EARLIER_RESULTS" in done.stderr
+    findings = json.loads((done.folder / "manifest.json").read_text())["verdict"]["findings"]
+    (told,) = [one for one in findings if one["code"] == "EARLIER_RESULTS"]
+    ours = [name for name in anndata.read_h5ad(file).obs.columns if name.startswith("celldrop_")]
+    assert sorted(told["details"]["names"]) == sorted([*ours, 'obsm["X_celldrop"]'])
+    assert "file was annotated before: celldrop_label" in (done.folder / "report.html").read_text()
+    assert "EARLIER_RESULTS" not in (first.folder / "manifest.json").read_text()
 
 
 def test_the_clusters_of_a_column_get_celltypist_s_majority_vote(celldrop: Celldrop, data_dir: Path) -> None:

@@ -27,6 +27,7 @@ from jobs.inference.annotated.overlay import Overlay
 from jobs.inference.merge.clusters import Clusters
 from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.tally import Tally
+from shared.domain.added import EMBEDDING
 from shared.domain.errors import CelldropError
 from shared.domain.outputs import ANNOTATED_H5AD
 from shared.domain.words import cut
@@ -36,7 +37,6 @@ from shared.h5ad.source import RangeSource
 from shared.ports.blobs import BlobInfo, BlobStore
 
 UNS_KEY = "celldrop"
-OBSM_KEY = "X_celldrop"
 _LETTERS = 300
 """Limit on the text of an error, which may quote a file."""
 T = TypeVar("T")
@@ -145,8 +145,8 @@ def _append(overlay: Overlay, columns: NewColumns) -> None:
         obs = _obs(file, columns.n_cells)
         added = columns_beside(text(obs.attrs["_index"]))
         drop_columns(obs, added)
-        if isinstance(file.get("obsm"), h5py.Group) and OBSM_KEY in file["obsm"]:
-            del file["obsm"][OBSM_KEY]
+        if isinstance(file.get("obsm"), h5py.Group) and EMBEDDING in file["obsm"]:
+            del file["obsm"][EMBEDDING]
     with _opened(overlay) as file:
         tables = _beating(columns.tables, columns.beat)
         add_columns(file["obs"], added, tables, columns.n_cells, columns.categories, columns.absent)
@@ -164,7 +164,7 @@ def _embed(file: h5py.File, n_cells: int, coordinates: Iterable[npt.NDArray[np.f
     start, target = 0, None
     for place_nd in coordinates:
         if target is None:
-            target = create_matrix(file["obsm"], OBSM_KEY, n_cells, place_nd.shape[1])
+            target = create_matrix(file["obsm"], EMBEDDING, n_cells, place_nd.shape[1])
         target[start : start + len(place_nd)] = place_nd
         start += len(place_nd)
 

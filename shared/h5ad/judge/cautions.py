@@ -74,6 +74,8 @@ class WarningCode(StrEnum):
     """Fewer than 200 genes: too few for most models."""
     COLUMN_RENAMED = "COLUMN_RENAMED"
     """The index of obs has the name of a column that is added; it stays, and the column gets another name."""
+    EARLIER_RESULTS = "EARLIER_RESULTS"
+    """The file has columns or the embedding of an earlier run of celldrop: annotated.h5ad has the new ones instead."""
     TRAINED_WITHOUT_COUNTS = "TRAINED_WITHOUT_COUNTS"
     """A file has labels but no counts: a model is trained on its normalised values, without the cells thinned to make
     it ready for shallower data."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from shared.domain.added import ADDED, added_name
+from shared.domain.added import ADDED, added_name, replaced_names
 from shared.domain.errors import (
     DuplicateCellsError,
     EmptyMatrixError,
@@ -86,7 +86,7 @@ def judge(
         layout=facts.layout,
         considered=tuple((one.candidate.path, one.found.state) for one in selection.considered),
     )
-    findings = [*_on_layout(facts), *_on_cells(facts), *_on_columns(facts, columns)]
+    findings = [*_on_layout(facts), *_on_cells(facts), *_on_earlier_results(facts), *_on_columns(facts, columns)]
     if selection.chosen is None:
         if facts.n_cells and facts.n_genes:
             findings.append(refusal(_no_matrix(facts, selection, matrix)))
@@ -169,6 +169,19 @@ def _on_cells(facts: FileFacts) -> Iterator[Finding]:
         words = f"the index of obs is called {cells.index}, and keeps its name"
         hint = f"In annotated.h5ad the column is called {added_name(cells.index, cells.index)}."
         yield warning(WarningCode.COLUMN_RENAMED, words, hint)
+
+
+def _on_earlier_results(facts: FileFacts) -> Iterator[Finding]:
+    """What an earlier run added to the file."""
+    names = replaced_names(facts.cells.columns, facts.cells.index, [one.name for one in facts.embeddings])
+    if names:
+        yield warning(
+            WarningCode.EARLIER_RESULTS,
+            f"the file was annotated before: {listed(names, MOST_NAMED)}",
+            "In annotated.h5ad, those of this run take their place. To keep the earlier ones, rename them first: "
+            f'adata.obs.columns = adata.obs.columns.str.replace("celldrop_", "earlier_"), then {WRITE}.',
+            {"names": names},
+        )
 
 
 def _on_columns(facts: FileFacts, columns: Mapping[str, str]) -> Iterator[Finding]:
