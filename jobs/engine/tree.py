@@ -1,4 +1,4 @@
-"""The narrowest type of a tree that is reliable: a label, or else one of the groups of labels above it."""
+"""The narrowest label or group of a tree that is reliable. A group is several labels: for readers, a wider type."""
 
 from __future__ import annotations
 

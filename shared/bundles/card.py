@@ -201,8 +201,8 @@ class ModelCard(_Frozen):
         familiarity: How unfamiliar cells are recognised; None if they are not.
         assumed_shares: The shares of the labels that the scores assume. If given, scores are corrected to the shares
             in the annotated sample, unless the option ``composition=off`` asks for them as they are.
-        tree: Wider types that several labels are kinds of, the narrowest first; any two lie within one another or
-            apart.
+        tree: Groups of labels that are kinds of one wider type, the narrowest first; any two lie within one another
+            or apart.
         reliability: The thresholds of reliable labels, for several error rates.
         flops_per_cell: Floating-point operations for one cell.
     """

@@ -1,4 +1,4 @@
-"""The tree above a model's labels: wider types, each of which several labels are kinds of."""
+"""The tree above a model's labels: groups of labels that are kinds of one wider type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ONTOLOGY_ID = re.compile(r"CL:\d{7}")
 
 
 class Group(BaseModel):
-    """A wider type, such as "CD4-positive, alpha-beta T cell".
+    """A node of the tree: labels that are kinds of one wider type, such as "CD4-positive, alpha-beta T cell".
 
     Attributes:
         ontology_id: Its Cell Ontology id, if known.
