@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functions.ingest.schemas import Drop, StorageObject, requested_options
 from shared.bundles.card import CARD_NAME, ModelCard
 from shared.bundles.catalogue import find_model
+from shared.bundles.reading import read_card
 from shared.bundles.stored import parse_card
 from shared.domain.errors import (
     BlobNotFoundError,
@@ -148,4 +149,4 @@ class IngestData:
         except BlobNotFoundError as error:
             hint = "Pass --model the bundle's folder."
             raise ModelNotFoundError("there is no bundle with that digest", where=where, hint=hint) from error
-        return parse_card(self.blobs.read(info.ref), where=where)
+        return parse_card(read_card(self.blobs, info), where=where)

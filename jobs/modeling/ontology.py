@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from jobs.modeling.plain_text import lines_of, read_text
 from shared.bundles.groups import ONTOLOGY_ID
 from shared.domain.errors import InvalidOptionError
+from shared.faults import first_fault
 
 _EXACT = re.compile(r'"((?:[^"\\]|\\.)*)" EXACT\b')
 _SHORTEST = 6
-_GZIP = b"\x1f\x8b"
+_MAX_BYTES = 256 * 2**20
+"""cl.obo has some 16 MB, and CELLxGENE's .json 3 MB."""
 _ESCAPE = re.compile(r"\\(.)")
 
 
@@ -67,16 +68,15 @@ class _GuideTerm(BaseModel):
 def read_ontology(path: Path) -> Ontology:
     """Read Cell Ontology terms from an .obo file (format 1.2 or 1.4) or from CELLxGENE's .json, both also as .gz.
 
-    Terms of other ontologies are left out.
+    Terms of other ontologies are left out. The encoding may be UTF-8, UTF-16 or Latin-1.
 
     Raises:
         InvalidOptionError: The file cannot be read or has no such terms.
     """
     try:
-        stored = path.read_bytes()
-        text = (gzip.decompress(stored) if stored.startswith(_GZIP) else stored).decode("utf-8")
-        terms = list(parse_json(text) if text.lstrip().startswith("{") else parse_terms(text.splitlines()))
-    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
+        text = read_text(path, _MAX_BYTES)
+        terms = list(parse_json(text) if text.lstrip().startswith("{") else parse_terms(lines_of(text)))
+    except (OSError, ValueError, RecursionError) as error:
         terms, problem = [], f": {error}"
     else:
         problem = ""
@@ -128,11 +128,18 @@ def parse_json(text: str) -> Iterator[Term]:
     for identifier, about in json.loads(text).items():
         if not ONTOLOGY_ID.fullmatch(identifier):
             continue
-        told = _GuideTerm.model_validate(about)
-        if not told.deprecated and not told.label.startswith("obsolete "):
+        told = _guide_term(identifier, about)
+        if told.label.strip() and not told.deprecated and not told.label.startswith("obsolete "):
             nearest = [term for term, steps in told.ancestors.items() if steps == 1]
             parents = tuple(filter(ONTOLOGY_ID.fullmatch, nearest))
             yield Term(identifier, told.label, told.synonyms, parents)
+
+
+def _guide_term(identifier: str, about: object) -> _GuideTerm:
+    try:
+        return _GuideTerm.model_validate(about)
+    except ValidationError as error:
+        raise ValueError(f"the term {identifier} has another form: {first_fault(error)}") from error
 
 
 def _exact_synonyms(tags: Iterable[tuple[str, str]]) -> tuple[str, ...]:

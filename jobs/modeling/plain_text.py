@@ -14,19 +14,22 @@ _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff",
 _LOOKED_AT = 200
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
     """Read a whole text file.
+
+    Args:
+        max_bytes: The most bytes that it may have, uncompressed.
 
     Raises:
         OSError: It cannot be read.
         ValueError: It is not a text, too long, or damaged; the message says which.
     """
     with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
+        data = file.read(max_bytes + 1)
     if data.startswith(_GZIP):
-        data = _inflated(data)
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
+        data = _inflated(data, max_bytes)
+    if len(data) > max_bytes:
+        raise ValueError(f"it has more than {max_bytes:,} bytes")
     return _decoded(data)
 
 
@@ -37,10 +40,10 @@ def lines_of(text: str) -> Iterator[str]:
             yield line.rstrip("\n")
 
 
-def _inflated(data: bytes) -> bytes:
+def _inflated(data: bytes, max_bytes: int) -> bytes:
     """Decompress all members of a gzip file, up to one byte more than the limit."""
     parts: list[bytes] = []
-    left = MAX_BYTES + 1
+    left = max_bytes + 1
     while data.startswith(_GZIP) and left > 0:
         inflater = zlib.decompressobj(wbits=31)
         try:

@@ -16,6 +16,8 @@ from shared.domain.verdict import Species
 CARD_NAME = "model.json"
 WEIGHTS_NAME = "weights.safetensors"
 FORMAT = 1
+MOST_LABELS = 10_000
+"""Of a model, and as many wider types. The whole of the human brain has some 3,000 clusters."""
 
 
 class _Frozen(BaseModel):
@@ -141,6 +143,7 @@ class Reliability(_Frozen):
 
 
 _LEAST_SHARE = 1e-9
+_LETTERS = 80
 UNASSIGNED = "Unassigned"
 """The label of an unassigned cell, as in CellTypist. Its best guess stays in ``top_labels``."""
 
@@ -219,14 +222,14 @@ class ModelCard(_Frozen):
     kind: Kind
     features: Features
     preprocessing: tuple[Step, ...]
-    labels: tuple[Label, ...] = Field(min_length=2)
+    labels: tuple[Label, ...] = Field(min_length=2, max_length=MOST_LABELS)
     activation: Activation = Activation.SIGMOID
     temperature: float = Field(default=1.0, ge=1e-3, le=1e6)
     min_score: float | None = Field(default=None, ge=0, le=1)
     default_overlap: float = Field(default=0.1, ge=0, le=1)
     familiarity: Familiarity | None = None
     assumed_shares: tuple[float, ...] = ()
-    tree: tuple[Group, ...] = ()
+    tree: tuple[Group, ...] = Field(default=(), max_length=MOST_LABELS)
     reliability: tuple[Reliability, ...] = ()
     training: Training
     flops_per_cell: float = Field(default=0.0, ge=0, le=1e15)
@@ -238,6 +241,17 @@ class ModelCard(_Frozen):
         repeated = [name for name, count in Counter(label.name for label in self.labels).items() if count > 1]
         if repeated:
             msg = f"each label must have a name of its own, found {repeated[0]!r} again"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _names_can_be_written(self) -> ModelCard:
+        names = [*(label.name for label in self.labels), *(label.lineage or "-" for label in self.labels)]
+        unusable = [name for name in (*names, *(group.name for group in self.tree)) if not name.strip() or "\0" in name]
+        if unusable:
+            msg = (
+                f"labels, lineages and groups must have names, without NUL characters, found {unusable[0][:_LETTERS]!r}"
+            )
             raise ValueError(msg)
         return self
 

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard
+from shared.bundles.reading import read_card
 from shared.bundles.stored import parse_card
 from shared.domain.errors import InvalidBundleError, ModelNotFoundError
 from shared.ports.blobs import BlobInfo, BlobStore
@@ -102,7 +103,7 @@ def _read(store: BlobStore, place: _Place) -> tuple[ModelCard | None, str]:
     """The card, and what is missing of the bundle, in words; empty if it is complete."""
     if place.card is None:
         return None, f"it has no {CARD_NAME}"
-    card = parse_card(store.read(place.card.ref), where=str(place.card.ref))
+    card = parse_card(read_card(store, place.card), where=str(place.card.ref))
     if (card.name, card.version) != (place.name, place.version):
         raise InvalidBundleError(
             f"a card that calls itself {card.reference}",

@@ -36,18 +36,22 @@ def check_tree(groups: Sequence[Group], lineage_of: Mapping[str, str | None], re
         ValueError: They are none.
     """
     sets = [frozenset(group.labels) for group in groups]
+    known = set(lineage_of)
     for group, members in zip(groups, sets, strict=True):
-        if len(members) < len(group.labels) or not members < set(lineage_of):
+        if len(members) < len(group.labels) or not members < known:
             msg = f"the group {group.name!r} must have some labels of the model, but not all, each once"
             raise ValueError(msg)
     if len(set(sets)) < len(sets) or sorted(map(len, sets)) != [len(one) for one in sets]:
         msg = "groups must differ in their labels, those with the fewest first"
         raise ValueError(msg)
-    for place, one in enumerate(sets):
-        crossing = next((other for other in sets[place + 1 :] if one & other and not one < other), None)
+    widest: dict[str, frozenset[str]] = {}
+    for group, members in zip(groups, sets, strict=True):
+        inside = dict.fromkeys(widest[label] for label in group.labels if label in widest)
+        crossing = next((inner for inner in inside if not inner <= members), None)
         if crossing is not None:
-            msg = f"groups must lie within one another or apart, found {sorted(one)} and {sorted(crossing)}"
+            msg = f"groups must lie within one another or apart, found {sorted(crossing)} and {sorted(members)}"
             raise ValueError(msg)
+        widest.update(dict.fromkeys(members, members))
     _check_names(groups, lineage_of, reserved)
 
 

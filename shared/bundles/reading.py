@@ -7,7 +7,10 @@ import hashlib
 from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard
 from shared.bundles.stored import digest_of, is_digest, parse_card
 from shared.domain.errors import BlobNotFoundError, InvalidBundleError
-from shared.ports.blobs import BlobStore
+from shared.ports.blobs import BlobInfo, BlobStore
+
+MAX_CARD_BYTES = 32 * 2**20
+"""The card of a model of 60,000 genes and 10,000 labels has some 8 MB."""
 
 
 def read_bundle(store: BlobStore, bucket: str, prefix: str, expected_digest: str | None) -> tuple[ModelCard, bytes]:
@@ -31,6 +34,22 @@ def read_bundle(store: BlobStore, bucket: str, prefix: str, expected_digest: str
     return card, data
 
 
+def read_card(store: BlobStore, info: BlobInfo) -> bytes:
+    """Read the bytes of a card.
+
+    Raises:
+        InvalidBundleError: It is larger than any card.
+    """
+    if info.size_bytes > MAX_CARD_BYTES:
+        raise InvalidBundleError(
+            f"a {CARD_NAME} of {info.size_bytes:,} bytes",
+            expected=f"at most {MAX_CARD_BYTES:,}",
+            where=str(info.ref),
+            hint="Make the bundle again with `celldrop models import` or `celldrop models train`.",
+        )
+    return store.read(info.ref)
+
+
 def _another_bundle(found: str, expected: str, by: str, where: str) -> InvalidBundleError:
     return InvalidBundleError(
         f"a bundle with digest {found[:12]}…",
@@ -42,7 +61,8 @@ def _another_bundle(found: str, expected: str, by: str, where: str) -> InvalidBu
 
 def _read(store: BlobStore, bucket: str, name: str) -> bytes:
     try:
-        return store.read(store.stat(bucket, name).ref)
+        info = store.stat(bucket, name)
+        return read_card(store, info) if name.endswith(CARD_NAME) else store.read(info.ref)
     except BlobNotFoundError as error:
         found = f"a bundle without {name.rpartition('/')[2]}"
         hint = "Upload the bundle again, both files of it."

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,59 @@ def test_a_file_without_terms_is_refused(content: bytes, tmp_path: Path) -> None
         read_ontology(path)
     with pytest.raises(InvalidOptionError):
         read_ontology(tmp_path / "missing.obo")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_a_file_of_any_encoding_is_read(encoding: str, packed: bool, tmp_path: Path) -> None:
+    path = tmp_path / "cl.obo"
+    stored = "[Term]\r\nid: CL:0000001\r\nname: M\u00fcller cell\r\n".encode(encoding)
+    path.write_bytes(gzip.compress(stored) if packed else stored)
+    assert read_ontology(path).names == {"CL:0000001": "M\u00fcller cell"}
+
+
+def test_a_json_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "cl.json"
+    path.write_text('{"CL:0000001": {"label": "pericyte"}}', "utf-8-sig")
+    assert read_ontology(path).names == {"CL:0000001": "pericyte"}
+
+
+def test_only_ends_of_lines_end_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "cl.obo"
+    path.write_text("[Term]\nid: CL:0000001\nname: T\u2028cell\n", "utf-8")
+    assert read_ontology(path).names == {"CL:0000001": "T\u2028cell"}
+
+
+@pytest.mark.parametrize(
+    ("about", "place"),
+    [
+        ('"T cell"', "CL:0000001"),
+        ("{}", "label"),
+        ('{"label": null}', "label"),
+        ('{"label": "T", "ancestors": ["CL:0000000"]}', "ancestors"),
+        ('{"label": "T", "synonyms": "abc"}', "synonyms"),
+    ],
+)
+def test_a_term_of_another_form_is_named_in_our_words(about: str, place: str, tmp_path: Path) -> None:
+    path = tmp_path / "cl.json"
+    path.write_text(f'{{"CL:0000001": {about}}}', "utf-8")
+    with pytest.raises(
+        InvalidOptionError, match=rf"the term CL:0000001 has another form: .*\b{place}|{place} has"
+    ) as no:
+        read_ontology(path)
+    assert "pydantic" not in no.value.message
+    assert "\n" not in no.value.message
+
+
+def test_a_term_without_a_name_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "cl.json"
+    path.write_text('{"CL:0000001": {"label": " "}, "CL:0000002": {"label": "T cell"}}', "utf-8")
+    assert read_ontology(path).names == {"CL:0000002": "T cell"}
+
+
+def test_a_file_that_inflates_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.modeling.ontology._MAX_BYTES", 1000)
+    path = tmp_path / "cl.obo.gz"
+    path.write_bytes(gzip.compress(b"\n" * 5000))
+    with pytest.raises(InvalidOptionError, match="more than 1,000 bytes"):
+        read_ontology(path)
