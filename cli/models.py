@@ -176,7 +176,7 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     held_out: HeldOutOption = 0.2,
     max_abstained: AbstainedOption = 0.0,
     false_alarm: FalseAlarmOption = 0.025,
-    seed: Annotated[int, typer.Option(help="The same seed, data and machine give the same bundle.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed, data and machine give the same bundle.")] = 0,
     title: Annotated[str, typer.Option(help="For the card.")] = "",
     licence: Annotated[str, typer.Option(help="For the card: the data's and so the model's licence.")] = "",
     citation: Annotated[str, typer.Option(help="For the card.")] = "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,10 @@ from jobs.modeling.settings import ClassWeights, TrainingSettings
 from jobs.modeling.trainable import training_warnings, without_rare
 from jobs.modeling.training import TrainedModel, train
 from jobs.modeling.trees import place_labels
-from shared.bundles.card import ModelCard
-from shared.domain.errors import TrainingDataError
+from shared.bundles.card import Label, ModelCard
+from shared.domain.errors import InvalidOptionError, TrainingDataError
 from shared.domain.verdict import Finding
+from shared.domain.words import listed
 from shared.settings import Settings
 
 
@@ -50,12 +51,15 @@ def train_model(origin: Origin, how: Mapping[str, Any], settings: Settings, outp
         genes, source = read_gene_list(origin.features_from), origin.features_from.name
         wanted = replace(wanted, features_from=genes, features_source=source)
     cells, rare = without_rare(_read(origin, wanted), origin.min_cells or 0)
+    check_tables(cells, origin)
     if origin.aligned_with is not None:
         wanted = replace(wanted, aligned_with=_read_other(origin, origin.aligned_with, cells, wanted))
     if origin.ontology is not None:
         cells, wanted = _with_tree(cells, wanted, origin.ontology, output)
     findings = training_warnings(cells)
     _say_cells(cells, wanted, findings, output)
+    if words := lineage_words(cells.labels):
+        output.say(words, style="yellow")
     if cells.batches and not batched_types(cells):
         output.say(f"  no type has {LEAST_CELLS} cells in two batches or more: nothing is ignored", style="yellow")
     if rare:
@@ -74,6 +78,35 @@ def train_model(origin: Origin, how: Mapping[str, Any], settings: Settings, outp
     output.result({"model": card.reference, "digest": card.digest, "path": str(path), **about})
     _say_trained(trained, card, path, output)
     return Exit.DONE
+
+
+def check_tables(cells: LabelledCells, origin: Origin) -> None:
+    """Check that the tables of names and of lineages are about the labels of the file.
+
+    Raises:
+        InvalidOptionError: One has none of them.
+    """
+    labels = {label.submitted or label.name for label in cells.labels}
+    either = labels | {label.name for label in cells.labels}
+    for option, text, known, looked_up in (
+        ("--names", origin.names, read_names(origin.names) if origin.names else {}, labels),
+        ("--lineages", origin.lineages, read_mapping(origin.lineages) if origin.lineages else {}, either),
+    ):
+        if text and looked_up and looked_up.isdisjoint(known):
+            raise InvalidOptionError(
+                f"none of the labels {listed(sorted(labels))} is in {text}",
+                expected=f"labels of the column {origin.column!r} in the table; it has {listed(sorted(known))}",
+                where=cells.source,
+                hint=f"Correct the table, or leave {option} out.",
+            )
+
+
+def lineage_words(labels: Sequence[Label]) -> str:
+    """Say which labels have no lineage, if others have one: then no cell gets a lineage."""
+    without = [label.name for label in labels if not label.lineage]
+    if not without or len(without) == len(labels):
+        return ""
+    return f"  no lineage for {listed(without)}: the model gives no lineages, as every label needs one"
 
 
 def _command() -> str:

@@ -20,6 +20,7 @@ from jobs.modeling.unpickling import PickledObject, open_pickle, read_foreign
 from shared.bundles.card import Activation, Label, Log1p, ModelCard, Normalise, Standardise, Training
 from shared.bundles.kinds import LinearCard
 from shared.domain.errors import UnsupportedModelError
+from shared.faults import first_fault
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -91,7 +92,10 @@ def _card(model: _Model, path: Path, fields: Mapping[str, Any]) -> ModelCard:
             activation=Activation.SIGMOID,
         )
     except ValidationError as error:
-        raise no_name(error) from error
+        fault = first_fault(error)
+        raise (
+            no_name(error) if fault.place in {"name", "version"} else _unsupported(fault.reason, str(path))
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

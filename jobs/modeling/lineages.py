@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -86,7 +86,7 @@ def _from_json(path: Path) -> dict[str, str]:
     if not isinstance(loaded, dict) or not all(isinstance(value, str) for value in loaded.values()):
         msg = "not a JSON object with text values"
         raise ValueError(msg)
-    return loaded
+    return _stripped(loaded.items())
 
 
 def _from_table(path: Path) -> dict[str, str]:
@@ -95,7 +95,12 @@ def _from_table(path: Path) -> dict[str, str]:
     if any(len(row) != 2 for row in rows):
         msg = "a row without exactly two columns"
         raise ValueError(msg)
-    return {label.strip(): lineage.strip() for label, lineage in rows}
+    return _stripped((label, lineage) for label, lineage in rows)
+
+
+def _stripped(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The pairs without blanks around them; a label with an empty lineage has none."""
+    return {label.strip(): lineage.strip() for label, lineage in pairs if lineage.strip()}
 
 
 def _unusable(text: str, problem: str) -> InvalidOptionError:

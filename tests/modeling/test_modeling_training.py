@@ -246,6 +246,16 @@ def test_default_settings_are_those_of_the_card(small: TrainedModel, kind: Kind)
     assert RECIPES[kind].parameters(settings).keys() <= parameters.keys()
 
 
+@pytest.mark.parametrize(("field", "text"), [("lineage", "Unassigned"), ("name", "a\0b"), ("name", " ")], ids=repr)
+def test_labels_that_no_card_has_are_refused_before_training(field: str, text: str) -> None:
+    cells = SMALL.cells()
+    cells = replace(cells, labels=(cells.labels[0].model_copy(update={field: text}), *cells.labels[1:]))
+    seen: list[Progress] = []
+    with pytest.raises(TrainingDataError, match="no model can have these labels"):
+        train(cells, quick(), seen.append)
+    assert seen == []
+
+
 def test_labels_with_few_cells_are_left_out_by_name() -> None:
     cells = Population({"B": 60, "Mast": 7, "NK": 60, "T": 60}).cells()
     kept, left_out = without_rare(cells, 20)

@@ -64,6 +64,12 @@ def test_labels_have_no_ids_without_an_ontology(tmp_path: Path) -> None:
     assert [label.ontology_id for label in card.labels] == [None, None, None]
 
 
+@pytest.mark.parametrize("name", ["", " ", "a\0b"], ids=repr)
+def test_a_model_with_a_label_that_no_card_has_is_refused_for_it(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match="must have names"):
+        imported(model_parts([name, "b", "c"]), tmp_path)
+
+
 def test_the_card_says_where_the_model_comes_from(tmp_path: Path) -> None:
     card, _ = imported(model_parts(["a", "b", "c"]), tmp_path, licence="MIT")
     assert card.title == "made for a test"
