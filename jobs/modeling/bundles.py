@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -15,7 +17,7 @@ from safetensors.torch import save
 from jobs.engine.kinds.table import check_tensors, kind_of
 from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard
 from shared.bundles.stored import card_bytes, digest_of
-from shared.domain.errors import ModelExistsError
+from shared.domain.errors import DiskFullError, ModelExistsError, SettingsError
 
 
 def write_bundle(directory: Path, card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> ModelCard:
@@ -29,31 +31,37 @@ def write_bundle(directory: Path, card: ModelCard, tensors: Mapping[str, torch.T
     Raises:
         InvalidBundleError: The tensors do not fit the card.
         ModelExistsError: The version already exists.
+        DiskFullError, SettingsError: The folder cannot be written to.
     """
     final = directory / card.name / card.version
     complete, weights = seal(card, tensors)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    # Next to NAME/, where the catalogue does not look, so that no incomplete bundle is found.
-    incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=directory))
-    try:
-        (incoming / WEIGHTS_NAME).write_bytes(weights)
-        (incoming / CARD_NAME).write_bytes(card_bytes(complete))
-        incoming.chmod(0o755)
-        _move(incoming, final, complete)
-    finally:
-        shutil.rmtree(incoming, ignore_errors=True)
+    with _writing(directory):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        # Next to NAME/, where the catalogue does not look, so that no incomplete bundle is found.
+        incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=directory))
+        try:
+            (incoming / WEIGHTS_NAME).write_bytes(weights)
+            (incoming / CARD_NAME).write_bytes(card_bytes(complete))
+            incoming.chmod(0o755)
+            _move(incoming, final, complete)
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
     return complete
 
 
 def check_free(directory: Path, name: str, version: str) -> None:
-    """Check that a version does not exist yet, before a bundle is made.
+    """Check that a version does not exist yet and could be written, before a bundle is made.
 
     Raises:
         ModelExistsError: The version already exists.
+        DiskFullError, SettingsError: The folder cannot be written to.
     """
     final = directory / name / version
-    if final.exists():
-        raise _taken(f"{name}@{version}", final)
+    with _writing(directory):
+        if final.exists():
+            raise _taken(f"{name}@{version}", final)
+        nearest = next(path for path in (directory, *directory.parents) if path.exists())
+        tempfile.TemporaryFile(dir=nearest).close()
 
 
 def seal(card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> tuple[ModelCard, bytes]:
@@ -69,6 +77,20 @@ def seal(card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> tuple[ModelCar
     )
     digest = digest_of(card_bytes(costed), hashlib.sha256(weights).hexdigest())
     return costed.model_copy(update={"digest": digest}), weights
+
+
+@contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    """Translate the operating system's errors in this context."""
+    try:
+        yield
+    except OSError as error:
+        kind = DiskFullError if error.errno in {errno.ENOSPC, errno.EDQUOT} else SettingsError
+        raise kind(
+            f"the bundle cannot be written: {error.strerror or error}",
+            where=str(directory),
+            hint="Name a folder that you may write to, and that has room, with --out or CELLDROP_MODELS_DIR.",
+        ) from error
 
 
 def _move(incoming: Path, final: Path, card: ModelCard) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import json
@@ -14,12 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.inference.task.models import load_model
-from jobs.modeling.bundles import write_bundle
+from jobs.modeling.bundles import check_free, write_bundle
 from shared.bundles.card import CARD_NAME, WEIGHTS_NAME, ModelCard
 from shared.bundles.catalogue import find_model, list_models, version_key
 from shared.bundles.kinds import CARDS
 from shared.bundles.stored import _FIRST_FIELDS, _LATER, _digest, card_bytes, digest_of, is_digest, parse_card
-from shared.domain.errors import InvalidBundleError, ModelExistsError, ModelNotFoundError
+from shared.domain.errors import (
+    DiskFullError,
+    InvalidBundleError,
+    ModelExistsError,
+    ModelNotFoundError,
+    SettingsError,
+)
 from tests.engine.cards import make_card, make_centroid, make_tensors
 from tests.fakes.blobs import MemoryBlobStore
 
@@ -87,6 +94,33 @@ def test_nothing_is_left_of_a_bundle_that_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidBundleError):
         write_bundle(tmp_path, make_card(3, 5), make_tensors(4, 5))
     assert not list(tmp_path.iterdir())
+
+
+def no_room(path: Path, _data: bytes) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_before_the_training_and_after(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / "models"
+    with pytest.raises(SettingsError, match="cannot be written: Not a directory"):
+        check_free(folder, "test-model", "1.0.0")
+    with pytest.raises(SettingsError, match="cannot be written: Not a directory"):
+        write_bundle(folder, make_card(3, 5), make_tensors(3, 5))
+
+
+def test_nothing_is_made_to_see_that_a_folder_can_be_written_to(tmp_path: Path) -> None:
+    check_free(tmp_path / "models", "test-model", "1.0.0")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_of_a_bundle_that_does_not_fit_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "write_bytes", no_room)
+    with pytest.raises(DiskFullError, match="cannot be written: No space left"):
+        write_bundle(tmp_path, make_card(3, 5), make_tensors(3, 5))
+    assert [path for path in tmp_path.rglob("*") if path.name != "test-model"] == []
 
 
 def test_weights_that_were_exchanged_are_refused(store: MemoryBlobStore, tmp_path: Path) -> None:
