@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import h5py
@@ -25,8 +26,13 @@ COMPRESSIONS: Mapping[str, Mapping[str, Any]] = {
 
 def packed_zeros(compression: Mapping[str, Any], size_bytes: int = BOMB_BYTES) -> bytes:
     """So many zeros as the filter itself stores them."""
+    return _packed(tuple(compression.items()), size_bytes)
+
+
+@cache
+def _packed(compression: tuple[tuple[str, Any], ...], size_bytes: int) -> bytes:
     with h5py.File(io.BytesIO(), "w") as file:
-        made = file.create_dataset("x", (size_bytes,), "u1", chunks=(size_bytes,), **compression)
+        made = file.create_dataset("x", (size_bytes,), "u1", chunks=(size_bytes,), **dict(compression))
         made[:1] = 0
         return bytes(made.id.read_direct_chunk((0,))[1])
 
