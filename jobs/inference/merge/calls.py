@@ -33,7 +33,7 @@ I64Array = npt.NDArray[np.int64]
 class Vocabulary:
     """The categories of a model's labels: distinct names and Cell Ontology ids, in the model's order.
 
-    Labels may share an id, but categories must be distinct.
+    Labels may share an id, and names that a card would refuse are no fault here; categories must be distinct.
 
     Attributes:
         groups: The groups of the labels' tree, if they have one.
