@@ -63,7 +63,11 @@ class ClassWeights(StrEnum):
 WeightsOption = Annotated[ClassWeights, typer.Option(help="Of a linear model. balanced: every label weighs the same.")]
 HeldOutOption = Annotated[float, typer.Option(min=0.05, max=0.5, help="The share of cells held out for the metrics.")]
 KindOption = Annotated[
-    Kind, typer.Option(help="linear: a weight for each gene and label. centroid: the nearest mean cell in a PCA.")
+    Kind,
+    typer.Option(
+        help="linear: a weight for each gene and label. centroid: the nearest mean cell in a PCA. "
+        "neighbours: the votes of the most similar training cells."
+    ),
 ]
 FeaturesOption = Annotated[
     OptionalPath,

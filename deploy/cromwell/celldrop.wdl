@@ -108,7 +108,7 @@ workflow celldrop {
     File annotations_parquet = gather.annotations_parquet
     File annotations_csv = gather.annotations_csv
     File? scores_parquet = gather.scores_parquet
-    File evidence_csv = gather.evidence_csv
+    File? evidence_csv = gather.evidence_csv
     File? pseudobulk_h5ad = gather.pseudobulk_h5ad
     File manifest = gather.manifest
   }
@@ -302,7 +302,7 @@ task gather {
     File annotations_parquet = "results/annotations.parquet"
     File annotations_csv = "results/annotations.csv.gz"
     File? scores_parquet = "results/scores.parquet"
-    File evidence_csv = "results/evidence.csv"
+    File? evidence_csv = "results/evidence.csv"
     File? pseudobulk_h5ad = "results/pseudobulk.h5ad"
     File manifest = "results/manifest.json"
   }

@@ -37,11 +37,18 @@ class Slopes:
     std_f: Float64s
 
 
+def have_slopes(card: ModelCard) -> bool:
+    """Whether the margins of this model are linear in expression, so that genes contribute to them."""
+    return WEIGHTS[card.kind] is not None
+
+
 def slopes_of(card: ModelCard, tensors: Mapping[str, npt.NDArray[np.floating]]) -> Slopes:
-    """The slopes of a bundle whose tensors fit its card (``jobs.engine.kinds``), for any kind."""
+    """The slopes of a bundle whose tensors fit its card (``jobs.engine.kinds``), of a kind that has slopes."""
+    weights_of = WEIGHTS[card.kind]
+    assert weights_of is not None
     exact = {name: np.asarray(tensor, np.float64) for name, tensor in tensors.items()}
     mean_f, std_f = exact["mean"], exact["std"]
-    weight_lf = WEIGHTS[card.kind](card, exact)
+    weight_lf = weights_of(card, exact)
     others = len(weight_lf) - 1
     # The weights of the mean of the other labels are (sum - own) / others.
     margin_lf = (weight_lf * (1 + 1 / others) - weight_lf.sum(axis=0) / others) / card.temperature
@@ -67,8 +74,13 @@ def _centroid(card: ModelCard, tensors: Tensors) -> Float64s:
     return projected_lf / card.spread**2
 
 
-WEIGHTS: Mapping[Kind, Callable[[ModelCard, Tensors], Float64s]] = {Kind.LINEAR: _linear, Kind.CENTROID: _centroid}
+WEIGHTS: Mapping[Kind, Callable[[ModelCard, Tensors], Float64s] | None] = {
+    Kind.LINEAR: _linear,
+    Kind.CENTROID: _centroid,
+    Kind.NEIGHBOURS: None,
+}
 """For each kind, the weights of standardised expression, labels x features, in decision scores before the temperature.
 
-Terms that all labels of a cell share are left out. A new kind is a line here.
+Terms that all labels of a cell share are left out. None for a kind whose scores are not linear in expression, such as a
+vote: it has no evidence. A new kind is a line here.
 """

@@ -111,10 +111,11 @@ def draft_card(
 
 
 def _assumed_shares(cells: LabelledCells, settings: TrainingSettings) -> tuple[float, ...]:
-    """The shares that the fit gives the labels: equal ones, unless every cell weighs the same."""
+    """The shares that the fit gives the labels: equal ones, unless every cell weighs the same or has one vote."""
     n_labels = len(cells.labels)
     size_l = np.bincount(cells.class_n, minlength=n_labels)
-    if settings.kind is Kind.LINEAR and settings.class_weights is ClassWeights.NONE:
+    each_cell = settings.kind is Kind.LINEAR and settings.class_weights is ClassWeights.NONE
+    if each_cell or settings.kind is Kind.NEIGHBOURS:
         return tuple((np.maximum(size_l, 1) / np.maximum(size_l, 1).sum()).tolist())
     return (1 / n_labels,) * n_labels
 

@@ -35,6 +35,8 @@ class TrainingSettings:
             variance is proportional to the estimated signal between labels, as in empirical Bayes; 0 is a plain ridge.
         strengths: Linear only. The ridge penalties that cross-validation chooses from.
         components: Centroid only. The numbers of principal components that cross-validation chooses from.
+        neighbours: Neighbours only. The numbers of neighbours that cross-validation chooses from.
+        prefactor: Neighbours only. A neighbour at distance d votes with the weight exp(-prefactor · d / median d).
         thinned_to: Train on each cell a second time, with a random share of its counts between this and 1, so that the
             model also works on shallower data; None turns this off.
         held_out_share: The share of each label's cells that is held out for the metrics.
@@ -70,6 +72,8 @@ class TrainingSettings:
     prior_power: float = 0.5
     strengths: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03)
     components: tuple[int, ...] = (10, 20, 50, 100)
+    neighbours: tuple[int, ...] = (15, 30, 60, 120)
+    prefactor: float = 1.0
     thinned_to: float | None = 0.3
     class_weights: ClassWeights = ClassWeights.BALANCED
     n_folds: int = 3

@@ -31,6 +31,8 @@ class Kind(StrEnum):
     """A weight for each gene and label."""
     CENTROID = "centroid"
     """The nearest mean cell along principal components."""
+    NEIGHBOURS = "neighbours"
+    """The votes of the nearest reference cells."""
 
 
 class Activation(StrEnum):

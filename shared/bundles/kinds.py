@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias, assert_never
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter
+from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from shared.bundles.card import Activation, Kind, ModelCard
 
@@ -60,6 +60,40 @@ class CentroidCard(ModelCard):
         )
 
 
+class NeighboursCard(ModelCard):
+    """An index of reference cells, the nearest of which vote.
+
+    Attributes:
+        n_components: Number of coordinates of a cell.
+        n_reference: Number of reference cells.
+        k: Number of neighbours that vote.
+        prefactor: A neighbour at distance d votes with the weight exp(-prefactor · d / median d).
+    """
+
+    kind: Literal[Kind.NEIGHBOURS] = Kind.NEIGHBOURS
+    activation: Literal[Activation.SOFTMAX] = Activation.SOFTMAX
+    n_components: int = Field(ge=1, le=1000)
+    n_reference: int = Field(ge=1, le=10**8)
+    k: int = Field(ge=1, le=1000)
+    prefactor: float = Field(default=1.0, ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _neighbours_exist(self) -> NeighboursCard:
+        if self.k > self.n_reference:
+            msg = f"k must be at most the number of reference cells, found {self.k} of {self.n_reference}"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def meaning_of_score(self) -> str:
+        """As the base says."""
+        return (
+            f"A score is the share of that label in the votes of the {self.k} reference cells that are most alike, "
+            "calibrated: nearer ones count more, and the scores of a cell add up to 1. A cell that is unlike all "
+            "reference cells, as one of a kind that the model has never seen, can still score high."
+        )
+
+
 def _kind(card: object) -> str:
     """The kind that a card names. Cards from before there were kinds name none: they are linear."""
     named = card.get("kind", Kind.LINEAR) if isinstance(card, dict) else getattr(card, "kind", None)
@@ -67,7 +101,9 @@ def _kind(card: object) -> str:
 
 
 AnyCard: TypeAlias = Annotated[
-    Annotated[LinearCard, Tag(Kind.LINEAR)] | Annotated[CentroidCard, Tag(Kind.CENTROID)],
+    Annotated[LinearCard, Tag(Kind.LINEAR)]
+    | Annotated[CentroidCard, Tag(Kind.CENTROID)]
+    | Annotated[NeighboursCard, Tag(Kind.NEIGHBOURS)],
     Discriminator(
         _kind,
         custom_error_type="unknown_kind",
@@ -76,5 +112,9 @@ AnyCard: TypeAlias = Annotated[
 ]
 """A card of any kind. A new kind is added here."""
 
-CARD_OF: Mapping[Kind, type[ModelCard]] = {Kind.LINEAR: LinearCard, Kind.CENTROID: CentroidCard}
+CARD_OF: Mapping[Kind, type[ModelCard]] = {
+    Kind.LINEAR: LinearCard,
+    Kind.CENTROID: CentroidCard,
+    Kind.NEIGHBOURS: NeighboursCard,
+}
 CARDS: TypeAdapter[ModelCard] = TypeAdapter(AnyCard)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from shared.bundles.card import Activation, Features, Label, Log1p, ModelCard, Normalise, Standardise, Training
-from shared.bundles.kinds import CentroidCard, LinearCard
+from shared.bundles.kinds import CentroidCard, LinearCard, NeighboursCard
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,6 +54,34 @@ def make_centroid(
         "std": draw.uniform(0.05, 1.5, n_features),
     }
     return card, {name: torch.tensor(array, dtype=dtype) for name, array in arrays.items()}
+
+
+def make_neighbours(
+    n_labels: int,
+    n_features: int,
+    *,
+    n_components: int = 3,
+    n_reference: int = 40,
+    k: int = 9,
+    prefactor: float = 1.0,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[NeighboursCard, dict[str, torch.Tensor]]:
+    """An index of cells around a point for each label."""
+    draw = np.random.default_rng(seed)
+    common = make_card(n_labels, n_features).model_dump(exclude={"kind", "activation"})
+    own = {"n_components": n_components, "n_reference": n_reference, "k": k, "prefactor": prefactor}
+    label_r = np.arange(n_reference) % n_labels
+    arrays = {
+        "projection": draw.normal(0, 0.5, (n_components, n_features)),
+        "reference": draw.normal(0, 2, (n_labels, n_components))[label_r]
+        + draw.normal(0, 1, (n_reference, n_components)),
+        "reference_label": label_r,
+        "mean": draw.uniform(0, 2, n_features),
+        "std": draw.uniform(0.05, 1.5, n_features),
+    }
+    tensors = {name: torch.tensor(array, dtype=dtype) for name, array in arrays.items()}
+    return NeighboursCard.model_validate(common | own), tensors
 
 
 def identity_model(n_features: int, **changes: object) -> tuple[ModelCard, dict[str, torch.Tensor]]:

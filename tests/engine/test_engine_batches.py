@@ -13,9 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from jobs.engine.annotator import Annotator
 from jobs.engine.batches import N_SETS, PINNED_BYTES, batch_limit, device_bytes, weight
 from jobs.engine.buffers import BufferSet
+from shared.bundles.card import Kind, ModelCard
 from shared.h5ad.read.projected import ProjectedBlock
 from tests.engine.blocks import block_of
-from tests.engine.cards import make_card, make_centroid, make_tensors
+from tests.engine.cards import make_card, make_centroid, make_neighbours, make_tensors
 from tests.engine.lanes import CPU, PlainLanes
 
 N_FEATURES = 200
@@ -28,11 +29,16 @@ def block(mean: float) -> ProjectedBlock:
     return block_of(values).on(np.arange(N_FEATURES, dtype=np.int32))
 
 
-def annotator(n_labels: int, scale: float | None = 0.001) -> Annotator:
-    """A linear model with weights of some scale, or a centroid model for none."""
-    card, tensors = make_card(n_labels, N_FEATURES), make_tensors(n_labels, N_FEATURES, scale=scale or 1.0)
-    if scale is None:
-        card, tensors = make_centroid(n_labels, N_FEATURES, n_components=50)
+def annotator(n_labels: int, scale: float | Kind = 0.001) -> Annotator:
+    """A linear model with weights of some scale, or a model of another kind."""
+    card: ModelCard
+    match scale:
+        case Kind.CENTROID:
+            card, tensors = make_centroid(n_labels, N_FEATURES, n_components=50)
+        case Kind.NEIGHBOURS:
+            card, tensors = make_neighbours(n_labels, N_FEATURES, n_components=50, n_reference=2_000, k=30)
+        case _:
+            card, tensors = make_card(n_labels, N_FEATURES), make_tensors(n_labels, N_FEATURES, scale=float(scale))
     return Annotator(card, tensors, np.arange(N_FEATURES, dtype=np.int32), CPU)
 
 
@@ -57,6 +63,8 @@ class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         for tensor in made if isinstance(made, tuple) else (made,):
+            if not isinstance(tensor, torch.Tensor):
+                continue  # A number, which a decision is made by.
             storage = tensor.untyped_storage()
             self.seen[storage.data_ptr()] = storage  # kept, so that no address comes twice
         return made
@@ -76,8 +84,8 @@ def test_a_unit_is_eight_bytes_of_pinned_memory_doubled_at_most(n_labels: int, m
 
 
 @SHAPES
-@pytest.mark.parametrize("scale", [0.001, 20.0, None], ids=["float32", "float64", "centroid"])
-def test_computing_takes_no_more_than_is_reckoned(n_labels: int, mean: float, scale: float | None) -> None:
+@pytest.mark.parametrize("scale", [0.001, 20.0, Kind.CENTROID, Kind.NEIGHBOURS], ids=str)
+def test_computing_takes_no_more_than_is_reckoned(n_labels: int, mean: float, scale: float | Kind) -> None:
     # On a CPU; what a GPU takes is measured in test_engine_gpu.
     cells, on = block(mean), annotator(n_labels, scale)
     buffers = BufferSet(on, PlainLanes())
@@ -89,7 +97,7 @@ def test_computing_takes_no_more_than_is_reckoned(n_labels: int, mean: float, sc
     scores_of_others = (N_SETS - 1) * 8 * n_labels * len(cells.rows)
     reckoned = device_bytes(on.value_bytes) * weight(cells, on.width)
     # A column that is no label, a principal component, has no buffers and takes less than it is reckoned with.
-    most_too_much = 4 * on.width / n_labels if scale is None else 4
+    most_too_much = 4 * on.width / n_labels if isinstance(scale, Kind) else 4
     assert reckoned / most_too_much < allocations.made_bytes + inputs + scores_of_others <= reckoned
 
 

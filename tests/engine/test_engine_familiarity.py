@@ -22,7 +22,7 @@ from shared.domain.verdict import CellNote
 from shared.h5ad.read.projecting import with_silent_cells
 from shared.h5ad.read.rows import with_watched
 from tests.engine.blocks import block_of
-from tests.engine.cards import make_card, make_centroid, make_tensors
+from tests.engine.cards import make_card, make_centroid, make_neighbours, make_tensors
 from tests.engine.lanes import PlainLanes
 
 CPU = torch.device("cpu")
@@ -42,7 +42,8 @@ def watching(kind: Kind = Kind.LINEAR, **changes: object) -> tuple[ModelCard, di
     if kind is Kind.LINEAR:
         card, tensors = make_card(N_LABELS, N_FEATURES), make_tensors(N_LABELS, N_FEATURES)
     else:
-        card, tensors = make_centroid(N_LABELS, N_FEATURES)
+        make = make_centroid if kind is Kind.CENTROID else make_neighbours
+        card, tensors = make(N_LABELS, N_FEATURES)
     draw = np.random.default_rng(5)
     own = {
         "watched_weight": torch.tensor(draw.uniform(0.1, 2.3, N_WATCHED), dtype=torch.float32),

@@ -9,10 +9,10 @@ import torch
 
 from jobs.engine.annotator import Annotator
 from jobs.engine.sampling import SampledCells, every
-from jobs.engine.slopes import WEIGHTS, slopes_of
+from jobs.engine.slopes import WEIGHTS, have_slopes, slopes_of
 from shared.bundles.card import Kind, ModelCard
 from tests.engine.blocks import block_of
-from tests.engine.cards import make_card, make_centroid, make_tensors
+from tests.engine.cards import make_card, make_centroid, make_neighbours, make_tensors
 from tests.engine.lanes import CPU
 
 N_LABELS, N_FEATURES, N_CELLS = 4, 30, 50
@@ -32,11 +32,14 @@ def centroid() -> tuple[ModelCard, Tensors]:
 MODELS = {Kind.LINEAR: linear, Kind.CENTROID: centroid}
 
 
-def test_every_kind_has_slopes() -> None:
-    assert set(WEIGHTS) == set(MODELS) == set(Kind)
+def test_every_kind_but_a_vote_has_slopes() -> None:
+    assert set(WEIGHTS) == set(Kind)
+    assert {kind for kind, weights in WEIGHTS.items() if weights} == set(MODELS)
+    assert have_slopes(linear()[0])
+    assert not have_slopes(make_neighbours(3, 5)[0])
 
 
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", list(MODELS))
 @pytest.mark.parametrize("lacking", [0, 7], ids=["all genes", "some genes lacking"])
 def test_contributions_add_up_to_the_difference_of_mean_margins(kind: Kind, lacking: int) -> None:
     card, tensors = MODELS[kind]()

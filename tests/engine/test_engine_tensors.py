@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from jobs.engine.kinds.linear import Linear
+from jobs.engine.kinds.neighbours import Neighbours
 from jobs.engine.kinds.table import KINDS, check_tensors
 from shared.bundles.card import Kind, Log1p, ModelCard, Normalise
 from shared.domain.errors import InvalidBundleError
-from tests.engine.cards import make_card, make_centroid, make_tensors
+from tests.engine.cards import make_card, make_centroid, make_neighbours, make_tensors
 
 NAN, INFINITY = float("nan"), float("inf")
 Tensors = dict[str, torch.Tensor]
@@ -23,7 +24,15 @@ def centroid() -> tuple[ModelCard, Tensors]:
     return make_centroid(3, 5, n_components=2)
 
 
-EXAMPLES: dict[Kind, Callable[[], tuple[ModelCard, Tensors]]] = {Kind.LINEAR: linear, Kind.CENTROID: centroid}
+def neighbours() -> tuple[ModelCard, Tensors]:
+    return make_neighbours(3, 5, n_components=2)
+
+
+EXAMPLES: dict[Kind, Callable[[], tuple[ModelCard, Tensors]]] = {
+    Kind.LINEAR: linear,
+    Kind.CENTROID: centroid,
+    Kind.NEIGHBOURS: neighbours,
+}
 
 
 def test_every_kind_has_an_example_here() -> None:
@@ -86,3 +95,17 @@ def test_steps_that_a_model_does_not_have_are_refused(kind: Kind) -> None:
     card, tensors = EXAMPLES[kind]()
     with pytest.raises(InvalidBundleError, match="log1p → normalise"):
         check_tensors(card.model_copy(update={"preprocessing": (Log1p(), Normalise())}), tensors)
+
+
+@pytest.mark.parametrize("label", [-1.0, 0.5, 3.0])
+def test_a_reference_cell_of_no_label_is_refused(label: float) -> None:
+    card, tensors = neighbours()
+    tensors["reference_label"][7] = label
+    with pytest.raises(InvalidBundleError, match="a number that is no label's in 'reference_label'"):
+        check_tensors(card, tensors)
+
+
+def test_a_large_tensor_is_not_copied() -> None:
+    card, tensors = neighbours()
+    weights = Neighbours().weights(card, tensors)
+    assert weights.reference_rc.data_ptr() == tensors["reference"].data_ptr()

@@ -80,7 +80,7 @@ SMALL = Population({"B": 60, "NK": 60, "T": 60})
 def quick(**changes: object) -> TrainingSettings:
     """Settings that train in a fraction of a second."""
     given: dict[str, object] = {"name": "small", "version": "1.0.0", "max_iterations": 15, "strengths": (0.1,)}
-    given["components"] = (5,)
+    given |= {"components": (5,), "neighbours": (15,)}
     return TrainingSettings(**{**given, **changes})  # type: ignore[arg-type]
 
 

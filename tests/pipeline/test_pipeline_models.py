@@ -69,6 +69,10 @@ def test_a_model_is_trained_evaluated_and_used(kind: Kind, celldrop: Celldrop, l
     assert celldrop("models", "show", out / "mine" / "1", "--json").json["kind"] == kind
     done = celldrop("run", labelled, "--model", out / "mine" / "1", "--json", "--set", "map=off")
     assert done.status == 0, done.stderr
+    manifest = json.loads((done.folder / "manifest.json").read_text())
+    without = [one["reason"] for one in manifest["missing"] if one["name"] == "evidence.csv"]
+    assert (done.folder / "evidence.csv").exists() == (kind is not Kind.NEIGHBOURS) == (not without)
+    assert all("does not score by single genes" in reason for reason in without)
     labels = anndata.read_h5ad(done.folder / "annotated.h5ad").obs
     assert (labels["celldrop_label"].astype(str) == labels["sorted_population"].astype(str)).mean() > 0.95
     if kind is not Kind.LINEAR:

@@ -11,9 +11,14 @@ from jobs.engine.familiarity import Watched, watched_of
 from jobs.engine.kinds.centroid import Centroid
 from jobs.engine.kinds.kind import KindWeights, ModelKind
 from jobs.engine.kinds.linear import Linear
+from jobs.engine.kinds.neighbours import Neighbours
 from shared.bundles.card import Kind, ModelCard
 
-KINDS: Mapping[Kind, ModelKind] = {Kind.LINEAR: Linear(), Kind.CENTROID: Centroid()}
+KINDS: Mapping[Kind, ModelKind] = {
+    Kind.LINEAR: Linear(),
+    Kind.CENTROID: Centroid(),
+    Kind.NEIGHBOURS: Neighbours(),
+}
 
 
 def kind_of(card: ModelCard) -> ModelKind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -22,10 +23,12 @@ class Tensor:
     Attributes:
         axes: The name of each axis: ``labels``, ``features`` …
         what: A description of its values, for the reference page.
+        large: Whether it may be too large for a copy in float64: it stays as it is stored.
     """
 
     axes: tuple[str, ...]
     what: str
+    large: bool = False
 
 
 TensorTable: TypeAlias = Mapping[str, Tensor]
@@ -34,7 +37,7 @@ TensorTable: TypeAlias = Mapping[str, Tensor]
 def checked(
     table: TensorTable, sizes: Mapping[str, int], tensors: Mapping[str, torch.Tensor], *, where: str = ""
 ) -> dict[str, torch.Tensor]:
-    """Check tensors against a table, and return them as float64 on the CPU.
+    """Check tensors against a table, and return them on the CPU, as float64 unless they are large.
 
     They may be stored as float32 or float64: an imported model keeps its precision.
 
@@ -48,7 +51,10 @@ def checked(
         raise invalid(f"tensors {sorted(tensors)}", f"exactly {sorted(table)}", where)
     for name, tensor in table.items():
         _check(name, tensors[name], tuple(sizes[axis] for axis in tensor.axes), where)
-    return {name: tensors[name].to("cpu", torch.float64) for name in table}
+    return {
+        name: tensors[name].cpu() if tensor.large else tensors[name].to("cpu", torch.float64)
+        for name, tensor in table.items()
+    }
 
 
 def invalid(found: str, expected: str, where: str) -> InvalidBundleError:
@@ -62,8 +68,9 @@ def _check(name: str, tensor: torch.Tensor, shape: tuple[int, ...], where: str) 
         raise invalid(f"tensor {name!r} of shape {tuple(tensor.shape)}", f"{shape}, as the card's tables", where)
     if tensor.dtype not in _FLOATS:
         raise invalid(f"tensor {name!r} of type {tensor.dtype}", "float32 or float64", where)
-    if not bool(torch.isfinite(tensor).all()):
+    extremes = [float(value) for value in tensor.aminmax()] if tensor.numel() else [0.0]
+    if not all(map(math.isfinite, extremes)):
         raise invalid(f"NaN or infinite values in tensor {name!r}", "finite numbers", where)
-    largest = float(tensor.abs().max()) if tensor.numel() else 0.0
+    largest = max(map(abs, extremes))
     if largest > LARGEST:
         raise invalid(f"values up to {largest:g} in tensor {name!r}", f"at most {LARGEST:g}", where)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from jobs.engine.slopes import Slopes, slopes_of
+from jobs.engine.slopes import Slopes, have_slopes, slopes_of
 from jobs.inference.data_manager import TaskInputs
 from jobs.inference.merge.evidence import Evidence, evidence_of
 from jobs.inference.merge.survey import Findings
@@ -18,12 +18,14 @@ from shared.h5ad.judge.cautions import WarningCode
 from shared.h5ad.names.gene_table import symbol_of
 
 
-def slopes_in(inputs: TaskInputs) -> Slopes:
-    """The slopes of the model's scores.
+def slopes_in(inputs: TaskInputs) -> Slopes | None:
+    """The slopes of the model's scores; None for a kind of model that has none.
 
     Raises:
         InvalidBundleError: The weights are not a safetensors file.
     """
+    if not have_slopes(inputs.card):
+        return None
     try:
         tensors = load(inputs.weights)
     except (SafetensorError, KeyError) as error:

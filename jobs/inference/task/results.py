@@ -80,6 +80,7 @@ from shared.ports.blobs import BlobInfo
 _SOON_COPIED_BYTES = 128 * 2**20
 """An input that is copied within a second, so that the map then has all cores for most of its time."""
 _LOOK_S = 0.5
+_NO_SLOPES = "This kind of model does not score by single genes, so none of them speaks for a label."
 _NOT_REQUESTED = NoMap("No map was requested (option map=off).")
 
 _TABLES: Mapping[Output, Callable[[Merge, Mapping[str, str]], Iterator[bytes]]] = {
@@ -94,7 +95,7 @@ class Results:
     """Writes the results of one merge. Files are streamed from the parts, and collected for the manifest.
 
     Attributes:
-        slopes: Those of the model's scores, for the evidence.
+        slopes: Those of the model's scores, for the evidence; None if it has none.
         receipts: In row order, as returned by ``ordered``.
         began_s: When the merge began, on the monotonic clock.
         map_budget_s: Time limit for the map, in seconds.
@@ -103,7 +104,7 @@ class Results:
 
     data: InferenceData
     inputs: TaskInputs
-    slopes: Slopes
+    slopes: Slopes | None
     receipts: tuple[Receipt, ...]
     prefix: str
     pulse: Pulse
@@ -247,6 +248,9 @@ class Results:
             evidence = find_evidence(self.inputs, findings)
             return evidence, list(evidence_csv(evidence))
 
+        if self.slopes is None:
+            self.missing.append(MissingFile(name=EVIDENCE.name, reason=_NO_SLOPES))
+            return None, []
         with self._timed(EVIDENCE.name):
             made = made_or_missing(EVIDENCE, make)
             if isinstance(made, MissingFile):

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 
 from jobs.modeling.kinds.centroid import CentroidRecipe
 from jobs.modeling.kinds.linear import LinearRecipe
+from jobs.modeling.kinds.neighbours import NeighboursRecipe
 from jobs.modeling.kinds.recipe import Recipe
 from shared.bundles.card import Kind
 
-RECIPES: Mapping[Kind, Recipe] = {Kind.LINEAR: LinearRecipe(), Kind.CENTROID: CentroidRecipe()}
+RECIPES: Mapping[Kind, Recipe] = {
+    Kind.LINEAR: LinearRecipe(),
+    Kind.CENTROID: CentroidRecipe(),
+    Kind.NEIGHBOURS: NeighboursRecipe(),
+}
