@@ -1,4 +1,4 @@
-"""The labelled file for training or evaluation, as given on the command line."""
+"""The labelled files for training, as given on the command line."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A file of labelled cells, and how to read it.
+    """Files of labelled cells, and how to read them.
 
     Attributes:
-        column: The obs column of labels.
+        column: The obs column of labels, the same in all files.
         ids_from: The obs column of Cell Ontology ids.
         lineages: ``blood``, or a file that gives each label its lineage.
         features_from: Use only genes that are also in this file.
@@ -25,7 +25,7 @@ class Origin:
         ontology: A file of the Cell Ontology, to make the labels' tree from, for training.
     """
 
-    file: Path
+    files: tuple[Path, ...]
     column: str
     ids_from: str | None = None
     lineages: str | None = None

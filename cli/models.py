@@ -33,6 +33,9 @@ NameOption = Annotated[str, typer.Option("--name", help="Lower-case letters, dig
 VersionOption = Annotated[str, typer.Option("--version", help="Any version that does not exist yet.")]
 OptionalPath = Optional[Path]  # noqa: UP045
 OptionalText = Optional[str]  # noqa: UP045
+TrainingFiles = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="One or more .h5ad with counts and labels.", show_default=False)
+]
 LabelsOption = Annotated[str, typer.Option("--labels", metavar="COLUMN", help="The obs column of labels.")]
 MatrixOption = Annotated[
     OptionalText, typer.Option(help="The matrix to use: X, raw or layers/NAME.", show_default="chosen by its values")
@@ -158,7 +161,7 @@ def import_model(  # noqa: PLR0913  # one parameter an option
 
 @models.command("train")
 def train_bundle(  # noqa: PLR0913  # one parameter an option
-    file: Annotated[Path, typer.Argument(help="An .h5ad with counts and labels.", show_default=False)],
+    files: TrainingFiles,
     *,
     labels: LabelsOption,
     name: NameOption,
@@ -186,7 +189,7 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     citation: Annotated[str, typer.Option(help="For the card.")] = "",
     as_json: JsonFlag = False,
 ) -> None:
-    """Train a model on a file's own labels; the card records its accuracy on held-out cells."""
+    """Train a model on files' own labels; the card records its accuracy on held-out cells."""
     output = Output(as_json)
 
     def action() -> Exit:
@@ -202,7 +205,7 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
             **({} if min_cells is None else {"min_cells_per_label": min_cells}),
         }
         read = (ids_from, lineages, features_from, matrix, aligned_with, aligned_labels, min_cells, batches, names)
-        origin = Origin(file, labels, *read, ontology)
+        origin = Origin(tuple(files), labels, *read, ontology)
         return train_model(origin, about | chosen | how, settings_for(out), output)
 
     finish(output, action)

@@ -18,6 +18,7 @@ from jobs.modeling.bundles import check_free, write_bundle
 from jobs.modeling.cards import check_identity
 from jobs.modeling.features import genes_also_in
 from jobs.modeling.gene_lists import read_gene_list
+from jobs.modeling.joining import joined
 from jobs.modeling.labelled import LabelledCells, Sample, read_labelled
 from jobs.modeling.lineages import read_mapping
 from jobs.modeling.ontology import read_ontology
@@ -36,7 +37,7 @@ from shared.settings import Settings
 
 
 def train_model(origin: Origin, how: Mapping[str, Any], settings: Settings, output: Output) -> Exit:
-    """Train on a file's labels and write the bundle.
+    """Train on the labels of one or more files and write the bundle.
 
     Args:
         how: Values for the fields of ``TrainingSettings``.
@@ -117,16 +118,23 @@ def _command() -> str:
 
 
 def _read(origin: Origin, wanted: TrainingSettings) -> LabelledCells:
-    return read_labelled(
-        origin.file,
-        origin.column,
-        ids_from=origin.ids_from,
-        lineages=read_mapping(origin.lineages) if origin.lineages else None,
-        readable=read_names(origin.names) if origin.names else None,
-        matrix=origin.matrix,
-        sample=Sample(wanted.max_cells, wanted.seed),
-        batches=origin.batches,
-    )
+    """Read the cells of all files, of each at most as many as are trained on."""
+    lineages = read_mapping(origin.lineages) if origin.lineages else None
+    readable = read_names(origin.names) if origin.names else None
+    found = [
+        read_labelled(
+            file,
+            origin.column,
+            ids_from=origin.ids_from,
+            lineages=lineages,
+            readable=readable,
+            matrix=origin.matrix,
+            sample=Sample(wanted.max_cells, wanted.seed),
+            batches=origin.batches,
+        )
+        for file in origin.files
+    ]
+    return joined(found)
 
 
 def _read_other(origin: Origin, file: Path, cells: LabelledCells, wanted: TrainingSettings) -> LabelledCells:

@@ -86,6 +86,23 @@ def test_a_model_is_trained_evaluated_and_used(kind: Kind, celldrop: Celldrop, l
         assert "TRAINED_ON_THIS_FILE" in (tmp_path / "figures" / name).read_text()
 
 
+def test_a_model_is_trained_on_several_files_with_the_genes_of_all(
+    celldrop: Celldrop, labelled: Path, tmp_path: Path
+) -> None:
+    cells = anndata.read_h5ad(labelled)
+    paths = [tmp_path / "even.h5ad", tmp_path / "odd.h5ad"]
+    cells[::2].copy().write_h5ad(paths[0])
+    cells[1::2, 500:].copy().write_h5ad(paths[1])
+    arguments = ("--labels", "sorted_population", "--name", "both", "--version", "1", "--out", tmp_path / "bundles")
+    done = celldrop("models", "train", *paths, *arguments, "--n-genes", "200")
+    assert done.status == 0, done.stderr
+    assert f"{cells.n_obs:,} cells with 2 labels in even.h5ad, odd.h5ad" in done.stdout
+    card = json.loads((tmp_path / "bundles/both/1/model.json").read_text())
+    assert card["training"]["source"] == "even.h5ad, odd.h5ad"
+    assert len(card["training"]["source_sha256"].split(", ")) == 2
+    assert set(card["features"]["symbol"]) <= set(cells.var_names[500:])
+
+
 def test_a_version_is_never_written_over(celldrop: Celldrop, data_dir: Path, tmp_path: Path) -> None:
     arguments = ("models", "import", data_dir / "models/adams_45_f_0.pkl", "--name", "a", "--version", "1")
     first, second = (celldrop(*arguments, "--out", tmp_path / "out", "--json") for _ in range(2))
