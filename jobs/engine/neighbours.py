@@ -81,10 +81,13 @@ class NearestSearch(torch.nn.Module):
         self.k = k
         self._sizes = sizes
         self._group = sizes.group if len(reference_rd) >= sizes.grouped_from else 1
-        square_r = torch.cat([part_rd.double().square().sum(dim=1) for part_rd in _parts(reference_rd, sizes.chunk)])
-        self._largest = float(square_r.max().sqrt())
+        square_r = torch.empty(len(reference_rd))
+        # A chunk at a time, into memory that is there already: a copy in float64 would be twice as large.
+        for square_c, part_rd in zip(_parts(square_r, sizes.chunk), _parts(reference_rd, sizes.chunk), strict=True):
+            square_c.copy_(part_rd.double().square().sum(dim=1))
+        self._largest = float(square_r.double().max().sqrt())
         self.register_buffer("reference_rd", reference_rd)
-        self.register_buffer("square_r", square_r.float())
+        self.register_buffer("square_r", square_r)
 
     @property
     def shortlisted(self) -> int:
