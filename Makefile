@@ -2,7 +2,8 @@
 .DEFAULT_GOAL := help
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKERS ?= 2
+# One more than the cores of a small machine: some tests wait.
+WORKERS ?= 3
 # How many of the slowest tests `make test` names.
 SLOWEST ?= 60
 

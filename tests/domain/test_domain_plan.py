@@ -275,3 +275,17 @@ def test_requests_are_counted_a_submission_a_task_a_pair_of_tasks_and_a_beat() -
 
 def test_a_file_without_cells_has_a_plan_of_one_task() -> None:
     assert {one.n_tasks for one in candidates(work(0), LINEAR, Fleet())} == {1}
+
+
+def test_tasks_that_wait_for_each_other_take_the_time_of_all_rounds() -> None:
+    n_cells = 400 * BLOCK_ROWS
+    at_once, one_by_one, in_two = (
+        candidates(
+            work(n_cells), LARGE, Fleet(cpu=Pool(CPU_POOL.shape, parallel, waits=True), task_timeout_s=1e6), tasks=4
+        )[0]
+        for parallel in (4, 1, 3)
+    )
+    assert at_once.compute_s > 10
+    assert one_by_one.compute_s == pytest.approx(4 * at_once.compute_s, abs=0.3)
+    assert in_two.compute_s == pytest.approx(2 * at_once.compute_s, abs=0.3)
+    assert one_by_one.start_s == pytest.approx(4 * at_once.start_s, abs=0.3)

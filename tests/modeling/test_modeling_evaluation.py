@@ -184,6 +184,11 @@ def test_cells_that_trained_the_model_are_told_by_their_file_alone(tmp_path: Pat
     assert told.message.endswith("the figures are too good.")
     other = Population({"B": 30, "NK": 30, "T": 30}, seed=6).write(tmp_path / "b.h5ad")
     assert list(evaluate(model.card, model.tensors, other, "label").warnings) == others
+    several = model.card.training.model_copy(
+        update={"source_sha256": f"{'0' * 64}, {model.card.training.source_sha256}"}
+    )
+    of_several = model.card.model_copy(update={"training": several})
+    assert told in evaluate(of_several, model.tensors, file, "label").warnings
     unknown = model.card.training.model_copy(update={"source_sha256": None})
     without = model.card.model_copy(update={"training": unknown})
     assert list(evaluate(without, model.tensors, file, "label").warnings) == others
