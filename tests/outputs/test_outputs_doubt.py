@@ -151,7 +151,7 @@ def test_the_report_says_first_what_is_unlike_the_training_cells() -> None:
     assert found.to_do[0].startswith("Count and compare cells by celldrop_reliable_label")
     strange = assess(rows, tally, card(), None, NoOwnLabels())
     assert not strange.sure, "of mostly unfamiliar cells, nothing is sure"
-    assert strange.to_do[0].startswith("Do not use these labels")
+    assert strange.to_do[0].startswith("Do not use the labels of unfamiliar cells")
     assert sum(row.unfamiliar * row.cells for row in rows if row.unfamiliar) == pytest.approx(151)
 
 

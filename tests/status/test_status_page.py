@@ -132,7 +132,7 @@ def test_the_page_says_of_how_many_cells_the_label_is_reliable(client: FlaskClie
     assert "reliable" not in outline(client, f"/submissions/{world.succeeded('b.h5ad')}").text.casefold()
 
 
-@pytest.mark.parametrize(("unfamiliar", "words"), [(1_350, "Done"), (1_351, "Done, in doubt")])
+@pytest.mark.parametrize(("unfamiliar", "words"), [(1_350, "Done"), (1_351, "Done, labels doubtful")])
 def test_labels_of_mostly_unfamiliar_cells_are_not_simply_done(
     client: FlaskClient, world: World, unfamiliar: int, words: str
 ) -> None:

@@ -17,7 +17,8 @@ from shared.bundles.card import ModelCard
 MOSTLY_UNFAMILIAR = 0.5
 """With a larger share of unfamiliar cells, the labels mean little."""
 _MOSTLY_RELIABLE, _HARDLY_RELIABLE = 0.8, 0.5
-_LEAST_CELLS = 20
+_LEAST_CELLS = 10
+"""Of fewer, a share says little."""
 _LEAST_MISSING = 0.05
 """An own label that the model lacks is named if so large a share of the cells has it."""
 _NAME_LIMIT = 60
@@ -32,7 +33,7 @@ def assess(
     clusters: ClusterTable | None,
     compared: CrossTable | NoOwnLabels,
 ) -> Assessment:
-    """Sentences on the results as a whole. Where most cells are unfamiliar, nothing is sure."""
+    """Sentences on the results as a whole. Where most cells are unfamiliar, nothing is said to be sure."""
     if tally.unfamiliar_share > MOSTLY_UNFAMILIAR:
         return Assessment((), tuple(_strange(tally, card)), _OTHER_MODEL)
     return Assessment(
@@ -44,8 +45,8 @@ def assess(
 
 _OTHER_MODEL = (
     (
-        "Do not use these labels. Look for a model of this tissue and species (the command is below), or train one on "
-        "labelled cells of this kind."
+        "Do not use the labels of unfamiliar cells (celldrop_unfamiliar). Look for a model of this tissue and species, "
+        "or train one on labelled cells of this kind: the commands are below."
     ),
     (
         "If the tissue is right, look at the cells themselves: tumour cells, cell lines and damaged cells are unlike "
@@ -57,17 +58,16 @@ _OTHER_MODEL = (
 def _strange(tally: Tally, card: ModelCard) -> Iterator[str]:
     yield (
         f"{percent(tally.unfamiliar_share)} of the cells express genes that hardly any cell expresses that "
-        f"{shortened(card.reference, _NAME_LIMIT)} was trained on. A cell gets one of the model's labels all the same, "
-        "often with a high score."
+        f"{shortened(card.reference, _NAME_LIMIT)} was trained on. A cell gets one of the model's labels all the same."
     )
 
 
 def _sure(rows: Sequence[LabelRow], tally: Tally, card: ModelCard) -> Iterator[str]:
     if tally.level_counts:
         yield f"{_reliable_shares(tally, card)}."
-        mostly = [row for row in _frequent(rows) if (row.reliable or 0) >= _MOSTLY_RELIABLE]
+        mostly = [row for row in rows if row.cells >= _LEAST_CELLS and (row.reliable or 0) >= _MOSTLY_RELIABLE]
         if mostly:
-            yield f"Labels of which most cells are reliable: {_named(mostly)}."
+            yield f"Labels with at least {_MOSTLY_RELIABLE:.0%} reliable cells: {_named(mostly)}."
     if tally.lineage_counts:
         ordered = most_first(tally.lineage_counts)
         named = [f"{shortened(name, _NAME_LIMIT)} {percent(n / tally.n_cells)}" for name, n in ordered.items()]
@@ -107,7 +107,7 @@ def _unsure(
         yield f"Whether cells are of a kind that the model does not know: {why}."
     hardly = _hardly_reliable(rows)
     if hardly:
-        yield f"Labels of which less than half of the cells are reliable: {_named(hardly)}."
+        yield f"Labels with less than {_HARDLY_RELIABLE:.0%} reliable cells: {_named(hardly)}."
     weak = [row for row in rows if row.weak]
     if weak:
         names = _some([shortened(row.name, _NAME_LIMIT) for row in weak])
@@ -130,8 +130,8 @@ def _missing(compared: CrossTable | NoOwnLabels) -> Iterator[str]:
     ]
     if named:
         yield (
-            f"The model has no label or lineage that is known to mean the same as these of the file: {_some(named)}. "
-            "If it lacks such a type, its cells got another one's label."
+            f"These names of the file could not be matched with the model's: {_some(named)}. If the model lacks such a "
+            "type, its cells got another one's label."
         )
 
 
@@ -145,19 +145,22 @@ def _to_do(rows: Sequence[LabelRow], tally: Tally, clusters: ClusterTable | None
         yield "Check each label with marker genes before you use it; a table of the genes that spoke for it is below."
     doubtful = {row.name for row in [*_hardly_reliable(rows), *(row for row in rows if row.weak)]}
     if doubtful:
-        names = _some([shortened(row.name, _NAME_LIMIT) for row in rows if row.name in doubtful])
-        other = ", or report the wider type" if tally.level_counts else ""
-        yield f"Before you report {names}: check by other means, such as surface proteins{other}."
+        named = [row for row in rows if row.name in doubtful]
+        names = _some([shortened(row.name, _NAME_LIMIT) for row in named])
+        if tally.level_counts:
+            still = plural(sum(tally.reliable_counts[row.name] for row in named), "cell")
+            yield (
+                f"celldrop_reliable_label still gives {still} one of these labels: {names}. Before you report them, "
+                "check by other means, such as surface proteins, or report the wider type."
+            )
+        else:
+            yield f"Before you report {names}: check by other means, such as surface proteins."
     if clusters is not None and clusters.divided_cells:
         yield "Look at the doubtful clusters: they come first in the table of clusters."
 
 
 def _hardly_reliable(rows: Sequence[LabelRow]) -> list[LabelRow]:
-    return [row for row in _frequent(rows) if row.reliable is not None and row.reliable < _HARDLY_RELIABLE]
-
-
-def _frequent(rows: Sequence[LabelRow]) -> list[LabelRow]:
-    return [row for row in rows if row.colour != "none" and row.cells >= _LEAST_CELLS]
+    return [row for row in rows if row.reliable is not None and row.reliable < _HARDLY_RELIABLE]
 
 
 def _named(rows: Sequence[LabelRow]) -> str:

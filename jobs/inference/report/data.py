@@ -381,3 +381,8 @@ class ReportData:
     def can_tell_reliable(self) -> bool:
         """Whether it is known of which cells the label is reliable."""
         return any(row.reliable is not None for row in self.labels)
+
+    @property
+    def any_reliable(self) -> bool:
+        """Whether the label of any cell is reliable."""
+        return any(row.reliable for row in self.labels)

@@ -5,23 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobs.inference.merge.clusters import Clusters
+from jobs.inference.merge.tally import Tally
 from jobs.inference.outputs.manifest import FileFacts
+from jobs.inference.report.assessment import MOSTLY_UNFAMILIAR
 from jobs.inference.report.data import Snippet
 from shared.domain.outputs import ANNOTATED_H5AD
 from shared.domain.verdict import Verdict
 from shared.h5ad.judge.cautions import WarningCode
 
 
-def drawing_snippet(files: Sequence[FileFacts], clusters: Clusters | None, verdict: Verdict) -> tuple[Snippet, ...]:
+def drawing_snippet(
+    files: Sequence[FileFacts], clusters: Clusters | None, verdict: Verdict, tally: Tally
+) -> tuple[Snippet, ...]:
     """The code, if ``annotated.h5ad`` has ``obsm["X_celldrop"]``: clusters were found, and the layout has an obsm."""
     there = ANNOTATED_H5AD.name in {file.name for file in files}
     old = any(found.code == WarningCode.OLD_LAYOUT for found in verdict.warnings)
     if not there or old or clusters is None or clusters.column is not None:
         return ()
+    name = "unfamiliarity" if tally.unfamiliar_share > MOSTLY_UNFAMILIAR else "label"
+    name = "reliable_label" if tally.reliable_counts and name == "label" else name
     return (
         Snippet(
             "Draw the cells by their expression",
-            'colours = ["celldrop_label", "celldrop_cluster_label"]\n'
+            f'colours = ["celldrop_{name}", "celldrop_cluster_label"]\n'
             'sc.pl.embedding(adata, "X_celldrop", color=colours)  # the first two components\n'
             "# A UMAP of all 20:\n"
             'sc.pp.neighbors(adata, use_rep="X_celldrop")\nsc.tl.umap(adata)\nsc.pl.umap(adata, color=colours)',

@@ -23,7 +23,7 @@ _MANY_LABELS = 10
 _IN_WORDS = 5
 _IN_TABLE = {SpeaksBy.EXPRESSION: 5, SpeaksBy.ABSENCE: 3, SpeaksBy.MISSING: 10}
 _NAME_LETTERS, _GENE_LETTERS = 24, 13
-_HOW = {SpeaksBy.EXPRESSION: "expressed", SpeaksBy.ABSENCE: "absent", SpeaksBy.MISSING: "missing in the file"}
+_HOW = {SpeaksBy.EXPRESSION: "higher", SpeaksBy.ABSENCE: "lower", SpeaksBy.MISSING: "missing in the file"}
 _NONE = "\u2013"
 F64Array = npt.NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from jobs.inference.merge.tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, l
 from jobs.inference.outputs.manifest import FileFacts, MissingFile, PseudobulkFacts
 from jobs.inference.outputs.reading_findings import MANY_OF_A_LABEL
 from jobs.inference.report import sentences
-from jobs.inference.report.assessment import assess
+from jobs.inference.report.assessment import MOSTLY_UNFAMILIAR, assess
 from jobs.inference.report.charts import drawn, log_chart, ridge, score_chart, undrawn
 from jobs.inference.report.clusters import cluster_table
 from jobs.inference.report.data import CellMap, Confusion, Fact, LabelRow, Notice, ReportData, ResultFile, Tail
@@ -131,7 +131,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         model=sentences.model(context.card),
         snippets=(
             *snippets(rows, tally, context.files, context.verdict),
-            *drawing_snippet(context.files, context.clusters, context.verdict),
+            *drawing_snippet(context.files, context.clusters, context.verdict, tally),
         ),
         files=tuple(ResultFile(file.name, size(file.size_bytes), file.what) for file in context.files),
         missing=tuple(Notice(one.reason, code=one.name) for one in context.missing),
@@ -154,6 +154,8 @@ def _notices(verdict: Verdict) -> tuple[Notice, ...]:
 
 
 def _remarks(rows: tuple[LabelRow, ...], tally: Tally, context: Context) -> tuple[Notice, ...]:
+    if tally.unfamiliar_share > MOSTLY_UNFAMILIAR:
+        return ()
     selected_genes = any(one.code in _SELECTED for one in context.verdict.warnings)
     return sentences.remarks(rows, tally, context.min_score, selected_genes=selected_genes)
 

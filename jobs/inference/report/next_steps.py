@@ -13,6 +13,8 @@ from shared.domain.outputs import PSEUDOBULK
 from shared.domain.verdict import MatrixState, Verdict
 
 _NAME_LIMIT = 60
+_LOGARITHMS = {MatrixState.LOG1P_CP10K, MatrixState.LOG_NORMALISED}
+_NORMALISE = "sc.pp.normalize_total(adata, target_sum=1e4)\nsc.pp.log1p(adata)\n"
 _RELIABLE = (
     '(adata.obs["celldrop_reliable_label"].astype(str) == adata.obs["celldrop_label"].astype(str))\n'
     '    & ~adata.obs["celldrop_abstained"]\n'
@@ -38,7 +40,7 @@ def snippets(
     )
     first = Snippet("Open the cells with their labels", opened)
     if tally.unfamiliar_share > MOSTLY_UNFAMILIAR:
-        return again, first, _like_the_reference()
+        return _OTHER_MODELS, first, _like_the_reference()
     return (
         first,
         _kept(tally),
@@ -53,11 +55,22 @@ def snippets(
     )
 
 
+_OTHER_MODELS = Snippet(
+    "Run it again with a model of this tissue",
+    "# Those that are there:\ncelldrop models list\n"
+    "# A CellTypist model, or one of your own labelled cells:\n"
+    "celldrop models import MODEL.pkl --name NAME --version 1\n"
+    "celldrop models train LABELLED.h5ad --labels COLUMN --name NAME --version 1\n"
+    "celldrop run FILE.h5ad --model NAME",
+)
+
+
 def _to_check(rows: Sequence[LabelRow]) -> str:
-    """The most frequent label that is in doubt, or else the most frequent one."""
+    """The most frequent label that is in doubt and may have markers, or else the most frequent one."""
     named = [row for row in rows if row.colour != "none"]
-    doubtful = [row for row in named if row.weak or (row.reliable is not None and row.reliable < 0.5)]
-    return next((row.name for row in [*doubtful, *named]), "B cell")
+    marked = [row for row in named if not row.weak]
+    doubtful = [row for row in marked if row.reliable is not None and row.reliable < 0.5]
+    return next((row.name for row in [*doubtful, *marked, *named]), "B cell")
 
 
 def _kept(tally: Tally) -> Snippet:
@@ -74,19 +87,21 @@ def _like_the_reference() -> Snippet:
     return Snippet(
         "Look at the cells that are like the model's, and at the others",
         'adata.obs["celldrop_unfamiliar"].value_counts()\n'
-        'adata.obs.groupby("celldrop_unfamiliar")["celldrop_n_genes"].median()',
+        'adata.obs.groupby("celldrop_unfamiliar")[["celldrop_score", "celldrop_unfamiliarity"]].median()',
     )
 
 
 def _normalised(verdict: Verdict) -> str:
     """Code that makes X log-normalised, if it is not known to be; what is unknown is left to the reader."""
-    lines = "sc.pp.normalize_total(adata, target_sum=1e4)\nsc.pp.log1p(adata)\n"
+    if verdict.matrix is not None and verdict.matrix.path.startswith("raw"):
+        known = verdict.matrix.state in _LOGARITHMS
+        return f"adata = adata.raw.to_adata()\n{'' if known else _NORMALISE}"
     state = _state_of_x(verdict)
     if state is MatrixState.COUNTS:
-        return lines
-    if state in {MatrixState.LOG1P_CP10K, MatrixState.LOG_NORMALISED}:
+        return _NORMALISE
+    if state in _LOGARITHMS:
         return ""
-    return f"# Leave the next two lines out if X is log-normalised already.\n{lines}"
+    return f"# Leave the next two lines out if X is log-normalised already.\n{_NORMALISE}"
 
 
 def _state_of_x(verdict: Verdict) -> MatrixState | None:

@@ -11,7 +11,7 @@ from jobs.inference.report.wording import listing, percent, plural, shortened, w
 from shared.bundles.aligning import How, Meaning
 
 _NAME = 60
-_LISTED = 6
+_LISTED = 12
 _OTHERS = "other labels"
 _HOW = {How.ID: "id", How.NAME: "name", How.SYNONYM: "synonym"}
 
@@ -53,11 +53,11 @@ def _figures(compared: CrossTable) -> Iterator[Figure]:
     if labels is not None and labels.calibration_error is not None:
         yield Figure(f"{labels.calibration_error:.3f}", "calibration error", "of the scores; 0 is best")
     if main is not None:
-        yield Figure(percent(main), "have their group's main label", "a group: cells with the same own label")
+        yield Figure(percent(main), "have their group's most common label", "a group: cells with the same own label")
 
 
 def _of(found: Agreement) -> str:
-    return f"of {plural(found.n_cells, 'cell')} that can be compared"
+    return f"of {plural(found.n_cells, 'cell')} that can be compared so"
 
 
 def _sentences(compared: CrossTable) -> Iterator[str]:
