@@ -148,7 +148,7 @@ def _say_findings(findings: Sequence[Finding], output: Output) -> None:
 
 
 def _say_labels(summary: Mapping[str, object], output: Output) -> None:
-    counts, reliable = summary.get("labels"), summary.get("reliable")
+    counts, reliable = summary.get("labels"), summary.get("reliable_labels")
     if isinstance(counts, dict):
         n_cells = sum(counts.values()) or 1
         ordered = sorted(counts.items(), key=lambda item: -item[1])[:_MOST_LABELS]

@@ -113,7 +113,7 @@ def asset(name: str) -> str:
 
 def label_rows(view: SubmissionItem) -> tuple[LabelRow, ...]:
     """The labels with the most cells, then one row for all the others."""
-    counts, reliable = list(view.label_counts.items()), view.counts_of("reliable")
+    counts, reliable = list(view.label_counts.items()), view.counts_of("reliable_labels")
     total = sum(n_cells for _, n_cells in counts) or 1
     rows = [LabelRow(name, n_cells, n_cells / total, reliable.get(name, 0)) for name, n_cells in counts]
     if len(rows) <= MOST_LABELS + 1:

@@ -71,16 +71,58 @@ def narrowest(probability_nl: Floats, best_n: Int64s, score_n: Floats, tree: Tre
         score_n: Its probability; below 0 for a cell that may get no label.
         least: None gives no cell a place.
     """
-    if least is None:
-        return np.full(len(best_n), NOTHING, np.int64)
+    return placing(probability_nl, best_n, score_n, tree).at(least)
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """What the places of n cells rest on, for any least score. Axis ``g`` is the groups, the narrowest first.
+
+    Attributes:
+        label_score_n: The share of the best label in the sum of all probabilities.
+        inside_n: Whether the best label is in all groups that are likely.
+        score_ng: As ``group_scores``.
+        likely_ng: Whether a group is more probable than all other labels together.
+    """
+
+    best_n: Int64s
+    n_labels: int
+    label_score_n: Float32s
+    inside_n: Bools
+    score_ng: Float32s
+    likely_ng: Bools
+
+    def at(self, least: float | None) -> Int64s:
+        """The narrowest place of each cell; see ``narrowest``."""
+        if least is None:
+            return np.full(len(self.best_n), NOTHING, np.int64)
+        place_n = _first(self.likely_ng & (self.score_ng >= np.float32(least)))
+        place_n = np.where(place_n == NOTHING, NOTHING, place_n + self.n_labels)
+        return np.where(self.inside_n & (self.label_score_n >= np.float32(least)), self.best_n, place_n).astype(
+            np.int64
+        )
+
+    def score_of(self, place_n: Int64s) -> Float32s:
+        """The score of each cell's place; 1 for ``NOTHING``."""
+        none = np.ones((len(place_n), 1), np.float32)
+        group_n = np.where(place_n >= self.n_labels, place_n - self.n_labels, self.score_ng.shape[1])
+        found = np.concatenate([self.score_ng, none], axis=1)[np.arange(len(place_n)), group_n]
+        is_label_n = (place_n >= 0) & (place_n < self.n_labels)
+        return np.where(is_label_n, self.label_score_n, found).astype(np.float32)
+
+
+def placing(probability_nl: Floats, best_n: Int64s, score_n: Floats, tree: Tree) -> Placing:
+    """Compare cells with all groups; see ``narrowest``."""
     unit_ng, unit_n = _units(probability_nl, tree)
-    score_ng = (unit_ng / unit_n[:, None]).astype(np.float32)
-    score_n = (np.rint(score_n * _UNITS) / unit_n).astype(np.float32)
     likely_ng = 2 * unit_ng > unit_n[:, None]
-    place_n = _first(likely_ng & (score_ng >= np.float32(least)))
-    place_n = np.where(place_n == NOTHING, NOTHING, place_n + probability_nl.shape[1])
-    inside_n = (~likely_ng | tree.member_gl[:, best_n].T).all(axis=1)
-    return np.where(inside_n & (score_n >= np.float32(least)), best_n, place_n).astype(np.int64)
+    return Placing(
+        best_n=best_n,
+        n_labels=probability_nl.shape[1],
+        label_score_n=(np.rint(score_n * _UNITS) / unit_n).astype(np.float32),
+        inside_n=np.asarray((~likely_ng | tree.member_gl[:, best_n].T).all(axis=1)),
+        score_ng=(unit_ng / unit_n[:, None]).astype(np.float32),
+        likely_ng=likely_ng,
+    )
 
 
 def is_within(place_n: Int64s, label_n: Int64s, tree: Tree) -> Bools:

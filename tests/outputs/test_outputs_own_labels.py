@@ -128,7 +128,7 @@ def test_clusters_are_not_called_right_or_wrong() -> None:
     assert isinstance(section, Comparison)
     assert facts is not None
     assert (facts.label_agreement, facts.lineage_agreement, facts.counterparts) == (None, None, {})
-    assert [figure.name for figure in section.figures] == ["can be compared", "have their group's main label"]
+    assert [figure.name for figure in section.figures] == ["can be compared", "have their group's most common label"]
     assert (section.figures[0].value, section.figures[0].note, facts.n_comparable) == ("0%", "0 of 700 cells", 0)
     assert section.figures[1].value == percent(cross.cells_tc[:-1].max(axis=1).sum() / N_CELLS)
     assert not any("ccuracy" in sentence for sentence in section.sentences)
@@ -186,8 +186,8 @@ def test_report_and_manifest_agree(min_score: float | None) -> None:
     assert facts.n_comparable == n_comparable == facts.lineage_agreement.n_cells > told.n_cells
     assert figures["can be compared"] == (percent(n_comparable / N_CELLS), f"{n_comparable} of {N_CELLS} cells")
     assert facts.main_share is not None
-    assert figures["have their group's main label"][0] == percent(facts.main_share)
-    assert figures["accuracy by label"] == (percent(told.accuracy), f"of {told.n_cells} cells that can be compared")
+    assert figures["have their group's most common label"][0] == percent(facts.main_share)
+    assert figures["accuracy by label"] == (percent(told.accuracy), f"of {told.n_cells} cells that can be compared so")
     assert figures["macro F1 by label"][0] == f"{told.macro_f1:.3f}"
     assert figures["calibration error"][0] == f"{told.calibration_error:.3f}"
     assert figures["accuracy by lineage"][0] == percent(facts.lineage_agreement.accuracy)

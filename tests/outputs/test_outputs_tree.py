@@ -150,7 +150,7 @@ def test_scores_that_are_corrected_raise_thresholds_by_the_corrected_ones() -> N
     assert merge.rules.composition == estimate(used_scores(merged(2)), (0.2,) * 5, N_CELLS)
     used_n = np.concatenate([used for _, used in used_scores(merge)])
     kept_nl = probabilities(merge)[used_n].astype(np.float32)
-    assert merge.rules.reliability == raised_in_tree(RELIABILITY, kept_nl, merge.vocabulary.tree)
+    assert merge.rules.reliability == raised_in_tree(RELIABILITY, kept_nl, kept_nl.max(axis=1), merge.vocabulary.tree)
 
 
 def test_counts_manifest_and_report_agree_with_the_column() -> None:

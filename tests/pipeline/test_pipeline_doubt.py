@@ -62,7 +62,7 @@ def test_cells_of_the_model_s_tissue_get_levels_and_the_shares_that_were_used(bl
     assert not [one for one in manifest["verdict"]["findings"] if one["code"] == WarningCode.UNFAMILIAR_CELLS]
     page = (blood.folder / "report.html").read_text()
     assert "By lineage: T cell" in page
-    assert "at most 5% of the cells held out of its training got a wrong answer" in page
+    assert "at most 5% of the cells that were held out of its training got a wrong answer" in page
 
 
 def test_scores_are_corrected_alike_by_several_tasks_and_not_at_all_on_request(

@@ -125,7 +125,7 @@ def test_a_finished_submission_leads_to_its_report_and_files(client: FlaskClient
 
 def test_the_page_says_of_how_many_cells_the_label_is_reliable(client: FlaskClient, world: World) -> None:
     facts: dict[str, float | dict[str, int]] = {"n_cells": 2_700, "n_reliable_label": 1_890}
-    facts["reliable"] = {"CD4 T cell": 777, "T cell": 300}
+    facts["reliable_labels"] = {"CD4 T cell": 777}
     found = outline(client, f"/submissions/{world.succeeded(taken=facts)}")
     assert "70% of the cells have a reliable label" in found.text
     assert "777" in found.text

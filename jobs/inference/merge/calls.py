@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -78,6 +79,12 @@ class Vocabulary:
     def lineage_codes(self) -> I64Array:
         """The position of each label's lineage in ``lineages``; that of ``Unassigned`` without one."""
         return np.array([self.lineages.index(label.lineage or UNASSIGNED) for label in self.labels], np.int64)
+
+    @cached_property
+    def alone_l(self) -> BoolArray:
+        """Whether a label has the name of its lineage, and is the only one of it."""
+        cells = Counter(label.lineage for label in self.labels)
+        return np.array([label.name == label.lineage and cells[label.lineage] == 1 for label in self.labels], np.bool_)
 
     @cached_property
     def reliable_names(self) -> tuple[str, ...]:
@@ -219,6 +226,10 @@ def _with_levels(calls: Calls, reliability: Reliability, vocabulary: Vocabulary)
     unknown_n = calls.unfamiliar_n | (calls.facts.note_n == CellNote.SILENT)
     if not vocabulary.groups or calls.probability_nl is None:
         level_n = reliable_level(score_n, calls.lineages, reliability)
+        if calls.lineages is not None:  # A lineage that says the same as its only label is this label.
+            own_n = vocabulary.alone_l[calls.top_label_nk[:, 0]] & ~calls.abstained_n
+            own_n &= vocabulary.lineage_codes[calls.top_label_nk[:, 0]] == calls.lineages.code_n
+            level_n[own_n & (level_n == Level.LINEAGE)] = Level.LABEL
         level_n[unknown_n] = Level.NONE
         return replace(calls, level_n=level_n)
     tree, best_n = vocabulary.tree, calls.top_label_nk[:, 0]

@@ -29,7 +29,7 @@ def fitted(
         samples: The samples of the cells, each of which has shares of its own; None takes the file as one.
     """
     n_cells = merge.layout.n_cells
-    kept = KeptScores(n_cells)
+    kept = KeptScores(n_cells, len(merge.vocabulary.labels))
     pieces = kept.watch(used_scores(merge))
     if assumed:
         found = estimate(pieces, assumed, n_cells, beat, samples)
@@ -49,13 +49,15 @@ def _raised(learned: Reliability, kept: KeptScores, merge: Merge) -> Reliability
     probability_ml = kept.probability_ml
     if merge.rules.composition is not None:
         probability_ml = merge.rules.composition.corrected(probability_ml, kept.row_m)
-    vocabulary = merge.vocabulary
+    vocabulary, score_m = merge.vocabulary, probability_ml.max(axis=1)
+    if merge.rules.min_score is not None:
+        score_m = np.where(score_m < np.float32(merge.rules.min_score), np.float32(-1), score_m)
     if vocabulary.groups:
-        return raised_in_tree(learned, probability_ml, vocabulary.tree)
+        return raised_in_tree(learned, probability_ml, score_m, vocabulary.tree)
     lineages = None
     if merge.rules.lineages:
         lineages = lineages_of(probability_ml, vocabulary.lineage_codes, len(vocabulary.lineages))
-    return raised(learned, probability_ml.max(axis=1), lineages)
+    return raised(learned, score_m, lineages)
 
 
 def used_scores(merge: Merge) -> Iterator[tuple[F32Array, npt.NDArray[np.bool_]]]:

@@ -103,6 +103,11 @@ class Tally:
         return _counts(self.vocabulary.names, self.cells_c)
 
     @property
+    def reliable_label_counts(self) -> dict[str, int]:
+        """Number of cells of which the label itself is reliable, by label, in the same order."""
+        return _counts(self.vocabulary.names, self.reliable_c)
+
+    @property
     def second_counts(self) -> dict[str, int]:
         """Number of cells by second label, in the same order."""
         return _counts(self.vocabulary.names, self.second_c)

@@ -23,6 +23,7 @@ def label_facts(tally: Tally, merge: Merge) -> Labels:
         lineages=most_first(tally.lineage_counts) or None,
         reliable=most_first(tally.reliable_counts) or None,
         reliability=_reliability(merge),
+        reliable_labels=tally.reliable_label_counts if tally.level_counts else None,
         n_reliable_label=tally.level_counts[Level.LABEL] if tally.level_counts else None,
         n_reliable_group=tally.level_counts[Level.GROUP] if tally.level_counts and tally.vocabulary.groups else None,
         n_reliable_lineage=tally.level_counts[Level.LINEAGE] if tally.level_counts else None,

@@ -142,6 +142,9 @@ class Labels(_Part):
     reliability: ReliabilityFacts | None = Field(
         default=None, description="From which score on a label is reliable, if that is known."
     )
+    reliable_labels: dict[str, int] | None = Field(
+        default=None, description="Cells of which the label itself is reliable, by label."
+    )
     n_reliable_label: int | None = Field(default=None, description="Cells with a reliable label.")
     n_reliable_group: int | None = Field(
         default=None,
@@ -348,7 +351,7 @@ def summary_of(record: Submission, labels: Labels, actual: Actual) -> Mapping[st
         },
         "model": record.model.reference if record.model else "",
         "labels": labels.counts,
-        **({} if labels.reliable is None else {"reliable": labels.reliable}),
+        **({} if labels.reliable_labels is None else {"reliable_labels": labels.reliable_labels}),
         **{name: value for name, value in took.items() if value is not None},
     }
 

@@ -26,14 +26,21 @@ _LISTED = 6
 _GROUPS = 3
 
 
-def assess(
+def assess(  # what is known of the results
     rows: Sequence[LabelRow],
     tally: Tally,
     card: ModelCard,
     clusters: ClusterTable | None,
     compared: CrossTable | NoOwnLabels,
+    *,
+    genes_fit: bool = True,
 ) -> Assessment:
-    """Sentences on the results as a whole. Where most cells are unfamiliar, nothing is said to be sure."""
+    """Sentences on the results as a whole.
+
+    Where most cells are unfamiliar, nothing is said to be sure; nor if the names of the genes do not fit the values.
+    """
+    if not genes_fit:
+        return Assessment((), _NO_GENES, _OTHER_GENES)
     if tally.unfamiliar_share > MOSTLY_UNFAMILIAR:
         return Assessment((), tuple(_strange(tally, card)), _OTHER_MODEL)
     return Assessment(
@@ -43,6 +50,8 @@ def assess(
     )
 
 
+_NO_GENES = ("The names of the genes do not fit the values, so labels mean nothing, whatever their scores.",)
+_OTHER_GENES = ("Do not use these labels. Correct the genes' names (see the warning), and run the file again.",)
 _OTHER_MODEL = (
     (
         "Do not use the labels of unfamiliar cells (celldrop_unfamiliar). Look for a model of this tissue and species, "
@@ -68,12 +77,9 @@ def _sure(rows: Sequence[LabelRow], tally: Tally, card: ModelCard) -> Iterator[s
         mostly = [row for row in rows if row.cells >= _LEAST_CELLS and (row.reliable or 0) >= _MOSTLY_RELIABLE]
         if mostly:
             yield f"Labels with at least {_MOSTLY_RELIABLE:.0%} reliable cells: {_named(mostly)}."
-    if tally.lineage_counts:
-        ordered = most_first(tally.lineage_counts)
-        named = [f"{shortened(name, _NAME_LIMIT)} {percent(n / tally.n_cells)}" for name, n in ordered.items()]
-        yield f"By lineage: {listing(named)}."
-    if tally.n_looked and tally.unfamiliar_share < MANY_UNFAMILIAR:
-        few = "as few as expected" if tally.unfamiliar_share <= 0.05 else "a few more than expected"
+    if tally.n_looked and card.familiarity is not None and tally.unfamiliar_share < MANY_UNFAMILIAR:
+        usual = 2 * card.familiarity.false_alarm
+        few = "as few as expected" if tally.unfamiliar_share <= usual else "a few more than expected"
         yield f"{percent(tally.unfamiliar_share)} of the cells are unlike the model's training cells: {few}."
 
 

@@ -109,7 +109,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         file_name=context.file_name,
         headline=sentences.headline(rows, tally, context.card),
         lead=sentences.lead(tally, context.min_score),
-        assessment=assess(rows, tally, context.card, clusters, findings.compared),
+        assessment=assess(rows, tally, context.card, clusters, findings.compared, genes_fit=_genes_fit(context)),
         figures=sentences.figures(rows, tally, context.verdict),
         notices=_notices(context.verdict),
         remarks=(*_remarks(rows, tally, context), *mito_remark(tally), *left_out(context.sums)),
@@ -140,6 +140,10 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
     )
 
 
+def _genes_fit(context: Context) -> bool:
+    return WarningCode.GENES_DISAGREE not in [one.code for one in context.verdict.warnings]
+
+
 def _provenance(context: Context) -> tuple[Fact, ...]:
     return (
         *sentences.provenance(context.submission_id, context.card, context.software),
@@ -164,7 +168,13 @@ def _method(tally: Tally, context: Context) -> tuple[Fact, ...]:
     return (
         *sentences.method(context.verdict, context.card, context.min_score),
         sentences.composition(context.card, context.composition, wanted=context.composition_wanted),
-        sentences.reliability(context.card, context.reliability, context.max_error, raised=context.raised),
+        sentences.reliability(
+            context.card,
+            context.reliability,
+            context.max_error,
+            raised=context.raised,
+            genes_fit=_genes_fit(context),
+        ),
         sentences.familiarity(tally, context.card),
         sentences.clusters(context.clusters, context.clusters_wanted, context.verdict),
     )

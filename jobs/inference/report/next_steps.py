@@ -15,6 +15,7 @@ from shared.domain.verdict import MatrixState, Verdict
 _NAME_LIMIT = 60
 _LOGARITHMS = {MatrixState.LOG1P_CP10K, MatrixState.LOG_NORMALISED}
 _NORMALISE = "sc.pp.normalize_total(adata, target_sum=1e4)\nsc.pp.log1p(adata)\n"
+_JOINED = '["label", "score", "abstained", "unfamiliar", "reliable_label"]'
 _RELIABLE = (
     '(adata.obs["celldrop_reliable_label"].astype(str) == adata.obs["celldrop_label"].astype(str))\n'
     '    & ~adata.obs["celldrop_abstained"]\n'
@@ -32,7 +33,7 @@ def snippets(
         f'adata.obs["celldrop_{"reliable_label" if tally.reliable_counts else "label"}"].value_counts()'
         if "annotated.h5ad" in there
         else 'import pandas as pd\n\nlabels = pd.read_parquet("annotations.parquet").set_index("cell_id")\n'
-        'adata.obs = adata.obs.join(labels[["label", "score"]].add_prefix("celldrop_"))'
+        f'adata.obs = adata.obs.join(labels[{_JOINED}].add_prefix("celldrop_"))'
     )
     again = Snippet(
         "Run it again with another model or threshold",

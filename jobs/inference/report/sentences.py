@@ -94,6 +94,10 @@ def lead(tally: Tally, min_score: float | None) -> tuple[str, ...]:
     unfamiliar = tally.unfamiliar_share
     if MANY_UNFAMILIAR <= unfamiliar <= MOSTLY_UNFAMILIAR:
         sentences.append(f"{percent(unfamiliar)} of the cells are unlike those that the model was trained on.")
+    if tally.lineage_counts:
+        ordered = most_first(tally.lineage_counts)
+        named = [f"{shortened(name, _NAME_LIMIT)} {percent(n / tally.n_cells)}" for name, n in ordered.items()]
+        sentences.append(f"By lineage: {listing(named)}.")
     return tuple(sentences)
 
 
@@ -157,27 +161,34 @@ def _listed(shares: Mapping[str, float]) -> str:
     return listing([*named[:_SHARES], *more])
 
 
-def reliability(card: ModelCard, used: Reliability | None, max_error: float, *, raised: bool) -> Fact:
+def reliability(
+    card: ModelCard, used: Reliability | None, max_error: float, *, raised: bool, genes_fit: bool = True
+) -> Fact:
     """From which score on a label is reliable, and what that promises."""
     term, learned = "Reliable labels", card.reliability_at(max_error)
     if used is None or learned is None:
         return Fact(term, "Not known: the model has no record of how often its labels are wrong.")
-    least = used.tree_score if card.tree else used.label_score
-    if least is None:
-        return Fact(term, "None: no score is high enough here.")
-    before = learned.tree_score if card.tree else learned.label_score
-    found = (
-        f"{'Labels and wider types' if card.tree else 'Labels'} with a score of at least {least:g}. With the model's "
-        f"own threshold, at most {learned.error:.0%} of the cells held out of its training got a wrong answer."
+    if not genes_fit:
+        return Fact(term, "None: the names of the genes do not fit the values.")
+    answers = {
+        "labels and wider types": used.tree_score,
+        "labels": None if card.tree else used.label_score,
+        "lineages of the other cells": None if card.tree else used.lineage_score,
+    }
+    given = [f"{what} with a score of at least {least:g}" for what, least in answers.items() if least is not None]
+    found = f"{listing(given).capitalize()}." if given else "None: no score is high enough."
+    found += (
+        f" At the model's own thresholds, at most {learned.error:.0%} of the cells that were held out of its training"
     )
+    found += " got a wrong answer."
     if raised:
-        found += (
-            f" By their own scores, more of these cells would, so the threshold was raised from {before:g}."
-            if before != least
-            else " By their own scores, more of these cells would, so the threshold of lineages was raised."
-        )
-    caution = "In another study, more can be wrong, and a type that the model does not know can get a label, too."
-    return Fact(term, f"{found} {caution}")
+        before = learned.tree_score if card.tree else learned.label_score
+        where = "" if before is None else f" from {before:g}"
+        found += f" By their own scores, more of these cells would, so a threshold was raised{where}."
+    return Fact(
+        term,
+        f"{found} In another study, more can be wrong, and a type that the model does not know can get a label, too.",
+    )
 
 
 def familiarity(tally: Tally, card: ModelCard) -> Fact:
