@@ -47,16 +47,6 @@ def tree_of(groups: Sequence[Group], labels: Sequence[Label]) -> Tree:
     return Tree(member_gl, np.array([group.name in lineages for group in groups], np.bool_))
 
 
-def group_scores(probability_nl: Floats, tree: Tree) -> Float32s:
-    """The score of each group, cells x groups: the share of its labels in the sum of all probabilities, at most 1.
-
-    Probabilities that were rounded to float32 add up to 1 only nearly, so they are divided by their sum. A group has at
-    least the score of a group within it, whatever the order of the labels.
-    """
-    unit_ng, unit_n = _units(probability_nl, tree)
-    return (unit_ng / unit_n[:, None]).astype(np.float32)
-
-
 def narrowest(probability_nl: Floats, best_n: Int64s, score_n: Floats, tree: Tree, least: float | None) -> Int64s:
     """The narrowest place in the tree of each cell whose score is at least ``least``; ``NOTHING`` if there is none.
 
@@ -81,7 +71,9 @@ class Placing:
     Attributes:
         label_score_n: The share of the best label in the sum of all probabilities.
         inside_n: Whether the best label is in all groups that are likely.
-        score_ng: As ``group_scores``.
+        score_ng: The score of each group: the share of its labels in the sum of all probabilities, at most 1. As
+            probabilities that were rounded to float32 add up to 1 only nearly, they are divided by their sum. A group
+            has at least the score of a group within it, whatever the order of the labels.
         likely_ng: Whether a group is more probable than all other labels together.
     """
 

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from jobs.engine.composition import estimate
 from jobs.engine.levels import LEAST_LINEAGE, Lineages, lineages_of
-from jobs.engine.tree import NOTHING, is_within, narrowest, tree_of
+from jobs.engine.raising import STEPS
+from jobs.engine.tree import NOTHING, is_within, placing, tree_of
 from shared.bundles.card import Label, Reliability, have_lineages
 from shared.bundles.groups import Group
 from shared.domain.options import ERROR_RATES
@@ -18,7 +19,7 @@ Float32s = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-_STEPS = np.arange(0, 101) / 100
+_STEPS = np.arange(STEPS + 1) / STEPS
 _LEAST_CELLS = 50
 
 
@@ -86,11 +87,11 @@ def learn_tree_scores(
     """
     if len(class_n) < _LEAST_CELLS:
         return ()
-    best_n, score_n = _best(probability_nl)
     tree = tree_of(groups, labels)
+    places = placing(probability_nl, *_best(probability_nl), tree)
     losses = []
     for step in _STEPS.tolist():
-        place_n = narrowest(probability_nl, best_n, score_n, tree, step)
+        place_n = places.at(step)
         losses.append(int(((place_n != NOTHING) & ~is_within(place_n, class_n, tree)).sum()))
     found = []
     for error in ERROR_RATES:

@@ -238,6 +238,10 @@ class Verdict:
         """The warnings for users of the results."""
         return tuple(finding for finding in self.findings if finding.severity is Severity.WARNING)
 
+    def warns_of(self, *codes: str) -> bool:
+        """Whether there is a warning with one of these codes."""
+        return any(finding.code in codes for finding in self.warnings)
+
     @property
     def accepted(self) -> bool:
         """Whether the file can be annotated."""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.engine.levels import Level, level_of_place, lineages_of
-from jobs.engine.tree import NOTHING, Tree, group_scores, is_within, narrowest, tree_of
+from jobs.engine.tree import NOTHING, Tree, is_within, narrowest, placing, tree_of
 from shared.bundles.card import UNASSIGNED, Label
 from shared.bundles.groups import Group, check_tree
 
@@ -27,6 +27,10 @@ GROUPS = (
 )
 TREE = tree_of(GROUPS, LABELS)
 CD4, T, LYMPHOCYTE = 6, 7, 8
+
+
+def group_scores(probability_nl: npt.NDArray[np.float32], tree: Tree) -> npt.NDArray[np.float32]:
+    return placing(probability_nl, probability_nl.argmax(axis=1), probability_nl.max(axis=1), tree).score_ng
 
 
 def places(probability_nl: npt.NDArray[np.float32], least: float | None, tree: Tree = TREE) -> list[int]:

@@ -29,8 +29,8 @@ def fitted(
         samples: The samples of the cells, each of which has shares of its own; None takes the file as one.
     """
     n_cells = merge.layout.n_cells
-    kept = KeptScores(n_cells, len(merge.vocabulary.labels))
-    pieces = kept.watch(used_scores(merge))
+    learned, kept = merge.rules.reliability, KeptScores(n_cells, len(merge.vocabulary.labels))
+    pieces = used_scores(merge) if learned is None else kept.watch(used_scores(merge))
     if assumed:
         found = estimate(pieces, assumed, n_cells, beat, samples)
         if found.n_cells:
@@ -38,7 +38,6 @@ def fitted(
     else:
         for _ in pieces:
             beat()
-    learned = merge.rules.reliability
     if learned is None:
         return merge
     used = _raised(learned, kept, merge)

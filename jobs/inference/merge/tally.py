@@ -20,6 +20,7 @@ LOG_STEP = 0.02
 LOG_BINS = 1000
 FEW_GENES = 200
 """Cells with fewer genes are often debris or empty droplets: the first filter in scanpy's and Seurat's tutorials."""
+MOSTLY_UNFAMILIAR = 0.5
 MITO_BINS = 1000
 MUCH_MITO = np.float32(0.2)
 """Cells with a larger share of mitochondrial counts are often damaged or dying: a usual limit; tissues differ."""
@@ -126,6 +127,11 @@ class Tally:
     def unfamiliar_share(self) -> float:
         """Share of unfamiliar cells among those that could be judged; 0 if the model cannot tell."""
         return (self.n_unfamiliar or 0) / max(self.n_looked, 1)
+
+    @property
+    def mostly_unfamiliar(self) -> bool:
+        """Whether so many cells are unfamiliar that the labels mean little."""
+        return self.unfamiliar_share > MOSTLY_UNFAMILIAR
 
     @property
     def notes(self) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.inference.merge.evidence import Evidence, LabelEvidence, SpeaksBy
-from jobs.inference.report.wording import listing, percent, plural, shortened
+from jobs.inference.report.wording import percent, plural, shortened, some
 
 LEAST_GAP = 0.2
 """A gene sets cells apart if by so much a larger share of them expresses it than of any other label's cells.
@@ -82,9 +82,9 @@ def weak_summary(closest: Mapping[str, Closest], shown: Sequence[str]) -> str:
     weak = [shortened(name, _NAME_LIMIT) for name in shown if name in closest and closest[name].is_weak]
     if not weak:
         return ""
-    named = listing([*weak[:_LISTED], f"{len(weak) - _LISTED} more"] if len(weak) > _LISTED else weak)
     return (
-        f"Weak evidence for {plural(len(weak), 'label')}: {named}. None of the genes that speak for such a label sets "
+        f"Weak evidence for {plural(len(weak), 'label')}: {some(weak, _LISTED)}. "
+        "None of the genes that speak for such a label sets "
         f"its cells apart: none is expressed in {LEAST_GAP * 100:.0f} percentage points more of them than of the cells "
         "of every other label. It rests on many small differences. Check it by other means, such as surface proteins."
     )

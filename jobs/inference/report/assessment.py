@@ -11,11 +11,9 @@ from jobs.inference.merge.tally import Tally, most_first
 from jobs.inference.outputs.reading_findings import MANY_UNFAMILIAR
 from jobs.inference.report.clusters import ClusterTable
 from jobs.inference.report.data import Assessment, LabelRow
-from jobs.inference.report.wording import listing, percent, plural, shortened, whole
+from jobs.inference.report.wording import percent, plural, shortened, some, whole
 from shared.bundles.card import ModelCard
 
-MOSTLY_UNFAMILIAR = 0.5
-"""With a larger share of unfamiliar cells, the labels mean little."""
 _MOSTLY_RELIABLE, _HARDLY_RELIABLE = 0.8, 0.5
 _LEAST_CELLS = 10
 """Of fewer, a share says little."""
@@ -41,7 +39,7 @@ def assess(  # what is known of the results
     """
     if not genes_fit:
         return Assessment((), _NO_GENES, _OTHER_GENES)
-    if tally.unfamiliar_share > MOSTLY_UNFAMILIAR:
+    if tally.mostly_unfamiliar:
         return Assessment((), tuple(_strange(tally, card)), _OTHER_MODEL)
     return Assessment(
         tuple(_sure(rows, tally, card)),
@@ -116,7 +114,7 @@ def _unsure(
         yield f"Labels with less than {_HARDLY_RELIABLE:.0%} reliable cells: {_named(hardly)}."
     weak = [row for row in rows if row.weak]
     if weak:
-        names = _some([shortened(row.name, _NAME_LIMIT) for row in weak])
+        names = some([shortened(row.name, _NAME_LIMIT) for row in weak], _LISTED)
         yield f"No gene sets these labels apart from every other: {names}. They rest on many small differences."
     if clusters is not None and clusters.divided_cells:
         share = percent(clusters.divided_cells / tally.n_cells)
@@ -136,8 +134,8 @@ def _missing(compared: CrossTable | NoOwnLabels) -> Iterator[str]:
     ]
     if named:
         yield (
-            f"These names of the file could not be matched with the model's: {_some(named)}. If the model lacks such a "
-            "type, its cells got another one's label."
+            f"These names of the file could not be matched with the model's: {some(named, _LISTED)}. "
+            "If the model lacks such a type, its cells got another one's label."
         )
 
 
@@ -152,7 +150,7 @@ def _to_do(rows: Sequence[LabelRow], tally: Tally, clusters: ClusterTable | None
     doubtful = {row.name for row in [*_hardly_reliable(rows), *(row for row in rows if row.weak)]}
     if doubtful:
         named = [row for row in rows if row.name in doubtful]
-        names = _some([shortened(row.name, _NAME_LIMIT) for row in named])
+        names = some([shortened(row.name, _NAME_LIMIT) for row in named], _LISTED)
         if tally.level_counts:
             still = plural(sum(tally.reliable_counts[row.name] for row in named), "cell")
             yield (
@@ -171,14 +169,8 @@ def _hardly_reliable(rows: Sequence[LabelRow]) -> list[LabelRow]:
 
 def _named(rows: Sequence[LabelRow]) -> str:
     """Labels with the number of their cells that are reliable."""
-    return _some(
-        [
-            f"{shortened(row.name, _NAME_LIMIT)} ({whole((row.reliable or 0) * row.cells)} of {whole(row.cells)})"
-            for row in rows
-        ]
-    )
-
-
-def _some(names: Sequence[str]) -> str:
-    more = [f"{len(names) - _LISTED} more"] if len(names) > _LISTED else []
-    return listing([*names[:_LISTED], *more])
+    named = [
+        f"{shortened(row.name, _NAME_LIMIT)} ({whole((row.reliable or 0) * row.cells)} of {whole(row.cells)})"
+        for row in rows
+    ]
+    return some(named, _LISTED)

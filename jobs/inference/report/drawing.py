@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from jobs.inference.merge.clusters import Clusters
 from jobs.inference.merge.tally import Tally
 from jobs.inference.outputs.manifest import FileFacts
-from jobs.inference.report.assessment import MOSTLY_UNFAMILIAR
 from jobs.inference.report.data import Snippet
 from shared.domain.outputs import ANNOTATED_H5AD
 from shared.domain.verdict import Verdict
@@ -19,11 +18,10 @@ def drawing_snippet(
 ) -> tuple[Snippet, ...]:
     """The code, if ``annotated.h5ad`` has ``obsm["X_celldrop"]``: clusters were found, and the layout has an obsm."""
     there = ANNOTATED_H5AD.name in {file.name for file in files}
-    old = any(found.code == WarningCode.OLD_LAYOUT for found in verdict.warnings)
-    if not there or old or clusters is None or clusters.column is not None:
+    if not there or verdict.warns_of(WarningCode.OLD_LAYOUT) or clusters is None or clusters.column is not None:
         return ()
-    name = "unfamiliarity" if tally.unfamiliar_share > MOSTLY_UNFAMILIAR else "label"
-    name = "reliable_label" if tally.reliable_counts and name == "label" else name
+    label = "reliable_label" if tally.reliable_counts else "label"
+    name = "unfamiliarity" if tally.mostly_unfamiliar else label
     return (
         Snippet(
             "Draw the cells by their expression",

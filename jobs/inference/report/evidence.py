@@ -14,7 +14,7 @@ from jobs.inference.merge.evidence import LEAST_CELLS, Against, Evidence, GeneEv
 from jobs.inference.report.apart import Closest, closest_genes, weak_summary, weak_words
 from jobs.inference.report.charts import undrawn
 from jobs.inference.report.data import Dot, DotPlot, DotRow, LabelRow, Reasons, Speaking, SpeakingGene, Tick
-from jobs.inference.report.wording import listing, number, percent, plural, shortened
+from jobs.inference.report.wording import listing, number, percent, plural, shortened, some
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +67,7 @@ def _note(evidence: Evidence, n_shown: int) -> str:
         )
     if evidence.too_few:
         named = [shortened(name, _NAME_LETTERS) for name in evidence.too_few]
-        shown = listing([*named[:_IN_WORDS], f"{len(named) - _IN_WORDS} more"] if len(named) > _IN_WORDS else named)
-        found.append(f"Fewer than {LEAST_CELLS} of them have the label: {shown}.")
+        found.append(f"Fewer than {LEAST_CELLS} of them have the label: {some(named, _IN_WORDS)}.")
     if n_shown < len(evidence.labels):
         found.append(f"The {len(evidence.labels) - n_shown} rarer labels are in evidence.csv.")
     return " ".join(found)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -18,7 +18,7 @@ from jobs.inference.merge.tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, l
 from jobs.inference.outputs.manifest import FileFacts, MissingFile, PseudobulkFacts
 from jobs.inference.outputs.reading_findings import MANY_OF_A_LABEL
 from jobs.inference.report import sentences
-from jobs.inference.report.assessment import MOSTLY_UNFAMILIAR, assess
+from jobs.inference.report.assessment import assess
 from jobs.inference.report.charts import drawn, log_chart, ridge, score_chart, undrawn
 from jobs.inference.report.clusters import cluster_table
 from jobs.inference.report.data import CellMap, Confusion, Fact, LabelRow, Notice, ReportData, ResultFile, Tail
@@ -99,8 +99,10 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         layout: The coordinates of the sampled cells, for the map.
     """
     tally = findings.tally
-    why = reasons(context.evidence, label_rows(tally), _SHOWN)
-    rows = label_rows(tally, () if why is None else why.weak_labels)
+    rows = label_rows(tally)
+    why = reasons(context.evidence, rows, _SHOWN)
+    if why is not None:
+        rows = tuple(replace(row, weak=row.name in why.weak_labels) for row in rows)
     clusters = cluster_table(context.clusters, tally.vocabulary, can_tell=bool(tally.n_looked))
     tail = _tail(rows)
     cell_map, no_map = _map(findings, rows, layout)
@@ -141,7 +143,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
 
 
 def _genes_fit(context: Context) -> bool:
-    return WarningCode.GENES_DISAGREE not in [one.code for one in context.verdict.warnings]
+    return not context.verdict.warns_of(WarningCode.GENES_DISAGREE)
 
 
 def _provenance(context: Context) -> tuple[Fact, ...]:
@@ -152,15 +154,13 @@ def _provenance(context: Context) -> tuple[Fact, ...]:
 
 
 def _notices(verdict: Verdict) -> tuple[Notice, ...]:
-    """The warnings: first those that ask for something."""
-    found = [Notice(sentence(one.message), one.hint, one.code, calm=one.is_calm) for one in verdict.warnings]
-    return tuple(sorted(found, key=lambda notice: notice.calm))
+    return tuple(Notice(sentence(one.message), one.hint, one.code, calm=one.is_calm) for one in verdict.warnings)
 
 
 def _remarks(rows: tuple[LabelRow, ...], tally: Tally, context: Context) -> tuple[Notice, ...]:
-    if tally.unfamiliar_share > MOSTLY_UNFAMILIAR:
+    if tally.mostly_unfamiliar:
         return ()
-    selected_genes = any(one.code in _SELECTED for one in context.verdict.warnings)
+    selected_genes = context.verdict.warns_of(*_SELECTED)
     return sentences.remarks(rows, tally, context.min_score, selected_genes=selected_genes)
 
 
@@ -193,12 +193,8 @@ def _map(findings: Findings, rows: tuple[LabelRow, ...], layout: Layout | NoMap)
     return cell_map, "" if cell_map else FEW_PLACED
 
 
-def label_rows(tally: Tally, weak: Collection[str] = ()) -> tuple[LabelRow, ...]:
-    """A row for each label that occurs, most cells first, unassigned cells last.
-
-    Args:
-        weak: The labels with weak evidence.
-    """
+def label_rows(tally: Tally) -> tuple[LabelRow, ...]:
+    """A row for each label that occurs, most cells first, unassigned cells last; none is marked as weak."""
     vocabulary = tally.vocabulary
     unassigned = vocabulary.unassigned_code if tally.n_abstained else -1
     codes = [vocabulary.names.index(name) for name in tally.label_counts]
@@ -206,8 +202,7 @@ def label_rows(tally: Tally, weak: Collection[str] = ()) -> tuple[LabelRow, ...]
     most = max((int(tally.cells_c[code]) for code in codes), default=1)
     ids = _ids_by_name(vocabulary)
     return tuple(
-        _row(tally, key, code, _colour(key, unassigned=code == unassigned), ids, most, weak)
-        for key, code in enumerate(codes)
+        _row(tally, key, code, _colour(key, unassigned=code == unassigned), ids, most) for key, code in enumerate(codes)
     )
 
 
@@ -225,9 +220,7 @@ def confusions(tally: Tally) -> tuple[Confusion, ...]:
     )
 
 
-def _row(  # noqa: PLR0913,PLR0917  # the parts of a row
-    tally: Tally, key: int, code: int, colour: str, ids: Mapping[str, str], most: int, weak: Collection[str]
-) -> LabelRow:
+def _row(tally: Tally, key: int, code: int, colour: str, ids: Mapping[str, str], most: int) -> LabelRow:
     cells = int(tally.cells_c[code])
     score_b = tally.score_cb[code]
     unfamiliar = int(tally.unfamiliar_c[code]) / cells
@@ -245,7 +238,7 @@ def _row(  # noqa: PLR0913,PLR0917  # the parts of a row
         median_score=median_score(score_b),
         unsure=int(score_b[: SCORE_BINS // 2].sum()) / cells,
         reliable=int(tally.reliable_c[code]) / cells if tally.level_counts and colour != "none" else None,
-        weak=name in weak,
+        weak=False,
         unfamiliar=unfamiliar if tally.n_looked else None,
         many_unfamiliar=unfamiliar >= MANY_OF_A_LABEL,
         median_genes=_median(tally.genes_cb[code]),

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from jobs.inference.merge.tally import Tally
 from jobs.inference.outputs.manifest import FileFacts
-from jobs.inference.report.assessment import MOSTLY_UNFAMILIAR
 from jobs.inference.report.data import LabelRow, Snippet
 from jobs.inference.report.wording import shortened
 from shared.domain.outputs import PSEUDOBULK
@@ -40,7 +39,7 @@ def snippets(
         "celldrop models list\ncelldrop run FILE.h5ad --model ANOTHER\ncelldrop run FILE.h5ad --set min_score=0.5",
     )
     first = Snippet("Open the cells with their labels", opened)
-    if tally.unfamiliar_share > MOSTLY_UNFAMILIAR:
+    if tally.mostly_unfamiliar:
         return _OTHER_MODELS, first, _like_the_reference()
     return (
         first,

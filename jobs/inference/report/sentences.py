@@ -10,9 +10,8 @@ from jobs.inference.data_manager import AUTO_CELLS
 from jobs.inference.merge.clusters import LEAST_CELLS, Clusters
 from jobs.inference.merge.tally import FEW_GENES, Tally, log_value, median_bin, median_score, most_first
 from jobs.inference.outputs.reading_findings import MANY_UNFAMILIAR
-from jobs.inference.report.assessment import MOSTLY_UNFAMILIAR
 from jobs.inference.report.data import Fact, Figure, LabelRow, Notice
-from jobs.inference.report.wording import listing, percent, plural, shortened, whole
+from jobs.inference.report.wording import listing, percent, plural, shortened, some, whole
 from shared.bundles.card import ModelCard, Reliability, metric_words
 from shared.domain.actual import Actual
 from shared.domain.options import AUTO, OFF
@@ -22,6 +21,7 @@ from shared.domain.verdict import CellNote, GeneIds, MatrixEncoding, MatrixState
 _MANY_UNASSIGNED = 0.2
 _MANY_FEW_GENES = 0.05
 _RARE = 5
+_RARE_NAMED = 5
 _NAMED = 3
 _NO_THRESHOLD = "None: every cell gets its best label."
 _NAME_LIMIT = 60
@@ -50,7 +50,7 @@ def headline(rows: Sequence[LabelRow], tally: Tally, card: ModelCard) -> str:
     if not named:
         return f"{cells}, and none could be assigned a label."
     unfamiliar = tally.unfamiliar_share
-    if unfamiliar > MOSTLY_UNFAMILIAR:
+    if tally.mostly_unfamiliar:
         share = "all of them" if unfamiliar == 1 else f"most of them ({percent(unfamiliar)})"
         model = shortened(card.reference, _NAME_LIMIT)
         return f"{cells}, and {share} are unlike the cells that {model} was trained on: their labels mean little."
@@ -92,7 +92,7 @@ def lead(tally: Tally, min_score: float | None) -> tuple[str, ...]:
     else:
         sentences.append(f"No cell was left unassigned: every best score is {min_score:g} or more.")
     unfamiliar = tally.unfamiliar_share
-    if MANY_UNFAMILIAR <= unfamiliar <= MOSTLY_UNFAMILIAR:
+    if unfamiliar >= MANY_UNFAMILIAR and not tally.mostly_unfamiliar:
         sentences.append(f"{percent(unfamiliar)} of the cells are unlike those that the model was trained on.")
     if tally.lineage_counts:
         ordered = most_first(tally.lineage_counts)
@@ -157,8 +157,7 @@ def clusters(found: Clusters | None, wanted: str, verdict: Verdict) -> Fact:
 
 def _listed(shares: Mapping[str, float]) -> str:
     named = [f"{shortened(name, _NAME_LIMIT)} {percent(share)}" for name, share in shares.items()]
-    more = [f"{len(named) - _SHARES} more"] if len(named) > _SHARES else []
-    return listing([*named[:_SHARES], *more])
+    return some(named, _SHARES)
 
 
 def reliability(
@@ -335,8 +334,7 @@ def _rare_remarks(rows: Sequence[LabelRow]) -> list[Notice]:
     rare = [shortened(row.name, _NAME_LIMIT) for row in rows if row.cells <= _RARE and row.colour != "none"]
     if not rare:
         return []
-    named = listing([*rare[:5], f"{len(rare) - 5} more"] if len(rare) > 5 else rare)
-    text = f"{plural(len(rare), 'label')} with at most {_RARE} cells: {named}."
+    text = f"{plural(len(rare), 'label')} with at most {_RARE} cells: {some(rare, _RARE_NAMED)}."
     return [Notice(text, "Labels with so few cells are often wrong. Check them before you report them.")]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from jobs.inference.merge.cross_table import Agreement, CrossTable, Shown, shown
 from jobs.inference.merge.own_labels import NoOwnLabels, OwnLabels
 from jobs.inference.report.data import Comparison, CrossCell, CrossRow, Fact, Figure
-from jobs.inference.report.wording import listing, percent, plural, shortened, whole
+from jobs.inference.report.wording import percent, plural, shortened, some, whole
 from shared.bundles.aligning import How, Meaning
 
 _NAME = 60
@@ -100,23 +100,18 @@ def _counterparts(own: OwnLabels) -> Iterator[str]:
     labels = [_pair(name, meant.label, meant) for name, meant in pairs if meant.label is not None]
     lineages = [_pair(name, meant.lineage, meant) for name, meant in pairs if meant.label is None and meant.lineage]
     if labels:
-        yield f"Compared by label: {_some(labels)}."
+        yield f"Compared by label: {some(labels, _LISTED)}."
     if lineages:
-        yield f"Compared only by lineage: {_some(lineages)}."
+        yield f"Compared only by lineage: {some(lineages, _LISTED)}."
     others = [shortened(name, _NAME) for name, meant in pairs if meant.label is None and meant.lineage is None]
     if others and not own.are_clusters:
         rest = "the other names mean" if labels or lineages else "these names mean"
-        yield f"Whether {rest} the same as one of the model's cannot be told: {_some(others)}."
+        yield f"Whether {rest} the same as one of the model's cannot be told: {some(others, _LISTED)}."
 
 
 def _pair(name: str, theirs: str | None, meant: Meaning) -> str:
     how = "" if meant.how in {None, How.NAME} else f", by {_HOW[meant.how]}"
     return f"{shortened(name, _NAME)} ({shortened(theirs or '', _NAME)}{how})"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = [f"{len(names) - _LISTED} more"] if len(names) > _LISTED else []
-    return listing([*names[:_LISTED], *more])
 
 
 def _quoted(compared: CrossTable) -> str:

@@ -43,6 +43,11 @@ def listing(items: Sequence[str]) -> str:
     return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
+def some(items: Sequence[str], most: int) -> str:
+    """A listing of the first items, and how many more there are."""
+    return listing([*items[:most], f"{len(items) - most} more"] if len(items) > most else items)
+
+
 def plural(number: int, one: str, many: str = "") -> str:
     """``1 cell``, ``2,700 cells``."""
     return f"{whole(number)} {one if number == 1 else many or one + 's'}"

@@ -73,7 +73,6 @@ def find_reliability(inputs: TaskInputs) -> Reliability | None:
     No score is enough where the names of the genes do not fit the values, as labels mean nothing then.
     """
     found, verdict = inputs.card.reliability_at(inputs.options.max_error), inputs.record.verdict
-    codes = [] if verdict is None else [one.code for one in verdict.warnings]
-    if found is None or WarningCode.GENES_DISAGREE not in codes:
+    if found is None or verdict is None or not verdict.warns_of(WarningCode.GENES_DISAGREE):
         return found
     return Reliability(error=found.error, label_score=None, lineage_score=None)
