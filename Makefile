@@ -2,8 +2,7 @@
 .DEFAULT_GOAL := help
 VENV ?= .venv
 BIN := $(VENV)/bin
-# One more than the cores of a small machine: some tests wait.
-WORKERS ?= 3
+WORKERS ?= 2
 # How many of the slowest tests `make test` names.
 SLOWEST ?= 60
 
