@@ -58,11 +58,14 @@ def model_for(file: Path, folder: Path) -> Path:
     return bundle
 
 
-def task_command(file: Path, bundle: Path, folder: Path, tasks: int = 1, index: int = 0) -> list[str]:
+def task_command(
+    file: Path, bundle: Path, folder: Path, tasks: int = 1, index: int = 0, options: Sequence[str] = ()
+) -> list[str]:
     """One task of several, by itself; its plan is made here."""
     plan, part = folder / f"plan-{file.stem}-{tasks}.json", _part(folder, file, tasks, index)
     given = ["--model", str(bundle), "--plan", str(plan)]
-    timed([str(CELLDROP), "shards", "plan", str(file), *given, "--set", f"tasks={tasks}"])
+    wanted = [word for option in (f"tasks={tasks}", *options) for word in ("--set", option)]
+    timed([str(CELLDROP), "shards", "plan", str(file), *given, *wanted])
     again = f"rm -f {part} {part}.receipt.json && exec {CELLDROP} shards annotate {file} --index {index} --part {part} "
     return ["/bin/sh", "-c", again + " ".join(given)]
 

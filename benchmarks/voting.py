@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("celldrop-out/bench"), help="for files made and results")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
-    file = _drawn(asked.data / "h5ad/pbmc3k_raw_labelled.h5ad", asked.folder, asked.cells)
+    file = drawn(asked.data / "h5ad/pbmc3k_raw_labelled.h5ad", asked.folder, asked.cells)
     pkl = asked.data / "models" / f"{asked.model}.pkl"
     bundle = _bundle(pkl, asked.folder)
     run = [str(CELLDROP), "run", str(file), "--model", f"{bundle}/", "--rerun", "--out"]
@@ -52,7 +52,7 @@ def main() -> None:
     print(written(asked.folder, f"voting-{asked.cells}", found, cells=asked.cells))
 
 
-def _drawn(source: Path, folder: Path, n_cells: int) -> Path:
+def drawn(source: Path, folder: Path, n_cells: int) -> Path:
     """The file, made in ``folder`` unless it is there."""
     file = folder / f"pbmc-{n_cells}.h5ad"
     if file.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cli.console import Output
@@ -18,6 +19,32 @@ from shared.wiring.ports import build_files
 def all_cards(settings: Settings) -> list[ModelCard]:
     """The cards of all bundles in the models folder."""
     return list_models(build_files(settings), settings.models_bucket)
+
+
+def newest_of(cards: Sequence[ModelCard]) -> list[ModelCard]:
+    """The newest version of each bundle; versions of one name are given newest first."""
+    return list({card.name: card for card in reversed(cards)}.values())[::-1]
+
+
+def default_among(cards: Sequence[ModelCard], settings: Settings) -> ModelCard | None:
+    """The model that is used where none is asked for; None if it is not among these."""
+    name = settings.default_model
+    return next((card for card in cards if name in {card.name, card.reference}), None)
+
+
+def say_cards(cards: Sequence[ModelCard], default: ModelCard | None, output: Output) -> None:
+    """Print a table of bundles."""
+    rows = [
+        [
+            f"{card.reference} (default)" if card == default else card.reference,
+            f"{len(card.labels):,}",
+            f"{len(card.features):,}",
+            card.species,
+            card.title,
+        ]
+        for card in cards
+    ]
+    output.table(["model", "labels", "features", "species", "title"], rows)
 
 
 def find_card(settings: Settings, model: str) -> ModelCard:
@@ -63,7 +90,7 @@ def say_card(card: ModelCard, output: Output) -> None:
     rows = [
         [label.name, label.ontology_id or "", label.lineage or "", _metric(card, label.name)] for label in card.labels
     ]
-    heads = ["label", "Cell Ontology", "lineage", "held-out recall"]
+    heads = ["label", "Cell Ontology", "lineage", "recall of held-out cells"]
     if any(label.submitted for label in card.labels):
         heads.append("in the training data")
         rows = [[*row, label.submitted or label.name] for row, label in zip(rows, card.labels, strict=True)]
@@ -76,5 +103,8 @@ def say_card(card: ModelCard, output: Output) -> None:
 
 
 def _metric(card: ModelCard, label: str) -> str:
-    recall = card.training.per_label.get(label, {}).get("recall")
-    return "" if recall is None else f"{recall:.3f}"
+    measured = card.training.per_label.get(label, {})
+    recall, support = measured.get("recall"), measured.get("support")
+    if recall is None:
+        return ""
+    return f"{recall:.3f}" if support is None else f"{recall:.3f} of {support:,.0f}"

@@ -14,6 +14,7 @@ from cli.estimating import comparison_words
 from cli.findings import say_finding
 from shared.domain.submission import State, Submission
 from shared.domain.verdict import Finding
+from shared.domain.words import plural
 from shared.h5ad.judge.cautions import WarningCode
 from shared.ports.status import StatusStore, Stored
 from shared.records.documents import plan_document, verdict_document
@@ -42,7 +43,8 @@ _SHARES = {
 
 
 def _share(summary: Mapping[str, object], name: str) -> float:
-    number, n_cells = summary[name], summary.get("n_cells")
+    judged = name == "n_unfamiliar" and "n_judged" in summary
+    number, n_cells = summary[name], summary.get("n_judged" if judged else "n_cells")
     assert isinstance(number, int)
     return number / n_cells if isinstance(n_cells, int) and n_cells else 0.0
 
@@ -129,7 +131,9 @@ def _say_success(record: Submission, place: Place, output: Output) -> None:
     assert record.result is not None
     summary = record.result.summary
     output.say()
-    output.say(f"{summary.get('n_cells', 0):,} cells annotated with {summary.get('model')}.", style="bold")
+    n_cells = summary.get("n_cells")
+    cells = plural(n_cells if isinstance(n_cells, int) else 0, "cell")
+    output.say(f"{cells} annotated with {summary.get('model')}.", style="bold")
     warnings = record.verdict.warnings if record.verdict else ()
     _say_findings([one for one in warnings if one.code in _FIRST], output)
     _say_labels(summary, output)

@@ -11,6 +11,7 @@ import typer
 from cli.console import Exit, Output
 from cli.options import JsonFlag, finish
 from shared.bundles.card import Kind, ModelCard
+from shared.domain.words import plural
 
 if TYPE_CHECKING:
     from shared.settings import Settings
@@ -257,23 +258,30 @@ def evaluate_bundle(  # noqa: PLR0913  # one parameter an option
 
 
 @models.command("list")
-def list_bundles(*, bundles: BundlesOption = None, out: FormerBundlesOption = None, as_json: JsonFlag = False) -> None:
-    """List the available bundles."""
+def list_bundles(
+    *,
+    bundles: BundlesOption = None,
+    every_version: Annotated[bool, typer.Option("--all", help="List older versions, too; --json always does.")] = False,
+    out: FormerBundlesOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the available bundles: the newest version of each."""
     output = Output(as_json)
 
     def action() -> Exit:
-        from cli.catalogue import all_cards
+        from cli.catalogue import all_cards, default_among, newest_of, say_cards
 
         settings = settings_for(bundles or out)
         cards = all_cards(settings)
-        output.result({"models": [_summary(card) for card in cards]})
-        rows = [
-            [card.reference, f"{len(card.labels):,}", f"{len(card.features):,}", card.species, card.title]
-            for card in cards
-        ]
-        output.table(["model", "labels", "features", "species", "title"], rows)
-        if not rows:
+        default, newest = default_among(cards, settings), newest_of(cards)
+        output.result(
+            {"models": [_summary(card) | {"default": card == default, "newest": card in newest} for card in cards]}
+        )
+        say_cards(cards if every_version else newest, default, output)
+        if not cards:
             output.say(f"There are no bundles in {settings.models_dir}.")
+        elif len(newest) < len(cards) and not every_version:
+            output.say(f"{plural(len(cards) - len(newest), 'older version')} not shown: --all lists them.")
         return Exit.DONE
 
     finish(output, action)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from jobs.engine.keeping import CellGroups, SampleScores
 from jobs.engine.sampling import every
 
 Float64s = npt.NDArray[np.float64]
@@ -26,25 +27,6 @@ _MOST_STEPS = 1000
 _CLOSE = 1e-6
 _DIGITS = 6
 _ROWS = 4096
-
-
-class CellGroups(Protocol):
-    """The cells of each sample, as ``shared.h5ad.read.groupings`` reads them from an obs column."""
-
-    @property
-    def column(self) -> str:
-        """The obs column that names the samples."""
-        ...
-
-    @property
-    def code_n(self) -> npt.NDArray[np.int32]:
-        """The position of each cell's sample in ``names``; -1 if it has none."""
-        ...
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Distinct names of the samples."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +120,7 @@ def estimate(
     """
     assumed_l = np.asarray(assumed)
     step = max(1, -(-n_cells * len(assumed) * 4 // MOST_BYTES))
-    of_samples = None if samples is None else _Thinned.of(samples, len(assumed))
+    of_samples = None if samples is None else SampleScores.of(samples, len(assumed), MOST_SAMPLE_BYTES)
     kept: list[Float32s] = []
     row = 0
     for probability_nl, used_n in pieces:
@@ -152,57 +134,18 @@ def estimate(
     whole = _maximised(kept, assumed_l, beat)
     if of_samples is None:
         return whole
-    found = [_maximised([_by_label(own_nl)], assumed_l, beat) for own_nl in of_samples.by_sample()]
-    return replace(whole, samples=of_samples.with_shares(found, len(assumed)))
+    found = [_maximised([_by_label(own.probability_ml)], assumed_l, beat) for own in of_samples.by_sample()]
+    return replace(whole, samples=_with_shares(of_samples.samples, found, len(assumed)))
 
 
-@dataclass(slots=True)
-class _Thinned:
-    """The probabilities of evenly spaced cells of each sample: all of a small one, every k-th of a large one."""
-
-    samples: CellGroups
-    step_s: npt.NDArray[np.int64]
-    seen_s: npt.NDArray[np.int64]
-    kept: list[Float32s]
-    codes: list[npt.NDArray[np.int32]]
-
-    @classmethod
-    def of(cls, samples: CellGroups, n_labels: int) -> _Thinned:
-        n_samples = len(samples.names)
-        cells_s = np.bincount(samples.code_n[samples.code_n >= 0], minlength=n_samples)
-        most = max(1, MOST_SAMPLE_BYTES // (4 * n_labels * max(n_samples, 1)))
-        return cls(samples, np.maximum(1, -(-cells_s // most)), np.zeros(n_samples, np.int64), [], [])
-
-    def add(self, probability_nl: Float32s, used_n: npt.NDArray[np.bool_], row: int) -> None:
-        """Add the cells from ``row`` on, of which some say something about their sample."""
-        code_n = self.samples.code_n[row : row + len(used_n)]
-        chosen = np.flatnonzero(used_n & (code_n >= 0))
-        order = chosen[np.argsort(code_n[chosen], kind="stable")]
-        code_m = code_n[order]
-        cells_s = np.bincount(code_m, minlength=len(self.seen_s))
-        first_s = np.cumsum(cells_s) - cells_s
-        place_m = self.seen_s[code_m] + np.arange(len(order)) - first_s[code_m]
-        self.seen_s += cells_s
-        kept = place_m % self.step_s[code_m] == 0
-        self.kept.append(probability_nl[order[kept]])
-        self.codes.append(code_m[kept])
-
-    def by_sample(self) -> Iterator[Float32s]:
-        """The probabilities of each sample's cells, cells x labels."""
-        if not self.kept:
-            return
-        probability_nl, code_n = np.concatenate(self.kept), np.concatenate(self.codes)
-        for code in range(len(self.samples.names)):
-            yield probability_nl[code_n == code]
-
-    def with_shares(self, found: Sequence[Composition], n_labels: int) -> Samples:
-        """The samples with what was found for each."""
-        share_sl, factor_sl = (
-            np.array([getattr(one, name) for one in found], np.float64).reshape(-1, n_labels)
-            for name in ("share_l", "factor_l")
-        )
-        n_cells = tuple(one.n_cells for one in found)
-        return Samples(self.samples.column, self.samples.names, self.samples.code_n, share_sl, factor_sl, n_cells)
+def _with_shares(samples: CellGroups, found: Sequence[Composition], n_labels: int) -> Samples:
+    """The samples with what was found for each."""
+    share_sl, factor_sl = (
+        np.array([getattr(one, name) for one in found], np.float64).reshape(-1, n_labels)
+        for name in ("share_l", "factor_l")
+    )
+    n_cells = tuple(one.n_cells for one in found)
+    return Samples(samples.column, samples.names, samples.code_n, share_sl, factor_sl, n_cells)
 
 
 def _maximised(kept: Sequence[Float32s], assumed_l: Float64s, beat: Callable[[], None]) -> Composition:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,7 @@ from jobs.engine.tree import NOTHING, Tree
 from shared.bundles.card import Reliability
 
 Float32s = npt.NDArray[np.float32]
+Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
 
@@ -56,13 +59,35 @@ class Level(IntEnum):
     """A group of the labels' tree that is no lineage: narrower or wider than one."""
 
 
-def reliable_level(score_n: Float32s, lineages: Lineages | None, reliability: Reliability) -> npt.NDArray[np.uint8]:
+class LeastScores(NamedTuple):
+    """The least scores of reliable labels: one for all cells, or one for each. Infinity if no score is enough."""
+
+    label: Float32s
+    lineage: Float32s
+    tree: Float32s
+
+    @classmethod
+    def of(cls, reliability: Sequence[Reliability]) -> LeastScores:
+        """Those of several thresholds, in their order."""
+
+        def scores(name: str) -> Float32s:
+            found = [getattr(one, name) for one in reliability]
+            return np.array([np.inf if score is None else score for score in found], np.float32)
+
+        lineage = np.maximum(scores("lineage_score"), np.float32(LEAST_LINEAGE))
+        return cls(scores("label_score"), lineage, scores("tree_score"))
+
+    def at(self, place_n: Int32s) -> LeastScores:
+        """One for each cell, of which ``place_n`` are the positions here."""
+        return LeastScores(self.label[place_n], self.lineage[place_n], self.tree[place_n])
+
+
+def reliable_level(score_n: Float32s, lineages: Lineages | None, least: LeastScores) -> npt.NDArray[np.uint8]:
     """The most specific level of each cell whose score reaches the threshold, as a value of ``Level``."""
     level_n = np.full(len(score_n), Level.NONE, np.uint8)
-    if lineages is not None and reliability.lineage_score is not None:
-        level_n[lineages.score_n >= np.float32(max(reliability.lineage_score, LEAST_LINEAGE))] = Level.LINEAGE
-    if reliability.label_score is not None:
-        level_n[score_n >= np.float32(reliability.label_score)] = Level.LABEL
+    if lineages is not None:
+        level_n[lineages.score_n >= least.lineage] = Level.LINEAGE
+    level_n[score_n >= least.label] = Level.LABEL
     return level_n
 
 

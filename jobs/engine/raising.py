@@ -3,60 +3,66 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from jobs.engine.levels import LEAST_LINEAGE, Lineages
-from jobs.engine.sampling import every
+from jobs.engine.keeping import CellGroups
+from jobs.engine.levels import LEAST_LINEAGE, LeastScores, Lineages
 from jobs.engine.tree import Tree, placing
 from shared.bundles.card import Reliability
 
 Float32s = npt.NDArray[np.float32]
 Float64s = npt.NDArray[np.float64]
-Int64s = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 MOST_CELLS = 20_000
 """So many evenly spaced cells say how hard a sample is: the standard error of a rate of 5 % is at most 0.2 %."""
 MOST_BYTES = 16 * 2**20
-"""The memory for their scores: of a model with many labels, fewer cells are used."""
+"""The memory for their scores: of a model with many labels, fewer cells are used. The same for those of all samples."""
+LEAST_CELLS = 100
+"""Fewer say too little about how hard a sample is. It gets the thresholds of the file."""
 STEPS = 100
 """Thresholds are whole hundredths, as those of cards."""
 
 
-@dataclass(slots=True)
-class KeptScores:
-    """The probabilities of evenly spaced cells of a sample, kept while all of them pass by."""
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """From which scores on labels are reliable in a run.
 
-    n_cells: int
-    n_labels: int
-    _kept: list[Float32s] = field(default_factory=list)
-    _rows: list[Int64s] = field(default_factory=list)
+    Attributes:
+        learned: As the model says.
+        whole: Those of the file: as learned, or raised. They are used for cells without a sample, too.
+        samples: The samples of the cells, of which each has thresholds of its own; None if the file is taken as one.
+        found: The thresholds of each sample.
+    """
 
-    def watch(self, pieces: Iterable[tuple[Float32s, Bools]]) -> Iterator[tuple[Float32s, Bools]]:
-        """Pass on probabilities, cells x labels, with a mark for the cells to use, in row order."""
-        most = max(1, min(MOST_CELLS, MOST_BYTES // (4 * self.n_labels)))
-        step, row = max(1, -(-self.n_cells // most)), 0
-        for probability_nl, used_n in pieces:
-            chosen = every(step, row, len(used_n))
-            chosen = chosen[used_n[chosen]]
-            self._kept.append(probability_nl[chosen])
-            self._rows.append(chosen + row)
-            row += len(used_n)
-            yield probability_nl, used_n
+    learned: Reliability
+    whole: Reliability
+    samples: CellGroups | None = None
+    found: tuple[Reliability, ...] = ()
 
-    @property
-    def probability_ml(self) -> Float32s:
-        """The kept probabilities, cells x labels."""
-        return np.concatenate(self._kept)
+    @classmethod
+    def as_learned(cls, learned: Reliability) -> Thresholds:
+        """Those of a model, before they are fitted to a file."""
+        return cls(learned, learned)
 
     @property
-    def row_m(self) -> Int64s:
-        """The rows of the kept cells."""
-        return np.concatenate(self._rows)
+    def any_raised(self) -> bool:
+        """Whether some cells have a higher threshold than the model's."""
+        return any(one != self.learned for one in (self.whole, *self.found))
+
+    @property
+    def by_sample(self) -> dict[str, Reliability] | None:
+        """The thresholds of each sample; None if the file is taken as one."""
+        return None if self.samples is None else dict(zip(self.samples.names, self.found, strict=True))
+
+    def least_scores(self, rows: slice) -> LeastScores:
+        """The least score of each cell in these rows, or one for all of them."""
+        least = LeastScores.of([*self.found, self.whole])
+        # The last place is that of cells without a sample, whose code is -1.
+        return least if self.samples is None else least.at(self.samples.code_n[rows])
 
 
 def raised_in_tree(reliability: Reliability, probability_nl: Float32s, score_n: Float32s, tree: Tree) -> Reliability:

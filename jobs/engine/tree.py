@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ Float32s = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.floating]
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+LeastScore: TypeAlias = float | Float32s | None
 
 _UNITS = np.float64(2**40)
 """Of a probability of 1. A float32 from 2^-17 on is a whole number of them."""
@@ -47,7 +49,7 @@ def tree_of(groups: Sequence[Group], labels: Sequence[Label]) -> Tree:
     return Tree(member_gl, np.array([group.name in lineages for group in groups], np.bool_))
 
 
-def narrowest(probability_nl: Floats, best_n: Int64s, score_n: Floats, tree: Tree, least: float | None) -> Int64s:
+def narrowest(probability_nl: Floats, best_n: Int64s, score_n: Floats, tree: Tree, least: LeastScore) -> Int64s:
     """The narrowest place in the tree of each cell whose score is at least ``least``; ``NOTHING`` if there is none.
 
     Only groups that are more probable than all other labels together count. Of groups apart at most one is, so these
@@ -59,7 +61,7 @@ def narrowest(probability_nl: Floats, best_n: Int64s, score_n: Floats, tree: Tre
     Args:
         best_n: The best label of each cell.
         score_n: Its probability; below 0 for a cell that may get no label.
-        least: None gives no cell a place.
+        least: One for all cells, or one for each. None, or infinity, gives no cell a place.
     """
     return placing(probability_nl, best_n, score_n, tree).at(least)
 
@@ -84,15 +86,12 @@ class Placing:
     score_ng: Float32s
     likely_ng: Bools
 
-    def at(self, least: float | None) -> Int64s:
+    def at(self, least: LeastScore) -> Int64s:
         """The narrowest place of each cell; see ``narrowest``."""
-        if least is None:
-            return np.full(len(self.best_n), NOTHING, np.int64)
-        place_n = _first(self.likely_ng & (self.score_ng >= np.float32(least)))
+        least_n = np.broadcast_to(np.asarray(np.inf if least is None else least, np.float32), self.best_n.shape)
+        place_n = _first(self.likely_ng & (self.score_ng >= least_n[:, None]))
         place_n = np.where(place_n == NOTHING, NOTHING, place_n + self.n_labels)
-        return np.where(self.inside_n & (self.label_score_n >= np.float32(least)), self.best_n, place_n).astype(
-            np.int64
-        )
+        return np.where(self.inside_n & (self.label_score_n >= least_n), self.best_n, place_n).astype(np.int64)
 
     def score_of(self, place_n: Int64s) -> Float32s:
         """The score of each cell's place; 1 for ``NOTHING``."""

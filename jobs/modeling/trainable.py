@@ -12,6 +12,7 @@ from jobs.modeling.settings import TrainingSettings
 from shared.bundles.card import UNASSIGNED, Features
 from shared.domain.errors import TrainingDataError
 from shared.domain.verdict import Finding, MatrixState, Severity
+from shared.domain.words import listed
 from shared.h5ad.judge.cautions import WarningCode
 from shared.h5ad.judge.matrices import in_words
 
@@ -44,8 +45,8 @@ def check_trainable(cells: LabelledCells, settings: TrainingSettings) -> None:
     """Refuse cells that no sound model can be trained on.
 
     Raises:
-        TrainingDataError: There are fewer than two labels, labels with too few cells, one that is called Unassigned, or
-            none of the requested genes.
+        TrainingDataError: There are fewer than two labels, labels with too few cells or hardly a value, one that is
+            called Unassigned, or none of the requested genes.
     """
     _check_no_absence(cells)
     if len(cells.labels) < 2:
@@ -57,6 +58,7 @@ def check_trainable(cells: LabelledCells, settings: TrainingSettings) -> None:
             hint="Name the column of the cell types with --labels.",
         )
     _check_sizes(cells, settings.min_cells_per_label)
+    _check_values(cells, settings.min_cells_per_label)
     if settings.features_from is not None and not genes_also_in(cells.genes, settings.features_from).any():
         raise _other_genes(cells, settings.features_from, settings.features_source)
 
@@ -101,6 +103,20 @@ def _check_sizes(cells: LabelledCells, least: int) -> None:
             expected=f"at least {least} cells of each label, so that some can be held out",
             where=cells.source,
             hint="Merge rare labels, or leave them out with --min-cells.",
+        )
+
+
+def _check_values(cells: LabelledCells, least: int) -> None:
+    """Refuse a label with too few cells that express a gene: from others nothing can be learned."""
+    expressed_n = np.asarray(cells.value_ng.sum(axis=1)).ravel() > 0
+    sizes = np.bincount(cells.class_n[expressed_n], minlength=len(cells.labels)).tolist()
+    empty = [f"{label.name!r}" for label, size in zip(cells.labels, sizes, strict=True) if size < least]
+    if empty:
+        raise TrainingDataError(
+            f"nearly all cells of {listed(empty)} have no value above 0 in {cells.matrix}",
+            expected=f"at least {least} cells of each label that express a gene",
+            where=cells.source,
+            hint="Leave these cells without a label (an empty value in obs), or name another matrix with --matrix.",
         )
 
 

@@ -41,7 +41,8 @@ class Options:
         clusters: The groups of similar cells that vote on a label. ``on`` finds them by expression, ``auto`` likewise
             for at most a million cells and unless the matrix is stored by columns, ``off`` finds none; any other text
             names the obs column to take them from.
-        samples: The obs column that names samples: the shares of the labels are estimated for each.
+        samples: The obs column that names samples: the shares of the labels, and from which score on they are reliable,
+            are estimated for each.
         map: Whether the report has a 2-D map of the cells.
         pseudobulk: Whether to sum the counts by label, or by label and an obs column; ``on`` uses that of ``samples``.
         truth: The obs column whose labels the results are compared with; ``off`` compares with none.

@@ -69,6 +69,10 @@ class CellNote(IntEnum):
     """No gene of the model has a value in the cell. It is Unassigned, as its scores would not depend on its data."""
 
 
+MOSTLY_UNFAMILIAR = 0.5
+"""If more of the cells that can be judged are unlike the model's training cells, their labels mean little."""
+
+
 class MatrixEncoding(StrEnum):
     """The storage layout of a matrix."""
 

@@ -1,4 +1,4 @@
-"""Makes foreign text fit for a message: on one line, printable, and of limited length."""
+"""Makes foreign text fit for a message: on one line, printable, and of limited length; counts in words."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ def listed(names: Sequence[str], most: int = 3, length: int = 60) -> str:
     """Join a few names with commas, and say how many more there are."""
     shown = ", ".join(cut(name, length) for name in names[:most])
     return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """``1 cell``, ``2,700 cells``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def has_effect(sign: str) -> bool:

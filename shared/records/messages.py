@@ -121,9 +121,9 @@ class Outcome(_EventData):
         default={},
         description=(
             "If succeeded: `n_cells`, `n_unassigned`, `model`, and in `labels` the number of cells of each label; if "
-            "known, `n_unfamiliar`, `n_reliable_label`, `n_reliable_group`, `n_reliable_lineage`, in `reliable_labels` "
-            "the number of cells of each label of which it is reliable, `estimated_s` and `actual_s`, `estimated_usd` "
-            "and `actual_usd`."
+            "known, `n_unfamiliar` (of `n_judged` cells), `n_reliable_label`, `n_reliable_group`, "
+            "`n_reliable_lineage`, in `reliable_labels` the number of cells of each label of which it is reliable, "
+            "`estimated_s` and `actual_s`, `estimated_usd` and `actual_usd`."
         ),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jobs.engine.levels import Level, Lineages, lineages_of, reliable_level
+from jobs.engine.levels import LeastScores, Level, Lineages, lineages_of, reliable_level
 from shared.bundles.card import Reliability
 
 ASKED = Reliability(error=0.05, label_score=0.8, lineage_score=0.6)
@@ -17,7 +17,9 @@ def lineages(*scores: float) -> Lineages:
 
 def levels(score: float, lineage_score: float | None, asked: Reliability = ASKED) -> Level:
     found = reliable_level(
-        np.array([score], np.float32), None if lineage_score is None else lineages(lineage_score), asked
+        np.array([score], np.float32),
+        None if lineage_score is None else lineages(lineage_score),
+        LeastScores.of([asked]),
     )
     return Level(int(found[0]))
 

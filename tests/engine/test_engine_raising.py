@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.engine.composition import corrected, estimate
-from jobs.engine.levels import Level, Lineages, lineages_of, reliable_level
-from jobs.engine.raising import MOST_BYTES, MOST_CELLS, KeptScores, raised, raised_in_tree
+from jobs.engine.keeping import KeptScores
+from jobs.engine.levels import LeastScores, Level, Lineages, lineages_of, reliable_level
+from jobs.engine.raising import MOST_BYTES, MOST_CELLS, raised, raised_in_tree
 from jobs.engine.tree import NOTHING, is_within, narrowest, tree_of
 from jobs.modeling.reliability import as_in_use, learn_reliability, learn_tree_scores
 from shared.bundles.card import Label, Reliability
@@ -66,7 +67,7 @@ def test_labels_and_lineages_of_a_hard_sample_hold_it_too() -> None:
     lineages = lineages_of(hard_nl, LINEAGE_L, 3)
 
     def wrong(thresholds: Reliability) -> float:
-        level_n = reliable_level(hard_nl.max(axis=1), lineages, thresholds)
+        level_n = reliable_level(hard_nl.max(axis=1), lineages, LeastScores.of([thresholds]))
         labelled_n = level_n == Level.LABEL
         return float((hard_nl.argmax(axis=1) != hard_n)[labelled_n].mean())
 
@@ -114,12 +115,12 @@ def test_the_scores_of_evenly_spaced_cells_are_kept_whatever_the_pieces() -> Non
     used_n = np.arange(n_cells) % 5 != 0
     wanted = [row for row in range(0, n_cells, 3) if row % 5]
     for cuts in ([], [7, 4_000, 4_001]):
-        kept, bounds = KeptScores(n_cells, 1), [0, *cuts, n_cells]
+        kept, bounds = KeptScores(n_cells, 1, MOST_CELLS, MOST_BYTES), [0, *cuts, n_cells]
         pairs = list(pairwise(bounds))
         pieces = [(probability_nl[start:stop], used_n[start:stop]) for start, stop in pairs]
         assert [len(piece) for piece, _ in kept.watch(pieces)] == [stop - start for start, stop in pairs]
-        assert kept.row_m.tolist() == wanted
-        assert kept.probability_ml[:, 0].tolist() == wanted
+        assert kept.whole.row_m.tolist() == wanted
+        assert kept.whole.probability_ml[:, 0].tolist() == wanted
 
 
 def test_held_out_scores_are_corrected_as_those_of_a_run() -> None:
@@ -136,11 +137,11 @@ def test_held_out_scores_are_corrected_as_those_of_a_run() -> None:
 
 def test_of_a_model_with_many_labels_fewer_cells_are_kept() -> None:
     n_labels, n_cells = 2_000, 10_000
-    kept = KeptScores(n_cells, n_labels)
+    kept = KeptScores(n_cells, n_labels, MOST_CELLS, MOST_BYTES)
     piece = (np.zeros((n_cells, n_labels), np.float32), np.ones(n_cells, np.bool_))
     for _ in kept.watch([piece]):
         pass
-    assert MOST_BYTES // 2 < kept.probability_ml.nbytes <= MOST_BYTES
+    assert MOST_BYTES // 2 < kept.whole.probability_ml.nbytes <= MOST_BYTES
 
 
 def test_a_threshold_between_hundredths_is_raised_to_the_next_one_that_holds() -> None:

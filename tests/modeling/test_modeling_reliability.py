@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from jobs.engine.levels import Level, lineages_of, reliable_level
+from jobs.engine.levels import LeastScores, Level, lineages_of, reliable_level
 from jobs.modeling.reliability import learn_reliability
 from shared.bundles.card import Label
 from shared.domain.options import ERROR_RATES
@@ -35,7 +35,7 @@ def answers(labels: tuple[Label, ...], error: float) -> tuple[float, float]:
     probability_nl, class_n = drawn(40_000, 1)
     lineages = lineages_of(probability_nl, LINEAGE_L, 3) if labels[0].lineage else None
     best_n = probability_nl.argmax(axis=1)
-    level_n = reliable_level(probability_nl.max(axis=1), lineages, known[error])
+    level_n = reliable_level(probability_nl.max(axis=1), lineages, LeastScores.of([known[error]]))
     right_n = np.where(level_n == Level.LABEL, best_n == class_n, False)
     if lineages is not None:
         right_n = np.where(level_n == Level.LINEAGE, lineages.code_n == LINEAGE_L[class_n], right_n)

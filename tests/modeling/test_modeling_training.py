@@ -20,7 +20,7 @@ from jobs.modeling.labelled import LabelledCells, read_labelled
 from jobs.modeling.reporting import Progress
 from jobs.modeling.settings import ClassWeights, TrainingSettings
 from jobs.modeling.splits import hold_out
-from jobs.modeling.trainable import training_warnings, without_rare
+from jobs.modeling.trainable import check_trainable, training_warnings, without_rare
 from jobs.modeling.training import TrainedModel, train
 from shared.bundles.card import Activation, Features, Kind, Label
 from shared.bundles.groups import Group
@@ -88,6 +88,21 @@ def test_only_genes_of_the_named_table_are_used() -> None:
 def test_a_table_without_a_shared_gene_is_refused() -> None:
     with pytest.raises(TrainingDataError, match=r"no gene to learn from: .*ELSEWHERE.*GENE0, GENE1"):
         train(SMALL.cells(), quick(features_from=Features(symbol=("ELSEWHERE",))), nothing)
+
+
+@pytest.mark.parametrize(("left", "refused"), [(0, True), (9, True), (10, False)])
+def test_a_label_with_hardly_a_cell_that_expresses_a_gene_is_refused(left: int, refused: bool) -> None:
+    cells = SMALL.cells()
+    value_ng = cells.value_ng.tolil()
+    value_ng[np.flatnonzero(cells.class_n == 1)[left:]] = 0
+    emptied = replace(cells, value_ng=value_ng.tocsr())
+    settings = quick(min_cells_per_label=10)
+    if not refused:
+        check_trainable(emptied, settings)
+        return
+    with pytest.raises(TrainingDataError, match="nearly all cells of 'NK' have no value above 0 in X") as error:
+        train(emptied, settings, nothing)
+    assert "at least 10 cells of each label that express a gene" in str(error.value.expected)
 
 
 def test_balanced_weights_rescue_a_rare_label() -> None:

@@ -92,6 +92,8 @@ class Draws:
     prefix: str = "cell-"
     noted: int = 0
     softmax: bool = False
+    decisions: npt.NDArray[np.float32] | None = field(default=None, compare=False)
+    """Those of each cell, cells x labels, in place of made-up ones."""
     unfamiliar: tuple[bool, ...] = ()
     silent: tuple[bool, ...] = ()
     places: tuple[tuple[int, ...], ...] = ()
@@ -106,6 +108,8 @@ class Draws:
         row_n = np.arange(rows.start, rows.stop)
         phase_nl = (self.seed + row_n[:, None]) * 12.9898 + np.arange(n_labels) * 78.233
         decision_nl = (np.sin(phase_nl) * 43758.5453 % 1 * 8 - 4).astype(np.float32)
+        if self.decisions is not None:
+            decision_nl = self.decisions[rows.start : rows.stop]
         return AnnotatedBlock(
             rows=rows,
             cell_ids=[f"{self.prefix}{row}" for row in row_n],

@@ -16,6 +16,7 @@ from scipy.optimize import minimize
 
 from jobs.engine import composition
 from jobs.engine.composition import PRIOR_CELLS, corrected, estimate
+from jobs.engine.raising import Thresholds
 from jobs.inference.merge.calls import Rules
 from jobs.inference.merge.fitting import used_scores
 from jobs.inference.merge.groups import Merge
@@ -172,7 +173,7 @@ RELIABILITY = Reliability(error=0.05, label_score=0.8, lineage_score=0.6)
 
 def merged(n_parts: int, samples: Grouping | None = None) -> Merge:
     merge = merge_of(Draws(PartLayout(N_CELLS, n_labels=4, top_k=2, full=True), softmax=True), n_parts)
-    rules = Rules(lineages=True, reliability=RELIABILITY)
+    rules = Rules(lineages=True, thresholds=Thresholds.as_learned(RELIABILITY))
     merge = replace(merge, vocabulary=replace(merge.vocabulary, labels=LABELS), rules=rules)
     found = estimate(used_scores(merge), EVEN, N_CELLS, samples=samples)
     return replace(merge, rules=replace(rules, composition=found))

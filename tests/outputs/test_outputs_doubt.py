@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from jobs.engine.levels import Level
+from jobs.engine.raising import Thresholds
 from jobs.inference.annotated.h5ad import absent_of
 from jobs.inference.merge.calls import Rules
 from jobs.inference.merge.fitting import used_scores
@@ -52,7 +53,7 @@ def merged(
     draws = Draws(PartLayout(len(unfamiliar_n), n_labels=4, top_k=2, full=True), softmax=True)
     draws = replace(draws, unfamiliar=tuple(unfamiliar_n), silent=() if silent_n is None else tuple(silent_n))
     merge = merge_of(draws, 2)
-    made = Rules(familiarity=FAMILIARITY, lineages=True, reliability=RELIABILITY)
+    made = Rules(familiarity=FAMILIARITY, lineages=True, thresholds=Thresholds.as_learned(RELIABILITY))
     return replace(
         merge,
         vocabulary=replace(merge.vocabulary, labels=LABELS),

@@ -251,6 +251,17 @@ def test_a_gene_of_20_points_more_of_the_cells_sets_them_apart(merge: Merge, n_e
     assert told == "" or (f"{gene.name} does best, in 59% of these cells and 40% of those called " in told and is_weak)
 
 
+def test_a_label_for_which_no_gene_speaks_by_expression_is_called_weak(merge: Merge) -> None:
+    found = evidence(merge)
+    first, *others = found.labels
+    silent = replace(first, genes=tuple(gene for gene in first.genes if gene.speaks_by is not SpeaksBy.EXPRESSION))
+    section = reasons(replace(found, labels=(silent, *others)), rows_of(found), 20)
+    assert section is not None
+    assert section.labels[0].weak.startswith("Weak: no gene that the model relies on is expressed more")
+    assert silent.name in section.weak_labels
+    assert silent.name in section.weak
+
+
 def test_one_label_alone_is_not_called_weak() -> None:
     merge = merge_of(DRAWS, 1, None, [Label(name="only")] * 4)
     found = evidence(merge)

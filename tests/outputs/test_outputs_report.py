@@ -85,7 +85,6 @@ def context_of(labels: tuple[Label, ...], min_score: float | None = None) -> Con
         verdict=VERDICT,
         card=card_of(labels),
         min_score=min_score,
-        max_error=0.05,
         composition=None,
         composition_wanted=True,
         files=(FileFacts(name="annotated.h5ad", size_bytes=1_234_567, crc32c=None, content_type="x", what="Yours."),),

@@ -12,7 +12,7 @@ import pytest
 
 from jobs.engine.composition import estimate
 from jobs.engine.levels import Level
-from jobs.engine.raising import raised_in_tree
+from jobs.engine.raising import Thresholds, raised_in_tree
 from jobs.inference.merge.calls import Rules
 from jobs.inference.merge.fitting import fitted, used_scores
 from jobs.inference.merge.groups import Merge
@@ -66,7 +66,7 @@ def merged(
         silent=tuple((np.arange(N_CELLS) % 11 == 5).tolist()),
     )
     merge = merge_of(draws, n_tasks)
-    rules = Rules(min_score, familiarity=FAMILIARITY, lineages=True, reliability=reliability)
+    rules = Rules(min_score, familiarity=FAMILIARITY, lineages=True, thresholds=Thresholds.as_learned(reliability))
     merge = replace(merge, vocabulary=replace(merge.vocabulary, labels=LABELS, groups=TREE), rules=rules)
     if shares:
         found = estimate(used_scores(merge), (0.2,) * 5, N_CELLS)
@@ -131,9 +131,9 @@ def test_thresholds_are_raised_by_the_cells_that_are_like_the_training_cells_for
     low = RELIABILITY.model_copy(update={"tree_score": 0.3})
     one, seven = (fitted(merged(n_tasks, reliability=low), (), None) for n_tasks in (1, 7))
     assert bytes_of(one) == bytes_of(seven)
-    assert one.rules.reliability is not None
-    least = one.rules.reliability.tree_score
-    assert one.rules.raised
+    assert one.rules.thresholds is not None
+    least = one.rules.thresholds.whole.tree_score
+    assert one.rules.thresholds.any_raised
     assert least is not None
     assert 0.4 < least <= 0.85, "by their scores, more than 5 % of these cells would get a wrong answer at 0.3"
     facts = label_facts(tally_of(one), one)
@@ -150,7 +150,9 @@ def test_scores_that_are_corrected_raise_thresholds_by_the_corrected_ones() -> N
     assert merge.rules.composition == estimate(used_scores(merged(2)), (0.2,) * 5, N_CELLS)
     used_n = np.concatenate([used for _, used in used_scores(merge)])
     kept_nl = probabilities(merge)[used_n].astype(np.float32)
-    assert merge.rules.reliability == raised_in_tree(RELIABILITY, kept_nl, kept_nl.max(axis=1), merge.vocabulary.tree)
+    assert merge.rules.thresholds is not None
+    raised = raised_in_tree(RELIABILITY, kept_nl, kept_nl.max(axis=1), merge.vocabulary.tree)
+    assert merge.rules.thresholds.whole == raised
 
 
 def test_counts_manifest_and_report_agree_with_the_column() -> None:

@@ -34,6 +34,7 @@ def test_cells_of_another_tissue_are_told_to_everybody(celldrop: Celldrop, data_
     np.testing.assert_array_equal(cells.obs["celldrop_unfamiliarity"], frame["unfamiliarity"].astype(np.float32))
     manifest = json.loads((done.folder / "manifest.json").read_text())
     assert manifest["labels"]["n_unfamiliar"] == done.json["summary"]["n_unfamiliar"] == n_unfamiliar
+    assert manifest["labels"]["n_judged"] == done.json["summary"]["n_judged"] == frame["unfamiliarity"].notna().sum()
     (told,) = [one for one in manifest["verdict"]["findings"] if one["code"] == WarningCode.UNFAMILIAR_CELLS]
     assert told["details"]["n_unfamiliar"] == n_unfamiliar
     assert told in done.json["verdict"]["findings"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -29,12 +30,32 @@ def test_an_imported_model_is_listed_shown_and_used(celldrop: Celldrop, data_dir
     assert Path(done.json["path"]) == out / "adams" / "1"
     listed = celldrop("models", "list", "--models", out, "--json").json["models"]
     assert celldrop("models", "list", "--out", out, "--json").json["models"] == listed  # as it was called before
-    assert [(one["name"], one["version"]) for one in listed] == [("adams", "1")]
+    assert [(one["name"], one["version"], one["default"], one["newest"]) for one in listed] == [
+        ("adams", "1", False, True)
+    ]
     card = celldrop("models", "show", out, "--json").json
     assert card["digest"] == listed[0]["digest"]
     assert len(card["labels"]) == 45
     verdict = celldrop("validate", data_dir / "h5ad/pbmc3k_raw_labelled.h5ad", "--model", out, "--json").json
     assert verdict["overlap"]["n_model"] == 3947
+
+
+def test_the_newest_versions_are_listed_and_the_default_is_marked(celldrop: Celldrop, tmp_path: Path) -> None:
+    for name, version in [("pbmc", "1.2.0"), ("pbmc", "1.1.0"), ("pbmc-765", "1.0.0")]:
+        shutil.copytree(ROOT / "models" / name / version, tmp_path / "models" / name / version)
+    settings = {"CELLDROP_MODELS_DIR": str(tmp_path / "models"), "CELLDROP_DEFAULT_MODEL": "pbmc"}
+    few, every = (celldrop("models", "list", *flag, **settings).stdout for flag in ((), ("--all",)))
+    assert re.findall(r"(pbmc\S*@\S+)(?: (\(default\)))?", few) == [("pbmc@1.2.0", "(default)"), ("pbmc-765@1.0.0", "")]
+    assert "1 older version not shown: --all lists them." in few
+    assert "pbmc@1.1.0" in every
+    assert "older version" not in every
+    told = celldrop("models", "list", "--json", **settings).json["models"]
+    assert [(one["version"], one["default"], one["newest"]) for one in told] == [
+        ("1.2.0", True, True),
+        ("1.1.0", False, False),
+        ("1.0.0", False, True),
+    ]
+    assert "0.929 of 14" in celldrop("models", "show", "pbmc", **settings).stdout
 
 
 def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(celldrop: Celldrop, tmp_path: Path) -> None:

@@ -48,6 +48,9 @@ def test_the_manifest_counts_what_the_annotated_file_says(celldrop: Celldrop, so
     right = (meant == obs["celldrop_label"].astype(object))[meant.notna()]
     assert told["label_agreement"]["accuracy"] == right.mean()
     assert told["label_agreement"]["n_cells"] == len(right)
+    reliable = (obs["celldrop_reliable_label"].astype(object) == obs["celldrop_label"].astype(object))[meant.notna()]
+    assert (told["n_reliable"], told["reliable_accuracy"]) == (reliable.sum(), right[reliable].mean())
+    assert 0 < told["n_reliable"] < len(right)
     assert 'obs["louvain_scanpy"]' in (done.folder / "report.html").read_text().replace("&#34;", '"')
 
 

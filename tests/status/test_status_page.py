@@ -132,11 +132,20 @@ def test_the_page_says_of_how_many_cells_the_label_is_reliable(client: FlaskClie
     assert "reliable" not in outline(client, f"/submissions/{world.succeeded('b.h5ad')}").text.casefold()
 
 
-@pytest.mark.parametrize(("unfamiliar", "words"), [(1_350, "Done"), (1_351, "Done, labels doubtful")])
+@pytest.mark.parametrize(
+    ("unfamiliar", "judged", "words"),
+    [
+        (1_350, None, "Done"),
+        (1_351, None, "Done, labels doubtful"),
+        (500, 1_000, "Done"),
+        (501, 1_000, "Done, labels doubtful"),
+    ],
+)
 def test_labels_of_mostly_unfamiliar_cells_are_not_simply_done(
-    client: FlaskClient, world: World, unfamiliar: int, words: str
+    client: FlaskClient, world: World, unfamiliar: int, judged: int | None, words: str
 ) -> None:
-    done = world.succeeded(taken={"n_cells": 2_700, "n_unfamiliar": unfamiliar})
+    facts = {"n_cells": 2_700, "n_unfamiliar": unfamiliar} | ({"n_judged": judged} if judged else {})
+    done = world.succeeded(taken=facts)
     for path in ("/", f"/submissions/{done}"):
         (badge,) = re.findall(r'class="badge \w+">([^<]+)<', client.get(path).text)
         assert badge == words

@@ -14,12 +14,13 @@ import pyarrow as pa
 from jobs.engine.abstaining import is_unassigned, is_unfamiliar
 from jobs.engine.composition import Composition
 from jobs.engine.facts import CellFacts
-from jobs.engine.levels import Level, Lineages, level_of_place, lineages_of, reliable_level
+from jobs.engine.levels import LeastScores, Level, Lineages, level_of_place, lineages_of, reliable_level
+from jobs.engine.raising import Thresholds
 from jobs.engine.tree import NOTHING, Tree, narrowest, tree_of
 from jobs.inference.merge.clusters import Clusters, Membership
 from jobs.inference.parts.arrays import values_of
 from jobs.inference.parts.part import F32Array, best_first, facts_from
-from shared.bundles.card import UNASSIGNED, Familiarity, Label, Reliability
+from shared.bundles.card import UNASSIGNED, Familiarity, Label
 from shared.bundles.groups import Group
 from shared.domain.verdict import CellNote
 
@@ -112,8 +113,7 @@ class Rules:
         familiarity: How the model recognises unfamiliar cells; None if it does not.
         composition: The shares of the labels that scores are corrected to; None: they are not corrected.
         lineages: Whether cells get a lineage beside their label.
-        reliability: From which score on a label is reliable; None if that is not known.
-        raised: Whether one of these scores is higher than the model's (``jobs.engine.raising``).
+        thresholds: From which score on a label is reliable; None if that is not known.
         clusters: The clusters of all cells; None if there are none.
     """
 
@@ -121,8 +121,7 @@ class Rules:
     familiarity: Familiarity | None = None
     composition: Composition | None = None
     lineages: bool = False
-    reliability: Reliability | None = None
-    raised: bool = False
+    thresholds: Thresholds | None = None
     clusters: Clusters | None = None
 
 
@@ -188,7 +187,9 @@ def calls_from(batches: Sequence[pa.RecordBatch], rules: Rules, vocabulary: Voca
         probability_nl=probability_nl,
         lineages=lineages,
     )
-    return calls if rules.reliability is None else _with_levels(calls, rules.reliability, vocabulary)
+    if rules.thresholds is None:
+        return calls
+    return _with_levels(calls, rules.thresholds.least_scores(slice(start, start + len(calls))), vocabulary)
 
 
 def name_codes(calls: Calls, vocabulary: Vocabulary) -> I64Array:
@@ -216,7 +217,7 @@ def reliable_codes(calls: Calls, vocabulary: Vocabulary) -> I64Array:
     return np.where(calls.level_n == Level.LABEL, vocabulary.name_codes[calls.top_label_nk[:, 0]], code_n)
 
 
-def _with_levels(calls: Calls, reliability: Reliability, vocabulary: Vocabulary) -> Calls:
+def _with_levels(calls: Calls, least: LeastScores, vocabulary: Vocabulary) -> Calls:
     """Add the most specific reliable level of each cell, and its place in the labels' tree if they have one.
 
     An unassigned cell can have a reliable lineage or group, but no label. An unfamiliar or silent cell has neither,
@@ -225,7 +226,7 @@ def _with_levels(calls: Calls, reliability: Reliability, vocabulary: Vocabulary)
     score_n = np.where(calls.abstained_n, np.float32(-1), calls.top_score_nk[:, 0])
     unknown_n = calls.unfamiliar_n | (calls.facts.note_n == CellNote.SILENT)
     if not vocabulary.groups or calls.probability_nl is None:
-        level_n = reliable_level(score_n, calls.lineages, reliability)
+        level_n = reliable_level(score_n, calls.lineages, least)
         if calls.lineages is not None:  # A lineage that says the same as its only label is this label.
             own_n = vocabulary.alone_l[calls.top_label_nk[:, 0]] & ~calls.abstained_n
             own_n &= vocabulary.lineage_codes[calls.top_label_nk[:, 0]] == calls.lineages.code_n
@@ -233,7 +234,7 @@ def _with_levels(calls: Calls, reliability: Reliability, vocabulary: Vocabulary)
         level_n[unknown_n] = Level.NONE
         return replace(calls, level_n=level_n)
     tree, best_n = vocabulary.tree, calls.top_label_nk[:, 0]
-    place_n = narrowest(calls.probability_nl, best_n, score_n, tree, reliability.tree_score)
+    place_n = narrowest(calls.probability_nl, best_n, score_n, tree, least.tree)
     place_n[unknown_n] = NOTHING
     return replace(calls, level_n=level_of_place(place_n, tree), place_n=place_n)
 

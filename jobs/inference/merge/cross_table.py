@@ -16,6 +16,7 @@ from jobs.engine.agreement import (
     cross_counts,
     macro_f1,
 )
+from jobs.engine.levels import Level
 from jobs.inference.merge.calls import Calls, I64Array, Vocabulary, lineage_codes, name_codes
 from jobs.inference.merge.own_labels import OwnLabels
 from shared.domain.geometry import Rows
@@ -52,6 +53,8 @@ class CrossTable:
         abstained_t: Unassigned cells by own label. ``cells_tc`` counts them with a label of that name, if there is one.
         gap_b: Sums of (right - score) by bin of the best score.
         n_scored: Cells in ``gap_b``.
+        n_reliable: Cells with a reliable label whose own label is aligned with one.
+        n_reliable_right: Those of them that got that label.
     """
 
     own: OwnLabels
@@ -61,6 +64,8 @@ class CrossTable:
     abstained_t: I64Array = field(init=False)
     gap_b: Floats = field(default_factory=lambda: np.zeros(CALIBRATION_BINS))
     n_scored: int = 0
+    n_reliable: int = 0
+    n_reliable_right: int = 0
     _label_t: I64Array = field(init=False)
     _lineage_t: I64Array = field(init=False)
 
@@ -85,14 +90,24 @@ class CrossTable:
         scored_n = (self._label_t[own_n] >= 0) & (calls.facts.note_n != CellNote.SILENT)
         score_n = calls.top_score_nk[scored_n, 0].astype(np.float64)
         best_n = self.vocabulary.name_codes[calls.top_label_nk[:, 0]]
-        self.gap_b += calibration_gaps(score_n, (self._label_t[own_n] == best_n)[scored_n])
+        right_n = self._label_t[own_n] == best_n
+        self.gap_b += calibration_gaps(score_n, right_n[scored_n])
         self.n_scored += int(scored_n.sum())
+        if calls.level_n is not None:
+            reliable_n = (calls.level_n == Level.LABEL) & (self._label_t[own_n] >= 0)
+            self.n_reliable += int(reliable_n.sum())
+            self.n_reliable_right += int(right_n[reliable_n].sum())
 
     @property
     def labels(self) -> Agreement | None:
         """Agreement of labels; None if no name is aligned with one."""
         error = calibration_error(self.gap_b, self.n_scored) if self.n_scored else None
         return _agreement(np.column_stack([self._assigned_tc, self.abstained_t]), self._label_t, error)
+
+    @property
+    def reliable_accuracy(self) -> float | None:
+        """The share of cells with a reliable label that agree, as far as they can be compared; None without any."""
+        return self.n_reliable_right / self.n_reliable if self.n_reliable else None
 
     @property
     def lineages(self) -> Agreement | None:

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.engine.abstaining import says_shares
-from jobs.engine.composition import CellGroups, estimate
+from jobs.engine.composition import estimate
+from jobs.engine.keeping import CellGroups, Kept, KeptScores
 from jobs.engine.levels import lineages_of
-from jobs.engine.raising import KeptScores, raised, raised_in_tree
+from jobs.engine.raising import LEAST_CELLS, MOST_BYTES, MOST_CELLS, Thresholds, raised, raised_in_tree
 from jobs.inference.merge.groups import Merge
 from jobs.inference.parts.part import F32Array
 from shared.bundles.card import Reliability
@@ -22,15 +23,16 @@ def fitted(
 ) -> Merge:
     """Correct scores to the shares of the labels in the sample, and raise the thresholds of reliable labels.
 
-    One pass over the parts. Without a cell that is like the training cells, the rules stay as they are.
+    One pass over the parts. Without a cell that is like the training cells, the rules stay as they are. A sample with
+    too few of them gets the thresholds of the file.
 
     Args:
         assumed: The shares that the scores assume; empty if they are not to be corrected.
-        samples: The samples of the cells, each of which has shares of its own; None takes the file as one.
+        samples: The samples of the cells. Each has shares and thresholds of its own; None takes the file as one.
     """
-    n_cells = merge.layout.n_cells
-    learned, kept = merge.rules.reliability, KeptScores(n_cells, len(merge.vocabulary.labels))
-    pieces = used_scores(merge) if learned is None else kept.watch(used_scores(merge))
+    thresholds, n_cells = merge.rules.thresholds, merge.layout.n_cells
+    kept = KeptScores(n_cells, len(merge.vocabulary.labels), MOST_CELLS, MOST_BYTES, samples)
+    pieces = used_scores(merge) if thresholds is None else kept.watch(used_scores(merge))
     if assumed:
         found = estimate(pieces, assumed, n_cells, beat, samples)
         if found.n_cells:
@@ -38,13 +40,18 @@ def fitted(
     else:
         for _ in pieces:
             beat()
-    if learned is None:
+    if thresholds is None:
         return merge
-    used = _raised(learned, kept, merge)
-    return replace(merge, rules=replace(merge.rules, reliability=used, raised=used != learned))
+    whole = _raised(thresholds.learned, kept.whole, merge)
+    of_samples = []
+    for own in kept.by_sample():
+        of_samples.append(whole if len(own) < LEAST_CELLS else _raised(thresholds.learned, own, merge))
+        beat()
+    used = Thresholds(thresholds.learned, whole, samples, tuple(of_samples))
+    return replace(merge, rules=replace(merge.rules, thresholds=used))
 
 
-def _raised(learned: Reliability, kept: KeptScores, merge: Merge) -> Reliability:
+def _raised(learned: Reliability, kept: Kept, merge: Merge) -> Reliability:
     probability_ml = kept.probability_ml
     if merge.rules.composition is not None:
         probability_ml = merge.rules.composition.corrected(probability_ml, kept.row_m)

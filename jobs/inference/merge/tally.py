@@ -12,7 +12,7 @@ import numpy.typing as npt
 from jobs.engine.agreement import cross_counts
 from jobs.engine.levels import Level
 from jobs.inference.merge.calls import NOTES, Calls, I64Array, Vocabulary, lineage_codes, name_codes, reliable_codes
-from shared.domain.verdict import CellNote
+from shared.domain.verdict import MOSTLY_UNFAMILIAR, CellNote
 
 SCORE_BINS = 200
 LOG_STEP = 0.02
@@ -20,7 +20,6 @@ LOG_STEP = 0.02
 LOG_BINS = 1000
 FEW_GENES = 200
 """Cells with fewer genes are often debris or empty droplets: the first filter in scanpy's and Seurat's tutorials."""
-MOSTLY_UNFAMILIAR = 0.5
 MITO_BINS = 1000
 MUCH_MITO = np.float32(0.2)
 """Cells with a larger share of mitochondrial counts are often damaged or dying: a usual limit; tissues differ."""

@@ -7,22 +7,27 @@ from typing import TypeVar
 
 from jobs.engine.composition import Composition
 from jobs.engine.levels import Level
+from jobs.engine.raising import Thresholds
 from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.tally import Tally, most_first
 from jobs.inference.outputs.manifest import Labels, ReliabilityFacts, cluster_facts
+from shared.bundles.card import Reliability
 
 Shares = TypeVar("Shares")
 
 
 def label_facts(tally: Tally, merge: Merge) -> Labels:
     """The facts of all cells of a merge, which were counted."""
+    used = merge.rules.thresholds
     return Labels(
         n_cells=tally.n_cells,
         n_unassigned=tally.n_abstained,
         n_unfamiliar=tally.n_unfamiliar,
+        n_judged=tally.n_looked or None,
         lineages=most_first(tally.lineage_counts) or None,
         reliable=most_first(tally.reliable_counts) or None,
-        reliability=_reliability(merge),
+        reliability=None if used is None else _reliability_facts(used.whole, used.learned),
+        reliability_by_sample=_reliability_by_sample(used),
         reliable_labels=tally.reliable_label_counts if tally.level_counts else None,
         n_reliable_label=tally.level_counts[Level.LABEL] if tally.level_counts else None,
         n_reliable_group=tally.level_counts[Level.GROUP] if tally.level_counts and tally.vocabulary.groups else None,
@@ -35,16 +40,19 @@ def label_facts(tally: Tally, merge: Merge) -> Labels:
     )
 
 
-def _reliability(merge: Merge) -> ReliabilityFacts | None:
-    used = merge.rules.reliability
-    if used is None:
+def _reliability_by_sample(used: Thresholds | None) -> dict[str, ReliabilityFacts] | None:
+    if used is None or used.by_sample is None:
         return None
+    return {name: _reliability_facts(one, used.learned) for name, one in used.by_sample.items()}
+
+
+def _reliability_facts(used: Reliability, learned: Reliability) -> ReliabilityFacts:
     return ReliabilityFacts(
         error=used.error,
         label_score=used.label_score,
         lineage_score=used.lineage_score,
         tree_score=used.tree_score,
-        raised=merge.rules.raised,
+        raised=used != learned,
     )
 
 

@@ -135,12 +135,20 @@ class Labels(_Part):
     n_unfamiliar: int | None = Field(
         default=None, description="Cells that are unlike the model's training cells; None if the model cannot tell."
     )
+    n_judged: int | None = Field(
+        default=None, description="Cells of which it is known whether they are: not those whose values tell nothing."
+    )
     lineages: dict[str, int] | None = Field(default=None, description="Cells by lineage, if the labels have lineages.")
     reliable: dict[str, int] | None = Field(
         default=None, description="Cells by reliable label, if it is known what is reliable."
     )
     reliability: ReliabilityFacts | None = Field(
-        default=None, description="From which score on a label is reliable, if that is known."
+        default=None,
+        description="From which score on a label is reliable, if that is known. If a column names samples: for cells "
+        "without a sample, and for samples of too few cells.",
+    )
+    reliability_by_sample: dict[str, ReliabilityFacts] | None = Field(
+        default=None, description="The same for each sample, if a column names samples."
     )
     reliable_labels: dict[str, int] | None = Field(
         default=None, description="Cells of which the label itself is reliable, by label."
@@ -189,6 +197,12 @@ class OwnLabelFacts(_Part):
     lineages: dict[str, str] = Field(description="Labels in the column with the model's lineage of the same meaning.")
     label_agreement: AgreementFacts | None = Field(default=None, description="None if no label has a counterpart.")
     lineage_agreement: AgreementFacts | None = Field(default=None, description="None if no lineage has one.")
+    n_reliable: int = Field(
+        default=0, description="Cells with a reliable label whose own label has a label as its counterpart."
+    )
+    reliable_accuracy: float | None = Field(
+        default=None, description="The share of them with that counterpart; None if there are none."
+    )
     main_share: float | None = Field(
         default=None,
         description="The share of cells with the most frequent label among those of the same own label. An unassigned "
@@ -346,7 +360,7 @@ def summary_of(record: Submission, labels: Labels, actual: Actual) -> Mapping[st
         "n_unassigned": labels.n_unassigned,
         **{
             name: value
-            for name in ("n_unfamiliar", "n_reliable_label", "n_reliable_group", "n_reliable_lineage")
+            for name in ("n_unfamiliar", "n_judged", "n_reliable_label", "n_reliable_group", "n_reliable_lineage")
             if (value := getattr(labels, name)) is not None
         },
         "model": record.model.reference if record.model else "",

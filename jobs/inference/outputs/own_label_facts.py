@@ -23,6 +23,8 @@ def own_label_facts(compared: CrossTable | NoOwnLabels) -> OwnLabelFacts | None:
         lineages={name: meant.lineage for name, meant in pairs if meant.lineage is not None},
         label_agreement=_facts(compared.labels),
         lineage_agreement=_facts(compared.lineages),
+        n_reliable=compared.n_reliable,
+        reliable_accuracy=compared.reliable_accuracy,
         main_share=compared.main_share,
         counts=_counts(compared),
     )

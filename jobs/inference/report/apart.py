@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.inference.merge.evidence import Evidence, LabelEvidence, SpeaksBy
-from jobs.inference.report.wording import percent, plural, shortened, some
+from jobs.inference.report.wording import percent, shortened, some
+from shared.domain.words import plural
 
 LEAST_GAP = 0.2
 """A gene sets cells apart if by so much a larger share of them expresses it than of any other label's cells.
@@ -40,20 +41,22 @@ class Closest:
         return self.share - self.share_other < LEAST_GAP
 
 
+NO_GENE = Closest("", 0.0, "", 0.0)
+"""No gene speaks for the label by its expression."""
+
+
 def closest_genes(evidence: Evidence) -> Mapping[str, Closest]:
-    """The best gene of each label, among those that speak for it by expression.
-
-    A label without such a gene is left out, and all are if there is only one.
-    """
-    found = {label.name: _closest(label, evidence) for label in evidence.labels}
-    return {name: closest for name, closest in found.items() if closest is not None}
+    """The best gene of each label, among those that speak for it by expression; nothing if there is only one label."""
+    if len(evidence.labels) < 2:
+        return {}
+    return {label.name: _closest(label, evidence) for label in evidence.labels}
 
 
-def _closest(label: LabelEvidence, evidence: Evidence) -> Closest | None:
+def _closest(label: LabelEvidence, evidence: Evidence) -> Closest:
     genes = label.by(SpeaksBy.EXPRESSION)
     others = [other.name for other in evidence.labels if other.name != label.name]
-    if not genes or not others:
-        return None
+    if not genes:
+        return NO_GENE
     features = [gene.feature for gene in genes]
     share_g = evidence.expression.sums[label.name].share_f[features]
     share_og = np.stack([evidence.expression.sums[other].share_f[features] for other in others])
@@ -66,6 +69,8 @@ def weak_words(closest: Closest | None) -> str:
     """What to say of a label with weak evidence; nothing of others."""
     if closest is None or not closest.is_weak:
         return ""
+    if closest is NO_GENE:
+        return "Weak: no gene that the model relies on is expressed more in these cells than in the rest."
     other = shortened(closest.other, _NAME_LIMIT)
     return (
         f"Weak: none sets them apart from every other label. {closest.gene} does best, in {percent(closest.share)} of "

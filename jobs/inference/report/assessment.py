@@ -11,12 +11,15 @@ from jobs.inference.merge.tally import Tally, most_first
 from jobs.inference.outputs.reading_findings import MANY_UNFAMILIAR
 from jobs.inference.report.clusters import ClusterTable
 from jobs.inference.report.data import Assessment, LabelRow
-from jobs.inference.report.wording import percent, plural, shortened, some, whole
+from jobs.inference.report.wording import percent, shortened, some, whole
 from shared.bundles.card import ModelCard
+from shared.domain.words import plural
 
 _MOSTLY_RELIABLE, _HARDLY_RELIABLE = 0.8, 0.5
 _LEAST_CELLS = 10
 """Of fewer, a share says little."""
+_LEAST_COMPARED = 50
+_MOSTLY_AGREE = 0.9
 _LEAST_MISSING = 0.05
 """An own label that the model lacks is named if so large a share of the cells has it."""
 _NAME_LIMIT = 60
@@ -42,7 +45,7 @@ def assess(  # what is known of the results
     if tally.mostly_unfamiliar:
         return Assessment((), tuple(_strange(tally, card)), _OTHER_MODEL)
     return Assessment(
-        tuple(_sure(rows, tally, card)),
+        tuple(_sure(rows, tally, card, compared)),
         tuple(_unsure(rows, tally, card, clusters, compared)),
         tuple(_to_do(rows, tally, clusters)),
     )
@@ -69,12 +72,15 @@ def _strange(tally: Tally, card: ModelCard) -> Iterator[str]:
     )
 
 
-def _sure(rows: Sequence[LabelRow], tally: Tally, card: ModelCard) -> Iterator[str]:
+def _sure(rows: Sequence[LabelRow], tally: Tally, card: ModelCard, compared: CrossTable | NoOwnLabels) -> Iterator[str]:
     if tally.level_counts:
         yield f"{_reliable_shares(tally, card)}."
         mostly = [row for row in rows if row.cells >= _LEAST_CELLS and (row.reliable or 0) >= _MOSTLY_RELIABLE]
         if mostly:
             yield f"Labels with at least {_MOSTLY_RELIABLE:.0%} reliable cells: {_named(mostly)}."
+    agreeing = _agreeing(compared)
+    if agreeing is not None and agreeing >= _MOSTLY_AGREE:
+        yield f"{percent(agreeing)} {_of_reliable(compared)}."
     if tally.n_looked and card.familiarity is not None and tally.unfamiliar_share < MANY_UNFAMILIAR:
         usual = 2 * card.familiarity.false_alarm
         few = "as few as expected" if tally.unfamiliar_share <= usual else "a few more than expected"
@@ -104,6 +110,9 @@ def _unsure(
     clusters: ClusterTable | None,
     compared: CrossTable | NoOwnLabels,
 ) -> Iterator[str]:
+    agreeing = _agreeing(compared)
+    if agreeing is not None and agreeing < _MOSTLY_AGREE:
+        yield f"Only {percent(agreeing)} {_of_reliable(compared)}: the model or the file is wrong about the others."
     if not tally.level_counts:
         yield "This model has no record of how often its labels are wrong: high scores can be, too."
     if not tally.n_looked:
@@ -120,6 +129,21 @@ def _unsure(
         share = percent(clusters.divided_cells / tally.n_cells)
         yield f"{share} of the cells are in clusters in which no label has half of the cells."
     yield from _missing(compared)
+
+
+def _agreeing(compared: CrossTable | NoOwnLabels) -> float | None:
+    """The share of reliable labels that are the file's own; None if too few can be compared."""
+    if isinstance(compared, NoOwnLabels) or compared.n_reliable < _LEAST_COMPARED:
+        return None
+    return compared.reliable_accuracy
+
+
+def _of_reliable(compared: CrossTable | NoOwnLabels) -> str:
+    assert not isinstance(compared, NoOwnLabels)
+    return (
+        f"of the {whole(compared.n_reliable)} cells with a reliable label that can be compared have that label in "
+        f"the file, too (obs[{shortened(compared.own.column, _NAME_LIMIT)!r}])"
+    )
 
 
 def _missing(compared: CrossTable | NoOwnLabels) -> Iterator[str]:

@@ -10,6 +10,7 @@ from datetime import datetime
 import numpy as np
 
 from jobs.engine.composition import Composition
+from jobs.engine.raising import Thresholds
 from jobs.inference.merge.calls import I64Array, Vocabulary
 from jobs.inference.merge.clusters import Clusters
 from jobs.inference.merge.evidence import Evidence
@@ -30,7 +31,7 @@ from jobs.inference.report.next_steps import snippets
 from jobs.inference.report.sums import left_out
 from jobs.inference.report.truth import comparison, own_labels_fact
 from jobs.inference.report.wording import sentence, size
-from shared.bundles.card import ModelCard, Reliability
+from shared.bundles.card import ModelCard
 from shared.domain.actual import Actual
 from shared.domain.options import AUTO
 from shared.domain.plan import Plan
@@ -54,9 +55,7 @@ class Context:
     Attributes:
         file_name: The input's name without folders.
         min_score: The effective threshold; None if no cell is left unassigned by it.
-        max_error: The share of reliable labels that may be wrong, as requested.
-        reliability: From which score on a label is reliable; None if that is not known.
-        raised: Whether that is higher than the model's, as these cells are harder.
+        thresholds: From which score on a label is reliable; None if that is not known.
         composition: The shares of the labels that the scores were corrected to; None if they were not.
         composition_wanted: Whether they were to be corrected, if the model and the cells allow it.
         clusters: The clusters of the cells; None if there are none.
@@ -73,7 +72,6 @@ class Context:
     verdict: Verdict
     card: ModelCard
     min_score: float | None
-    max_error: float
     composition: Composition | None
     composition_wanted: bool
     files: tuple[FileFacts, ...]
@@ -85,8 +83,7 @@ class Context:
     actual: Actual | None = None
     clusters: Clusters | None = None
     clusters_wanted: str = AUTO
-    reliability: Reliability | None = None
-    raised: bool = False
+    thresholds: Thresholds | None = None
     sums: PseudobulkFacts | None = None
 
 
@@ -168,13 +165,7 @@ def _method(tally: Tally, context: Context) -> tuple[Fact, ...]:
     return (
         *sentences.method(context.verdict, context.card, context.min_score),
         sentences.composition(context.card, context.composition, wanted=context.composition_wanted),
-        sentences.reliability(
-            context.card,
-            context.reliability,
-            context.max_error,
-            raised=context.raised,
-            genes_fit=_genes_fit(context),
-        ),
+        sentences.reliability(context.card, context.thresholds, genes_fit=_genes_fit(context)),
         sentences.familiarity(tally, context.card),
         sentences.clusters(context.clusters, context.clusters_wanted, context.verdict),
     )

@@ -20,8 +20,9 @@ from jobs.inference.merge.sample import MapSample
 from jobs.inference.parts.part import F32Array
 from jobs.inference.report.embedding import LEAST_CELLS, F64Array, distinct
 from jobs.inference.report.mapping import Layout, NoMap
-from jobs.inference.report.wording import plural, whole
+from jobs.inference.report.wording import whole
 from shared.domain.errors import CelldropError
+from shared.domain.words import plural
 from shared.h5ad.read.embedding import Coordinates
 from shared.telemetry import event
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from jobs.inference.merge.tally import MITO_BINS, MUCH_MITO, Tally, median_bin
 from jobs.inference.report.data import Notice
-from jobs.inference.report.wording import percent, plural
+from jobs.inference.report.wording import percent
+from shared.domain.words import plural
 
 _LIMIT = percent(float(MUCH_MITO))
 MANY = 0.05

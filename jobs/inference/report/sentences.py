@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from jobs.engine.composition import Composition
 from jobs.engine.levels import Level
+from jobs.engine.raising import Thresholds
 from jobs.inference.data_manager import AUTO_CELLS
 from jobs.inference.merge.clusters import LEAST_CELLS, Clusters
 from jobs.inference.merge.tally import FEW_GENES, Tally, log_value, median_bin, median_score, most_first
 from jobs.inference.outputs.reading_findings import MANY_UNFAMILIAR
 from jobs.inference.report.data import Fact, Figure, LabelRow, Notice
-from jobs.inference.report.wording import listing, percent, plural, shortened, some, whole
-from shared.bundles.card import ModelCard, Reliability, metric_words
+from jobs.inference.report.wording import listing, percent, shortened, some, whole
+from shared.bundles.card import ModelCard, metric_words
 from shared.domain.actual import Actual
 from shared.domain.options import AUTO, OFF
 from shared.domain.plan import Plan
 from shared.domain.verdict import CellNote, GeneIds, MatrixEncoding, MatrixState, Verdict
+from shared.domain.words import plural
 
 _MANY_UNASSIGNED = 0.2
 _MANY_FEW_GENES = 0.05
@@ -160,34 +162,51 @@ def _listed(shares: Mapping[str, float]) -> str:
     return some(named, _SHARES)
 
 
-def reliability(
-    card: ModelCard, used: Reliability | None, max_error: float, *, raised: bool, genes_fit: bool = True
-) -> Fact:
+def reliability(card: ModelCard, used: Thresholds | None, *, genes_fit: bool = True) -> Fact:
     """From which score on a label is reliable, and what that promises."""
-    term, learned = "Reliable labels", card.reliability_at(max_error)
-    if used is None or learned is None:
+    term = "Reliable labels"
+    if used is None:
         return Fact(term, "Not known: the model has no record of how often its labels are wrong.")
     if not genes_fit:
         return Fact(term, "None: the names of the genes do not fit the values.")
+    everywhere = [used.whole] if used.samples is None else used.found
     answers = {
-        "labels and wider types": used.tree_score,
-        "labels": None if card.tree else used.label_score,
-        "lineages of the other cells": None if card.tree else used.lineage_score,
+        "labels and wider types": _span(one.tree_score for one in everywhere),
+        "labels": "" if card.tree else _span(one.label_score for one in everywhere),
+        "lineages of the other cells": "" if card.tree else _span(one.lineage_score for one in everywhere),
     }
-    given = [f"{what} with a score of at least {least:g}" for what, least in answers.items() if least is not None]
-    found = f"{listing(given).capitalize()}." if given else "None: no score is high enough."
+    given = [f"{what} with a score of at least {least}" for what, least in answers.items() if least]
+    found = listing(given).capitalize() if given else "None: no score is high enough"
+    if given and used.samples is not None:
+        column = shortened(used.samples.column, _NAME_LIMIT)
+        found += f", which depends on the sample (obs[{column!r}]; manifest.json has that of each)"
     found += (
-        f" At the model's own thresholds, at most {learned.error:.0%} of the cells that were held out of its training"
+        f". At the model's own thresholds, at most {used.learned.error:.0%} of the cells that were held out of its "
+        f"training got a wrong answer.{_raised(card, used)}"
     )
-    found += " got a wrong answer."
-    if raised:
-        before = learned.tree_score if card.tree else learned.label_score
-        where = "" if before is None else f" from {before:g}"
-        found += f" By their own scores, more of these cells would, so a threshold was raised{where}."
     return Fact(
         term,
-        f"{found} In another study, more can be wrong, and a type that the model does not know can get a label, too.",
+        f"{found} In another study, more can be wrong. A type that the model does not know can get a label, and so can "
+        "two cells in one droplet: look for doublets by other means.",
     )
+
+
+def _raised(card: ModelCard, used: Thresholds) -> str:
+    before = used.learned.tree_score if card.tree else used.learned.label_score
+    where = "" if before is None else f" from {before:g}"
+    if used.by_sample is None:
+        more = f" By their own scores, more of these cells would, so a threshold was raised{where}."
+        return more if used.any_raised else ""
+    harder = [shortened(name, _NAME_LIMIT) for name, one in used.by_sample.items() if one != used.learned]
+    if not harder:
+        return ""
+    return f" By their own scores, more cells of {some(harder, _SHARES)} would, so thresholds were raised there{where}."
+
+
+def _span(scores: Iterable[float | None]) -> str:
+    """``0.5``, ``0.5 to 0.7``, or nothing."""
+    ordered = sorted({score for score in scores if score is not None})
+    return f"{ordered[0]:g} to {ordered[-1]:g}" if len(ordered) > 1 else "".join(f"{score:g}" for score in ordered)
 
 
 def familiarity(tally: Tally, card: ModelCard) -> Fact:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from jobs.inference.merge.cross_table import Agreement, CrossTable, Shown, shown
 from jobs.inference.merge.own_labels import NoOwnLabels, OwnLabels
 from jobs.inference.report.data import Comparison, CrossCell, CrossRow, Fact, Figure
-from jobs.inference.report.wording import percent, plural, shortened, some, whole
+from jobs.inference.report.wording import percent, shortened, some, whole
 from shared.bundles.aligning import How, Meaning
+from shared.domain.words import plural
 
 _NAME = 60
 _LISTED = 12
@@ -47,6 +48,9 @@ def _figures(compared: CrossTable) -> Iterator[Figure]:
     yield Figure(percent(compared.n_comparable / n_cells), "can be compared", some)
     if labels is not None:
         yield Figure(percent(labels.accuracy), "accuracy by label", _of(labels))
+        if compared.reliable_accuracy is not None:
+            note = f"of {plural(compared.n_reliable, 'such cell')} that can be compared so"
+            yield Figure(percent(compared.reliable_accuracy), "accuracy of reliable labels", note)
         yield Figure(f"{labels.macro_f1:.3f}", "macro F1 by label", "mean over labels; 1 is best")
     if lineages is not None:
         yield Figure(percent(lineages.accuracy), "accuracy by lineage", _of(lineages))

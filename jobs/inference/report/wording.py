@@ -48,11 +48,6 @@ def some(items: Sequence[str], most: int) -> str:
     return listing([*items[:most], f"{len(items) - most} more"] if len(items) > most else items)
 
 
-def plural(number: int, one: str, many: str = "") -> str:
-    """``1 cell``, ``2,700 cells``."""
-    return f"{whole(number)} {one if number == 1 else many or one + 's'}"
-
-
 def shortened(text: str, limit: int) -> str:
     """At most ``limit`` characters, with the middle left out."""
     if len(text) <= limit:

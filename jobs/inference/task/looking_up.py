@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from jobs.engine.raising import Thresholds
 from jobs.engine.slopes import Slopes, have_slopes, slopes_of
 from jobs.inference.data_manager import TaskInputs
 from jobs.inference.merge.evidence import Evidence, evidence_of
@@ -67,12 +68,13 @@ def _symbol_of(gene_id: str) -> str:
     return symbol_of(gene_id) or gene_id
 
 
-def find_reliability(inputs: TaskInputs) -> Reliability | None:
+def find_thresholds(inputs: TaskInputs) -> Thresholds | None:
     """The thresholds of reliable labels; None if the model has none.
 
     No score is enough where the names of the genes do not fit the values, as labels mean nothing then.
     """
     found, verdict = inputs.card.reliability_at(inputs.options.max_error), inputs.record.verdict
     if found is None or verdict is None or not verdict.warns_of(WarningCode.GENES_DISAGREE):
-        return found
-    return Reliability(error=found.error, label_score=None, lineage_score=None)
+        return None if found is None else Thresholds.as_learned(found)
+    none = Reliability(error=found.error, label_score=None, lineage_score=None)
+    return Thresholds.as_learned(none)

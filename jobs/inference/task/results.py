@@ -52,7 +52,7 @@ from jobs.inference.report.gathering import Context, gather
 from jobs.inference.report.layouts import lay_out
 from jobs.inference.report.mapping import Layout, NoMap
 from jobs.inference.report.rendering import render
-from jobs.inference.task.looking_up import find_evidence, find_reliability
+from jobs.inference.task.looking_up import find_evidence, find_thresholds
 from jobs.inference.task.versions import computed_with, software_used
 from shared.bundles.aligning import Aligner
 from shared.domain.actual import Actual, actual_of
@@ -160,7 +160,7 @@ class Results:
             min_score=self.inputs.min_score,
             familiarity=card.familiarity,
             lineages=card.has_lineages,
-            reliability=find_reliability(self.inputs),
+            thresholds=find_thresholds(self.inputs),
         )
         merge = Merge(self.data.blobs, self.receipts, layout, vocabulary, rules)
         return self._clustered(self._fitted(merge))
@@ -169,10 +169,10 @@ class Results:
         """The merge with scores and thresholds fitted to the sample, if the model and the options say so."""
         card, column = self.inputs.card, self.inputs.options.samples
         correct = bool(card.assumed_shares) and self.inputs.options.composition
-        if not correct and (merge.rules.reliability is None or not card.needs_all_scores):
+        if not correct and (merge.rules.thresholds is None or not card.needs_all_scores):
             return merge
         with self._timed("composition"):
-            samples = self._grouping(column) if correct and column else None
+            samples = self._grouping(column) if column else None
             return fitted(merge, card.assumed_shares if correct else (), samples, self.pulse.show)
 
     def _clustered(self, merge: Merge) -> Merge:
@@ -303,11 +303,9 @@ class Results:
             verdict=verdict,
             card=self.inputs.card,
             min_score=self.inputs.min_score,
-            max_error=self.inputs.options.max_error,
             composition=merge.rules.composition,
             composition_wanted=self.inputs.options.composition,
-            reliability=merge.rules.reliability,
-            raised=merge.rules.raised,
+            thresholds=merge.rules.thresholds,
             evidence=evidence,
             clusters=merge.rules.clusters,
             clusters_wanted=self.inputs.options.clusters,
