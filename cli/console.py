@@ -32,6 +32,8 @@ class Exit(IntEnum):
     """Wrong usage: options, settings, a model or a submission that does not exist."""
     REFUSED = 3
     """The file cannot be used; the message says why and what to do."""
+    DIFFERENT = 4
+    """`celldrop reproduce` made other bytes."""
     INTERRUPTED = 130
     """Stopped by Ctrl-C."""
 
@@ -149,13 +151,22 @@ class _PlainBar(Bar):
 
 
 _USAGE_CODES = frozenset(
-    {"DISK_FULL", "INVALID_OPTION", "INVALID_SETTING", "MODEL_NOT_FOUND", "MODEL_EXISTS", "SUBMISSION_NOT_FOUND"}
+    {
+        "DISK_FULL",
+        "INVALID_OPTION",
+        "INVALID_SETTING",
+        "MODEL_NOT_FOUND",
+        "MODEL_EXISTS",
+        "NOT_A_MANIFEST",
+        "SUBMISSION_NOT_FOUND",
+    }
 )
 _REFUSED_CODES = frozenset({kind.code for kind in all_errors() if issubclass(kind, InputError)}) | {
     "MODEL_UNSAFE",
     "MODEL_UNSUPPORTED",
     "INVALID_BUNDLE",
     "INVALID_NAME",
+    "INPUT_DIFFERS",
     "OBJECT_REFUSED",
     "LABELS_NOT_COMPARABLE",
     "TRAINING_DATA_UNUSABLE",

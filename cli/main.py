@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -71,6 +72,22 @@ def run(  # one parameter an option
             settings_for(out), file, model=model, options=read_pairs(set_ or []), rerun=rerun, output=output
         ),
     )
+
+
+@app.command()
+def reproduce(
+    manifest: Annotated[Path, typer.Argument(help="The manifest.json of a result, or its folder.", show_default=False)],
+    file: FileArgument,
+    *,
+    model: ModelOption = None,
+    out: HomeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Annotate a file again with a result's own model and options, and compare the bytes."""
+    from cli.reproducing import reproduce as annotate_again
+
+    output = Output(as_json)
+    finish(output, lambda: annotate_again(settings_for(out), manifest, file, model=model, output=output))
 
 
 @app.command()

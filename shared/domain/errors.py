@@ -194,6 +194,18 @@ class LabelsNotComparableError(CelldropError):
     code = "LABELS_NOT_COMPARABLE"
 
 
+class NotAManifestError(CelldropError):
+    """There is no manifest of a result, or one of another version."""
+
+    code = "NOT_A_MANIFEST"
+
+
+class InputDiffersError(CelldropError):
+    """The file is not the one that the manifest is about."""
+
+    code = "INPUT_DIFFERS"
+
+
 class SubmissionNotFoundError(CelldropError):
     """There is no submission with that id."""
 

@@ -1,0 +1,208 @@
+"""`celldrop reproduce`: annotates a file again as a manifest says, and compares the bytes of the results."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import google_crc32c
+from pydantic import ValidationError
+
+from cli.console import Exit, Output
+from cli.embedded import open_embedded, result_folder
+from cli.folders import missing
+from cli.following import see_through, tell_end
+from cli.running import drop_of
+from functions.ingest.data_manager import DIGEST_PREFIX
+from jobs.inference.outputs.manifest import FileFacts, Manifest, parse_manifest
+from shared.domain.errors import InputDiffersError, NotAManifestError
+from shared.domain.options import OFF, ON
+from shared.domain.outputs import MANIFEST, OUTPUTS
+from shared.settings import Settings
+
+_PIECE = 2**20
+
+
+class Outcome(StrEnum):
+    """How a file of the new run compares with that of the first."""
+
+    SAME = "same bytes"
+    DIFFERENT = "different"
+    MISSING = "missing"
+    NOT_COMPARED = "not compared"
+    """Its bytes depend on the time or the machine, or its checksum is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One file of both results."""
+
+    name: str
+    outcome: Outcome
+
+
+def reproduce(settings: Settings, told: Path, file: Path, *, model: str | None, output: Output) -> Exit:
+    """Annotate ``file`` once more with the manifest's model and options, in a home of its own, and compare the results.
+
+    Args:
+        told: A manifest, or the folder of a result.
+        model: As ``--model``; None looks for the manifest's bundle among the installed ones.
+
+    Raises:
+        NotAManifestError: There is no manifest of this version.
+        InputDiffersError: The file is not the one that the manifest is about.
+        CelldropError: The model is not there, or the file cannot be used.
+    """
+    before = read_manifest(told)
+    check_input(before, file)
+    wanted = f"{DIGEST_PREFIX}{before.model.digest}" if model is None else model
+    options = asked_then(before)
+    home = settings.home.resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".reproduce-", dir=home) as folder:
+        embedded = open_embedded(settings.model_copy(update={"home": Path(folder)}))
+        try:
+            drop = drop_of(embedded, file, model=wanted, options=options, rerun=False)
+            stored = see_through(embedded, embedded.submit(drop).value.id, output)
+            found = result_folder(embedded.layout, stored.value)
+            if found is None:
+                return tell_end(stored.value, None, output)
+            again = read_manifest(found)
+        finally:
+            embedded.close()
+    return _tell(before, again, output)
+
+
+def asked_then(told: Manifest) -> dict[str, str]:
+    """The options that give the same results whatever the defaults are now. The number of tasks does not matter."""
+    used = told.options
+    options = {key: value for key, value in used.requested.items() if key in {"matrix", "tasks", "truth"}}
+    options |= {
+        "top_k": str(used.top_k),
+        "scores": used.scores,
+        "map": _on(wanted=used.map),
+        "composition": _on(wanted=used.composition),
+        "pseudobulk": used.pseudobulk,
+        "max_error": str(used.max_error),
+        "clusters": used.clusters,
+    }
+    if used.samples is not None:
+        options["samples"] = used.samples
+    if used.min_score is not None:
+        options["min_score"] = str(used.min_score)
+    return options
+
+
+def _on(*, wanted: bool) -> str:
+    return ON if wanted else OFF
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest, or that of a folder of results.
+
+    Raises:
+        NotAManifestError: There is none, or it is of another version.
+    """
+    place = path / MANIFEST.name if path.is_dir() else path
+    try:
+        return parse_manifest(place.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it breaks the format"
+        raise NotAManifestError(
+            f"no manifest of a result: {reason}",
+            expected=f"{MANIFEST.name} of a result, or the folder that it is in",
+            where=str(place),
+        ) from error
+
+
+def check_input(told: Manifest, file: Path) -> None:
+    """Check that a file is the one that a manifest is about, as far as the manifest has its size and checksum.
+
+    Raises:
+        InputDiffersError: Its size or checksum is another.
+        InputError: There is no such file.
+    """
+    size, expected = file.stat().st_size if file.is_file() else None, told.input
+    if size is None:
+        raise missing(file)
+    hint = f"Give the file that was annotated then: {expected.name}."
+    if size != expected.size_bytes:
+        raise InputDiffersError(
+            f"{size:,} bytes", expected=f"{expected.size_bytes:,} bytes", where=str(file), hint=hint
+        )
+    found = f"{checksum_of(file):08x}"
+    if expected.crc32c not in {None, found}:
+        raise InputDiffersError(
+            f"the CRC32C {found}", expected=f"{expected.crc32c}, as in the manifest", where=str(file), hint=hint
+        )
+
+
+def checksum_of(file: Path) -> int:
+    """The CRC32C of a file's bytes."""
+    checksum = 0
+    with file.open("rb") as opened:
+        while piece := opened.read(_PIECE):
+            checksum = google_crc32c.extend(checksum, piece)
+    return checksum
+
+
+def compare(before: Manifest, again: Manifest) -> Iterator[Compared]:
+    """Compare the files of two results, those of the first in its order."""
+    fixed = {output.name for output in OUTPUTS if output.same_bytes}
+    theirs: dict[str, FileFacts] = {one.name: one for one in again.files}
+    for one in before.files:
+        other = theirs.get(one.name)
+        if one.name not in fixed:
+            outcome = Outcome.NOT_COMPARED
+        elif other is None:
+            outcome = Outcome.MISSING
+        elif None in {one.crc32c, other.crc32c}:
+            outcome = Outcome.NOT_COMPARED
+        else:
+            same = (one.size_bytes, one.crc32c) == (other.size_bytes, other.crc32c)
+            outcome = Outcome.SAME if same else Outcome.DIFFERENT
+        yield Compared(one.name, outcome)
+
+
+def differences(before: Manifest, again: Manifest) -> Iterator[str]:
+    """What differs between two runs that may explain different bytes."""
+    if before.model.digest != again.model.digest:
+        yield (
+            f"the model: {before.model.name}@{before.model.version} ({before.model.digest[:12]}…) and "
+            f"{again.model.name}@{again.model.version} ({again.model.digest[:12]}…)"
+        )
+    for name in sorted(before.software.keys() | again.software.keys()):
+        first, second = before.software.get(name, "none"), again.software.get(name, "none")
+        if first != second:
+            yield f"{name}: {first} and {second}"
+    if before.devices != again.devices:
+        yield f"devices: {_devices(before)} and {_devices(again)}"
+
+
+def _devices(told: Manifest) -> str:
+    return "; ".join(", ".join(f"{key} {value}" for key, value in one.items()) for one in told.devices) or "not told"
+
+
+def _tell(before: Manifest, again: Manifest, output: Output) -> Exit:
+    compared, differs = list(compare(before, again)), list(differences(before, again))
+    wrong = [one.name for one in compared if one.outcome in {Outcome.DIFFERENT, Outcome.MISSING}]
+    output.result(
+        {
+            "reproduced": not wrong,
+            "files": {one.name: one.outcome for one in compared},
+            "differences": differs,
+            "model": f"{again.model.name}@{again.model.version}",
+        }
+    )
+    output.say()
+    output.table(["file", "again"], [[one.name, one.outcome] for one in compared])
+    if wrong:
+        output.say(f"Not reproduced: {', '.join(wrong)}.", style="bold red")
+    else:
+        output.say("Reproduced: every file whose bytes do not depend on time has the same bytes.", style="bold green")
+    for difference in differs:
+        output.say(f"  between the runs differ  {difference}")
+    return Exit.DIFFERENT if wrong else Exit.DONE
