@@ -10,12 +10,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import shutil
 from pathlib import Path
+
+from safetensors.numpy import load, save
 
 from benchmarks.annotation import task_command
 from benchmarks.processes import in_turns, medians, table, written
 from benchmarks.voting import drawn
+from jobs.engine.familiarity import TENSORS
 from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
 from shared.bundles.stored import card_bytes, digest_of, parse_card
 from shared.settings import REPOSITORY
@@ -54,16 +56,17 @@ def main() -> None:
 
 def without_doubt(bundle: Path, folder: Path) -> Path:
     """A copy of a bundle that knows labels only."""
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(bundle, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = load((bundle / WEIGHTS_NAME).read_bytes())
+    weights = save({name: tensor for name, tensor in tensors.items() if name not in TENSORS})
+    (folder / WEIGHTS_NAME).write_bytes(weights)
     told = json.loads((bundle / CARD_NAME).read_text())
     for name in _DOUBT:
         told.pop(name, None)
     for label in told["labels"]:
         label.pop("lineage", None)
     card = parse_card(json.dumps(told | {"digest": ""}).encode(), where=CARD_NAME)
-    weights = hashlib.sha256((bundle / WEIGHTS_NAME).read_bytes()).hexdigest()
-    digest = digest_of(card_bytes(card), weights)
+    digest = digest_of(card_bytes(card), hashlib.sha256(weights).hexdigest())
     (folder / CARD_NAME).write_bytes(card_bytes(card.model_copy(update={"digest": digest})))
     return folder
 
