@@ -8,22 +8,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import google_crc32c
-from pydantic import ValidationError
-
+from cli.catalogue import find_card
 from cli.console import Exit, Output
 from cli.embedded import open_embedded, result_folder
 from cli.folders import missing
 from cli.following import see_through, tell_end
 from cli.running import drop_of
-from functions.ingest.data_manager import DIGEST_PREFIX
+from jobs.inference.data_manager import crc32c_of
 from jobs.inference.outputs.manifest import FileFacts, Manifest, parse_manifest
-from shared.domain.errors import InputDiffersError, NotAManifestError
+from jobs.modeling.sources import open_source
+from shared.domain.errors import InputDiffersError, ModelNotFoundError, NotAManifestError
 from shared.domain.options import OFF, ON
 from shared.domain.outputs import MANIFEST, OUTPUTS
 from shared.settings import Settings
-
-_PIECE = 2**20
 
 
 class Outcome(StrEnum):
@@ -58,7 +55,7 @@ def reproduce(settings: Settings, told: Path, file: Path, *, model: str | None, 
     """
     before = read_manifest(told)
     check_input(before, file)
-    wanted = f"{DIGEST_PREFIX}{before.model.digest}" if model is None else model
+    wanted = bundle_of(settings, before) if model is None else model
     options = asked_then(before)
     home = settings.home.resolve()
     home.mkdir(parents=True, exist_ok=True)
@@ -74,6 +71,24 @@ def reproduce(settings: Settings, told: Path, file: Path, *, model: str | None, 
         finally:
             embedded.close()
     return _tell(before, again, output)
+
+
+def bundle_of(settings: Settings, told: Manifest) -> str:
+    """The name of the installed bundle that a manifest is about.
+
+    Raises:
+        ModelNotFoundError: There is none of that name and version, or it has another digest.
+    """
+    reference = f"{told.model.name}@{told.model.version}"
+    card = find_card(settings, reference)
+    if card.digest != told.model.digest:
+        raise ModelNotFoundError(
+            f"{reference} is another bundle than then: its digest is {card.digest}",
+            expected=told.model.digest,
+            where=str(settings.models_dir),
+            hint="Name the folder of the bundle that was used: --model FOLDER.",
+        )
+    return reference
 
 
 def asked_then(told: Manifest) -> dict[str, str]:
@@ -109,7 +124,7 @@ def read_manifest(path: Path) -> Manifest:
     place = path / MANIFEST.name if path.is_dir() else path
     try:
         return parse_manifest(place.read_bytes())
-    except (OSError, ValidationError) as error:
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it breaks the format"
         raise NotAManifestError(
             f"no manifest of a result: {reason}",
@@ -125,28 +140,17 @@ def check_input(told: Manifest, file: Path) -> None:
         InputDiffersError: Its size or checksum is another.
         InputError: There is no such file.
     """
-    size, expected = file.stat().st_size if file.is_file() else None, told.input
-    if size is None:
+    if not file.is_file():
         raise missing(file)
-    hint = f"Give the file that was annotated then: {expected.name}."
-    if size != expected.size_bytes:
-        raise InputDiffersError(
-            f"{size:,} bytes", expected=f"{expected.size_bytes:,} bytes", where=str(file), hint=hint
-        )
-    found = f"{checksum_of(file):08x}"
-    if expected.crc32c not in {None, found}:
-        raise InputDiffersError(
-            f"the CRC32C {found}", expected=f"{expected.crc32c}, as in the manifest", where=str(file), hint=hint
-        )
-
-
-def checksum_of(file: Path) -> int:
-    """The CRC32C of a file's bytes."""
-    checksum = 0
-    with file.open("rb") as opened:
-        while piece := opened.read(_PIECE):
-            checksum = google_crc32c.extend(checksum, piece)
-    return checksum
+    told_of = told.input
+    with open_source(file) as source:
+        compared = [(f"{source.size_bytes:,} bytes", f"{told_of.size_bytes:,} bytes")]
+        if told_of.crc32c is not None:
+            compared.append((f"the CRC32C {crc32c_of(source):08x}", f"the CRC32C {told_of.crc32c}"))
+    for found, expected in compared:
+        if found != expected:
+            hint = f"Give the file that was annotated then: {told_of.name}."
+            raise InputDiffersError(found, expected=expected, where=str(file), hint=hint)
 
 
 def compare(before: Manifest, again: Manifest) -> Iterator[Compared]:

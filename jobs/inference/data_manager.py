@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import google_crc32c
@@ -148,17 +148,17 @@ def input_crc32c(inputs: TaskInputs, beat: Callable[[], None]) -> int:
     """The input's CRC32C: from the store, or else computed by reading the whole file once."""
     if inputs.info.crc32c is not None:
         return inputs.info.crc32c
-    checksum = google_crc32c.Checksum()  # type: ignore[no-untyped-call]  # the package ships no types
-    for chunk in _chunks(inputs.source):
-        beat()
-        checksum.update(chunk)  # type: ignore[no-untyped-call]  # likewise
-    digest: bytes = checksum.digest()  # type: ignore[no-untyped-call]  # likewise
-    return int.from_bytes(digest, "big")
+    return crc32c_of(inputs.source, beat)
 
 
-def _chunks(source: RangeSource) -> Iterator[bytes]:
+def crc32c_of(source: RangeSource, beat: Callable[[], None] = lambda: None) -> int:
+    """The CRC32C of a file, which is read once."""
+    checksum = 0
     for offset in range(0, source.size_bytes, _CRC_BYTES):
-        yield source.read(ByteRange(offset, min(_CRC_BYTES, source.size_bytes - offset)))
+        beat()
+        chunk = source.read(ByteRange(offset, min(_CRC_BYTES, source.size_bytes - offset)))
+        checksum = google_crc32c.extend(checksum, chunk)
+    return checksum
 
 
 def _changed(record: Submission, found: str) -> InputChangedError:

@@ -69,10 +69,18 @@ def test_another_model_gives_other_bytes(celldrop: Celldrop, first: First) -> No
 
 
 def test_a_model_that_is_not_there_is_named(celldrop: Celldrop, first: First) -> None:
-    told = json.loads((first.results / "manifest.json").read_text())
     done = celldrop("reproduce", first.results, first.file, "--json")
     assert (done.status, done.json["error"]["code"]) == (2, "MODEL_NOT_FOUND")
-    assert told["model"]["digest"] in done.json["error"]["message"]
+    assert "pbmc-sorted@1.3.0" in done.json["error"]["message"]
+
+
+def test_another_bundle_of_that_name_is_not_taken_for_it(celldrop: Celldrop, first: First, tmp_path: Path) -> None:
+    told = json.loads((first.results / "manifest.json").read_text())
+    told["model"]["digest"] = "0" * 64
+    (tmp_path / "manifest.json").write_text(json.dumps(told))
+    done = celldrop("reproduce", tmp_path, first.file, "--json", **SORTED)
+    assert (done.status, done.json["error"]["code"]) == (2, "MODEL_NOT_FOUND")
+    assert "0" * 64 in done.json["error"]["message"]
 
 
 @pytest.mark.parametrize("change", ["longer", "one byte"])
