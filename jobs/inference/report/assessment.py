@@ -11,9 +11,9 @@ from jobs.inference.merge.tally import Tally, most_first
 from jobs.inference.outputs.reading_findings import MANY_UNFAMILIAR
 from jobs.inference.report.clusters import ClusterTable
 from jobs.inference.report.data import Assessment, LabelRow
-from jobs.inference.report.wording import percent, shortened, some, whole
+from jobs.inference.report.wording import percent, some, whole
 from shared.bundles.card import ModelCard
-from shared.domain.words import plural
+from shared.domain.words import plural, shortened
 
 _MOSTLY_RELIABLE, _HARDLY_RELIABLE = 0.8, 0.5
 _LEAST_CELLS = 10

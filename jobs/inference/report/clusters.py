@@ -9,8 +9,8 @@ import numpy as np
 from jobs.inference.merge.calls import Vocabulary
 from jobs.inference.merge.clusters import Clusters
 from jobs.inference.merge.voting import is_mostly_unfamiliar
-from jobs.inference.report.wording import percent, shortened
-from shared.domain.words import plural
+from jobs.inference.report.wording import percent
+from shared.domain.words import plural, shortened
 
 MOST_SHOWN = 15
 _DIVIDED = 0.5

@@ -13,9 +13,9 @@ from jobs.inference.merge.calls import BoolArray, Vocabulary
 from jobs.inference.merge.sample import MapSample
 from jobs.inference.report.data import CellMap, LabelRow, MapText, Point, PointGroup
 from jobs.inference.report.embedding import LEAST_CELLS
-from jobs.inference.report.wording import shortened, whole
+from jobs.inference.report.wording import whole
 from shared.bundles.card import UNASSIGNED
-from shared.domain.words import plural
+from shared.domain.words import plural, shortened
 
 FEW_PLACED = f"A map needs at least {LEAST_CELLS} cells with coordinates."
 WIDTH, HEIGHT = 640, 480

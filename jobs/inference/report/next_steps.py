@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from jobs.inference.merge.tally import Tally
 from jobs.inference.outputs.manifest import FileFacts
 from jobs.inference.report.data import LabelRow, Snippet
-from jobs.inference.report.wording import shortened
 from shared.domain.outputs import PSEUDOBULK
 from shared.domain.verdict import MatrixState, Verdict
+from shared.domain.words import shortened
 
 _NAME_LIMIT = 60
 _LOGARITHMS = {MatrixState.LOG1P_CP10K, MatrixState.LOG_NORMALISED}

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from jobs.inference.report import wording
 from jobs.inference.report.data import ReportData
+from shared.domain.words import shortened
 
 _FOLDER = Path(__file__).parent
 
@@ -34,7 +35,7 @@ def templates(folder: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters.update(whole=wording.whole, percent=wording.percent, shortened=wording.shortened)
+    pages.filters.update(whole=wording.whole, percent=wording.percent, shortened=shortened)
     return pages
 
 

@@ -12,13 +12,13 @@ from jobs.inference.merge.clusters import LEAST_CELLS, Clusters
 from jobs.inference.merge.tally import FEW_GENES, Tally, log_value, median_bin, median_score, most_first
 from jobs.inference.outputs.reading_findings import MANY_UNFAMILIAR
 from jobs.inference.report.data import Fact, Figure, LabelRow, Notice
-from jobs.inference.report.wording import listing, percent, shortened, some, whole
+from jobs.inference.report.wording import listing, percent, some, whole
 from shared.bundles.card import ModelCard, metric_words
 from shared.domain.actual import Actual
 from shared.domain.options import AUTO, OFF
 from shared.domain.plan import Plan
 from shared.domain.verdict import CellNote, GeneIds, MatrixEncoding, MatrixState, Verdict
-from shared.domain.words import plural
+from shared.domain.words import plural, shortened
 
 _MANY_UNASSIGNED = 0.2
 _MANY_FEW_GENES = 0.05

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from jobs.inference.merge.cross_table import Agreement, CrossTable, Shown, shown
 from jobs.inference.merge.own_labels import NoOwnLabels, OwnLabels
 from jobs.inference.report.data import Comparison, CrossCell, CrossRow, Fact, Figure
-from jobs.inference.report.wording import percent, shortened, some, whole
+from jobs.inference.report.wording import percent, some, whole
 from shared.bundles.aligning import How, Meaning
-from shared.domain.words import plural
+from shared.domain.words import plural, shortened
 
 _NAME = 60
 _LISTED = 12

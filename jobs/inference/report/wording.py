@@ -48,14 +48,6 @@ def some(items: Sequence[str], most: int) -> str:
     return listing([*items[:most], f"{len(items) - most} more"] if len(items) > most else items)
 
 
-def shortened(text: str, limit: int) -> str:
-    """At most ``limit`` characters, with the middle left out."""
-    if len(text) <= limit:
-        return text
-    head = (limit - 1) * 2 // 3
-    return f"{text[:head]}…{text[len(text) - (limit - 1 - head) :]}"
-
-
 def sentence(message: str) -> str:
     """A message with a capital first letter, unless it begins with a name such as raw.X."""
     first = message.split(" ", 1)[0]
