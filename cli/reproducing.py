@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,10 +19,13 @@ from cli.running import drop_of
 from jobs.inference.data_manager import crc32c_of
 from jobs.inference.outputs.manifest import FileFacts, Manifest, parse_manifest
 from jobs.modeling.sources import open_source
-from shared.domain.errors import InputDiffersError, ModelNotFoundError, NotAManifestError
+from shared.domain.errors import InputDiffersError, ModelNotFoundError, NotAManifestError, SettingsError
 from shared.domain.options import OFF, ON
 from shared.domain.outputs import MANIFEST, OUTPUTS
 from shared.settings import Settings
+from shared.wiring.folders import alone, is_held
+
+_PREFIX, _LOCK = ".reproduce-", ".lock"
 
 
 class Outcome(StrEnum):
@@ -57,10 +62,8 @@ def reproduce(settings: Settings, told: Path, file: Path, *, model: str | None, 
     check_input(before, file)
     wanted = bundle_of(settings, before) if model is None else model
     options = asked_then(before)
-    home = settings.home.resolve()
-    home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".reproduce-", dir=home) as folder:
-        embedded = open_embedded(settings.model_copy(update={"home": Path(folder)}))
+    with _own_home(settings.home.resolve()) as folder:
+        embedded = open_embedded(settings.model_copy(update={"home": folder}))
         try:
             drop = drop_of(embedded, file, model=wanted, options=options, rerun=False)
             stored = see_through(embedded, embedded.submit(drop).value.id, output)
@@ -71,6 +74,33 @@ def reproduce(settings: Settings, told: Path, file: Path, *, model: str | None, 
         finally:
             embedded.close()
     return _tell(before, again, output)
+
+
+@contextmanager
+def _own_home(home: Path) -> Iterator[Path]:
+    """A folder of its own in the home, which is removed; with it, those of commands that were killed.
+
+    Raises:
+        SettingsError: The home cannot be written to.
+    """
+    folder = home / f"{_PREFIX}{os.getpid()}"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        for other in home.glob(f"{_PREFIX}*"):
+            if not is_held(other / _LOCK):
+                shutil.rmtree(other, ignore_errors=True)
+        folder.mkdir()
+    except OSError as error:
+        raise SettingsError(
+            f"the folder for results cannot be written to: {error.strerror}",
+            where=str(home),
+            hint="Choose another one with --out FOLDER.",
+        ) from error
+    try:
+        with alone(folder / _LOCK, "celldrop"):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def bundle_of(settings: Settings, told: Manifest) -> str:
@@ -125,7 +155,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return parse_manifest(place.read_bytes())
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it breaks the format"
+        reason = error.strerror if isinstance(error, OSError) else "it is of another version, or no manifest at all"
         raise NotAManifestError(
             f"no manifest of a result: {reason}",
             expected=f"{MANIFEST.name} of a result, or the folder that it is in",

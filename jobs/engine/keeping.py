@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -83,7 +83,16 @@ class KeptScores:
     @property
     def whole(self) -> Kept:
         """The kept cells of the file."""
-        return _joined(self._kept, self.n_labels)
+        return joined(self._kept, self.n_labels)
+
+    @property
+    def without_sample(self) -> Kept:
+        """Those of them that have no sample; all of them if there are no samples."""
+        found = self.whole
+        if self.samples is None:
+            return found
+        own = self.samples.code_n[found.row_m] < 0
+        return Kept(found.probability_ml[own], found.row_m[own])
 
     def by_sample(self) -> Iterator[Kept]:
         """Those of each sample, in the order of their names."""
@@ -133,14 +142,15 @@ class SampleScores:
 
     def by_sample(self) -> Iterator[Kept]:
         """The kept cells of each sample, in the order of their names; its rows ascend."""
-        found = _joined(self.kept, self.n_labels)
+        found = joined(self.kept, self.n_labels)
         code_m = self.samples.code_n[found.row_m]
         for code in range(len(self.samples.names)):
             own = code_m == code
             yield Kept(found.probability_ml[own], found.row_m[own])
 
 
-def _joined(kept: list[Kept], n_labels: int) -> Kept:
+def joined(kept: Sequence[Kept], n_labels: int) -> Kept:
+    """Cells one after the other."""
     if not kept:
         return Kept(np.zeros((0, n_labels), np.float32), np.zeros(0, np.int64))
     return Kept(np.concatenate([one.probability_ml for one in kept]), np.concatenate([one.row_m for one in kept]))

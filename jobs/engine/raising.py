@@ -22,7 +22,7 @@ MOST_CELLS = 20_000
 MOST_BYTES = 16 * 2**20
 """The memory for their scores: of a model with many labels, fewer cells are used. The same for those of all samples."""
 LEAST_CELLS = 100
-"""Fewer say too little about how hard a sample is. It gets the thresholds of the file."""
+"""Fewer say too little about how hard a sample is. Such samples, and the cells without one, share thresholds."""
 STEPS = 100
 """Thresholds are whole hundredths, as those of cards."""
 
@@ -33,15 +33,18 @@ class Thresholds:
 
     Attributes:
         learned: As the model says.
-        whole: Those of the file: as learned, or raised. They are used for cells without a sample, too.
-        samples: The samples of the cells, of which each has thresholds of its own; None if the file is taken as one.
+        whole: Those of the file: as learned, or raised. If there are samples, those of the cells without one and of the
+            samples of few cells, taken together.
+        samples: The samples of the cells; None if the file is taken as one.
         found: The thresholds of each sample.
+        few: The samples of fewer than ``LEAST_CELLS`` cells that tell how hard they are, which have those of ``whole``.
     """
 
     learned: Reliability
     whole: Reliability
     samples: CellGroups | None = None
     found: tuple[Reliability, ...] = ()
+    few: frozenset[str] = frozenset()
 
     @classmethod
     def as_learned(cls, learned: Reliability) -> Thresholds:
@@ -49,9 +52,15 @@ class Thresholds:
         return cls(learned, learned)
 
     @property
+    def in_use(self) -> tuple[Reliability, ...]:
+        """The thresholds that some cell has."""
+        shared = self.samples is None or bool(self.few) or bool((self.samples.code_n < 0).any())
+        return (self.whole, *self.found) if shared else self.found
+
+    @property
     def any_raised(self) -> bool:
         """Whether some cells have a higher threshold than the model's."""
-        return any(one != self.learned for one in (self.whole, *self.found))
+        return any(one != self.learned for one in self.in_use)
 
     @property
     def by_sample(self) -> dict[str, Reliability] | None:

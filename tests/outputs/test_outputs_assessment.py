@@ -12,13 +12,15 @@ from jobs.engine.levels import Level
 from jobs.inference.merge.calls import Vocabulary
 from jobs.inference.merge.cross_table import CrossTable
 from jobs.inference.merge.own_labels import NoOwnLabels, OwnLabels
-from jobs.inference.merge.tally import Tally
+from jobs.inference.merge.tally import Tally, log_bins
+from jobs.inference.outputs.reading_findings import findings_of
 from jobs.inference.report.assessment import assess
 from jobs.inference.report.clusters import ClusterTable
 from jobs.inference.report.data import Assessment, LabelRow
 from shared.bundles.aligning import How, Meaning
 from shared.bundles.card import UNASSIGNED, Familiarity, Features, Label, ModelCard, Reliability
 from shared.bundles.groups import Group
+from shared.h5ad.judge.cautions import WarningCode
 from tests.engine.cards import make_card
 
 NAMES = ("helper", "memory", "B cell", "NK cell")
@@ -132,22 +134,25 @@ def test_of_many_labels_six_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unfamiliar", "words"),
+    ("unfamiliar", "sure", "unsure"),
     [
-        (0, "0% of the cells are unlike the model's training cells: as few as expected."),
-        (50, "5.0% of the cells are unlike the model's training cells: as few as expected."),
-        (51, "5.1% of the cells are unlike the model's training cells: a few more than expected."),
-        (99, "9.9% of the cells are unlike the model's training cells: a few more than expected."),
-        (100, ""),
+        (0, "0% of the cells are unlike the model's training cells: as few as expected.", ""),
+        (50, "5.0% of the cells are unlike the model's training cells: as few as expected.", ""),
+        (51, "", "5.1% of the cells are unlike the model's training cells, more than the 2.5% that are expected: "),
+        (300, "", "30% of the cells are unlike the model's training cells, more than the 2.5% that are expected: "),
     ],
 )
-def test_few_unfamiliar_cells_are_good_news_and_many_are_not(unfamiliar: int, words: str) -> None:
-    found = [one for one in assessed(of=tally(label=900, unfamiliar=unfamiliar)).sure if "unlike" in one]
-    assert found == ([words] if words else [])
+def test_as_many_unfamiliar_cells_as_usual_are_good_news_and_more_are_not(
+    unfamiliar: int, sure: str, unsure: str
+) -> None:
+    found = assessed(of=tally(label=900, unfamiliar=unfamiliar))
+    assert [one for one in found.sure if "unlike" in one] == ([sure] if sure else [])
+    more = [f"{unsure}some may be of a type that it does not know."] if unsure else []
+    assert [one for one in found.unsure if "unlike" in one] == more
 
 
 def test_unfamiliar_cells_are_a_share_of_those_that_could_be_judged() -> None:
-    assert "10% of" not in " ".join(assessed(of=tally(label=900, unfamiliar=40, looked=400)).sure)
+    assert assessed(of=tally(label=900, unfamiliar=40, looked=400)).unsure[0].startswith("10% of the cells")
     assert "5.0% of the cells are unlike" in assessed(of=tally(label=900, unfamiliar=20, looked=400)).sure[-1]
 
 
@@ -244,6 +249,41 @@ def test_whether_reliable_labels_are_those_of_the_file_is_said(
     assert [one for one in found.unsure if "compared" in one] == expected
 
 
+@pytest.mark.parametrize(("right", "said"), [(900, False), (899, True), (250, True)])
+def test_lineages_that_are_not_those_of_the_file_are_said_whatever_the_labels(right: int, said: bool) -> None:
+    own = compared(1_000, meant=("helper",), reliable=(100, 100))
+    meanings = (Meaning("helper", "T cell", How.NAME),)
+    by_lineage = CrossTable(replace(own.own, meanings=meanings), Vocabulary(LABELS))
+    by_lineage.cells_tg[0, :2] = right, 1_000 - right
+    by_lineage.n_reliable, by_lineage.n_reliable_right = 100, 100
+    found = assessed(own=by_lineage)
+    assert any("100% of the 100 cells" in one for one in found.sure) is not said
+    words = "% of the cells whose lineage can be compared have that lineage in the file, too (obs['cell_type'])."
+    assert any(one.startswith("Only ") and one.endswith(words) for one in found.unsure) is said
+
+
+@pytest.mark.parametrize(("counts", "counted", "said"), [(480, 1_000, True), (520, 1_000, False), (100, 400, False)])
+def test_cells_with_less_than_half_of_the_usual_counts_are_told(counts: int, counted: int, said: bool) -> None:
+    cells = tally(label=900)
+    cells.n_counted = counted
+    cells.counts_cb[0, log_bins(np.array([counts]))[0]] = counted
+    found = [one for one in assessed(of=cells).unsure if "counts or fewer" in one]
+    assert len(found) == said
+    assert not said or "the model's training cells typically 1,000: more labels are wrong" in found[0]
+    codes = [one.code for one in findings_of((), cells, card())]
+    assert (WarningCode.SHALLOW_CELLS in codes) is said
+
+
+@pytest.mark.parametrize(("reliable", "told"), [((50, 24), True), ((50, 25), False), ((49, 0), False)])
+def test_labels_that_contradict_the_file_are_a_warning_for_everybody(reliable: tuple[int, int], told: bool) -> None:
+    cells = tally(label=900)
+    cells.score_cb[0, -1] = 1_000
+    found = findings_of((), cells, card(), compared(1_000, meant=("helper",), reliable=reliable))
+    assert [one.code for one in found] == [WarningCode.OWN_LABELS_DIFFER] * told
+    words = "only 48% of 50 reliable labels that can be compared are those of obs['cell_type']."
+    assert not told or found[0].message == words
+
+
 # --- Where nothing is sure ----------------------------------------------------------------------------------------
 
 
@@ -262,16 +302,11 @@ def test_of_mostly_unfamiliar_cells_nothing_is_sure(unfamiliar: int, strange: bo
     found = assessed(row("helper", 800, 0.9), of=tally(label=900, unfamiliar=unfamiliar))
     assert (found.sure == ()) is strange
     assert found.to_do[0].startswith("Do not use the labels of unfamiliar cells") is strange
-    assert found.unsure[:1] == (
-        (
-            (
-                f"50% of the cells express genes that hardly any cell expresses that {card().reference} was trained "
-                "on. A cell gets one of the model's labels all the same."
-            ),
-        )
-        if strange
-        else ()
+    words = (
+        f"50% of the cells express genes that hardly any cell expresses that {card().reference} was trained on. A cell "
+        "gets one of the model's labels all the same."
     )
+    assert (words in found.unsure) is strange
 
 
 def test_an_unassigned_row_is_no_label() -> None:

@@ -120,7 +120,7 @@ def test_a_sample_has_the_thresholds_and_answers_that_it_has_alone(of: str, assu
     alone = [fitted(merged(cells, of), assumed, None) for cells in (EASY_CELLS, HARD_CELLS)]
     assert used(apart).by_sample == {"a": used(alone[0]).whole, "b": used(alone[1]).whole}
     assert answers(apart) == answers(alone[0]) + answers(alone[1])
-    assert used(apart).whole == used(fitted(merged(BOTH, of), assumed, None)).whole
+    assert (used(apart).few, used(apart).in_use) == (frozenset(), used(apart).found)
 
 
 def test_one_task_or_seven_give_the_same_bytes() -> None:
@@ -131,19 +131,36 @@ def test_one_task_or_seven_give_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize("of", LEARNED)
-def test_small_samples_and_cells_without_one_have_the_thresholds_of_the_file(of: str) -> None:
-    hard = LEAST_CELLS - 1
-    samples = samples_of(hard, LEAST_CELLS, without=2_000 - hard - LEAST_CELLS)
-    found = used(fitted(merged(HARD_CELLS, of), (), samples))
-    assert found.whole != LEARNED[of], "these cells are hard"
-    assert found.by_sample is not None
-    assert found.by_sample["a"] == found.whole
-    alone = Cells(HARD_CELLS.decision_nl[hard:][:LEAST_CELLS], HARD_CELLS.class_n[hard:][:LEAST_CELLS])
-    assert found.by_sample["b"] == used(fitted(merged(alone, of), (), None)).whole
-    least = found.least_scores(slice(0, 2_000))
+def test_small_samples_and_cells_without_one_share_thresholds_of_their_own(of: str) -> None:
+    small = LEAST_CELLS - 1
+    cells = together(EASY_CELLS, HARD_CELLS)
+    samples = samples_of(18_000, *[small] * 5, without=2_000 - 5 * small)
+    apart = fitted(merged(cells, of), (), samples)
+    alone = used(fitted(merged(HARD_CELLS, of), (), None)).whole
+    assert alone != LEARNED[of], "these cells are hard"
+    assert used(apart).whole == alone, "the easy sample beside them does not count"
+    assert used(apart).few == set("bcdef")
+    assert used(apart).by_sample == {"a": LEARNED[of]} | dict.fromkeys("bcdef", alone)
+    least = used(apart).least_scores(slice(0, 20_000))
     label_n = least.tree if of == "tree" else least.label
-    of_file = found.whole.tree_score if of == "tree" else found.whole.label_score
-    assert set(label_n[:hard].tolist()) == set(label_n[hard + LEAST_CELLS :].tolist()) == {np.float32(of_file)}
+    shared, learned = (one.tree_score if of == "tree" else one.label_score for one in (alone, LEARNED[of]))
+    assert set(label_n[:18_000].tolist()) == {np.float32(learned)}
+    assert set(label_n[18_000:].tolist()) == {np.float32(shared)}
+    said = reliability(make_card(5, 3, **card_fields(apart)), used(apart)).text
+    assert "; 5 samples of fewer than 100 usable cells share one)" in said
+    assert "more of the cells of the small samples together would" in said
+
+
+def test_a_few_cells_without_a_sample_have_the_thresholds_of_the_file() -> None:
+    few = LEAST_CELLS - 1
+    merge = fitted(merged(HARD_CELLS, "labels"), (), samples_of(2_000 - few, without=few))
+    assert used(merge).whole == used(fitted(merged(HARD_CELLS, "labels"), (), None)).whole
+    said = reliability(make_card(5, 3, **card_fields(merge)), used(merge)).text
+    assert "more of the cells of a and those without a sample would" in said
+
+
+def card_fields(merge: Merge) -> dict[str, object]:
+    return {"labels": merge.vocabulary.labels, "tree": merge.vocabulary.groups, "activation": "softmax"}
 
 
 def test_a_cell_that_min_score_leaves_without_a_label_raises_no_threshold() -> None:
@@ -174,14 +191,14 @@ def test_manifest_and_report_say_what_each_sample_has(of: str) -> None:
     scores = [(one.label_score, one.lineage_score, one.tree_score) for one in facts.reliability_by_sample.values()]
     assert scores == [(one.label_score, one.lineage_score, one.tree_score) for one in used(merge).found]
     assert [one.raised for one in facts.reliability_by_sample.values()] == [False, True]
-    card = make_card(5, 3, labels=merge.vocabulary.labels, tree=merge.vocabulary.groups, activation="softmax")
+    card = make_card(5, 3, **card_fields(merge))
     said = reliability(card, used(merge)).text
     place = 2 if of == "tree" else 0
     easy, hard = (f"{one[place]:g}" for one in scores)
     what = "Labels and wider types" if of == "tree" else "Labels"
     assert f"{what} with a score of at least {easy} to {hard}" in said
     assert "(obs['donor']; manifest.json has that of each)" in said
-    assert f"more cells of b would, so thresholds were raised there from {easy}" in said
+    assert f"more of the cells of b would, so thresholds were raised there from {easy}" in said
     as_one = fitted(merged(HARD_CELLS, of), EVEN, None)
     assert label_facts(tally, as_one).reliability_by_sample is None
     assert f"so a threshold was raised from {easy}" in reliability(card, used(as_one)).text

@@ -49,6 +49,18 @@ def test_a_result_is_reproduced_and_nothing_is_left(celldrop: Celldrop, first: F
     assert list(home.iterdir()) == []
 
 
+def test_what_a_killed_command_left_is_removed_and_a_home_that_cannot_be_written_is_said(
+    celldrop: Celldrop, first: First, tmp_path: Path
+) -> None:
+    left = tmp_path / "home" / ".reproduce-1"
+    left.mkdir(parents=True)
+    (left / ".lock").touch()
+    assert celldrop("reproduce", first.results, first.file, "--json", **SORTED).status == 0
+    assert list((tmp_path / "home").iterdir()) == []
+    done = celldrop("reproduce", first.results, first.file, "--json", "--out", first.file, **SORTED)
+    assert (done.status, done.json["error"]["code"]) == (2, "INVALID_SETTING")
+
+
 def test_other_bytes_are_named_with_what_differs(celldrop: Celldrop, first: First, tmp_path: Path) -> None:
     told = json.loads((first.results / "manifest.json").read_text())
     (table,) = [one for one in told["files"] if one["name"] == "annotations.csv.gz"]

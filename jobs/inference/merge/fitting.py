@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from jobs.engine.abstaining import says_shares
 from jobs.engine.composition import estimate
-from jobs.engine.keeping import CellGroups, Kept, KeptScores
+from jobs.engine.keeping import CellGroups, Kept, KeptScores, joined
 from jobs.engine.levels import lineages_of
 from jobs.engine.raising import LEAST_CELLS, MOST_BYTES, MOST_CELLS, Thresholds, raised, raised_in_tree
 from jobs.inference.merge.groups import Merge
@@ -23,8 +23,8 @@ def fitted(
 ) -> Merge:
     """Correct scores to the shares of the labels in the sample, and raise the thresholds of reliable labels.
 
-    One pass over the parts. Without a cell that is like the training cells, the rules stay as they are. A sample with
-    too few of them gets the thresholds of the file.
+    One pass over the parts. Without a cell that is like the training cells, the rules stay as they are. Samples with
+    too few of them share thresholds with the cells that have no sample.
 
     Args:
         assumed: The shares that the scores assume; empty if they are not to be corrected.
@@ -42,13 +42,23 @@ def fitted(
             beat()
     if thresholds is None:
         return merge
-    whole = _raised(thresholds.learned, kept.whole, merge)
-    of_samples = []
-    for own in kept.by_sample():
-        of_samples.append(whole if len(own) < LEAST_CELLS else _raised(thresholds.learned, own, merge))
-        beat()
-    used = Thresholds(thresholds.learned, whole, samples, tuple(of_samples))
+    used = _thresholds(thresholds.learned, kept, merge, beat)
     return replace(merge, rules=replace(merge.rules, thresholds=used))
+
+
+def _thresholds(learned: Reliability, kept: KeptScores, merge: Merge, beat: Callable[[], None]) -> Thresholds:
+    if kept.samples is None:
+        return Thresholds(learned, _raised(learned, kept.whole, merge))
+    of_samples, names = list(kept.by_sample()), kept.samples.names
+    few = frozenset(name for name, own in zip(names, of_samples, strict=True) if len(own) < LEAST_CELLS)
+    small = [own for name, own in zip(names, of_samples, strict=True) if name in few]
+    rest = joined([kept.without_sample, *small], kept.n_labels)
+    shared = _raised(learned, rest if len(rest) >= LEAST_CELLS else kept.whole, merge)
+    found = []
+    for name, own in zip(names, of_samples, strict=True):
+        found.append(shared if name in few else _raised(learned, own, merge))
+        beat()
+    return Thresholds(learned, shared, kept.samples, tuple(found), few)
 
 
 def _raised(learned: Reliability, kept: Kept, merge: Merge) -> Reliability:

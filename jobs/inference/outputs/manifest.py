@@ -145,7 +145,7 @@ class Labels(_Part):
     reliability: ReliabilityFacts | None = Field(
         default=None,
         description="From which score on a label is reliable, if that is known. If a column names samples: for cells "
-        "without a sample, and for samples of too few cells.",
+        "without a sample and for samples of fewer than 100 usable cells, taken together.",
     )
     reliability_by_sample: dict[str, ReliabilityFacts] | None = Field(
         default=None, description="The same for each sample, if a column names samples."

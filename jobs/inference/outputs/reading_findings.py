@@ -6,10 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from jobs.inference.merge.tally import Tally, median_score
+from jobs.inference.merge.cross_table import CrossTable
+from jobs.inference.merge.own_labels import NoOwnLabels
+from jobs.inference.merge.tally import Tally, log_value, median_bin, median_score
 from shared.bundles.card import ModelCard
 from shared.domain.submission import Receipt
 from shared.domain.verdict import Finding
+from shared.domain.words import cut
 from shared.h5ad.judge.cautions import WarningCode
 from shared.h5ad.judge.findings import warning
 
@@ -20,6 +23,8 @@ LOOKED_FOR = tuple(
         WarningCode.CELLS_WITHOUT_GENES,
         WarningCode.UNFAMILIAR_CELLS,
         WarningCode.LOW_SCORES,
+        WarningCode.SHALLOW_CELLS,
+        WarningCode.OWN_LABELS_DIFFER,
         WarningCode.CELLS_NOT_ALL_CHECKED,
     )
 )
@@ -30,13 +35,27 @@ MANY_UNFAMILIAR = 0.1
 """The share of unfamiliar cells from which a file has many. Of another study's blood cells, 4 % are (2026-11)."""
 MANY_OF_A_LABEL = 0.3
 LOW_MEDIAN = 0.5
+LEAST_COMPARED = 50
+"""Of fewer cells, the agreement with the file's own labels says little."""
+NOT_COMPARED = NoOwnLabels()
+_MOSTLY = 0.5
+_LETTERS = 60
 _LEAST_CELLS = 20
 _NAMED = 5
 
 
-def findings_of(receipts: Sequence[Receipt], tally: Tally, card: ModelCard) -> tuple[Finding, ...]:
+def findings_of(
+    receipts: Sequence[Receipt], tally: Tally, card: ModelCard, compared: CrossTable | NoOwnLabels = NOT_COMPARED
+) -> tuple[Finding, ...]:
     """The warnings that follow from the tasks' receipts and from the counts over all cells."""
-    return (*_on_unfamiliar(tally, card), *_on_scores(tally), *_on_mixture(receipts), *_on_silence(receipts))
+    return (
+        *_on_unfamiliar(tally, card),
+        *_on_scores(tally),
+        *_on_depth(tally, card),
+        *_on_own_labels(compared),
+        *_on_mixture(receipts),
+        *_on_silence(receipts),
+    )
 
 
 def _on_unfamiliar(tally: Tally, card: ModelCard) -> Iterator[Finding]:
@@ -71,6 +90,46 @@ def _on_scores(tally: Tally) -> Iterator[Finding]:
         words = f"the median score is only {middle:.2f}: for most cells, no label stands out"
         hint = "Check that the model fits the tissue and the species, and that the values are what they seem to be."
         yield warning(WarningCode.LOW_SCORES, words, hint, {"median_score": middle})
+
+
+def shallow(tally: Tally, card: ModelCard) -> tuple[int, int] | None:
+    """The median counts of the cells and of the training cells, if the former are less than half; else None."""
+    if card.familiarity is None or 2 * tally.n_counted < tally.n_cells:
+        return None
+    median, typical = int(log_value(median_bin(tally.counts_cb.sum(axis=0)))), card.familiarity.typical_total
+    return (median, round(typical)) if 2 * median < typical else None
+
+
+def _on_depth(tally: Tally, card: ModelCard) -> Iterator[Finding]:
+    depth = shallow(tally, card)
+    if depth is not None:
+        median, typical = depth
+        words = (
+            f"half of the cells have {median:,} counts or fewer, the training cells of {card.reference} typically "
+            f"{typical:,}: more labels are wrong than their scores tell"
+        )
+        hint = "Use celldrop_lineage for such cells, or leave the shallowest out, and check labels with marker genes."
+        yield warning(WarningCode.SHALLOW_CELLS, words, hint, {"median_counts": median, "typical_counts": typical})
+
+
+def _on_own_labels(compared: CrossTable | NoOwnLabels) -> Iterator[Finding]:
+    if isinstance(compared, NoOwnLabels):
+        return
+    lineages = compared.lineages
+    shares = {
+        "reliable labels": (compared.n_reliable, compared.reliable_accuracy or 0.0),
+        "lineages": (0, 0.0) if lineages is None else (lineages.n_cells, lineages.accuracy),
+    }
+    wrong = {what: found for what, found in shares.items() if found[0] >= LEAST_COMPARED and found[1] < _MOSTLY}
+    if wrong:
+        words = " and ".join(f"{share:.0%} of {n:,} {what}" for what, (n, share) in wrong.items())
+        column = cut(compared.own.column, _LETTERS)
+        hint = (
+            "Either the model or the file's labels are wrong, or its names mean something else: look at the cross "
+            "table in the report."
+        )
+        words = f"only {words} that can be compared are those of obs[{column!r}]"
+        yield warning(WarningCode.OWN_LABELS_DIFFER, words, hint, {what: n for what, (n, _) in wrong.items()})
 
 
 def _unfamiliar_labels(tally: Tally) -> list[str]:

@@ -8,7 +8,7 @@ from jobs.engine.levels import Level
 from jobs.inference.merge.cross_table import CrossTable
 from jobs.inference.merge.own_labels import NoOwnLabels
 from jobs.inference.merge.tally import Tally, most_first
-from jobs.inference.outputs.reading_findings import MANY_UNFAMILIAR
+from jobs.inference.outputs.reading_findings import LEAST_COMPARED, shallow
 from jobs.inference.report.clusters import ClusterTable
 from jobs.inference.report.data import Assessment, LabelRow
 from jobs.inference.report.wording import percent, some, whole
@@ -18,8 +18,9 @@ from shared.domain.words import plural, shortened
 _MOSTLY_RELIABLE, _HARDLY_RELIABLE = 0.8, 0.5
 _LEAST_CELLS = 10
 """Of fewer, a share says little."""
-_LEAST_COMPARED = 50
 _MOSTLY_AGREE = 0.9
+_USUAL = 2
+"""So many times the rate of false alarms is usual: blood of another study has 4 % where 2.5 % are expected."""
 _LEAST_MISSING = 0.05
 """An own label that the model lacks is named if so large a share of the cells has it."""
 _NAME_LIMIT = 60
@@ -46,7 +47,12 @@ def assess(  # what is known of the results
         return Assessment((), tuple(_strange(tally, card)), _OTHER_MODEL)
     return Assessment(
         tuple(_sure(rows, tally, card, compared)),
-        tuple(_unsure(rows, tally, card, clusters, compared)),
+        (
+            *_unsure_of_comparison(compared),
+            *_unsure_of_cells(tally, card),
+            *_unsure_of_labels(rows, tally, clusters),
+            *_missing(compared),
+        ),
         tuple(_to_do(rows, tally, clusters)),
     )
 
@@ -78,13 +84,13 @@ def _sure(rows: Sequence[LabelRow], tally: Tally, card: ModelCard, compared: Cro
         mostly = [row for row in rows if row.cells >= _LEAST_CELLS and (row.reliable or 0) >= _MOSTLY_RELIABLE]
         if mostly:
             yield f"Labels with at least {_MOSTLY_RELIABLE:.0%} reliable cells: {_named(mostly)}."
-    agreeing = _agreeing(compared)
-    if agreeing is not None and agreeing >= _MOSTLY_AGREE:
+    agreeing, lineages = _agreeing(compared), _lineages_agreeing(compared)
+    if agreeing is not None and agreeing >= _MOSTLY_AGREE and (lineages is None or lineages >= _MOSTLY_AGREE):
         yield f"{percent(agreeing)} {_of_reliable(compared)}."
-    if tally.n_looked and card.familiarity is not None and tally.unfamiliar_share < MANY_UNFAMILIAR:
-        usual = 2 * card.familiarity.false_alarm
-        few = "as few as expected" if tally.unfamiliar_share <= usual else "a few more than expected"
-        yield f"{percent(tally.unfamiliar_share)} of the cells are unlike the model's training cells: {few}."
+    if tally.n_looked and card.familiarity is not None:
+        share = tally.unfamiliar_share
+        if share <= _USUAL * card.familiarity.false_alarm:
+            yield f"{percent(share)} of the cells are unlike the model's training cells: as few as expected."
 
 
 def _reliable_shares(tally: Tally, card: ModelCard) -> str:
@@ -103,21 +109,37 @@ def _reliable_shares(tally: Tally, card: ModelCard) -> str:
     )
 
 
-def _unsure(
-    rows: Sequence[LabelRow],
-    tally: Tally,
-    card: ModelCard,
-    clusters: ClusterTable | None,
-    compared: CrossTable | NoOwnLabels,
-) -> Iterator[str]:
-    agreeing = _agreeing(compared)
+def _unsure_of_comparison(compared: CrossTable | NoOwnLabels) -> Iterator[str]:
+    agreeing, lineages = _agreeing(compared), _lineages_agreeing(compared)
     if agreeing is not None and agreeing < _MOSTLY_AGREE:
         yield f"Only {percent(agreeing)} {_of_reliable(compared)}: the model or the file is wrong about the others."
+    if lineages is not None and lineages < _MOSTLY_AGREE and not isinstance(compared, NoOwnLabels):
+        yield (
+            f"Only {percent(lineages)} of the cells whose lineage can be compared have that lineage in the file, too "
+            f"(obs[{shortened(compared.own.column, _NAME_LIMIT)!r}])."
+        )
+
+
+def _unsure_of_cells(tally: Tally, card: ModelCard) -> Iterator[str]:
     if not tally.level_counts:
         yield "This model has no record of how often its labels are wrong: high scores can be, too."
     if not tally.n_looked:
         why = "this model cannot tell" if card.familiarity is None else "the file lacks the genes that would tell"
         yield f"Whether cells are of a kind that the model does not know: {why}."
+    if card.familiarity is not None and tally.unfamiliar_share > _USUAL * card.familiarity.false_alarm:
+        yield (
+            f"{percent(tally.unfamiliar_share)} of the cells are unlike the model's training cells, more than the "
+            f"{100 * card.familiarity.false_alarm:g}% that are expected: some may be of a type that it does not know."
+        )
+    depth = shallow(tally, card)
+    if depth is not None:
+        yield (
+            f"Half of the cells have {whole(depth[0])} counts or fewer, the model's training cells typically "
+            f"{whole(depth[1])}: more labels are wrong than their scores tell."
+        )
+
+
+def _unsure_of_labels(rows: Sequence[LabelRow], tally: Tally, clusters: ClusterTable | None) -> Iterator[str]:
     hardly = _hardly_reliable(rows)
     if hardly:
         yield f"Labels with less than {_HARDLY_RELIABLE:.0%} reliable cells: {_named(hardly)}."
@@ -128,12 +150,18 @@ def _unsure(
     if clusters is not None and clusters.divided_cells:
         share = percent(clusters.divided_cells / tally.n_cells)
         yield f"{share} of the cells are in clusters in which no label has half of the cells."
-    yield from _missing(compared)
+
+
+def _lineages_agreeing(compared: CrossTable | NoOwnLabels) -> float | None:
+    """The share of lineages that are the file's own; None if too few can be compared."""
+    if isinstance(compared, NoOwnLabels) or compared.lineages is None or compared.lineages.n_cells < LEAST_COMPARED:
+        return None
+    return compared.lineages.accuracy
 
 
 def _agreeing(compared: CrossTable | NoOwnLabels) -> float | None:
     """The share of reliable labels that are the file's own; None if too few can be compared."""
-    if isinstance(compared, NoOwnLabels) or compared.n_reliable < _LEAST_COMPARED:
+    if isinstance(compared, NoOwnLabels) or compared.n_reliable < LEAST_COMPARED:
         return None
     return compared.reliable_accuracy
 

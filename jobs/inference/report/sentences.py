@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from jobs.engine.composition import Composition
 from jobs.engine.levels import Level
+from jobs.engine.raising import LEAST_CELLS as LEAST_JUDGED
 from jobs.engine.raising import Thresholds
 from jobs.inference.data_manager import AUTO_CELLS
 from jobs.inference.merge.clusters import LEAST_CELLS, Clusters
@@ -115,6 +116,7 @@ def composition(card: ModelCard, found: Composition | None, *, wanted: bool) -> 
     names = [label.name for label in card.labels]
     share_l, by_sample = found.by_name(names), found.by_sample(names)
     used = f"{plural(found.n_cells, 'cell')} that are like the training cells"
+    without = "" if found.samples is None else _without_sample(int((found.samples.code_n < 0).sum()))
     counted = (
         "These shares count every cell in parts, by its scores; the table above counts it where its score is highest."
     )
@@ -123,12 +125,18 @@ def composition(card: ModelCard, found: Composition | None, *, wanted: bool) -> 
             term,
             f"Scores are corrected to the estimated shares of the labels in each of "
             f"{plural(len(by_sample), 'sample')} (obs[{shortened(found.samples.column, _NAME_LIMIT)!r}], {used}): "
-            f"manifest.json has them. In all samples together: {_listed(share_l)}. {counted}",
+            f"manifest.json has them. In the whole file: {_listed(share_l)}. {without}{counted}",
         )
     return Fact(
         term,
         f"Scores are corrected to the estimated shares of the labels among {used}: {_listed(share_l)}. {counted}",
     )
+
+
+def _without_sample(n_cells: int) -> str:
+    if not n_cells:
+        return ""
+    return f"{plural(n_cells, 'cell')} without a sample {'is' if n_cells == 1 else 'are'} corrected to these. "
 
 
 def clusters(found: Clusters | None, wanted: str, verdict: Verdict) -> Fact:
@@ -169,7 +177,7 @@ def reliability(card: ModelCard, used: Thresholds | None, *, genes_fit: bool = T
         return Fact(term, "Not known: the model has no record of how often its labels are wrong.")
     if not genes_fit:
         return Fact(term, "None: the names of the genes do not fit the values.")
-    everywhere = [used.whole] if used.samples is None else used.found
+    everywhere = used.in_use
     answers = {
         "labels and wider types": _span(one.tree_score for one in everywhere),
         "labels": "" if card.tree else _span(one.label_score for one in everywhere),
@@ -179,7 +187,7 @@ def reliability(card: ModelCard, used: Thresholds | None, *, genes_fit: bool = T
     found = listing(given).capitalize() if given else "None: no score is high enough"
     if given and used.samples is not None:
         column = shortened(used.samples.column, _NAME_LIMIT)
-        found += f", which depends on the sample (obs[{column!r}]; manifest.json has that of each)"
+        found += f", which depends on the sample (obs[{column!r}]; manifest.json has that of each{_shared(used)})"
     found += (
         f". At the model's own thresholds, at most {used.learned.error:.0%} of the cells that were held out of its "
         f"training got a wrong answer.{_raised(card, used)}"
@@ -197,10 +205,21 @@ def _raised(card: ModelCard, used: Thresholds) -> str:
     if used.by_sample is None:
         more = f" By their own scores, more of these cells would, so a threshold was raised{where}."
         return more if used.any_raised else ""
-    harder = [shortened(name, _NAME_LIMIT) for name, one in used.by_sample.items() if one != used.learned]
+    own = {name: one for name, one in used.by_sample.items() if name not in used.few}
+    harder = [shortened(name, _NAME_LIMIT) for name, one in own.items() if one != used.learned]
+    if used.whole != used.learned and used.whole in used.in_use:
+        harder.append("the small samples together" if used.few else "those without a sample")
     if not harder:
         return ""
-    return f" By their own scores, more cells of {some(harder, _SHARES)} would, so thresholds were raised there{where}."
+    where = f" there{where}."
+    return f" By their own scores, more of the cells of {some(harder, _SHARES)} would, so thresholds were raised{where}"
+
+
+def _shared(used: Thresholds) -> str:
+    """Which cells share thresholds."""
+    if not used.few:
+        return ""
+    return f"; {plural(len(used.few), 'sample')} of fewer than {LEAST_JUDGED} usable cells share one"
 
 
 def _span(scores: Iterable[float | None]) -> str:
@@ -228,7 +247,7 @@ def familiarity(tally: Tally, card: ModelCard) -> Fact:
     return Fact(
         term,
         f"{cells} express more of {whole(len(card.familiarity.genes))} genes that hardly any training cell expresses "
-        f"than {percent(1 - card.familiarity.false_alarm)} of the cells that were held out of the training. So a few "
+        f"than {100 - 100 * card.familiarity.false_alarm:g}% of the cells that were held out of the training. So a few "
         "per cent are expected: look at the cells with the highest unfamiliarity.",
     )
 
