@@ -17,8 +17,15 @@ from shared.wiring.ports import build_files
 
 
 def all_cards(settings: Settings) -> list[ModelCard]:
-    """The cards of all bundles in the models folder."""
+    """The cards of all bundles in the models folder, and of those that were added."""
     return list_models(build_files(settings), settings.models_bucket)
+
+
+def installed_cards(settings: Settings) -> list[tuple[ModelCard, Path]]:
+    """The cards of all bundles with their folders."""
+    folders = (settings.models_dir, settings.added_models)
+    places = ((card, [folder / card.name / card.version for folder in folders]) for card in all_cards(settings))
+    return [(card, next((path for path in paths if path.is_dir()), paths[0])) for card, paths in places]
 
 
 def newest_of(cards: Sequence[ModelCard]) -> list[ModelCard]:

@@ -162,6 +162,7 @@ _USAGE_CODES = frozenset(
     }
 )
 _REFUSED_CODES = frozenset({kind.code for kind in all_errors() if issubclass(kind, InputError)}) | {
+    "MODEL_DOWNLOAD_FAILED",
     "MODEL_UNSAFE",
     "MODEL_UNSUPPORTED",
     "INVALID_BUNDLE",

@@ -1,4 +1,4 @@
-"""`celldrop models …`: imports, trains, lists, shows and evaluates bundles."""
+"""`celldrop models …`: imports, trains, lists, shows and evaluates bundles; ``cli.getting`` finds and adds others."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from cli.console import Exit, Output
+from cli.getting import add, search
 from cli.options import JsonFlag, finish
 from shared.bundles.card import Kind, ModelCard
 from shared.domain.words import plural
@@ -16,7 +17,9 @@ from shared.domain.words import plural
 if TYPE_CHECKING:
     from shared.settings import Settings
 
-models = typer.Typer(help="Model bundles: import, train, list, show, evaluate.", no_args_is_help=True)
+models = typer.Typer(help="Model bundles: search, add, import, train, list, show, evaluate.", no_args_is_help=True)
+models.command("search")(search)
+models.command("add")(add)
 
 OutOption = Annotated[
     Optional[Path],  # noqa: UP045  # typer reads this form on every Python
@@ -126,7 +129,8 @@ def settings_for(folder: Path | None) -> Settings:
     """Load the settings, with the given folder of bundles."""
     from shared.settings import load_settings
 
-    return load_settings(models_dir=folder) if folder else load_settings()
+    # Nothing is added to a folder that is named: its bundles are all that is meant.
+    return load_settings(models_dir=folder, added_models_dir=folder) if folder else load_settings()
 
 
 @models.command("import")
@@ -279,7 +283,7 @@ def list_bundles(
         )
         say_cards(cards if every_version else newest, default, output)
         if not cards:
-            output.say(f"There are no bundles in {settings.models_dir}.")
+            output.say(f"There are no bundles in {settings.models_dir} or {settings.added_models}.")
         elif len(newest) < len(cards) and not every_version:
             output.say(f"{plural(len(cards) - len(newest), 'older version')} not shown: --all lists them.")
         return Exit.DONE

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from cli.catalogue import find_card
+from cli.catalogue import all_cards, find_card
 from cli.console import Exit, Output
 from cli.embedded import drop_of_file
 from cli.estimating import forecast_words
 from cli.findings import say_finding
 from cli.running import read_pairs
 from shared.bundles.card import ModelCard
+from shared.bundles.instead import naming_models
 from shared.domain.errors import ModelNotFoundError
 from shared.domain.options import parse_options
 from shared.domain.plan import CostHints
@@ -36,7 +37,7 @@ def validate_file(settings: Settings, file: Path, *, model: str | None, pairs: S
     card = find_card(settings, requested_model) if requested_model else _default_card(settings)
     blobs = build_files(settings)
     source = drop_of_file(blobs, file, {}).source
-    verdict = Validator.of(blobs, settings)(source, card, options)
+    verdict = naming_models(Validator.of(blobs, settings)(source, card, options), lambda: all_cards(settings))
     # Without a model, the forecast covers reading the file, which takes most of the time.
     cost = card.cost if card else CostHints(flops_per_cell=0.0, weights_bytes=0)
     verdict = with_forecast(verdict, cost, settings.fleet, requested)

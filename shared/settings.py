@@ -62,6 +62,17 @@ class Settings(BaseSettings):
         REPOSITORY / "models",
         description="Embedded: the folder of model bundles, NAME/VERSION/; otherwise that of the checkout.",
     )
+    added_models_dir: Path | None = Field(
+        None,
+        description="Embedded: the folder of the models that `celldrop models add` gets, which are found beside those "
+        "of the models folder; otherwise `celldrop/models` in `XDG_DATA_HOME` or in `~/.local/share`.",
+    )
+    catalogues: str = Field(
+        "https://celltypist.cog.sanger.ac.uk/models/models.json",
+        description="Where `celldrop models search` and `add` find models, separated by commas: the https address of "
+        "an index, CellTypist's or celldrop's own; a folder of bundles; or `gs://BUCKET/PREFIX`.",
+    )
+    max_model_bytes: int = Field(2 * 10**9, gt=0, description="`celldrop models add` downloads no larger file.")
     default_model: str = Field("pbmc", description="The model used where none is asked for, NAME or NAME@VERSION.")
     inbox_bucket: str = Field("inbox", description="The bucket that users drop files in.")
     models_bucket: str = Field("models", description="The bucket of model bundles.")
@@ -160,6 +171,16 @@ class Settings(BaseSettings):
             capacity=_seconds(self.capacity_deadline_s),
             backoff=usual.backoff if self.backoff_s is None else _seconds(self.backoff_s),
         )
+
+    @property
+    def added_models(self) -> Path:
+        """The folder of added models, which need not exist."""
+        if self.added_models_dir is not None:
+            return self.added_models_dir
+        data = os.environ.get("XDG_DATA_HOME", "")
+        # As the specification says, a relative path there is ignored.
+        above = Path(data) if Path(data).is_absolute() else Path("~/.local/share")
+        return Path(os.path.expanduser(above / "celldrop" / "models"))  # noqa: PTH111  # Path's own fails without a home
 
     @property
     def pass_s(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ settings.load_profile("patient")
 # A thousand processes are started here, and each would compile all of its modules where the caller keeps no bytecode.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Models that whoever runs the tests has added are none of theirs.
+os.environ["XDG_DATA_HOME"] = str(Path(tempfile.gettempdir()) / "celldrop-tests-without-data")
 
 # Several workers share few cores: a thread that waits for another sleeps instead of keeping a core busy.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -14,7 +14,18 @@ ATTEMPTS = 20
 """Deliveries before a message goes to the dead-letter topic: two hours, with the pauses between them."""
 ACK_DEADLINE_S = 60
 LEFTOVER_DAYS = 7
-NOT_IN_JOBS = frozenset({"home", "models_dir", "log_level", "log_format", "run_endpoint"})
+NOT_IN_JOBS = frozenset(
+    {
+        "home",
+        "models_dir",
+        "added_models_dir",
+        "catalogues",
+        "max_model_bytes",
+        "log_level",
+        "log_format",
+        "run_endpoint",
+    }
+)
 """Settings that may differ between this environment and a job."""
 _RETRIES = ("--min-retry-delay=10s", "--max-retry-delay=600s")
 _NEVER = "--expiration-period=never"

@@ -113,7 +113,7 @@ def _models(settings: Settings) -> Iterator[Check]:
             "models",
             Health.WRONG,
             f"none in {settings.models_dir}",
-            "Run `celldrop models import` or `celldrop models train`.",
+            "Run `celldrop models search` and `add`, `celldrop models import` or `celldrop models train`.",
         )
     elif not any(card.name == settings.default_model.partition("@")[0] for card in cards):
         yield Check(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from functions.ingest.schemas import Drop, StorageObject, requested_options
 from shared.bundles.card import CARD_NAME, ModelCard
-from shared.bundles.catalogue import find_model
+from shared.bundles.catalogue import find_model, list_models
+from shared.bundles.instead import naming_models
 from shared.bundles.reading import read_card
 from shared.bundles.stored import parse_card
 from shared.domain.errors import (
@@ -19,6 +20,7 @@ from shared.domain.errors import (
     ModelNotFoundError,
 )
 from shared.domain.submission import ModelRef, ObjectRef, Requester
+from shared.domain.verdict import Verdict
 from shared.domain.words import cut
 from shared.ports.blobs import BlobStore
 from shared.records.messages import AnnotationRequest
@@ -124,6 +126,10 @@ class IngestData:
             bucket = self.models_bucket
             card, prefix = find_model(self.blobs, bucket, reference)
         return card, ModelRef(card.name, card.version, card.digest, bucket, prefix, card.cost)
+
+    def naming_models(self, verdict: Verdict) -> Verdict:
+        """The verdict, which names models that may suit a file of another species than the requested model's."""
+        return naming_models(verdict, lambda: list_models(self.blobs, self.models_bucket))
 
     def _adhoc_place(self, digest: str) -> tuple[str, str]:
         if self.adhoc_bucket is None:

@@ -231,7 +231,7 @@ class Ingest:
         try:
             options = parse_options(request.requested)
             card, model = self.data.model(options.model)
-            verdict = self.validate(request.source, card, options)
+            verdict = self.data.naming_models(self.validate(request.source, card, options))
         except CelldropError as error:
             if not is_at_fault(error):
                 raise

@@ -33,20 +33,43 @@ def write_bundle(directory: Path, card: ModelCard, tensors: Mapping[str, torch.T
         ModelExistsError: The version already exists.
         DiskFullError, SettingsError: The folder cannot be written to.
     """
-    final = directory / card.name / card.version
     complete, weights = seal(card, tensors)
+    with incoming_bundle(directory) as incoming:
+        (incoming / WEIGHTS_NAME).write_bytes(weights)
+        (incoming / CARD_NAME).write_bytes(card_bytes(complete))
+        publish_bundle(incoming, directory, complete)
+    return complete
+
+
+@contextmanager
+def incoming_bundle(directory: Path) -> Iterator[Path]:
+    """An empty folder for the files of a bundle, beside those of all bundles. It is removed unless it is published.
+
+    Raises:
+        DiskFullError, SettingsError: The folder cannot be written to.
+    """
     with _writing(directory):
-        final.parent.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
         # Next to NAME/, where the catalogue does not look, so that no incomplete bundle is found.
         incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=directory))
         try:
-            (incoming / WEIGHTS_NAME).write_bytes(weights)
-            (incoming / CARD_NAME).write_bytes(card_bytes(complete))
-            incoming.chmod(0o755)
-            _move(incoming, final, complete)
+            yield incoming
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
-    return complete
+
+
+def publish_bundle(incoming: Path, directory: Path, card: ModelCard) -> None:
+    """Move a bundle whose files are complete to its place, atomically.
+
+    Raises:
+        ModelExistsError: The version already exists.
+        DiskFullError, SettingsError: The folder cannot be written to.
+    """
+    final = directory / card.name / card.version
+    with _writing(directory):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        incoming.chmod(0o755)
+        _move(incoming, final, card)
 
 
 def check_free(directory: Path, name: str, version: str) -> None:
@@ -89,7 +112,8 @@ def _writing(directory: Path) -> Iterator[None]:
         raise kind(
             f"the bundle cannot be written: {error.strerror or error}",
             where=str(directory),
-            hint="Name a folder that you may write to, and that has room, with --out or CELLDROP_MODELS_DIR.",
+            hint="Name a folder that you may write to, and that has room, with --out, CELLDROP_MODELS_DIR or "
+            "CELLDROP_ADDED_MODELS_DIR.",
         ) from error
 
 

@@ -16,6 +16,8 @@ from shared.domain.verdict import Species
 CARD_NAME = "model.json"
 WEIGHTS_NAME = "weights.safetensors"
 FORMAT = 1
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+VERSION_PATTERN = r"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,31}$"
 MOST_LABELS = 10_000
 """Of a model, and as many wider types. The whole of the human brain has some 3,000 clusters."""
 
@@ -213,8 +215,8 @@ class ModelCard(_Frozen):
     """
 
     format: Literal[1] = 1
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
-    version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,31}$")
+    name: str = Field(pattern=NAME_PATTERN)
+    version: str = Field(pattern=VERSION_PATTERN)
     digest: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     title: str = ""
     description: str = ""

@@ -17,14 +17,17 @@ _LOG = logging.getLogger(__name__)
 _DIGEST = "sha256:"
 
 
-def list_models(store: BlobStore, bucket: str) -> list[ModelCard]:
+def list_models(store: BlobStore, bucket: str, prefix: str = "") -> list[ModelCard]:
     """The cards of all bundles, sorted by name, newest version first.
 
     An invalid card, and a bundle of which a part is missing, is logged and left out, so that one bad upload does not
     hide the others.
+
+    Args:
+        prefix: Where the bundles lie in the bucket; empty or with a slash at its end.
     """
     cards = []
-    for place in _places(store, bucket):
+    for place in _places(store, bucket, prefix):
         try:
             card, lack = _read(store, place)
         except InvalidBundleError as error:
@@ -88,10 +91,10 @@ class _Place:
         return f"{self.name}/{self.version}/"
 
 
-def _places(store: BlobStore, bucket: str) -> list[_Place]:
+def _places(store: BlobStore, bucket: str, prefix: str = "") -> list[_Place]:
     found: dict[tuple[str, str], dict[str, BlobInfo]] = {}
-    for info in store.list(bucket):
-        parts = info.ref.name.split("/")
+    for info in store.list(bucket, prefix):
+        parts = info.ref.name.removeprefix(prefix).split("/")
         if len(parts) == 3 and parts[2] in {CARD_NAME, WEIGHTS_NAME}:
             found.setdefault((parts[0], parts[1]), {})[parts[2]] = info
     return [
@@ -149,4 +152,4 @@ def _suggestion(places: list[_Place], reference: str) -> str:
     close = difflib.get_close_matches(reference.partition("@")[0].lower(), names, n=3, cutoff=0.5)
     if close:
         return f"Did you mean {' or '.join(close)}? `celldrop models list` shows them all."
-    return "`celldrop models list` shows what there is; `celldrop models import` and `train` make more."
+    return "`celldrop models list` shows what there is; `celldrop models search` and `add` get more."

@@ -164,6 +164,12 @@ class ModelExistsError(CelldropError):
     code = "MODEL_EXISTS"
 
 
+class ModelDownloadError(CelldropError):
+    """A model or an index cannot be downloaded: the server refuses, or sends something else than was offered."""
+
+    code = "MODEL_DOWNLOAD_FAILED"
+
+
 class InvalidBundleError(CelldropError):
     """The bundle's card or weights break the format."""
 

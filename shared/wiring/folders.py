@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,15 +25,18 @@ def build_local_store(work: Path, results: Path) -> BlobStore:
     return directories({FILES_BUCKET: Path("/"), WORK: work, RESULTS: results}, WORK, RESULTS)
 
 
-def directories(roots: dict[str, Path], *writable: str, inbox: str = "") -> BlobStore:
+def directories(
+    roots: dict[str, Path], *writable: str, inbox: str = "", beside: Mapping[str, Path] | None = None
+) -> BlobStore:
     """A store with a folder for each bucket. All but the ``writable`` buckets are users' files, read in place.
 
     Args:
         inbox: The bucket that other users put files in: no link is followed there.
+        beside: A second folder of some buckets; of two files with one name, the first folder's counts.
     """
     from shared.adapters.local.blobs import DirectoryBlobStore  # noqa: PLC0415  # adapters load only where chosen
 
-    return DirectoryBlobStore(roots, frozenset(roots) - set(writable), dropped=frozenset({inbox}))
+    return DirectoryBlobStore(roots, frozenset(roots) - set(writable), dropped=frozenset({inbox}), beside=beside)
 
 
 @contextmanager

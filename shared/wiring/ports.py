@@ -226,7 +226,13 @@ def _token_check(audience: str, accounts: str, whose: str) -> CheckCaller:
 
 def build_files(settings: Settings) -> BlobStore:
     """A read-only store of this machine's files and bundles, in place. Nothing is created."""
-    return directories({FILES_BUCKET: Path("/"), settings.models_bucket: settings.models_dir.resolve()})
+    roots = {FILES_BUCKET: Path("/"), settings.models_bucket: settings.models_dir.resolve()}
+    return directories(roots, beside=_added_models(settings))
+
+
+def _added_models(settings: Settings) -> dict[str, Path]:
+    """The second folder of the models bucket, for ``directories``."""
+    return {settings.models_bucket: settings.added_models.resolve()}
 
 
 def build_local(settings: Settings) -> LocalPorts:
@@ -245,7 +251,13 @@ def build_local(settings: Settings) -> LocalPorts:
         settings.work_bucket: layout.state / "work",
         settings.results_bucket: layout.results,
     }
-    blobs = directories(roots, settings.work_bucket, settings.results_bucket, inbox=settings.inbox_bucket)
+    blobs = directories(
+        roots,
+        settings.work_bucket,
+        settings.results_bucket,
+        inbox=settings.inbox_bucket,
+        beside=_added_models(settings),
+    )
     store = SqliteStatusStore(layout.state / "status.sqlite", lambda: datetime.now(UTC))
     bus = EmbeddedBus(layout.events)
     runner = SubprocessJobRunner(

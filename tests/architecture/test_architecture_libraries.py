@@ -25,7 +25,7 @@ LIBRARIES = {
     "jobs.inference.parts": {"google_crc32c", "numpy", "pyarrow"},
     "jobs.inference.report": {"jinja2", "numpy", "sklearn", "threadpoolctl"},
     "jobs.inference.task": {"h5py", "numpy", "pyarrow", "safetensors", "torch"},
-    "jobs.modeling": {"h5py", "numpy", "pydantic", "safetensors", "scipy", "torch"},
+    "jobs.modeling": {"h5py", "numpy", "pydantic", "requests", "safetensors", "scipy", "torch"},
     "jobs.modeling.kinds": {"numpy", "sklearn", "torch"},
     "shared": {"pydantic", "pydantic_settings"},
     "shared.access": {"cachecontrol", "google.auth", "google.oauth2", "pydantic", "pydantic_core", "requests"},

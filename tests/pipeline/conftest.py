@@ -65,6 +65,8 @@ def own_environment(models: Path, folder: Path) -> dict[str, str]:
     own = {
         "CELLDROP_HOME": str(folder / "home"),
         "CELLDROP_MODELS_DIR": str(models),
+        "CELLDROP_ADDED_MODELS_DIR": str(folder / "added"),
+        "CELLDROP_CATALOGUES": "",
         "CELLDROP_DEFAULT_MODEL": "adams-45-f-0",
         "PYTHONPATH": str(ROOT),
     }

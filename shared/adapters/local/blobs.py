@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from shared.adapters.local.drop_folder import DropFolder
 from shared.adapters.local.folders import PlainFolder, answering
+from shared.adapters.local.joined_folders import JoinedFolders
 from shared.adapters.local.object_folders import ObjectFolder
 from shared.domain.errors import BlobNotFoundError, InternalError, SettingsError
 from shared.domain.submission import ObjectRef
@@ -25,6 +26,7 @@ class DirectoryBlobStore(BlobStore):
         in_place: Read-only buckets, where users keep their own files. A generation there is made from size, times of
             change and inode, and there is no checksum. Names with hidden segments can be read, but are not listed.
         dropped: Read-only buckets likewise, where other users put files. There, no link is followed.
+        beside: A second folder of some of the ``in_place`` buckets; of two files with one name, the first one's counts.
     """
 
     def __init__(
@@ -33,12 +35,15 @@ class DirectoryBlobStore(BlobStore):
         in_place: frozenset[str] = frozenset(),
         *,
         dropped: frozenset[str] = frozenset(),
+        beside: Mapping[str, Path] | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._folders = dict[str, PlainFolder]()
         for bucket, root in buckets.items():
             if bucket in dropped:
                 self._folders[bucket] = DropFolder(bucket, root)
+            elif beside and bucket in beside:
+                self._folders[bucket] = JoinedFolders(bucket, root, beside[bucket])
             elif bucket in in_place:
                 self._folders[bucket] = PlainFolder(bucket, root)
             else:

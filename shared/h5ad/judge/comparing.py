@@ -100,7 +100,7 @@ def _of_names(ids: Sequence[str], space: GeneSpace) -> Difference:
     if space.kind is GeneIds.UNKNOWN:
         words = "look like neither gene symbols nor Ensembl ids"
         return Difference(words, f"Put Ensembl ids or gene symbols into adata.var_names, and {_SENT}.")
-    hint = f"Choose a model of this species and tissue (`celldrop models list` shows them), and {_SENT}."
+    hint = f"Choose a model of this species and tissue (`celldrop models search` finds them), and {_SENT}."
     return Difference("look like gene symbols, few of which are the model's", hint)
 
 
@@ -119,7 +119,7 @@ def _in_lower_case(ids: Sequence[str], found: Difference) -> Difference:
 def _of_ids(ids: Sequence[str]) -> Difference:
     prefixes = sorted(set(_prefixes(ids)))
     words = f"are Ensembl ids ({', '.join(prefixes[:3])}…), few of which are the model's"
-    return Difference(words, f"Choose a model of this species (`celldrop models list` shows them), and {_SENT}.")
+    return Difference(words, f"Choose a model of this species (`celldrop models search` finds them), and {_SENT}.")
 
 
 def _prefixes(ids: Sequence[str]) -> Iterator[str]:

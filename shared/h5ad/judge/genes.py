@@ -234,6 +234,6 @@ def _wrong_species(found: Found, model: ModelNeeds, ids: Sequence[str]) -> Wrong
         expected=f"{model.species}, the species of {model.reference}, with names like "
         f"{some_features(model.features, found.space.kind)}",
         hint=f"{spelled if theirs is Species.MOUSE else ''}Choose a model of your species with --model "
-        "(`celldrop models list` shows them), or put the names of the "
+        "(`celldrop models search` finds them), or put the names of the "
         f"{_SPECIES.get(model.species, 'other')} orthologues into a column of adata.var.",
     )

@@ -1,0 +1,268 @@
+"""`celldrop models add`: shows a model that is offered, then downloads, checks and installs it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cli.catalogue import as_bucket
+from cli.console import Exit, Output
+from cli.offering import find_offer, is_served, stored_at
+from cli.searching import size_said, species_said
+from jobs.modeling.downloading import Told, download, read_small, size_of
+from jobs.modeling.offers import Form, Offer, offer_of_card
+from shared.bundles.card import CARD_NAME, NAME_PATTERN, VERSION_PATTERN, WEIGHTS_NAME, ModelCard
+from shared.bundles.reading import MAX_CARD_BYTES, read_card
+from shared.bundles.stored import parse_card
+from shared.domain.errors import (
+    BlobNotFoundError,
+    CelldropError,
+    InvalidBundleError,
+    InvalidOptionError,
+    ModelDownloadError,
+    ModelExistsError,
+    ModelNotFoundError,
+)
+from shared.settings import Settings
+
+_PARTS = ".downloads"
+"""The folder of unfinished downloads, beside the bundles; no catalogue looks there."""
+_KILOBYTE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a command asks for.
+
+    Attributes:
+        what: A name in a catalogue, an address, or a path.
+        name, version: Of an imported model; empty: as the catalogue says.
+        agreed: Whether to go on without asking.
+    """
+
+    what: str
+    name: str = ""
+    version: str = ""
+    agreed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The model to add: the offer, and of a bundle its card as it is stored."""
+
+    offer: Offer
+    card: bytes = b""
+
+
+def add_model(settings: Settings, asked: Asked, output: Output) -> Exit:
+    """Add a model to this user's own. An interrupted download goes on where it stopped.
+
+    Raises:
+        CelldropError: There is no such model, it exists already, or it cannot be downloaded or used.
+    """
+    chosen = _chosen(settings, asked)
+    offer = chosen.offer
+    _check_new(settings, offer)
+    _check_size(settings, offer)
+    _say_offer(offer, output)
+    if not (asked.agreed or _agrees(output)):
+        output.result({"added": None})
+        output.say("Nothing was added.")
+        return Exit.DONE
+    with output.progress(f"kB of {offer.reference}", _kilobytes(offer.size_bytes)) as bar:
+        card = _get(settings, chosen, lambda done, total: bar.update(done // _KILOBYTE, _kilobytes(total)))
+    path = settings.added_models / card.name / card.version
+    output.result({"added": card.reference, "path": str(path), "digest": card.digest, "licence": card.licence})
+    output.say(f"{card.reference}: {len(card.labels)} labels, {len(card.features):,} features", style="bold green")
+    output.say(f"  in {path}")
+    output.say(f"  use it with  celldrop run FILE --model {card.name}")
+    return Exit.DONE
+
+
+# --- Which model ----------------------------------------------------------------------------------------------------
+
+
+def _chosen(settings: Settings, asked: Asked) -> _Chosen:
+    offer = find_offer(settings, asked.what)
+    if offer.form is Form.CELLTYPIST:
+        _check_names(asked)
+        named = replace(offer, name=asked.name or offer.name, version=asked.version or offer.version)
+        return _Chosen(replace(named, size_bytes=offer.size_bytes or _size_of(offer.address)))
+    if asked.name or asked.version:
+        raise InvalidOptionError(
+            "a bundle keeps its name and version, which its digest covers",
+            where=asked.what,
+            hint="Leave --name and --version out; they are for models of CellTypist.",
+        )
+    stored = _card_at(settings, offer.address)
+    card = parse_card(stored, where=offer.address)
+    _check_offered(offer, card)
+    known = offer_of_card(card, offer.address, offer.catalogue)
+    return _Chosen(replace(known, tissue=offer.tissue, size_bytes=card.weights_bytes or offer.size_bytes), stored)
+
+
+def _check_names(asked: Asked) -> None:
+    for option, value, pattern in (
+        ("--name", asked.name, NAME_PATTERN),
+        ("--version", asked.version, VERSION_PATTERN),
+    ):
+        if value and not re.fullmatch(pattern, value):
+            hint = "Use letters, digits, dots and dashes; names in lower case."
+            raise InvalidOptionError(f"{option} {value!r}", expected="a name that a bundle can have", hint=hint)
+
+
+def _size_of(address: str) -> int | None:
+    if not is_served(address):
+        with suppress(OSError):
+            return Path(address).stat().st_size
+        return None
+    with suppress(CelldropError):  # Not every server says; what is wrong with it is said at the download.
+        return size_of(address)
+    return None
+
+
+def _card_at(settings: Settings, address: str) -> bytes:
+    if is_served(address):
+        return read_small(address + CARD_NAME, MAX_CARD_BYTES)
+    store, bucket, prefix = stored_at(settings, address)
+    try:
+        return read_card(store, store.stat(bucket, prefix + CARD_NAME))
+    except BlobNotFoundError as error:
+        hint = "Give the address of the folder NAME/VERSION/ of one bundle."
+        raise ModelNotFoundError(f"there is no {CARD_NAME}", where=address, hint=hint) from error
+
+
+def _check_offered(offer: Offer, card: ModelCard) -> None:
+    differs = offer.digest and offer.digest != card.digest
+    if offer.name and (differs or (offer.name, offer.version) != (card.name, card.version)):
+        raise InvalidBundleError(
+            f"the bundle is {card.reference} with digest {card.digest[:12]}…",
+            expected=f"{offer.reference} with digest {offer.digest[:12] or 'not stated'}…, as the catalogue says",
+            where=offer.address,
+            hint="Tell whoever keeps the catalogue: its index and its bundles do not fit.",
+        )
+
+
+def _check_new(settings: Settings, offer: Offer) -> None:
+    for folder in (settings.added_models, settings.models_dir):
+        path = folder / offer.name / offer.version
+        if path.exists():
+            raise ModelExistsError(
+                f"{offer.reference} is installed already",
+                expected="a model that is not",
+                where=str(path),
+                hint=f"Use it with `celldrop run FILE --model {offer.reference}`. Another --version can be chosen for "
+                "a model of CellTypist.",
+            )
+
+
+def _check_size(settings: Settings, offer: Offer) -> None:
+    if offer.size_bytes is not None and offer.size_bytes > settings.max_model_bytes:
+        raise ModelDownloadError(
+            f"a model of {offer.size_bytes:,} bytes",
+            expected=f"at most {settings.max_model_bytes:,}",
+            where=offer.address,
+            hint="Check that it is the model that you want, then raise CELLDROP_MAX_MODEL_BYTES.",
+        )
+
+
+def _say_offer(offer: Offer, output: Output) -> None:
+    output.say(f"{offer.reference}  {offer.title}", style="bold")
+    labels = "number of labels not stated" if offer.n_labels is None else f"{offer.n_labels:,} labels"
+    output.say(f"  {labels}, species {species_said(offer.species)}")
+    output.say(f"  from      {offer.address}")
+    if offer.catalogue:
+        output.say(f"  listed in {offer.catalogue}")
+    output.say(f"  licence   {offer.licence or 'not stated: ask the authors before you use it'}")
+    output.say(f"  cite      {offer.citation or 'not stated'}")
+    output.say(f"  size      {size_said(offer.size_bytes) or 'not stated'}")
+    checksum = offer.digest or offer.sha256
+    output.say(f"  sha256    {checksum or 'not stated: the card will have that of the file which arrives'}")
+
+
+def _agrees(output: Output) -> bool:
+    if output.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return True
+    import typer
+
+    return typer.confirm("Add it?")
+
+
+def _kilobytes(size_bytes: int | None) -> int | None:
+    return None if size_bytes is None else size_bytes // _KILOBYTE
+
+
+# --- Getting it -----------------------------------------------------------------------------------------------------
+
+
+def _get(settings: Settings, chosen: _Chosen, told: Told) -> ModelCard:
+    offer = chosen.offer
+    limit = settings.max_model_bytes
+    with _parts(settings.added_models, offer.address) as parts:
+        if offer.form is Form.BUNDLE:
+            weights = parts / WEIGHTS_NAME
+            if is_served(offer.address):
+                download(offer.address + WEIGHTS_NAME, weights, most_bytes=limit, told=told)
+            return _publish(settings, chosen, weights)
+        if not is_served(offer.address):
+            return _import(settings, offer, Path(offer.address))
+        file = parts / offer.file_name
+        download(offer.address, file, most_bytes=limit, sha256=offer.sha256, told=told)
+        return _import(settings, offer, file)
+
+
+@contextmanager
+def _parts(added: Path, address: str) -> Iterator[Path]:
+    """The folder of a download. What is in it is kept for the next try only if that can succeed."""
+    folder = added / _PARTS / hashlib.sha256(address.encode()).hexdigest()[:16]
+    try:
+        yield folder
+    except CelldropError as error:
+        if not error.retryable:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _import(settings: Settings, offer: Offer, file: Path) -> ModelCard:
+    from jobs.modeling.bundles import write_bundle
+    from jobs.modeling.celltypist import import_celltypist
+
+    card, tensors = import_celltypist(
+        file, name=offer.name, version=offer.version, licence=offer.licence, citation=offer.citation
+    )
+    return write_bundle(settings.added_models, card, tensors)
+
+
+def _publish(settings: Settings, chosen: _Chosen, weights: Path) -> ModelCard:
+    """Check a bundle whole, and move it to its place."""
+    from jobs.inference.task.models import load_model
+    from jobs.modeling.bundles import incoming_bundle, publish_bundle
+
+    offer, added = chosen.offer, settings.added_models
+    with incoming_bundle(added) as incoming:
+        if is_served(offer.address):
+            os.replace(weights, incoming / WEIGHTS_NAME)  # noqa: PTH105  # as it is called everywhere
+        else:
+            _copy_weights(settings, offer.address, incoming / WEIGHTS_NAME)
+        (incoming / CARD_NAME).write_bytes(chosen.card)
+        card, _ = load_model(*as_bucket(incoming), offer.digest or None)
+        publish_bundle(incoming, added, card)
+    return card
+
+
+def _copy_weights(settings: Settings, address: str, path: Path) -> None:
+    store, bucket, prefix = stored_at(settings, address)
+    try:
+        info = store.stat(bucket, prefix + WEIGHTS_NAME)
+    except BlobNotFoundError as error:
+        hint = "Upload the bundle again, both files of it."
+        raise InvalidBundleError(f"a bundle without {WEIGHTS_NAME}", where=address, hint=hint) from error
+    path.write_bytes(store.read(info.ref))

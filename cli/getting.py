@@ -1,0 +1,60 @@
+"""The commands that find and add models; ``cli.models`` has the others."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+from cli.console import Exit, Output
+from cli.options import JsonFlag, finish
+
+
+def search(
+    words: Annotated[
+        Optional[list[str]],  # noqa: UP045  # typer reads this form on every Python
+        typer.Argument(metavar="[WORDS]...", help="Words of names, titles, labels or sources.", show_default=False),
+    ] = None,
+    *,
+    species: Annotated[str, typer.Option(metavar="SPECIES", help="human or mouse.", show_default=False)] = "",
+    tissue: Annotated[str, typer.Option(metavar="TISSUE", help="A word like blood or lung.", show_default=False)] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """List the models that are installed or can be added: those that have all of the words."""
+    output = Output(as_json)
+
+    def action() -> Exit:
+        from cli.searching import search_models
+        from shared.settings import load_settings
+
+        return search_models(load_settings(), words or [], species, tissue, output)
+
+    finish(output, action)
+
+
+def add(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A name from `celldrop models search`, the address of a .pkl or of a bundle's folder, or a path.",
+            show_default=False,
+        ),
+    ],
+    *,
+    name: Annotated[str, typer.Option(help="For a CellTypist model.", show_default="from its file's name")] = "",
+    version: Annotated[
+        str, typer.Option(help="For a CellTypist model.", show_default="as the catalogue says, or 1")
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Add it without asking.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Download a model and install it for this user; shows its source, licence and size first."""
+    output = Output(as_json)
+
+    def action() -> Exit:
+        from cli.adding import Asked, add_model
+        from shared.settings import load_settings
+
+        return add_model(load_settings(), Asked(model, name, version, yes), output)
+
+    finish(output, action)
