@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     added_models_dir: Path | None = Field(
         None,
         description="Embedded: the folder of the models that `celldrop models add` gets, which are found beside those "
-        "of the models folder; otherwise `celldrop/models` in `XDG_DATA_HOME` or in `~/.local/share`.",
+        "of the models folder; otherwise `celldrop/models` in $XDG_DATA_HOME or in `~/.local/share`.",
     )
     catalogues: str = Field(
         "https://celltypist.cog.sanger.ac.uk/models/models.json",
