@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
@@ -306,3 +307,22 @@ def test_an_added_model_does_not_hide_one_that_was_there(celldrop: Celldrop, tmp
     assert references.count(REFERENCE) == 1
     only = celldrop("models", "list", "--models", tmp_path / "none", "--json").json["models"]
     assert only == [], "a folder that is named is all that is meant"
+
+
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_a_file_of_another_species_is_told_which_model_to_use(
+    celldrop: Celldrop, data_dir: Path, tmp_path: Path, command: str
+) -> None:
+    mouse = few_cells(data_dir, 30)
+    mouse.var = pd.DataFrame(index=[name.capitalize() for name in mouse.var_names])
+    mouse.write_h5ad(tmp_path / "mouse.h5ad")
+    asked = (command, tmp_path / "mouse.h5ad", "--model", "pbmc-sorted-765", "--json")
+    assert celldrop("models", "add", BUNDLE, "--json").status == 0
+    alone = celldrop(*asked)
+    assert (alone.status, alone.json["code"]) == (3, "WRONG_SPECIES")
+    assert "`celldrop models search --species mus_musculus` finds some to add." in alone.json["hint"]
+    folder = tmp_path / "added" / "mouse-blood" / "1"
+    shutil.copytree(BUNDLE, folder)
+    card = CARD | {"name": "mouse-blood", "version": "1", "species": "mus_musculus"}
+    (folder / CARD_NAME).write_text(json.dumps(card))
+    assert "Installed for mus_musculus: mouse-blood." in celldrop(*asked).json["hint"]
