@@ -70,7 +70,7 @@ def add_model(settings: Settings, asked: Asked, output: Output) -> Exit:
     chosen = _chosen(settings, asked)
     offer = chosen.offer
     _check_new(settings, offer)
-    _check_size(settings, offer)
+    _check_size(settings, offer.size_bytes or 0, offer.address)
     _say_offer(offer, output)
     if not (asked.agreed or _agrees(output)):
         output.result({"added": None})
@@ -82,7 +82,7 @@ def add_model(settings: Settings, asked: Asked, output: Output) -> Exit:
     output.result({"added": card.reference, "path": str(path), "digest": card.digest, "licence": card.licence})
     output.say(f"{card.reference}: {len(card.labels)} labels, {len(card.features):,} features", style="bold green")
     output.say(f"  in {path}")
-    output.say(f"  use it with  celldrop run FILE --model {card.name}")
+    output.say(f"  use it with  celldrop run FILE --model {card.reference}")
     return Exit.DONE
 
 
@@ -163,12 +163,12 @@ def _check_new(settings: Settings, offer: Offer) -> None:
             )
 
 
-def _check_size(settings: Settings, offer: Offer) -> None:
-    if offer.size_bytes is not None and offer.size_bytes > settings.max_model_bytes:
+def _check_size(settings: Settings, size_bytes: int, address: str) -> None:
+    if size_bytes > settings.max_model_bytes:
         raise ModelDownloadError(
-            f"a model of {offer.size_bytes:,} bytes",
+            f"a model of {size_bytes:,} bytes",
             expected=f"at most {settings.max_model_bytes:,}",
-            where=offer.address,
+            where=address,
             hint="Check that it is the model that you want, then raise CELLDROP_MAX_MODEL_BYTES.",
         )
 
@@ -238,7 +238,9 @@ def _import(settings: Settings, offer: Offer, file: Path) -> ModelCard:
     card, tensors = import_celltypist(
         file, name=offer.name, version=offer.version, licence=offer.licence, citation=offer.citation
     )
-    return write_bundle(settings.added_models, card, tensors)
+    # As it was shown, and as it is found: a model may say less of itself than the catalogue says.
+    titled = card.model_copy(update={"title": offer.title or card.title})
+    return write_bundle(settings.added_models, titled, tensors)
 
 
 def _publish(settings: Settings, chosen: _Chosen, weights: Path) -> ModelCard:
@@ -265,4 +267,5 @@ def _copy_weights(settings: Settings, address: str, path: Path) -> None:
     except BlobNotFoundError as error:
         hint = "Upload the bundle again, both files of it."
         raise InvalidBundleError(f"a bundle without {WEIGHTS_NAME}", where=address, hint=hint) from error
+    _check_size(settings, info.size_bytes, address)
     path.write_bytes(store.read(info.ref))

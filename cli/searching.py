@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cli.console import Exit, Output
 from cli.offering import Offered, installed, offered
@@ -18,7 +18,9 @@ INSTALLED = "installed"
 
 
 def search_models(settings: Settings, words: Sequence[str], species: str, tissue: str, output: Output) -> Exit:
-    """List the models that have all words. A catalogue that cannot be read is named, and the others are listed.
+    """List the models that have all words, of installed ones the newest version.
+
+    A catalogue that cannot be read is named, and the others are listed.
 
     Raises:
         InvalidOptionError: The species has no known name.
@@ -28,7 +30,8 @@ def search_models(settings: Settings, words: Sequence[str], species: str, tissue
         raise InvalidOptionError(f"--species {species!r}", expected=species_words(), hint="Name one of these.")
     here, there = installed(settings), offered(settings)
     known = {offer.reference for offer in here}
-    every = [*_sorted(here), *_sorted([offer for offer in there.offers if offer.reference not in known])]
+    newest = {offer.name: offer for offer in reversed(_sorted(here))}
+    every = [*_sorted(newest.values()), *_sorted(offer for offer in there.offers if offer.reference not in known)]
     found = [offer for offer in every if offer.fits(words, wanted, tissue)]
     output.result(
         {
@@ -41,7 +44,7 @@ def search_models(settings: Settings, words: Sequence[str], species: str, tissue
     return Exit.INTERNAL if there.silent and not every else Exit.DONE
 
 
-def _sorted(offers: Sequence[Offer]) -> list[Offer]:
+def _sorted(offers: Iterable[Offer]) -> list[Offer]:
     """By name, the newest version first."""
     newest_first = sorted(offers, key=lambda offer: version_key(offer.version), reverse=True)
     return sorted(newest_first, key=lambda offer: offer.name)
@@ -78,7 +81,9 @@ def species_said(species: Species) -> str:
 
 def size_said(size_bytes: int | None) -> str:
     """A size for people; empty if it is not known."""
-    return "" if size_bytes is None else f"{size_bytes / 1e6:,.1f} MB"
+    if size_bytes is None:
+        return ""
+    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:,.0f} kB"
 
 
 def _document(offer: Offer) -> dict[str, object]:

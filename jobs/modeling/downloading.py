@@ -27,6 +27,8 @@ _CHUNK_BYTES = 2**16
 """What is lost, at most, of what arrived before a connection was cut."""
 _MOST_REDIRECTS = 5
 _AGAIN = "Run the same command again: it goes on where it stopped."
+_TOO_LARGE = "Check that it is the model that you want, then raise CELLDROP_MAX_MODEL_BYTES."
+_NOT_SMALL = "It is no index of models and no card: check the address."
 _PARTIAL, _OUT_OF_RANGE, _BUSY = 206, 416, frozenset({408, 425, 429})
 
 
@@ -40,10 +42,10 @@ def read_small(address: str, most_bytes: int) -> bytes:
     data = bytearray()
     with _asked("GET", address, {}) as answer:
         total = _total_of(answer)
-        _check_size(total or 0, most_bytes, address)
+        _check_size(total or 0, most_bytes, address, _NOT_SMALL)
         for chunk in _chunks(answer, address):
             data += chunk
-            _check_size(len(data), most_bytes, address)
+            _check_size(len(data), most_bytes, address, _NOT_SMALL)
     _check_whole(len(data), total, address)
     return bytes(data)
 
@@ -267,13 +269,13 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
-def _check_size(size: int, most_bytes: int, address: str) -> None:
+def _check_size(size: int, most_bytes: int, address: str, hint: str = _TOO_LARGE) -> None:
     if size > most_bytes:
         raise ModelDownloadError(
             f"a file of {size:,} bytes or more",
             expected=f"at most {most_bytes:,}",
             where=address,
-            hint="Check that it is the model that you want, then raise CELLDROP_MAX_MODEL_BYTES.",
+            hint=hint,
         )
 
 

@@ -15,8 +15,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Client  # type: ignore[import-untyped]  # ships no types
 
 from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
+from tests.cloud.emulators import STORAGE_VARIABLE, storage_emulator
 from tests.modeling.served import Page, Served, serving
 from tests.pipeline.conftest import ROOT, Celldrop, Ended
 from tests.pipeline.few_cells import few_cells
@@ -123,14 +126,14 @@ def test_a_model_of_celltypist_is_added_listed_and_used_offline(
 ) -> None:
     done = celldrop("models", "add", "Adams_45_F")
     assert done.status == 0, done.stderr
-    for words in ("cells of the lung", "not stated: ask the authors before you use it", "sciadv.aba1983", "MB", "45"):
+    for words in ("cells of the lung", "not stated: ask the authors before you use it", "sciadv.aba1983", " kB", "45"):
         assert words in done.stdout
     again = celldrop("models", "add", "adams-45-f", "--json")
     assert (again.status, again.json["code"]) == (2, "MODEL_EXISTS")
     server.pages.clear()
     (listed,) = celldrop("models", "list", "--json").json["models"]
     assert (listed["name"], listed["version"], len(listed["labels"])) == ("adams-45-f", "v3", 45)
-    found = celldrop("models", "search", "adams", "--json")
+    found = celldrop("models", "search", "LUNG", "--json")
     assert shown(found) == [("adams-45-f", "v3", "installed")]
     assert len(found.json["unreachable"]) == 2
     card = celldrop("models", "show", "adams-45-f@v3", "--json").json
@@ -326,3 +329,24 @@ def test_a_file_of_another_species_is_told_which_model_to_use(
     card = CARD | {"name": "mouse-blood", "version": "1", "species": "mus_musculus"}
     (folder / CARD_NAME).write_text(json.dumps(card))
     assert "Installed for mus_musculus: mouse-blood." in celldrop(*asked).json["hint"]
+
+
+def test_a_bucket_of_bundles_is_a_catalogue(
+    celldrop: Celldrop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with storage_emulator(tmp_path) as url:
+        monkeypatch.setenv(STORAGE_VARIABLE, url)
+        bucket = Client(project="lab", credentials=AnonymousCredentials()).create_bucket("lab-models")
+        for name in (CARD_NAME, WEIGHTS_NAME):
+            bucket.blob(f"checked/{OWN['name']}/{OWN['version']}/{name}").upload_from_filename(BUNDLE / name)
+        cloud = {STORAGE_VARIABLE: url, "CELLDROP_PROJECT": "lab"}
+        named = {**cloud, "CELLDROP_CATALOGUES": "gs://lab-models/checked,gs://nobodys"}
+        found = celldrop("models", "search", "--json", **named)
+        assert shown(found) == [("pbmc-sorted-765", "1.1.0", "catalogue")]
+        assert [one["catalogue"] for one in found.json["unreachable"]] == ["gs://nobodys"]
+        assert celldrop("models", "add", "pbmc-sorted-765", "--json", **named).json["added"] == REFERENCE
+        shutil.rmtree(tmp_path / "added")
+        address = "gs://lab-models/checked/pbmc-sorted-765/1.1.0"
+        assert celldrop("models", "add", address, "--json", **cloud).json["added"] == REFERENCE
+        missing = celldrop("models", "add", "gs://lab-models/pbmc-sorted-765", "--json", **cloud)
+        assert (missing.status, missing.json["code"]) == (2, "MODEL_NOT_FOUND")
