@@ -281,7 +281,8 @@ def _check_size(size: int, most_bytes: int, address: str, hint: str = _TOO_LARGE
 
 def _check_whole(size: int, total: int | None, address: str) -> None:
     if total is not None and size != total:
-        found = f"the connection was cut after {size:,} of {total:,} bytes"
+        what = "the connection was cut after" if size < total else "the server sent"
+        found = f"{what} {size:,} of {total:,} bytes"
         raise UnavailableError(found, where=address, hint=_AGAIN)
 
 

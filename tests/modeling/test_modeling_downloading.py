@@ -79,8 +79,9 @@ def test_a_download_that_is_whole_is_not_repeated(server: Served, tmp_path: Path
         Page(DATA[::-1], ranges=False),
         Page(DATA[::-1], headers={"Content-Range": f"bytes 0-{len(DATA) - 1}/{len(DATA)}"}, ranges=False),
         Page(DATA[: HALF // 2], etag='"second"'),
+        Page(DATA[: HALF // 2]),
     ],
-    ids=["another file", "no parts", "no part in spite of its header", "a shorter file"],
+    ids=["another file", "no parts", "no part in spite of its header", "a shorter file", "shorter, with its ETag"],
 )
 def test_another_file_is_downloaded_from_its_start(server: Served, tmp_path: Path, changed: Page) -> None:
     cut(server, tmp_path / "model")
@@ -142,9 +143,12 @@ def test_a_file_with_another_checksum_is_refused_and_forgotten(server: Served, t
     ("page", "kind", "words"),
     [
         (Page(status=404), ModelDownloadError, "answered 404"),
+        (Page(status=500), UnavailableError, "answered 500"),
         (Page(status=503), UnavailableError, "answered 503"),
+        (Page(status=429), UnavailableError, "answered 429"),
         (Page(status=206), ModelDownloadError, "answered 206"),
         (Page(DATA, headers={"Content-Encoding": "gzip"}), ModelDownloadError, "encoded"),
+        (Page(DATA, headers={"Content-Encoding": "zstd"}), ModelDownloadError, "encoded"),
         (Page(status=302, headers={"Location": "file:///etc/passwd"}), ModelDownloadError, "no https address"),
         (Page(status=302, headers={"Location": "https://localhost/model"}), ModelDownloadError, "another kind"),
         (
@@ -166,10 +170,25 @@ def test_what_a_server_does_not_give_is_an_error_of_ours(
         read_small(server.url("/model"), ENOUGH)
 
 
-def test_a_redirect_within_https_or_loopback_is_followed(server: Served, tmp_path: Path) -> None:
-    server.pages["/old"] = Page(status=301, headers={"Location": "/model"})
-    download(server.url("/old"), tmp_path / "model", most_bytes=ENOUGH)
+def test_five_redirects_on_this_machine_are_followed_and_no_more(server: Served, tmp_path: Path) -> None:
+    for number in range(1, 7):
+        target = f"/{number - 1}" if number > 1 else server.url("/model")
+        server.pages[f"/{number}"] = Page(status=301, headers={"Location": target})
+    download(server.url("/5"), tmp_path / "model", most_bytes=ENOUGH)
     assert (tmp_path / "model").read_bytes() == DATA
+    with pytest.raises(ModelDownloadError, match="more than 5 times"):
+        download(server.url("/6"), tmp_path / "more", most_bytes=ENOUGH)
+
+
+def test_a_part_that_makes_the_file_longer_than_it_is_begins_it_anew(server: Served, tmp_path: Path) -> None:
+    size = cut(server, tmp_path / "model")
+    server.pages["/model"].headers = {"Content-Range": f"bytes {size}-{len(DATA) - 1}/{len(DATA) - 1}"}
+    with pytest.raises(UnavailableError):
+        get(server, tmp_path / "model")
+    server.pages["/model"].headers = {}
+    server.pages["/model"].data = DATA[:-1]
+    get(server, tmp_path / "model")
+    assert (tmp_path / "model").read_bytes() == DATA[:-1]
 
 
 def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
