@@ -23,11 +23,11 @@ pytestmark = pytest.mark.slow
 
 CASES = [
     ("pbmc3k_raw_labelled", "adams_45_f_0", "X"),
-    ("pbmc3k_raw_labelled", "adams_COV_f_0", "X"),
+    pytest.param("pbmc3k_raw_labelled", "adams_COV_f_0", "X", marks=pytest.mark.exhaustive),
     ("pbmc3k_raw_labelled", "popv_celltypist", "X"),
     ("scimilarity_test", "adams_45_f_0", "layers/counts"),
     ("scimilarity_test", "adams_45_f_0", "X:lognorm"),
-    ("scimilarity_test", "popv_celltypist", "X:lognorm"),
+    pytest.param("scimilarity_test", "popv_celltypist", "X:lognorm", marks=pytest.mark.exhaustive),
 ]
 
 

@@ -74,7 +74,10 @@ def test_blood_with_sums(celldrop: Celldrop, data_dir: Path, tmp_path: Path, uma
     assert ("sc.tl.umap" in code) is umap
 
 
-@pytest.mark.parametrize("fixed", ["counts", "log-normalised", "scaled, with raw"])
+@pytest.mark.parametrize(
+    "fixed",
+    [*(pytest.param(one, marks=pytest.mark.exhaustive) for one in ("counts", "log-normalised")), "scaled, with raw"],
+)
 def test_values_of_any_kind_are_normalised_once(celldrop: Celldrop, data_dir: Path, tmp_path: Path, fixed: str) -> None:
     import scanpy as sc  # noqa: PLC0415  # takes seconds
 
