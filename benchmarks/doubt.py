@@ -8,18 +8,19 @@ made. The cells for the evidence are sampled by all of them.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
+import shutil
 from pathlib import Path
 
-from safetensors.numpy import load, save
+from safetensors.torch import load_file
 
 from benchmarks.annotation import task_command
 from benchmarks.processes import in_turns, medians, table, written
 from benchmarks.voting import drawn
 from jobs.engine.familiarity import TENSORS
+from jobs.modeling.bundles import write_bundle
 from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
-from shared.bundles.stored import card_bytes, digest_of, parse_card
+from shared.bundles.stored import parse_card
 from shared.settings import REPOSITORY
 
 ALL, DOUBT, ALONE = "all", "all but clusters", "labels alone"
@@ -37,7 +38,7 @@ def main() -> None:
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     file = drawn(asked.data / "h5ad/pbmc3k_raw_labelled.h5ad", asked.folder, asked.cells)
-    plain = without_doubt(asked.model, asked.folder / "models" / "labels-alone" / "1")
+    plain = without_doubt(asked.model, asked.folder / "labels-alone")
     ways = {ALL: (asked.model, "auto"), DOUBT: (asked.model, "off"), ALONE: (plain, "off")}
     commands = {}
     for place, (name, (bundle, clusters)) in enumerate(ways.items()):
@@ -56,19 +57,16 @@ def main() -> None:
 
 def without_doubt(bundle: Path, folder: Path) -> Path:
     """A copy of a bundle that knows labels only."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = load((bundle / WEIGHTS_NAME).read_bytes())
-    weights = save({name: tensor for name, tensor in tensors.items() if name not in TENSORS})
-    (folder / WEIGHTS_NAME).write_bytes(weights)
+    shutil.rmtree(folder, ignore_errors=True)
     told = json.loads((bundle / CARD_NAME).read_text())
     for name in _DOUBT:
         told.pop(name, None)
     for label in told["labels"]:
         label.pop("lineage", None)
-    card = parse_card(json.dumps(told | {"digest": ""}).encode(), where=CARD_NAME)
-    digest = digest_of(card_bytes(card), hashlib.sha256(weights).hexdigest())
-    (folder / CARD_NAME).write_bytes(card_bytes(card.model_copy(update={"digest": digest})))
-    return folder
+    card = parse_card(json.dumps(told).encode(), where=CARD_NAME)
+    tensors = load_file(bundle / WEIGHTS_NAME)
+    write_bundle(folder, card, {name: tensor for name, tensor in tensors.items() if name not in TENSORS})
+    return folder / card.name / card.version
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from cli.console import Output
 from cli.files import bundle_folder
@@ -28,9 +29,21 @@ def installed_cards(settings: Settings) -> list[tuple[ModelCard, Path]]:
     return [(card, next((path for path in paths if path.is_dir()), paths[0])) for card, paths in places]
 
 
-def newest_of(cards: Sequence[ModelCard]) -> list[ModelCard]:
-    """The newest version of each bundle; versions of one name are given newest first."""
-    return list({card.name: card for card in reversed(cards)}.values())[::-1]
+class Named(Protocol):
+    """Something of which there are several versions of one name."""
+
+    @property
+    def name(self) -> str:
+        """The name that they share."""
+        ...
+
+
+Versioned = TypeVar("Versioned", bound=Named)
+
+
+def newest_of(models: Sequence[Versioned]) -> list[Versioned]:
+    """The newest version of each model; versions of one name are given newest first."""
+    return list({model.name: model for model in reversed(models)}.values())[::-1]
 
 
 def default_among(cards: Sequence[ModelCard], settings: Settings) -> ModelCard | None:

@@ -13,6 +13,7 @@ from cli.embedded import Embedded, link_result, result_folder
 from cli.estimating import comparison_words
 from cli.findings import say_finding
 from shared.domain.submission import State, Submission
+from shared.domain.summaries import share_in
 from shared.domain.verdict import Finding
 from shared.domain.words import plural
 from shared.h5ad.judge.cautions import WarningCode
@@ -40,13 +41,6 @@ _SHARES = {
     "n_reliable_lineage": "only a reliable lineage",
     "n_unfamiliar": "are unlike the model's training cells",
 }
-
-
-def _share(summary: Mapping[str, object], name: str) -> float:
-    judged = name == "n_unfamiliar" and "n_judged" in summary
-    number, n_cells = summary[name], summary.get("n_judged" if judged else "n_cells")
-    assert isinstance(number, int)
-    return number / n_cells if isinstance(n_cells, int) and n_cells else 0.0
 
 
 def see_through(embedded: Embedded, submission_id: str, output: Output) -> Stored[Submission]:
@@ -162,7 +156,7 @@ def _say_labels(summary: Mapping[str, object], output: Output) -> None:
             rows = [[*row, f"{reliable.get(row[0], 0):,}"] for row in rows]
         output.table(columns, rows)
     if "n_reliable_label" in summary:
-        shares = [f"{_share(summary, name):.0%} {what}" for name, what in _SHARES.items() if name in summary]
+        shares = [f"{share_in(summary, name) or 0:.0%} {what}" for name, what in _SHARES.items() if name in summary]
         output.say(f"Of these cells: {', '.join(shares)}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from cli.catalogue import newest_of
 from cli.console import Exit, Output
 from cli.offering import Offered, installed, offered
 from jobs.modeling.offers import Offer, species_named, species_words
@@ -30,8 +31,7 @@ def search_models(settings: Settings, words: Sequence[str], species: str, tissue
         raise InvalidOptionError(f"--species {species!r}", expected=species_words(), hint="Name one of these.")
     here, there = installed(settings), offered(settings)
     known = {offer.reference for offer in here}
-    newest = {offer.name: offer for offer in reversed(_sorted(here))}
-    every = [*_sorted(newest.values()), *_sorted(offer for offer in there.offers if offer.reference not in known)]
+    every = [*newest_of(_sorted(here)), *_sorted(offer for offer in there.offers if offer.reference not in known)]
     found = [offer for offer in every if offer.fits(words, wanted, tissue)]
     output.result(
         {

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, computed_field
 
 from shared.domain.plan import Accelerator
 from shared.domain.submission import State
+from shared.domain.summaries import share_in
 from shared.domain.verdict import MOSTLY_UNFAMILIAR, GeneIds, MatrixEncoding, MatrixState, Severity, Species
 
 Summary = dict[str, str | int | float | dict[str, int]]
@@ -202,22 +203,17 @@ class SubmissionItem(_View):
     @property
     def unfamiliar_share(self) -> float:
         """Share of cells that are unlike the model's training cells, of those that can be judged; 0 if none can."""
-        judged = "n_judged" if "n_judged" in self.summary else "n_cells"
-        return self._share_of("n_unfamiliar", judged) or 0.0
+        return share_in(self.summary, "n_unfamiliar") or 0.0
 
     @property
     def reliable_share(self) -> float | None:
         """Share of cells with a reliable label; None if that is not known."""
-        return self._share_of("n_reliable_label")
+        return share_in(self.summary, "n_reliable_label")
 
     @property
     def is_doubtful(self) -> bool:
         """Whether most cells are unlike the model's training cells, so that their labels mean little."""
         return self.unfamiliar_share > MOSTLY_UNFAMILIAR
-
-    def _share_of(self, name: str, whole: str = "n_cells") -> float | None:
-        number, n_cells = self.summary.get(name), self.summary.get(whole)
-        return number / n_cells if isinstance(number, int) and isinstance(n_cells, int) and n_cells else None
 
 
 class SubmissionView(SubmissionItem):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from typing_extensions import override
+
+from tests.loopback import serving_in_a_thread
 
 Answers = Mapping[str, Mapping[str, object] | int]
 """A resource, or the status of a refusal, by path."""
@@ -33,14 +34,8 @@ class RestStandIn(ThreadingHTTPServer):
 
 @contextmanager
 def answering(answers: Answers) -> Iterator[RestStandIn]:
-    with RestStandIn(answers) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving_in_a_thread(RestStandIn(answers)) as server:
+        yield server
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -22,6 +21,7 @@ from shared.domain.errors import CelldropError, SettingsError, UnavailableError
 from shared.ports.survey import Caller, Silence, Untold
 from tests.cloud.local_cloud_programs import free_port
 from tests.doctor.metadata import MetadataServer
+from tests.loopback import serving_in_a_thread
 
 ROBOT = "doctor@lab-7.iam.gserviceaccount.com"
 TOKEN: dict[str, object] = {"access_token": "ya29.very-secret", "expires_in": 3600, "token_type": "Bearer"}
@@ -55,17 +55,13 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def tokens() -> Iterator[Answering]:
     """A token service that answers as told; gives its address."""
-    with _Tokens(("127.0.0.1", 0), _Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with serving_in_a_thread(_Tokens(("127.0.0.1", 0), _Handler)) as server:
 
         def answering(status: int, body: dict[str, object]) -> str:
             server.answer = (status, body)
             return f"http://127.0.0.1:{server.server_port}/token"
 
         yield answering
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")

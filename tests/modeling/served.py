@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from typing_extensions import override
+
+from tests.loopback import serving_in_a_thread
 
 
 @dataclass
@@ -50,15 +51,9 @@ class Served(ThreadingHTTPServer):
 
 @contextmanager
 def serving(pages: Mapping[str, Page | bytes]) -> Iterator[Served]:
-    with Served() as server:
+    with serving_in_a_thread(Served()) as server:
         server.pages = {path: page if isinstance(page, Page) else Page(page) for path, page in pages.items()}
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+        yield server
 
 
 class _Handler(BaseHTTPRequestHandler):

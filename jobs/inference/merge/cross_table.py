@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,6 +43,24 @@ class Agreement:
     accuracy: float
     macro_f1: float
     calibration_error: float | None = None
+
+
+class What(StrEnum):
+    """What is compared with the file's own labels."""
+
+    RELIABLE = "reliable labels"
+    LINEAGES = "lineages"
+
+
+class Agreeing(NamedTuple):
+    """So many cells can be compared, and this share of them agrees."""
+
+    n_cells: int
+    share: float
+
+
+LEAST_COMPARED = 50
+"""Of fewer cells, the agreement with the file's own labels says little."""
 
 
 @dataclass(slots=True)
@@ -87,14 +107,15 @@ class CrossTable:
         self.abstained_t += np.bincount(own_n[calls.abstained_n], minlength=len(self.abstained_t))
         if calls.lineages is not None:
             self.cells_tg += cross_counts(own_n, lineage_codes(calls, self.vocabulary), self.cells_tg.shape)
-        scored_n = (self._label_t[own_n] >= 0) & (calls.facts.note_n != CellNote.SILENT)
+        meant_n = self._label_t[own_n]
+        scored_n = (meant_n >= 0) & (calls.facts.note_n != CellNote.SILENT)
         score_n = calls.top_score_nk[scored_n, 0].astype(np.float64)
         best_n = self.vocabulary.name_codes[calls.top_label_nk[:, 0]]
-        right_n = self._label_t[own_n] == best_n
+        right_n = meant_n == best_n
         self.gap_b += calibration_gaps(score_n, right_n[scored_n])
         self.n_scored += int(scored_n.sum())
         if calls.level_n is not None:
-            reliable_n = (calls.level_n == Level.LABEL) & (self._label_t[own_n] >= 0)
+            reliable_n = (calls.level_n == Level.LABEL) & (meant_n >= 0)
             self.n_reliable += int(reliable_n.sum())
             self.n_reliable_right += int(right_n[reliable_n].sum())
 
@@ -113,6 +134,16 @@ class CrossTable:
     def lineages(self) -> Agreement | None:
         """Agreement of lineages; None if no name is aligned with one."""
         return _agreement(self.cells_tg, self._lineage_t, None)
+
+    @property
+    def agreeing(self) -> dict[What, Agreeing]:
+        """How many cells can be compared in each way, and the share of them that agree; without a way of few cells."""
+        lineages = self.lineages
+        found = {
+            What.RELIABLE: Agreeing(self.n_reliable, self.reliable_accuracy or 0.0),
+            What.LINEAGES: Agreeing(0, 0.0) if lineages is None else Agreeing(lineages.n_cells, lineages.accuracy),
+        }
+        return {what: one for what, one in found.items() if one.n_cells >= LEAST_COMPARED}
 
     @property
     def labelled_tc(self) -> I64Array:

@@ -35,8 +35,6 @@ MANY_UNFAMILIAR = 0.1
 """The share of unfamiliar cells from which a file has many. Of another study's blood cells, 4 % are (2026-11)."""
 MANY_OF_A_LABEL = 0.3
 LOW_MEDIAN = 0.5
-LEAST_COMPARED = 50
-"""Of fewer cells, the agreement with the file's own labels says little."""
 NOT_COMPARED = NoOwnLabels()
 _MOSTLY = 0.5
 _LETTERS = 60
@@ -115,21 +113,16 @@ def _on_depth(tally: Tally, card: ModelCard) -> Iterator[Finding]:
 def _on_own_labels(compared: CrossTable | NoOwnLabels) -> Iterator[Finding]:
     if isinstance(compared, NoOwnLabels):
         return
-    lineages = compared.lineages
-    shares = {
-        "reliable labels": (compared.n_reliable, compared.reliable_accuracy or 0.0),
-        "lineages": (0, 0.0) if lineages is None else (lineages.n_cells, lineages.accuracy),
-    }
-    wrong = {what: found for what, found in shares.items() if found[0] >= LEAST_COMPARED and found[1] < _MOSTLY}
+    wrong = {what: one for what, one in compared.agreeing.items() if one.share < _MOSTLY}
     if wrong:
-        words = " and ".join(f"{share:.0%} of {n:,} {what}" for what, (n, share) in wrong.items())
+        words = " and ".join(f"{one.share:.0%} of {one.n_cells:,} {what}" for what, one in wrong.items())
         column = cut(compared.own.column, _LETTERS)
         hint = (
             "Either the model or the file's labels are wrong, or its names mean something else: look at the cross "
             "table in the report."
         )
         words = f"only {words} that can be compared are those of obs[{column!r}]"
-        yield warning(WarningCode.OWN_LABELS_DIFFER, words, hint, {what: n for what, (n, _) in wrong.items()})
+        yield warning(WarningCode.OWN_LABELS_DIFFER, words, hint, {what: one.n_cells for what, one in wrong.items()})
 
 
 def _unfamiliar_labels(tally: Tally) -> list[str]:

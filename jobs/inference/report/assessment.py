@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from jobs.engine.levels import Level
-from jobs.inference.merge.cross_table import CrossTable
+from jobs.inference.merge.cross_table import CrossTable, What
 from jobs.inference.merge.own_labels import NoOwnLabels
 from jobs.inference.merge.tally import Tally, most_first
-from jobs.inference.outputs.reading_findings import LEAST_COMPARED, shallow
+from jobs.inference.outputs.reading_findings import shallow
 from jobs.inference.report.clusters import ClusterTable
 from jobs.inference.report.data import Assessment, LabelRow
 from jobs.inference.report.wording import percent, some, whole
@@ -84,7 +84,7 @@ def _sure(rows: Sequence[LabelRow], tally: Tally, card: ModelCard, compared: Cro
         mostly = [row for row in rows if row.cells >= _LEAST_CELLS and (row.reliable or 0) >= _MOSTLY_RELIABLE]
         if mostly:
             yield f"Labels with at least {_MOSTLY_RELIABLE:.0%} reliable cells: {_named(mostly)}."
-    agreeing, lineages = _agreeing(compared), _lineages_agreeing(compared)
+    agreeing, lineages = _agreeing(compared, What.RELIABLE), _agreeing(compared, What.LINEAGES)
     if agreeing is not None and agreeing >= _MOSTLY_AGREE and (lineages is None or lineages >= _MOSTLY_AGREE):
         yield f"{percent(agreeing)} {_of_reliable(compared)}."
     if tally.n_looked and card.familiarity is not None:
@@ -110,7 +110,7 @@ def _reliable_shares(tally: Tally, card: ModelCard) -> str:
 
 
 def _unsure_of_comparison(compared: CrossTable | NoOwnLabels) -> Iterator[str]:
-    agreeing, lineages = _agreeing(compared), _lineages_agreeing(compared)
+    agreeing, lineages = _agreeing(compared, What.RELIABLE), _agreeing(compared, What.LINEAGES)
     if agreeing is not None and agreeing < _MOSTLY_AGREE:
         yield f"Only {percent(agreeing)} {_of_reliable(compared)}: the model or the file is wrong about the others."
     if lineages is not None and lineages < _MOSTLY_AGREE and not isinstance(compared, NoOwnLabels):
@@ -152,18 +152,10 @@ def _unsure_of_labels(rows: Sequence[LabelRow], tally: Tally, clusters: ClusterT
         yield f"{share} of the cells are in clusters in which no label has half of the cells."
 
 
-def _lineages_agreeing(compared: CrossTable | NoOwnLabels) -> float | None:
-    """The share of lineages that are the file's own; None if too few can be compared."""
-    if isinstance(compared, NoOwnLabels) or compared.lineages is None or compared.lineages.n_cells < LEAST_COMPARED:
-        return None
-    return compared.lineages.accuracy
-
-
-def _agreeing(compared: CrossTable | NoOwnLabels) -> float | None:
-    """The share of reliable labels that are the file's own; None if too few can be compared."""
-    if isinstance(compared, NoOwnLabels) or compared.n_reliable < LEAST_COMPARED:
-        return None
-    return compared.reliable_accuracy
+def _agreeing(compared: CrossTable | NoOwnLabels, what: What) -> float | None:
+    """The share of labels or lineages that are the file's own; None if too few can be compared."""
+    found = None if isinstance(compared, NoOwnLabels) else compared.agreeing.get(what)
+    return None if found is None else found.share
 
 
 def _of_reliable(compared: CrossTable | NoOwnLabels) -> str:
