@@ -22,7 +22,8 @@ from cli.options import (
     settings_for,
 )
 from cli.shards import shards
-from jobs.inference.process.memory import begin_process, leave
+from jobs.inference.process.memory import begin_process
+from shared.lifeline import leave
 
 app = typer.Typer(
     help="Drop an AnnData file, get its cells annotated.",

@@ -42,6 +42,8 @@ def run(
         before = embedded.find(drop)
         if before is not None:
             embedded.take_over(before.id)
+        if before is None or not before.state.final:
+            embedded.local.runner.prepare()
         stored = embedded.submit(drop)
         if not stored.value.state.final:
             _check_disk(embedded.layout.state, file)

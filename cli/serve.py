@@ -63,6 +63,7 @@ def _serve(embedded: Embedded, is_ours: Callable[[], bool], port: int | None, ou
     output.say(f"Watch them at        http://127.0.0.1:{server.port}/?{PARAMETER}={key.secret}")
     try:
         _check(embedded)
+        embedded.local.runner.prepare()
         _loop(embedded, is_ours, stop, output)
     finally:
         server.shutdown()

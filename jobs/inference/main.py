@@ -5,13 +5,35 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
-from jobs.inference.process.memory import begin_process, bound_memory, leave
+from jobs.inference.process.memory import begin_process, bound_memory, loading
 from shared.domain.errors import CelldropError
+from shared.lifeline import leave
 from shared.telemetry import event
 
 log = logging.getLogger(__name__)
+
+_LOADED = (
+    "jobs.engine.annotator",
+    "jobs.inference.annotated.h5ad",
+    "jobs.inference.dependencies",
+    "jobs.inference.outputs.annotation_files",
+    "jobs.inference.report.rendering",
+    "jobs.inference.task.computing",
+    "jobs.inference.task.models",
+    "jobs.inference.task.results",
+    "jobs.inference.task.scoring",
+    "graspologic_native",
+    "numpy.random",
+    "pyarrow.csv",
+    "pyarrow.parquet",
+    "safetensors.torch",
+    "threadpoolctl",
+)
+"""Modules that load, with what they import, what a task of the local backend needs."""
 
 
 def main() -> int:
@@ -42,6 +64,19 @@ def main() -> int:
         return 1
     event(log, "task ended", ended=ended.value, **fields)
     return 0
+
+
+def preload(variables: Mapping[str, str]) -> None:
+    """Load what a task needs into the fork server (``shared.forkserver``), which has one thread and must keep one.
+
+    Args:
+        variables: The environment variables that libraries read when they are loaded.
+    """
+    os.environ.update(variables)
+    begin_process()
+    with loading():
+        for name in _LOADED:
+            import_module(name)
 
 
 if __name__ == "__main__":

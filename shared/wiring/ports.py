@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
@@ -26,6 +27,7 @@ from shared.wiring.folders import FILES_BUCKET, directories
 if TYPE_CHECKING:
     from shared.adapters.local.bus import InProcessBus
     from shared.adapters.local.jobs import SubprocessJobRunner
+    from shared.adapters.local.starting import Starter
 
 ADHOC_MODELS_BUCKET = "adhoc-models"
 """The bucket of bundles that were given as a folder, by digest. Local backend only."""
@@ -260,14 +262,26 @@ def build_local(settings: Settings) -> LocalPorts:
     )
     store = SqliteStatusStore(layout.state / "status.sqlite", lambda: datetime.now(UTC))
     bus = EmbeddedBus(layout.events)
+    variables = task_variables(settings)
     runner = SubprocessJobRunner(
-        [sys.executable, "-m", "jobs.inference.main"],
-        task_variables(settings),
+        _starter(variables),
+        variables,
         layout.state / "logs",
         settings.local_parallel,
         settings.local_retries,
     )
     return LocalPorts(MadePorts(blobs, bus, store, runner), bus, runner)
+
+
+def _starter(variables: Mapping[str, str]) -> Starter:
+    """Tasks are forked from a process that has torch loaded. Elsewhere than on Linux, libraries do not allow it."""
+    from shared.adapters.local.starting import Command, Forked  # noqa: PLC0415  # adapters load only where chosen
+    from shared.forkserver.client import SERVER  # noqa: PLC0415  # likewise
+
+    if sys.platform != "linux":
+        return Command([sys.executable, "-m", "jobs.inference.main"])
+    at_load = {name: variables[name] for name in ("OMP_NUM_THREADS",)}
+    return Forked(SERVER, "jobs.inference.main:main", "jobs.inference.main:preload", at_load)
 
 
 def task_variables(settings: Settings) -> dict[str, str]:

@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 from shared.adapters.local.jobs import SubprocessJobRunner
+from shared.adapters.local.starting import Command
 from shared.domain.plan import Accelerator
 from shared.ports.jobs import JobRequest
 
 
 def main(folder: Path, task: str) -> None:
-    runner = SubprocessJobRunner([sys.executable, task], os.environ, folder, max_parallel=2)
+    runner = SubprocessJobRunner(Command([sys.executable, task]), os.environ, folder, max_parallel=2)
     runner.start(JobRequest("s1", epoch=1, n_tasks=2, accelerator=Accelerator.CPU, timeout_s=600))
     signal.pause()
 

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.adapters.local.jobs import SubprocessJobRunner
+from shared.adapters.local.starting import Command, Forked, Starter
+from shared.forkserver.client import ForkServer
 from shared.ports.jobs import ExecutionReport, JobRunner
 from tests.contracts.job_contract import Told
 
 TASK = Path(__file__).with_name("obedient_task.py")
+SERVER = ForkServer("tests.contracts.obedient_task:nothing")
 TIMEOUT_S = 60.0
 
 
@@ -75,15 +78,24 @@ class TaskDesk:
 
 
 class SubprocessWorld:
-    """The job runner of this machine, with tasks that a test plays."""
+    """The job runner of this machine, with tasks that a test plays.
 
-    def __init__(self, folder: Path, *, max_parallel: int = 4, max_retries: int = 0, **env: str) -> None:
+    Args:
+        forked: Whether tasks are forked from a server, or else started as commands.
+    """
+
+    def __init__(
+        self, folder: Path, *, forked: bool = False, max_parallel: int = 4, max_retries: int = 0, **env: str
+    ) -> None:
         self.desk = TaskDesk(folder)
         self.log_dir = folder / "logs"
         # Without site-packages a task starts in a few milliseconds.
         command = [sys.executable, *(() if "PYTHONPATH" in env else ("-I", "-S")), str(TASK)]
         env = {"CELLDROP_TEST_DESK": self.desk.address, **env}
-        self.subprocesses = SubprocessJobRunner(command, env, self.log_dir, max_parallel, max_retries)
+        starter: Starter = Command(command)
+        if forked:
+            starter = Forked(SERVER, "tests.contracts.obedient_task:main", "tests.contracts.obedient_task:nothing", {})
+        self.subprocesses = SubprocessJobRunner(starter, env, self.log_dir, max_parallel, max_retries)
 
     @property
     def runner(self) -> JobRunner:

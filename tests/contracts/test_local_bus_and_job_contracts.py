@@ -75,8 +75,8 @@ class TestEmbeddedBus(EventBusContract):
 
 
 class TestSubprocessJobRunner(JobRunnerContract):
-    @pytest.fixture
-    def world(self, scratch: Path) -> Iterator[JobWorld]:
-        world = SubprocessWorld(scratch)
+    @pytest.fixture(params=[False, True], ids=["commands", "forked"])
+    def world(self, scratch: Path, request: pytest.FixtureRequest) -> Iterator[JobWorld]:
+        world = SubprocessWorld(scratch, forked=request.param)
         yield world
         world.close()

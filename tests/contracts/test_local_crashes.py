@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.local.jobs import SubprocessJobRunner
+from shared.adapters.local.starting import Command
 from shared.domain.plan import Accelerator
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRequest
 
@@ -25,7 +26,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
     def start(program: str) -> tuple[ExecutionReport, list[Path]]:
         script = tmp_path / "program.py"
         script.write_text(HEAD + program)
-        runner = SubprocessJobRunner([sys.executable, str(script)], {}, tmp_path / "logs", 1)
+        runner = SubprocessJobRunner(Command([sys.executable, str(script)]), {}, tmp_path / "logs", 1)
         runners.append(runner)
         report = runner.wait(runner.start(ONE), ENOUGH_S)
         return report, sorted((tmp_path / "logs").glob("*/*.log"))

@@ -17,6 +17,7 @@ import pytest
 
 from shared.adapters.local import jobs
 from shared.adapters.local.jobs import SubprocessJobRunner
+from shared.adapters.local.starting import Command
 from shared.domain.errors import UnavailableError
 from shared.domain.plan import Accelerator
 from shared.ports.jobs import ExecutionReport, ExecutionState, JobRequest
@@ -30,12 +31,14 @@ class MakeWorld(Protocol):
     def __call__(self, *, max_parallel: int = 4, max_retries: int = 0, **env: str) -> SubprocessWorld: ...
 
 
-@pytest.fixture
-def make_world(scratch: Path) -> Iterator[MakeWorld]:
+@pytest.fixture(params=[False, True], ids=["commands", "forked"])
+def make_world(scratch: Path, request: pytest.FixtureRequest) -> Iterator[MakeWorld]:
     with ExitStack() as stack:
 
         def make(*, max_parallel: int = 4, max_retries: int = 0, **env: str) -> SubprocessWorld:
-            world = SubprocessWorld(scratch, max_parallel=max_parallel, max_retries=max_retries, **env)
+            world = SubprocessWorld(
+                scratch, forked=request.param, max_parallel=max_parallel, max_retries=max_retries, **env
+            )
             stack.callback(world.close)
             return world
 
@@ -106,7 +109,7 @@ def test_a_task_that_runs_too_long_is_stopped(make_world: MakeWorld) -> None:
 
 
 def test_a_command_that_cannot_be_started_fails_the_execution(scratch: Path) -> None:
-    runner = SubprocessJobRunner([str(scratch / "missing")], {}, scratch / "logs", 1)
+    runner = SubprocessJobRunner(Command([str(scratch / "missing")]), {}, scratch / "logs", 1)
     name = runner.start(ONE)
     report = runner.wait(name, TIMEOUT_S)
     runner.close()
@@ -192,7 +195,7 @@ def test_closing_stops_everything_and_takes_no_more(make_world: MakeWorld) -> No
 
 def test_executions_of_an_earlier_process_are_unknown(make_world: MakeWorld, scratch: Path) -> None:
     name = make_world().runner.start(ONE)
-    later = SubprocessJobRunner(["true"], {}, scratch, 1)
+    later = SubprocessJobRunner(Command(["true"]), {}, scratch, 1)
     assert later.describe(name).state is ExecutionState.UNKNOWN
 
 
@@ -254,7 +257,7 @@ def test_an_execution_of_another_process_runs_as_long_as_that_process(
     desk, parent = desk_and_parent
     callers = [desk.next_caller() for _ in range(2)]
     name = callers[0].told.execution
-    mine = SubprocessJobRunner(["false"], {}, scratch / "logs", 1)
+    mine = SubprocessJobRunner(Command(["false"]), {}, scratch / "logs", 1)
     assert mine.describe(name).state is ExecutionState.RUNNING
     assert not mine.is_gone(name)
     parent.kill()
@@ -278,7 +281,7 @@ def test_a_full_disk_costs_one_attempt_and_not_all(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(shutil, "disk_usage", disk_usage)
     monkeypatch.setattr(jobs, "DISK_PAUSE_S", 0.01)
     command = ["/bin/sh", "-c", f"test ! -e {full}"]
-    runner = SubprocessJobRunner(command, dict(os.environ), tmp_path / "logs", max_parallel=1)
+    runner = SubprocessJobRunner(Command(command), dict(os.environ), tmp_path / "logs", max_parallel=1)
     try:
         execution = runner.start(ONE)
         assert runner.wait(execution, TIMEOUT_S).state is ExecutionState.SUCCEEDED

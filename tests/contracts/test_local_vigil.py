@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.local.jobs import SubprocessJobRunner
+from shared.adapters.local.starting import Command
 from shared.adapters.local.vigil import KEPT_S
 
 
@@ -27,7 +28,7 @@ def living(tmp_path: Path) -> Iterator[SubprocessJobRunner]:
 
 
 def new_runner(home: Path) -> SubprocessJobRunner:
-    return SubprocessJobRunner(["false"], {}, home / "logs", 1)
+    return SubprocessJobRunner(Command(["false"]), {}, home / "logs", 1)
 
 
 def died(folder: Path, name: str, ago_s: float) -> Path:

@@ -17,6 +17,7 @@ from cli import embedded
 from cli.embedded import Embedded
 from functions.ingest.schemas import Drop
 from shared.adapters.local.jobs import SubprocessJobRunner
+from shared.adapters.local.starting import Command
 from shared.domain.submission import Submission
 from shared.ports.status import StatusStore, Stored
 from shared.settings import Settings, load_settings
@@ -55,7 +56,7 @@ def watched_local(settings: Settings) -> LocalPorts:
     """The local ports with every call seen, and tasks that are the stand-in's."""
     local = build_local(settings)
     runner = SubprocessJobRunner(
-        [sys.executable, "-m", TASK],
+        Command([sys.executable, "-m", TASK]),
         task_variables(settings),
         LocalLayout(settings.home).state / "logs",
         settings.local_parallel,

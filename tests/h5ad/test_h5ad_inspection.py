@@ -27,10 +27,10 @@ from shared.domain.errors import (
     UnavailableError,
     UnsafeFileError,
 )
+from shared.forkserver.client import SERVER
 from shared.h5ad.facts import FileFacts
 from shared.h5ad.inspect import inspection
 from shared.h5ad.inspect.capacity import ALONE, Capacity, capacity_here
-from shared.h5ad.inspect.children import SANDBOX
 from shared.h5ad.inspect.inspection import inspect, warm_up
 from shared.h5ad.inspect.wire import pack_error, receive
 from shared.h5ad.read.limits import DEFAULT_LIMITS, InspectionLimits
@@ -67,7 +67,7 @@ class Meddling:
 
 
 def server() -> int:
-    process = SANDBOX._process
+    process = SERVER._process
     assert process is not None
     return process.pid
 
@@ -85,7 +85,7 @@ def test_facts_come_back_as_values() -> None:
 
 def test_the_child_has_no_free_descriptor_and_no_variables_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CELLDROP_SECRET", "x")
-    SANDBOX.stop()
+    SERVER.stop()
     seen: list[tuple[str, list[str], bytes]] = []
 
     def look() -> None:
@@ -159,7 +159,7 @@ def test_a_server_that_is_killed_is_started_again() -> None:
     warm_up()
     before = server()
     os.kill(before, signal.SIGKILL)
-    SANDBOX._process.wait()  # type: ignore[union-attr]
+    SERVER._process.wait()  # type: ignore[union-attr]
     assert inspect(BytesSource(SOUND)).n_cells == 30
     assert server() != before
 

@@ -18,6 +18,7 @@ from jobs.inference.report.layouts import lay_out
 from jobs.inference.report.mapping import Layout, NoMap
 from jobs.inference.report.rendering import render
 from shared.domain.errors import StaleWorkerError, TruncatedFileError
+from shared.forkserver.client import SERVER
 from shared.h5ad.read.embedding import Coordinates
 from tests.outputs.test_outputs_report import clustered, context_of, findings_of
 
@@ -144,7 +145,7 @@ def test_a_map_past_its_time_is_left_out_at_once() -> None:
 
 
 def test_a_map_whose_process_dies_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.executable", "/bin/false")
+    monkeypatch.setattr("jobs.inference.report.layouts._PROGRAM", "os:_exit")
     told = lay_out(sample_of(scores()), nothing)
     assert isinstance(told, NoMap)
     assert told.fault
@@ -152,6 +153,7 @@ def test_a_map_whose_process_dies_is_left_out(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_map_whose_process_cannot_start_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    SERVER.stop()
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     told = lay_out(sample_of(scores()), nothing)
     assert isinstance(told, NoMap)

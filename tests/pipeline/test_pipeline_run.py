@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import sqlite3
@@ -76,7 +75,7 @@ def done(written: Path, celltypist_models: Path, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp("done")
     file = Path(shutil.copy(written, folder / "small.h5ad"))
     environment = own_environment(celltypist_models, folder)
-    ended = command_in({**environment, "PYTHONPROFILEIMPORTTIME": "1"}, folder)("run", file, *OPTIONS, *SCORES)
+    ended = command_in(environment, folder)("run", file, *OPTIONS, *SCORES)
     assert ended.status == 0, ended.stderr
     return Done(folder, file, ended, command_in(environment, folder))
 
@@ -120,13 +119,6 @@ def test_what_has_ended_is_not_cancelled_and_its_results_are_named(done: Done) -
     assert refused.status == 2
     assert "had ended already: it is SUCCEEDED" in refused.stdout
     assert f"Results: {done.ended.folder}" in done.celldrop("status", ended).stdout
-
-
-def test_no_process_of_a_run_loads_pandas(done: Done) -> None:
-    (log,) = done.folder.glob("home/**/*.log")
-    imported = set(re.findall(r"\| +(\w+)$", log.read_text() + done.ended.stderr, re.MULTILINE))
-    assert {"pyarrow", "torch", "pydantic"} <= imported
-    assert "pandas" not in imported, "it costs 0.4 s and 50 MB, and is needed for nothing"
 
 
 def test_one_task_or_three_give_the_same_bytes(done: Done) -> None:
@@ -361,9 +353,7 @@ def wait_for_task(home: Path, process: subprocess.Popen[bytes]) -> int:
 
 def _is_task_of(entry: Path, home: Path) -> bool:
     try:
-        if b"jobs.inference.main" not in (entry / "cmdline").read_bytes():
-            return False
-        return f"CELLDROP_HOME={home}".encode() in (entry / "environ").read_bytes().split(b"\0")
+        return (entry / "comm").read_text() == "celldrop-task\n" and (entry / "fd/1").readlink().is_relative_to(home)
     except OSError:
         return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -88,6 +89,20 @@ def test_three_shards_gathered_are_the_bytes_of_one_run(
     for name in reproducible(Options(scores=Scores.FULL)):
         assert (out / name).read_bytes() == (ran.folder / name).read_bytes(), name
     assert (out / "report.html").is_file()
+
+
+@pytest.mark.usefixtures("plan")
+def test_nothing_that_annotates_or_writes_loads_pandas(
+    parts: list[Path], celldrop: Celldrop, cells: Path, model: Path, tmp_path: Path
+) -> None:
+    said = {"PYTHONPROFILEIMPORTTIME": "1"}
+    which = ("--index", 0, "--model", model, "--part", tmp_path / "part.arrow")
+    for step in (("annotate", cells, *which), ("gather", cells, *parts, "--model", model, "--out", tmp_path / "out")):
+        done = celldrop("shards", *step, **said)
+        assert done.status == 0
+        imported = set(re.findall(r"\| +(\w+)$", done.stderr, re.MULTILINE))
+        assert {"pyarrow", "pydantic"} <= imported
+        assert "pandas" not in imported, "it costs 0.4 s and 50 MB, and is needed for nothing"
 
 
 BROKEN = """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import gc
 import os
@@ -10,7 +9,6 @@ import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn
 
 from shared.domain.errors import InputTooLargeError
 from shared.h5ad.inspect.capacity import memory_bytes
@@ -33,7 +31,7 @@ def peak_rss_bytes() -> int:
 
 
 def begin_process() -> None:
-    """Configure the allocator for a program that loads torch. Call it first in the entry point, and ``leave`` last.
+    """Configure the allocator for a program that loads torch. Call it first in the entry point.
 
     - All threads share one heap (glibc only), because memory from one thread is freed by another. With glibc's default
       of several heaps, the same work held 20 MB more after some seconds, and was not faster (2026-11).
@@ -48,18 +46,6 @@ def begin_process() -> None:
         libc.mallopt(_ARENA_MAX, 1)
         libc.mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
         libc.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
-
-
-def leave(status: int) -> NoReturn:
-    """End the process without the interpreter's teardown, which takes up to half a second once torch is loaded.
-
-    Exit handlers run and output is flushed, but threads are not waited for.
-    """
-    atexit._run_exitfuncs()  # noqa: SLF001  # what the interpreter calls; there is no public name
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(status)
 
 
 def bound_memory(most_mib: int, at_once: int) -> None:

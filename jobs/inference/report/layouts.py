@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
 import signal
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -23,6 +22,9 @@ from jobs.inference.report.mapping import Layout, NoMap
 from jobs.inference.report.wording import whole
 from shared.domain.errors import CelldropError
 from shared.domain.words import plural
+from shared.forkserver.client import SERVER
+from shared.forkserver.program import ForkedProgram
+from shared.forkserver.wire import Program
 from shared.h5ad.read.embedding import Coordinates
 from shared.telemetry import event
 
@@ -34,10 +36,9 @@ _LEFT_OUT = (
     "The map was left out: {}. Labels, scores and all other files are complete. Run the file again to get a map."
 )
 _LOOK_S = 0.5
-_BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from jobs.inference.report.embedding import serve; serve(int(sys.argv[2]), int(sys.argv[3]))"
-)
+_PROGRAM = "jobs.inference.report.embedding:serve"
+_LOAD = "jobs.inference.report.embedding:preload"
+_STDERR = 2
 
 
 def lay_out(
@@ -96,41 +97,41 @@ def _problem(xy_m2: F64Array) -> str:
 def _computed(value_nd: F32Array, threads: int, budget_s: float, show: Callable[[], None]) -> F64Array | str:
     """Compute coordinates in a separate process. Returns the reason if there are none."""
     try:
-        # A file instead of a pipe: with a slow start, the first wait could time out before the pipe was read.
-        with TemporaryFile() as values:
+        # Files instead of pipes, which would have to be read and written while waiting.
+        with TemporaryFile() as values, TemporaryFile() as answer:
             np.save(values, value_nd)
             values.seek(0)
-            with _started(values, threads, budget_s) as process:
+            with closing(_started(values, answer, threads, budget_s)) as process:
                 try:
-                    output = _output(process, budget_s, show)
+                    status = _end(process, budget_s, show)
                 finally:
-                    process.kill()
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
+                    process.signal(signal.SIGKILL)
+            answer.seek(0)
+            output = answer.read()
+    except (OSError, ValueError) as error:
         return f"the process for its layout could not be started or read ({error})"
-    if output is None:
+    if status is None:
         return f"its layout took longer than the limit of {budget_s:g} s"
-    return _places(output, len(value_nd)) if process.returncode == 0 else _end(process.returncode)
+    return _places(output, len(value_nd)) if status == 0 else _how(status)
 
 
-def _started(values: IO[bytes], threads: int, budget_s: float) -> subprocess.Popen[bytes]:
-    path = json.dumps([entry or os.getcwd() for entry in sys.path])  # noqa: PTH109  # as sys.path itself would
-    cpu_s = str(max(1, round(budget_s * threads)))
-    return subprocess.Popen(  # noqa: S603  # our own interpreter and module
-        [sys.executable, "-I", "-c", _BOOT, path, str(threads), cpu_s],
-        # On a busy machine, two threads that spin while they wait for each other take four times as long as one.
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"},
-        stdin=values,
-        stdout=subprocess.PIPE,
-    )
+def _started(values: IO[bytes], answer: IO[bytes], threads: int, budget_s: float) -> ForkedProgram:
+    """A process in this process's group, so that it is stopped with it."""
+    SERVER.load(_LOAD, {})
+    cpu_s = max(1, round(budget_s * threads))
+    argv = ["celldrop-map", str(threads), str(cpu_s)]
+    program = Program(_PROGRAM, argv, os.environ, os.getcwd(), group=os.getpgrp())  # noqa: PTH109  # as Popen does
+    return ForkedProgram(SERVER, program, (values.fileno(), answer.fileno(), _STDERR), after=_LOAD)
 
 
-def _output(process: subprocess.Popen[bytes], budget_s: float, show: Callable[[], None]) -> bytes | None:
-    """The output of the process; None if it did not end in time."""
+def _end(process: ForkedProgram, budget_s: float, show: Callable[[], None]) -> int | None:
+    """How the process ended; None if it did not end in time."""
     until_s = time.monotonic() + budget_s
+    threading.Thread(target=process.begin, daemon=True).start()
     while True:
         try:
-            return process.communicate(timeout=min(_LOOK_S, budget_s))[0]
-        except subprocess.TimeoutExpired:
+            return process.wait(min(_LOOK_S, budget_s))
+        except TimeoutError:
             show()
             if time.monotonic() >= until_s:
                 return None
@@ -146,7 +147,7 @@ def _places(output: bytes, n_cells: int) -> F64Array | str:
     return placed
 
 
-def _end(status: int) -> str:
+def _how(status: int) -> str:
     how = f"by signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"with exit status {status}"
     return f"the process for its layout ended {how}; its output is in the task's log"
 

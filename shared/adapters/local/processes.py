@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 
 from shared.adapters.local.crash_logs import crash_of
+from shared.adapters.local.starting import Running, Starter
 
 GRACE_S = 5.0
 """Time between SIGTERM and SIGKILL. A kill does no harm, as a task needs no cleanup."""
@@ -23,12 +21,12 @@ class Attempt:
         crash: How and where it crashed, once it has run; empty if it did not crash, or was killed.
     """
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], log: Path) -> None:
-        self._argv = argv
+    def __init__(self, starter: Starter, env: Mapping[str, str], log: Path) -> None:
+        self._starter = starter
         self._env = env
         self.log = log
         self._guard = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Running | None = None
         self._stopped = False
         self._late = False
         self.crash = ""
@@ -69,38 +67,29 @@ class Attempt:
             self._stopped = True
             self._signal(signal.SIGKILL)
 
-    def _started(self) -> subprocess.Popen[bytes] | None:
+    def _started(self) -> Running | None:
         with self._guard:
             if self._stopped:
                 return None
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self.log.open("wb") as log:
-                self._process = subprocess.Popen(  # noqa: S603  # the command is the deployment's own
-                    self._argv,
-                    env=dict(self._env),
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    process_group=0,
-                )
+                self._process = self._starter.start(self._env, log)
             return self._process
 
     def _expire(self) -> None:
         self._late = True
         self.stop()
 
-    def _leave(self, process: subprocess.Popen[bytes]) -> None:
+    def _leave(self, process: Running) -> None:
         with self._guard:
             # Processes that the task started are in its group, and must not outlive it.
             self._signal(signal.SIGKILL)
             self._process = None
-            assert process.stdin is not None
-            process.stdin.close()
+            process.close()
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
+            self._process.signal_group(number)
 
 
 def _problem(status: int) -> str:

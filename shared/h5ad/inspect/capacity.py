@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import time
 from collections.abc import Iterator
@@ -78,3 +79,12 @@ def memory_bytes() -> int:
         with suppress(ValueError, OSError):  # "max" is no number: there is no bound.
             found.append(int(path.read_text()))
     return min(found, default=_FALLBACK_BYTES)
+
+
+def address_space_bytes() -> int:
+    """The address space that this process has now; much, where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:
+        return 8 * 2**30
+    return pages * resource.getpagesize()

@@ -22,9 +22,10 @@ from shared.domain.errors import (
     UnsafeFileError,
     all_errors,
 )
+from shared.forkserver.client import SERVER, Child
 from shared.h5ad.facts import FileFacts
 from shared.h5ad.inspect.capacity import ALONE, capacity_here
-from shared.h5ad.inspect.children import SANDBOX, Child
+from shared.h5ad.inspect.children import connect
 from shared.h5ad.inspect.plan import Plan
 from shared.h5ad.inspect.superblock import check_superblock
 from shared.h5ad.inspect.wire import Kind, pack_blobs, receive, send, unpack_spans
@@ -45,6 +46,8 @@ _ITS_OWN_DOING = frozenset(
     }
 )
 """Signals by which a process ends itself; any other came from outside."""
+_END_S = 10.0
+"""How long to wait for word of how a child ended that is known to have done so."""
 _NOTHING_ELSE = Plan()
 _WRITE_ANEW = "Write the file again with adata.write_h5ad()."
 
@@ -78,7 +81,7 @@ def inspect(
     limits = limits.for_file(source.size_bytes).for_rows(plan.rows)
     for wanted_bytes in (limits.memory_bytes, ALONE):
         try:
-            with capacity_here().share(wanted_bytes, at_most(limits.silence_s)), SANDBOX.connect() as child:
+            with capacity_here().share(wanted_bytes, at_most(limits.silence_s)), connect() as child:
                 return _Dialogue(child, source, limits).run(matrix, plan)
         except _KilledError as error:
             how = str(error)
@@ -96,12 +99,12 @@ class _KilledError(Exception):
 
 def prepare() -> None:
     """Start the child's server and do not wait for it: for those who have something else to load meanwhile."""
-    SANDBOX.start()
+    SERVER.start()
 
 
 def warm_up() -> None:
     """Start the child's server now, so that the first inspection does not wait half a second for it."""
-    with SANDBOX.connect():
+    with connect():
         pass
 
 
@@ -171,7 +174,7 @@ class _Dialogue:
 
     def _died(self) -> InputError | _KilledError:
         self.child.link.close()  # One that says what nobody understands has not ended yet; now it does.
-        status = self.child.status()
+        status = self._end()
         if status is not None and -status in _OUT_OF_TIME:
             return UnsafeFileError(
                 "reading its structure took too long and was stopped",
@@ -185,6 +188,13 @@ class _Dialogue:
             expected="a whole, undamaged file",
             hint="Check that adata = anndata.read_h5ad(FILE) works, then write and send it again.",
         )
+
+    def _end(self) -> int | None:
+        """How the child ended; 0 if it has not."""
+        try:
+            return self.child.status(_END_S)
+        except TimeoutError:
+            return 0
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The child side of an inspection: a warm server that forks one confined process for each file."""
+"""The child side of an inspection: a confined process for each file."""
 
 from __future__ import annotations
 
@@ -7,26 +7,24 @@ import io
 import json
 import os
 import resource
-import select
 import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
-from typing import NoReturn
 
 import h5py
 
 from shared.domain.errors import CelldropError, UnsafeFileError
 from shared.domain.geometry import Rows
 from shared.domain.words import cut
+from shared.h5ad.inspect.capacity import address_space_bytes
 from shared.h5ad.inspect.gathering import gather, n_genes_in
 from shared.h5ad.inspect.groupings import groupings
 from shared.h5ad.inspect.household import panel
 from shared.h5ad.inspect.plan import Plan
 from shared.h5ad.inspect.rehearsal import Rehearsal
-from shared.h5ad.inspect.wire import Kind, pack_end, pack_error, pack_facts, pack_spans, receive, send, unpack_blobs
+from shared.h5ad.inspect.wire import Kind, pack_error, pack_facts, pack_spans, receive, send, unpack_blobs
 from shared.h5ad.matrix_names import wanted_path
 from shared.h5ad.names.gene_table import symbols
 from shared.h5ad.read import filters
@@ -36,75 +34,18 @@ from shared.h5ad.read.limits import DEFAULT_LIMITS, InspectionLimits
 from shared.h5ad.read.opening import undecodable
 from shared.h5ad.read.safety import scan
 from shared.h5ad.source import BytesSource, RangedFile, RangeSource
-from shared.lifeline import end_before_others, end_with_parent
 from shared.ports.blobs import ByteRange
 
-_CONTROL_FD = 3
-_MOST_DESCRIPTORS = 4096
-"""The server has one for each child, and a few."""
+_LINK_FD = 3
 _GENES_A_CPU_S = 100_000
 """A million names in six columns take four seconds of a core between two signs (2026-11)."""
 _LARGEST_CACHE = 64 * 2**20
 
 
-def serve(control_fd: int) -> None:
-    """Fork a child for every connection that comes over the control socket, until that is closed.
-
-    With each comes a second descriptor, over which its end is told: only a parent learns how a process ended.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_before_others()
-    _move_descriptor(control_fd)
-    control = socket.socket(fileno=_CONTROL_FD)
+def prepare() -> None:
+    """Load and use all that an inspection may need, before the server forks one."""
     filters.register()
     _rehearse()
-    ends, me = _Ends(), os.getpid()
-    while True:
-        ready = select.select([_CONTROL_FD, ends.bell], [], [])[0]
-        ends.tell()
-        if _CONTROL_FD not in ready:
-            continue
-        greeting, descriptors, _, _ = socket.recv_fds(control, 1, 2)
-        if not greeting:
-            os._exit(0)
-        pid = os.fork()
-        if pid == 0:
-            _child(descriptors[0], me)
-        os.close(descriptors[0])
-        ends.expect(pid, descriptors[1])
-
-
-class _Ends:
-    """Children that have not ended, and whom to tell how they do; collecting one counts what it took as ours.
-
-    Attributes:
-        bell: Readable when one may have ended.
-    """
-
-    def __init__(self) -> None:
-        self.bell, rung = os.pipe()
-        for end in (self.bell, rung):
-            os.set_blocking(end, False)
-        signal.set_wakeup_fd(rung, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-        self._told: dict[int, int] = {}
-
-    def expect(self, pid: int, told: int) -> None:
-        self._told[pid] = told
-
-    def tell(self) -> None:
-        with suppress(BlockingIOError):
-            os.read(self.bell, 4096)
-        with suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                self._tell(*ended)
-
-    def _tell(self, pid: int, status: int) -> None:
-        told = self._told.pop(pid, None)
-        if told is not None:
-            with suppress(OSError):  # Nobody may care any more.
-                os.write(told, pack_end(os.waitstatus_to_exitcode(status)))
-            os.close(told)
 
 
 class Free:
@@ -159,22 +100,14 @@ class _ParentSource:
         return unpack_blobs(payload)
 
 
-def _child(descriptor: int, server: int) -> NoReturn:
-    # The control socket's number is taken over, so that no descriptor is free below the limit set next.
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _move_descriptor(descriptor)
-    os.closerange(_CONTROL_FD + 1, _MOST_DESCRIPTORS)
-    end_with_parent(server)
+def answer(link_fd: int) -> None:
+    """Inspect one file, in a process that the fork server has just forked and that ends with this."""
+    # The link gets the lowest number, so that no descriptor is free below the limit set next.
+    if link_fd != _LINK_FD:
+        os.dup2(link_fd, _LINK_FD)
+        os.close(link_fd)
     with suppress(BaseException):
-        _answer(socket.socket(fileno=_CONTROL_FD))
-    os._exit(0)
-
-
-def _move_descriptor(descriptor: int) -> None:
-    if descriptor != _CONTROL_FD:
-        os.dup2(descriptor, _CONTROL_FD)
-        os.close(descriptor)
+        _answer(socket.socket(fileno=_LINK_FD))
 
 
 def _answer(link: socket.socket) -> None:
@@ -205,14 +138,14 @@ class Bounds(Free):
 
     def __init__(self, limits: InspectionLimits) -> None:
         self._limits = limits
-        self._begun_bytes = _address_space()
+        self._begun_bytes = address_space_bytes()
         self._stuck_s = limits.stuck_cpu_s
         self._most_bytes = self._begun_bytes + max(limits.memory_bytes, limits.most_memory_bytes)
         wanted = {
             resource.RLIMIT_AS: (self._begun_bytes + limits.memory_bytes, self._most_bytes),
             resource.RLIMIT_CORE: (0, 0),
             resource.RLIMIT_FSIZE: (0, 0),
-            resource.RLIMIT_NOFILE: (_CONTROL_FD + 1, _CONTROL_FD + 1),
+            resource.RLIMIT_NOFILE: (_LINK_FD + 1, _LINK_FD + 1),
             resource.RLIMIT_CPU: (limits.cpu_s, limits.cpu_s + 2),
         }
         for kind, bound in wanted.items():
@@ -235,14 +168,6 @@ class Bounds(Free):
             resource.setrlimit(resource.RLIMIT_AS, (bound, self._most_bytes))
         self._stuck_s = self._limits.stuck_cpu_s + n_genes / _GENES_A_CPU_S
         self.gets_on()
-
-
-def _address_space() -> int:
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-    except OSError:
-        return 8 * 2**30
-    return pages * resource.getpagesize()
 
 
 def _too_hungry(limits: InspectionLimits) -> UnsafeFileError:

@@ -11,11 +11,11 @@ from enum import Enum
 from typing import Any
 
 from shared.domain.errors import CelldropError
+from shared.forkserver.wire import receive_exactly
 from shared.h5ad.facts import FileFacts
 from shared.ports.blobs import ByteRange
 
 _HEADER = struct.Struct("<cQ")
-_END = struct.Struct("<i")
 LONGEST_FRAME = 512 * 1024 * 1024
 
 
@@ -43,21 +43,10 @@ def receive(link: socket.socket) -> tuple[Kind, bytes]:
     Raises:
         EOFError: The other side is gone, or sent what is no frame.
     """
-    mark, length = _HEADER.unpack(_exactly(link, _HEADER.size))
+    mark, length = _HEADER.unpack(receive_exactly(link, _HEADER.size))
     if length > LONGEST_FRAME or mark not in {kind.value for kind in Kind}:
         raise EOFError
-    return Kind(mark), _exactly(link, length)
-
-
-def _exactly(link: socket.socket, length: int) -> bytes:
-    data = bytearray(length)
-    view = memoryview(data)
-    while view:
-        count = link.recv_into(view)
-        if not count:
-            raise EOFError
-        view = view[count:]
-    return bytes(data)
+    return Kind(mark), receive_exactly(link, length)
 
 
 def pack_spans(spans: Sequence[ByteRange]) -> bytes:
@@ -87,16 +76,6 @@ def unpack_blobs(data: bytes) -> list[bytes]:
         parts.append(data[place : place + length])
         place += length
     return parts
-
-
-def pack_end(status: int) -> bytes:
-    """How a child ended: its exit status, or minus the signal that ended it."""
-    return _END.pack(status)
-
-
-def unpack_end(data: bytes) -> int | None:
-    """The same; None where nobody could tell."""
-    return int(_END.unpack(data)[0]) if len(data) == _END.size else None
 
 
 def pack_facts(facts: FileFacts) -> bytes:
