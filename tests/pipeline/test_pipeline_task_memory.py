@@ -73,7 +73,7 @@ def test_the_kernel_would_end_a_task_before_its_parent(environment: dict[str, st
     with subprocess.Popen(command, env={**environment, **OWN_MODELS}, stdout=subprocess.PIPE) as process:
         found = set[int]()
         while process.poll() is None:
-            found |= {_score(task) for task in psutil.Process(process.pid).children() if _is_task(task)}
+            found |= {_score(task) for task in psutil.Process(process.pid).children(recursive=True) if _is_task(task)}
             time.sleep(0.02)
         assert process.stdout is not None
         assert json.loads(process.stdout.read())["state"] == "SUCCEEDED"
@@ -83,7 +83,7 @@ def test_the_kernel_would_end_a_task_before_its_parent(environment: dict[str, st
 
 def _is_task(process: psutil.Process) -> bool:
     try:
-        return "jobs.inference.main" in process.cmdline()
+        return process.name() == "celldrop-task"
     except psutil.Error:
         return False
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import sys
+from contextlib import suppress
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
+from jinja2.bccache import Bucket
+from typing_extensions import override
 
 from jobs.inference.report import wording
 from jobs.inference.report.data import ReportData
@@ -34,9 +38,20 @@ def templates(folder: Path) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=None if sys.dont_write_bytecode else _Compiled(str(folder / "__pycache__"), "%s.j2c"),
     )
     pages.filters.update(whole=wording.whole, percent=wording.percent, shortened=shortened)
     return pages
+
+
+class _Compiled(FileSystemBytecodeCache):
+    """Compiled templates, beside the compiled modules: compiling the report's takes a tenth of a small file's run."""
+
+    @override
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        with suppress(OSError):  # A folder that cannot be written has no compiled modules either.
+            Path(self.directory).mkdir(exist_ok=True)
+            super().dump_bytecode(bucket)
 
 
 def style() -> str:
