@@ -90,9 +90,15 @@ class Home:
         return "\n".join(f"--- {log.relative_to(self.folder)}\n{log.read_text()}" for log in logs if log.exists())
 
     def processes(self, module: str = "") -> list[psutil.Process]:
-        """Every process that works for this home, or those of them that run a module; the oldest first."""
-        ours = [process for process in psutil.process_iter() if self._is_ours(process, module)]
-        return sorted(ours, key=lambda process: process.pid)
+        """Every process that works for this home, or those of them that run a module; the oldest first.
+
+        A forked process works for the home of the process that its server belongs to, and its name is its module's.
+        """
+        ours = {process for process in psutil.process_iter() if self._is_ours(process)}
+        for process in tuple(ours):
+            with suppress(psutil.Error):
+                ours.update(process.children(recursive=True))
+        return sorted((one for one in ours if _runs(one, module)), key=lambda process: process.pid)
 
     def clear(self) -> None:
         """Leave no process behind."""
@@ -105,12 +111,18 @@ class Home:
                 process.kill()
         psutil.wait_procs(left)
 
-    def _is_ours(self, process: psutil.Process, module: str) -> bool:
+    def _is_ours(self, process: psutil.Process) -> bool:
         try:
-            ours = process.environ().get("CELLDROP_HOME") == str(self.settings.home)
-            return ours and (not module or module in process.cmdline())
+            return process.environ().get("CELLDROP_HOME") == str(self.settings.home)
         except psutil.Error:
             return False
+
+
+def _runs(process: psutil.Process, module: str) -> bool:
+    try:
+        return not module or module in (process.name(), *process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def kill(victim: psutil.Process | subprocess.Popen[bytes]) -> bool:

@@ -31,7 +31,7 @@ N_KILLS = int(os.environ.get("CELLDROP_KILLS", "10"))
 """Of the exhaustive test; ``CELLDROP_SUBMISSIONS=12 CELLDROP_KILLS=40`` for more of them."""
 SEED = 1
 SHARE_OF_TASKS = 0.7
-TASK = "jobs.inference.main"
+TASK = "celldrop-task"
 LONGEST_WAIT_S = 3.5
 """Less than a task takes, so that a kill finds any of its moments."""
 LIMITS = {"dispatch_lease_s": 5, "heartbeat_s": 15, "finalize_lease_s": 60, "backoff_s": 0.5, "max_attempts": 10}
