@@ -6,7 +6,6 @@ import io
 import json
 import os
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from google.cloud.storage import Client  # type: ignore[import-untyped]  # ships
 from google.pubsub_v1 import PublisherClient, PubsubMessage, SubscriberClient
 
 from shared.domain.submission import State
+from tests import warm
 from tests.cloud.local_cloud import ROOT
 from tests.pipeline.conftest import Ended
 
@@ -133,14 +133,8 @@ class Cloud:
 
     def celldrop(self, *arguments: object) -> Ended:
         """The command line against the deployed pipeline."""
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *map(str, arguments)],
-            env={**os.environ, **self.at.variables, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return Ended(done.returncode, done.stdout, done.stderr)
+        env = {**os.environ, **self.at.variables, "PYTHONPATH": str(ROOT)}
+        return Ended(*warm.command([*map(str, arguments)], env, Path.cwd()))
 
     def http(self, path: str) -> dict[str, Any]:
         """What the status function answers."""

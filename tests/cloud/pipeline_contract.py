@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pyarrow.parquet as pq
 
 from shared.domain.options import Options, Scores
 from shared.domain.outputs import reproducible
+from tests import warm
 from tests.cloud.local_cloud import ROOT
 from tests.cloud.pipeline_cloud import Cloud
 from tests.platform.doors import ODD_NAMES
@@ -95,9 +94,9 @@ class GcloudContract:
 def _embedded(file: Path, tmp_path: Path) -> Path:
     env = {**os.environ, "CELLDROP_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
     options = ("--json", "--set", "scores=full", "--set", "map=off", "--model", MODEL)
-    command = [sys.executable, "-m", "cli.main", "run", str(file), *options]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    return Path(json.loads(done.stdout)["results"])
+    status, output, errors = warm.command(["run", str(file), *options], env, tmp_path)
+    assert status == 0, errors
+    return Path(json.loads(output)["results"])
 
 
 def _all_agree(cloud: Cloud, outcome: dict[str, Any]) -> None:

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.images.containers import INFERENCE, Containers, containers, require_image
 from tests.images.locks import ROOT
 
@@ -30,6 +29,6 @@ def pipelines_own(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     home = tmp_path_factory.mktemp("embedded")
     command = ["run", data_dir / FILE, "--model", BUNDLE, "--set", "scores=full", "--out", home, "--json"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    argv = [sys.executable, "-m", "cli.main", *map(str, command)]
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
-    return Path(json.loads(done.stdout)["results"])
+    status, output, errors = warm.command([*map(str, command)], env, home)
+    assert status == 0, errors
+    return Path(json.loads(output)["results"])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -25,6 +23,7 @@ from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
 from shared.bundles.stored import parse_card
 from shared.domain.outputs import reproducible
 from shared.domain.submission import State
+from tests import warm
 from tests.cloud.emulators_doors import StorageDoor
 from tests.cloud.local_cloud import Deployment, Emulators, LocalCloud
 from tests.cloud.pubsub_session import pubsub_for_tests
@@ -101,10 +100,11 @@ def cloud(
 @pytest.fixture(scope="module")
 def embedded(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of the same file without any container."""
-    env = {**os.environ, "CELLDROP_HOME": str(tmp_path_factory.mktemp("embedded")), "CELLDROP_DEFAULT_MODEL": MODEL}
-    command = [sys.executable, "-m", "cli.main", "run", str(data_dir / PBMC), "--json"]
-    done = subprocess.run(command, env={**env, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True)
-    return Path(json.loads(done.stdout)["results"])
+    home = tmp_path_factory.mktemp("embedded")
+    own = {"CELLDROP_HOME": str(home), "CELLDROP_DEFAULT_MODEL": MODEL, "PYTHONPATH": str(ROOT)}
+    status, output, errors = warm.command(["run", str(data_dir / PBMC), "--json"], {**os.environ, **own}, home)
+    assert status == 0, errors
+    return Path(json.loads(output)["results"])
 
 
 def test_a_drop_comes_out_of_the_containers_as_the_same_bytes(cloud: Cloud, data_dir: Path, embedded: Path) -> None:
