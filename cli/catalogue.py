@@ -11,10 +11,13 @@ from cli.files import bundle_folder
 from shared.bundles.card import ModelCard, metric_words
 from shared.bundles.catalogue import find_model, list_models
 from shared.bundles.reading import read_bundle
+from shared.domain.words import listed, plural
 from shared.ports.blobs import BlobStore
 from shared.settings import Settings
 from shared.wiring.folders import directories
 from shared.wiring.ports import build_files
+
+_MOST_NAMED = 10
 
 
 def all_cards(settings: Settings) -> list[ModelCard]:
@@ -103,6 +106,12 @@ def say_card(card: ModelCard, output: Output) -> None:
         output.say(card.description)
     output.say(f"  {card.kind}, {len(card.features):,} features, {card.species}, digest {card.digest[:12]}…")
     output.say(f"  made by   {training.method} from {training.source or 'unknown'}")
+    for name, values in (("tissue", training.tissues), ("stage", training.stages), ("assay", training.assays)):
+        if values:
+            output.say(f"  {name:<9} {listed(values, most=_MOST_NAMED)}")
+    if training.n_cells:
+        donors = f" of {plural(training.n_donors, 'donor')}" if training.n_donors else ""
+        output.say(f"  cells     {training.n_cells:,}{donors}")
     output.say(f"  licence   {card.licence or 'not stated'}")
     output.say(f"  cite      {card.citation or 'not stated'}")
     for name, value in training.metrics.items():

@@ -125,6 +125,22 @@ NoCompositionFlag = Annotated[
 ]
 
 
+OptionalTexts = Optional[list[str]]  # noqa: UP045
+TissueOption = Annotated[
+    OptionalTexts, typer.Option(help="For the card; may be repeated.", show_default="the obs column tissue")
+]
+StageOption = Annotated[
+    OptionalTexts, typer.Option(help="For the card; may be repeated.", show_default="the obs column development_stage")
+]
+AssayOption = Annotated[
+    OptionalTexts, typer.Option(help="For the card; may be repeated.", show_default="the obs column assay")
+]
+DonorsOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, help="For the card: their number.", show_default="of the obs column donor_id"),
+]
+
+
 def settings_for(folder: Path | None) -> Settings:
     """Load the settings, with the given folder of bundles."""
     from shared.settings import load_settings
@@ -192,6 +208,10 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     title: Annotated[str, typer.Option(help="For the card.")] = "",
     licence: Annotated[str, typer.Option(help="For the card: the data's and so the model's licence.")] = "",
     citation: Annotated[str, typer.Option(help="For the card.")] = "",
+    tissue: TissueOption = None,
+    stage: StageOption = None,
+    assay: AssayOption = None,
+    donors: DonorsOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Train a model on files' own labels; the card records its accuracy on held-out cells."""
@@ -202,16 +222,12 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
         from cli.training import train_model
 
         about = {"name": name, "version": version, "title": title, "licence": licence, "citation": citation}
-        chosen = {"kind": kind, "seed": seed, "n_genes": n_genes, "held_out_share": held_out}
-        how = {
-            "class_weights": class_weights.value,
-            "max_abstained": max_abstained,
-            "false_alarm": false_alarm,
-            **({} if min_cells is None else {"min_cells_per_label": min_cells}),
-        }
+        said = {"tissues": tissue, "stages": stage, "assays": assay, "n_donors": donors}
+        chosen = {"kind": kind, "seed": seed, "n_genes": n_genes, "class_weights": class_weights.value}
+        how = {"held_out_share": held_out, "max_abstained": max_abstained, "false_alarm": false_alarm}
         read = (ids_from, lineages, features_from, matrix, aligned_with, aligned_labels, min_cells, batches, names)
         origin = Origin(tuple(files), labels, *read, ontology)
-        return train_model(origin, about | chosen | how, settings_for(out), output)
+        return train_model(origin, about | chosen | how | {"specimens": said}, settings_for(out), output)
 
     finish(output, action)
 

@@ -46,6 +46,8 @@ def train_model(origin: Origin, how: Mapping[str, Any], settings: Settings, outp
         CelldropError: The file, its labels or the request cannot be used.
     """
     wanted = TrainingSettings(**{**how, "class_weights": ClassWeights(how["class_weights"])}, command=_command())
+    if origin.min_cells is not None:
+        wanted = replace(wanted, min_cells_per_label=origin.min_cells)
     check_identity(wanted)
     check_free(settings.models_dir, wanted.name, wanted.version)
     if origin.features_from is not None:

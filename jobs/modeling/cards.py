@@ -130,6 +130,7 @@ def training_record(cells: LabelledCells, settings: TrainingSettings, report: Tr
         source_sha256=cells.sha256,
         trained_at=settings.trained_at,
         n_cells=report.n_trained,
+        **cells.specimens.card_fields(settings.specimens),
         parameters=_parameters(cells, settings, report),
         metrics=_metrics(report),
         per_label={

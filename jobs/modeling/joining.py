@@ -14,6 +14,7 @@ from jobs.modeling.expression import log_normalise
 from jobs.modeling.features import distinct_genes, take_features
 from jobs.modeling.labelled import LabelledCells
 from jobs.modeling.scoring import feature_of_genes
+from jobs.modeling.specimens import together
 from shared.bundles.card import Features, Label
 from shared.domain.errors import TrainingDataError
 from shared.domain.verdict import MatrixState
@@ -68,6 +69,7 @@ def joined(files: Sequence[LabelledCells]) -> LabelledCells:
         source=_names(files),
         sha256=", ".join(one.sha256 or "unknown" for one in files),
         batch_n=_batches(files),
+        specimens=together([one.specimens for one in files]),
     )
 
 

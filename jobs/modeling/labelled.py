@@ -16,6 +16,7 @@ from jobs.modeling.judged import judged
 from jobs.modeling.labels import read_labels
 from jobs.modeling.readable import Readable
 from jobs.modeling.sources import open_source, sha256_of
+from jobs.modeling.specimens import Specimens, specimens_of
 from jobs.modeling.splits import at_most
 from shared.bundles.card import Features, Label
 from shared.domain.errors import TrainingDataError
@@ -57,6 +58,7 @@ class LabelledCells:
         sha256: The file's digest, for the model card.
         batch_n: The batch of each cell, -1 if it has none; None if batches are not told apart.
         batches: The obs column that names them; empty likewise.
+        specimens: What the cells are from.
     """
 
     value_ng: sp.csr_matrix
@@ -74,6 +76,7 @@ class LabelledCells:
     sha256: str | None = None
     batch_n: npt.NDArray[np.int32] | None = None
     batches: str = ""
+    specimens: Specimens = field(default_factory=Specimens)
 
     @property
     def n_cells(self) -> int:
@@ -106,8 +109,7 @@ def read_labelled(  # noqa: PLR0913  # one parameter a column or choice
     Args:
         column: The obs column with the labels. Cells without a label are left out.
         ids_from: An obs column with Cell Ontology ids, one for each label.
-        lineages: The lineage of each label. Other labels have none.
-        readable: The readable name of each label. Other labels keep their own.
+        lineages: The lineage of each label. Other labels have none. ``readable``: its readable name, likewise.
         matrix: As the option ``matrix``; None chooses by evidence.
         batches: The obs column that names batches; empty if they are not to be told apart.
 
@@ -136,6 +138,7 @@ def read_labelled(  # noqa: PLR0913  # one parameter a column or choice
             sha256=sha256_of(path),
             batch_n=_batches(source, batches, path)[kept_n] if batches else None,
             batches=batches,
+            specimens=specimens_of(source, kept_n),
         )
 
 

@@ -21,12 +21,17 @@ from shared.faults import first_fault
 MAX_INDEX_BYTES = 4 * 2**20
 """CellTypist's index of some 60 models has 0.03 MB."""
 PICKLE = ".pkl"
+_MOST_TISSUES = 5
 _MOST_MODELS = 5_000
 _LETTERS = 1_000
 _SPECIES_WORDS = {
     **dict.fromkeys(("human", "homo", "homo_sapiens"), Species.HUMAN),
     **dict.fromkeys(("mouse", "mice", "murine", "mus", "mus_musculus"), Species.MOUSE),
 }
+
+
+_SHORT = {"pbmc": "blood: peripheral blood mononuclear cells"}
+"""What else a word says of a model's tissue."""
 
 
 class Form(StrEnum):
@@ -84,6 +89,7 @@ class Offer:
         """Whether it has all words, and may be of that species and tissue. An unknown species may be any."""
         about = [self.reference, self.title, self.citation, self.tissue, self.file_name, *self.labels]
         text = " ".join(about).casefold()
+        text += "".join(f" {meant}" for short, meant in _SHORT.items() if short in text)
         if species not in {None, self.species} and self.species is not Species.UNKNOWN:
             return False
         return all(word.casefold() in text for word in [*words, tissue])
@@ -138,6 +144,7 @@ def offer_of_card(card: ModelCard, address: str, catalogue: str = "") -> Offer:
         catalogue=catalogue,
         title=card.title,
         species=card.species,
+        tissue=listed(card.training.tissues, most=_MOST_TISSUES) if card.training.tissues else "",
         n_labels=len(card.labels),
         labels=tuple(label.name for label in card.labels),
         licence=card.licence,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from jobs.modeling.labelled import LabelledCells
 from shared.bundles.card import Features, Kind
@@ -26,6 +28,8 @@ class TrainingSettings:
     Attributes:
         name: The bundle's name, as ``version`` is its version. These and ``title``, ``description``, ``licence`` and
             ``citation`` go on its card.
+        specimens: Values for the fields of the card's training record that say what the cells are from, where the
+            files do not say it, or not right.
         kind: The kind of model to train.
         features_from: Use only genes that are in this table too; None uses all genes.
         features_source: The name of that table, for the card.
@@ -62,6 +66,7 @@ class TrainingSettings:
     description: str = ""
     licence: str = ""
     citation: str = ""
+    specimens: Mapping[str, Any] = field(default_factory=dict)
     kind: Kind = Kind.LINEAR
     features_from: Features | None = None
     features_source: str = ""

@@ -180,6 +180,10 @@ class Training(_Frozen):
         method: ``imported from CellTypist``, ``celldrop models train`` …
         source: File name or citation of the data.
         source_sha256: Its sha256, if known.
+        tissues: Of the cells, as CELLxGENE names them (``blood``), the most frequent first, as the next two.
+        stages: The stages of development of their donors.
+        assays: How they were sequenced.
+        n_donors: The number of donors, if known.
         parameters: The settings that reproduce the training.
         metrics: Measured on cells that were not trained on.
         per_label: The same for each label: precision, recall and support.
@@ -190,6 +194,10 @@ class Training(_Frozen):
     source_sha256: str | None = None
     trained_at: str | None = None
     n_cells: int | None = None
+    tissues: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
+    assays: tuple[str, ...] = ()
+    n_donors: int | None = None
     parameters: dict[str, str | int | float | bool | None] = {}
     metrics: dict[str, float] = {}
     per_label: dict[str, dict[str, float]] = {}

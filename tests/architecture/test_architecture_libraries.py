@@ -23,7 +23,7 @@ LIBRARIES = {
     "jobs.inference.merge": {"graspologic_native", "numpy", "pyarrow", "threadpoolctl"},
     "jobs.inference.outputs": {"numpy", "pyarrow", "pydantic"},
     "jobs.inference.parts": {"google_crc32c", "numpy", "pyarrow"},
-    "jobs.inference.report": {"jinja2", "numpy", "sklearn", "threadpoolctl"},
+    "jobs.inference.report": {"jinja2", "numpy", "sklearn", "threadpoolctl", "typing_extensions"},
     "jobs.inference.task": {"h5py", "numpy", "pyarrow", "safetensors", "torch"},
     "jobs.modeling": {"h5py", "numpy", "pydantic", "requests", "safetensors", "scipy", "torch"},
     "jobs.modeling.kinds": {"numpy", "sklearn", "torch"},
