@@ -6,7 +6,7 @@ WORKERS ?= 2
 # How many of the slowest tests `make test` names.
 SLOWEST ?= 60
 
-.PHONY: help setup run test test-fast test-exhaustive test-system prove-deployment cloud-demo simulate simulate-day bench images test-images locks check format oracle
+.PHONY: help setup run test test-fast test-exhaustive test-system prove-deployment cloud-demo simulate simulate-day bench images test-images locks check format oracle scvi
 .PHONY: docs clean
 
 help: ## list the targets
@@ -21,13 +21,16 @@ run: setup ## real cells through the whole pipeline, and how their labels compar
 oracle: setup ## an environment of its own for the CellTypist package, which the tests compare with
 	@tools/oracle-env
 
+scvi: setup ## an environment of its own for scvi-tools, which exhaustive tests compare with
+	@tools/scvi-env
+
 test: setup oracle ## the whole suite
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not exhaustive" --durations $(SLOWEST) --durations-min 5
 
 test-fast: setup ## without the slow ones
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not exhaustive"
 
-test-exhaustive: setup ## every crash point, and every pair of them: an hour
+test-exhaustive: setup scvi ## every crash point, and every pair of them: an hour
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m exhaustive
 
 test-system: setup ## the pipeline that is deployed in a real project (docs/how-to/test-a-deployment.md)
@@ -74,4 +77,4 @@ docs: setup ## write the generated pages of docs/reference anew
 	$(BIN)/python tools/firestore_indexes.py
 
 clean: ## remove build files, keep results
-	rm -rf $(VENV) .venv-oracle .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-oracle .venv-scvi .mypy_cache .ruff_cache .pytest_cache .hypothesis

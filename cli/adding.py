@@ -45,20 +45,23 @@ class Asked:
         what: A name in a catalogue, an address, or a path.
         name, version: Of an imported model; empty: as the catalogue says.
         agreed: Whether to go on without asking.
+        batch: Of an imported scANVI model that depends on it: the batch that new cells are treated as.
     """
 
     what: str
     name: str = ""
     version: str = ""
     agreed: bool = False
+    batch: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """The model to add: the offer, and of a bundle its card as it is stored."""
+    """The model to add: the offer, of a bundle its card as it is stored, and of a scANVI model the assumed batch."""
 
     offer: Offer
     card: bytes = b""
+    batch: str | None = None
 
 
 def add_model(settings: Settings, asked: Asked, output: Output) -> Exit:
@@ -91,15 +94,15 @@ def add_model(settings: Settings, asked: Asked, output: Output) -> Exit:
 
 def _chosen(settings: Settings, asked: Asked) -> _Chosen:
     offer = find_offer(settings, asked.what)
-    if offer.form is Form.CELLTYPIST:
+    if offer.form is not Form.BUNDLE:
         _check_names(asked)
         named = replace(offer, name=asked.name or offer.name, version=asked.version or offer.version)
-        return _Chosen(replace(named, size_bytes=offer.size_bytes or _size_of(offer.address)))
-    if asked.name or asked.version:
+        return _Chosen(replace(named, size_bytes=offer.size_bytes or _size_of(offer.address)), batch=asked.batch)
+    if asked.name or asked.version or asked.batch is not None:
         raise InvalidOptionError(
-            "a bundle keeps its name and version, which its digest covers",
+            "a bundle keeps its name, its version and all else, which its digest covers",
             where=asked.what,
-            hint="Leave --name and --version out; they are for models of CellTypist.",
+            hint="Leave --name, --version and --batch out; they are for models of CellTypist and scANVI.",
         )
     stored = _card_at(settings, offer.address)
     card = parse_card(stored, where=offer.address)
@@ -159,7 +162,7 @@ def _check_new(settings: Settings, offer: Offer) -> None:
                 expected="a model that is not",
                 where=str(path),
                 hint=f"Use it with `celldrop run FILE --model {offer.reference}`. Another --version can be chosen for "
-                "a model of CellTypist.",
+                "a model of CellTypist or scANVI.",
             )
 
 
@@ -212,10 +215,10 @@ def _get(settings: Settings, chosen: _Chosen, told: Told) -> ModelCard:
                 download(offer.address + WEIGHTS_NAME, weights, most_bytes=limit, told=told)
             return _publish(settings, chosen, weights)
         if not is_served(offer.address):
-            return _import(settings, offer, Path(offer.address))
+            return _import(settings, chosen, Path(offer.address))
         file = parts / offer.file_name
         download(offer.address, file, most_bytes=limit, sha256=offer.sha256, told=told)
-        return _import(settings, offer, file)
+        return _import(settings, chosen, file)
 
 
 @contextmanager
@@ -231,13 +234,13 @@ def _parts(added: Path, address: str) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _import(settings: Settings, offer: Offer, file: Path) -> ModelCard:
+def _import(settings: Settings, chosen: _Chosen, file: Path) -> ModelCard:
     from jobs.modeling.bundles import write_bundle
-    from jobs.modeling.celltypist import import_celltypist
+    from jobs.modeling.importing import ImportedAs, import_foreign
 
-    card, tensors = import_celltypist(
-        file, name=offer.name, version=offer.version, licence=offer.licence, citation=offer.citation
-    )
+    offer = chosen.offer
+    wanted = ImportedAs(offer.name, offer.version, offer.licence, offer.citation, batch=chosen.batch)
+    card, tensors = import_foreign(file, wanted)
     # As it was shown, and as it is found: a model may say less of itself than the catalogue says.
     titled = card.model_copy(update={"title": offer.title or card.title})
     return write_bundle(settings.added_models, titled, tensors)

@@ -40,9 +40,12 @@ def bundle_folder(model: str) -> Path | None:
     if (folder / CARD_NAME).is_file():
         return folder
     if folder.is_file():
-        hint = "Convert a CellTypist .pkl with `celldrop models import FILE --name NAME --version 1`."
+        hint = "Convert a model of CellTypist or scANVI: `celldrop models import FILE --name NAME --version 1`."
         raise ModelNotFoundError(f"{folder.name} is a file", expected="the folder of a bundle", hint=hint)
     found = [path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{CARD_NAME}")]
+    if not found and (folder / "model.pt").is_file():
+        hint = "Convert it into a bundle: `celldrop models import FOLDER --name NAME --version 1`."
+        raise ModelNotFoundError(f"{folder} is a model of scvi-tools", expected="the folder of a bundle", hint=hint)
     if not found:
         hint = "Give the folder that contains model.json, or a name from `celldrop models list`."
         raise ModelNotFoundError(f"no {CARD_NAME} in {folder}", expected="the folder of a bundle", hint=hint)

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 import typer
 
 from cli.console import Exit, Output
-from cli.options import JsonFlag, finish
+from cli.options import BatchOption, JsonFlag, finish
 
 
 def search(
@@ -36,15 +36,18 @@ def add(
     model: Annotated[
         str,
         typer.Argument(
-            help="A name from `celldrop models search`, the address of a .pkl or of a bundle's folder, or a path.",
+            help="A name from `celldrop models search`, a path, or the address of a .pkl, model.pt or bundle's folder.",
             show_default=False,
         ),
     ],
     *,
-    name: Annotated[str, typer.Option(help="For a CellTypist model.", show_default="from its file's name")] = "",
-    version: Annotated[
-        str, typer.Option(help="For a CellTypist model.", show_default="as the catalogue says, or 1")
+    name: Annotated[
+        str, typer.Option(help="For a CellTypist or scANVI model.", show_default="from its file or folder")
     ] = "",
+    version: Annotated[
+        str, typer.Option(help="For a CellTypist or scANVI model.", show_default="as the catalogue says, or 1")
+    ] = "",
+    batch: BatchOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Add it without asking.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -55,6 +58,6 @@ def add(
         from cli.adding import Asked, add_model
         from shared.settings import load_settings
 
-        return add_model(load_settings(), Asked(model, name, version, yes), output)
+        return add_model(load_settings(), Asked(model, name, version, yes, batch), output)
 
     finish(output, action)

@@ -10,7 +10,7 @@ import typer
 
 from cli.console import Exit, Output
 from cli.getting import add, search
-from cli.options import JsonFlag, finish
+from cli.options import BatchOption, JsonFlag, finish
 from shared.bundles.card import Kind, ModelCard
 from shared.domain.words import plural
 
@@ -69,8 +69,18 @@ class ClassWeights(StrEnum):
 
 WeightsOption = Annotated[ClassWeights, typer.Option(help="Of a linear model. balanced: every label weighs the same.")]
 HeldOutOption = Annotated[float, typer.Option(min=0.05, max=0.5, help="The share of cells held out for the metrics.")]
+
+
+class TrainedKind(StrEnum):
+    """The kinds that can be trained here, which ``jobs.modeling.kinds`` has a recipe for; others are imported."""
+
+    LINEAR = Kind.LINEAR
+    CENTROID = Kind.CENTROID
+    NEIGHBOURS = Kind.NEIGHBOURS
+
+
 KindOption = Annotated[
-    Kind,
+    TrainedKind,
     typer.Option(
         help="linear: a weight for each gene and label. centroid: the nearest mean cell in a PCA. "
         "neighbours: the votes of the most similar training cells."
@@ -151,7 +161,14 @@ def settings_for(folder: Path | None) -> Settings:
 
 @models.command("import")
 def import_model(  # noqa: PLR0913  # one parameter an option
-    file: Annotated[Path, typer.Argument(help="A CellTypist .pkl.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A CellTypist .pkl; or of a scANVI model the folder that scvi-tools saved, or its model.pt.",
+            show_default=False,
+        ),
+    ],
     *,
     name: NameOption,
     version: VersionOption,
@@ -161,18 +178,17 @@ def import_model(  # noqa: PLR0913  # one parameter an option
     ontology: Annotated[
         OptionalPath, typer.Option(help="The Cell Ontology, .obo or .json, to give the labels its ids.")
     ] = None,
+    batch: BatchOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Convert a CellTypist model into a bundle, without executing its pickle."""
+    """Convert a model of CellTypist or scANVI into a bundle, without executing anything in it."""
     output = Output(as_json)
 
     def action() -> Exit:
         from jobs.modeling.bundles import write_bundle
-        from jobs.modeling.celltypist import import_celltypist
+        from jobs.modeling.importing import ImportedAs, import_foreign
 
-        card, tensors = import_celltypist(
-            file, name=name, version=version, licence=licence, citation=citation, ontology=ontology
-        )
+        card, tensors = import_foreign(file, ImportedAs(name, version, licence, citation, ontology, batch))
         folder = settings_for(out).models_dir
         _say_written(write_bundle(folder, card, tensors), folder, output)
         return Exit.DONE
@@ -199,7 +215,7 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     n_genes: Annotated[int, typer.Option(min=2, help="The most genes to use.")] = 3_000,
     min_cells: MinCellsOption = None,
     batches: BatchesOption = "",
-    kind: KindOption = Kind.LINEAR,
+    kind: KindOption = TrainedKind.LINEAR,
     class_weights: WeightsOption = ClassWeights.BALANCED,
     held_out: HeldOutOption = 0.2,
     max_abstained: AbstainedOption = 0.0,
@@ -223,7 +239,7 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
 
         about = {"name": name, "version": version, "title": title, "licence": licence, "citation": citation}
         said = {"tissues": tissue, "stages": stage, "assays": assay, "n_donors": donors}
-        chosen = {"kind": kind, "seed": seed, "n_genes": n_genes, "class_weights": class_weights.value}
+        chosen = {"kind": Kind(kind), "seed": seed, "n_genes": n_genes, "class_weights": class_weights.value}
         how = {"held_out_share": held_out, "max_abstained": max_abstained, "false_alarm": false_alarm}
         read = (ids_from, lineages, features_from, matrix, aligned_with, aligned_labels, min_cells, batches, names)
         origin = Origin(tuple(files), labels, *read, ontology)

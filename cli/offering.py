@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -12,6 +12,7 @@ from cli.catalogue import as_bucket, installed_cards
 from cli.files import bundle_folder
 from jobs.modeling.addresses import absolute
 from jobs.modeling.downloading import read_small
+from jobs.modeling.foreign_files import SUFFIXES, is_saved, model_in
 from jobs.modeling.offers import (
     MAX_INDEX_BYTES,
     PICKLE,
@@ -20,6 +21,7 @@ from jobs.modeling.offers import (
     Offer,
     offer_of_card,
     offer_of_pickle,
+    offer_of_saved,
     parse_index,
 )
 from shared.bundles.card import CARD_NAME
@@ -83,6 +85,9 @@ def find_offer(settings: Settings, what: str) -> Offer:
     path = Path(what).expanduser()
     if path.is_file() and path.suffix.lower() == PICKLE:
         return _pickle(path.name, str(path))
+    if path.exists() and is_saved(path):
+        file = model_in(path)
+        return _imported(offer_of_saved, file.resolve().parent.name, file.name, str(file))
     folder = bundle_folder(what)
     return _bundle_at(str(folder.resolve())) if folder is not None else _by_name(settings, what)
 
@@ -130,19 +135,25 @@ def _served(address: str) -> Offer:
     try:
         whole = absolute(address)
     except ValueError as error:
-        hint = "Give the https address of a CellTypist .pkl, or of the folder of a bundle."
+        hint = "Give the https address of a CellTypist .pkl, of scvi-tools' model.pt, or of the folder of a bundle."
         raise InvalidOptionError(str(error), where=address, hint=hint) from error
-    last = unquote(urlsplit(whole).path.rpartition("/")[2])
+    *folders, last = unquote(urlsplit(whole).path).split("/")
     if last.lower().endswith(PICKLE):
         return _pickle(last, whole)
+    if last.lower().endswith(SUFFIXES):
+        return _imported(offer_of_saved, folders[-1] if folders else "", last, whole)
     return _bundle_at(f"{whole.removesuffix(CARD_NAME).rstrip('/')}/")
 
 
 def _pickle(file_name: str, address: str) -> Offer:
+    return _imported(offer_of_pickle, file_name, address)
+
+
+def _imported(offer_of: Callable[..., Offer], *names: str) -> Offer:
     try:
-        return offer_of_pickle(file_name, address)
+        return offer_of(*names)
     except ValueError as error:
-        raise InvalidOptionError(str(error), where=address, hint="Rename the file.") from error
+        raise InvalidOptionError(str(error), where=names[-1], hint="Rename the file.") from error
 
 
 def _by_name(settings: Settings, name: str) -> Offer:

@@ -28,6 +28,15 @@ ModelOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--model", help="NAME, NAME@VERSION, or the folder of a bundle."),
 ]
+BatchOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--batch",
+        metavar="NAME",
+        help="For a scANVI model whose labels depend on the batch of a cell: the one that new cells are treated as.",
+        show_default=False,
+    ),
+]
 RerunFlag = Annotated[bool, typer.Option("--rerun", help="Annotate again, even if there are results.")]
 IdArgument = Annotated[str, typer.Argument(help="From `celldrop status` or `submit`.", show_default=False)]
 SetOption = Annotated[

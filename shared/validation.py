@@ -78,4 +78,6 @@ def pinned(blobs: BlobStore, source: ObjectRef) -> BlobInfo:
 
 def needs_of(card: ModelCard) -> ModelNeeds:
     """What a model requires of a file."""
-    return ModelNeeds(card.features, card.species, card.default_overlap, reference=card.reference)
+    return ModelNeeds(
+        card.features, card.species, card.default_overlap, reference=card.reference, counts=card.needs_counts
+    )

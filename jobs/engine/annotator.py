@@ -18,13 +18,15 @@ from jobs.engine.kinds.table import weights_of
 from jobs.engine.preprocessing import Preprocessing
 from jobs.engine.sampling import Int64s, SampledCells, pick
 from shared.bundles.card import ModelCard
-from shared.domain.errors import InternalError, InvalidBundleError, NoGeneOverlapError
+from shared.domain.errors import CountsNeededError, InternalError, InvalidBundleError, NoGeneOverlapError
 from shared.domain.geometry import Rows
+from shared.domain.verdict import CellNote
 
 Int32s = npt.NDArray[np.int32]
 Float32s = npt.NDArray[np.float32]
 Float64s = npt.NDArray[np.float64]
 UInt8s = npt.NDArray[np.uint8]
+_TARGET_SUM = 1e4
 
 
 class CellBlock(Protocol):
@@ -121,6 +123,7 @@ class Annotator:
     Raises:
         InvalidBundleError: The weights do not fit the card.
         NoGeneOverlapError: No gene of the file is in the model.
+        CountsNeededError: The model computes from counts, and the values are none.
     """
 
     def __init__(
@@ -136,7 +139,11 @@ class Annotator:
         checked, watched = weights_of(card, weights, where=card.reference)
         module = checked.module(_matched(card, gene_to_feature))
         self._watch = None
-        target_sum = module.target_sum
+        self._takes_counts = module.target_sum is None
+        if self._takes_counts and not counted:
+            raise CountsNeededError("values that are not counts", expected=f"counts, for {card.reference}")
+        # Of a model of counts, the expression is only embedded and kept, for the map of the report.
+        target_sum = _TARGET_SUM if module.target_sum is None else module.target_sum
         if watched is not None:
             self._watch = Watch(watched, len(card.features), gene_to_feature, as_it_is=as_it_is, counted=counted)
             # Of the target sum, the file's genes have what features that it lacks leave to them.
@@ -167,9 +174,12 @@ class Annotator:
     def prepared(self, block: CellBlock) -> tuple[Int32s, CellFacts]:
         """The features of a block that the model is to see, and the facts of its cells."""
         total_n = None if self._preprocessing.as_it_is else block.total_n.astype(np.float32)
+        note_n = block.note_n
+        if self._takes_counts:  # A converted cell's values are in proportion to counts, and how many is not known.
+            note_n = np.where(note_n == CellNote.CONVERTED, np.uint8(CellNote.UNCLEAR), note_n)
         if self._watch is None:
-            return block.feature, CellFacts(total_n, block.n_genes_n, block.note_n, None)
-        look = self._watch.look(block.feature, block.value, block.indptr, block.total_n, block.note_n)
+            return block.feature, CellFacts(total_n, block.n_genes_n, note_n, None)
+        look = self._watch.look(block.feature, block.value, block.indptr, block.total_n, note_n)
         return look.feature_z, CellFacts(total_n, block.n_genes_n, look.note_n, look.unfamiliarity_n)
 
     @torch.inference_mode()
@@ -203,7 +213,8 @@ class Annotator:
         They are on the device. Does not wait for the device.
         """
         expression_z = self._preprocessing.expression(cells.value, cells.total_n, cells.indptr)
-        scores_nl: torch.Tensor = self._model(expression_z, cells.feature, cells.indptr)
+        input_z = cells.value if self._takes_counts else expression_z
+        scores_nl: torch.Tensor = self._model(input_z, cells.feature, cells.indptr)
         decision_nl = (scores_nl / self._temperature).float()
         computed = decision_nl, activate(decision_nl, self._activation)
         if self.projection is None:

@@ -29,8 +29,8 @@ from shared.bundles.card import Label, ModelCard
 from shared.domain.errors import LabelsNotComparableError, TrainingDataError
 from shared.domain.verdict import CellNote, Finding, Severity
 from shared.h5ad.judge.cautions import WarningCode
-from shared.h5ad.judge.judging import ModelNeeds
 from shared.h5ad.source import RangeSource
+from shared.validation import needs_of
 
 Int64s = npt.NDArray[np.int64]
 _NO_LINEAGE = ""
@@ -131,7 +131,7 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
         InvalidBundleError: The weights do not fit the card.
     """
     mapping = mapping or {}
-    needs = ModelNeeds(card.features, card.species, card.default_overlap, reference=card.reference)
+    needs = needs_of(card)
     with open_source(path) as source:
         file = judged(source, path, needs, matrix=matrix)
         labelling = _read(source, path, labels_column, {*_names(card), *mapping})

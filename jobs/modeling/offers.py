@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from jobs.modeling.addresses import absolute
+from jobs.modeling.foreign_files import SAVED, called
 from shared.bundles.card import NAME_PATTERN, VERSION_PATTERN, ModelCard
 from shared.domain.errors import ModelDownloadError
 from shared.domain.verdict import Species
@@ -39,6 +40,8 @@ class Form(StrEnum):
 
     CELLTYPIST = "celltypist"
     """A pickle of CellTypist, to be imported."""
+    SCANVI = "scanvi"
+    """A scANVI model that scvi-tools saved, to be imported."""
     BUNDLE = "bundle"
     """A folder with the two files of a bundle."""
 
@@ -52,7 +55,7 @@ class Offer:
         catalogue: The catalogue that offers it; empty if it is installed, or was named by its address.
         n_labels: The number of labels; None if it is not known.
         labels: Their names, where they are known.
-        file_name: Of a pickle, else empty.
+        file_name: Of a file to import, else empty.
         digest: Of a bundle, if the catalogue gives it.
         sha256: Of the file, if the catalogue gives it.
     """
@@ -158,6 +161,19 @@ def offer_of_pickle(file_name: str, address: str) -> Offer:
     """The offer of a pickle of which nothing is known but its name."""
     return Offer(
         name=_name_of(file_name), version="1", form=Form.CELLTYPIST, address=address, file_name=_safe(file_name)
+    )
+
+
+def offer_of_saved(folder: str, file_name: str, address: str) -> Offer:
+    """The offer of a scANVI model of which nothing is known but the names of its file and of the folder."""
+    name = _name_of(called(folder, file_name))
+    return Offer(
+        name=name,
+        version="1",
+        form=Form.SCANVI,
+        address=address,
+        title=f"scANVI model {called(folder, file_name)}",
+        file_name=f"{name}-{SAVED}",
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 from math import prod
 from pathlib import Path
@@ -15,11 +15,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jobs.modeling.unpickling_names import NUMPY
+from jobs.modeling.unpickling_known import known_as
+from jobs.modeling.unpickling_names import NUMPY, STORAGES, TENSORS
 from shared.domain.errors import InputNotFoundError, UnsafeModelError, UnsupportedModelError
 
 MAX_BYTES = 2**30
-"""A larger pickle is refused; CellTypist's largest model is 0.1 GB."""
+"""A larger file is refused; CellTypist's largest model is 0.1 GB."""
 TIMEOUT_S = 120
 _MEMORY_BYTES = 2**27
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -50,12 +51,43 @@ def read_foreign(path: Path) -> bytes:
     try:
         size_bytes = path.stat().st_size
         if size_bytes > MAX_BYTES:
-            raise _unsupported(f"a file of {size_bytes:,} bytes, above the limit of {MAX_BYTES:,}", str(path))
+            raise _unreadable(f"a file of {size_bytes:,} bytes, above the limit of {MAX_BYTES:,}", str(path))
         return path.read_bytes()
     except FileNotFoundError as error:
         raise InputNotFoundError("no such file", where=str(path), hint="Check the path.") from error
     except OSError as error:
-        raise _unsupported(f"a file that cannot be read: {error.strerror}", str(path)) from error
+        raise _unreadable(f"a file that cannot be read: {error.strerror}", str(path)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How a file is to be read, and what is said of one that is something else.
+
+    Attributes:
+        allowed: Module and name of the allowed globals.
+        archive: Whether it is an archive of PyTorch.
+        kept: Of a dict under one of these keys, the starts of the keys to keep; of other dicts, all are kept.
+    """
+
+    where: str
+    allowed: Sequence[tuple[str, str]]
+    expected: str
+    ask_for: str
+    hint: str
+    archive: bool = False
+    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def unsafe(self, found: str) -> UnsafeModelError:
+        return UnsafeModelError(
+            found,
+            expected="a model of plain data",
+            where=self.where,
+            hint="Nothing in it was executed. Do not open it with pickle if you do not trust its source. Otherwise ask "
+            f"its authors for {self.ask_for}.",
+        )
+
+    def unsupported(self, found: str) -> UnsupportedModelError:
+        return UnsupportedModelError(found, expected=self.expected, where=self.where, hint=self.hint)
 
 
 def open_pickle(data: bytes, globals_allowed: Sequence[tuple[str, str]], *, where: str) -> Value:
@@ -69,24 +101,61 @@ def open_pickle(data: bytes, globals_allowed: Sequence[tuple[str, str]], *, wher
 
     Raises:
         UnsafeModelError: The pickle contains a global that is not allowed, or needs more memory or time than a model.
-        UnsupportedModelError: It is incomplete, or contains more than plain values, arrays and these classes.
+        UnsupportedModelError: It is incomplete, contains more than plain values, arrays and these classes, or is a
+            model of a known other kind.
     """
-    header, blobs = _ask_child(data, globals_allowed, where)
+    asked = _Asked(
+        where,
+        [*NUMPY_GLOBALS, *globals_allowed],
+        expected="a model saved by CellTypist (.pkl)",
+        ask_for="a model saved by CellTypist, which needs only numpy and scikit-learn's linear classifiers",
+        hint="Check that the download is complete and is the model itself, not a table or an archive.",
+    )
+    return _opened(data, asked)
+
+
+def open_archive(data: bytes, kept: Mapping[str, Sequence[str]], *, where: str) -> Value:
+    """Read the values in an archive of PyTorch (``torch.save``) as data, likewise. Tensors become arrays.
+
+    Args:
+        kept: Of a dict under one of these keys, the starts of the keys to keep: what a model has for each cell of its
+            training data is not read.
+
+    Raises:
+        UnsafeModelError, UnsupportedModelError: As for a pickle.
+    """
+    asked = _Asked(
+        where,
+        [*NUMPY_GLOBALS, *sorted(STORAGES | TENSORS)],
+        expected="a model saved by scvi-tools (model.pt)",
+        ask_for="a model saved by scvi-tools with model.save(FOLDER), which holds tensors, text and tables only",
+        hint="Check that the download is complete and is the model.pt of scvi-tools itself.",
+        archive=True,
+        kept=kept,
+    )
+    return _opened(data, asked)
+
+
+def _opened(data: bytes, asked: _Asked) -> Value:
+    header, blobs = _ask_child(data, asked)
+    known = known_as(*header["global"]) if "global" in header else None
+    if known is not None:
+        raise asked.unsupported(f"{known} ({'.'.join(header['global'])})")
     if "hostile" in header:
-        raise _unsafe(f"a pickle that asks for {header['hostile']}", where)
+        raise asked.unsafe(f"a pickle that asks for {header['hostile']}")
     if "foreign" in header:
-        raise _unsupported(f"a file that {header['foreign']}", where)
+        raise asked.unsupported(f"a file that {header['foreign']}")
     try:
         return _Decoder(_cut(blobs, header["sizes"])).decode(header["value"])
     except (ValueError, TypeError) as error:
-        raise _unsupported(f"a pickle with a damaged array: {error}", where) from error
+        raise asked.unsupported(f"a pickle with a damaged array: {error}") from error
 
 
-def _ask_child(
-    data: bytes, globals_allowed: Sequence[tuple[str, str]], where: str
-) -> tuple[dict[str, Any], memoryview]:
+def _ask_child(data: bytes, asked: _Asked) -> tuple[dict[str, Any], memoryview]:
     orders = {
-        "allowed": [*NUMPY_GLOBALS, *globals_allowed],
+        "allowed": asked.allowed,
+        "archive": asked.archive,
+        "kept": {key: list(starts) for key, starts in asked.kept.items()},
         "memory_bytes": _MEMORY_BYTES + 16 * len(data),
         "cpu_s": TIMEOUT_S,
     }
@@ -95,10 +164,10 @@ def _ask_child(
     try:
         done = subprocess.run(command, input=stdin, capture_output=True, timeout=TIMEOUT_S, check=False)  # noqa: S603  # our own interpreter, constant arguments
     except subprocess.TimeoutExpired as error:
-        raise _unsafe(f"a pickle that takes longer than {TIMEOUT_S} s to read", where) from error
+        raise asked.unsafe(f"a pickle that takes longer than {TIMEOUT_S} s to read") from error
     if done.returncode != 0:
         last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise _unsafe(f"a pickle that crashes its reader (status {done.returncode}: {last or 'no message'})", where)
+        raise asked.unsafe(f"a pickle that crashes its reader (status {done.returncode}: {last or 'no message'})")
     length = int.from_bytes(done.stdout[:8], "big")
     return json.loads(done.stdout[8 : 8 + length]), memoryview(done.stdout)[8 + length :]
 
@@ -144,20 +213,6 @@ def _object_array(items: list[Value], shape: list[int]) -> Array:
     return array.reshape(shape)
 
 
-def _unsafe(found: str, where: str) -> UnsafeModelError:
-    return UnsafeModelError(
-        found,
-        expected="a model of plain data",
-        where=where,
-        hint="Nothing in it was executed. Do not open it with pickle if you do not trust its source. Otherwise ask its "
-        "authors for a model saved by CellTypist, which needs only numpy and scikit-learn's linear classifiers.",
-    )
-
-
-def _unsupported(found: str, where: str) -> UnsupportedModelError:
-    return UnsupportedModelError(
-        found,
-        expected="a model saved by CellTypist (.pkl)",
-        where=where,
-        hint="Check that the download is complete and is the model itself, not a table or an archive.",
-    )
+def _unreadable(found: str, where: str) -> UnsupportedModelError:
+    hint = "Check that it is the model itself, and that it may be read."
+    return UnsupportedModelError(found, expected="a model of CellTypist or scvi-tools", where=where, hint=hint)

@@ -10,12 +10,20 @@ import contextlib
 import json
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs.modeling.unpickling_machine import ForeignPickleError, Global, HostilePickleError, Made, read_pickle
-from jobs.modeling.unpickling_names import INDEX, OPAQUE
+from jobs.modeling.unpickling_archive import Archive
+from jobs.modeling.unpickling_machine import (
+    ForeignPickleError,
+    Global,
+    HostilePickleError,
+    Made,
+    UnknownGlobalError,
+    read_pickle,
+)
+from jobs.modeling.unpickling_names import INDEX, OPAQUE, TENSORS
 
 MAX_VALUES = 1_000_000
 """A model with 60,000 genes needs 60,200."""
@@ -34,9 +42,13 @@ class Encoder:
     Attributes:
         size_bytes: The size of the pickle, which limits the bytes of arrays.
         numbers: The position of each array's bytes in ``blobs``, by the id of the object that they were read from.
+        archive: Where the pickle's tensors are stored; None if it can have none.
+        kept: Of a dict under one of these keys, the starts of the keys to encode; of other dicts, all are.
     """
 
     size_bytes: int
+    archive: Archive | None = None
+    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
     blobs: list[bytes] = field(default_factory=list)
     numbers: dict[int, int] = field(default_factory=dict)
     n_values: int = 0
@@ -52,7 +64,7 @@ class Encoder:
             case list() | tuple():
                 return [self.encode(item) for item in value]
             case dict():
-                return {"dict": [[self._key(key), self.encode(item)] for key, item in value.items()]}
+                return {"dict": [[self._key(key), self._item(key, item)] for key, item in value.items()]}
             case Global():
                 return _opaque(value)
             case Made():
@@ -74,14 +86,29 @@ class Encoder:
         if self.n_values > MAX_VALUES or self.n_characters > MAX_CHARACTERS:
             raise HostilePickleError(f"more than {MAX_VALUES:,} values or {MAX_CHARACTERS:,} characters")
 
+    def _item(self, key: object, item: object) -> Any:  # noqa: ANN401  # as encode
+        if isinstance(key, str) and key in self.kept and isinstance(item, dict):
+            starts = tuple(self.kept[key])
+            item = {name: part for name, part in item.items() if isinstance(name, str) and name.startswith(starts)}
+        return self.encode(item)
+
     def _key(self, key: object) -> str:
         text = str(key.by) if isinstance(key, Made) else str(key)
         self.n_characters += len(text)
         return text
 
     def _made(self, made: Made) -> Any:  # noqa: ANN401  # as encode
-        if (made.by.module, made.by.name) in OPAQUE:
+        name = (made.by.module, made.by.name)
+        if name in OPAQUE:
             return self._harmless(made)
+        return self._tensor(made, self.archive) if self.archive and name in TENSORS else self._array_of(made)
+
+    def _tensor(self, made: Made, archive: Archive) -> dict[str, Any]:
+        tensor = archive.tensor(made)
+        number = self._added(id(made), tensor.data)
+        return {"array": number, "dtype": tensor.dtype, "shape": list(tensor.shape), "fortran": False}
+
+    def _array_of(self, made: Made) -> Any:  # noqa: ANN401  # as encode
         match made.by.name:
             case "_reconstruct":
                 return self._reconstructed(made.state)
@@ -124,11 +151,12 @@ class Encoder:
 
     def _blob(self, data: object) -> int:
         """The position of an array's bytes in ``blobs``. An array that is referred to twice is written once."""
-        content = _bytes(data)
+        return self._added(id(data.args[0] if isinstance(data, Made) and data.args else data), _bytes(data))
+
+    def _added(self, source: int, content: bytes) -> int:
         self.n_bytes += len(content)
         if self.n_bytes > _MOST_REPEATS * self.size_bytes + _SLACK_BYTES:
             raise HostilePickleError(f"{self.n_bytes:,} bytes of arrays and more, from {self.size_bytes:,}")
-        source = id(data.args[0] if isinstance(data, Made) else data)
         if source not in self.numbers:
             self.numbers[source] = len(self.blobs)
             self.blobs.append(content)
@@ -169,6 +197,8 @@ def _bytes(data: object) -> bytes:
             return bytes(data)
         case Made(by=Global(module="_codecs", name="encode"), args=(str() as text, "latin1")):
             return text.encode("latin1")  # how protocol 2 writes bytes
+        case Made(by=Global(module="__builtin__", name="bytes"), args=()):
+            return b""  # and no bytes
         case _:
             raise ForeignPickleError("holds an array without its bytes")
 
@@ -179,12 +209,30 @@ def _expect(values: object, count: int) -> Sequence[Any]:
     return values
 
 
-def read(data: bytes, allowed: Sequence[Sequence[str]]) -> tuple[dict[str, Any], list[bytes]]:
-    """Read a pickle. Returns ``{"value": …}`` and the blobs, or ``{"hostile": …}`` or ``{"foreign": …}``."""
-    encoder = Encoder(len(data))
+def read(
+    data: bytes,
+    allowed: Sequence[Sequence[str]],
+    *,
+    archive: bool = False,
+    kept: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Read a pickle, or the one in an archive of PyTorch.
+
+    Args:
+        kept: As in ``Encoder``.
+
+    Returns:
+        ``{"value": …}`` and the blobs; ``{"hostile": …}``, with the name of the ``"global"`` if it is one that is not
+        allowed; or ``{"foreign": …}``.
+    """
     try:
-        value = read_pickle(data, OPAQUE | {(module, name) for module, name in allowed})
+        opened = Archive.opened(data) if archive else None
+        encoder = Encoder(len(data), opened, kept or {})
+        names = OPAQUE | {(module, name) for module, name in allowed}
+        value = read_pickle(opened.pickle if opened else data, names, stored=archive)
         return {"value": encoder.encode(value)}, encoder.blobs
+    except UnknownGlobalError as error:
+        return {"hostile": str(error), "global": [error.module, error.name]}, []
     except HostilePickleError as error:
         return {"hostile": str(error)}, []
     except (ForeignPickleError, UnicodeError) as error:
@@ -213,7 +261,7 @@ def main() -> None:
     """Read the limits (one line of JSON) and the pickle from stdin, and answer on stdout."""
     orders = json.loads(sys.stdin.buffer.readline())
     confine(orders["memory_bytes"], orders["cpu_s"])
-    answer, blobs = read(sys.stdin.buffer.read(), orders["allowed"])
+    answer, blobs = read(sys.stdin.buffer.read(), orders["allowed"], archive=orders["archive"], kept=orders["kept"])
     header = json.dumps({**answer, "sizes": [len(blob) for blob in blobs]}).encode()
     sys.stdout.buffer.write(len(header).to_bytes(8, "big") + header)
     for blob in blobs:

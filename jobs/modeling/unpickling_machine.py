@@ -22,6 +22,14 @@ class HostilePickleError(Exception):
     """The pickle contains something that plain data never needs."""
 
 
+class UnknownGlobalError(HostilePickleError):
+    """The pickle names a global that is not allowed."""
+
+    def __init__(self, module: str, name: str) -> None:
+        super().__init__(f"the global {module}.{name}")
+        self.module, self.name = module, name
+
+
 class ForeignPickleError(Exception):
     """The pickle is incomplete, or its structure is not that of a model."""
 
@@ -46,11 +54,23 @@ class Made:
     state: Any = None
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A reference to what is stored beside the pickle: whatever the pickle says of it."""
+
+    by: Any
+
+
 @dataclass(slots=True)
 class Machine:
-    """The state of reading one pickle: stack, marks and memo."""
+    """The state of reading one pickle: stack, marks and memo.
+
+    Attributes:
+        stored: Whether the pickle may refer to what is stored beside it, as those in PyTorch's archives do.
+    """
 
     allowed: Collection[tuple[str, str]]
+    stored: bool = False
     stack: list[Any] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
@@ -91,7 +111,7 @@ class Machine:
         if not isinstance(module, str) or not isinstance(name, str):
             raise HostilePickleError("a global with a name that is computed while loading")
         if (module, name) not in self.allowed:
-            raise HostilePickleError(f"the global {module}.{name}")
+            raise UnknownGlobalError(module, name)
         self.push(Global(module, name))
 
     def call(self, by: object, args: object) -> None:
@@ -116,17 +136,18 @@ class Machine:
         self.push(self.memo[key])
 
 
-def read_pickle(data: bytes, allowed: Collection[tuple[str, str]]) -> Any:  # noqa: ANN401  # a pickle holds anything
-    """Read the tree of values in a pickle: plain values, lists, tuples, dicts, ``Global`` and ``Made``.
+def read_pickle(data: bytes, allowed: Collection[tuple[str, str]], *, stored: bool = False) -> Any:  # noqa: ANN401  # a pickle holds anything
+    """Read the tree of values in a pickle: plain values, lists, tuples, dicts, ``Global``, ``Made`` and ``Stored``.
 
     Args:
         allowed: Module and name of the allowed globals. They are not imported either.
+        stored: Whether it may refer to what is stored beside it.
 
     Raises:
         HostilePickleError: There is a global that is not allowed, or an opcode that models never need.
         ForeignPickleError: The pickle is incomplete or malformed.
     """
-    machine = Machine(allowed)
+    machine = Machine(allowed, stored)
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
             if count > MAX_OPCODES:
@@ -189,7 +210,14 @@ def _key(key: object) -> str | float | Made | None:
 
 def _build(machine: Machine, _: object) -> None:
     state = machine.pop()
-    machine.top(Made).state = state
+    if not isinstance(machine.top(object), dict):  # What a dict has beside its items, PyTorch's remarks, is left out.
+        machine.top(Made).state = state
+
+
+def _stored(machine: Machine, _: object) -> None:
+    if not machine.stored:
+        raise HostilePickleError("the step BINPERSID")
+    machine.push(Stored(machine.pop()))
 
 
 def _new_object(machine: Machine, _: object) -> None:
@@ -268,4 +296,5 @@ _ACTIONS: dict[str, Callable[[Machine, Any], None]] = {
     "REDUCE": _new_object,
     "NEWOBJ": _new_object,
     "BUILD": _build,
+    "BINPERSID": _stored,
 }

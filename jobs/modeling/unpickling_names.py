@@ -16,6 +16,13 @@ NUMPY: tuple[Name, ...] = (
 )
 """The globals in pickled arrays."""
 
+_STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+STORAGES: frozenset[Name] = frozenset(("torch", f"{kind}Storage") for kind in _STORAGES)
+"""The classes of stored numbers in PyTorch's archives."""
+
+TENSORS: frozenset[Name] = frozenset(("torch._utils", f"_rebuild_{kind}") for kind in ("tensor_v2", "parameter"))
+"""The functions that make a tensor of them."""
+
 DICTS: frozenset[Name] = frozenset(("collections", name) for name in ("OrderedDict", "defaultdict", "Counter"))
 """Classes that are read as a dict."""
 

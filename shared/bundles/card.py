@@ -35,6 +35,8 @@ class Kind(StrEnum):
     """The nearest mean cell along principal components."""
     NEIGHBOURS = "neighbours"
     """The votes of the nearest reference cells."""
+    NEURAL = "neural"
+    """An encoder of counts and a classifier of its output, as in scANVI."""
 
 
 class Activation(StrEnum):
@@ -324,6 +326,11 @@ class ModelCard(_Frozen):
     def has_lineages(self) -> bool:
         """Whether every cell gets a lineage beside its label: every label has one, and they say less than labels."""
         return self.activation is Activation.SOFTMAX and have_lineages(self.labels)
+
+    @property
+    def needs_counts(self) -> bool:
+        """Whether the model computes from counts that are not scaled to a total, so that a file must have them."""
+        return False
 
     @property
     def needs_all_scores(self) -> bool:

@@ -94,6 +94,57 @@ class NeighboursCard(ModelCard):
         )
 
 
+class NeuralCard(ModelCard):
+    """An encoder of a cell's counts and a classifier of its output, imported from scANVI.
+
+    Attributes:
+        n_hidden: Width of the encoder's hidden layers.
+        n_encoder_layers: Number of these layers.
+        n_latent: Number of coordinates of a cell, which the encoder gives and the classifier takes.
+        n_classifier_layers: Number of the classifier's hidden layers; 0: it is linear.
+        n_classifier_hidden: Their width.
+        encoder_layer_norm: Whether the encoder's hidden layers are normalised over their units before the ReLU.
+        classifier_layer_norm: The same for the classifier.
+        batch: The batch of the training data that all cells are treated as, if the encoder depends on batches. Its
+            weights are part of the biases.
+    """
+
+    kind: Literal[Kind.NEURAL] = Kind.NEURAL
+    activation: Literal[Activation.SOFTMAX] = Activation.SOFTMAX
+    n_hidden: int = Field(ge=1, le=10_000)
+    n_encoder_layers: int = Field(ge=1, le=20)
+    n_latent: int = Field(ge=1, le=1_000)
+    n_classifier_layers: int = Field(ge=0, le=20)
+    n_classifier_hidden: int = Field(default=0, ge=0, le=10_000)
+    encoder_layer_norm: bool = False
+    classifier_layer_norm: bool = False
+    batch: str | None = None
+
+    @model_validator(mode="after")
+    def _hidden_layers_have_a_width(self) -> NeuralCard:
+        if bool(self.n_classifier_layers) != bool(self.n_classifier_hidden):
+            msg = (
+                "n_classifier_layers and n_classifier_hidden must both be 0 or both above 0, "
+                f"found {self.n_classifier_layers} and {self.n_classifier_hidden}"
+            )
+            raise ValueError(msg)
+        return self
+
+    @property
+    def needs_counts(self) -> bool:
+        """As the base says."""
+        return True
+
+    @property
+    def meaning_of_score(self) -> str:
+        """As the base says."""
+        return (
+            "A score is the model's probability of that label among all the labels it knows: the scores of a cell add "
+            "up to 1. They are those of the neural network as it was trained, without calibration: they can be too "
+            "close to 0 and 1. A cell of a kind that the model has never seen can still score high."
+        )
+
+
 def _kind(card: object) -> str:
     """The kind that a card names. Cards from before there were kinds name none: they are linear."""
     named = card.get("kind", Kind.LINEAR) if isinstance(card, dict) else getattr(card, "kind", None)
@@ -103,7 +154,8 @@ def _kind(card: object) -> str:
 AnyCard: TypeAlias = Annotated[
     Annotated[LinearCard, Tag(Kind.LINEAR)]
     | Annotated[CentroidCard, Tag(Kind.CENTROID)]
-    | Annotated[NeighboursCard, Tag(Kind.NEIGHBOURS)],
+    | Annotated[NeighboursCard, Tag(Kind.NEIGHBOURS)]
+    | Annotated[NeuralCard, Tag(Kind.NEURAL)],
     Discriminator(
         _kind,
         custom_error_type="unknown_kind",
@@ -116,5 +168,6 @@ CARD_OF: Mapping[Kind, type[ModelCard]] = {
     Kind.LINEAR: LinearCard,
     Kind.CENTROID: CentroidCard,
     Kind.NEIGHBOURS: NeighboursCard,
+    Kind.NEURAL: NeuralCard,
 }
 CARDS: TypeAdapter[ModelCard] = TypeAdapter(AnyCard)

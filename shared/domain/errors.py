@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from shared.domain.words import shortened
@@ -29,21 +30,14 @@ class CelldropError(Exception):
         super().__init__(self.message)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.found, self.expected, self.where, self.hint)
+        return partial(type(self), expected=self.expected, where=self.where, hint=self.hint), (self.found,)
 
     @property
     def message(self) -> str:
         """One or two sentences: what was found, where, and what was expected."""
-        text = self.found.removesuffix(".")
-        if self.where:
-            text += f" ({self.where})"
-        if self.expected:
-            text += f"; expected {self.expected.removesuffix('.')}"
-        return text + "."
-
-
-def _rebuild(kind: type[CelldropError], found: str, expected: str, where: str, hint: str) -> CelldropError:
-    return kind(found, expected=expected, where=where, hint=hint)
+        where = f" ({self.where})" if self.where else ""
+        expected = f"; expected {self.expected.removesuffix('.')}" if self.expected else ""
+        return f"{self.found.removesuffix('.')}{where}{expected}."
 
 
 class InternalError(CelldropError):
@@ -99,6 +93,12 @@ class NoMatrixError(InputError):
     """No matrix in the file contains counts or log-normalised values."""
 
     code = "NO_USABLE_MATRIX"
+
+
+class CountsNeededError(InputError):
+    """The model computes from counts, and the chosen matrix of the file holds something else."""
+
+    code = "COUNTS_NEEDED"
 
 
 class BadValuesError(InputError):

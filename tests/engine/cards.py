@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from shared.bundles.card import Activation, Features, Label, Log1p, ModelCard, Normalise, Standardise, Training
-from shared.bundles.kinds import CentroidCard, LinearCard, NeighboursCard
+from shared.bundles.kinds import CentroidCard, LinearCard, NeighboursCard, NeuralCard
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,6 +82,49 @@ def make_neighbours(
     }
     tensors = {name: torch.tensor(array, dtype=dtype) for name, array in arrays.items()}
     return NeighboursCard.model_validate(common | own), tensors
+
+
+def make_neural(
+    n_labels: int,
+    n_features: int,
+    *,
+    n_hidden: int = 6,
+    n_encoder_layers: int = 2,
+    n_latent: int = 3,
+    n_classifier_layers: int = 2,
+    layer_norm: bool = False,
+    log1p: bool = True,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[NeuralCard, dict[str, torch.Tensor]]:
+    """An encoder and a classifier with random weights."""
+    draw = np.random.default_rng(seed)
+    common = make_card(n_labels, n_features).model_dump(exclude={"kind", "activation", "preprocessing"})
+    width = n_hidden if n_classifier_layers else 0
+    own = {
+        "preprocessing": (Log1p(),) if log1p else (),
+        "n_hidden": n_hidden,
+        "n_encoder_layers": n_encoder_layers,
+        "n_latent": n_latent,
+        "n_classifier_layers": n_classifier_layers,
+        "n_classifier_hidden": width,
+        "encoder_layer_norm": layer_norm,
+        "classifier_layer_norm": layer_norm,
+    }
+    shapes = {
+        "encoder_input": (n_hidden, n_features),
+        "encoder_hidden": (n_encoder_layers - 1, n_hidden, n_hidden),
+        "encoder_bias": (n_encoder_layers, n_hidden),
+        "latent": (n_latent, n_hidden),
+        "latent_bias": (n_latent,),
+        "classifier_input": (width, n_latent),
+        "classifier_hidden": (max(n_classifier_layers - 1, 0), width, width),
+        "classifier_bias": (n_classifier_layers, width),
+        "output": (n_labels, width or n_latent),
+        "output_bias": (n_labels,),
+    }
+    tensors = {name: torch.tensor(draw.normal(0, 0.5, shape), dtype=dtype) for name, shape in shapes.items()}
+    return NeuralCard.model_validate(common | own), tensors
 
 
 def identity_model(n_features: int, **changes: object) -> tuple[ModelCard, dict[str, torch.Tensor]]:

@@ -13,7 +13,7 @@ from shared.bundles.card import Kind, ModelCard
 from shared.domain.errors import CelldropError, InternalError, InvalidBundleError, NoGeneOverlapError
 from shared.domain.geometry import Rows
 from tests.engine.blocks import Block, Scorer, block_of
-from tests.engine.cards import identity_model, make_card, make_centroid, make_neighbours, make_tensors
+from tests.engine.cards import identity_model, make_card, make_centroid, make_neighbours, make_neural, make_tensors
 
 CPU = torch.device("cpu")
 COUNTS_NG = np.random.default_rng(3).poisson(1.5, (20, 12)).astype(np.float32)
@@ -49,13 +49,15 @@ def test_a_model_that_needs_float64_is_given_logarithms_that_were_rounded_once()
 @pytest.mark.parametrize("kind", Kind)
 def test_weights_that_make_infinite_scores_are_refused(kind: Kind) -> None:
     """Each of them is in the limits of a bundle; a label by such scores would mean nothing."""
-    card: ModelCard = make_card(3, 12)
-    tensors = make_tensors(3, 12)
-    if kind is not Kind.LINEAR:
-        card, tensors = (make_centroid if kind is Kind.CENTROID else make_neighbours)(3, 12)
-    steps = tuple(step for step in card.preprocessing if not hasattr(step, "max_value"))
-    card = card.model_copy(update={"preprocessing": steps})
-    tensors |= {"mean": torch.full((12,), 1e15), "std": torch.full((12,), 1e-15)}
+    made: dict[Kind, tuple[ModelCard, dict[str, torch.Tensor]]] = {
+        Kind.LINEAR: (make_card(3, 12), make_tensors(3, 12)),
+        Kind.CENTROID: make_centroid(3, 12),
+        Kind.NEIGHBOURS: make_neighbours(3, 12),
+        Kind.NEURAL: make_neural(3, 12),
+    }
+    card, tensors = made[kind]
+    if kind is not Kind.NEURAL:
+        tensors |= {"mean": torch.full((12,), 1e15), "std": torch.full((12,), 1e-15)}
     tensors |= {
         name: torch.full_like(tensors[name], 1e15) for name in tensors if name not in {"mean", "std", "reference_label"}
     }

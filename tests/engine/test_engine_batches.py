@@ -16,7 +16,7 @@ from jobs.engine.buffers import BufferSet
 from shared.bundles.card import Kind, ModelCard
 from shared.h5ad.read.projected import ProjectedBlock
 from tests.engine.blocks import block_of
-from tests.engine.cards import make_card, make_centroid, make_neighbours, make_tensors
+from tests.engine.cards import make_card, make_centroid, make_neighbours, make_neural, make_tensors
 from tests.engine.lanes import CPU, PlainLanes
 
 N_FEATURES = 200
@@ -37,6 +37,8 @@ def annotator(n_labels: int, scale: float | Kind = 0.001) -> Annotator:
             card, tensors = make_centroid(n_labels, N_FEATURES, n_components=50)
         case Kind.NEIGHBOURS:
             card, tensors = make_neighbours(n_labels, N_FEATURES, n_components=50, n_reference=2_000, k=30)
+        case Kind.NEURAL:
+            card, tensors = make_neural(n_labels, N_FEATURES, n_hidden=64, n_latent=10)
         case _:
             card, tensors = make_card(n_labels, N_FEATURES), make_tensors(n_labels, N_FEATURES, scale=float(scale))
     return Annotator(card, tensors, np.arange(N_FEATURES, dtype=np.int32), CPU)
@@ -84,7 +86,7 @@ def test_a_unit_is_eight_bytes_of_pinned_memory_doubled_at_most(n_labels: int, m
 
 
 @SHAPES
-@pytest.mark.parametrize("scale", [0.001, 20.0, Kind.CENTROID, Kind.NEIGHBOURS], ids=str)
+@pytest.mark.parametrize("scale", [0.001, 20.0, Kind.CENTROID, Kind.NEIGHBOURS, Kind.NEURAL], ids=str)
 def test_computing_takes_no_more_than_is_reckoned(n_labels: int, mean: float, scale: float | Kind) -> None:
     # On a CPU; what a GPU takes is measured in test_engine_gpu.
     cells, on = block(mean), annotator(n_labels, scale)

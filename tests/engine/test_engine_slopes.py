@@ -12,7 +12,7 @@ from jobs.engine.sampling import SampledCells, every
 from jobs.engine.slopes import WEIGHTS, have_slopes, slopes_of
 from shared.bundles.card import Kind, ModelCard
 from tests.engine.blocks import block_of
-from tests.engine.cards import make_card, make_centroid, make_neighbours, make_tensors
+from tests.engine.cards import make_card, make_centroid, make_neighbours, make_neural, make_tensors
 from tests.engine.lanes import CPU
 
 N_LABELS, N_FEATURES, N_CELLS = 4, 30, 50
@@ -32,11 +32,12 @@ def centroid() -> tuple[ModelCard, Tensors]:
 MODELS = {Kind.LINEAR: linear, Kind.CENTROID: centroid}
 
 
-def test_every_kind_but_a_vote_has_slopes() -> None:
+def test_every_kind_but_a_vote_and_a_network_has_slopes() -> None:
     assert set(WEIGHTS) == set(Kind)
     assert {kind for kind, weights in WEIGHTS.items() if weights} == set(MODELS)
     assert have_slopes(linear()[0])
     assert not have_slopes(make_neighbours(3, 5)[0])
+    assert not have_slopes(make_neural(3, 5)[0])
 
 
 @pytest.mark.parametrize("kind", list(MODELS))

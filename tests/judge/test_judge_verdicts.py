@@ -315,3 +315,39 @@ def test_all_that_is_wrong_is_said_at_once_the_file_first() -> None:
         *("MATRIX_SKIPPED", "DUPLICATE_CELLS", "BAD_VALUES", "SUBSET_OF_GENES"),
         *("SPECIES_UNKNOWN", "GENES_DO_NOT_MATCH"),
     ]
+
+
+# --- A model of counts --------------------------------------------------------------------------------------------
+
+
+def of_counts() -> ModelNeeds:
+    return replace(model(), counts=True)
+
+
+def test_a_model_of_counts_refuses_what_is_none_and_says_no_more_of_it() -> None:
+    verdict = judge(facts(matrix("X", logarithms(), n_genes=9_000)), of_counts())
+    refused = only(verdict, "COUNTS_NEEDED")
+    assert refused.message.startswith("X holds log")
+    assert refused.message.endswith("; expected counts, which blood@1 computes from.")
+    assert refused.hint.startswith('Keep counts in adata.layers["counts"] to have them used. Or use a model')
+
+
+def test_a_model_of_counts_is_given_them_wherever_they_are() -> None:
+    matrices = (matrix("X", logarithms(), n_genes=20_000), matrix("layers/counts", counts(), n_genes=2_000))
+    assert judge(facts(*matrices), model()).matrix != judge(facts(*matrices), of_counts()).matrix
+    chosen = judge(facts(*matrices), of_counts())
+    assert chosen.matrix is not None
+    assert (chosen.matrix.path, codes(chosen)) == (
+        "layers/counts",
+        [],
+    )  # Nor do genes that it does not have matter.
+    asked_for = judge(facts(*matrices), of_counts(), matrix="X")
+    assert "--set matrix=layers/counts" in only(asked_for, "COUNTS_NEEDED").hint
+
+
+def test_a_model_of_counts_is_not_given_those_of_other_genes() -> None:
+    mine = matrix("X", logarithms(), n_genes=9_000)
+    theirs = matrix("raw/X", counts(), n_genes=9_000, genes_path="raw/var")
+    both = facts(mine, theirs, genes=(table(), table("raw/var", OTHERS)))
+    found = judge(both, of_counts())
+    assert (found.considered[0][0], codes(found)) == ("X", ["COUNTS_NEEDED"])

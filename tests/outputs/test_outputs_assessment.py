@@ -21,7 +21,7 @@ from shared.bundles.aligning import How, Meaning
 from shared.bundles.card import UNASSIGNED, Familiarity, Features, Label, ModelCard, Reliability
 from shared.bundles.groups import Group
 from shared.h5ad.judge.cautions import WarningCode
-from tests.engine.cards import make_card
+from tests.engine.cards import make_card, make_neighbours, make_neural
 
 NAMES = ("helper", "memory", "B cell", "NK cell")
 LABELS = tuple(Label(name=name, lineage=name if " " in name else "T cell") for name in NAMES)
@@ -173,6 +173,11 @@ def test_what_the_model_cannot_know_is_said() -> None:
     assert lacking.unsure == (
         "Whether cells are of a kind that the model does not know: the file lacks the genes that would tell.",
     )
+
+
+@pytest.mark.parametrize("made", [make_neighbours(4, 3)[0], make_neural(4, 3)[0]], ids=["neighbours", "neural"])
+def test_without_evidence_no_table_of_genes_is_promised(made: ModelCard) -> None:
+    assert assessed(of=tally(), by=made).to_do == ("Check each label with marker genes before you use it.",)
 
 
 def test_doubtful_labels_are_named_with_their_cells_and_with_what_to_do() -> None:

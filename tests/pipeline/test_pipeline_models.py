@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import scanpy as sc
 
+from jobs.modeling.kinds.table import RECIPES
 from shared.bundles.card import Kind
 from tests.pipeline.conftest import ROOT, Celldrop
 
@@ -80,7 +81,7 @@ def labelled(tmp_path: Path, data_dir: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", RECIPES)
 def test_a_model_is_trained_evaluated_and_used(kind: Kind, celldrop: Celldrop, labelled: Path, tmp_path: Path) -> None:
     out = tmp_path / "bundles"
     arguments = ("--labels", "sorted_population", "--name", "mine", "--version", "1", "--out", out, "--n-genes", "300")

@@ -23,14 +23,14 @@ class ScoringModule(torch.nn.Module):
     The bytes of a cell's scores must not depend on the number of threads or on the other cells.
 
     Attributes:
-        target_sum: Counts that a cell is scaled to before the logarithm.
+        target_sum: Counts that a cell is scaled to before the logarithm. None: ``expression_z`` holds the counts.
         arithmetic: The type that the module computes in: float32 or float64.
         width: Columns per cell of all matrices that are kept on the device, including one for each label.
         value_bytes: Bytes on the device that ``forward`` allocates for each expressed gene, as if nothing were freed.
             The memory of a batch is estimated from it and from the width (``jobs.engine.batches``).
     """
 
-    target_sum: float
+    target_sum: float | None
     arithmetic: torch.dtype
     width: int
     value_bytes: int

@@ -12,12 +12,14 @@ from jobs.engine.kinds.centroid import Centroid
 from jobs.engine.kinds.kind import KindWeights, ModelKind
 from jobs.engine.kinds.linear import Linear
 from jobs.engine.kinds.neighbours import Neighbours
+from jobs.engine.kinds.neural import Neural
 from shared.bundles.card import Kind, ModelCard
 
 KINDS: Mapping[Kind, ModelKind] = {
     Kind.LINEAR: Linear(),
     Kind.CENTROID: Centroid(),
     Kind.NEIGHBOURS: Neighbours(),
+    Kind.NEURAL: Neural(),
 }
 
 

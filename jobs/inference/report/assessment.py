@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from jobs.engine.levels import Level
+from jobs.engine.slopes import have_slopes
 from jobs.inference.merge.cross_table import CrossTable, What
 from jobs.inference.merge.own_labels import NoOwnLabels
 from jobs.inference.merge.tally import Tally, most_first
@@ -53,7 +54,7 @@ def assess(  # what is known of the results
             *_unsure_of_labels(rows, tally, clusters),
             *_missing(compared),
         ),
-        tuple(_to_do(rows, tally, clusters)),
+        tuple(_to_do(rows, tally, clusters, genes=have_slopes(card))),
     )
 
 
@@ -183,14 +184,16 @@ def _missing(compared: CrossTable | NoOwnLabels) -> Iterator[str]:
         )
 
 
-def _to_do(rows: Sequence[LabelRow], tally: Tally, clusters: ClusterTable | None) -> Iterator[str]:
+def _to_do(rows: Sequence[LabelRow], tally: Tally, clusters: ClusterTable | None, *, genes: bool) -> Iterator[str]:
+    """What to do next. ``genes``: whether the report has a table of the genes that spoke for each label."""
     if tally.level_counts:
         yield (
             "Count and compare cells by celldrop_reliable_label (reliable_label in the tables): it says no more than "
             "is reliable. celldrop_label is the best guess for every cell."
         )
     else:
-        yield "Check each label with marker genes before you use it; a table of the genes that spoke for it is below."
+        table = "; a table of the genes that spoke for it is below" if genes else ""
+        yield f"Check each label with marker genes before you use it{table}."
     doubtful = {row.name for row in [*_hardly_reliable(rows), *(row for row in rows if row.weak)]}
     if doubtful:
         named = [row for row in rows if row.name in doubtful]

@@ -78,7 +78,8 @@ def judge(
 ) -> Verdict:
     """Gather every warning and refusal that the facts give cause for."""
     spaces = {table.path: _gene_space(table, model) for table in facts.genes}
-    selection = choose(facts.candidates, matrix, _unfit(facts, model, spaces))
+    unfit = _unfit(facts, model, spaces)
+    selection = choose(facts.candidates, matrix, unfit, counts=model is not None and model.counts)
     verdict = Verdict(
         n_cells=facts.n_cells,
         n_genes=facts.n_genes,
@@ -95,7 +96,7 @@ def judge(
         return replace(verdict, findings=tuple(findings))
     chosen = selection.chosen.candidate
     verdict = replace(verdict, n_genes=chosen.n_genes, matrix=selection.choice)
-    findings += on_values(selection, selection.chosen)
+    findings += on_values(selection, selection.chosen, model)
     table = facts.genes_of(chosen.genes_path)
     if table is not None and table.n_other and not table.n_genes:
         return replace(verdict, findings=(*findings, refusal(only_others(table))))

@@ -96,7 +96,11 @@ class Selection:
 
 
 def choose(
-    candidates: Sequence[Candidate], wanted: str | None = None, unfit: frozenset[str] = frozenset()
+    candidates: Sequence[Candidate],
+    wanted: str | None = None,
+    unfit: frozenset[str] = frozenset(),
+    *,
+    counts: bool = False,
 ) -> Selection:
     """Choose the best matrix, or the wanted one if its numbers can be used.
 
@@ -107,11 +111,14 @@ def choose(
 
     Args:
         unfit: Paths of gene tables in which a model finds too few of its genes.
+        counts: Whether counts come before all else: for a model that takes nothing else.
     """
     known = _with_shares([Weighed(one, recognise(one.evidence, one.n_genes, one.n_other)) for one in candidates], unfit)
     fit = [one for one in known if one.candidate.genes_path not in unfit]
     widest = max((one.candidate.n_genes for one in fit if one.found.state in USABLE[:2]), default=0)
     ordered = sorted(known, key=lambda one: _rank(one, widest, unfit))
+    if counts:
+        ordered.sort(key=lambda one: one.found.state is not MatrixState.COUNTS or one.candidate.genes_path in unfit)
     considered = tuple(ordered)
     if wanted is not None:
         path = wanted_path(wanted, [candidate.path for candidate in candidates])

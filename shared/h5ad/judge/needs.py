@@ -15,12 +15,14 @@ class ModelNeeds:
     Attributes:
         min_overlap: Share of the features below which a file is refused.
         reference: ``NAME@VERSION``, for messages.
+        counts: Whether it computes from counts that are not scaled to a total.
     """
 
     features: FeatureTable
     species: Species
     min_overlap: float
     reference: str = "the model"
+    counts: bool = False
 
     @property
     def n_features(self) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
-from shared.domain.errors import BadValuesError
+from shared.domain.errors import BadValuesError, CountsNeededError
 from shared.domain.verdict import Finding, MatrixState, Transform
 from shared.h5ad.facts import MANY_GENES, SMALL_MOST, Evidence, RowKind
 from shared.h5ad.judge.cautions import WarningCode
 from shared.h5ad.judge.findings import refusal, warning
-from shared.h5ad.judge.matrices import Selection, Weighed
+from shared.h5ad.judge.matrices import Selection, Weighed, described
+from shared.h5ad.judge.needs import ModelNeeds
 from shared.h5ad.matrix_names import wanted_word
 from shared.h5ad.values.states import (
     LOGARITHMS,
@@ -47,7 +48,7 @@ _TRANSFORMS = {
 }
 
 
-def on_values(selection: Selection, chosen: Weighed) -> Iterator[Finding]:
+def on_values(selection: Selection, chosen: Weighed, model: ModelNeeds | None = None) -> Iterator[Finding]:
     """Every warning and refusal that the values of the chosen matrix give cause for."""
     path, evidence = chosen.candidate.path, chosen.candidate.evidence
     if evidence.n_bad:
@@ -60,17 +61,32 @@ def on_values(selection: Selection, chosen: Weighed) -> Iterator[Finding]:
             "Or name another matrix of the file with --set matrix=NAME.",
         )
         yield refusal(error, {"n_nan": evidence.n_nan, "n_infinite": evidence.n_infinite})
-    yield from _on_state(path, evidence, chosen.found, _how_to_have_counts(selection, chosen))
+    counts = _how_to_have_counts(selection, chosen)
+    if model is not None and model.counts and chosen.found.state is not MatrixState.COUNTS:
+        yield refusal(_counts_needed(chosen, model, counts))
+        return
+    scaled = model is None or not model.counts
+    yield from _on_state(path, evidence, chosen.found, counts, scaled=scaled)
     yield from _on_mixture(path, evidence, chosen.found)
     yield from _on_parts(selection, chosen)
-    yield from _on_selection(chosen)
+    if scaled:  # Another model takes the counts of its own genes, whatever the others are.
+        yield from _on_selection(chosen)
 
 
-def _on_state(path: str, evidence: Evidence, found: Recognition, counts: str) -> Iterator[Finding]:
+def _counts_needed(chosen: Weighed, model: ModelNeeds, counts: str) -> CountsNeededError:
+    return CountsNeededError(
+        f"{chosen.candidate.path} holds {described(chosen)}",
+        expected=f"counts, which {model.reference} computes from",
+        hint=f"{counts} Or use a model that takes normalised values, too: `celldrop models list` shows those here.",
+    )
+
+
+def _on_state(path: str, evidence: Evidence, found: Recognition, counts: str, *, scaled: bool) -> Iterator[Finding]:
     match found.state:
         case MatrixState.COUNTS if evidence.whole_fraction < 1:
             share = f"{1 - evidence.whole_fraction:.4%} of the sampled values in {path} are not whole numbers"
-            words = f"{share}; they are used as estimated counts: each cell is scaled by its own total"
+            words = f"{share}; they are used as estimated counts"
+            words += ": each cell is scaled by its own total" if scaled else ""
             yield warning(WarningCode.NOT_WHOLE_COUNTS, words, "Nothing to do if the counts were estimated.")
         case MatrixState.NORMALISED if evidence.main is RowKind.WHOLE:
             words = f"{path} holds whole numbers that were scaled, or made logarithms, before they were rounded"
