@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import encodings.cp437  # noqa: F401  # names in a zip file may need it, and nothing can be imported later
 import io
+import struct
 import zipfile
 from dataclasses import dataclass
 from math import prod
@@ -17,6 +18,8 @@ from jobs.modeling.unpickling_names import STORAGES
 
 _PICKLE = "/data.pkl"
 _MOST_AXES = 4
+_FAULTS = (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, OverflowError, RuntimeError, struct.error)
+"""What Python's zipfile raises on damaged bytes; a RuntimeError is for an entry that is encrypted."""
 _TYPES = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
@@ -68,7 +71,7 @@ class Archive:
             archive = cls(file, folder, _entry(file, found[0]))
             if f"{folder}/byteorder" in file.namelist() and _entry(file, f"{folder}/byteorder") != b"little":
                 raise ForeignPickleError("has its numbers in another byte order than usual machines")
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError, KeyError) as error:
+        except _FAULTS as error:
             raise ForeignPickleError(f"is not a whole archive of PyTorch: {error}") from error
         return archive
 
@@ -91,7 +94,7 @@ class Archive:
         width = int(dtype[2:])
         try:
             content = _entry(self.file, f"{self.folder}/data/{key}")
-        except (KeyError, zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError) as error:
+        except _FAULTS as error:
             raise ForeignPickleError(f"lacks the numbers of a tensor: {error}") from error
         data = content[start * width : (start + prod(sizes)) * width]
         if start < 0 or len(data) != prod(sizes) * width:

@@ -89,6 +89,9 @@ _PANDAS: tuple[Name, ...] = (
     ("pandas.core.frame", "DataFrame"),
     *(("pandas.core.internals.managers", name) for name in ("SingleBlockManager", "BlockManager")),
     ("pandas._libs.internals", "_unpickle_block"),
+    ("pandas.core.internals.blocks", "new_block"),
+    *(("pandas.core.indexes.numeric", f"{kind}Index") for kind in ("Int64", "UInt64", "Float64")),
+    *(("pandas.core.arrays.string_", name) for name in ("StringDtype", "StringArray", "StringArrayNumpySemantics")),
 )
 _PATHS: tuple[Name, ...] = tuple(
     (module, name) for module in ("pathlib", "pathlib._local") for name in ("PosixPath", "WindowsPath", "PurePosixPath")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.modeling.addresses import absolute
-from jobs.modeling.offers import Form, Index, Offer, offer_of_pickle, parse_index, species_named
+from jobs.modeling.offers import Form, Index, Offer, offer_of_pickle, offer_of_saved, parse_index, species_named
 from shared.bundles.card import NAME_PATTERN, VERSION_PATTERN
 from shared.domain.errors import ModelDownloadError
 from shared.domain.verdict import Species
@@ -50,6 +50,21 @@ def celltypist(*entries: object) -> Index:
 
 def own(*entries: object) -> Index:
     return parse_index(json.dumps({"format": 1, "models": entries}).encode(), INDEX)
+
+
+@pytest.mark.parametrize(
+    ("folder", "file_name", "name"),
+    [
+        ("Lung scANVI", "model.pt", "lung-scanvi"),
+        ("models", "lung_model.pt", "lung"),
+        ("models", "lung.pth", "lung"),
+        ("", "model.pt", "scanvi"),
+    ],
+)
+def test_a_saved_scanvi_model_is_called_after_its_file_or_folder(folder: str, file_name: str, name: str) -> None:
+    offer = offer_of_saved(folder, file_name, "https://models.example/x")
+    assert (offer.name, offer.version, offer.form) == (name, "1", Form.SCANVI)
+    assert offer.file_name == f"{name}-model.pt"
 
 
 def test_an_entry_of_celltypists_index_is_a_pickle_to_import() -> None:

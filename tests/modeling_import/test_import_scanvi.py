@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 
 from jobs.engine.kinds.table import check_tensors
@@ -348,6 +350,18 @@ def test_archives_that_pytorch_does_not_write() -> None:
     assert "lacks some numbers" in answer(rewritten(lambda name, data: data[:-4] if "/data/" in name else data))
     whole = rewritten(lambda _, data: data)
     assert "is not a whole archive" in answer(whole[: len(whole) // 2])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_damaged_archive_never_breaks_its_reader(data: st.DataObject) -> None:
+    damaged = bytearray((MODELS / "scvi" / "model.pt").read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        # Half of the places are in the pickle, or in the directory at the end, where most damage is done.
+        place = data.draw(st.integers(0, len(damaged) - 1) | st.integers(len(damaged) - 4_000, len(damaged) - 1))
+        damaged[place] = data.draw(st.integers(0, 255))
+    found, _ = read(bytes(damaged), ALLOWED, archive=True)
+    assert found.keys() <= {"value", "hostile", "global", "foreign"}
 
 
 def test_a_reference_to_something_beside_a_plain_pickle_is_refused() -> None:

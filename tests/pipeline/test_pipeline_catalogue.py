@@ -23,6 +23,7 @@ from tests.cloud.emulators import STORAGE_VARIABLE, storage_emulator
 from tests.modeling.served import Page, Served, serving
 from tests.pipeline.conftest import ROOT, Celldrop, Ended
 from tests.pipeline.few_cells import few_cells
+from tests.scvi.library import MODELS
 
 BUNDLE = ROOT / "models" / "pbmc-sorted-765" / "1.1.0"
 CARD = json.loads((BUNDLE / CARD_NAME).read_text())
@@ -143,6 +144,16 @@ def test_a_model_of_celltypist_is_added_listed_and_used_offline(
     assert ran.status == 0, ran.stderr
     assert json.loads((ran.folder / "manifest.json").read_text())["model"]["name"] == "adams-45-f"
     assert sorted(path.name for path in (tmp_path / "added").rglob("*") if path.is_file()) == [CARD_NAME, WEIGHTS_NAME]
+
+
+def test_a_scanvi_model_is_added_from_its_address(celldrop: Celldrop, server: Served, cells: Path) -> None:
+    server.pages["/lab/Lung/model.pt"] = Page((MODELS / "scanvi" / "model.pt").read_bytes())
+    done = celldrop("models", "add", server.url("/lab/Lung/model.pt"), "--json")
+    assert done.status == 0, done.stderr
+    assert done.json["added"] == "lung@1"
+    card = celldrop("models", "show", "lung", "--json").json
+    assert (card["title"], card["training"]["source"]) == ("scANVI model Lung", "lung-model.pt")
+    assert celldrop("validate", cells, "--model", "lung", "--json").json["model"] == "lung@1"
 
 
 def test_a_bundle_is_added_as_it_is_and_used(celldrop: Celldrop, cells: Path, tmp_path: Path) -> None:
