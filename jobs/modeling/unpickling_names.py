@@ -75,6 +75,7 @@ _TIMES: tuple[Name, ...] = (
     ("pandas._libs.tslibs.timestamps", "_unpickle_timestamp"),
     ("pandas._libs.tslibs.timestamps", "Timestamp"),
 )
+_INDEXES = "pandas.core.indexes"
 _PANDAS: tuple[Name, ...] = (
     *(("pandas.core.indexes." + name.lower().removesuffix("index"), name) for name in ("RangeIndex", "MultiIndex")),
     ("pandas.core.indexes.base", "Index"),
@@ -90,7 +91,7 @@ _PANDAS: tuple[Name, ...] = (
     *(("pandas.core.internals.managers", name) for name in ("SingleBlockManager", "BlockManager")),
     ("pandas._libs.internals", "_unpickle_block"),
     ("pandas.core.internals.blocks", "new_block"),
-    *(("pandas.core.indexes.numeric", f"{kind}Index") for kind in ("Int64", "UInt64", "Float64")),
+    *((f"{_INDEXES}.numeric", f"{kind}Index") for kind in ("Int64", "UInt64", "Float64")),  # before pandas 2
     *(("pandas.core.arrays.string_", name) for name in ("StringDtype", "StringArray", "StringArrayNumpySemantics")),
 )
 _PATHS: tuple[Name, ...] = tuple(
