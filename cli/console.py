@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from shared.domain.errors import CelldropError, InputError, all_errors
+from shared.domain.all_errors import all_errors
+from shared.domain.errors import CelldropError, InputError
 from shared.domain.words import has_effect, spelt_out
 
 _UNFOLDED = 40
@@ -155,6 +156,7 @@ _USAGE_CODES = frozenset(
         "DISK_FULL",
         "INVALID_OPTION",
         "INVALID_SETTING",
+        "MODEL_HAS_NO_TERMS",
         "MODEL_NOT_FOUND",
         "MODEL_EXISTS",
         "NOT_A_MANIFEST",

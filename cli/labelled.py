@@ -22,7 +22,7 @@ class Origin:
         min_cells: Leave out labels with fewer cells, for training; None refuses them.
         batches: The obs column of batches, for training.
         names: ``blood``, or a file that gives each label its readable name, for training.
-        ontology: A file of the Cell Ontology, to make the labels' tree from, for training.
+        ontology: A file of the Cell Ontology, for training: the labels' tree and terms are made from it.
     """
 
     files: tuple[Path, ...]

@@ -133,6 +133,7 @@ def asked_then(told: Manifest) -> dict[str, str]:
         "pseudobulk": used.pseudobulk,
         "max_error": str(used.max_error),
         "clusters": used.clusters,
+        "cas": _on(wanted=used.cas),
     }
     if used.samples is not None:
         options["samples"] = used.samples

@@ -178,7 +178,8 @@ def _with_tree(
         output.say(f"  {name!r} is no term of {file.name}, by id, name or exact synonym{near}", style="yellow")
     groups = ", ".join(f"{group.name} ({len(group.labels)})" for group in placed.tree)
     output.say(f"  wider types, and how many labels are kinds of each: {groups or 'none'}")
-    return replace(cells, labels=placed.labels), replace(wanted, tree=placed.tree, ontology=file.name)
+    wanted = replace(wanted, tree=placed.tree, terms=placed.terms, ontology=file.name)
+    return replace(cells, labels=placed.labels), wanted
 
 
 def _train(cells: LabelledCells, wanted: TrainingSettings, output: Output) -> TrainedModel:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.bundles.card import ModelCard
-from shared.domain.errors import BlobNotFoundError, InputChangedError, InputNotFoundError, InputTooLargeError
+from shared.domain.errors import (
+    BlobNotFoundError,
+    InputChangedError,
+    InputNotFoundError,
+    InputTooLargeError,
+    NoTermsError,
+)
 from shared.domain.options import Options
 from shared.domain.submission import ObjectRef
 from shared.domain.verdict import Verdict
@@ -15,6 +21,7 @@ from shared.h5ad.source import NEWER_FILE, BlobSource
 from shared.ports.blobs import BlobInfo, BlobStore
 from shared.settings import Settings
 
+_NAMED = 3
 _SMALLER = "Split the file, or ask whoever runs this pipeline to raise"
 
 
@@ -36,7 +43,10 @@ class Validator:
 
         Raises:
             InputError: The object is gone, was replaced, or exceeds a limit of this deployment.
+            NoTermsError: Scores of terms are requested, and the model has no terms.
         """
+        if options.cas and card is not None:
+            _check_terms(card)
         info = pinned(self.blobs, source)
         if info.size_bytes > self.max_bytes:
             raise InputTooLargeError(
@@ -74,6 +84,18 @@ def pinned(blobs: BlobStore, source: ObjectRef) -> BlobInfo:
     if info.ref.generation != source.generation:
         raise InputChangedError("the object was replaced before it was read", where=str(source), hint=NEWER_FILE)
     return info
+
+
+def _check_terms(card: ModelCard) -> None:
+    if not card.has_terms:
+        names = ", ".join(repr(label.name) for label in card.labels[:_NAMED])
+        raise NoTermsError(
+            f"no label of the model is a term of the Cell Ontology, such as {names}",
+            expected="labels with Cell Ontology ids for the option cas=on",
+            where=card.reference,
+            hint="Leave the option cas out, name another model, or make this one again with "
+            "`celldrop models train ... --ontology cl.obo` (or `celldrop models import`).",
+        )
 
 
 def needs_of(card: ModelCard) -> ModelNeeds:

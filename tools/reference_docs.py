@@ -24,7 +24,8 @@ from jobs.inference.outputs.evidence_csv import COLUMNS as EVIDENCE_COLUMNS
 from jobs.inference.outputs.manifest import Manifest
 from shared.bundles.card import ModelCard
 from shared.bundles.kinds import CARD_OF, AnyCard
-from shared.domain.errors import CelldropError, all_errors
+from shared.domain.all_errors import all_errors
+from shared.domain.errors import CelldropError
 from shared.domain.options import PARSERS, UNSET, Options
 from shared.domain.outputs import OUTPUTS
 from shared.domain.submission import FINAL_STATES, State
@@ -109,10 +110,11 @@ def results_page() -> str:
         for column in COLUMNS
     ]
     head = (
-        "A result consists of these files. `scores.parquet` is written only with the option `scores=full`, and "
-        "`pseudobulk.h5ad` with `pseudobulk`. If a file could not be made, `manifest.json` names it and gives the "
-        "reason; for example, a 10x `.h5` has no `annotated.h5ad`. *Same bytes* means that the same request on the "
-        "same file always gives the same bytes, with one task or many, embedded or deployed."
+        "A result consists of these files. `scores.parquet` is written only with the option `scores=full`, "
+        "`pseudobulk.h5ad` with `pseudobulk`, and the files for the client of Cellarium CAS with `cas=on` "
+        "([how to use them](../how-to/use-the-cas-client.md)). If a file could not be made, `manifest.json` names it "
+        "and gives the reason; for example, a 10x `.h5` has no `annotated.h5ad`. *Same bytes* means that the same "
+        "request on the same file always gives the same bytes, with one task or many, embedded or deployed."
     )
     told = ["| file | what it is | same bytes |", "|---|---|---|", *files, "", "## Columns of the annotations", ""]
     about = "There is one row per cell, in the order of `obs`. `celldrop_value_note` is left out if no cell has a note."

@@ -110,6 +110,10 @@ workflow celldrop {
     File? scores_parquet = gather.scores_parquet
     File? evidence_csv = gather.evidence_csv
     File? pseudobulk_h5ad = gather.pseudobulk_h5ad
+    File? ontology_response_json = gather.ontology_response_json
+    File? ontology_resource_json = gather.ontology_resource_json
+    File? inferred_labels_csv = gather.inferred_labels_csv
+    File? metadata_json = gather.metadata_json
     File manifest = gather.manifest
   }
 
@@ -304,6 +308,10 @@ task gather {
     File? scores_parquet = "results/scores.parquet"
     File? evidence_csv = "results/evidence.csv"
     File? pseudobulk_h5ad = "results/pseudobulk.h5ad"
+    File? ontology_response_json = "results/ontology_response.json"
+    File? ontology_resource_json = "results/ontology_resource.json"
+    File? inferred_labels_csv = "results/inferred_labels.csv"
+    File? metadata_json = "results/metadata.json"
     File manifest = "results/manifest.json"
   }
 

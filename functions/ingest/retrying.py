@@ -18,6 +18,7 @@ from shared.domain.errors import (
     InvalidNameError,
     InvalidOptionError,
     ModelNotFoundError,
+    NoTermsError,
     ObjectRefusedError,
     UnavailableError,
 )
@@ -32,6 +33,7 @@ _AT_FAULT = (
     InvalidNameError,
     InvalidOptionError,
     ModelNotFoundError,
+    NoTermsError,
     ObjectRefusedError,
 )
 

@@ -66,7 +66,7 @@ class TaskInputs:
     def layout(self) -> PartLayout:
         """The columns of every part of this submission."""
         assert self.record.plan is not None
-        full = self.options.scores is Scores.FULL or self.card.needs_all_scores
+        full = self.options.scores is Scores.FULL or self.options.cas or self.card.needs_all_scores
         dimensions = DIMENSIONS if is_embedded(self.record, self.options.clusters) else 0
         n_labels, n_features = len(self.card.labels), len(self.card.features)
         return PartLayout(self.record.plan.n_cells, n_labels, self.options.top_k, full, dimensions, n_features)

@@ -102,6 +102,7 @@ def draft_card(
         "activation": Activation.SOFTMAX,
         "assumed_shares": _assumed_shares(cells, settings),
         "tree": settings.tree,
+        "terms": settings.terms,
         "reliability": reliability,
         "temperature": round(temperature, 4),
         "min_score": min_score,

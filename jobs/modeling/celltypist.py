@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from jobs.modeling.card_names import no_name
 from jobs.modeling.celltypist_genes import feature_table, species_of
 from jobs.modeling.ontology import Ontology, read_ontology
+from jobs.modeling.trees import carried_terms
 from jobs.modeling.unpickling import PickledObject, open_pickle, read_foreign
 from shared.bundles.card import Activation, Label, Log1p, ModelCard, Normalise, Standardise, Training
 from shared.bundles.kinds import LinearCard
@@ -59,7 +60,8 @@ def import_celltypist(
 
     Args:
         citation: Replaces the source that the model names.
-        ontology: An .obo file. Labels that match the name or an exact synonym of a term get its Cell Ontology id.
+        ontology: A file of the Cell Ontology. Labels that match the name or an exact synonym of a term get its id, and
+            the card carries these terms and all that they are kinds of.
 
     Raises:
         UnsafeModelError: The pickle contains more than data.
@@ -68,13 +70,15 @@ def import_celltypist(
     """
     data = read_foreign(path)
     model = _open(data, str(path))
-    terms = read_ontology(ontology) if ontology else None
+    found = read_ontology(ontology) if ontology else None
+    labels = _labels(model.labels, found)
     fields = {
         "name": name,
         "version": version,
         "licence": licence,
         "citation": citation or model.described("source"),
-        "labels": _labels(model.labels, terms),
+        "labels": labels,
+        "terms": carried_terms(labels, found) if found else (),
         "training": _training(model, path.name, data),
     }
     return _card(model, path, fields), {key: torch.from_numpy(array) for key, array in model.arrays.items()}

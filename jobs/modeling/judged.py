@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.domain.errors import BadValuesError, DuplicateCellsError, InputError, all_errors
+from shared.domain.all_errors import all_errors
+from shared.domain.errors import BadValuesError, DuplicateCellsError, InputError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import Finding, MatrixChoice, Severity, Species, Verdict
 from shared.h5ad.facts import FileFacts

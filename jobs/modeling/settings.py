@@ -10,6 +10,7 @@ from typing import Any
 from jobs.modeling.labelled import LabelledCells
 from shared.bundles.card import Features, Kind
 from shared.bundles.groups import Group
+from shared.bundles.terms import Term
 
 
 class ClassWeights(StrEnum):
@@ -49,7 +50,8 @@ class TrainingSettings:
         aligned_with: Cells of another data set, with labels of the same lineages or names. The model ignores by what
             these types differ between the data sets.
         tree: The labels' tree; empty learns from which score on labels and lineages are reliable, each for themselves.
-        ontology: The name of the file that the tree is from, for the card.
+        terms: The Cell Ontology terms of the labels and all that these are kinds of, for the card.
+        ontology: The name of the file that the tree and the terms are from, for the card.
         max_cells: A larger number of cells is sampled down to this. It limits the memory to twice 8 bytes x max_cells
             x n_genes.
         max_abstained: The largest share of cells that the threshold may leave unassigned; 0 sets no threshold. A low
@@ -87,6 +89,7 @@ class TrainingSettings:
     max_iterations: int = 40
     aligned_with: LabelledCells | None = field(default=None, repr=False, compare=False)
     tree: tuple[Group, ...] = ()
+    terms: tuple[Term, ...] = ()
     ontology: str = ""
     max_cells: int = 50_000
     max_abstained: float = 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.modeling.hierarchy import Hierarchy
@@ -11,6 +11,7 @@ from jobs.modeling.ontology import Ontology
 from shared.bundles.aligning import plain
 from shared.bundles.card import UNASSIGNED, Label, have_lineages
 from shared.bundles.groups import Group, has_meaning
+from shared.bundles.terms import Term
 
 Members = frozenset[str]
 _MOST_ALIKE = 3
@@ -23,11 +24,13 @@ class Placed:
     Attributes:
         labels: The labels, with the ids of their terms.
         tree: The groups above them.
+        terms: Their terms and all that these are kinds of, for the card.
         unplaced: The names of the labels that are no terms, each with the names of terms that are spelled alike.
     """
 
     labels: tuple[Label, ...]
     tree: tuple[Group, ...]
+    terms: tuple[Term, ...]
     unplaced: Mapping[str, tuple[str, ...]]
 
 
@@ -47,7 +50,24 @@ def place_labels(labels: Sequence[Label], ontology: Ontology) -> Placed:
         label.model_copy(update={"ontology_id": term_of[label.name] or label.ontology_id}) for label in labels
     )
     unplaced = {name: _alike(name, ontology) for name, term in term_of.items() if term is None}
-    return Placed(placed, _tree(placed, term_of, ontology), unplaced)
+    return Placed(placed, _tree(placed, term_of, ontology), carried_terms(placed, ontology), unplaced)
+
+
+def carried_terms(labels: Iterable[Label], ontology: Ontology) -> tuple[Term, ...]:
+    """The terms of labels and all that these are kinds of, parents first, as a card carries them.
+
+    In a circle of terms, which an ontology should not have, one is not a kind of the other.
+    """
+    hierarchy = Hierarchy(ontology.parents)
+    own = [label.ontology_id for label in labels if label.ontology_id]
+    above = {one for term in own if term in ontology.names for one in hierarchy.ancestors(term)}
+    wanted = {term: len(hierarchy.ancestors(term)) for term in above if term in ontology.names}
+    found: dict[str, Term] = {}
+    # A term has more ancestors than each of its parents.
+    for term in sorted(wanted, key=lambda term: (wanted[term], term)):
+        parents = tuple(dict.fromkeys(parent for parent in ontology.parents[term] if parent in found))
+        found[term] = Term(id=term, name=ontology.names[term], parents=parents)
+    return tuple(found.values())
 
 
 def _spelled(ontology: Ontology) -> dict[str, str]:

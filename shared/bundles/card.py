@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.bundles.groups import ONTOLOGY_ID, Group, check_tree
+from shared.bundles.terms import Term, check_terms
 from shared.domain.plan import CostHints
 from shared.domain.verdict import Species
 
@@ -20,6 +21,8 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 VERSION_PATTERN = r"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,31}$"
 MOST_LABELS = 10_000
 """Of a model, and as many wider types. The whole of the human brain has some 3,000 clusters."""
+MOST_TERMS = 20_000
+"""Of the Cell Ontology, which has some 3,500 (2026)."""
 
 
 class _Frozen(BaseModel):
@@ -220,6 +223,8 @@ class ModelCard(_Frozen):
             in the annotated sample, unless the option ``composition=off`` asks for them as they are.
         tree: Groups of labels that are kinds of one wider type, the narrowest first; any two lie within one another
             or apart.
+        terms: The Cell Ontology terms of the labels and all that these are kinds of, parents first. Without them, wider
+            types are those of the tree.
         reliability: The thresholds of reliable labels, for several error rates.
         flops_per_cell: Floating-point operations for one cell.
     """
@@ -244,6 +249,7 @@ class ModelCard(_Frozen):
     familiarity: Familiarity | None = None
     assumed_shares: tuple[float, ...] = ()
     tree: tuple[Group, ...] = Field(default=(), max_length=MOST_LABELS)
+    terms: tuple[Term, ...] = Field(default=(), max_length=MOST_TERMS)
     reliability: tuple[Reliability, ...] = ()
     training: Training
     flops_per_cell: float = Field(default=0.0, ge=0, le=1e15)
@@ -321,6 +327,16 @@ class ModelCard(_Frozen):
             msg = "tree_score needs a tree"
             raise ValueError(msg)
         return self
+
+    @model_validator(mode="after")
+    def _terms_have_no_circles(self) -> ModelCard:
+        check_terms(self.terms)
+        return self
+
+    @property
+    def has_terms(self) -> bool:
+        """Whether a label, or a group of labels, is a term of the Cell Ontology."""
+        return any(label.ontology_id for label in self.labels) or any(group.ontology_id for group in self.tree)
 
     @property
     def has_lineages(self) -> bool:

@@ -158,6 +158,12 @@ class ModelNotFoundError(CelldropError):
     code = "MODEL_NOT_FOUND"
 
 
+class NoTermsError(CelldropError):
+    """The option ``cas`` is on, and no label of the model is a term of the Cell Ontology."""
+
+    code = "MODEL_HAS_NO_TERMS"
+
+
 class ModelExistsError(CelldropError):
     """A bundle with that name and version already exists, and versions never change."""
 
@@ -390,11 +396,3 @@ class AccessDeniedError(CelldropError):
 
     code = "ACCESS_DENIED"
     retryable = True
-
-
-def all_errors() -> tuple[type[CelldropError], ...]:
-    """Every error of the domain, base class first. The reference page is checked against this list."""
-    found: list[type[CelldropError]] = [CelldropError]
-    for kind in found:
-        found.extend(kind.__subclasses__())
-    return tuple(dict.fromkeys(found))

@@ -46,6 +46,8 @@ class Options:
         map: Whether the report has a 2-D map of the cells.
         pseudobulk: Whether to sum the counts by label, or by label and an obs column; ``on`` uses that of ``samples``.
         truth: The obs column whose labels the results are compared with; ``off`` compares with none.
+        cas: Whether to write scores of Cell Ontology terms too, as Cellarium CAS gives them to its client. The model's
+            labels must have such terms.
     """
 
     model: str | None = None
@@ -62,6 +64,7 @@ class Options:
     objective: Objective = Objective.DEADLINE
     pseudobulk: str = OFF
     truth: str | None = None
+    cas: bool = False
 
     @property
     def columns(self) -> dict[str, str]:
@@ -150,6 +153,7 @@ PARSERS: Mapping[str, Parser] = {
     "map": _SWITCH,
     "pseudobulk": Parser("off, on, or the name of an obs column", _short),
     "truth": Parser("the name of an obs column, or off", _short),
+    "cas": _SWITCH,
 }
 
 

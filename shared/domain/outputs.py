@@ -1,6 +1,6 @@
 """The table of a result's files: name, type and description, used by all code that writes, lists or checks them.
 
-A new file is a row here, and code that writes its bytes in ``jobs.inference.task.results``.
+A new file is a row here, and code that writes its bytes in ``jobs.inference.task.tables``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ _DEFAULTS = Options()
 
 def _always(_options: Options) -> bool:
     return True
+
+
+def _for_cas(options: Options) -> bool:
+    return options.cas
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +83,53 @@ PSEUDOBULK = Output(
     same_bytes=True,
     wanted=lambda options: options.pseudobulk != OFF,
 )
+ONTOLOGY_RESPONSE = Output(
+    "ontology_response.json",
+    "application/json",
+    "For the client of Cellarium CAS: each cell's scores of Cell Ontology terms, as the service answers.",
+    same_bytes=True,
+    wanted=_for_cas,
+)
+ONTOLOGY_RESOURCE = Output(
+    "ontology_resource.json",
+    "application/json",
+    "For the same client: the terms that the scores are about, and which is a kind of which.",
+    same_bytes=True,
+    wanted=_for_cas,
+)
+INFERRED_LABELS = Output(
+    "inferred_labels.csv",
+    "text/csv; charset=utf-8",
+    "For the same client: the three most specific terms of each cell; a ' is put before text that would be a formula.",
+    same_bytes=True,
+    wanted=_for_cas,
+)
+CAS_METADATA = Output(
+    "metadata.json",
+    "application/json",
+    "For the same client: which file and model these are about.",
+    wanted=_for_cas,
+)
 MANIFEST = Output(
     "manifest.json",
     "application/json",
     "How the result was made: input, model, options, versions, times, and the checksum of every file.",
 )
 
-OUTPUTS = (REPORT, ANNOTATED_H5AD, ANNOTATIONS_CSV, ANNOTATIONS_PARQUET, SCORES_PARQUET, EVIDENCE, PSEUDOBULK, MANIFEST)
+OUTPUTS = (
+    REPORT,
+    ANNOTATED_H5AD,
+    ANNOTATIONS_CSV,
+    ANNOTATIONS_PARQUET,
+    SCORES_PARQUET,
+    EVIDENCE,
+    PSEUDOBULK,
+    ONTOLOGY_RESPONSE,
+    ONTOLOGY_RESOURCE,
+    INFERRED_LABELS,
+    CAS_METADATA,
+    MANIFEST,
+)
 """In the order in which they are shown to users."""
 
 

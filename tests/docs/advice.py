@@ -15,7 +15,7 @@ import typer.main
 from cli.main import app
 from functions.status.problems import HTTP_CODES
 from jobs.inference.schemas import TaskEnvironment
-from shared.domain.errors import all_errors
+from shared.domain.all_errors import all_errors
 from shared.domain.options import PARSERS
 from shared.domain.submission import State
 from shared.h5ad.judge.cautions import WarningCode

@@ -19,7 +19,7 @@ from google.cloud.pubsub_v1.subscriber._protocol.requests import (  # type: igno
 from google.cloud.pubsub_v1.subscriber.message import Message  # type: ignore[import-untyped]  # likewise
 from google.pubsub_v1.types import PubsubMessage
 
-from shared.domain.errors import all_errors
+from shared.domain.all_errors import all_errors
 from shared.records.messages import parse_request
 from tests.events.recording import MINIMAL, published, read
 

@@ -11,7 +11,8 @@ import pytest
 import scipy.sparse as sp
 
 from shared.bundles.card import Features
-from shared.domain.errors import InputChangedError, UnavailableError, all_errors
+from shared.domain.all_errors import all_errors
+from shared.domain.errors import InputChangedError, UnavailableError
 from shared.domain.verdict import GeneIds, MatrixState, Severity, Species, Verdict
 from shared.h5ad.inspect.inspection import inspect
 from shared.h5ad.judge.cautions import WarningCode

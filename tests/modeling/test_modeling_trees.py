@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from jobs.modeling.reliability import learn_tree_scores
 from jobs.modeling.trees import place_labels
 from shared.bundles.card import Label, Reliability
 from shared.bundles.groups import Group
+from shared.bundles.terms import check_terms
 from shared.domain.options import ERROR_RATES
 from tests.engine.cards import make_card
 
@@ -116,6 +118,26 @@ def test_the_json_of_an_ontology_gives_the_same_tree(tmp_path: Path) -> None:
     assert read_ontology(tmp_path / "cl.json") == ontology()
 
 
+def test_a_model_carries_the_terms_of_its_labels_and_all_above_them_parents_first() -> None:
+    placed = place_labels(labels("naive CD8 T cell", "B cell", "no term"), ontology())
+    found = {term.id: (term.name, term.parents) for term in placed.terms}
+    assert set(found) == {IDS[name] for name in ("cell", "lymphocyte", "T cell", "naive T cell", "B cell")} | {
+        IDS["naive CD8 T cell"]
+    }
+    assert found[IDS["naive T cell"]] == ("naive T cell", (IDS["T cell"],))
+    check_terms(placed.terms)
+    assert place_labels(labels("no term"), ontology()).terms == ()
+
+
+def test_a_circle_of_terms_is_cut() -> None:
+    circle = ontology_of(
+        [Term("CL:0000001", "one", (), ("CL:0000002",)), Term("CL:0000002", "two", (), ("CL:0000001",))]
+    )
+    found = place_labels(labels("two"), circle).terms
+    assert {term.name for term in found} == {"one", "two"}
+    check_terms(found)
+
+
 def test_both_forms_of_the_cell_ontology_place_the_labels_of_blood(data_dir: Path) -> None:
     card = json.loads((Path(__file__).parents[2] / "models" / "pbmc" / "1.0.0" / "model.json").read_text())
     known = [Label.model_validate(label) for label in card["labels"]]
@@ -123,7 +145,9 @@ def test_both_forms_of_the_cell_ontology_place_the_labels_of_blood(data_dir: Pat
         place_labels(known, read_ontology(data_dir / "reference" / name))
         for name in ("cl-simple-2026-03-26.obo", "CL-ontology-v2025-07-30.json.gz")
     ]
-    assert found[0] == found[1]
+    assert replace(found[0], terms=()) == replace(found[1], terms=())
+    assert len(found[0].terms) == 49
+    assert {term.id for term in found[0].terms} == {term.id for term in found[1].terms}
     assert not found[0].unplaced
     assert {"CD4-positive, alpha-beta T cell", "CD8-positive, alpha-beta T cell", "T cell", "Monocyte"} <= set(
         groups_of(found[0].tree)

@@ -14,13 +14,13 @@ from cli.serving import loopback_app
 from functions.status.problems import STATUS_OF, problem_of
 from functions.status.routes import ROUTES
 from functions.status.schemas import Problem, SubmissionList
+from shared.domain.all_errors import all_errors
 from shared.domain.errors import (
     CelldropError,
     CorruptBlobError,
     InvalidOptionError,
     SettingsError,
     UnavailableError,
-    all_errors,
 )
 from tests.fakes.calls import FailNext
 from tests.status.world import World

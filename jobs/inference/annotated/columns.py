@@ -125,6 +125,24 @@ def write_text(group: h5py.Group, name: str, values: Sequence[str]) -> h5py.Data
     return dataset
 
 
+def write_string(group: h5py.Group, name: str, value: str) -> None:
+    """Write one string."""
+    mark(group.create_dataset(name, data=np.array(value, object), dtype=TEXT), "string", "0.2.0")
+
+
+def mapping(file: h5py.File, name: str) -> h5py.Group | None:
+    """The group ``obsm`` or ``uns``, which is made if it is not there; None if it is something else than a group."""
+    if name not in file:
+        mark(file.create_group(name), "dict", "0.1.0")
+    return file[name] if isinstance(file[name], h5py.Group) else None
+
+
+def drop(file: h5py.File, name: str, key: str) -> None:
+    """Remove an element of ``obsm`` or ``uns``, if it is there."""
+    if isinstance(file.get(name), h5py.Group) and key in file[name]:
+        del file[name][key]
+
+
 def create_values(group: h5py.Group, name: str, n_cells: int, dtype: npt.DTypeLike) -> h5py.Dataset:
     """Create a compressed array with one value per cell."""
     chunks = (min(n_cells, CHUNK_ROWS),)

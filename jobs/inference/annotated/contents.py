@@ -35,6 +35,19 @@ BESIDE_OBS = (
         "neighbours. Left out with the option `clusters=off`; unless it is `on`, in files with more than a million "
         "cells or with a matrix stored by columns; and in files that are older than anndata 0.7.",
     ),
+    Element(
+        'obsm["cas_cl_scores"]',
+        "float32, sparse, cells x terms",
+        "With `cas=on`, the scores in `ontology_response.json`, where the client of Cellarium CAS puts them. Replaces "
+        "those that the file has. Left out in files that are older than anndata 0.7.",
+    ),
+    Element('uns["cas_metadata"]["cl_names"]', "text", "Likewise, the Cell Ontology id of each column of the scores."),
+    Element('uns["cas_metadata"]["cl_labels"]', "text", "Likewise, the name of each of these terms."),
+    Element(
+        'uns["cas_metadata"]["ontology_resource_name"]',
+        "text",
+        "Likewise, the model, as `NAME@VERSION`: `ontology_resource.json` has what CAS would give for this name.",
+    ),
     *_ABOUT,
 )
 """In annotated.h5ad. All else in it is the input's."""

@@ -13,20 +13,24 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.inference.annotated.columns import (
-    TEXT,
     Encoding,
     add_columns,
     columns_beside,
     create_matrix,
+    drop,
     drop_columns,
+    mapping,
     mark,
     text,
+    write_string,
 )
 from jobs.inference.annotated.legacy import complete_frame, modernise_frames
 from jobs.inference.annotated.overlay import Overlay
+from jobs.inference.annotated.terms import add_terms, drop_terms
 from jobs.inference.merge.clusters import Clusters
 from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.tally import Tally
+from jobs.inference.merge.term_scores import TermMerge
 from shared.domain.added import EMBEDDING
 from shared.domain.errors import CelldropError
 from shared.domain.outputs import ANNOTATED_H5AD
@@ -53,6 +57,7 @@ class NewColumns:
         about: Written to ``uns['celldrop']``: model, digest, version.
         beat: Called for every block, as a sign of life during a long copy.
         coordinates: The cells' embedding in row order, read once; written to ``obsm``. None if there is none.
+        terms: The scores of Cell Ontology terms, written as by the client of Cellarium CAS. None if not requested.
     """
 
     n_cells: int
@@ -62,13 +67,21 @@ class NewColumns:
     about: Mapping[str, str]
     beat: Callable[[], None]
     coordinates: Iterable[npt.NDArray[np.float32]] | None = None
+    terms: TermMerge | None = None
 
     @classmethod
-    def of(cls, merge: Merge, tally: Tally, about: Mapping[str, str], beat: Callable[[], None]) -> NewColumns:
+    def of(
+        cls,
+        merge: Merge,
+        tally: Tally,
+        about: Mapping[str, str],
+        beat: Callable[[], None],
+        terms: TermMerge | None = None,
+    ) -> NewColumns:
         """The columns of a merge whose cells were counted."""
         categories, absent = categories_of(tally, merge.rules.clusters), absent_of(tally, merge.rules.clusters)
         coordinates = merge.coordinates() if merge.layout.dimensions else None
-        return cls(merge.layout.n_cells, merge.tables(), categories, absent, about, beat, coordinates)
+        return cls(merge.layout.n_cells, merge.tables(), categories, absent, about, beat, coordinates, terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,26 +158,28 @@ def _append(overlay: Overlay, columns: NewColumns) -> None:
         obs = _obs(file, columns.n_cells)
         added = columns_beside(text(obs.attrs["_index"]))
         drop_columns(obs, added)
-        if isinstance(file.get("obsm"), h5py.Group) and EMBEDDING in file["obsm"]:
-            del file["obsm"][EMBEDDING]
+        drop(file, "obsm", EMBEDDING)
+        if columns.terms is not None:
+            drop_terms(file)
     with _opened(overlay) as file:
         tables = _beating(columns.tables, columns.beat)
         add_columns(file["obs"], added, tables, columns.n_cells, columns.categories, columns.absent)
         if columns.coordinates is not None:
             _embed(file, columns.n_cells, _beating(columns.coordinates, columns.beat))
+        if columns.terms is not None:
+            add_terms(file, columns.n_cells, columns.terms, columns.beat)
         _describe(file, columns.about)
 
 
 def _embed(file: h5py.File, n_cells: int, coordinates: Iterable[npt.NDArray[np.float32]]) -> None:
     """Write the embedding, unless ``obsm`` is of a version of anndata that had no group for it."""
-    if "obsm" not in file:
-        mark(file.create_group("obsm"), "dict", "0.1.0")
-    if not isinstance(file["obsm"], h5py.Group):
+    obsm = mapping(file, "obsm")
+    if obsm is None:
         return
     start, target = 0, None
     for place_nd in coordinates:
         if target is None:
-            target = create_matrix(file["obsm"], EMBEDDING, n_cells, place_nd.shape[1])
+            target = create_matrix(obsm, EMBEDDING, n_cells, place_nd.shape[1])
         target[start : start + len(place_nd)] = place_nd
         start += len(place_nd)
 
@@ -207,14 +222,12 @@ def _length(index: h5py.Group | h5py.Dataset) -> int:
 
 
 def _describe(file: h5py.File, about: Mapping[str, str]) -> None:
-    if "uns" not in file:
-        mark(file.create_group("uns"), "dict", "0.1.0")
-    uns = file["uns"]
-    if not isinstance(uns, h5py.Group):  # Not written by anndata. The columns do not need it.
+    uns = mapping(file, "uns")
+    if uns is None:  # Not written by anndata. The columns do not need it.
         return
     if UNS_KEY in uns:
         del uns[UNS_KEY]
     group = uns.create_group(UNS_KEY)
     mark(group, "dict", "0.1.0")
     for key, value in about.items():
-        mark(group.create_dataset(key, data=np.array(value, object), dtype=TEXT), "string", "0.2.0")
+        write_string(group, key, value)

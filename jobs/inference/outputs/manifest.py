@@ -67,6 +67,9 @@ class Choices(_Part):
     truth: str | None = Field(
         default=None, description="The obs column to compare with; None looks for one, `off` compares with none."
     )
+    cas: bool = Field(
+        default=False, description="Whether to write scores of Cell Ontology terms as Cellarium CAS does."
+    )
 
 
 class PartFacts(_Part):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.own_labels import read_own_labels
 from jobs.inference.merge.survey import Findings, Survey
 from jobs.inference.merge.voting import clusters_by_expression, vote
-from jobs.inference.outputs.annotation_files import annotations_csv, annotations_parquet, scores_parquet
+from jobs.inference.outputs.annotation_files import annotations_parquet
 from jobs.inference.outputs.evidence_csv import evidence_csv
 from jobs.inference.outputs.label_facts import label_facts
 from jobs.inference.outputs.leaving_out import made_or_missing
@@ -53,6 +53,7 @@ from jobs.inference.report.layouts import lay_out
 from jobs.inference.report.mapping import Layout, NoMap
 from jobs.inference.report.rendering import render
 from jobs.inference.task.looking_up import find_evidence, find_thresholds
+from jobs.inference.task.tables import TABLES, Table, terms_of
 from jobs.inference.task.versions import computed_with, software_used
 from shared.bundles.aligning import Aligner
 from shared.domain.actual import Actual, actual_of
@@ -60,14 +61,12 @@ from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
 from shared.domain.outputs import (
     ANNOTATED_H5AD,
-    ANNOTATIONS_CSV,
     ANNOTATIONS_PARQUET,
     EVIDENCE,
     MANIFEST,
     OUTPUTS,
     PSEUDOBULK,
     REPORT,
-    SCORES_PARQUET,
     Output,
 )
 from shared.domain.submission import Receipt, Result
@@ -82,12 +81,6 @@ _SOON_COPIED_BYTES = 128 * 2**20
 _LOOK_S = 0.5
 _NO_SLOPES = "This kind of model does not score by single genes, so none of them speaks for a label."
 _NOT_REQUESTED = NoMap("No map was requested (option map=off).")
-
-_TABLES: Mapping[Output, Callable[[Merge, Mapping[str, str]], Iterator[bytes]]] = {
-    ANNOTATIONS_CSV: lambda merge, _about: annotations_csv(merge.tables()),
-    SCORES_PARQUET: scores_parquet,
-}
-"""The tables that need only the parts. Each function streams a file's bytes from a merge and the file's metadata."""
 
 
 @dataclass(slots=True)
@@ -234,10 +227,11 @@ class Results:
 
     def _other_tables(self, merge: Merge, findings: Findings) -> tuple[list[FileFacts], Evidence | None]:
         files = []
-        for output, chunks in _TABLES.items():
+        table = Table(merge, self.inputs, self._about())
+        for output, chunks in TABLES.items():
             if output.wanted(self.inputs.options):
                 with self._timed(output.name):
-                    files.append(self._put(output, chunks(merge, self._about())))
+                    files.append(self._put(output, chunks(table)))
         evidence, explained = self._evidence(findings)
         return [*files, *explained, *self._pseudobulk(merge)], evidence
 
@@ -276,7 +270,8 @@ class Results:
 
     def _annotated(self, merge: Merge, findings: Findings) -> list[FileFacts]:
         name = ANNOTATED_H5AD.name
-        columns = NewColumns.of(merge, findings.tally, self._about(), self._together.beat)
+        terms = terms_of(merge, self.inputs) if self.inputs.options.cas else None
+        columns = NewColumns.of(merge, findings.tally, self._about(), self._together.beat, terms)
         with self._timed(name):
             written = write_annotated_h5ad(
                 self.data.blobs, self.data.results_bucket, self.prefix + name, self.inputs.source, columns
@@ -341,6 +336,7 @@ class Results:
                 samples=options.samples,
                 min_score=self.inputs.min_score,
                 truth=options.truth,
+                cas=options.cas,
             ),
             software=self.software,
             devices=devices_of(self.receipts),

@@ -13,6 +13,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter
 
 from shared.deadline import at_most
+from shared.domain.all_errors import all_errors
 from shared.domain.errors import (
     CelldropError,
     InputError,
@@ -20,7 +21,6 @@ from shared.domain.errors import (
     TruncatedFileError,
     UnavailableError,
     UnsafeFileError,
-    all_errors,
 )
 from shared.forkserver.client import SERVER, Child
 from shared.h5ad.facts import FileFacts
