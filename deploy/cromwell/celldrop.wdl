@@ -130,7 +130,7 @@ workflow celldrop {
     shards: "How many to ask for; a small file gets fewer. Left out: one for every 250,000 cells."
     cpu: "Cores of a shard, and of the merge."
     memory_gb: "Memory of every task. None holds a whole matrix, so large files need no more."
-    extra_disk_gb: "Disk beyond what the files take, which is computed."
+    extra_disk_gb: "Disk beyond what the files take, which is computed; cas=on takes up to 2.5 GB for a million cells."
     preemptible: "Tries on a preemptible machine before a dependable one is taken."
     max_retries: "Retries of a shard or of the merge that failed; a refusal when the file is judged is final."
     zones: "Google only: where machines may be, separated by spaces. A GPU is not to be had in every zone."
