@@ -96,9 +96,13 @@ def graph_of(labels: Sequence[Label], groups: Sequence[Group] = (), terms: Seque
     parents: dict[str, list[str]] = {ROOT_ID: []}
     parents |= {term.id: list(term.parents) or [ROOT_ID] for term in terms if term.id != ROOT_ID}
     carried = set(parents)
+    around: dict[str, list[Group]] = {}
+    for group in groups:
+        for name in group.labels:
+            around.setdefault(name, []).append(group)
     term_l: list[str | None] = []
     for label in labels:
-        chain = list(_chain(label, groups))
+        chain = list(_chain(label, around.get(label.name, ())))
         for name, term in chain:
             names.setdefault(term, name)
         term_l.append(chain[0][1] if chain else None)
@@ -114,10 +118,9 @@ def graph_of(labels: Sequence[Label], groups: Sequence[Group] = (), terms: Seque
     )
 
 
-def _chain(label: Label, groups: Sequence[Group]) -> Iterator[tuple[str, str]]:
-    """The label and the groups around it that are terms, each with its id, the narrowest first."""
+def _chain(label: Label, around: Sequence[Group]) -> Iterator[tuple[str, str]]:
+    """The names and ids of the label and of the groups around it, of those that are terms, the narrowest first."""
     seen: set[str] = set()
-    around: Iterable[Group] = (group for group in groups if label.name in group.labels)
     chain: tuple[Label | Group, ...] = (label, *around)
     for one in chain:
         if one.ontology_id and one.ontology_id not in seen:

@@ -23,12 +23,12 @@ class Term(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str = Field(pattern=f"^{ONTOLOGY_ID.pattern}$")
-    name: str = Field(min_length=1)
+    name: str
     parents: tuple[str, ...] = ()
 
 
 def check_terms(terms: Sequence[Term]) -> None:
-    """Check that each term occurs once, after its parents, so that none is its own ancestor.
+    """Check that each term has a name and occurs once, after its parents, so that none is its own ancestor.
 
     Raises:
         ValueError: They do not.
@@ -37,6 +37,9 @@ def check_terms(terms: Sequence[Term]) -> None:
     for term in terms:
         if term.id in before:
             msg = f"the term {term.id} must occur once"
+            raise ValueError(msg)
+        if not term.name.strip() or "\0" in term.name:
+            msg = f"the term {term.id} must have a name, without NUL characters"
             raise ValueError(msg)
         missing = [parent for parent in term.parents if parent not in before]
         if missing:

@@ -154,6 +154,8 @@ def test_terms_that_contradict_each_other_make_no_circle() -> None:
         [{"id": B, "name": "B", "parents": [T]}, {"id": T, "name": "T", "parents": [B]}],
         [{"id": B, "name": "B", "parents": [B]}],
         [{"id": "UBERON:0000178", "name": "blood"}],
+        [{"id": B, "name": " "}],
+        [{"id": B, "name": "B\0"}],
     ],
 )
 def test_a_card_with_terms_that_are_no_ontology_is_refused(terms: list[dict[str, object]]) -> None:
@@ -243,6 +245,7 @@ def test_a_neighbours_bundle_gives_the_vote_of_cas_whatever_its_temperature(
         # log1p of a float32 quotient moves a cell a little, and so its distances and their weights.
         np.testing.assert_allclose(ours[clear], np.where(theirs >= PRUNED_BELOW, theirs, 0)[clear], atol=1e-3)
         assert (found.n_voters_n[cell], found.n_unrecognized_n[cell]) == (vote.n_neighbours, vote.n_unrecognized)
+    assert (found.total_weight_n == 1).all()
     assert not scorer.corrects
 
 
