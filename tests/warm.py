@@ -40,7 +40,7 @@ def command(arguments: list[str], env: Mapping[str, str], folder: Path) -> tuple
     with Path(os.devnull).open("rb") as nothing, TemporaryFile() as output, TemporaryFile() as errors:
         program = Program(_PROGRAM, ["celldrop", *arguments], env, str(folder))
         standard = (nothing.fileno(), output.fileno(), errors.fileno())
-        process = ForkedProgram(SERVER, program, standard, after=_LOAD)
+        process = ForkedProgram(SERVER, program, standard, loaded=_LOAD)
         process.begin()
         status = process.wait()
         process.close()

@@ -18,6 +18,8 @@ from shared.forkserver.wire import CONNECT, FORK, LOAD, send_request, unpack_end
 
 IDLE_S = 600.0
 """The server ends after so long without a request or a process. The next request starts another."""
+_LEAVE_S = 0.5
+"""Time for a server to end its other servers. What they have used counts as used by this process's children then."""
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -78,21 +80,20 @@ class ForkServer:
             self._running()
 
     def load(self, entry: str, variables: Mapping[str, str]) -> None:
-        """Have ``entry`` called with ``variables`` in the server, once, after its next fork. Does not wait.
+        """Have another server made, from which processes are forked after it has called ``entry`` with ``variables``.
 
-        After a fork, so that who asked for a process does not wait until libraries are loaded that others need. A
-        server that is started later calls it, too.
+        Once, however often it is asked for. Does not wait.
         """
         with self._lock:
             if (entry, variables) not in self._loads:
                 self._loads.append((entry, variables))
                 self._send(LOAD, [entry, dict(variables)])
 
-    def fork(self, entry: str, *descriptors: int, after: str = "") -> Child:
+    def fork(self, entry: str, *descriptors: int, loaded: str = "") -> Child:
         """Ask for a process that calls ``entry`` with the number of its end of the link, then those of ``descriptors``.
 
         Args:
-            after: What must have been loaded first (``load``).
+            loaded: The ``entry`` of the server to fork from; empty for the first.
 
         Raises:
             OSError: The server cannot be started.
@@ -102,7 +103,7 @@ class ForkServer:
         child = Child(ours, end)
         try:
             with theirs, self._lock:
-                self._send(FORK, [entry, after], theirs.fileno(), told, *descriptors)
+                self._send(FORK, [entry, loaded], theirs.fileno(), told, *descriptors)
         except BaseException:
             child.__exit__()
             raise
@@ -175,8 +176,11 @@ class ForkServer:
         if self._control is not None:
             self._control.close()
         if self._process is not None:
-            self._process.kill()  # It has nothing to lose, and might be loading libraries for seconds.
-            self._process.wait()
+            try:
+                self._process.wait(_LEAVE_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
         self._control = self._process = None
 
 

@@ -29,12 +29,12 @@ class ForkedProgram:
 
     Args:
         standard: The descriptors of its input, its output and its errors.
-        after: What the server must have loaded first.
+        loaded: As in ``ForkServer.fork``.
     """
 
-    def __init__(self, server: ForkServer, program: Program, standard: tuple[int, int, int], after: str = "") -> None:
+    def __init__(self, server: ForkServer, program: Program, standard: tuple[int, int, int], loaded: str = "") -> None:
         with server.share() as control:
-            self._child: Child = server.fork(_RUN, *standard, control.fileno(), after=after)
+            self._child: Child = server.fork(_RUN, *standard, control.fileno(), loaded=loaded)
         self._program = program
         self._guard = threading.Lock()
         self._pid: int | None = None

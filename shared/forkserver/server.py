@@ -1,6 +1,7 @@
 """The fork server: a process that has libraries loaded, and forks for each request a process that uses them at once.
 
-It has one thread, opens no file of a user and computes nothing, so that a fork of it is a clean start.
+It has one thread, opens no file of a user and computes nothing, so that a fork of it is a clean start. Libraries that
+not every process needs are loaded by another server, which is forked from it: nobody waits for what others need.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ import os
 import select
 import signal
 import socket
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from shared.forkserver.wire import CONNECT, FORK, LOAD, pack_end, receive_request
+from shared.forkserver.wire import CONNECT, FORK, LOAD, pack_end, receive_request, send_request
 from shared.lifeline import end_before_others, end_with_parent, name_process
 
 _MOST_DESCRIPTORS = 4096
@@ -36,7 +36,7 @@ def serve(control_fd: int, first: str, idle_s: float) -> None:
 
 
 class _Server:
-    """The requests, and the processes that have not ended or whose end nobody has read.
+    """The requests, the processes that have not ended or whose end nobody has read, and the servers with more loaded.
 
     A process stays a zombie until whoever asked for it has closed the pipe of its end. Until then its number is not
     given to another process, so it can be signalled without a race.
@@ -53,29 +53,25 @@ class _Server:
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         self._alive: dict[int, int] = {}
         self._ended: dict[int, int] = {}
-        self._to_load: deque[list[object]] = deque()
-        self._known: list[list[object]] = []
-        self._has_forked = False
+        self._loads: dict[str, dict[str, str]] = {}
+        self._others: dict[str, tuple[int, socket.socket]] = {}
 
     def run(self) -> NoReturn:
         while True:
-            loads = bool(self._has_forked and self._to_load)
-            ready = self._wait(0 if loads else self._idle_s)
+            ready = self._wait()
             self._see_ends()
             for control in [self._controls[number] for number in ready if number in self._controls]:
                 self._answer(control)
-            if not ready and loads:
-                _call(*self._to_load.popleft())
-            elif not ready and not self._alive:
+            if not ready and not self._alive and not self._others:
                 self._leave()
 
-    def _wait(self, timeout_s: float) -> set[int]:
+    def _wait(self) -> set[int]:
         waiting = select.poll()
         for number in (self._bell, *self._controls):
             waiting.register(number, select.POLLIN)
         for told in self._ended:
             waiting.register(told, 0)  # An error is told all the same: that the other end was closed.
-        ready = {number for number, _ in waiting.poll(timeout_s * 1000)}
+        ready = {number for number, _ in waiting.poll(self._idle_s * 1000)}
         for told in ready & self._ended.keys():
             os.close(told)
             os.waitpid(self._ended.pop(told), 0)
@@ -95,25 +91,55 @@ class _Server:
         if kind == CONNECT:
             (number,) = descriptors
             self._controls[number] = socket.socket(fileno=number)
-        elif kind == LOAD and words not in self._known:
-            self._known.append(words)
-            self._to_load.append(words)
+        elif kind == LOAD:
+            entry, variables = words
+            self._load(entry, variables)
         elif kind == FORK:
-            entry, after = words
-            while after in [load[0] for load in self._to_load]:
-                _call(*self._to_load.popleft())
-            self._fork(str(entry), descriptors)
+            entry, loaded = words
+            self._fork(entry, loaded, descriptors)
 
-    def _fork(self, entry: str, descriptors: list[int]) -> None:
+    def _fork(self, entry: str, loaded: str, descriptors: Sequence[int]) -> None:
         link, told, *others = descriptors
-        self._has_forked = True
-        server = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            _become(entry, [link, *others], server)
+        if loaded in self._loads:
+            self._pass_on(entry, descriptors, loaded)
+            os.close(told)
+        else:
+            server, pid = os.getpid(), os.fork()
+            if pid == 0:
+                _become(server, [link, *others], lambda: _function(entry)(link, *others))
+            self._alive[pid] = told
         for number in (link, *others):
             os.close(number)
-        self._alive[pid] = told
+
+    def _load(self, entry: str, variables: dict[str, str]) -> None:
+        if entry not in self._loads:
+            self._loads[entry] = variables
+            self._start_other(entry)
+
+    def _start_other(self, entry: str) -> socket.socket:
+        """Fork a server that loads what ``entry`` says."""
+        ours, theirs = socket.socketpair()
+        server, variables, idle_s = os.getpid(), self._loads[entry], self._idle_s
+
+        def run() -> None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            _call(entry, variables)
+            _Server(theirs, idle_s).run()
+
+        pid = os.fork()
+        if pid == 0:
+            _become(server, [theirs.fileno()], run)
+        theirs.close()
+        self._others[entry] = pid, ours
+        return ours
+
+    def _pass_on(self, entry: str, descriptors: Sequence[int], loaded: str) -> None:
+        """Have the server that has loaded what is needed fork; another one, should it have ended."""
+        if loaded in self._others:
+            with suppress(OSError):
+                send_request(self._others[loaded][1], FORK, [entry, ""], descriptors)
+                return
+        send_request(self._start_other(loaded), FORK, [entry, ""], descriptors)
 
     def _see_ends(self) -> None:
         with suppress(BlockingIOError):
@@ -127,15 +153,22 @@ class _Server:
             with suppress(OSError):  # Nobody may care any more.
                 os.write(told, pack_end(status))
             self._ended[told] = pid
+        for entry, (pid, control) in list(self._others.items()):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                control.close()
+                del self._others[entry]
 
     def _leave(self) -> NoReturn:
+        for pid, _ in self._others.values():
+            os.kill(pid, signal.SIGKILL)  # It has nothing to lose, and might be loading libraries for seconds.
+            os.waitpid(pid, 0)
         for pid in self._ended.values():
             os.waitpid(pid, 0)
         os._exit(0)
 
 
-def _become(entry: str, descriptors: list[int], server: int) -> NoReturn:
-    """Be the process that was asked for: only its own descriptors are open, and no signal is handled any more."""
+def _become(server: int, descriptors: Sequence[int], act: Callable[[], object]) -> NoReturn:
+    """Be another process than the server: only its own descriptors are open, and no signal is handled any more."""
     status = 1
     try:
         signal.set_wakeup_fd(-1)
@@ -144,13 +177,13 @@ def _become(entry: str, descriptors: list[int], server: int) -> NoReturn:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         _close_all_but(descriptors)
         end_with_parent(server)
-        _function(entry)(*descriptors)
+        act()
         status = 0
     finally:
         os._exit(status)
 
 
-def _close_all_but(descriptors: list[int]) -> None:
+def _close_all_but(descriptors: Sequence[int]) -> None:
     before = 2
     for number in sorted(descriptors):
         os.closerange(before + 1, number)
@@ -158,10 +191,10 @@ def _close_all_but(descriptors: list[int]) -> None:
     os.closerange(before + 1, _MOST_DESCRIPTORS)
 
 
-def _call(entry: object, *arguments: object) -> None:
+def _call(entry: str, *arguments: object) -> None:
     """Call a function whose failure would be told by the process that needs it: there, its libraries load anew."""
     with suppress(Exception):
-        _function(str(entry))(*arguments)
+        _function(entry)(*arguments)
 
 
 def _function(entry: str) -> Callable[..., object]:

@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 _LENGTH = struct.Struct("<I")
 _END = struct.Struct("<i")
@@ -16,7 +17,7 @@ MOST_DESCRIPTORS = 8
 _RECEIVED = socket.MSG_WAITALL | getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 """Programs that a forked process starts do not get the descriptors."""
 FORK, LOAD, CONNECT = b"F", b"L", b"C"
-"""Requests: fork a process; load libraries into the server after its next fork; serve one more control socket."""
+"""Requests: fork a process; have a server load libraries; serve one more control socket."""
 
 
 def send_request(
@@ -33,7 +34,7 @@ def send_request(
         control.sendall(frame[sent:])
 
 
-def receive_request(control: socket.socket) -> tuple[bytes, list[object], list[int]] | None:
+def receive_request(control: socket.socket) -> tuple[bytes, list[Any], list[int]] | None:
     """The next request: its kind, its words and its descriptors; None after the last one."""
     frame, descriptors, _, _ = socket.recv_fds(control, _REQUEST.size, MOST_DESCRIPTORS, _RECEIVED)
     if len(frame) < _REQUEST.size:

@@ -23,6 +23,10 @@ def load(variables: Mapping[str, str]) -> None:
     LOADED.append(variables)
 
 
+def load_until_written(variables: Mapping[str, str]) -> None:
+    LOADED.append({"READ": Path(variables["PIPE"]).read_text()})
+
+
 def fail(_: Mapping[str, str]) -> None:
     raise ValueError("nothing of it can be loaded")
 

@@ -35,12 +35,12 @@ def server() -> Iterator[ForkServer]:
 class Asked:
     """A program that was asked for, with files for its input and output."""
 
-    def __init__(self, server: ForkServer, program: Program, files: list[IO[bytes]], after: str) -> None:
+    def __init__(self, server: ForkServer, program: Program, files: list[IO[bytes]], loaded: str) -> None:
         self.input, self.output, self.errors = files
         self.input.write(b"some input")
         self.input.seek(0)
         standard = (self.input.fileno(), self.output.fileno(), self.errors.fileno())
-        self.program = ForkedProgram(server, program, standard, after=after)
+        self.program = ForkedProgram(server, program, standard, loaded=loaded)
 
     def end(self) -> tuple[int, str, str]:
         self.program.begin()
@@ -59,10 +59,10 @@ Ask = Callable[..., Asked]
 def ask(server: ForkServer, tmp_path: Path) -> Iterator[Ask]:
     with ExitStack() as stack:
 
-        def ask(name: str, env: Mapping[str, str] | None = None, *, group: int = 0, after: str = "") -> Asked:
+        def ask(name: str, env: Mapping[str, str] | None = None, *, group: int = 0, loaded: str = "") -> Asked:
             files: list[IO[bytes]] = [stack.enter_context(TemporaryFile()) for _ in range(3)]
             program = Program(f"{HERE}:{name}", [name, "x"], env or {}, str(tmp_path), group)
-            asked = Asked(server, program, files, after)
+            asked = Asked(server, program, files, loaded)
             stack.callback(asked.program.close)
             return asked
 
@@ -112,25 +112,43 @@ def test_a_program_asks_the_server_that_forked_it(ask: Ask, server: ForkServer) 
     assert ask("parent_of_another").end() == (0, str(server_pid(server)), "")
 
 
-def test_libraries_are_loaded_once_and_before_who_needs_them(ask: Ask, server: ForkServer) -> None:
+def test_libraries_are_loaded_once_and_for_those_alone_who_need_them(ask: Ask, server: ForkServer) -> None:
     load = f"{HERE}:load"
     for _ in range(2):
         server.load(load, {"THREADS": "2"})
     server.load(f"{HERE}:fail", {})
-    assert told(ask("tell", after=load))["loaded"] == [{"THREADS": "2"}]
-    assert told(ask("tell", after=f"{HERE}:fail"))["loaded"] == [{"THREADS": "2"}]
-
-
-def test_libraries_wait_until_somebody_needed_the_server(ask: Ask, server: ForkServer) -> None:
-    server.load(f"{HERE}:load", {})
+    one, other = (told(ask("tell", loaded=load)) for _ in range(2))
+    assert one["loaded"] == other["loaded"] == [{"THREADS": "2"}]
+    assert one["parent"] == other["parent"] != server_pid(server)
+    assert told(ask("tell", loaded=f"{HERE}:fail"))["loaded"] == []
     assert told(ask("tell"))["loaded"] == []
+
+
+def test_nobody_waits_for_libraries_that_others_need(ask: Ask, server: ForkServer, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    server.load(f"{HERE}:load_until_written", {"PIPE": str(pipe)})
+    assert told(ask("tell"))["parent"] == server_pid(server)
+    waiting = ask("tell", loaded=f"{HERE}:load_until_written")
+    pipe.write_text("loaded")
+    assert told(waiting)["loaded"] == [{"READ": "loaded"}]
+
+
+def test_a_server_with_libraries_that_is_killed_is_made_again(ask: Ask, server: ForkServer) -> None:
+    load = f"{HERE}:load"
+    server.load(load, {})
+    asked = ask("wait", loaded=load)
+    running(asked)
+    os.kill(told(ask("tell", loaded=load))["parent"], signal.SIGKILL)
+    assert asked.program.wait() == -signal.SIGKILL
+    assert told(ask("tell", loaded=load))["loaded"] == [{}]
 
 
 def test_a_server_that_is_started_again_loads_again(ask: Ask, server: ForkServer) -> None:
     load = f"{HERE}:load"
     server.load(load, {})
     server.stop()
-    assert told(ask("tell", after=load))["loaded"] == [{}]
+    assert told(ask("tell", loaded=load))["loaded"] == [{}]
 
 
 def test_a_program_that_is_stopped_before_it_begins_does_not_run(ask: Ask) -> None:

@@ -121,7 +121,7 @@ def _started(values: IO[bytes], answer: IO[bytes], threads: int, budget_s: float
     cpu_s = max(1, round(budget_s * threads))
     argv = ["celldrop-map", str(threads), str(cpu_s)]
     program = Program(_PROGRAM, argv, os.environ, os.getcwd(), group=os.getpgrp())  # noqa: PTH109  # as Popen does
-    return ForkedProgram(SERVER, program, (values.fileno(), answer.fileno(), _STDERR), after=_LOAD)
+    return ForkedProgram(SERVER, program, (values.fileno(), answer.fileno(), _STDERR), loaded=_LOAD)
 
 
 def _end(process: ForkedProgram, budget_s: float, show: Callable[[], None]) -> int | None:

@@ -119,7 +119,7 @@ class Forked(Starter):
         try:
             program = Program(self._function, ["celldrop-task"], env, os.getcwd())  # noqa: PTH109  # as Popen does
             standard = (theirs, log.fileno(), log.fileno())
-            return _Fork(ForkedProgram(self._server, program, standard, after=self._load), ours)
+            return _Fork(ForkedProgram(self._server, program, standard, loaded=self._load), ours)
         except BaseException:
             os.close(ours)
             raise
