@@ -41,7 +41,7 @@ def typed(script: str, desk: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive  # Six commands of a minute; tests/pipeline and tests/cromwell have the same steps.
 def test_the_three_steps_give_the_bytes_of_the_shorter_way(desk: Path) -> None:
     text = section("Three steps")
     (steps,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
