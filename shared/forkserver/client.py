@@ -20,7 +20,7 @@ IDLE_S = 600.0
 """The server ends after so long without a request or a process. The next request starts another."""
 _LEAVE_S = 0.5
 """Time for a server to end its other servers. What they have used counts as used by this process's children then."""
-_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")
+_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "SYSTEMROOT")
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from shared.forkserver.server import serve; serve(int(sys.argv[2]), sys.argv[3], float(sys.argv[4]))"

@@ -74,7 +74,7 @@ class _Server:
         ready = {number for number, _ in waiting.poll(self._idle_s * 1000)}
         for told in ready & self._ended.keys():
             os.close(told)
-            os.waitpid(self._ended.pop(told), 0)
+            _reap(self._ended.pop(told))
         return ready
 
     def _answer(self, control: socket.socket) -> None:
@@ -145,11 +145,10 @@ class _Server:
         with suppress(BlockingIOError):
             os.read(self._bell, 4096)
         for pid in list(self._alive):
-            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-            if ended is None:
+            status = _ended(pid)
+            if status is None:
                 continue
             told = self._alive.pop(pid)
-            status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
             with suppress(OSError):  # Nobody may care any more.
                 os.write(told, pack_end(status))
             self._ended[told] = pid
@@ -163,8 +162,24 @@ class _Server:
             os.kill(pid, signal.SIGKILL)  # It has nothing to lose, and might be loading libraries for seconds.
             os.waitpid(pid, 0)
         for pid in self._ended.values():
-            os.waitpid(pid, 0)
+            _reap(pid)
         os._exit(0)
+
+
+def _ended(pid: int) -> int | None:
+    """How a process ended, which stays a zombie where the system can leave it one; None if it has not ended."""
+    if not hasattr(os, "waitid"):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if ended else None
+    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
+def _reap(pid: int) -> None:
+    with suppress(ChildProcessError):
+        os.waitpid(pid, 0)
 
 
 def _become(server: int, descriptors: Sequence[int], act: Callable[[], object]) -> NoReturn:

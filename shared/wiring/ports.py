@@ -33,6 +33,10 @@ ADHOC_MODELS_BUCKET = "adhoc-models"
 """The bucket of bundles that were given as a folder, by digest. Local backend only."""
 
 
+_OF_LIBRARIES = ("OMP_", "GOMP_", "KMP_", "MKL_", "ATEN_", "TORCH_", "PYTORCH_", "CUDA_", "NVIDIA_")
+"""Environment variables that torch and what it stands on may read when they are loaded."""
+
+
 class Ports(Protocol):
     """The ports that the services work with."""
 
@@ -280,7 +284,7 @@ def _starter(variables: Mapping[str, str]) -> Starter:
 
     if sys.platform != "linux":
         return Command([sys.executable, "-m", "jobs.inference.main"])
-    at_load = {name: variables[name] for name in ("OMP_NUM_THREADS",)}
+    at_load = {name: value for name, value in variables.items() if name.startswith(_OF_LIBRARIES)}
     return Forked(SERVER, "jobs.inference.main:main", "jobs.inference.main:preload", at_load)
 
 

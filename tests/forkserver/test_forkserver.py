@@ -139,8 +139,11 @@ def test_a_server_with_libraries_that_is_killed_is_made_again(ask: Ask, server: 
     server.load(load, {})
     asked = ask("wait", loaded=load)
     running(asked)
-    os.kill(told(ask("tell", loaded=load))["parent"], signal.SIGKILL)
+    killed = told(ask("tell", loaded=load))["parent"]
+    os.kill(killed, signal.SIGKILL)
     assert asked.program.wait() == -signal.SIGKILL
+    while Path(f"/proc/{killed}").exists():  # What is asked for until then may be lost with it, as a program is.
+        pass
     assert told(ask("tell", loaded=load))["loaded"] == [{}]
 
 
