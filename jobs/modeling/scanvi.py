@@ -15,6 +15,7 @@ from jobs.modeling.celltypist_genes import feature_table, species_of
 from jobs.modeling.ontology import Ontology, read_ontology
 from jobs.modeling.scanvi_files import SavedModel, read_saved, unsupported
 from jobs.modeling.scanvi_layers import Network, check_parts, network_of
+from jobs.modeling.trees import carried_terms
 from shared.bundles.card import Label, Log1p, Training
 from shared.bundles.kinds import NeuralCard
 from shared.domain.errors import InvalidOptionError
@@ -59,7 +60,8 @@ def import_scanvi(  # noqa: PLR0913  # one parameter an option
         "version": version,
         "licence": licence,
         "citation": citation,
-        "labels": _with_ids(labels, terms),
+        "labels": (named := _with_ids(labels, terms)),
+        "terms": carried_terms(named, terms) if terms else (),
         "training": _training(saved),
     }
     return _card(saved, network, assumed, about), dict(network.tensors)

@@ -111,7 +111,7 @@ def network_of(saved: SavedModel, n_labels: int, batch: int | None) -> Network:
         "output_bias": output.bias_o,
     }
     tensors = {name: torch.from_numpy(np.ascontiguousarray(array, np.float32)) for name, array in arrays.items()}
-    return Network(tensors, sizes, log1p=saved.settings.get("log_variational", True) is not False)
+    return Network(tensors, sizes, log1p=bool(saved.settings.get("log_variational", True)))
 
 
 def _n_covariates(saved: SavedModel) -> int:

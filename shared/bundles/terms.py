@@ -23,7 +23,7 @@ class Term(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str = Field(pattern=f"^{ONTOLOGY_ID.pattern}$")
-    name: str
+    name: str = Field(max_length=1_000)
     parents: tuple[str, ...] = ()
 
 

@@ -54,7 +54,9 @@ class Child:
         Raises:
             TimeoutError: It has not ended in time.
         """
-        if not select.select([self.end], [], [], timeout_s)[0]:
+        waiting = select.poll()
+        waiting.register(self.end, select.POLLIN)
+        if not waiting.poll(None if timeout_s is None else timeout_s * 1000):
             raise TimeoutError
         return unpack_end(os.read(self.end, 64))
 
@@ -141,7 +143,7 @@ class ForkServer:
         """Send a request; again to a new server, should this one have ended."""
         try:
             send_request(self._running(), kind, words, descriptors)
-        except OSError:
+        except ConnectionError:
             self._stop()
             send_request(self._running(), kind, words, descriptors)
 

@@ -38,6 +38,7 @@ class ForkedProgram:
         self._program = program
         self._guard = threading.Lock()
         self._pid: int | None = None
+        self._status: int | None = None
 
     def begin(self) -> None:
         """Let it run, once the server has forked it. What hinders that, its end tells."""
@@ -45,17 +46,25 @@ class ForkedProgram:
             send_message(self._child.link, self._program.packed())
             (pid,) = _PID.unpack(receive_exactly(self._child.link, _PID.size))
             with self._guard:
-                self._child.link.sendall(_GO)
-                self._pid = pid
+                if self._status is None:
+                    self._child.link.sendall(_GO)
+                    self._pid = pid
 
     def wait(self, timeout_s: float | None = None) -> int:
         """Wait for its end. Returns its exit status, or minus the signal that ended it.
 
+        One that was stopped before it began has ended, though its server may not have come to fork it yet.
+
         Raises:
             TimeoutError: It has not ended in time.
         """
-        status = self._child.status(timeout_s)
-        return -signal.SIGKILL if status is None else status
+        if self._status is None:
+            status = self._child.status(timeout_s)
+            with self._guard:
+                self._status = -signal.SIGKILL if status is None else status
+                if status is None:
+                    self._pid = None  # The number may be another process's now.
+        return self._status
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to it and, if it has a group of its own, to all that it started.
@@ -64,6 +73,7 @@ class ForkedProgram:
         """
         with self._guard:
             if self._pid is None:
+                self._status = self._status if self._status is not None else -number
                 with suppress(OSError):
                     self._child.link.shutdown(socket.SHUT_RDWR)
                 return
@@ -99,11 +109,12 @@ def _status(program: Program) -> int:
     os.environ.clear()
     os.environ.update(program.env)
     time.tzset()
-    os.chdir(program.folder)
     tempfile.tempdir = None
     sys.argv[:] = program.argv
     module, _, name = program.function.partition(":")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        os.chdir(program.folder)
         ended = getattr(importlib.import_module(module), name)()
     except SystemExit as left:
         ended = left.code

@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import socket
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
@@ -31,7 +32,7 @@ def serve(control_fd: int, first: str, idle_s: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_before_others()
     name_process("celldrop-forks")
-    _call(first)
+    _function(first)()
     _Server(socket.socket(fileno=control_fd), idle_s).run()
 
 
@@ -80,7 +81,7 @@ class _Server:
     def _answer(self, control: socket.socket) -> None:
         try:
             request = receive_request(control)
-        except OSError:
+        except (OSError, EOFError):
             request = None
         if request is None:
             if control is self._main:
@@ -99,22 +100,25 @@ class _Server:
             self._fork(entry, loaded, descriptors)
 
     def _fork(self, entry: str, loaded: str, descriptors: Sequence[int]) -> None:
+        """Fork a process. Whoever asked for one that cannot be had finds the other ends closed."""
         link, told, *others = descriptors
-        if loaded in self._loads:
-            self._pass_on(entry, descriptors, loaded)
-            os.close(told)
-        else:
-            server, pid = os.getpid(), os.fork()
-            if pid == 0:
-                _become(server, [link, *others], lambda: _function(entry)(link, *others))
-            self._alive[pid] = told
-        for number in (link, *others):
+        kept = False
+        with suppress(OSError):
+            if loaded in self._loads:
+                self._pass_on(entry, descriptors, loaded)
+            else:
+                server, pid = os.getpid(), os.fork()
+                if pid == 0:
+                    _become(server, [link, *others], lambda: _function(entry)(link, *others))
+                self._alive[pid], kept = told, True
+        for number in (link, *others) if kept else descriptors:
             os.close(number)
 
     def _load(self, entry: str, variables: dict[str, str]) -> None:
         if entry not in self._loads:
             self._loads[entry] = variables
-            self._start_other(entry)
+            with suppress(OSError):  # It is tried again when it is needed.
+                self._start_other(entry)
 
     def _start_other(self, entry: str) -> socket.socket:
         """Fork a server that loads what ``entry`` says."""
@@ -122,14 +126,17 @@ class _Server:
         server, variables, idle_s = os.getpid(), self._loads[entry], self._idle_s
 
         def run() -> None:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
             _call(entry, variables)
             _Server(theirs, idle_s).run()
 
-        pid = os.fork()
-        if pid == 0:
-            _become(server, [theirs.fileno()], run)
-        theirs.close()
+        with theirs:
+            try:
+                pid = os.fork()
+            except OSError:
+                ours.close()
+                raise
+            if pid == 0:
+                _become(server, [theirs.fileno()], run)
         self._others[entry] = pid, ours
         return ours
 
@@ -183,17 +190,21 @@ def _reap(pid: int) -> None:
 
 
 def _become(server: int, descriptors: Sequence[int], act: Callable[[], object]) -> NoReturn:
-    """Be another process than the server: only its own descriptors are open, and no signal is handled any more."""
+    """Be another process than the server: only its own descriptors are open, and no signal is handled any more.
+
+    SIGINT stays ignored: the terminal sends it to the group of whoever asked, who decides what becomes of the process.
+    """
     status = 1
     try:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         _close_all_but(descriptors)
         end_with_parent(server)
         act()
         status = 0
+    except Exception:  # noqa: BLE001  # as the interpreter would
+        traceback.print_exc()
     finally:
         os._exit(status)
 

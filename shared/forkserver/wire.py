@@ -12,7 +12,7 @@ from typing import Any
 _LENGTH = struct.Struct("<I")
 _END = struct.Struct("<i")
 _LONGEST = 64 * 2**20
-_REQUEST = struct.Struct("<c1023s")
+_REQUEST = struct.Struct("<cI")
 MOST_DESCRIPTORS = 8
 _RECEIVED = socket.MSG_WAITALL | getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 """Programs that a forked process starts do not get the descriptors."""
@@ -23,15 +23,15 @@ FORK, LOAD, CONNECT = b"F", b"L", b"C"
 def send_request(
     control: socket.socket, kind: bytes, words: Sequence[object] = (), descriptors: Sequence[int] = ()
 ) -> None:
-    """Send one request, of fixed size so that it arrives whole and together with its descriptors.
+    """Send one request. Its descriptors arrive with its first bytes.
 
     Raises:
         OSError: The server is gone.
     """
-    frame = _REQUEST.pack(kind, json.dumps(words).encode())
+    data = json.dumps(words).encode()
+    frame = _REQUEST.pack(kind, len(data)) + data
     sent = socket.send_fds(control, [frame], descriptors) if descriptors else control.send(frame)
-    if sent < len(frame):
-        control.sendall(frame[sent:])
+    control.sendall(frame[sent:])
 
 
 def receive_request(control: socket.socket) -> tuple[bytes, list[Any], list[int]] | None:
@@ -39,8 +39,8 @@ def receive_request(control: socket.socket) -> tuple[bytes, list[Any], list[int]
     frame, descriptors, _, _ = socket.recv_fds(control, _REQUEST.size, MOST_DESCRIPTORS, _RECEIVED)
     if len(frame) < _REQUEST.size:
         return None
-    kind, words = _REQUEST.unpack(frame)
-    return kind, json.loads(words.rstrip(b"\0")), descriptors
+    kind, length = _REQUEST.unpack(frame)
+    return kind, json.loads(receive_exactly(control, length)), descriptors
 
 
 def send_message(link: socket.socket, data: bytes) -> None:

@@ -33,7 +33,7 @@ ADHOC_MODELS_BUCKET = "adhoc-models"
 """The bucket of bundles that were given as a folder, by digest. Local backend only."""
 
 
-_OF_LIBRARIES = ("OMP_", "GOMP_", "KMP_", "MKL_", "ATEN_", "TORCH_", "PYTORCH_", "CUDA_", "NVIDIA_")
+_OF_LIBRARIES = ("OMP_", "GOMP_", "KMP_", "MKL_", "ATEN_", "TORCH_", "PYTORCH_")
 """Environment variables that torch and what it stands on may read when they are loaded."""
 
 

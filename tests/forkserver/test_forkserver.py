@@ -134,6 +134,30 @@ def test_nobody_waits_for_libraries_that_others_need(ask: Ask, server: ForkServe
     assert told(waiting)["loaded"] == [{"READ": "loaded"}]
 
 
+def test_nobody_who_stops_a_program_waits_until_its_libraries_are_loaded(
+    ask: Ask, server: ForkServer, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    server.load(f"{HERE}:load_until_written", {"PIPE": str(pipe)})
+    asked = ask("tell", loaded=f"{HERE}:load_until_written")
+    asked.program.signal(signal.SIGKILL)
+    assert asked.end() == (-signal.SIGKILL, "", "")
+
+
+def test_variables_can_be_long(ask: Ask, server: ForkServer) -> None:
+    variables = {"LONG": "x" * 1_000_000}
+    server.load(f"{HERE}:load", variables)
+    assert told(ask("tell", loaded=f"{HERE}:load"))["loaded"] == [variables]
+
+
+def test_a_server_that_cannot_load_what_it_needs_is_told_as_such() -> None:
+    server = ForkServer(f"{HERE}:missing")
+    with server.fork(f"{HERE}:say_parent") as child:
+        assert child.status() is None
+    server.stop()
+
+
 def test_a_server_with_libraries_that_is_killed_is_made_again(ask: Ask, server: ForkServer) -> None:
     load = f"{HERE}:load"
     server.load(load, {})
@@ -157,7 +181,7 @@ def test_a_server_that_is_started_again_loads_again(ask: Ask, server: ForkServer
 def test_a_program_that_is_stopped_before_it_begins_does_not_run(ask: Ask) -> None:
     asked = ask("tell")
     asked.program.signal(signal.SIGTERM)
-    assert asked.end() == (1, "", "")
+    assert asked.end() == (-signal.SIGTERM, "", "")
 
 
 def running(asked: Asked) -> int:

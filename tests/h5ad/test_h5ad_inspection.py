@@ -128,6 +128,12 @@ def test_a_child_that_is_killed_from_outside_is_tried_again(number: signal.Signa
     assert inspect(Meddling(LONG, kill_once)).n_cells == 2_000
 
 
+def test_an_interrupt_at_the_terminal_says_nothing_of_the_file() -> None:
+    """The terminal sends it to every process of the group."""
+    warm_up()
+    assert inspect(Meddling(LONG, lambda: kill_child(signal.SIGINT))).n_cells == 2_000
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_child_that_is_killed_each_time_is_not_the_files_fault(number: signal.Signals) -> None:
     warm_up()

@@ -351,3 +351,12 @@ def test_a_model_of_counts_is_not_given_those_of_other_genes() -> None:
     both = facts(mine, theirs, genes=(table(), table("raw/var", OTHERS)))
     found = judge(both, of_counts())
     assert (found.considered[0][0], codes(found)) == ("X", ["COUNTS_NEEDED"])
+
+
+def test_a_model_of_counts_is_not_given_a_part_of_them() -> None:
+    """Of what velocity tools write, the unspliced counts are missing."""
+    both = facts(matrix("X", logarithms(), n_genes=9_000), matrix("layers/spliced", counts(), n_genes=9_000))
+    found = judge(both, of_counts())
+    only(found, "COUNTS_NEEDED")
+    asked_for = judge(both, of_counts(), matrix="layers/spliced")
+    assert "COUNTS_NEEDED" not in {finding.code for finding in asked_for.findings}

@@ -373,3 +373,29 @@ def test_a_card_of_a_scanvi_model_is_read_again() -> None:
     card, _ = imported(MODELS / "scanvi")
     assert isinstance(card, ModelCard)
     assert NeuralCard.model_validate_json(card.model_dump_json()) == card
+
+
+OBO = """format-version: 1.2
+
+[Term]
+id: CL:0000000
+name: cell
+
+[Term]
+id: CL:0000542
+name: lymphocyte
+is_a: CL:0000000
+
+[Term]
+id: CL:0000236
+name: b-cells
+is_a: CL:0000542
+"""
+
+
+def test_labels_have_their_terms_and_all_wider_ones(tmp_path: Path) -> None:
+    ontology = tmp_path / "cl.obo"
+    ontology.write_text(OBO)
+    card, _ = import_scanvi(MODELS / "scanvi", name="mine", version="1", ontology=ontology)
+    assert {label.name: label.ontology_id for label in card.labels if label.ontology_id} == {"b-cells": "CL:0000236"}
+    assert [term.id for term in card.terms] == ["CL:0000000", "CL:0000542", "CL:0000236"]

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -117,11 +118,13 @@ def _computed(value_nd: F32Array, threads: int, budget_s: float, show: Callable[
 
 def _started(values: IO[bytes], answer: IO[bytes], threads: int, budget_s: float) -> ForkedProgram:
     """A process in this process's group, so that it is stopped with it."""
-    SERVER.load(_LOAD, {})
+    loaded = _LOAD if sys.platform == "linux" else ""  # Elsewhere its libraries may not be forked once they are loaded.
+    if loaded:
+        SERVER.load(loaded, {})
     cpu_s = max(1, round(budget_s * threads))
     argv = ["celldrop-map", str(threads), str(cpu_s)]
     program = Program(_PROGRAM, argv, os.environ, os.getcwd(), group=os.getpgrp())  # noqa: PTH109  # as Popen does
-    return ForkedProgram(SERVER, program, (values.fileno(), answer.fileno(), _STDERR), loaded=_LOAD)
+    return ForkedProgram(SERVER, program, (values.fileno(), answer.fileno(), _STDERR), loaded=loaded)
 
 
 def _end(process: ForkedProgram, budget_s: float, show: Callable[[], None]) -> int | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from shared.deadline import at_most
 from shared.domain.errors import UnavailableError
 from shared.forkserver.client import SERVER, Child
 from shared.h5ad.inspect.wire import Kind, receive
 
 _STARTS = 3
 _START_S = 120.0
-"""Time for the server to start, or to load libraries that a task needs, from a slow disk."""
+"""Time for the server to start, from a slow disk."""
 _ENTRY = "shared.h5ad.inspect.sandbox:answer"
 
 
@@ -24,12 +25,12 @@ def connect() -> Child:
         except OSError:
             continue
         try:
-            child.link.settimeout(_START_S)
+            child.link.settimeout(at_most(_START_S))
             if receive(child.link)[0] is Kind.HELLO:
                 return child
-        except TimeoutError:
-            SERVER.stop()
         except (OSError, EOFError):
-            pass
-        child.__exit__()
+            child.__exit__()
+        except BaseException:
+            child.__exit__()
+            raise
     raise UnavailableError("the inspecting process cannot be started", hint="Look for its traceback in the log.")

@@ -111,14 +111,15 @@ def choose(
 
     Args:
         unfit: Paths of gene tables in which a model finds too few of its genes.
-        counts: Whether counts come before all else: for a model that takes nothing else.
+        counts: Whether counts come before all else, if they are all counts of the cells: for a model that takes
+            nothing else.
     """
     known = _with_shares([Weighed(one, recognise(one.evidence, one.n_genes, one.n_other)) for one in candidates], unfit)
     fit = [one for one in known if one.candidate.genes_path not in unfit]
     widest = max((one.candidate.n_genes for one in fit if one.found.state in USABLE[:2]), default=0)
     ordered = sorted(known, key=lambda one: _rank(one, widest, unfit))
     if counts:
-        ordered.sort(key=lambda one: one.found.state is not MatrixState.COUNTS or one.candidate.genes_path in unfit)
+        ordered.sort(key=lambda one: not _are_all_counts(one, unfit))
     considered = tuple(ordered)
     if wanted is not None:
         path = wanted_path(wanted, [candidate.path for candidate in candidates])
@@ -136,6 +137,11 @@ def _rank(one: Weighed, widest: int, unfit: frozenset[str]) -> tuple[bool, bool,
     bad = candidate.evidence.n_bad > 0
     unusable, last = candidate.genes_path in unfit or bad, (_place(one), candidate.path)
     return unusable, not one.usable, narrow, one.is_part, -share, _tier(one), *last
+
+
+def _are_all_counts(one: Weighed, unfit: frozenset[str]) -> bool:
+    is_bad = one.is_part or one.candidate.evidence.n_bad > 0 or one.candidate.genes_path in unfit
+    return one.found.state is MatrixState.COUNTS and not is_bad
 
 
 def _tier(one: Weighed) -> int:
