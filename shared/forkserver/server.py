@@ -126,6 +126,7 @@ class _Server:
         server, variables, idle_s = os.getpid(), self._loads[entry], self._idle_s
 
         def run() -> None:
+            name_process("celldrop-loaded")
             _call(entry, variables)
             _Server(theirs, idle_s).run()
 

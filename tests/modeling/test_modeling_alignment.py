@@ -39,7 +39,7 @@ def elsewhere(seed: int = 11) -> LabelledCells:
     return replace(cells, value_ng=sp.csr_matrix(counts.astype(np.float32)), source="elsewhere.h5ad")
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", RECIPES)
 def test_cells_of_another_run_are_not_taken_for_those_that_a_run_marked(kind: Kind) -> None:
     cells, other = of_two_runs(), elsewhere()
     plain = train(cells, quick(kind=kind), lambda _: None)
@@ -111,7 +111,7 @@ def in_batches(seed: int = 0) -> LabelledCells:
     return replace(cells, value_ng=value_ng, batch_n=marked_n.astype(np.int32), batches="lane")
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", RECIPES)
 def test_batches_in_a_file_are_not_taken_for_types(kind: Kind) -> None:
     cells = in_batches()
     plain = train(replace(cells, batch_n=None, batches=""), quick(kind=kind), lambda _: None)

@@ -33,7 +33,7 @@ def nothing(_: Progress) -> None:
     pass
 
 
-@pytest.fixture(scope="module", params=Kind)
+@pytest.fixture(scope="module", params=RECIPES)
 def kind(request: pytest.FixtureRequest) -> Kind:
     found: Kind = request.param
     return found
