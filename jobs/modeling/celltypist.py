@@ -15,10 +15,9 @@ from pydantic import ValidationError
 
 from jobs.modeling.card_names import no_name
 from jobs.modeling.celltypist_genes import feature_table, species_of
-from jobs.modeling.ontology import Ontology, read_ontology
-from jobs.modeling.trees import carried_terms
+from jobs.modeling.trees import labels_and_terms
 from jobs.modeling.unpickling import PickledObject, open_pickle, read_foreign
-from shared.bundles.card import Activation, Label, Log1p, ModelCard, Normalise, Standardise, Training
+from shared.bundles.card import Activation, Log1p, ModelCard, Normalise, Standardise, Training
 from shared.bundles.kinds import LinearCard
 from shared.domain.errors import UnsupportedModelError
 from shared.faults import first_fault
@@ -70,15 +69,12 @@ def import_celltypist(
     """
     data = read_foreign(path)
     model = _open(data, str(path))
-    found = read_ontology(ontology) if ontology else None
-    labels = _labels(model.labels, found)
     fields = {
         "name": name,
         "version": version,
         "licence": licence,
         "citation": citation or model.described("source"),
-        "labels": labels,
-        "terms": carried_terms(labels, found) if found else (),
+        **labels_and_terms(model.labels, ontology),
         "training": _training(model, path.name, data),
     }
     return _card(model, path, fields), {key: torch.from_numpy(array) for key, array in model.arrays.items()}
@@ -191,10 +187,6 @@ def _names(owner: PickledObject, attribute: str, where: str) -> list[str]:
     if len(names) < 2 or len(set(names)) != len(names):
         raise _unsupported(f"{attribute} with fewer than two names, or with the same name twice", where)
     return names
-
-
-def _labels(names: Sequence[str], ontology: Ontology | None) -> tuple[Label, ...]:
-    return tuple(Label(name=name, ontology_id=ontology.id_of(name) if ontology else None) for name in names)
 
 
 def _training(model: _Model, source: str, data: bytes) -> Training:

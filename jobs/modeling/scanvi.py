@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,10 @@ from pydantic import ValidationError
 
 from jobs.modeling.card_names import no_name
 from jobs.modeling.celltypist_genes import feature_table, species_of
-from jobs.modeling.ontology import Ontology, read_ontology
 from jobs.modeling.scanvi_files import SavedModel, read_saved, unsupported
 from jobs.modeling.scanvi_layers import Network, check_parts, network_of
-from jobs.modeling.trees import carried_terms
-from shared.bundles.card import Label, Log1p, Training
+from jobs.modeling.trees import labels_and_terms
+from shared.bundles.card import Log1p, Training
 from shared.bundles.kinds import NeuralCard
 from shared.domain.errors import InvalidOptionError
 from shared.domain.words import listed
@@ -54,14 +53,12 @@ def import_scanvi(  # noqa: PLR0913  # one parameter an option
     labels = _labels(saved)
     assumed = _assumed_batch(saved, batch)
     network = network_of(saved, len(labels), None if assumed is None else saved.batches.index(assumed))
-    terms = read_ontology(ontology) if ontology else None
     about = {
         "name": name,
         "version": version,
         "licence": licence,
         "citation": citation,
-        "labels": (named := _with_ids(labels, terms)),
-        "terms": carried_terms(named, terms) if terms else (),
+        **labels_and_terms(labels, ontology),
         "training": _training(saved),
     }
     return _card(saved, network, assumed, about), dict(network.tensors)
@@ -121,10 +118,6 @@ def _assumed_batch(saved: SavedModel, batch: str | None) -> str | None:
         hint="Name the batch of the training data that is most like the cells to annotate: they are treated as cells "
         "of it. The bundle says so.",
     )
-
-
-def _with_ids(names: Sequence[str], ontology: Ontology | None) -> tuple[Label, ...]:
-    return tuple(Label(name=name, ontology_id=ontology.id_of(name) if ontology else None) for name in names)
 
 
 def _training(saved: SavedModel) -> Training:

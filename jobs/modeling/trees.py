@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from jobs.modeling.hierarchy import Hierarchy
-from jobs.modeling.ontology import Ontology
+from jobs.modeling.ontology import Ontology, read_ontology
 from shared.bundles.aligning import plain
 from shared.bundles.card import UNASSIGNED, Label, have_lineages
 from shared.bundles.groups import Group, has_meaning
@@ -51,6 +53,17 @@ def place_labels(labels: Sequence[Label], ontology: Ontology) -> Placed:
     )
     unplaced = {name: _alike(name, ontology) for name, term in term_of.items() if term is None}
     return Placed(placed, _tree(placed, term_of, ontology), carried_terms(placed, ontology), unplaced)
+
+
+def labels_and_terms(names: Iterable[str], path: Path | None) -> dict[str, Any]:
+    """The fields ``labels`` and ``terms`` of an imported model's card, with the ids of an ontology, if there is one.
+
+    Raises:
+        InvalidOptionError: The ontology cannot be read.
+    """
+    ontology = read_ontology(path) if path else None
+    labels = tuple(Label(name=name, ontology_id=ontology.id_of(name) if ontology else None) for name in names)
+    return {"labels": labels, "terms": carried_terms(labels, ontology) if ontology else ()}
 
 
 def carried_terms(labels: Iterable[Label], ontology: Ontology) -> tuple[Term, ...]:

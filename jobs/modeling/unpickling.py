@@ -138,7 +138,7 @@ def open_archive(data: bytes, kept: Mapping[str, Sequence[str]], *, where: str) 
 
 def _opened(data: bytes, asked: _Asked) -> Value:
     header, blobs = _ask_child(data, asked)
-    known = known_as(*header["global"]) if "global" in header else None
+    known = known_as(header["global"][0]) if "global" in header else None
     if known is not None:
         raise asked.unsupported(f"{known} ({'.'.join(header['global'])})")
     if "hostile" in header:

@@ -23,6 +23,6 @@ _KNOWN: tuple[tuple[str, str], ...] = (
 """Modules, the more special ones first."""
 
 
-def known_as(module: str, _name: str) -> str | None:
+def known_as(module: str) -> str | None:
     """What an object of a class of this module is; None if that is not known."""
     return next((what for start, what in _KNOWN if f"{module}.".startswith(f"{start}.")), None)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -73,3 +73,16 @@ def gene_map(genes: Sequence[str], features: Sequence[str]) -> npt.NDArray[np.in
     """For each gene its feature's position, -1 where there is none or an earlier gene took it."""
     free = {feature: position for position, feature in enumerate(features)}
     return np.array([free.pop(gene, -1) for gene in genes], dtype=np.int32)
+
+
+Result = TypeVar("Result")
+
+
+def on_threads(threads: int, compute: Callable[[], Result]) -> Result:
+    """What is computed with that many threads of torch."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        return compute()
+    finally:
+        torch.set_num_threads(before)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestCentroid
 
-from tests.engine.blocks import Scorer, block_of
+from tests.engine.blocks import Scorer, block_of, on_threads
 from tests.engine.cards import make_centroid
 
 CPU = torch.device("cpu")
@@ -76,11 +76,6 @@ def test_a_cell_scores_the_same_alone_and_with_any_number_of_threads(threads: in
     card, tensors = make_centroid(40, 500, n_components=50, seed=1)
     annotator = Scorer.of(card, tensors, np.arange(500, dtype=np.int32), CPU)
     counts_ng = counts(1, 256, 500)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        together = annotator.annotate(block_of(counts_ng))
-    finally:
-        torch.set_num_threads(before)
+    together = on_threads(threads, lambda: annotator.annotate(block_of(counts_ng)).decision_nl)
     alone = np.concatenate([annotator.annotate(block_of(counts_ng[i : i + 1])).decision_nl for i in range(256)])
-    assert alone.tobytes() == together.decision_nl.tobytes()
+    assert alone.tobytes() == together.tobytes()

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sklearn.neighbors import NearestNeighbors
 
 from jobs.engine.kinds.table import kind_of
-from tests.engine.blocks import Scorer, block_of
+from tests.engine.blocks import Scorer, block_of, on_threads
 from tests.engine.cards import make_neighbours
 from tests.engine.test_engine_centroid import counts, standardised
 
@@ -63,14 +63,9 @@ def test_a_label_without_a_vote_has_a_share_of_one_neighbour() -> None:
 def test_a_cell_scores_the_same_alone_and_with_any_number_of_threads(threads: int) -> None:
     annotator = scorer(make_neighbours(11, 300, n_components=17, n_reference=3_000, k=30, seed=1), 300)
     counts_ng = counts(1, 256, 300)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        together = annotator.annotate(block_of(counts_ng))
-    finally:
-        torch.set_num_threads(before)
+    together = on_threads(threads, lambda: annotator.annotate(block_of(counts_ng)).decision_nl)
     alone = np.concatenate([annotator.annotate(block_of(counts_ng[i : i + 1])).decision_nl for i in range(256)])
-    assert alone.tobytes() == together.decision_nl.tobytes()
+    assert alone.tobytes() == together.tobytes()
 
 
 def test_cells_without_a_count_are_scored_alike() -> None:

@@ -15,7 +15,7 @@ from jobs.engine.kinds.neural import Neural
 from shared.bundles.kinds import NeuralCard
 from shared.domain.errors import CountsNeededError
 from shared.domain.verdict import CellNote
-from tests.engine.blocks import Scorer, block_of
+from tests.engine.blocks import Scorer, block_of, on_threads
 from tests.engine.cards import make_neural
 
 CPU = torch.device("cpu")
@@ -99,14 +99,9 @@ def test_a_cell_scores_the_same_alone_and_with_any_number_of_threads(threads: in
     annotator = Scorer.of(card, tensors, np.arange(500, dtype=np.int32), CPU)
     counts_ng = counts(1, 256, 500)
     counts_ng[17] = 0
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        together = annotator.annotate(block_of(counts_ng))
-    finally:
-        torch.set_num_threads(before)
+    together = on_threads(threads, lambda: annotator.annotate(block_of(counts_ng)).decision_nl)
     alone = np.concatenate([annotator.annotate(block_of(counts_ng[i : i + 1])).decision_nl for i in range(256)])
-    assert alone.tobytes() == together.decision_nl.tobytes()
+    assert alone.tobytes() == together.tobytes()
 
 
 def test_values_that_are_no_counts_are_refused() -> None:
