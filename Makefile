@@ -19,13 +19,13 @@ run: setup ## real cells through the whole pipeline, and how their labels compar
 	@$(BIN)/celldrop demo
 
 oracle: setup ## an environment of its own for the CellTypist package, which the tests compare with
-	@tools/oracle-env
+	@tools/peer-env oracle
 
 scvi: setup ## an environment of its own for scvi-tools, which exhaustive tests compare with
-	@tools/scvi-env
+	@tools/peer-env scvi
 
 cas-client: setup ## an environment of its own for the client of Cellarium CAS, which reads our results in tests/cas
-	@tools/cas-env
+	@tools/peer-env cas
 
 test: setup oracle ## the whole suite
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not exhaustive" --durations $(SLOWEST) --durations-min 5

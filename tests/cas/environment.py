@@ -30,7 +30,7 @@ def read_by_client(folder: Path, column: str, out: Path) -> Answer:
 def run_by_client(arguments: list[str], folder: Path) -> str:
     """Run the python of the client's environment in a folder, and give what it prints."""
     if not PYTHON.exists():
-        missing = "no .venv-cas: run tools/cas-env once"
+        missing = "no .venv-cas: run tools/peer-env cas once"
         if os.environ.get(INSISTING):
             pytest.fail(missing)
         pytest.skip(missing)

@@ -14,7 +14,7 @@ from tests.images.locks import ROOT
 
 SCRIPTS = [
     *(ROOT / "docker" / name for name in ("build", "prune", "serve")),
-    *(ROOT / "tools" / name for name in ("cas-env", "lock-images", "oracle-env", "scvi-env", "setup")),
+    *(ROOT / "tools" / name for name in ("install", "install-torch", "lock-images", "peer-env", "setup")),
     ROOT / ".ci" / "run",
 ]
 

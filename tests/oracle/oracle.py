@@ -38,7 +38,7 @@ def ask_celltypist(h5ad: Path, pkl: Path, matrix: str = "X", over_clustering: st
     """
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
-        missing("no .venv-oracle: run tools/oracle-env once")
+        missing("no .venv-oracle: run tools/peer-env oracle once")
     cache = ENVIRONMENT / "cache"
     cache.mkdir(exist_ok=True)
     key = hashlib.sha256()

@@ -49,7 +49,7 @@ def ask_scvi(name: str, h5ad: Path, n_cells: int, folder: Path) -> Answers:
     """The library's answers for the first cells of a file."""
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
-        missing("no .venv-scvi: run tools/scvi-env once")
+        missing("no .venv-scvi: run tools/peer-env scvi once")
     out = folder / "answers.npz"
     batch = BATCHES[name] or "first"
     command = [str(python), "-I", str(SCRIPT), "answer", str(MODELS / name), str(h5ad), str(n_cells), str(out), batch]
