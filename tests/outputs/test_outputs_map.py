@@ -8,11 +8,13 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pytest
+from sklearn.manifold import trustworthiness
+from sklearn.neighbors import NearestNeighbors
 
 from jobs.inference.merge.sample import MapSample
 from jobs.inference.merge.survey import Findings
 from jobs.inference.report.data import ReportData
-from jobs.inference.report.embedding import distinct, embed
+from jobs.inference.report.embedding import LANDMARKS, distinct, embed
 from jobs.inference.report.gathering import gather
 from jobs.inference.report.layouts import lay_out
 from jobs.inference.report.mapping import Layout, NoMap
@@ -85,6 +87,39 @@ def test_scores_of_any_size_are_laid_out(decision_nl: F32Array) -> None:
     assert placed is not None
     assert placed.shape == (len(decision_nl), 2)
     assert np.isfinite(placed).all()
+
+
+def groups_of(n_cells: int, scale: float = 1.0) -> tuple[F32Array, npt.NDArray[np.int64]]:
+    """Cells of seven groups, mixed, and the group of each."""
+    rng = np.random.default_rng(1)
+    group_n = rng.integers(0, 7, n_cells)
+    value_nd = rng.normal(size=(7, 12))[group_n] * 4 + rng.normal(size=(n_cells, 12))
+    return (value_nd * scale).astype(np.float32), group_n
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e30])
+def test_of_many_cells_most_are_placed_beside_those_that_are_like_them(scale: float) -> None:
+    value_nd, group_n = groups_of(LANDMARKS + 700, scale)
+    placed_n2 = embed(value_nd)
+    assert placed_n2 is not None
+    nearest_nk = NearestNeighbors(n_neighbors=11).fit(placed_n2).kneighbors(return_distance=False)
+    assert (group_n[nearest_nk] == group_n[:, None]).mean() > 0.98
+    assert trustworthiness(value_nd / scale, placed_n2, n_neighbors=10) > 0.85
+
+
+def test_cells_are_not_drawn_on_each_other() -> None:
+    value_nd, _ = groups_of(3 * LANDMARKS)
+    placed_n2 = embed(value_nd)
+    assert placed_n2 is not None
+    away_n = NearestNeighbors(n_neighbors=1).fit(placed_n2).kneighbors()[0][:, 0]
+    others_n = np.ones(len(value_nd), np.bool_)
+    others_n[np.arange(LANDMARKS) * len(value_nd) // LANDMARKS] = False
+    assert np.median(away_n[others_n]) > 0.5 * np.median(away_n[~others_n])
+
+
+def test_a_layout_is_the_same_on_one_thread_or_two() -> None:
+    value_nd, _ = groups_of(LANDMARKS + 100)
+    np.testing.assert_array_equal(embed(value_nd, 1), embed(value_nd, 2))
 
 
 def test_equal_cells_lie_in_one_place_and_cells_without_scores_in_none() -> None:

@@ -63,7 +63,7 @@ def test_without_clusters_there_are_no_columns_and_the_map_is_of_scores(celldrop
     assert "X_celldrop" not in cells.obsm
     assert frame_of(done)["cluster"].isna().all()
     page = (done.folder / "report.html").read_text()
-    assert "(t-SNE of the scores of all labels)" in page
+    assert "(t-SNE of the scores of all labels" in page
     assert "Groups of similar cells" not in page
 
 

@@ -73,4 +73,4 @@ def test_an_odd_embedding_costs_no_label_and_the_map_is_computed(
     with h5py.File(file, "r+") as opened:
         spoil(opened)
     page = (shipped(file).folder / "report.html").read_text()
-    assert "(t-SNE of principal components)" in page
+    assert "(t-SNE of principal components" in page

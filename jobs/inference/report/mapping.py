@@ -12,7 +12,7 @@ import numpy.typing as npt
 from jobs.inference.merge.calls import BoolArray, Vocabulary
 from jobs.inference.merge.sample import MapSample
 from jobs.inference.report.data import CellMap, LabelRow, MapText, Point, PointGroup
-from jobs.inference.report.embedding import LEAST_CELLS
+from jobs.inference.report.embedding import LANDMARKS, LEAST_CELLS
 from jobs.inference.report.wording import whole
 from shared.bundles.card import UNASSIGNED
 from shared.domain.words import plural, shortened
@@ -157,12 +157,20 @@ def _caption(layout: Layout, n_points: int, n_cells: int) -> str:
         return f"{which}, placed by {layout.own} from the file."
     if layout.by_expression:
         placed = (
-            f"{which}, placed by their expression of the model's genes (t-SNE of principal components): cells close "
-            "together have similar expression. Distances between groups and their sizes mean nothing."
+            f"{which}, placed by their expression of the model's genes (t-SNE of principal components"
+            f"{_others(n_points)}): cells close together have similar expression. Distances between groups and their "
+            "sizes mean nothing."
         )
         return f"{placed} {layout.remark}".rstrip()
     scored = (
-        f"{which}, placed by the model's scores (t-SNE of the scores of all labels): cells close together have similar "
-        "scores. It is not a UMAP of gene expression; distances between groups and their sizes mean nothing."
+        f"{which}, placed by the model's scores (t-SNE of the scores of all labels{_others(n_points)}): cells close "
+        "together have similar scores. It is not a UMAP of gene expression; distances between groups and their sizes "
+        "mean nothing."
     )
     return f"{scored} {layout.remark}".rstrip()
+
+
+def _others(n_points: int) -> str:
+    if n_points <= LANDMARKS:
+        return ""
+    return f" of {whole(LANDMARKS)} cells; the others lie beside those of them that are most alike"

@@ -38,19 +38,30 @@ MOST_MATRICES = 64
 """Matrices that are looked at where none is asked for; those named for counts come first."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Of which matrices values are sampled.
+
+    Attributes:
+        only: The one that is, where it exists; None for all.
+        none: None is: the facts have no candidates.
+    """
+
+    only: str | None = None
+    none: bool = False
+
+
 def gather(
     file: h5py.File,
     size_bytes: int,
     foresight: Foresight,
-    *,
-    matrix: str | None = None,
+    sampled: Sampled,
     limits: InspectionLimits = DEFAULT_LIMITS,
     gets_on: Callable[[], None] = lambda: None,
 ) -> FileFacts:
     """Collect the facts by ranged reads; no large matrix is read whole.
 
     Args:
-        matrix: Sample only this one, where it exists.
         gets_on: Called between steps.
 
     Raises:
@@ -59,8 +70,9 @@ def gather(
     layout = find_layout(file)
     cells = open_frame(file, layout.obs)
     tables = _gene_tables(file, layout, limits, gets_on)
-    only = wanted_path(matrix, [path for path, _ in layout.matrices]) if matrix else None
-    candidates, unusable = _Matrices(file, layout, foresight, tables, len(cells), gets_on).candidates(only)
+    only = wanted_path(sampled.only, [path for path, _ in layout.matrices]) if sampled.only else None
+    matrices = _Matrices(file, layout, foresight, tables, len(cells), gets_on)
+    candidates, unusable = ([], []) if sampled.none else matrices.candidates(only)
     return FileFacts(
         layout=layout.name,
         size_bytes=size_bytes,

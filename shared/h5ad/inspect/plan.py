@@ -24,3 +24,8 @@ class Plan:
     columns: tuple[str, ...] = ()
     recognise: bool = False
     elsewhere: bool = False
+
+    @property
+    def judged(self) -> bool:
+        """Whether a verdict on the file stands, so that what its values are is not looked at again."""
+        return self.rows is not None or self.merge

@@ -19,7 +19,7 @@ from shared.domain.errors import CelldropError, UnsafeFileError
 from shared.domain.geometry import Rows
 from shared.domain.words import cut
 from shared.h5ad.inspect.capacity import address_space_bytes
-from shared.h5ad.inspect.gathering import gather, n_genes_in
+from shared.h5ad.inspect.gathering import Sampled, gather, n_genes_in
 from shared.h5ad.inspect.groupings import groupings
 from shared.h5ad.inspect.household import panel
 from shared.h5ad.inspect.plan import Plan
@@ -69,7 +69,8 @@ def read_facts(source: RangeSource, *, matrix: str | None, limits: InspectionLim
             scan(file, source.size_bytes, limits)
         bounds.grant(min(n_genes_in(file), limits.genes))
         foresight = Foresight(raw, file.userblock_size)
-        facts = gather(file, source.size_bytes, foresight, matrix=matrix, limits=limits, gets_on=bounds.gets_on)
+        sampled = Sampled(matrix, none=plan.judged)
+        facts = gather(file, source.size_bytes, foresight, sampled, limits, bounds.gets_on)
         Rehearsal(file, source.size_bytes, limits, foresight, _only(file, matrix), bounds.gets_on).run(plan)
         facts = replace(facts, groupings=groupings(file, source.size_bytes, plan, bounds.gets_on))
         bounds.gets_on()

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from shared.h5ad.names.gene_table import is_symbol
+from shared.h5ad.names.gene_table import is_symbol, n_symbols
 from shared.h5ad.names.tidying import COPY
 
 _PROTEIN = re.compile(
@@ -23,15 +23,18 @@ _GAP = 30
 _MOST_BEHIND = 300
 
 
-def bare_antibodies(names: Sequence[str]) -> list[int]:
+def bare_antibodies(names: Sequence[str], strange: Sequence[int]) -> list[int]:
     """Places of features that are antibodies by the company that they keep; empty where too few names say so.
 
     In a stretch where one name in five is a protein's, all are: ``CD4`` there is the antibody, whatever stands among
     the genes. Of a list in alphabetical order, which mixes both, and of one of few genes, only the names
     that no gene has.
+
+    Args:
+        strange: The places of names that are not known as a gene's (``gene_table.unknown``).
     """
-    proteins = [place for place, name in enumerate(names) if _PROTEIN.fullmatch(name) and not is_symbol(name)]
-    if not proteins or sum(map(is_symbol, names)) < TRANSCRIPTOME:
+    proteins = [place for place in strange if _PROTEIN.fullmatch(names[place])]
+    if not proteins or n_symbols(names) < TRANSCRIPTOME:
         return proteins if len(proteins) >= LEAST else []
     found: list[int] = []
     for stretch in _stretches(proteins):

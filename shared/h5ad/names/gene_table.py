@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
@@ -12,6 +12,7 @@ from pathlib import Path
 
 FILE = Path(__file__).with_name("gene_table.txt.gz")
 _ID = re.compile(r"(ENS(?:[A-Z]{3,4})?G)(\d{11})")
+_PREFIXES = {"ENSG", "ENSMUSG"}
 _BLOCK = 3
 """Lines of one: how the ids begin, the steps between their numbers, the symbols."""
 
@@ -50,6 +51,22 @@ def symbol_of(ensembl: str) -> str | None:
 def is_symbol(name: str) -> bool:
     """Whether GENCODE has a gene of that name, human or mouse."""
     return name in symbols()
+
+
+def n_symbols(names: Sequence[str]) -> int:
+    """How many of the names are symbols in GENCODE, human or mouse."""
+    return sum(map(symbols().__contains__, names))
+
+
+def is_known(name: str) -> bool:
+    """Whether a name, as it stands, is a symbol in GENCODE or has the form of a gene's Ensembl id, human or mouse."""
+    return name in symbols() or (name.startswith("ENS") and name.rstrip("0123456789") in _PREFIXES)
+
+
+def unknown(names: Sequence[str]) -> list[int]:
+    """Places of the names that are not known (``is_known``)."""
+    known = symbols()
+    return [place for place, name in enumerate(names) if name not in known and not is_known(name)]
 
 
 @cache

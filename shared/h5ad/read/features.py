@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.h5ad.names.antibodies import bare_antibodies
+from shared.h5ad.names.gene_table import unknown
+from shared.h5ad.names.pieces import with_pieces
 from shared.h5ad.names.tidying import LONGEST
 from shared.h5ad.read.columns import Frame
 from shared.h5ad.read.feature_types import other_types
@@ -46,10 +48,13 @@ _NAMES = {
     ),
 }
 """Names that nobody gave a gene: tests hold them against every name in GENCODE."""
-_PERHAPS = re.compile(
-    r"seq|total|prot|adt|ab[-_.:]|[_:]ab|cite|anti|pabo|hash|hto|cmo|tag|\d[-_:]+\d+$|rna|^__|^n_|unmapped|^length$|^unnamed|^ncount|^nfeature|total_counts|^pct_|^percent|blank|neg|control|code|intergenic|ercc|sirv|^hu|^ms|^i[gs]",
-    re.IGNORECASE,
+_PIECES = (
+    *("seq", "total", "prot", "adt", "ab-", "ab_", "ab.", "ab:", "_ab", ":ab", "cite", "anti", "pabo", "hash", "hto"),
+    *("cmo", "tag", "rna", "unmapped", "blank", "neg", "control", "code", "intergenic", "ercc", "sirv"),
+    *("\nlength\n", "\n__", "\nn_", "\nunnamed", "\nncount", "\nnfeature", "\npct_", "\npercent"),
+    *("\nhu", "\nms", "\nig", "\nis"),
 )
+_NUMBERS = (re.compile(r"\d[-_:]+\d+$", re.MULTILINE),)
 """Every name that one of those fits has one of these in it; nearly all genes have none."""
 
 _SPECIES_BEFORE = re.compile(r"(hu|ms)\.", re.IGNORECASE)
@@ -89,15 +94,20 @@ def find_genes(frame: Frame) -> Features:
 
 def kinds_by_name(names: Sequence[str]) -> list[str]:
     """What each name says that its feature is; empty for what may be a gene."""
-    kinds = [_kind_by_name(name) if len(name) <= LONGEST and _PERHAPS.search(name) else "" for name in names]
+    kinds = [""] * len(names)
+    if len(kinds) > 0 and all(map(_SPECIES_BEFORE.match, names)):
+        return kinds  # Genes of a barnyard, not antibodies of a panel.
+    strange = unknown(names)
+    for perhaps in with_pieces([names[place] for place in strange], _PIECES, _NUMBERS):
+        place = strange[perhaps]
+        if len(names[place]) <= LONGEST:
+            kinds[place] = _kind_by_name(names[place])
     present = set(names)
-    introns = [place for place, name in enumerate(names) if _is_intron(name, present)]
+    introns = [place for place in strange if _is_intron(names[place], present)]
     if len(introns) > max(20, 0.01 * len(names)):
         for place in introns:
             kinds[place] = "introns"
-    if len(kinds) > 0 and all(map(_SPECIES_BEFORE.match, names)):
-        return [""] * len(names)  # Genes of a barnyard, not antibodies of a panel.
-    for place in bare_antibodies(names):
+    for place in bare_antibodies(names, strange):
         kinds[place] = kinds[place] or "antibodies"
     return kinds
 
