@@ -103,7 +103,7 @@ def _evaluations(
 ) -> Iterator[Evaluated]:
     mapping: Mapping[str, str] | None = read_mapping(asked.lineages) if asked.lineages else None
     ontology = read_ontology(asked.ontology) if asked.ontology else None
-    for card, weights in [_load(settings, model) for model in asked.models]:
+    for card, weights in [load_bundle(settings, model) for model in asked.models]:
         for file, column in labelled:
             try:
                 report = evaluate(
@@ -124,7 +124,13 @@ def _evaluations(
                 yield Evaluated(card, file, column, report)
 
 
-def _load(settings: Settings, model: str) -> tuple[ModelCard, Mapping[str, Any]]:
+def load_bundle(settings: Settings, model: str) -> tuple[ModelCard, Mapping[str, Any]]:
+    """The card and the tensors of a bundle, by name or folder.
+
+    Raises:
+        ModelNotFoundError: There is no such bundle.
+        InvalidBundleError: It breaks the format.
+    """
     folder = bundle_folder(model)
     if folder is not None:
         return load_model(*as_bucket(folder), None)

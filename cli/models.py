@@ -17,7 +17,9 @@ from shared.domain.words import plural
 if TYPE_CHECKING:
     from shared.settings import Settings
 
-models = typer.Typer(help="Model bundles: search, add, import, train, list, show, evaluate.", no_args_is_help=True)
+models = typer.Typer(
+    help="Model bundles: search, add, import, train, index, list, show, evaluate.", no_args_is_help=True
+)
 models.command("search")(search)
 models.command("add")(add)
 
@@ -244,6 +246,43 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
         read = (ids_from, lineages, features_from, matrix, aligned_with, aligned_labels, min_cells, batches, names)
         origin = Origin(tuple(files), labels, *read, ontology)
         return train_model(origin, about | chosen | how | {"specimens": said}, settings_for(out), output)
+
+    finish(output, action)
+
+
+@models.command("index")
+def index_bundle(  # noqa: PLR0913  # one parameter an option
+    model: Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or a bundle's folder.", show_default=False)],
+    files: TrainingFiles,
+    *,
+    labels: LabelsOption,
+    version: VersionOption,
+    name: Annotated[OptionalText, typer.Option(help="Its name.", show_default="the model's")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the model's own reference cells, too.")] = False,
+    ids_from: IdsOption = None,
+    matrix: MatrixOption = None,
+    held_out: HeldOutOption = 0.1,
+    seed: Annotated[int, typer.Option(min=0, help="Which cells are held out.")] = 0,
+    title: Annotated[str, typer.Option(help="For the card.", show_default="the model's")] = "",
+    licence: Annotated[str, typer.Option(help="For the card.", show_default="the model's")] = "",
+    citation: Annotated[str, typer.Option(help="For the card.", show_default="the model's")] = "",
+    out: OutOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make all labelled cells of files, however many, the reference of a model of kind neighbours."""
+    output = Output(as_json)
+
+    def action() -> Exit:
+        from cli.indexing import Wanted, index_model
+        from jobs.modeling.indexing import IndexSettings
+        from jobs.modeling.references import ReferenceFile
+
+        about = {"name": name, "version": version, "title": title, "licence": licence, "citation": citation}
+        references = [ReferenceFile(file, labels, ids_from, matrix) for file in files]
+        how = IndexSettings(keep, held_out, seed)
+        settings = settings_for(None)
+        folder = out or settings.models_dir
+        return index_model(settings, folder, Wanted(model, references, how, about), output)
 
     finish(output, action)
 

@@ -45,7 +45,7 @@ def train_model(origin: Origin, how: Mapping[str, Any], settings: Settings, outp
     Raises:
         CelldropError: The file, its labels or the request cannot be used.
     """
-    wanted = TrainingSettings(**{**how, "class_weights": ClassWeights(how["class_weights"])}, command=_command())
+    wanted = TrainingSettings(**{**how, "class_weights": ClassWeights(how["class_weights"])}, command=this_command())
     if origin.min_cells is not None:
         wanted = replace(wanted, min_cells_per_label=origin.min_cells)
     check_identity(wanted)
@@ -112,8 +112,8 @@ def lineage_words(labels: Sequence[Label]) -> str:
     return f"  no lineage for {listed(without)}: the model gives no lineages, as every label needs one"
 
 
-def _command() -> str:
-    """The command that repeats this training, for the card, without ``--out``."""
+def this_command() -> str:
+    """The command that repeats what is done, for the card, without ``--out``."""
     words = iter(sys.argv[1:])
     kept = [word for word in words if word != "--out" or next(words, "") is None]
     return shlex.join(["celldrop", *kept])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -170,6 +170,10 @@ class Annotator:
     def value_bytes(self) -> int:
         """The model's bytes on the device for each expressed gene; see ``ScoringModule``."""
         return self._model.value_bytes + (PROJECTION_VALUE_BYTES if self.projection else 0)
+
+    def give_signs(self, alive: Callable[[], None]) -> None:
+        """Have a sign of life given while a block is scored, in the thread that scores it."""
+        self._model.alive = alive
 
     def prepared(self, block: CellBlock) -> tuple[Int32s, CellFacts]:
         """The features of a block that the model is to see, and the facts of its cells."""

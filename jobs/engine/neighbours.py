@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -68,6 +69,9 @@ class NearestSearch(torch.nn.Module):
     Args:
         reference_rd: Coordinates, R x d, float32. They are not copied.
         k: Number of neighbours, from 1 to R.
+
+    Attributes:
+        alive: Called as a sign of life whenever a query has been compared with a chunk.
     """
 
     reference_rd: torch.Tensor
@@ -86,6 +90,7 @@ class NearestSearch(torch.nn.Module):
         for square_c, part_rd in zip(_parts(square_r, sizes.chunk), _parts(reference_rd, sizes.chunk), strict=True):
             square_c.copy_(part_rd.double().square().sum(dim=1))
         self._largest = float(square_r.double().max().sqrt())
+        self.alive: Callable[[], None] = lambda: None
         self.register_buffer("reference_rd", reference_rd)
         self.register_buffer("square_r", square_r)
 
@@ -134,6 +139,7 @@ class NearestSearch(torch.nn.Module):
         least_ng = query_nd.new_empty(len(query_nd), n_chunks * width)
         chunk_nc = query_nd.new_empty(len(query_nd), self._sizes.chunk)
         for place in range(n_chunks):
+            self.alive()
             rows = slice(place * self._sizes.chunk, min((place + 1) * self._sizes.chunk, n_reference))
             n_rows = rows.stop - rows.start
             if n_rows < self._sizes.chunk:
@@ -163,6 +169,7 @@ class NearestSearch(torch.nn.Module):
         n_at_once = max(self.k, self._sizes.coordinates // max(1, query_nd.numel()))
         best: Nearest | None = None
         for part_mn in _parts(place_nm.T, n_at_once):
+            self.alive()
             best = self._nearer(best, query_nd, part_mn.T)
         assert best is not None
         return best

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from jobs.modeling.alignment import batched_types, shared_types
 from jobs.modeling.card_names import no_name
 from jobs.modeling.design import CLIP_MAX
+from jobs.modeling.evaluation import EvaluationReport
 from jobs.modeling.expression import TARGET_SUM
 from jobs.modeling.kinds.recipe import Weights
 from jobs.modeling.kinds.table import RECIPES
@@ -123,8 +124,6 @@ def _assumed_shares(cells: LabelledCells, settings: TrainingSettings) -> tuple[f
 
 def training_record(cells: LabelledCells, settings: TrainingSettings, report: TrainingReport) -> Training:
     """The training record: the origin of the weights, the settings that reproduce them, and their metrics."""
-    labels = report.held_out.labels
-    assert labels is not None
     return Training(
         method=METHOD,
         source=cells.source,
@@ -134,10 +133,7 @@ def training_record(cells: LabelledCells, settings: TrainingSettings, report: Tr
         **cells.specimens.card_fields(settings.specimens),
         parameters=_parameters(cells, settings, report),
         metrics=_metrics(report),
-        per_label={
-            name: {"precision": _short(of.precision), "recall": _short(of.recall), "support": float(of.support)}
-            for name, of in zip(labels.names, labels.per_label, strict=True)
-        },
+        per_label=by_label(report.held_out),
     )
 
 
@@ -187,21 +183,41 @@ _METRICS_ARE_OF = {
 
 
 def _metrics(report: TrainingReport) -> dict[str, float]:
-    held_out, best = report.held_out, report.choice.best
+    best = report.choice.best
+    of_folds = {
+        "cross_validation_accuracy": _short(best.accuracy_mean),
+        "cross_validation_accuracy_sd": _short(best.accuracy_sd),
+    }
+    return measured(report.held_out, report.error_before) | of_folds
+
+
+def measured(held_out: EvaluationReport, error_before: float) -> dict[str, float]:
+    """The metrics of a card, of an evaluation on held-out cells, without those that do not apply.
+
+    Args:
+        error_before: The calibration error without the temperature.
+    """
     assert held_out.labels is not None
     found = {
         "accuracy": held_out.labels.accuracy,
         "balanced_accuracy": held_out.labels.balanced_accuracy,
         "macro_f1": held_out.labels.macro_f1,
         "lineage_accuracy": held_out.lineages.accuracy if held_out.lineages else None,
-        "calibration_error_before": report.error_before,
+        "calibration_error_before": error_before,
         "calibration_error": held_out.calibration_error,
         "abstained_share": held_out.abstained_share,
         "kept_accuracy": held_out.kept_accuracy,
-        "cross_validation_accuracy": best.accuracy_mean,
-        "cross_validation_accuracy_sd": best.accuracy_sd,
     }
     return {name: _short(value) for name, value in found.items() if value is not None}
+
+
+def by_label(held_out: EvaluationReport) -> dict[str, dict[str, float]]:
+    """Precision, recall and number of held-out cells of each label, for a card."""
+    assert held_out.labels is not None
+    return {
+        name: {"precision": _short(of.precision), "recall": _short(of.recall), "support": float(of.support)}
+        for name, of in zip(held_out.labels.names, held_out.labels.per_label, strict=True)
+    }
 
 
 def _short(value: float) -> float:

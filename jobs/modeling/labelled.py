@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -121,10 +121,10 @@ def read_labelled(  # noqa: PLR0913  # one parameter a column or choice
         file = judged(source, path, matrix=matrix)
         labelling = read_labels(source, column, ids_from=ids_from, lineages=lineages, readable=readable)
         genes = features_of_file(source, file, path)
-        kept_n = _sampled(labelling.class_n, sample)
+        kept_n = sampled(labelling.class_n, sample)
         return LabelledCells(
             value_ng=_values(source, file.matrix, kept_n),
-            state=_settled_state(file.matrix),
+            state=settled_state(file.matrix),
             matrix=file.matrix.path,
             genes=genes,
             species=file.species,
@@ -155,7 +155,7 @@ def _batches(source: RangeSource, column: str, path: Path) -> npt.NDArray[np.int
     return found.code_n
 
 
-def _sampled(class_n: Int64s, sample: Sample | None) -> Bools:
+def sampled(class_n: Int64s, sample: Sample | None) -> Bools:
     """Mark the cells to read: those with a label, or a sample of them; bool."""
     labelled = np.flatnonzero(class_n >= 0)
     if sample is not None:
@@ -169,7 +169,8 @@ def _sampled(class_n: Int64s, sample: Sample | None) -> Bools:
 # --- Values -------------------------------------------------------------------------------------------------------
 
 
-def _settled_state(choice: MatrixChoice) -> MatrixState:
+def settled_state(choice: MatrixChoice) -> MatrixState:
+    """What the values are after they are read."""
     return MatrixState.COUNTS if choice.state is MatrixState.COUNTS else MatrixState.LOG1P_CP10K
 
 
@@ -182,18 +183,22 @@ def _settled(block: RowBlock, stored: Stored) -> RowBlock:
     return replace(settled.block, data=np.log1p(settled.block.data / total_z * TARGET_SUM).astype(np.float32))
 
 
-def _values(source: RangeSource, choice: MatrixChoice, kept_n: Bools) -> sp.csr_matrix:
-    """The values of the marked rows. All rows of the matrix are checked."""
-    parts, stored = [sp.csr_matrix(np.zeros((0, choice.n_genes), np.float32))], Stored.of(choice)
+def blocks_of(source: RangeSource, choice: MatrixChoice, kept_n: Bools) -> Iterator[sp.csr_matrix]:
+    """The values of the marked rows, block by block, cells x genes. All rows of the matrix are checked."""
+    stored = Stored.of(choice)
     with open_matrix(source, choice) as matrix:
         for block in matrix.blocks(Rows(0, choice.n_cells)):
             kept = kept_n[block.rows.start : block.rows.stop]
             if kept.any():
-                parts.append(_kept(_settled(block, stored), kept, choice.n_genes))
-    value_ng = sp.csr_matrix(sp.vstack(parts, format="csr", dtype=np.float32))
-    value_ng.sum_duplicates()
-    value_ng.eliminate_zeros()
-    return value_ng
+                value_ng = _kept(_settled(block, stored), kept, choice.n_genes)
+                value_ng.sum_duplicates()
+                value_ng.eliminate_zeros()
+                yield value_ng
+
+
+def _values(source: RangeSource, choice: MatrixChoice, kept_n: Bools) -> sp.csr_matrix:
+    none = sp.csr_matrix(np.zeros((0, choice.n_genes), np.float32))
+    return sp.csr_matrix(sp.vstack([none, *blocks_of(source, choice, kept_n)], format="csr", dtype=np.float32))
 
 
 def _kept(block: RowBlock, kept: Bools, n_genes: int) -> sp.csr_matrix:

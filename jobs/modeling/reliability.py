@@ -11,7 +11,7 @@ from jobs.engine.composition import estimate
 from jobs.engine.levels import LEAST_LINEAGE, Lineages, lineages_of
 from jobs.engine.raising import STEPS
 from jobs.engine.tree import NOTHING, is_within, placing, tree_of
-from shared.bundles.card import Label, Reliability, have_lineages
+from shared.bundles.card import Label, ModelCard, Reliability, have_lineages
 from shared.bundles.groups import Group
 from shared.domain.options import ERROR_RATES
 
@@ -34,6 +34,17 @@ def as_in_use(probability_nl: Float32s, assumed: Sequence[float]) -> Float32s:
     everything = [(probability_nl, np.ones(len(probability_nl), np.bool_))]
     found = estimate(everything, assumed, len(probability_nl))
     return found.corrected(probability_nl)
+
+
+def learn(card: ModelCard, probability_nl: Float32s, class_n: Int64s) -> tuple[Reliability, ...]:
+    """Choose the thresholds of a model, by its labels' tree if it has one.
+
+    Args:
+        probability_nl: Probabilities of cells that were held out, cells x labels.
+        class_n: Their true labels.
+    """
+    known = (as_in_use(probability_nl, card.assumed_shares), class_n, card.labels)
+    return learn_tree_scores(*known, card.tree) if card.tree else learn_reliability(*known)
 
 
 def learn_reliability(probability_nl: Float32s, class_n: Int64s, labels: tuple[Label, ...]) -> tuple[Reliability, ...]:

@@ -16,7 +16,7 @@ from jobs.modeling.familiarity import learn_familiarity
 from jobs.modeling.kinds.recipe import Weights
 from jobs.modeling.kinds.table import RECIPES
 from jobs.modeling.labelled import LabelledCells
-from jobs.modeling.reliability import as_in_use, learn_reliability, learn_tree_scores
+from jobs.modeling.reliability import learn
 from jobs.modeling.reporting import CandidateResult, Choice, Progress, Reporter, TrainingReport
 from jobs.modeling.scoring import score
 from jobs.modeling.settings import TrainingSettings
@@ -162,6 +162,5 @@ def _measure(
     scores = score(card, weights.tensors, unseen)
     raw_n = softmax(scores.decision_nl * card.temperature).max(axis=1)
     error = calibration_error(raw_n, scores.best.best_n == unseen.class_n)
-    known = (as_in_use(scores.probability_nl, card.assumed_shares), unseen.class_n, unseen.labels)
-    reliability = learn_tree_scores(*known, settings.tree) if settings.tree else learn_reliability(*known)
+    reliability = learn(card, scores.probability_nl, unseen.class_n)
     return compare(card, scores.best, unseen), error, reliability

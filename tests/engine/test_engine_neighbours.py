@@ -127,3 +127,13 @@ def test_the_sizes_change_no_byte() -> None:
 def test_without_cells_there_are_no_neighbours() -> None:
     reference_rd, query_nd = normal(5, 50, 0, 3)
     assert found_by(NearestSearch(reference_rd, 4), query_nd).place_nk.shape == (0, 4)
+
+
+@pytest.mark.parametrize("k", [1, 30])
+def test_a_search_gives_a_sign_of_life_for_each_chunk_and_each_part_of_a_shortlist(k: int) -> None:
+    reference_rd, query_nd = normal(1, 240, 11, 3)
+    search, signs = NearestSearch(reference_rd, k, SMALL), []
+    search.alive = lambda: signs.append(1)
+    found_by(search, query_nd)
+    n_tiles, n_chunks = 3, 20
+    assert len(signs) > n_tiles * n_chunks

@@ -68,6 +68,13 @@ def test_a_cell_scores_the_same_alone_and_with_any_number_of_threads(threads: in
     assert alone.tobytes() == together.tobytes()
 
 
+def test_signs_of_life_are_given_while_a_block_is_scored() -> None:
+    annotator, signs = scorer(make_neighbours(3, 12, n_reference=40_000), 12), list[int]()
+    annotator.annotator.give_signs(lambda: signs.append(1))
+    annotator.annotate(block_of(counts(2, 300, 12)))
+    assert len(signs) >= 2 * 3, "for each of two tiles of cells, and three chunks of the reference"
+
+
 def test_cells_without_a_count_are_scored_alike() -> None:
     counts_ng = counts(2, 30, 12)
     counts_ng[[3, 20]] = 0

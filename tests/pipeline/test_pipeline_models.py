@@ -125,6 +125,30 @@ def test_a_model_is_trained_on_several_files_with_the_genes_of_all(
     assert set(card["features"]["symbol"]) <= set(cells.var_names[500:])
 
 
+def test_an_index_of_reference_cells_takes_more_of_them_and_is_used(
+    celldrop: Celldrop, data_dir: Path, tmp_path: Path
+) -> None:
+    cells = anndata.read_h5ad(data_dir / ZHENG)
+    paths = [tmp_path / "first.h5ad", tmp_path / "second.h5ad"]
+    cells[::24].copy().write_h5ad(paths[0])
+    cells[5::8].copy().write_h5ad(paths[1])
+    out, labels = tmp_path / "bundles", ("--labels", "sorted_population", "--out", tmp_path / "bundles")
+    first = ("models", "train", paths[0], *labels, "--kind", "neighbours", "--name", "blood", "--version", "1")
+    assert celldrop(*first, "--n-genes", "300").status == 0
+    done = celldrop("models", "index", out / "blood" / "1", *paths, *labels, "--version", "2", "--json")
+    assert done.status == 0, done.stderr
+    assert done.json["model"] == "blood@2"
+    assert done.json["n_reference"] == len(cells[::24]) + len(cells[5::8])
+    assert done.json["metrics"]["accuracy"] > 0.7
+    ran = celldrop("run", paths[0], "--model", out / "blood" / "2", "--json", "--set", "map=off")
+    assert ran.status == 0, ran.stderr
+    found = anndata.read_h5ad(ran.folder / "annotated.h5ad").obs
+    # Each cell is one of its own neighbours, so that it is told more often than any other.
+    assert (found["celldrop_label"].astype(str) == found["sorted_population"].astype(str)).mean() > 0.75
+    again = celldrop("models", "index", ROOT / "models/pbmc/1.2.0", paths[1], *labels, "--version", "9", "--json")
+    assert (again.status, again.json["code"]) == (2, "INVALID_OPTION")
+
+
 def test_a_version_is_never_written_over(celldrop: Celldrop, data_dir: Path, tmp_path: Path) -> None:
     arguments = ("models", "import", data_dir / "models/adams_45_f_0.pkl", "--name", "a", "--version", "1")
     first, second = (celldrop(*arguments, "--out", tmp_path / "out", "--json") for _ in range(2))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import torch
 
 from jobs.engine.kinds.tensors import TensorTable
 from shared.bundles.card import ModelCard
+
+
+def nothing() -> None:
+    """No sign of life."""
 
 
 class ScoringModule(torch.nn.Module):
@@ -28,12 +32,18 @@ class ScoringModule(torch.nn.Module):
         width: Columns per cell of all matrices that are kept on the device, including one for each label.
         value_bytes: Bytes on the device that ``forward`` allocates for each expressed gene, as if nothing were freed.
             The memory of a batch is estimated from it and from the width (``jobs.engine.batches``).
+        alive: Called at least every second or so of ``forward``, as a sign of life, by a module that takes long.
     """
 
     target_sum: float | None
     arithmetic: torch.dtype
     width: int
     value_bytes: int
+    alive: Callable[[], None]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive = nothing
 
 
 class KindWeights(Protocol):

@@ -86,6 +86,7 @@ class NeighboursModel(ScoringModule):
         """See ``ScoringModule``."""
         place_nc = self._product(expression_z, feature_z, indptr)
         usable_n = (place_nc.abs() <= LARGEST).all(dim=1)
+        self._search.alive = self.alive
         nearest: Nearest = self._search(place_nc.where(usable_n[:, None], 0.0))
         weight_nk = vote_weights(nearest.distance_nk, self._prefactor)
         # As embedding_bag sums each row in the order of its neighbours, on a GPU too.

@@ -45,7 +45,7 @@ class Annotation(Computation):
         """See ``Computation``."""
         progress = _Progress(beat)
         with within_memory(), Pulse(progress.beat) as pulse:
-            progress.show = pulse.show
+            progress.show, progress.signal = pulse.show, pulse.sign
             return self._annotate(record, rows, part_name, progress, pulse)
 
     def _annotate(self, record: Submission, rows: Rows, part_name: str, progress: _Progress, pulse: Pulse) -> Receipt:
@@ -65,7 +65,7 @@ class Annotation(Computation):
         with pulse.stage("load the model"):
             inputs = self.data.open_inputs(record, opened)
         with pulse.stage("score the cells"):
-            scored = write_scores(self.data, inputs, rows, part_name, device, progress.done)
+            scored = write_scores(self.data, inputs, rows, part_name, device, progress)
         info = scored.info
         assert info.crc32c is not None
         return Receipt(
@@ -122,6 +122,7 @@ class _Progress:
     shown: Callable[[int], None]
     rows_done: int = 0
     show: Callable[[], None] = lambda: None
+    signal: Callable[[], None] = lambda: None
 
     def beat(self) -> None:
         """Report the number of rows done."""
@@ -131,3 +132,7 @@ class _Progress:
         """Set the number of rows done, and give a sign of life."""
         self.rows_done = rows
         self.show()
+
+    def sign(self) -> None:
+        """Give a sign of life from within a library, in any thread."""
+        self.signal()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -48,27 +48,39 @@ class Scored:
     n_silent: int
 
 
+class Progress(Protocol):
+    """Who is told how a task gets on."""
+
+    def done(self, rows: int) -> None:
+        """So many rows are done."""
+
+    def sign(self) -> None:
+        """Give a sign of life, from any thread."""
+
+
 def write_scores(
     data: InferenceData,
     inputs: TaskInputs,
     rows: Rows,
     part_name: str,
     device: torch.device,
-    beat: Callable[[int], None],
+    progress: Progress,
 ) -> Scored:
     """Score the cells of ``rows`` into a part.
 
     Memory is bounded by the reader's window and the scores of one block, or by the batches of a GPU.
 
     Args:
-        beat: Called often, with the number of rows done.
+        progress: Told often.
     """
+    beat = progress.done
     features, genes, mitochondria = find_features(inputs)
     weights = parse_weights(inputs.weights, where=inputs.card.reference)
     source, inputs = inputs.source, replace(inputs, weights=b"")
     choice = matrix_of(inputs)
     counted = choice.state is MatrixState.COUNTS
     annotator = Annotator(inputs.card, weights, features, device, as_it_is=choice.as_it_is, counted=counted)
+    annotator.give_signs(progress.sign)
     del weights  # The annotator keeps a copy in its own form.
     give_back()
     tally = Counter[int]()

@@ -1,0 +1,104 @@
+"""`celldrop models index`: gives a neighbours model other reference cells, or more of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from cli.console import Exit, Output
+from cli.evaluating import load_bundle, say_evaluation
+from cli.labelled import missing_words
+from cli.training import this_command
+from jobs.modeling.bundles import check_free, write_bundle
+from jobs.modeling.card_names import no_name
+from jobs.modeling.indexing import IndexSettings, index
+from jobs.modeling.references import Reference, ReferenceFile, check_kind, read_reference
+from shared.bundles.card import ModelCard
+from shared.domain.words import listed
+from shared.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to make, as given on the command line.
+
+    Attributes:
+        about: Values for fields of the card; empty ones are those of the model before.
+    """
+
+    model: str
+    files: Sequence[ReferenceFile]
+    how: IndexSettings
+    about: Mapping[str, Any]
+
+
+def index_model(settings: Settings, folder: Path, wanted: Wanted, output: Output) -> Exit:
+    """Write a new version of a neighbours model, whose reference is the labelled cells of the files.
+
+    Args:
+        folder: The folder of bundles for the new one.
+
+    Raises:
+        CelldropError: The model, a file, its labels or the request cannot be used.
+    """
+    card, tensors = load_bundle(settings, wanted.model)
+    card = check_kind(card)
+    about = {name: value for name, value in wanted.about.items() if value}
+    named = _named(card, about)
+    check_free(folder, named.name, named.version)
+    files = []
+    for file in wanted.files:
+        files.append(read_reference(card, file))
+        _say_file(files[-1], card, output)
+    with output.progress("Reading", None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.update(done, total, "Reading")
+
+        made = index(card, tensors, files, replace(wanted.how, command=this_command()), show)
+    written = write_bundle(folder, made.card.model_copy(update=about), made.tensors)
+    path = folder / written.name / written.version
+    output.result(
+        {
+            "model": written.reference,
+            "digest": written.digest,
+            "path": str(path),
+            "metrics": written.training.metrics,
+            "n_reference": made.n_reference,
+            "unknown": {str(one.file.path): dict(one.unknown) for one in files},
+        }
+    )
+    output.say(f"{written.reference}: {made.n_reference:,} reference cells", style="bold green")
+    output.say(f"Measured on {made.n_held_out:,} of them, by the votes of the others:")
+    say_evaluation(made.held_out, written, output)
+    output.say(f"  in {path}")
+    output.say(f"  use it with  celldrop run FILE --model {path}")
+    return Exit.DONE
+
+
+def _named(card: ModelCard, about: Mapping[str, Any]) -> ModelCard:
+    """The card with another name and version, checked before anything is read.
+
+    Raises:
+        InvalidOptionError: A card cannot have them.
+    """
+    try:
+        return type(card).model_validate(card.model_dump() | dict(about))
+    except ValidationError as error:
+        raise no_name(error) from error
+
+
+def _say_file(one: Reference, card: ModelCard, output: Output) -> None:
+    n_cells = int((one.class_n >= 0).sum())
+    output.say(f"{n_cells:,} cells with labels of {card.reference} in {one.file.path.name}, from {one.matrix.path}")
+    if one.n_genes < len(card.features):
+        output.say(f"  it has {one.n_genes:,} of the model's {len(card.features):,} genes", style="yellow")
+    if one.missing:
+        output.say(f"  {missing_words(one.missing)}")
+    if one.unknown:
+        named = [f"{name} ({size:,})" for name, size in sorted(one.unknown.items(), key=lambda pair: -pair[1])]
+        output.say(f"  left out, as the model does not know these labels: {listed(named, 10)}", style="yellow")
