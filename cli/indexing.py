@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from cli.console import Exit, Output
 from cli.evaluating import load_bundle, say_evaluation
 from cli.labelled import missing_words
 from cli.training import this_command
 from jobs.modeling.bundles import check_free, write_bundle
-from jobs.modeling.card_names import no_name
+from jobs.modeling.card_names import renamed
 from jobs.modeling.indexing import IndexSettings, index
 from jobs.modeling.references import Reference, ReferenceFile, check_kind, read_reference
 from shared.bundles.card import ModelCard
@@ -48,7 +46,7 @@ def index_model(settings: Settings, folder: Path, wanted: Wanted, output: Output
     card, tensors = load_bundle(settings, wanted.model)
     card = check_kind(card)
     about = {name: value for name, value in wanted.about.items() if value}
-    named = _named(card, about)
+    named = renamed(card, about)
     check_free(folder, named.name, named.version)
     files = []
     for file in wanted.files:
@@ -78,18 +76,6 @@ def index_model(settings: Settings, folder: Path, wanted: Wanted, output: Output
     output.say(f"  in {path}")
     output.say(f"  use it with  celldrop run FILE --model {path}")
     return Exit.DONE
-
-
-def _named(card: ModelCard, about: Mapping[str, Any]) -> ModelCard:
-    """The card with another name and version, checked before anything is read.
-
-    Raises:
-        InvalidOptionError: A card cannot have them.
-    """
-    try:
-        return type(card).model_validate(card.model_dump() | dict(about))
-    except ValidationError as error:
-        raise no_name(error) from error
 
 
 def _say_file(one: Reference, card: ModelCard, output: Output) -> None:

@@ -49,8 +49,6 @@ MatrixOption = Annotated[
 LineagesOption = Annotated[
     OptionalText, typer.Option(help="`blood`, or a .tsv, .csv or .json file that gives each label its lineage.")
 ]
-
-
 IdsOption = Annotated[OptionalText, typer.Option(help="The obs column of Cell Ontology ids.")]
 NamesOption = Annotated[
     OptionalText,
@@ -92,8 +90,6 @@ FeaturesOption = Annotated[
     OptionalPath,
     typer.Option(help="Use only genes that are also in this file: an .h5ad, or a text list or table of genes."),
 ]
-
-
 AlignedOption = Annotated[
     OptionalPath,
     typer.Option(help="Another labelled file of the same tissue. What differs between the two files is ignored."),
@@ -101,32 +97,22 @@ AlignedOption = Annotated[
 AlignedLabelsOption = Annotated[
     OptionalText, typer.Option(metavar="COLUMN", help="Its obs column of labels.", show_default="that of --labels")
 ]
-
-
 BatchesOption = Annotated[
     str,
     typer.Option(
         metavar="COLUMN", help="The obs column of batches. What differs between them is ignored.", show_default=False
     ),
 ]
-
-
 MinCellsOption = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(min=5, help="Leave out labels with fewer cells.", show_default="files with under 20 are refused"),
 ]
-
-
 FalseAlarmOption = Annotated[
     float, typer.Option(min=0.001, max=0.2, help="The share of cells of the model's own types to call unfamiliar.")
 ]
-
-
 AbstainedOption = Annotated[
     float, typer.Option(min=0.0, max=0.5, help="The largest share of cells to leave Unassigned for a low score.")
 ]
-
-
 NoCompositionFlag = Annotated[
     bool,
     typer.Option(
@@ -135,8 +121,6 @@ NoCompositionFlag = Annotated[
         "shares of the labels in each file, if the model can be.",
     ),
 ]
-
-
 OptionalTexts = Optional[list[str]]  # noqa: UP045
 TissueOption = Annotated[
     OptionalTexts, typer.Option(help="For the card; may be repeated.", show_default="the obs column tissue")
