@@ -42,6 +42,12 @@ _SHARES = {
     "n_unfamiliar": "are unlike the model's training cells",
 }
 
+_AGREEING = {
+    "n_same_label": "of the cells get the same label from all",
+    "n_wider_label": "labels that differ only in how specific they are",
+    "n_different_label": "labels that exclude each other",
+}
+
 
 def see_through(embedded: Embedded, submission_id: str, output: Output) -> Stored[Submission]:
     """Step the pipeline until the submission has ended and its outbox holds nothing that is due."""
@@ -131,6 +137,7 @@ def _say_success(record: Submission, place: Place, output: Output) -> None:
     warnings = record.verdict.warnings if record.verdict else ()
     _say_findings([one for one in warnings if one.code in _FIRST], output)
     _say_labels(summary, output)
+    _say_consensus(summary, output)
     _say_findings([one for one in warnings if one.code not in _FIRST], output)
     if summary.get("no_map"):
         output.say(f"Note: {summary['no_map']}", style="yellow")
@@ -158,6 +165,13 @@ def _say_labels(summary: Mapping[str, object], output: Output) -> None:
     if "n_reliable_label" in summary:
         shares = [f"{share_in(summary, name) or 0:.0%} {what}" for name, what in _SHARES.items() if name in summary]
         output.say(f"Of these cells: {', '.join(shares)}")
+
+
+def _say_consensus(summary: Mapping[str, object], output: Output) -> None:
+    models = summary.get("consensus_models")
+    if models:
+        shares = [f"{share_in(summary, name) or 0:.0%} {what}" for name, what in _AGREEING.items()]
+        output.say(f"Consensus of {models}: {', '.join(shares)} (consensus.csv.gz)")
 
 
 def _say_failure(record: Submission, output: Output) -> Exit:

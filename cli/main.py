@@ -15,7 +15,7 @@ from cli.options import (
     HomeOption,
     IdArgument,
     JsonFlag,
-    ModelOption,
+    ModelsOption,
     RerunFlag,
     SetOption,
     finish,
@@ -56,21 +56,21 @@ def main_options(
 def run(  # one parameter an option
     file: FileArgument,
     *,
-    model: ModelOption = None,
+    model: ModelsOption = None,
     out: HomeOption = None,
     set_: SetOption = None,
     rerun: RerunFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Annotate one file on this machine; writes a report, annotated.h5ad and tables."""
-    from cli.running import read_pairs
+    from cli.running import read_options
     from cli.running import run as run_file
 
     output = Output(as_json)
     finish(
         output,
         lambda: run_file(
-            settings_for(out), file, model=model, options=read_pairs(set_ or []), rerun=rerun, output=output
+            settings_for(out), file, model=None, options=read_options(set_ or [], model), rerun=rerun, output=output
         ),
     )
 
@@ -80,7 +80,7 @@ def reproduce(
     manifest: Annotated[Path, typer.Argument(help="The manifest.json of a result, or its folder.", show_default=False)],
     file: FileArgument,
     *,
-    model: ModelOption = None,
+    model: ModelsOption = None,
     out: HomeOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -88,14 +88,14 @@ def reproduce(
     from cli.reproducing import reproduce as annotate_again
 
     output = Output(as_json)
-    finish(output, lambda: annotate_again(settings_for(out), manifest, file, model=model, output=output))
+    finish(output, lambda: annotate_again(settings_for(out), manifest, file, models=model or [], output=output))
 
 
 @app.command()
 def validate(
     file: FileArgument,
     *,
-    model: ModelOption = None,
+    model: ModelsOption = None,
     set_: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -103,7 +103,7 @@ def validate(
     from cli.validating import validate_file
 
     output = Output(as_json)
-    finish(output, lambda: validate_file(settings_for(None), file, model=model, pairs=set_ or [], output=output))
+    finish(output, lambda: validate_file(settings_for(None), file, models=model or [], pairs=set_ or [], output=output))
 
 
 @app.command()
@@ -123,7 +123,7 @@ def serve(
 def submit(
     file: FileArgument,
     *,
-    model: ModelOption = None,
+    model: ModelsOption = None,
     out: HomeOption = None,
     set_: SetOption = None,
     rerun: RerunFlag = False,
@@ -133,7 +133,7 @@ def submit(
     from cli.remote import Asked, submit_file
 
     output = Output(as_json)
-    finish(output, lambda: submit_file(settings_for(out), Asked(file, model, set_ or [], rerun), output))
+    finish(output, lambda: submit_file(settings_for(out), Asked(file, model or [], set_ or [], rerun), output))
 
 
 @app.command()

@@ -28,6 +28,12 @@ ModelOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--model", help="NAME, NAME@VERSION, or the folder of a bundle."),
 ]
+ModelsOption = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--model", help="NAME, NAME@VERSION, or the folder of a bundle. Repeat it for a consensus; the first counts."
+    ),
+]
 BatchOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(

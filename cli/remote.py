@@ -16,7 +16,7 @@ from cli.embedded import open_embedded, queue_only, result_folder
 from cli.estimating import comparison_words, forecast_words
 from cli.folders import missing
 from cli.following import Place, files_in, outcome_document, show, tell_end
-from cli.running import drop_of, read_pairs
+from cli.running import drop_of, read_options
 from functions.ingest.schemas import METADATA_PREFIX
 from functions.status.services import place_in_line
 from shared.domain import machine
@@ -41,12 +41,13 @@ class Asked:
     """What `celldrop submit` is given.
 
     Attributes:
+        models: As ``--model``: the model, and further ones for a consensus.
         pairs: The options, as ``KEY=VALUE``.
         rerun: Whether to annotate again although there are results.
     """
 
     file: Path
-    model: str | None
+    models: Sequence[str]
     pairs: Sequence[str]
     rerun: bool
 
@@ -70,8 +71,8 @@ def _queue(settings: Settings, asked: Asked, output: Output) -> Exit:
     """Record a submission. The server's reconcile finds the record and drains its outbox."""
     embedded = open_embedded(settings)
     try:
-        options = read_pairs(asked.pairs)
-        drop = drop_of(embedded, asked.file, model=asked.model, options=options, rerun=asked.rerun)
+        options = read_options(asked.pairs, asked.models)
+        drop = drop_of(embedded, asked.file, model=None, options=options, rerun=asked.rerun)
         stored = queue_only(embedded).submit(drop)
         if stored.value.state.final:
             return tell_end(stored.value, _place(settings, embedded.local.ports, stored.value), output)
@@ -96,16 +97,14 @@ def _upload(settings: Settings, asked: Asked, output: Output) -> Exit:
 
     Each upload is a submission of its own, so that nothing has to be asked again.
     """
-    file, options = asked.file, read_pairs(asked.pairs)
-    model = options.get("model") if asked.model is None else asked.model
-    if model is not None:
-        if Path(model).is_dir():
+    file, options = asked.file, read_options(asked.pairs, asked.models)
+    parsed = parse_options(options)
+    for model in (parsed.model, *parsed.consensus):
+        if model is not None and Path(model).is_dir():
             hint = "Upload the bundle to the models bucket, then pass its name to --model."
             raise InvalidOptionError(
                 "a deployed pipeline cannot use a model folder of this machine", where=model, hint=hint
             )
-        options["model"] = model
-    parse_options(options)
     called = f"{file.name}.h5ad" if is_temporary(file.name) else file.name  # ingest ignores temporary names
     name = f"submitted/{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}/{called}"
     ports = build_ports(settings)

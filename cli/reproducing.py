@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +18,7 @@ from cli.following import see_through, tell_end
 from cli.running import drop_of
 from jobs.inference.data_manager import crc32c_of
 from jobs.inference.outputs.manifest import FileFacts, Manifest, parse_manifest
+from jobs.inference.outputs.model_facts import ModelFacts
 from jobs.modeling.sources import open_source
 from shared.domain.errors import InputDiffersError, ModelNotFoundError, NotAManifestError, SettingsError
 from shared.domain.options import OFF, ON
@@ -46,12 +47,12 @@ class Compared:
     outcome: Outcome
 
 
-def reproduce(settings: Settings, told: Path, file: Path, *, model: str | None, output: Output) -> Exit:
+def reproduce(settings: Settings, told: Path, file: Path, *, models: Sequence[str], output: Output) -> Exit:
     """Annotate ``file`` once more with the manifest's model and options, in a home of its own, and compare the results.
 
     Args:
         told: A manifest, or the folder of a result.
-        model: As ``--model``; None looks for the manifest's bundle among the installed ones.
+        models: As ``--model``; without any, the manifest's bundles are looked for among the installed ones.
 
     Raises:
         NotAManifestError: There is no manifest of this version.
@@ -60,8 +61,10 @@ def reproduce(settings: Settings, told: Path, file: Path, *, model: str | None, 
     """
     before = read_manifest(told)
     check_input(before, file)
-    wanted = bundle_of(settings, before) if model is None else model
+    wanted, *others = models or bundles_of(settings, before)
     options = asked_then(before)
+    if others:
+        options["consensus"] = ",".join(others)
     with _own_home(settings.home.resolve()) as folder:
         embedded = open_embedded(settings.model_copy(update={"home": folder}))
         try:
@@ -103,20 +106,25 @@ def _own_home(home: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def bundle_of(settings: Settings, told: Manifest) -> str:
-    """The name of the installed bundle that a manifest is about.
+def bundles_of(settings: Settings, told: Manifest) -> list[str]:
+    """The names of the installed bundles that a manifest is about, that of the model itself first.
 
     Raises:
-        ModelNotFoundError: There is none of that name and version, or it has another digest.
+        ModelNotFoundError: There is none of a name and version, or it has another digest.
     """
-    reference = f"{told.model.name}@{told.model.version}"
+    models = [told.model] if told.consensus is None else told.consensus.models
+    return [_bundle_of(settings, model) for model in models]
+
+
+def _bundle_of(settings: Settings, told: ModelFacts) -> str:
+    reference = f"{told.name}@{told.version}"
     card = find_card(settings, reference)
-    if card.digest != told.model.digest:
+    if card.digest != told.digest:
         raise ModelNotFoundError(
             f"{reference} is another bundle than then: its digest is {card.digest}",
-            expected=told.model.digest,
+            expected=told.digest,
             where=str(settings.models_dir),
-            hint="Name the folder of the bundle that was used: --model FOLDER.",
+            hint="Name the folder of each bundle that was used, in the same order: --model FOLDER.",
         )
     return reference
 

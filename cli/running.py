@@ -85,7 +85,9 @@ def drop_of(embedded: Embedded, file: Path, *, model: str | None, options: Mappi
     named = requested.get("model") if model is None else model
     if named is not None:
         requested["model"] = model_option(embedded, named)
-    parse_options(requested)
+    others = parse_options(requested).consensus
+    if others:
+        requested["consensus"] = ",".join(model_option(embedded, other) for other in others)
     return embedded.asked_again(drop_of_file(embedded.blobs, file, requested), rerun=rerun)
 
 
@@ -106,6 +108,29 @@ def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
                 f"--set gives {option} twice, as {options[option]!r} and {value!r}",
                 expected="one value",
                 hint=f"Leave one --set {option}=... out.",
+            )
+    return options
+
+
+def read_options(pairs: Sequence[str], models: Sequence[str] | None) -> dict[str, str]:
+    """Parse ``KEY=VALUE`` arguments and ``--model``: the first is the option ``model``, further ones ``consensus``.
+
+    ``--model`` comes before the option of that name.
+
+    Raises:
+        InvalidOptionError: As in ``read_pairs``, or further models are given in both ways.
+    """
+    options = read_pairs(pairs)
+    first, *others = models or [None]
+    if first is not None:
+        options["model"] = first
+    if others:
+        named = ",".join(str(other) for other in others)
+        if options.setdefault("consensus", named) != named:
+            raise InvalidOptionError(
+                f"--set consensus={options['consensus']} beside {len(others) + 1} models by --model",
+                expected="one of them",
+                hint="Name all models by --model, the main one first.",
             )
     return options
 

@@ -11,42 +11,48 @@ from cli.console import Exit, Output
 from cli.embedded import drop_of_file
 from cli.estimating import forecast_words
 from cli.findings import say_finding
-from cli.running import read_pairs
+from cli.running import read_options
 from shared.bundles.card import ModelCard
+from shared.bundles.distinct import check_distinct
 from shared.bundles.instead import naming_models
 from shared.domain.errors import ModelNotFoundError
 from shared.domain.options import parse_options
 from shared.domain.plan import CostHints
 from shared.domain.planning import with_forecast
-from shared.domain.verdict import Severity, Verdict
+from shared.domain.verdict import Overlap, Severity, Verdict
 from shared.records.documents import verdict_document
 from shared.settings import Settings
 from shared.validation import Validator
 from shared.wiring.ports import build_files
 
 
-def validate_file(settings: Settings, file: Path, *, model: str | None, pairs: Sequence[str], output: Output) -> Exit:
-    """Validate a file as ingest does, for the requested model or the default one.
+def validate_file(
+    settings: Settings, file: Path, *, models: Sequence[str], pairs: Sequence[str], output: Output
+) -> Exit:
+    """Validate a file as ingest does, for the requested model or the default one, and for all of a consensus.
 
     Raises:
         CelldropError: The file or the request cannot be used.
     """
-    requested = read_pairs(pairs)
+    requested = read_options(pairs, models)
     options = parse_options(requested)
-    requested_model = model or options.model
-    card = find_card(settings, requested_model) if requested_model else _default_card(settings)
+    card = find_card(settings, options.model) if options.model else _default_card(settings)
+    others = [find_card(settings, name) for name in options.consensus] if card else []
+    if card:
+        check_distinct([one.digest for one in (card, *others)], [card.reference, *options.consensus])
     blobs = build_files(settings)
     source = drop_of_file(blobs, file, {}).source
-    verdict = naming_models(Validator.of(blobs, settings)(source, card, options), lambda: all_cards(settings))
+    verdict = naming_models(Validator.of(blobs, settings)(source, card, options, others), lambda: all_cards(settings))
     # Without a model, the forecast covers reading the file, which takes most of the time.
-    cost = card.cost if card else CostHints(flops_per_cell=0.0, weights_bytes=0)
+    nothing = CostHints(flops_per_cell=0.0, weights_bytes=0)
+    cost = sum((one.cost for one in (card, *others) if one), start=nothing)
     verdict = with_forecast(verdict, cost, settings.fleet, requested)
     refusal = verdict.refusals[0] if verdict.refusals else None
     summary = {"code": refusal.code, "message": refusal.message, "hint": refusal.hint} if refusal else {"code": None}
     judged_for = card.reference if card else None
     output.result({"file": str(file), "model": judged_for, **summary, **verdict_document(verdict)})
     say_verdict(verdict, file, output)
-    output.say(_model_words(card, settings, requested=requested_model is not None))
+    output.say(_model_words(card, others, settings, requested=options.model is not None))
     return Exit.DONE if verdict.accepted else Exit.REFUSED
 
 
@@ -57,10 +63,12 @@ def _default_card(settings: Settings) -> ModelCard | None:
     return None
 
 
-def _model_words(card: ModelCard | None, settings: Settings, *, requested: bool) -> str:
+def _model_words(card: ModelCard | None, others: Sequence[ModelCard], settings: Settings, *, requested: bool) -> str:
     if card is None:
         return f"Checked without a model: the default, {settings.default_model}, does not exist. Use --model."
-    return f"Checked for {card.reference}{'' if requested else ', the default model; choose another with --model'}."
+    default = "" if requested else ", the default model; choose another with --model"
+    beside = f", and for a consensus with {', '.join(other.reference for other in others)}" if others else ""
+    return f"Checked for {card.reference}{default}{beside}."
 
 
 def say_verdict(verdict: Verdict, file: Path, output: Output) -> None:
@@ -76,8 +84,15 @@ def say_verdict(verdict: Verdict, file: Path, output: Output) -> None:
         output.say(f"  genes   {verdict.genes.kind} in var column {verdict.genes.column!r}, {verdict.genes.species}")
     if verdict.overlap:
         overlap = verdict.overlap
-        output.say(f"  model   {overlap.n_matched:,} of {overlap.n_model:,} features found ({overlap.fraction:.0%})")
+        output.say(f"  model   {_overlap_words(overlap)}")
+    for other in verdict.others:
+        if other.overlap:
+            output.say(f"          {_overlap_words(other.overlap)} of {other.model}")
     if verdict.forecast:
         output.say(f"  plan    {forecast_words(verdict.forecast)}")
     for finding in sorted(verdict.findings, key=lambda finding: finding.severity is not Severity.REFUSAL):
         say_finding(finding, output)
+
+
+def _overlap_words(overlap: Overlap) -> str:
+    return f"{overlap.n_matched:,} of {overlap.n_model:,} features found ({overlap.fraction:.0%})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.bundles.card import ModelCard
@@ -38,8 +39,13 @@ class Validator:
         """With the limits of a deployment."""
         return cls(blobs, max_bytes=settings.max_input_bytes, max_cells=settings.max_cells)
 
-    def __call__(self, source: ObjectRef, card: ModelCard | None, options: Options) -> Verdict:
+    def __call__(
+        self, source: ObjectRef, card: ModelCard | None, options: Options, others: Sequence[ModelCard] = ()
+    ) -> Verdict:
         """Validate one object generation, with or without a model.
+
+        Args:
+            others: The further models of a consensus.
 
         Raises:
             InputError: The object is gone, was replaced, or exceeds a limit of this deployment.
@@ -56,7 +62,7 @@ class Validator:
                 hint=f"{_SMALLER} CELLDROP_MAX_INPUT_BYTES.",
             )
         opened = BlobSource(self.blobs, source, info.size_bytes)
-        needs = needs_of(card) if card else None
+        needs = needs_of(card, others) if card else None
         verdict = validate(opened, needs, matrix=options.matrix, columns=options.columns, name=source.name)
         if verdict.n_cells > self.max_cells:
             raise InputTooLargeError(
@@ -98,8 +104,13 @@ def _check_terms(card: ModelCard) -> None:
         )
 
 
-def needs_of(card: ModelCard) -> ModelNeeds:
-    """What a model requires of a file."""
+def needs_of(card: ModelCard, others: Sequence[ModelCard] = ()) -> ModelNeeds:
+    """What a model requires of a file, and the further models of a consensus."""
     return ModelNeeds(
-        card.features, card.species, card.default_overlap, reference=card.reference, counts=card.needs_counts
+        card.features,
+        card.species,
+        card.default_overlap,
+        reference=card.reference,
+        counts=card.needs_counts,
+        others=tuple(needs_of(other) for other in others),
     )

@@ -82,7 +82,7 @@ def options_page() -> str:
     rows = [row(f"`{name}`", parser.takes, _option(name), described[name]) for name, parser in PARSERS.items()]
     head = (
         "Options are given as `--set KEY=VALUE` on the command line, or as object metadata `celldrop-KEY` in a bucket "
-        "(in upper or lower case). The model can also be given as a path segment `model=NAME/`."
+        "(in upper or lower case). Models can also be given as path segments: `model=NAME/`, `consensus=NAME,NAME/`."
     )
     return _page("Options", head, ["| option | takes | default | meaning |", "|---|---|---|---|", *rows])
 

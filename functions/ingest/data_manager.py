@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from functions.ingest.schemas import Drop, StorageObject, requested_options
 from shared.bundles.card import CARD_NAME, ModelCard
 from shared.bundles.catalogue import find_model, list_models
+from shared.bundles.distinct import check_distinct
 from shared.bundles.instead import naming_models
 from shared.bundles.reading import read_card
 from shared.bundles.stored import parse_card
@@ -126,6 +128,18 @@ class IngestData:
             bucket = self.models_bucket
             card, prefix = find_model(self.blobs, bucket, reference)
         return card, ModelRef(card.name, card.version, card.digest, bucket, prefix, card.cost)
+
+    def others(self, names: Sequence[str], model: ModelRef) -> tuple[tuple[ModelCard, ...], tuple[ModelRef, ...]]:
+        """Find and pin the further models of a consensus.
+
+        Raises:
+            ModelNotFoundError: There is no such bundle.
+            InvalidBundleError: A bundle's card breaks the format.
+            InvalidOptionError: Two of the models are the same bundle.
+        """
+        found = [self.model(name) for name in names]
+        check_distinct([model.digest, *(ref.digest for _, ref in found)], [model.reference, *names])
+        return tuple(card for card, _ in found), tuple(ref for _, ref in found)
 
     def naming_models(self, verdict: Verdict) -> Verdict:
         """The verdict, which names models that may suit a file of another species than the requested model's."""

@@ -19,7 +19,8 @@ from shared.records.messages import AnnotationRequest, parse_request
 STORAGE_EVENTS = "google.cloud.storage."
 STORAGE_FINALIZED = "google.cloud.storage.object.v1.finalized"
 METADATA_PREFIX = "celldrop-"
-MODEL_KEY = "model"
+SEGMENT_KEYS = ("model", "consensus")
+"""The options that a segment of a path can give."""
 RERUN_KEY = "rerun"
 _OPTION_KEY = re.compile(r"(?:x-goog-meta-)?celldrop[-_. ]+(.+)", re.IGNORECASE)
 
@@ -122,12 +123,14 @@ def parse_storage_event(data: object) -> StorageObject:
 
 
 def requested_options(name: str, metadata: Mapping[str, str]) -> tuple[dict[str, str], str | None]:
-    """Read the options and the rerun token of an object: its metadata, then a ``model=NAME/`` segment of its path.
+    """Read the options and the rerun token of an object: its metadata, then segments of its path.
+
+    Such segments are ``model=NAME/`` and ``consensus=NAME,NAME/``.
 
     Spelling variants of a key are accepted: ``celldrop-top-k``, ``Celldrop-Top-K``, ``celldrop_top_k``.
 
     Raises:
-        InvalidOptionError: Two keys name the same option with different values, or two segments name models.
+        InvalidOptionError: Two keys name the same option with different values, or two segments of the path do.
     """
     options: dict[str, str] = {}
     for key, value in sorted(metadata.items()):
@@ -138,23 +141,24 @@ def requested_options(name: str, metadata: Mapping[str, str]) -> tuple[dict[str,
                 expected=f"one value, under celldrop-{option.replace('_', '-')}",
                 hint="Remove one of these keys from the object's metadata, then upload the file again.",
             )
-    if "model" not in options and (model := _model_in(name)):
-        options["model"] = model
+    for option in SEGMENT_KEYS:
+        if option not in options and (named := _in_path(name, option)):
+            options[option] = named
     return options, options.pop(RERUN_KEY, None)
 
 
-def _model_in(name: str) -> str | None:
-    """The model that the segments of a path name."""
+def _in_path(name: str, option: str) -> str | None:
+    """The value that a segment of a path gives an option."""
     segments = [part.partition("=") for part in name.split("/")[:-1]]
-    models = [model for key, mark, model in segments if mark and key.lower() == MODEL_KEY]
-    if len(set(models)) > 1:
+    values = [value for key, mark, value in segments if mark and key.lower() == option]
+    if len(set(values)) > 1:
         raise InvalidOptionError(
-            f"the object's path names two models, {models[0]!r} and {models[1]!r}",
-            expected="one segment model=NAME/",
+            f"the object's path gives {option} twice, as {values[0]!r} and {values[1]!r}",
+            expected=f"one segment {option}=NAME/",
             where=name,
             hint="Upload the file again, to a path with one of them.",
         )
-    return models[0] if models else None
+    return values[0] if values else None
 
 
 def _option_of(key: str) -> str | None:

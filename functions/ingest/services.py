@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,14 +20,15 @@ from shared.domain.errors import CelldropError, PreconditionFailedError, Submiss
 from shared.domain.options import Options, parse_options
 from shared.domain.plan import Fleet
 from shared.domain.planning import with_forecast
-from shared.domain.submission import Failure, ObjectRef, Requester, Submission
+from shared.domain.submission import Failure, ObjectRef, Requester, Submission, total_cost
 from shared.domain.verdict import Verdict
 from shared.ports.status import StatusStore, Stored
 from shared.records.messages import AnnotationRequest
 from shared.records.outbox import Outbox
 from shared.records.updates import update
 
-Validate = Callable[[ObjectRef, ModelCard, Options], Verdict]
+Validate = Callable[[ObjectRef, ModelCard, Options, Sequence[ModelCard]], Verdict]
+"""Judges a file for a model, with options, and for the further models of a consensus."""
 
 
 def utc_now() -> datetime:
@@ -231,7 +232,8 @@ class Ingest:
         try:
             options = parse_options(request.requested)
             card, model = self.data.model(options.model)
-            verdict = self.data.naming_models(self.validate(request.source, card, options))
+            cards, others = self.data.others(options.consensus, model)
+            verdict = self.data.naming_models(self.validate(request.source, card, options, cards))
         except CelldropError as error:
             if not is_at_fault(error):
                 raise
@@ -239,7 +241,8 @@ class Ingest:
         if not verdict.accepted:
             reason = verdict.refusals[0]
             return admission.rejected(request, Failure(reason.code, reason.message, reason.hint), verdict)
-        return admission.queued(request, with_forecast(verdict, model.cost, self.fleet, request.requested), model)
+        verdict = with_forecast(verdict, total_cost(model, others), self.fleet, request.requested)
+        return admission.queued(request, verdict, model, others)
 
     def _failure(self, error: Exception, request: Request, delivery: Delivery) -> Failure:
         """The failure to record for an error. One that may pass is raised again, until it was retried long enough."""

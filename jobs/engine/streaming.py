@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import tee
+from operator import itemgetter
+from typing import Generic, Protocol, TypeVar
 
 import torch
 
@@ -19,17 +22,19 @@ from shared.telemetry import event
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+Block = TypeVar("Block", bound=CellBlock)
+BlockRead_co = TypeVar("BlockRead_co", bound=CellBlock, covariant=True)
 
 
-class Reading(Protocol):
+class Reading(Protocol[BlockRead_co]):
     """Reads blocks and applies a function to each, in one of the reader's threads if it has several."""
 
-    def __call__(self, then: Callable[[CellBlock], Result], /) -> Iterator[Result]:
+    def __call__(self, then: Callable[[BlockRead_co], Result], /) -> Iterator[Result]:
         """The function's result for each block, in order."""
         ...
 
 
-def scored(read: Reading, annotator: Annotator) -> Iterator[BlockScores]:
+def scored(read: Reading[CellBlock], annotator: Annotator) -> Iterator[BlockScores]:
     """Score each block, in order; lazy.
 
     On a CPU, the thread that read a block scores it. On a GPU, blocks are scored in batches (see ``Stream``); a cell's
@@ -38,13 +43,49 @@ def scored(read: Reading, annotator: Annotator) -> Iterator[BlockScores]:
     Raises:
         DeviceUnavailableError: The GPU has too little memory for a single block.
     """
-    if annotator.device.type != "cuda":
-        return read(annotator.annotate)
-    lanes = CudaLanes(annotator.device)
-    free_bytes = lanes.free_bytes()
-    limit = batch_limit(free_bytes, annotator.value_bytes)
-    event(log, "batch found", limit=limit, free_bytes=free_bytes)
-    return Stream(annotator, lanes, limit).scores(read(lambda block: block))
+    return (scores for (scores,) in scored_by_all(read, [Seeing(annotator, lambda block: block)]))
+
+
+@dataclass(frozen=True, slots=True)
+class Seeing(Generic[Block]):
+    """A model, and what it sees of a block that is read for several.
+
+    Attributes:
+        view: Called once for each block, in the thread that read it.
+    """
+
+    annotator: Annotator
+    view: Callable[[Block], CellBlock]
+
+
+def scored_by_all(read: Reading[Block], models: Sequence[Seeing[Block]]) -> Iterator[tuple[BlockScores, ...]]:
+    """Score each block with every model, in order; lazy. All models compute on the same device.
+
+    A model's scores are those that ``scored`` gives for it alone. On a GPU they share its memory.
+
+    Raises:
+        DeviceUnavailableError: The GPU has too little memory for a single block.
+    """
+    device = models[0].annotator.device
+    if device.type != "cuda":
+        return read(lambda block: tuple(model.annotator.annotate(model.view(block)) for model in models))
+    lanes = [CudaLanes(device) for _ in models]
+    free_bytes = lanes[0].free_bytes() // len(models)
+    limits = [batch_limit(free_bytes, model.annotator.value_bytes) for model in models]
+    event(log, "batch found", limit=min(limits), free_bytes=free_bytes)
+    return streamed(read, models, lanes, limits)
+
+
+def streamed(
+    read: Reading[Block], models: Sequence[Seeing[Block]], lanes: Sequence[Lanes], limits: Sequence[int]
+) -> Iterator[tuple[BlockScores, ...]]:
+    """The same through a stream for each model. Blocks that one has taken and another has not are kept."""
+    copies = tee(read(lambda block: tuple(model.view(block) for model in models)), len(models))
+    streams = [
+        Stream(model.annotator, lanes[place], limits[place]).scores(map(itemgetter(place), copies[place]))
+        for place, model in enumerate(models)
+    ]
+    return zip(*streams, strict=True)
 
 
 class Stream:

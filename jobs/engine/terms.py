@@ -72,7 +72,7 @@ class TermGraph:
     @cached_property
     def longest(self) -> dict[str, int]:
         """Likewise along the longest way."""
-        return _longest(self.names, self.parents)
+        return longest(self.names, self.parents)
 
     @cached_property
     def places_l(self) -> tuple[Int64s, ...]:
@@ -109,9 +109,9 @@ def graph_of(labels: Sequence[Label], groups: Sequence[Group] = (), terms: Seque
         above = [*(term for _, term in chain), ROOT_ID]
         for term, parent in pairwise(above):
             known = parents.setdefault(term, [])
-            if term not in carried and parent not in known and not _is_above(term, parent, parents):
+            if term not in carried and parent not in known and not is_above(term, parent, parents):
                 known.append(parent)
-    depth = _longest(_parents_first(parents), parents)
+    depth = longest(parents_first(parents), parents)
     order = sorted(parents, key=lambda term: (depth[term], term))
     return TermGraph(
         {term: names[term] for term in order}, {term: tuple(parents[term]) for term in order}, tuple(term_l)
@@ -128,7 +128,7 @@ def _chain(label: Label, around: Sequence[Group]) -> Iterator[tuple[str, str]]:
             yield one.name, one.ontology_id
 
 
-def _is_above(term: str, other: str, parents: Mapping[str, Sequence[str]]) -> bool:
+def is_above(term: str, other: str, parents: Mapping[str, Sequence[str]]) -> bool:
     """Whether the other term is this one or a kind of it."""
     left, seen = [other], {other}
     while left:
@@ -141,7 +141,8 @@ def _is_above(term: str, other: str, parents: Mapping[str, Sequence[str]]) -> bo
     return False
 
 
-def _parents_first(parents: Mapping[str, Sequence[str]]) -> list[str]:
+def parents_first(parents: Mapping[str, Sequence[str]]) -> list[str]:
+    """The terms in an order in which each comes after its parents."""
     children: dict[str, list[str]] = {}
     missing = {term: len(above) for term, above in parents.items()}
     for term, above in parents.items():
@@ -157,7 +158,8 @@ def _parents_first(parents: Mapping[str, Sequence[str]]) -> list[str]:
     return ready
 
 
-def _longest(order: Iterable[str], parents: Mapping[str, Sequence[str]]) -> dict[str, int]:
+def longest(order: Iterable[str], parents: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """The number of steps from the root to each term along the longest way; ``order`` is that of ``parents_first``."""
     found: dict[str, int] = {}
     for term in order:
         found[term] = max((found[parent] + 1 for parent in parents[term]), default=0)

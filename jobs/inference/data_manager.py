@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import google_crc32c
 
+from jobs.inference.parts.others import OtherLayout
 from jobs.inference.parts.part import CONTENT_TYPE, PartLayout
 from shared.bundles.card import ModelCard
 from shared.bundles.reading import read_bundle
 from shared.domain.errors import BlobNotFoundError, InputChangedError
 from shared.domain.options import OFF, ON, Options, Scores, parse_options
-from shared.domain.submission import Submission
+from shared.domain.submission import ModelRef, Submission
 from shared.domain.verdict import MatrixEncoding
 from shared.h5ad.facts import GroupingFacts
 from shared.h5ad.source import NEWER_FILE, BlobSource, OpenedSource, RangeSource
@@ -47,6 +48,7 @@ class TaskInputs:
         info: The file's metadata in the store.
         source: The file's bytes.
         groupings: As in ``OpenedInput``.
+        others: The same for each further model of a consensus.
     """
 
     record: Submission
@@ -56,6 +58,7 @@ class TaskInputs:
     info: BlobInfo
     source: RangeSource
     groupings: tuple[GroupingFacts, ...] = ()
+    others: tuple[TaskInputs, ...] = ()
 
     @property
     def min_score(self) -> float | None:
@@ -69,7 +72,12 @@ class TaskInputs:
         full = self.options.scores is Scores.FULL or self.options.cas or self.card.needs_all_scores
         dimensions = DIMENSIONS if is_embedded(self.record, self.options.clusters) else 0
         n_labels, n_features = len(self.card.labels), len(self.card.features)
-        return PartLayout(self.record.plan.n_cells, n_labels, self.options.top_k, full, dimensions, n_features)
+        others = tuple(OtherLayout(len(one.card.labels), one.card.needs_all_scores) for one in self.others)
+        return PartLayout(self.record.plan.n_cells, n_labels, self.options.top_k, full, dimensions, n_features, others)
+
+    def without_weights(self) -> TaskInputs:
+        """The same, once the weights are parsed or not needed."""
+        return replace(self, weights=b"", others=tuple(other.without_weights() for other in self.others))
 
 
 def is_embedded(record: Submission, clusters: str) -> bool:
@@ -110,11 +118,13 @@ class InferenceData:
         Raises:
             InvalidBundleError: The bundle is not the one that was pinned.
         """
+        alone = replace(record, consensus=())
+        others = [self.open_inputs(_for_other(alone, *numbered), opened) for numbered in enumerate(record.consensus)]
         assert record.model is not None
         model = record.model
         card, weights = read_bundle(self.blobs, model.bucket, model.prefix, model.digest)
         options = parse_options(record.requested)
-        return TaskInputs(record, options, card, weights, opened.info, opened.source, opened.groupings)
+        return TaskInputs(record, options, card, weights, opened.info, opened.source, opened.groupings, tuple(others))
 
     def _pinned(self, record: Submission) -> BlobInfo:
         ref = record.source
@@ -159,6 +169,12 @@ def crc32c_of(source: RangeSource, beat: Callable[[], None] = lambda: None) -> i
         chunk = source.read(ByteRange(offset, min(_CRC_BYTES, source.size_bytes - offset)))
         checksum = google_crc32c.extend(checksum, chunk)
     return checksum
+
+
+def _for_other(record: Submission, place: int, model: ModelRef) -> Submission:
+    """The record as if it were of a further model alone."""
+    assert record.verdict is not None
+    return replace(record, model=model, verdict=record.verdict.of_other(place))
 
 
 def _changed(record: Submission, found: str) -> InputChangedError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from shared.domain.options import MOST_OTHERS
+
 ADDED = (
     "celldrop_label",
     "celldrop_score",
@@ -21,6 +23,10 @@ ADDED = (
     "celldrop_cluster",
     "celldrop_cluster_label",
     "celldrop_cluster_share",
+    "celldrop_consensus_label",
+    "celldrop_consensus_id",
+    "celldrop_consensus_agreement",
+    *(f"celldrop_model{number}_{what}" for number in range(2, MOST_OTHERS + 2) for what in ("label", "score")),
 )
 """In the order in which they are written."""
 EMBEDDING = "X_celldrop"

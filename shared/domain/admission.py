@@ -50,10 +50,14 @@ def event_key(*identity: str | int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
 
-def queued(request: Request, verdict: Verdict, model: ModelRef) -> Submission:
-    """Make the record of an accepted submission, with its job message and event in the outbox."""
+def queued(request: Request, verdict: Verdict, model: ModelRef, consensus: tuple[ModelRef, ...] = ()) -> Submission:
+    """Make the record of an accepted submission, with its job message and event in the outbox.
+
+    Args:
+        consensus: The further models of a consensus.
+    """
     new = _new(request, State.QUEUED, verdict)
-    return owed.with_acceptance(replace(new, model=model, outbox=(owed.job(new.id, 1),)))
+    return owed.with_acceptance(replace(new, model=model, consensus=consensus, outbox=(owed.job(new.id, 1),)))
 
 
 def rejected(request: Request, failure: Failure, verdict: Verdict | None) -> Submission:

@@ -13,6 +13,8 @@ ERROR_RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 """The error rates that labels can be reliable at."""
 
 
+MOST_OTHERS = 4
+"""The most models of a consensus beside the model itself."""
 AUTO, ON, OFF = "auto", "on", "off"
 """Instead of a column's name."""
 
@@ -48,6 +50,8 @@ class Options:
         truth: The obs column whose labels the results are compared with; ``off`` compares with none.
         cas: Whether to write scores of Cell Ontology terms too, as Cellarium CAS gives them to its client. The model's
             labels must have such terms.
+        consensus: Further models that label the same cells in the same pass, for a consensus of all. The other results
+            stay those of the model.
     """
 
     model: str | None = None
@@ -65,6 +69,7 @@ class Options:
     pseudobulk: str = OFF
     truth: str | None = None
     cas: bool = False
+    consensus: tuple[str, ...] = ()
 
     @property
     def columns(self) -> dict[str, str]:
@@ -101,6 +106,7 @@ UNSET: Mapping[str, str] = {
     "min_score": "the model's own threshold, if it has one",
     "samples": "all cells are one sample",
     "truth": "looked for by its name",
+    "consensus": "none: the model alone",
 }
 """What happens without an option that has no default value."""
 
@@ -136,6 +142,13 @@ def _short(text: str) -> str:
     return text
 
 
+def _models(text: str) -> tuple[str, ...]:
+    names = tuple(_short(name.strip()) for name in text.split(",", MOST_OTHERS))
+    if any("," in name for name in names) or len(set(names)) < len(names):
+        raise ValueError(text)
+    return names
+
+
 _SWITCH = Parser("on or off", lambda text: {"on": True, "off": False}[text])
 
 PARSERS: Mapping[str, Parser] = {
@@ -154,6 +167,7 @@ PARSERS: Mapping[str, Parser] = {
     "pseudobulk": Parser("off, on, or the name of an obs column", _short),
     "truth": Parser("the name of an obs column, or off", _short),
     "cas": _SWITCH,
+    "consensus": Parser(f"1 to {MOST_OTHERS} other models, each once, with commas between them", _models),
 }
 
 

@@ -110,6 +110,14 @@ CAS_METADATA = Output(
     "For the same client: which file and model these are about.",
     wanted=_for_cas,
 )
+CONSENSUS = Output(
+    "consensus.csv.gz",
+    "application/gzip",
+    "One row per cell: each model's label, and what most models agree on; a ' is put before text that would be a "
+    "formula.",
+    same_bytes=True,
+    wanted=lambda options: bool(options.consensus),
+)
 MANIFEST = Output(
     "manifest.json",
     "application/json",
@@ -128,6 +136,7 @@ OUTPUTS = (
     ONTOLOGY_RESOURCE,
     INFERRED_LABELS,
     CAS_METADATA,
+    CONSENSUS,
     MANIFEST,
 )
 """In the order in which they are shown to users."""

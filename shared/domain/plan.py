@@ -45,6 +45,14 @@ class CostHints:
     weights_bytes: int
     needs_gpu: bool = False
 
+    def __add__(self, other: CostHints) -> CostHints:
+        """Of two models that compute on the same cells, one after the other."""
+        return CostHints(
+            self.flops_per_cell + other.flops_per_cell,
+            self.weights_bytes + other.weights_bytes,
+            self.needs_gpu or other.needs_gpu,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:

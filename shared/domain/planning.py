@@ -12,16 +12,15 @@ from shared.domain.verdict import Verdict
 
 
 def plan_of(record: Submission, fleet: Fleet) -> Plan:
-    """Make the plan of an accepted submission, from its verdict, its model's cost hints and its options.
+    """Make the plan of an accepted submission, from its verdict, its models' cost hints and its options.
 
     Raises:
         InvalidOptionError: An option of another version of celldrop.
     """
     assert record.verdict is not None
-    assert record.model is not None
     options = parse_options(record.requested)
     work = workload_of(record.verdict)
-    return make_plan(work, record.model.cost, fleet, objective=options.objective, tasks=options.tasks)
+    return make_plan(work, record.cost, fleet, objective=options.objective, tasks=options.tasks)
 
 
 def with_forecast(verdict: Verdict, cost: CostHints, fleet: Fleet, requested: Mapping[str, str]) -> Verdict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -74,6 +74,11 @@ class ModelRef:
     def reference(self) -> str:
         """``NAME@VERSION``."""
         return f"{self.name}@{self.version}"
+
+
+def total_cost(model: ModelRef, others: Sequence[ModelRef]) -> CostHints:
+    """The cost hints of models that compute on the same cells."""
+    return sum((other.cost for other in others), start=model.cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +211,7 @@ class Submission:
 
     Attributes:
         requested: Options as requested, by name; parsed with ``parse_options``.
+        consensus: The further models of a consensus, pinned likewise.
         requesters: The current page of requesters, in order of arrival.
         pages: The number of earlier, full pages, which are stored beside the record.
         epoch: The fencing number, +1 at every dispatch.
@@ -257,6 +263,13 @@ class Submission:
     failure: Failure | None = None
     given_up: str = ""
     outbox: tuple[OutboxEntry, ...] = ()
+    consensus: tuple[ModelRef, ...] = ()
+
+    @property
+    def cost(self) -> CostHints:
+        """The cost hints of all its models together."""
+        assert self.model is not None
+        return total_cost(self.model, self.consensus)
 
     @property
     def starts(self) -> int:

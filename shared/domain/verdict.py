@@ -207,6 +207,22 @@ class Overlap:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherModel:
+    """How a file suits a further model of a consensus, which reads the same matrix.
+
+    Attributes:
+        model: ``NAME@VERSION``.
+        genes: The identifiers used to find its genes.
+        findings: All warnings that the file gives cause for with this model.
+    """
+
+    model: str
+    genes: GeneSpace | None = None
+    overlap: Overlap | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The result of validating one file for one model.
 
@@ -215,6 +231,7 @@ class Verdict:
         considered: Every matrix that was examined, with its state, in order of preference.
         matrix: The chosen matrix; None if the file was refused before one was chosen.
         forecast: The estimated time and cost; None if the file is refused, and in old records.
+        others: The further models of a consensus, in their order; empty if the file is refused.
     """
 
     n_cells: int = 0
@@ -227,6 +244,12 @@ class Verdict:
     overlap: Overlap | None = None
     findings: tuple[Finding, ...] = ()
     forecast: Forecast | None = None
+    others: tuple[OtherModel, ...] = ()
+
+    def of_other(self, place: int) -> Verdict:
+        """The verdict on the same file for a further model of the consensus."""
+        other = self.others[place]
+        return replace(self, genes=other.genes, overlap=other.overlap, findings=other.findings, others=())
 
     def amended(self, findings: tuple[Finding, ...], looked_for: tuple[str, ...]) -> Verdict:
         """Replace findings from sampled rows, those with the codes in ``looked_for``, by findings from all rows."""

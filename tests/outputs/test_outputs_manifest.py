@@ -17,13 +17,13 @@ from jobs.inference.outputs.manifest import (
     Labels,
     Manifest,
     MissingFile,
-    ModelFacts,
     file_facts,
     input_facts,
     manifest_bytes,
     parse_manifest,
     part_facts,
 )
+from jobs.inference.outputs.model_facts import ModelFacts
 from shared.domain.geometry import Rows
 from shared.domain.plan import Accelerator, Plan
 from shared.domain.submission import ObjectRef, Receipt

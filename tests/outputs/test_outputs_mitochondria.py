@@ -56,7 +56,7 @@ def test_shares_are_exact_and_the_model_sees_what_it_would_have_seen() -> None:
     matrix = counts()
     found = Mitochondria.among(NAMES, FEATURE_G)
     assert found is not None
-    seen = found.looking(lambda block: block)(projected(matrix, found.feature_g))
+    seen = found.look(projected(matrix, found.feature_g))
     dense_ng = matrix.toarray().astype(np.float64)
     with np.errstate(invalid="ignore"):
         wanted_n = (dense_ng[:, OWN_G].sum(axis=1) / dense_ng.sum(axis=1)).astype(np.float32)

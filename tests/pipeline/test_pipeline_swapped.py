@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -127,8 +127,8 @@ def test_a_link_in_its_place_is_never_found(house: House, swap: Swap) -> None:
 
 
 def _after(first: Callable[[], None], validate: Validate) -> Validate:
-    def late(source: ObjectRef, card: ModelCard, options: Options) -> Verdict:
+    def late(source: ObjectRef, card: ModelCard, options: Options, others: Sequence[ModelCard]) -> Verdict:
         first()
-        return validate(source, card, options)
+        return validate(source, card, options, others)
 
     return late

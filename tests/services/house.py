@@ -125,7 +125,9 @@ class House:
         self._seconds += 100.0  # Every heartbeat is due.
         return self._seconds
 
-    def _validate(self, source: ObjectRef, _card: ModelCard, _options: Options) -> Verdict:
+    def _validate(
+        self, source: ObjectRef, _card: ModelCard, _options: Options, _others: Sequence[ModelCard]
+    ) -> Verdict:
         self.validated.append(source)
         return self.verdict
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -59,7 +59,7 @@ KINDS = [dropped, requested, requested_at_its_generation]
 def failing(house: House, error: Exception, *, waited: timedelta = timedelta(days=1)) -> Ingest:
     """Ingest that cannot inspect a file, some time after an event was sent."""
 
-    def fail(_source: ObjectRef, _card: ModelCard, _options: Options) -> Verdict:
+    def fail(_source: ObjectRef, _card: ModelCard, _options: Options, _others: object) -> Verdict:
         raise error
 
     return replace(house.ingest, validate=fail, now=lambda: START + waited)
@@ -85,10 +85,10 @@ def test_a_delivery_while_the_first_is_still_looked_at_makes_no_second_submissio
     """Eventarc waits ten seconds for an answer: a large file takes longer to look at."""
     looked = house.ingest.validate
 
-    def slowly(source: ObjectRef, card: ModelCard, options: Options) -> Verdict:
+    def slowly(source: ObjectRef, card: ModelCard, options: Options, others: Sequence[ModelCard]) -> Verdict:
         if not house.store.find():
             house.accept()
-        return looked(source, card, options)
+        return looked(source, card, options, others)
 
     first = replace(house.ingest, validate=slowly).submit(house.drop())
     assert first.value == house.only()

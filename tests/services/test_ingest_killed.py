@@ -25,11 +25,11 @@ class Killed(BaseException):
     """Ends a delivery where it stands: no code of ours sees it."""
 
 
-def kill(_source: ObjectRef, _card: ModelCard, _options: Options) -> Verdict:
+def kill(_source: ObjectRef, _card: ModelCard, _options: Options, _others: object) -> Verdict:
     raise Killed
 
 
-def fail(_source: ObjectRef, _card: ModelCard, _options: Options) -> Verdict:
+def fail(_source: ObjectRef, _card: ModelCard, _options: Options, _others: object) -> Verdict:
     raise UnavailableError("no answer")
 
 
@@ -116,7 +116,7 @@ def test_restarts_and_a_gap_are_not_taken_for_a_killed_inspection(house: House, 
 
 @KINDS
 def test_a_database_that_goes_away_during_a_delivery_is_not_taken_for_a_kill(house: House, kind: Kind) -> None:
-    def goes_away(_source: ObjectRef, _card: ModelCard, _options: Options) -> Verdict:
+    def goes_away(_source: ObjectRef, _card: ModelCard, _options: Options, _others: object) -> Verdict:
         house.store.hook = no_answer
         return house.verdict
 

@@ -245,9 +245,9 @@ def test_metadata_wins_over_the_path() -> None:
     assert requested_options("model=lung/a.h5ad", {"celldrop-model": "gut"}) == ({"model": "gut"}, None)
 
 
-def test_a_path_that_names_two_models_is_refused_with_both() -> None:
+def test_a_path_that_gives_two_main_models_is_refused_with_both() -> None:
     assert requested_options("model=lung/b/model=lung/a.h5ad", {}) == ({"model": "lung"}, None)
-    with pytest.raises(InvalidOptionError, match=r"two models, 'lung' and 'gut' \(model=lung/Model=gut/a\.h5ad\)"):
+    with pytest.raises(InvalidOptionError, match=r"model twice, as 'lung' and 'gut' \(model=lung/Model=gut/a\.h5ad\)"):
         requested_options("model=lung/Model=gut/a.h5ad", {})
 
 

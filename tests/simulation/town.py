@@ -375,7 +375,7 @@ class Town:
     def _token(self) -> str:
         return next(self._tokens)
 
-    def _validate(self, source: ObjectRef, _card: ModelCard, _options: Options) -> Verdict:
+    def _validate(self, source: ObjectRef, _card: ModelCard, _options: Options, _others: object) -> Verdict:
         """The stand-in for looking into the file; what it finds is the file's first word."""
         pinned(self.blobs, source)
         self.world.sleep(self.world.between(0.05, 1.0))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.inference.merge.columns import CATEGORY, COLUMNS, InObs
+from jobs.inference.merge.consensus import CONSENSUS_COLUMNS
 from jobs.inference.parts.arrays import values_of
 from shared.domain.added import added_name
 
@@ -49,9 +50,12 @@ _ABSENT: Mapping[npt.DTypeLike | None, float] = {np.float32: np.nan, np.bool_: 0
 """What stands for no value: anndata's arrays of booleans have none."""
 
 OBS_COLUMNS = tuple(
-    ObsColumn(f"celldrop_{column.name}", column.name, _DTYPES[column.kind])
-    for column in COLUMNS
-    if column.in_obs is not InObs.NO
+    ObsColumn(f"celldrop_{name}", name, _DTYPES[kind])
+    for name, kind, in_obs in (
+        *((column.name, column.kind, column.in_obs) for column in COLUMNS),
+        *((column.name, column.kind, column.in_obs) for column in CONSENSUS_COLUMNS),
+    )
+    if in_obs is not InObs.NO
 )
 """The columns added to obs. Existing columns of these names are from an earlier run, and are replaced."""
 

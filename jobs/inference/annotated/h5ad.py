@@ -28,6 +28,8 @@ from jobs.inference.annotated.legacy import complete_frame, modernise_frames
 from jobs.inference.annotated.overlay import Overlay
 from jobs.inference.annotated.terms import add_terms, drop_terms
 from jobs.inference.merge.clusters import Clusters
+from jobs.inference.merge.consensus import CONSENSUS_COLUMNS, columns_for
+from jobs.inference.merge.disagreements import Disagreements
 from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.tally import Tally
 from jobs.inference.merge.term_scores import TermMerge
@@ -77,11 +79,18 @@ class NewColumns:
         about: Mapping[str, str],
         beat: Callable[[], None],
         terms: TermMerge | None = None,
+        disagreements: Disagreements | None = None,
     ) -> NewColumns:
         """The columns of a merge whose cells were counted."""
         categories, absent = categories_of(tally, merge.rules.clusters), absent_of(tally, merge.rules.clusters)
+        tables, n_others = merge.tables(), None
+        if disagreements is not None:
+            consensus = disagreements.consensus
+            tables, n_others = consensus.obs_tables(), len(consensus.others)
+            categories |= disagreements.categories()
+        absent |= absent_of_consensus(n_others)
         coordinates = merge.coordinates() if merge.layout.dimensions else None
-        return cls(merge.layout.n_cells, merge.tables(), categories, absent, about, beat, coordinates, terms)
+        return cls(merge.layout.n_cells, tables, categories, absent, about, beat, coordinates, terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +158,12 @@ def absent_of(tally: Tally, clusters: Clusters | None = None) -> frozenset[str]:
         ("cluster", "cluster_label", "cluster_share"): clusters is not None,
     }
     return frozenset(column for columns, there in known.items() if not there for column in columns)
+
+
+def absent_of_consensus(n_others: int | None) -> frozenset[str]:
+    """The columns of a consensus that there are not, with so many further models, or without a consensus."""
+    there = {column.name for column in columns_for(n_others)} if n_others is not None else set()
+    return frozenset(column.name for column in CONSENSUS_COLUMNS if column.name not in there)
 
 
 def _append(overlay: Overlay, columns: NewColumns) -> None:

@@ -18,8 +18,9 @@ from jobs.engine.levels import LeastScores, Level, Lineages, level_of_place, lin
 from jobs.engine.raising import Thresholds
 from jobs.engine.tree import NOTHING, Tree, narrowest, tree_of
 from jobs.inference.merge.clusters import Clusters, Membership
-from jobs.inference.parts.arrays import values_of
-from jobs.inference.parts.part import F32Array, best_first, facts_from
+from jobs.inference.parts.arrays import F32Array, values_of
+from jobs.inference.parts.part import facts_from
+from jobs.inference.parts.ranking import best_first
 from shared.bundles.card import UNASSIGNED, Familiarity, Label
 from shared.bundles.groups import Group
 from shared.domain.verdict import CellNote

@@ -56,25 +56,25 @@ class Column:
 
 
 def _label(answer: Answer) -> pa.Array:
-    return _categories(name_codes(answer.calls, answer.vocabulary), answer.vocabulary.names)
+    return categories(name_codes(answer.calls, answer.vocabulary), answer.vocabulary.names)
 
 
 def _label_id(answer: Answer) -> pa.Array:
     calls, vocabulary = answer.calls, answer.vocabulary
     id_n = vocabulary.id_codes[calls.top_label_nk[:, 0]]
-    return _categories(np.where(calls.abstained_n, -1, id_n), vocabulary.ontology_ids)
+    return categories(np.where(calls.abstained_n, -1, id_n), vocabulary.ontology_ids)
 
 
 def _second_label(answer: Answer) -> pa.Array:
     vocabulary = answer.vocabulary
-    return _categories(vocabulary.name_codes[answer.calls.top_label_nk[:, 1]], vocabulary.names)
+    return categories(vocabulary.name_codes[answer.calls.top_label_nk[:, 1]], vocabulary.names)
 
 
 def _lineage(answer: Answer) -> pa.Array:
     calls, names = answer.calls, answer.vocabulary.lineages
     if calls.lineages is None:
-        return _categories(np.full(len(calls), -1), names)
-    return _categories(lineage_codes(calls, answer.vocabulary), names)
+        return categories(np.full(len(calls), -1), names)
+    return categories(lineage_codes(calls, answer.vocabulary), names)
 
 
 def _lineage_score(answer: Answer) -> pa.Array:
@@ -87,7 +87,7 @@ def _lineage_score(answer: Answer) -> pa.Array:
 def _reliable_label(answer: Answer) -> pa.Array:
     calls, names = answer.calls, answer.vocabulary.reliable_names
     unknown = calls.level_n is None
-    return _categories(np.full(len(calls), -1) if unknown else reliable_codes(calls, answer.vocabulary), names)
+    return categories(np.full(len(calls), -1) if unknown else reliable_codes(calls, answer.vocabulary), names)
 
 
 def _unfamiliarity(answer: Answer) -> pa.Array:
@@ -105,15 +105,15 @@ def _unfamiliar(answer: Answer) -> pa.Array:
 def _cluster(answer: Answer) -> pa.Array:
     membership = answer.calls.membership
     if membership is None:
-        return _categories(np.full(len(answer.calls), -1), ())
-    return _categories(membership.code_n.astype(np.int64), membership.clusters.names)
+        return categories(np.full(len(answer.calls), -1), ())
+    return categories(membership.code_n.astype(np.int64), membership.clusters.names)
 
 
 def _cluster_label(answer: Answer) -> pa.Array:
     membership, names = answer.calls.membership, answer.vocabulary.names
     if membership is None:
-        return _categories(np.full(len(answer.calls), -1), names)
-    return _categories(np.append(membership.clusters.label_c, -1)[membership.code_n], names)
+        return categories(np.full(len(answer.calls), -1), names)
+    return categories(np.append(membership.clusters.label_c, -1)[membership.code_n], names)
 
 
 def _cluster_share(answer: Answer) -> pa.Array:
@@ -137,7 +137,7 @@ def _mito_share(answer: Answer) -> pa.Array:
 
 
 def _value_note(answer: Answer) -> pa.Array:
-    return _categories(answer.calls.facts.note_n.astype(np.int64) - 1, tuple(NOTES.values()))
+    return categories(answer.calls.facts.note_n.astype(np.int64) - 1, tuple(NOTES.values()))
 
 
 def _top_labels(answer: Answer) -> pa.Array:
@@ -335,7 +335,8 @@ def annotation_table(calls: Calls, vocabulary: Vocabulary, top_k: int) -> pa.Tab
     return pa.table([column.values(answer) for column in COLUMNS], schema=SCHEMA)
 
 
-def _categories(code_n: I64Array, names: Sequence[str]) -> pa.DictionaryArray:
+def categories(code_n: I64Array, names: Sequence[str]) -> pa.DictionaryArray:
+    """A column of texts of few values, by the place of each in ``names``; none where that is negative."""
     indices = column_of(code_n.astype(np.int32), code_n < 0)
     return pa.DictionaryArray.from_arrays(indices, text_column(names))
 

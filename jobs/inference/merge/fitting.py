@@ -14,7 +14,7 @@ from jobs.engine.keeping import CellGroups, Kept, KeptScores, joined
 from jobs.engine.levels import lineages_of
 from jobs.engine.raising import LEAST_CELLS, MOST_BYTES, MOST_CELLS, Thresholds, raised, raised_in_tree
 from jobs.inference.merge.groups import Merge
-from jobs.inference.parts.part import F32Array
+from jobs.inference.parts.arrays import F32Array
 from shared.bundles.card import Reliability
 
 

@@ -10,7 +10,9 @@ import pyarrow as pa
 from jobs.inference.merge.calls import Calls, Rules, Vocabulary, calls_from
 from jobs.inference.merge.clusters import Membership
 from jobs.inference.merge.columns import annotation_table
-from jobs.inference.parts.part import F32Array, PartLayout, places_of, read_part
+from jobs.inference.parts.arrays import F32Array
+from jobs.inference.parts.others import as_if_alone
+from jobs.inference.parts.part import PartLayout, places_of, read_part
 from shared.domain.errors import InternalError
 from shared.domain.geometry import BLOCK_ROWS, GROUP_ROWS, Rows
 from shared.domain.submission import Receipt
@@ -44,6 +46,7 @@ class Merge:
     Attributes:
         receipts: In row order and without gaps, as returned by ``ordered``.
         rules: How scores become calls.
+        other: Whose scores these are: the place of a further model of a consensus; None for the model itself.
     """
 
     store: BlobStore
@@ -51,6 +54,7 @@ class Merge:
     layout: PartLayout
     vocabulary: Vocabulary
     rules: Rules = _PLAIN
+    other: int | None = None
 
     def groups(self, group_rows: int = GROUP_ROWS) -> Iterator[Group]:
         """The cells in row order, in groups of ``group_rows``, a multiple of BLOCK_ROWS.
@@ -65,10 +69,10 @@ class Merge:
             held.append(batch)
             stop += batch.num_rows
             if stop - start == group_rows:
-                yield self._group(Rows(start, stop), held)
+                yield self.group(Rows(start, stop), held)
                 start, held = stop, []
         if held:
-            yield self._group(Rows(start, stop), held)
+            yield self.group(Rows(start, stop), held)
 
     def tables(self) -> Iterator[pa.Table]:
         """The annotation table, one row group at a time.
@@ -106,8 +110,10 @@ class Merge:
         for receipt in self.receipts:
             yield from read_part(self.store, receipt, self.layout)
 
-    def _group(self, rows: Rows, batches: list[pa.RecordBatch]) -> Group:
-        calls, clusters = calls_from(batches, self.rules, self.vocabulary, rows.start), self.rules.clusters
+    def group(self, rows: Rows, batches: list[pa.RecordBatch]) -> Group:
+        """Make a group of the batches of these rows."""
+        own = batches if self.other is None else [as_if_alone(batch, self.other) for batch in batches]
+        calls, clusters = calls_from(own, self.rules, self.vocabulary, rows.start), self.rules.clusters
         if clusters is not None:
             calls = replace(calls, membership=Membership(clusters.code_n[rows.start : rows.stop], clusters))
         return Group(rows, batches, calls)

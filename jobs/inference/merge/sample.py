@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from jobs.engine.levels import Level
 from jobs.inference.merge.calls import BoolArray, Calls, I64Array, Vocabulary, name_codes, reliable_codes
 from jobs.inference.merge.groups import Group
-from jobs.inference.parts.arrays import column_of, values_of
-from jobs.inference.parts.part import F32Array, places_of
+from jobs.inference.parts.arrays import F32Array, column_of, values_of
+from jobs.inference.parts.part import places_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,11 +51,16 @@ def annotations_csv(tables: Iterable[pa.Table]) -> Iterator[bytes]:
     Scores are printed with the fewest digits that give the same float32 when read. The gzip header has no time and no
     name, so the same tables give the same bytes.
     """
+    return csv_gz(tables, pa.schema([SCHEMA.field(name) for name in CSV_COLUMNS]))
+
+
+def csv_gz(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[bytes]:
+    """Stream the columns of ``schema`` of some tables, categories as texts, as ``annotations_csv`` says."""
     packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP)
-    sink = ChunkSink()
-    with pa.csv.CSVWriter(sink, _csv_schema()) as writer:
+    sink, plain = ChunkSink(), _plain_schema(schema)
+    with pa.csv.CSVWriter(sink, plain) as writer:
         for table in tables:
-            writer.write_table(_plain(table))
+            writer.write_table(_plain(table, plain))
             yield packer.compress(sink.drain())
     yield packer.compress(sink.drain()) + packer.flush()
 
@@ -98,8 +103,8 @@ def _parquet_writer(
     )
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    plain = table.select(CSV_COLUMNS).cast(_csv_schema())
+def _plain(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    plain = table.select(schema.names).cast(schema)
     columns = [harmless(column) if pa.types.is_string(column.type) else column for column in plain.columns]
     return pa.table(columns, schema=plain.schema)
 
@@ -117,10 +122,9 @@ def harmless(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(runs, pc.binary_join_element_wise("'", texts, ""), texts)
 
 
-def _csv_schema() -> pa.Schema:
-    fields = [SCHEMA.field(name) for name in CSV_COLUMNS]
+def _plain_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema(
-        [field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in fields]
+        [field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in schema]
     )
 
 

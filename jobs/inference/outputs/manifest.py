@@ -7,15 +7,16 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from jobs.inference.merge.calls import Vocabulary
 from jobs.inference.merge.clusters import Clusters
 from jobs.inference.merge.tally import most_first
-from shared.bundles.card import ModelCard
+from jobs.inference.outputs.consensus_facts import ConsensusFacts
+from jobs.inference.outputs.model_facts import ManifestPart, ModelFacts
 from shared.domain.actual import Actual
 from shared.domain.plan import Plan
-from shared.domain.submission import ModelRef, Receipt, Submission
+from shared.domain.submission import Receipt, Submission
 from shared.domain.verdict import Verdict
 from shared.ports.blobs import BlobInfo
 
@@ -24,11 +25,7 @@ SCHEMA_VERSION: Literal[1] = 1
 Crc32c = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$", description="Castagnoli checksum, eight hex digits.")]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class InputFacts(_Part):
+class InputFacts(ManifestPart):
     """The object that was annotated, pinned by its generation."""
 
     bucket: str
@@ -38,20 +35,7 @@ class InputFacts(_Part):
     crc32c: Crc32c | None = Field(description="None if the store has no checksum, as for a local inbox.")
 
 
-class ModelFacts(_Part):
-    """The bundle that annotated it."""
-
-    name: str
-    version: str
-    digest: str
-    title: str
-    licence: str
-    citation: str
-    n_labels: int
-    n_features: int
-
-
-class Choices(_Part):
+class Choices(ManifestPart):
     """The effective options: those requested, or else the model's own."""
 
     requested: dict[str, str]
@@ -70,9 +54,12 @@ class Choices(_Part):
     cas: bool = Field(
         default=False, description="Whether to write scores of Cell Ontology terms as Cellarium CAS does."
     )
+    consensus: tuple[str, ...] = Field(
+        default=(), description="The further models of a consensus, as `NAME@VERSION`, in the requested order."
+    )
 
 
-class PartFacts(_Part):
+class PartFacts(ManifestPart):
     """A part that was merged."""
 
     name: str
@@ -83,7 +70,7 @@ class PartFacts(_Part):
     stop_row: int = Field(description="One past the last row.")
 
 
-class FileFacts(_Part):
+class FileFacts(ManifestPart):
     """A result file."""
 
     name: str = Field(description="Relative to the manifest.")
@@ -93,14 +80,14 @@ class FileFacts(_Part):
     what: str = Field(description="What it is and what reads it, in one sentence.")
 
 
-class MissingFile(_Part):
+class MissingFile(ManifestPart):
     """A result file that was not written, with the reason."""
 
     name: str
     reason: str
 
 
-class ClusterFacts(_Part):
+class ClusterFacts(ManifestPart):
     """The clusters of the cells, and how they voted."""
 
     column: str | None = Field(description="The obs column that they are from; None if found by expression.")
@@ -113,7 +100,7 @@ class ClusterFacts(_Part):
     labels: dict[str, int] = Field(description="Cells by the label of their cluster, most first.")
 
 
-class ReliabilityFacts(_Part):
+class ReliabilityFacts(ManifestPart):
     """From which score on a label is reliable."""
 
     error: float = Field(description="The share of answers that may be wrong, as requested.")
@@ -130,7 +117,7 @@ class ReliabilityFacts(_Part):
     )
 
 
-class Labels(_Part):
+class Labels(ManifestPart):
     """The number of cells by label."""
 
     n_cells: int
@@ -175,7 +162,7 @@ class Labels(_Part):
     counts: dict[str, int] = Field(description="Cells by label, most first; without labels that no cell has.")
 
 
-class AgreementFacts(_Part):
+class AgreementFacts(ManifestPart):
     """How far the labels agree with the file's own, over the cells whose own label has a counterpart."""
 
     n_cells: int = Field(description="Cells whose own label has a counterpart in the model.")
@@ -186,7 +173,7 @@ class AgreementFacts(_Part):
     )
 
 
-class OwnLabelFacts(_Part):
+class OwnLabelFacts(ManifestPart):
     """The labels beside those that the file had already."""
 
     column: str = Field(description="The obs column.")
@@ -216,7 +203,7 @@ class OwnLabelFacts(_Part):
     )
 
 
-class PseudobulkFacts(_Part):
+class PseudobulkFacts(ManifestPart):
     """The cells that were summed in ``pseudobulk.h5ad``, and those that were left out."""
 
     n_groups: int = Field(description="Labels, or combinations of a label and a sample, that have cells.")
@@ -225,7 +212,7 @@ class PseudobulkFacts(_Part):
     n_without_sample: int = Field(description="Cells that were left out because they have no sample.")
 
 
-class Cost(_Part):
+class Cost(ManifestPart):
     """Time, memory and cost of the run: the only part that differs between two runs of one request."""
 
     finished_at: datetime
@@ -236,7 +223,7 @@ class Cost(_Part):
     )
 
 
-class Manifest(_Part):
+class Manifest(ManifestPart):
     """``manifest.json``."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -262,6 +249,9 @@ class Manifest(_Part):
     )
     pseudobulk: PseudobulkFacts | None = Field(
         default=None, description="What was summed in `pseudobulk.h5ad`; None if there is no such file."
+    )
+    consensus: ConsensusFacts | None = Field(
+        default=None, description="How several models agree; None if there is one only."
     )
     cost: Cost
 
@@ -289,20 +279,6 @@ def input_facts(info: BlobInfo) -> InputFacts:
         generation=ref.generation,
         size_bytes=info.size_bytes,
         crc32c=_hex(info.crc32c),
-    )
-
-
-def model_facts(card: ModelCard, ref: ModelRef) -> ModelFacts:
-    """Describe the pinned model, with the facts of its card."""
-    return ModelFacts(
-        name=ref.name,
-        version=ref.version,
-        digest=ref.digest,
-        title=card.title,
-        licence=card.licence,
-        citation=card.citation,
-        n_labels=len(card.labels),
-        n_features=len(card.features),
     )
 
 
@@ -349,7 +325,9 @@ def file_facts(info: BlobInfo, prefix: str, what: str) -> FileFacts:
     )
 
 
-def summary_of(record: Submission, labels: Labels, actual: Actual) -> Mapping[str, str | int | float | dict[str, int]]:
+def summary_of(
+    record: Submission, labels: Labels, actual: Actual, consensus: ConsensusFacts | None = None
+) -> Mapping[str, str | int | float | dict[str, int]]:
     """The summary for events and status, without unknown values."""
     plan = record.plan
     took = {
@@ -370,6 +348,7 @@ def summary_of(record: Submission, labels: Labels, actual: Actual) -> Mapping[st
         "labels": labels.counts,
         **({} if labels.reliable_labels is None else {"reliable_labels": labels.reliable_labels}),
         **{name: value for name, value in took.items() if value is not None},
+        **({} if consensus is None else consensus.summary),
     }
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+F32Array = npt.NDArray[np.float32]
+
 _DTYPES: Mapping[pa.DataType, type[np.generic]] = {
     pa.from_numpy_dtype(kind): kind for kind in (np.float32, np.int16, np.int32, np.int64, np.uint8, np.uint16)
 }
@@ -32,6 +34,12 @@ def text_column(values: Sequence[str]) -> pa.StringArray:
     ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
     buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
     return pa.Array.from_buffers(pa.string(), len(values), buffers)
+
+
+def fixed_lists(values_nk: npt.NDArray[np.generic], kind: pa.FixedSizeListType) -> pa.Array:
+    """A column of lists of one length, of the rows of a matrix."""
+    flat = values_nk.reshape(-1).astype(kind.value_type.to_pandas_dtype(), copy=False)
+    return pa.FixedSizeListArray.from_arrays(column_of(flat), type=kind)
 
 
 def values_of(column: pa.Array, absent: float | None = None) -> npt.NDArray[Any]:

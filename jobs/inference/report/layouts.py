@@ -17,7 +17,7 @@ from typing import IO
 import numpy as np
 
 from jobs.inference.merge.sample import MapSample
-from jobs.inference.parts.part import F32Array
+from jobs.inference.parts.arrays import F32Array
 from jobs.inference.report.embedding import LEAST_CELLS, F64Array, distinct
 from jobs.inference.report.mapping import Layout, NoMap
 from jobs.inference.report.wording import whole

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from jobs.inference.data_manager import InferenceData, OpenedInput, is_embedded
 from jobs.inference.merge.groups import ordered
@@ -93,7 +93,7 @@ class Annotation(Computation):
             with pulse.stage("load the model"):
                 inputs = self.data.open_inputs(record, opened)
                 slopes = slopes_in(inputs)
-                inputs = replace(inputs, weights=b"")
+                inputs = inputs.without_weights()
             in_order = ordered(receipts, inputs.layout.n_cells)
             return Results(self.data, inputs, slopes, in_order, prefix, pulse, began_s, self.map_budget_s).write()
 

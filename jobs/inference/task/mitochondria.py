@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,6 @@ from shared.h5ad.names.mitochondria import mitochondrial
 from shared.h5ad.read.projecting import with_silent_cells
 from shared.h5ad.read.rows import ProjectedBlock
 
-Made = TypeVar("Made")
 Int32s = npt.NDArray[np.int32]
 
 
@@ -53,14 +51,10 @@ class Mitochondria:
         is_own_f[extended_g[place_m]] = True
         return cls(extended_g, is_own_f, n_known)
 
-    def looking(self, then: Callable[[ProjectedBlock], Made]) -> Callable[[ProjectedBlock], Made]:
-        """Look at each block before ``then`` gets it as it would be without the further genes."""
-
-        def looked(block: ProjectedBlock) -> Made:
-            self.share_of[block.rows.start] = self._shares(block)
-            return then(self._as_known(block))
-
-        return looked
+    def look(self, block: ProjectedBlock) -> ProjectedBlock:
+        """Look at a block. Returns it as it would be without the further genes."""
+        self.share_of[block.rows.start] = self._shares(block)
+        return self._as_known(block)
 
     def _shares(self, block: ProjectedBlock) -> npt.NDArray[np.float32]:
         """NaN for a cell without counts."""

@@ -16,19 +16,19 @@ from jobs.engine.slopes import Slopes
 from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, write_annotated_h5ad
 from jobs.inference.annotated.pseudobulk import NoPseudobulkError, Wanted, pseudobulk_h5ad, sum_counts
 from jobs.inference.data_manager import InferenceData, TaskInputs, input_crc32c
-from jobs.inference.merge.calls import Rules, Vocabulary
+from jobs.inference.merge.disagreements import Disagreements
 from jobs.inference.merge.evidence import Evidence
-from jobs.inference.merge.fitting import fitted
 from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.own_labels import read_own_labels
 from jobs.inference.merge.survey import Findings, Survey
 from jobs.inference.merge.voting import clusters_by_expression, vote
 from jobs.inference.outputs.annotation_files import annotations_parquet
+from jobs.inference.outputs.consensus_csv import consensus_csv
+from jobs.inference.outputs.consensus_facts import ConsensusFacts, consensus_facts
 from jobs.inference.outputs.evidence_csv import evidence_csv
 from jobs.inference.outputs.label_facts import label_facts
 from jobs.inference.outputs.leaving_out import made_or_missing
 from jobs.inference.outputs.manifest import (
-    Choices,
     Cost,
     FileFacts,
     Labels,
@@ -39,10 +39,10 @@ from jobs.inference.outputs.manifest import (
     file_facts,
     input_facts,
     manifest_bytes,
-    model_facts,
     part_facts,
     summary_of,
 )
+from jobs.inference.outputs.model_facts import model_facts
 from jobs.inference.outputs.own_label_facts import own_label_facts
 from jobs.inference.outputs.reading_findings import LOOKED_FOR, findings_of
 from jobs.inference.process.memory import peak_rss_bytes
@@ -52,16 +52,18 @@ from jobs.inference.report.gathering import Context, gather
 from jobs.inference.report.layouts import lay_out
 from jobs.inference.report.mapping import Layout, NoMap
 from jobs.inference.report.rendering import render
-from jobs.inference.task.looking_up import find_evidence, find_thresholds
+from jobs.inference.task.choices import choices_of
+from jobs.inference.task.looking_up import find_evidence
+from jobs.inference.task.merges import consensus_about, consensus_of, fit, grouping_of, is_fitted, merge_of
 from jobs.inference.task.tables import TABLES, Table, terms_of
 from jobs.inference.task.versions import computed_with, software_used
 from shared.bundles.aligning import Aligner
 from shared.domain.actual import Actual, actual_of
-from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
 from shared.domain.outputs import (
     ANNOTATED_H5AD,
     ANNOTATIONS_PARQUET,
+    CONSENSUS,
     EVIDENCE,
     MANIFEST,
     OUTPUTS,
@@ -72,7 +74,6 @@ from shared.domain.outputs import (
 from shared.domain.submission import Receipt, Result
 from shared.domain.verdict import Verdict
 from shared.h5ad.read.ahead import cores
-from shared.h5ad.read.groupings import Bounds, Grouping, NoGrouping, read_grouping
 from shared.h5ad.read.rows import read_embedding
 from shared.ports.blobs import BlobInfo
 
@@ -93,6 +94,7 @@ class Results:
         began_s: When the merge began, on the monotonic clock.
         map_budget_s: Time limit for the map, in seconds.
         sums: What was summed, once ``pseudobulk.h5ad`` is written.
+        disagreements: How several models agree, once ``consensus.csv.gz`` is written; None if there is only one.
     """
 
     data: InferenceData
@@ -106,6 +108,7 @@ class Results:
     files: list[FileFacts] = field(default_factory=list)
     missing: list[MissingFile] = field(default_factory=list)
     sums: PseudobulkFacts | None = None
+    disagreements: Disagreements | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=software_used)
     _together: Together = field(init=False, repr=False)
@@ -123,6 +126,7 @@ class Results:
         """
         merge = self._merge()
         findings = self._write_annotations(merge)
+        self.disagreements = self._write_consensus(merge)
         # In parallel to the copy of the input, by threads that rarely hold Python's lock.
         with ThreadPoolExecutor(2, thread_name_prefix="celldrop-merge") as pool:
             layout = self._start_layout(pool, findings)
@@ -142,31 +146,18 @@ class Results:
             made = self._manifest(labels, verdict, findings)
             manifest = self._put_unlisted(MANIFEST, [manifest_bytes(made)])
         assert made.cost.actual is not None
-        summary = {**summary_of(self.inputs.record, labels, made.cost.actual), **self._map_problem(finished)}
+        summary = {
+            **summary_of(self.inputs.record, labels, made.cost.actual, made.consensus),
+            **self._map_problem(finished),
+        }
         return Result(self.data.results_bucket, self.prefix, manifest.ref, summary, found, LOOKED_FOR)
 
     def _merge(self) -> Merge:
-        layout = self.inputs.layout
-        card = self.inputs.card
-        vocabulary = Vocabulary(card.labels, card.tree)
-        rules = Rules(
-            min_score=self.inputs.min_score,
-            familiarity=card.familiarity,
-            lineages=card.has_lineages,
-            thresholds=find_thresholds(self.inputs),
-        )
-        merge = Merge(self.data.blobs, self.receipts, layout, vocabulary, rules)
-        return self._clustered(self._fitted(merge))
-
-    def _fitted(self, merge: Merge) -> Merge:
-        """The merge with scores and thresholds fitted to the sample, if the model and the options say so."""
-        card, column = self.inputs.card, self.inputs.options.samples
-        correct = bool(card.assumed_shares) and self.inputs.options.composition
-        if not correct and (merge.rules.thresholds is None or not card.needs_all_scores):
-            return merge
-        with self._timed("composition"):
-            samples = self._grouping(column) if column else None
-            return fitted(merge, card.assumed_shares if correct else (), samples, self.pulse.show)
+        merge = merge_of(self.inputs, self.data.blobs, self.receipts)
+        if is_fitted(self.inputs, merge):
+            with self._timed("composition"):
+                merge = fit(self.inputs, merge, self.pulse.show)
+        return self._clustered(merge)
 
     def _clustered(self, merge: Merge) -> Merge:
         """The merge with clusters, if there are to be some."""
@@ -177,16 +168,9 @@ class Results:
             if column is None:
                 found = clusters_by_expression(merge, self.pulse.show)
             else:
-                groups = self._grouping(column)
+                groups = grouping_of(self.inputs, column, self.pulse.show)
                 found = vote(merge, groups.names, groups.code_n, column, self.pulse.show)
         return replace(merge, rules=replace(merge.rules, clusters=found))
-
-    def _grouping(self, column: str) -> Grouping:
-        """The groups of a column of obs, which was checked when the file was accepted."""
-        groups = read_grouping(self.inputs.source, column, Bounds(gets_on=self.pulse.show))
-        if isinstance(groups, NoGrouping):
-            raise InternalError(groups.reason, expected="a column that groups the cells", where=f"obs/{column}")
-        return groups
 
     def _write_annotations(self, merge: Merge) -> Findings:
         inputs, show = self.inputs, self.pulse.show
@@ -198,6 +182,15 @@ class Results:
         with self._timed(ANNOTATIONS_PARQUET.name):
             self.files.append(self._put(ANNOTATIONS_PARQUET, annotations_parquet(survey.tables(), self._about())))
         return survey.findings()
+
+    def _write_consensus(self, merge: Merge) -> Disagreements | None:
+        """Write what several models say, before the files that need its counts. None if only one does."""
+        if not self.inputs.others:
+            return None
+        with self._timed(CONSENSUS.name):
+            found = Disagreements(consensus_of(self.inputs, merge, self.pulse.show))
+            self.files.append(self._put(CONSENSUS, consensus_csv(found)))
+        return found
 
     def _start_layout(self, pool: Executor, findings: Findings) -> Future[Layout | NoMap]:
         """Start the layout of the map.
@@ -271,7 +264,8 @@ class Results:
     def _annotated(self, merge: Merge, findings: Findings) -> list[FileFacts]:
         name = ANNOTATED_H5AD.name
         terms = terms_of(merge, self.inputs) if self.inputs.options.cas else None
-        columns = NewColumns.of(merge, findings.tally, self._about(), self._together.beat, terms)
+        about = self._about() | consensus_about(self.inputs)
+        columns = NewColumns.of(merge, findings.tally, about, self._together.beat, terms, self.disagreements)
         with self._timed(name):
             written = write_annotated_h5ad(
                 self.data.blobs, self.data.results_bucket, self.prefix + name, self.inputs.source, columns
@@ -324,20 +318,7 @@ class Results:
             epoch=record.epoch,
             input=input_facts(replace(self.inputs.info, crc32c=input_crc32c(self.inputs, self._together.beat))),
             model=model_facts(self.inputs.card, record.model),
-            options=Choices(
-                requested=dict(record.requested),
-                top_k=options.top_k,
-                scores=options.scores,
-                map=options.map,
-                composition=options.composition,
-                pseudobulk=options.pseudobulk,
-                max_error=options.max_error,
-                clusters=options.clusters,
-                samples=options.samples,
-                min_score=self.inputs.min_score,
-                truth=options.truth,
-                cas=options.cas,
-            ),
+            options=choices_of(self.inputs),
             software=self.software,
             devices=devices_of(self.receipts),
             verdict=verdict,
@@ -348,8 +329,15 @@ class Results:
             labels=labels,
             own_labels=own_label_facts(findings.compared),
             pseudobulk=self.sums,
+            consensus=self._consensus_facts(),
             cost=self._cost(),
         )
+
+    def _consensus_facts(self) -> ConsensusFacts | None:
+        record, inputs = self.inputs.record, self.inputs
+        assert record.model is not None
+        cards = [one.card for one in (inputs, *inputs.others)]
+        return consensus_facts(self.disagreements, cards, [record.model, *record.consensus])
 
     def _cost(self) -> Cost:
         tasks = {f"task {index}": receipt for index, receipt in enumerate(self.receipts)}

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 
-from jobs.engine.annotator import Annotator, BlockScores, CellBlock
+from jobs.engine.annotator import Annotator, BlockScores
 from jobs.engine.device import one_thread
 from jobs.engine.embedding import learn, sampled_ranges
 from jobs.engine.facts import CellFacts
 from jobs.engine.sampling import SampledCells, every
-from jobs.engine.streaming import scored
+from jobs.engine.streaming import Seeing, scored_by_all
 from jobs.inference.data_manager import InferenceData, TaskInputs
+from jobs.inference.parts.others import OtherScores
 from jobs.inference.parts.part import AnnotatedBlock, iter_part
 from jobs.inference.process.memory import give_back
 from jobs.inference.task.mitochondria import Mitochondria
@@ -25,7 +26,16 @@ from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import CellNote, MatrixChoice, MatrixEncoding, MatrixState
 from shared.h5ad.read.csc import BAND_VALUES
-from shared.h5ad.read.rows import CellIds, MatrixReader, features_among, open_cell_ids, open_matrix, read_gene_names
+from shared.h5ad.read.rows import (
+    CellIds,
+    MatrixReader,
+    ProjectedBlock,
+    features_among,
+    open_cell_ids,
+    open_matrix,
+    read_gene_names,
+)
+from shared.h5ad.read.views import Views
 from shared.ports.blobs import BlobInfo
 
 Int32s = np.ndarray[tuple[int], np.dtype[np.int32]]
@@ -75,14 +85,15 @@ def write_scores(
     """
     beat = progress.done
     features, genes, mitochondria = find_features(inputs)
-    weights = parse_weights(inputs.weights, where=inputs.card.reference)
-    source, inputs = inputs.source, replace(inputs, weights=b"")
+    others = [find_features(other)[0] for other in inputs.others]
+    annotator = _annotator(inputs, features, device)
+    seeing = [_annotator(other, found, device) for other, found in zip(inputs.others, others, strict=True)]
+    for one in (annotator, *seeing):
+        one.give_signs(progress.sign)
+    source, inputs = inputs.source, inputs.without_weights()
+    give_back()
     choice = matrix_of(inputs)
     counted = choice.state is MatrixState.COUNTS
-    annotator = Annotator(inputs.card, weights, features, device, as_it_is=choice.as_it_is, counted=counted)
-    annotator.give_signs(progress.sign)
-    del weights  # The annotator keeps a copy in its own form.
-    give_back()
     tally = Counter[int]()
     with one_thread(), open_matrix(source, choice) as matrix, open_cell_ids(source) as cells:
         if inputs.layout.dimensions:
@@ -91,8 +102,11 @@ def write_scores(
             del sample
             give_back()
         sampler = _Sampler(annotator, inputs.layout.map_stride, genes)
-        reading = _Reading(matrix, rows, features, beat, sampler, mitochondria if counted else None)
-        blocks = _blocks(reading, cells, annotator, counted=counted)
+        look = _Look(sampler, mitochondria if counted else None)
+        views = Views.of([look.features(features), *others], as_it_is=choice.as_it_is) if others else None
+        reading = _Reading(matrix, rows, look.features(features) if views is None else views.known_of_gene, beat)
+        models = _seeing(annotator, seeing, look, views)
+        blocks = _blocks(scored_by_all(reading, models), cells, reading, look, counted=counted)
         info = data.write_part(part_name, iter_part(_tallied(blocks, tally), inputs.layout))
     return Scored(info, tally[CellNote.CONVERTED], tally[CellNote.UNCLEAR], tally[CellNote.SILENT])
 
@@ -110,15 +124,32 @@ class _Sampler:
     genes: tuple[str | None, ...]
     cells: dict[int, SampledCells] = field(default_factory=dict)
 
-    def looking(self, then: Callable[[CellBlock], Made]) -> Callable[[CellBlock], Made]:
-        """Look at each block before ``then`` gets it, in the thread that read it."""
+    def look(self, block: ProjectedBlock) -> ProjectedBlock:
+        """Look at a block, in the thread that read it."""
+        place_m = every(self.stride, block.rows.start, len(block.rows))
+        self.cells[block.rows.start] = self.annotator.sampled(block, place_m)
+        return block
 
-        def looked(block: CellBlock) -> Made:
-            place_m = every(self.stride, block.rows.start, len(block.rows))
-            self.cells[block.rows.start] = self.annotator.sampled(block, place_m)
-            return then(block)
 
-        return looked
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is taken of each block as the model itself sees it."""
+
+    sampler: _Sampler
+    mitochondria: Mitochondria | None
+
+    def features(self, features: Int32s) -> Int32s:
+        """The features of the genes, mitochondrial genes that the model does not know included."""
+        return features if self.mitochondria is None else self.mitochondria.feature_g
+
+    def __call__(self, block: ProjectedBlock) -> ProjectedBlock:
+        return self.sampler.look(block if self.mitochondria is None else self.mitochondria.look(block))
+
+    def facts(self, scores: BlockScores, *, counted: bool) -> CellFacts:
+        """The facts of a block's cells, with those that were taken as it was read."""
+        mito_n = None if self.mitochondria is None else self.mitochondria.share_of.pop(scores.rows.start)
+        facts = scores.facts if counted else replace(scores.facts, total_n=None)
+        return replace(facts, mito_n=mito_n)
 
 
 @dataclass(slots=True)
@@ -129,30 +160,37 @@ class _Reading:
     rows: Rows
     features: Int32s
     beat: Callable[[int], None]
-    sampler: _Sampler
-    mitochondria: Mitochondria | None = None
     done: int = 0
 
-    def __call__(self, then: Callable[[CellBlock], Made], /) -> Iterator[Made]:
-        for result in self._projected(self.sampler.looking(then)):
+    def __call__(self, then: Callable[[ProjectedBlock], Made], /) -> Iterator[Made]:
+        for result in self.matrix.projected(self.rows, self.features, then):
             self.beat(self.done)
             yield result
-
-    def _projected(self, looking: Callable[[CellBlock], Made]) -> Iterator[Made]:
-        if self.mitochondria is None:
-            return self.matrix.projected(self.rows, self.features, looking)
-        return self.matrix.projected(self.rows, self.mitochondria.feature_g, self.mitochondria.looking(looking))
-
-    def facts(self, scores: BlockScores, *, counted: bool) -> CellFacts:
-        """The facts of a block's cells, with those that were taken as it was read."""
-        mito_n = None if self.mitochondria is None else self.mitochondria.share_of.pop(scores.rows.start)
-        facts = scores.facts if counted else replace(scores.facts, total_n=None)
-        return replace(facts, mito_n=mito_n)
 
     def scored(self, rows: Rows) -> None:
         """Count rows as done."""
         self.done = rows.stop - self.rows.start
         self.beat(self.done)
+
+
+def _annotator(inputs: TaskInputs, features: Int32s, device: torch.device) -> Annotator:
+    choice = matrix_of(inputs)
+    weights = parse_weights(inputs.weights, where=inputs.card.reference)
+    counted = choice.state is MatrixState.COUNTS
+    return Annotator(inputs.card, weights, features, device, as_it_is=choice.as_it_is, counted=counted)
+
+
+def _seeing(
+    annotator: Annotator, others: Sequence[Annotator], look: _Look, views: Views | None
+) -> list[Seeing[ProjectedBlock]]:
+    """The model itself and the others, each with its view of the blocks."""
+    if views is None:
+        return [Seeing(annotator, look)]
+    own, *theirs = views.views
+    return [
+        Seeing(annotator, lambda block: look(own.of(block))),
+        *(Seeing(other, view.of) for other, view in zip(others, theirs, strict=True)),
+    ]
 
 
 def _is_read_at_once(choice: MatrixChoice) -> bool:
@@ -175,7 +213,7 @@ def _sample(
     ranges = {rows.start: rows for rows in sampled_ranges(matrix.n_cells)}
     read = (Rows(0, matrix.n_cells),) if at_once else ranges.values()
 
-    def sampled(block: CellBlock) -> SampledCells | None:
+    def sampled(block: ProjectedBlock) -> SampledCells | None:
         chosen = ranges.get(block.rows.start)
         return annotator.sampled(block, np.arange(len(chosen))) if chosen else None
 
@@ -186,19 +224,27 @@ def _sample(
     return found
 
 
-def _blocks(reading: _Reading, cells: CellIds, annotator: Annotator, *, counted: bool) -> Iterator[AnnotatedBlock]:
-    for scores in scored(reading, annotator):
+def _blocks(
+    scored: Iterator[tuple[BlockScores, ...]], cells: CellIds, reading: _Reading, look: _Look, *, counted: bool
+) -> Iterator[AnnotatedBlock]:
+    for scores, *others in scored:
         yield AnnotatedBlock(
             rows=scores.rows,
             cell_ids=cells.ids(scores.rows),
             probability_nl=scores.probability_nl,
             decision_nl=scores.decision_nl,
-            facts=reading.facts(scores, counted=counted),
+            facts=look.facts(scores, counted=counted),
             embedding_nd=scores.embedding_nd,
-            sampled=reading.sampler.cells.pop(scores.rows.start),
-            genes=None if scores.rows.start else reading.sampler.genes,
+            sampled=look.sampler.cells.pop(scores.rows.start),
+            genes=None if scores.rows.start else look.sampler.genes,
+            others=tuple(_kept(one) for one in others),
         )
         reading.scored(scores.rows)
+
+
+def _kept(scores: BlockScores) -> OtherScores:
+    facts = scores.facts
+    return OtherScores(scores.probability_nl, scores.decision_nl, facts.note_n, facts.unfamiliarity_n)
 
 
 def _tallied(blocks: Iterator[AnnotatedBlock], tally: Counter[int]) -> Iterator[AnnotatedBlock]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from shared.domain.added import ADDED, added_name, replaced_names
@@ -13,7 +13,7 @@ from shared.domain.errors import (
     InvalidOptionError,
     NoMatrixError,
 )
-from shared.domain.verdict import Finding, Verdict
+from shared.domain.verdict import Finding, OtherModel, Verdict
 from shared.domain.words import cut, listed
 from shared.h5ad.facts import TRANSPOSED, FileFacts, GeneTable
 from shared.h5ad.foreign.kinds import WRITE
@@ -64,7 +64,8 @@ def validate(
     """
     try:
         facts = inspect(source, plan=Plan(columns=tuple(columns.values())), limits=limits, name=name)
-        return judge(facts, model, matrix=matrix, columns=columns)
+        verdict = judge(facts, model, matrix=matrix, columns=columns)
+        return _with_others(verdict, facts, model.others) if model else verdict
     except InputError as error:
         return Verdict(size_bytes=source.size_bytes, findings=(refusal(error),))
 
@@ -108,6 +109,20 @@ def judge(
     if model is not None and overlap is not None:
         findings += on_model(found, overlap, model, table, facts.cells)
     return replace(verdict, genes=found.space, overlap=overlap, findings=tuple(findings))
+
+
+def _with_others(verdict: Verdict, facts: FileFacts, others: Sequence[ModelNeeds]) -> Verdict:
+    """Judge the chosen matrix for further models, too. What one of them refuses is refused altogether."""
+    matrix = verdict.matrix
+    if matrix is None or not verdict.accepted:
+        return verdict
+    found = []
+    for other in others:
+        own = judge(facts, other, matrix=matrix.path)
+        refused = tuple(replace(one, message=f"{other.reference}: {one.message}") for one in own.refusals)
+        verdict = replace(verdict, findings=(*verdict.findings, *refused))
+        found.append(OtherModel(other.reference, own.genes, own.overlap, own.warnings))
+    return replace(verdict, others=tuple(found)) if verdict.accepted else verdict
 
 
 def _unfit(facts: FileFacts, model: ModelNeeds | None, spaces: Mapping[str, Found | None]) -> frozenset[str]:

@@ -16,6 +16,7 @@ class ModelNeeds:
         min_overlap: Share of the features below which a file is refused.
         reference: ``NAME@VERSION``, for messages.
         counts: Whether it computes from counts that are not scaled to a total.
+        others: What the further models of a consensus ask of the same file.
     """
 
     features: FeatureTable
@@ -23,6 +24,7 @@ class ModelNeeds:
     min_overlap: float
     reference: str = "the model"
     counts: bool = False
+    others: tuple[ModelNeeds, ...] = ()
 
     @property
     def n_features(self) -> int:

@@ -57,7 +57,7 @@ class Projector:
         if self.stored.target_sum is not None and not self.stored.as_it_is and not settled:
             found = replace(found, total_n=np.full(len(found.rows), self.stored.target_sum))
         found = with_silent_cells(found)
-        return _each_feature_once(found, as_it_is=self.stored.as_it_is) if self.shared else found
+        return each_feature_once(found, as_it_is=self.stored.as_it_is) if self.shared else found
 
 
 def project(block: RowBlock, feature_of_gene: Columns, stored: Stored = COUNTS) -> ProjectedBlock:
@@ -95,7 +95,7 @@ def _row_sums(data: npt.NDArray[np.generic], indptr: Pointers) -> npt.NDArray[np
     return sums_n
 
 
-def _each_feature_once(found: ProjectedBlock, *, as_it_is: bool) -> ProjectedBlock:
+def each_feature_once(found: ProjectedBlock, *, as_it_is: bool) -> ProjectedBlock:
     """The values of genes that share a feature, summed as counts are."""
     row_z = np.repeat(np.arange(len(found.rows)), np.diff(found.indptr))
     order = np.lexsort((found.feature, row_z))

@@ -85,7 +85,7 @@ class City(Town):
         self.ledger.peak("live records", live)
 
     @override
-    def _validate(self, source: ObjectRef, _card: ModelCard, _options: Options) -> Verdict:
+    def _validate(self, source: ObjectRef, _card: ModelCard, _options: Options, _others: object) -> Verdict:
         file = self.files[source.name]
         self.world.sleep(self.world.between(0.3, 1.5))
         return _verdict(file, self.scenario) if file.good else refusing_verdict()

@@ -1,0 +1,222 @@
+"""What several models say about each cell, and what most of them agree on: streamed from the parts in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.engine.consensus import NO_TYPE, Agreed, CellTypes, Counting
+from jobs.inference.merge.calls import Calls, I64Array, Vocabulary, name_codes
+from jobs.inference.merge.columns import CATEGORY, InObs, annotation_table, categories
+from jobs.inference.merge.groups import Merge
+from jobs.inference.parts.arrays import F32Array, column_of
+from shared.bundles.card import UNASSIGNED
+from shared.domain.geometry import Rows
+from shared.domain.options import MOST_OTHERS
+
+
+@dataclass(frozen=True, slots=True)
+class Opinions:
+    """What the models say about consecutive cells.
+
+    Attributes:
+        calls_m: Each model's calls, the main model's first.
+        type_nm: The type of each model's label, cells x models; NO_TYPE if it gives none, or the cell is unfamiliar.
+        agreed: What they say together.
+    """
+
+    rows: Rows
+    calls_m: tuple[Calls, ...]
+    type_nm: I64Array
+    agreed: Agreed
+
+    @property
+    def agreement_n(self) -> F32Array:
+        """The share of the models that vote for the consensus; NaN without one."""
+        share_n = self.agreed.votes_n.astype(np.float32) / np.float32(len(self.calls_m))
+        return np.where(self.agreed.votes_n > 0, share_n, np.float32(np.nan)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """The parts of a submission, read by several models at once. Each pass streams them again.
+
+    Attributes:
+        main: The merge of the main model.
+        others: Those of the further models, by their own rules, on the same parts.
+        types: The types that their labels stand for.
+    """
+
+    main: Merge
+    others: tuple[Merge, ...]
+    types: CellTypes
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Distinct names that the consensus can have, ``Unassigned`` among them."""
+        return tuple(dict.fromkeys([*self.types.names, UNASSIGNED]))
+
+    @cached_property
+    def name_codes(self) -> I64Array:
+        """The place of each type in ``names``; the last is that of ``Unassigned``, for NO_TYPE."""
+        place = {name: code for code, name in enumerate(self.names)}
+        return np.array([place[name] for name in (*self.types.names, UNASSIGNED)], np.int64)
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Distinct Cell Ontology ids that the consensus can have."""
+        return tuple(one for one in self.types.ids if one)
+
+    @cached_property
+    def id_codes(self) -> I64Array:
+        """The place of each type in ``ids``, or -1; the last is for NO_TYPE."""
+        place = {one: code for code, one in enumerate(self.ids)}
+        return np.array([*(place.get(one or "", -1) for one in self.types.ids), -1], np.int64)
+
+    @property
+    def vocabularies(self) -> tuple[Vocabulary, ...]:
+        """Each model's, the main model's first."""
+        return (self.main.vocabulary, *(other.vocabulary for other in self.others))
+
+    def opinions(self) -> Iterator[Opinions]:
+        """The cells in row order, in groups as those of ``Merge``.
+
+        Raises:
+            CorruptBlobError: As in ``Merge.groups``.
+            BlobNotFoundError: As in ``Merge.groups``.
+        """
+        counting = Counting(self.types)
+        for group in self.main.groups():
+            others = (other.group(group.rows, group.batches).calls for other in self.others)
+            calls_m = (group.calls, *others)
+            type_nm = np.stack([_types(*pair) for pair in zip(calls_m, self.types.type_l, strict=True)], axis=1)
+            yield Opinions(group.rows, calls_m, type_nm, counting.agreed(type_nm))
+
+    def table(self, opinions: Opinions) -> pa.Table:
+        """The columns of ``columns_for`` this many models."""
+        columns = columns_for(len(self.others))
+        made = [column.values(Stated(opinions, self)) for column in columns]
+        return pa.table(made, schema=pa.schema([pa.field(one.name, one.kind) for one in columns]))
+
+    def obs_tables(self) -> Iterator[pa.Table]:
+        """The main model's annotation table with the columns of the consensus, one group at a time."""
+        for opinions in self.opinions():
+            calls, merge = opinions.calls_m[0], self.main
+            table, more = annotation_table(calls, merge.vocabulary, merge.layout.top_k), self.table(opinions)
+            for name in more.column_names:
+                if name not in table.column_names:
+                    table = table.append_column(more.schema.field(name), more[name])
+            yield table
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """Some cells' opinions, with all that is needed to write them in columns."""
+
+    opinions: Opinions
+    consensus: Consensus
+
+
+@dataclass(frozen=True, slots=True)
+class ConsensusColumn:
+    """A column of ``consensus.csv.gz``, with attributes as in ``Column``."""
+
+    name: str
+    kind: pa.DataType
+    meaning: str
+    values: Callable[[Stated], pa.Array]
+    in_obs: InObs = InObs.IF_ANY
+
+
+def columns_for(n_others: int) -> tuple[ConsensusColumn, ...]:
+    """The columns if there are so many further models."""
+    return (*_COMMON, *(column for place in range(n_others) for column in _of_model(place + 1)))
+
+
+def _types(calls: Calls, type_l: I64Array) -> I64Array:
+    """The type of each cell's label."""
+    silent_n = calls.abstained_n | calls.unfamiliar_n
+    return np.where(silent_n, NO_TYPE, type_l[calls.top_label_nk[:, 0]])
+
+
+def _label(stated: Stated, model: int) -> pa.Array:
+    vocabulary = stated.consensus.vocabularies[model]
+    return categories(name_codes(stated.opinions.calls_m[model], vocabulary), vocabulary.names)
+
+
+def _score(stated: Stated, model: int) -> pa.Array:
+    return column_of(stated.opinions.calls_m[model].top_score_nk[:, 0])
+
+
+def _consensus_label(stated: Stated) -> pa.Array:
+    consensus = stated.consensus
+    return categories(consensus.name_codes[stated.opinions.agreed.type_n], consensus.names)
+
+
+def _consensus_id(stated: Stated) -> pa.Array:
+    consensus = stated.consensus
+    return categories(consensus.id_codes[stated.opinions.agreed.type_n], consensus.ids)
+
+
+def _agreement(stated: Stated) -> pa.Array:
+    agreement_n = stated.opinions.agreement_n
+    return column_of(agreement_n, np.isnan(agreement_n))
+
+
+def _of_model(model: int) -> tuple[ConsensusColumn, ConsensusColumn]:
+    number = model + 1
+    return (
+        ConsensusColumn(
+            f"model{number}_label",
+            CATEGORY,
+            f"The label that model {number} gives the cell by itself; `{UNASSIGNED}` as in `label`.",
+            lambda stated: _label(stated, model),
+        ),
+        ConsensusColumn(f"model{number}_score", pa.float32(), "Its probability.", lambda stated: _score(stated, model)),
+    )
+
+
+_COMMON = (
+    ConsensusColumn(
+        "cell_id",
+        pa.string(),
+        "The cell's name in `obs`, as in the file.",
+        lambda stated: stated.opinions.calls_m[0].cell_ids,
+        in_obs=InObs.NO,
+    ),
+    ConsensusColumn(
+        "label",
+        CATEGORY,
+        "The label of the model itself, as in `annotations.csv.gz`.",
+        lambda stated: _label(stated, 0),
+        in_obs=InObs.NO,
+    ),
+    ConsensusColumn("score", pa.float32(), "Its probability.", lambda stated: _score(stated, 0), in_obs=InObs.NO),
+    ConsensusColumn(
+        "consensus_label",
+        CATEGORY,
+        "The most specific type that more than half of the models vote for: each votes for the type of its label, and "
+        "for every wider type that this is a kind of. A cell that a model leaves unassigned, or that is unfamiliar to "
+        f"it, gets no vote from it. `{UNASSIGNED}` if there is no such type.",
+        _consensus_label,
+    ),
+    ConsensusColumn(
+        "consensus_id",
+        CATEGORY,
+        "The Cell Ontology id of `consensus_label`; empty if it has none.",
+        _consensus_id,
+    ),
+    ConsensusColumn(
+        "consensus_agreement",
+        pa.float32(),
+        f"The share of the models that vote for it, over 0.5; empty if it is `{UNASSIGNED}`.",
+        _agreement,
+    ),
+)
+
+CONSENSUS_COLUMNS = columns_for(MOST_OTHERS)
+"""In the order in which they are written, for the most models."""

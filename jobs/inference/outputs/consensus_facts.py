@@ -1,0 +1,76 @@
+"""What the manifest says of a consensus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from jobs.engine.consensus import Relation
+from jobs.inference.merge.disagreements import Disagreements
+from jobs.inference.outputs.model_facts import ManifestPart, ModelFacts, model_facts
+from shared.bundles.card import ModelCard
+from shared.bundles.common_sources import common_sources
+from shared.domain.submission import ModelRef
+
+
+class CommonSourceFacts(ManifestPart):
+    """A source of training data that several of the models name."""
+
+    models: tuple[str, ...] = Field(description="As `NAME@VERSION`.")
+    source: str = Field(description="A file, or a publication by its DOI.")
+
+
+class ConsensusFacts(ManifestPart):
+    """How several models agree on the cells."""
+
+    models: tuple[ModelFacts, ...] = Field(description="The model itself, then the further ones: model 1, 2 and so on.")
+    n_same: int = Field(description="Cells that all models give labels of the same type.")
+    n_wider: int = Field(
+        description="Cells whose labels differ only in how specific they are: of any two, one is a kind of the other."
+    )
+    n_different: int = Field(description="Cells of which two models give labels that exclude each other.")
+    n_unsaid: int = Field(description="Cells that some model leaves unassigned, or that are unfamiliar to it.")
+    counts: dict[str, int] = Field(description="Cells by consensus, most first.")
+    disputed: dict[str, int] = Field(
+        description="The cells of `n_different` by the label of the model itself, most first; without labels that no "
+        "such cell has."
+    )
+    common_sources: tuple[CommonSourceFacts, ...] = Field(
+        default=(), description="Training data that several models share, as far as their cards tell."
+    )
+
+    @property
+    def summary(self) -> dict[str, str | int]:
+        """The part of a result's summary that is about the consensus."""
+        return {
+            "consensus_models": ", ".join(f"{model.name}@{model.version}" for model in self.models),
+            "n_same_label": self.n_same,
+            "n_wider_label": self.n_wider,
+            "n_different_label": self.n_different,
+        }
+
+
+def consensus_facts(
+    found: Disagreements | None, cards: Sequence[ModelCard], refs: Sequence[ModelRef]
+) -> ConsensusFacts | None:
+    """The facts of a consensus; None if there is none.
+
+    Args:
+        cards: Those of all models, the main model's first; likewise ``refs``.
+    """
+    if found is None:
+        return None
+    n_cells = found.relation_r.tolist()
+    return ConsensusFacts(
+        models=tuple(model_facts(*pair) for pair in zip(cards, refs, strict=True)),
+        n_same=n_cells[Relation.SAME],
+        n_wider=n_cells[Relation.WIDER],
+        n_different=n_cells[Relation.DIFFERENT],
+        n_unsaid=n_cells[Relation.UNSAID],
+        counts=found.consensus_counts,
+        disputed=found.disputed,
+        common_sources=tuple(
+            CommonSourceFacts(models=common.models, source=common.source) for common in common_sources(cards)
+        ),
+    )
