@@ -121,11 +121,11 @@ def read_options(pairs: Sequence[str], models: Sequence[str] | None) -> dict[str
         InvalidOptionError: As in ``read_pairs``, or further models are given in both ways.
     """
     options = read_pairs(pairs)
-    first, *others = models or [None]
-    if first is not None:
+    first, others = (models[0], models[1:]) if models else ("", ())
+    if first:
         options["model"] = first
     if others:
-        named = ",".join(str(other) for other in others)
+        named = ",".join(others)
         if options.setdefault("consensus", named) != named:
             raise InvalidOptionError(
                 f"--set consensus={options['consensus']} beside {len(others) + 1} models by --model",

@@ -82,16 +82,19 @@ def say_verdict(verdict: Verdict, file: Path, output: Output) -> None:
         output.say(f"  matrix  {verdict.matrix.path} ({verdict.matrix.state}): {verdict.matrix.why}")
     if verdict.genes:
         output.say(f"  genes   {verdict.genes.kind} in var column {verdict.genes.column!r}, {verdict.genes.species}")
-    if verdict.overlap:
-        overlap = verdict.overlap
-        output.say(f"  model   {_overlap_words(overlap)}")
-    for other in verdict.others:
-        if other.overlap:
-            output.say(f"          {_overlap_words(other.overlap)} of {other.model}")
+    _say_overlap(verdict, output)
     if verdict.forecast:
         output.say(f"  plan    {forecast_words(verdict.forecast)}")
     for finding in sorted(verdict.findings, key=lambda finding: finding.severity is not Severity.REFUSAL):
         say_finding(finding, output)
+
+
+def _say_overlap(verdict: Verdict, output: Output) -> None:
+    if verdict.overlap:
+        output.say(f"  model   {_overlap_words(verdict.overlap)}")
+    for other in verdict.others:
+        if other.overlap:
+            output.say(f"          {_overlap_words(other.overlap)} by {other.model}")
 
 
 def _overlap_words(overlap: Overlap) -> str:

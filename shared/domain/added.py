@@ -26,7 +26,11 @@ ADDED = (
     "celldrop_consensus_label",
     "celldrop_consensus_id",
     "celldrop_consensus_agreement",
-    *(f"celldrop_model{number}_{what}" for number in range(2, MOST_OTHERS + 2) for what in ("label", "score")),
+    *(
+        f"celldrop_model{number}_{what}"
+        for number in range(2, MOST_OTHERS + 2)
+        for what in ("label", "score", "reliable_label")
+    ),
 )
 """In the order in which they are written."""
 EMBEDDING = "X_celldrop"

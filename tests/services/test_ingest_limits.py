@@ -67,7 +67,7 @@ def test_validate_judges_by_the_same_limits(limit: str, tmp_path: Path) -> None:
     file.write_bytes(FILE)
     settings = load_settings(home=tmp_path / "home", _env_file=None, **{limit: N_CELLS - 1})
     with pytest.raises(InputTooLargeError):
-        validate_file(settings, file, model=None, pairs=[], output=Output(as_json=True))
+        validate_file(settings, file, models=[], pairs=[], output=Output(as_json=True))
 
 
 def test_the_largest_requests_that_are_accepted_fit_in_a_record(house: House) -> None:

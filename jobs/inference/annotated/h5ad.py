@@ -88,6 +88,7 @@ class NewColumns:
             consensus = disagreements.consensus
             tables, n_others = consensus.obs_tables(), len(consensus.others)
             categories |= disagreements.categories()
+            absent |= disagreements.absent
         absent |= absent_of_consensus(n_others)
         coordinates = merge.coordinates() if merge.layout.dimensions else None
         return cls(merge.layout.n_cells, tables, categories, absent, about, beat, coordinates, terms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from jobs.engine.consensus import CellTypes
+from jobs.engine.cell_types import CellTypes
 from jobs.inference.data_manager import TaskInputs
 from jobs.inference.merge.calls import Rules, Vocabulary
 from jobs.inference.merge.consensus import Consensus
@@ -42,14 +42,11 @@ def fit(inputs: TaskInputs, merge: Merge, beat: Callable[[], None]) -> Merge:
 
 
 def consensus_of(inputs: TaskInputs, merge: Merge, beat: Callable[[], None]) -> Consensus:
-    """The consensus of the model itself with the further ones, each by the rules that it has alone.
-
-    Thresholds of reliable labels are left out, as the consensus is of labels.
-    """
+    """The consensus of the model itself with the further ones, each by the rules that it has alone."""
     others = []
     for place, other in enumerate(inputs.others):
         own = merge_of(other, merge.store, merge.receipts)
-        own = replace(own, layout=merge.layout, other=place, rules=replace(own.rules, thresholds=None))
+        own = replace(own, layout=merge.layout, other=place)
         others.append(fit(other, own, beat) if is_fitted(other, own) else own)
     cards = [inputs.card, *(other.card for other in inputs.others)]
     return Consensus(merge, tuple(others), CellTypes.of(cards))
