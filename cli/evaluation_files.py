@@ -11,7 +11,7 @@ from pathlib import Path
 from jobs.inference.merge.cross_table import shown
 from jobs.inference.outputs.annotation_files import harmless_text
 from jobs.inference.report import rendering
-from jobs.inference.report.data import CrossRow
+from jobs.inference.report.pieces import CrossRow
 from jobs.inference.report.truth import cross_columns, cross_rows
 from jobs.modeling.evaluated import Evaluated, document_of, header, record_of, row_of
 from shared.bundles.card import CARD_NAME

@@ -43,9 +43,9 @@ _SHARES = {
 }
 
 _AGREEING = {
-    "n_same_label": "of the cells get the same label from all",
-    "n_wider_label": "labels that differ only in how specific they are",
-    "n_different_label": "labels that exclude each other",
+    "n_same_label": "of the cells are of the same type by all",
+    "n_wider_label": "of one that some know more specifically",
+    "n_different_label": "of different types",
 }
 
 
@@ -171,7 +171,7 @@ def _say_consensus(summary: Mapping[str, object], output: Output) -> None:
     models = summary.get("consensus_models")
     if models:
         shares = [f"{share_in(summary, name) or 0:.0%} {what}" for name, what in _AGREEING.items()]
-        output.say(f"Consensus of {models}: {', '.join(shares)} (consensus.csv.gz)")
+        output.say(f"Consensus of {models}: {', '.join(shares)}")
 
 
 def _say_failure(record: Submission, output: Output) -> Exit:

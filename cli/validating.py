@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from cli.catalogue import all_cards, find_card
@@ -87,6 +88,8 @@ def say_verdict(verdict: Verdict, file: Path, output: Output) -> None:
         output.say(f"  plan    {forecast_words(verdict.forecast)}")
     for finding in sorted(verdict.findings, key=lambda finding: finding.severity is not Severity.REFUSAL):
         say_finding(finding, output)
+    for other, finding in verdict.other_warnings:
+        say_finding(replace(finding, message=f"{other}: {finding.message}"), output)
 
 
 def _say_overlap(verdict: Verdict, output: Output) -> None:

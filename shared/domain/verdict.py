@@ -251,6 +251,12 @@ class Verdict:
         other = self.others[place]
         return replace(self, genes=other.genes, overlap=other.overlap, findings=other.findings, others=())
 
+    @property
+    def other_warnings(self) -> tuple[tuple[str, Finding], ...]:
+        """Warnings of further models that the model itself gives no cause for, with the model that does."""
+        known = {finding.code for finding in self.findings}
+        return tuple((other.model, one) for other in self.others for one in other.findings if one.code not in known)
+
     def amended(self, findings: tuple[Finding, ...], looked_for: tuple[str, ...]) -> Verdict:
         """Replace findings from sampled rows, those with the codes in ``looked_for``, by findings from all rows."""
         return replace(self, findings=(*(one for one in self.findings if one.code not in looked_for), *findings))

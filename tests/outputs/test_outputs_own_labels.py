@@ -19,9 +19,9 @@ from jobs.inference.merge.own_labels import SWITCHED_OFF, NoOwnLabels, OwnLabels
 from jobs.inference.merge.survey import Survey
 from jobs.inference.outputs.own_label_facts import own_label_facts
 from jobs.inference.parts.part import PartLayout
-from jobs.inference.report.data import Comparison
 from jobs.inference.report.gathering import gather
 from jobs.inference.report.mapping import NoMap
+from jobs.inference.report.pieces import Comparison
 from jobs.inference.report.rendering import render
 from jobs.inference.report.truth import comparison, own_labels_fact
 from jobs.inference.report.wording import percent

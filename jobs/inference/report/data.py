@@ -6,15 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jobs.inference.report.clusters import ClusterTable
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A key figure, as text."""
-
-    value: str
-    name: str
-    note: str = ""
+from jobs.inference.report.pieces import Agreement, Comparison, Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,56 +283,13 @@ class ResultFile:
 
 
 @dataclass(frozen=True, slots=True)
-class CrossCell:
-    """A field of the cross table.
-
-    Attributes:
-        share: Share of the row's cells, as text; empty if there are none.
-        heat: The same as a number, 0 to 1.
-        title: The field in words, with numbers of cells.
-        same: Whether row and column mean the same.
-    """
-
-    share: str
-    heat: float
-    title: str
-    same: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class CrossRow:
-    """The cells with one own label."""
-
-    name: str
-    cells: int
-    fields: tuple[CrossCell, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """How the labels compare with those that the file had already.
-
-    Attributes:
-        column: The obs column.
-        columns: The labels, in the order of each row's fields.
-        note: What the table shows.
-    """
-
-    column: str
-    figures: tuple[Figure, ...]
-    sentences: tuple[str, ...]
-    columns: tuple[str, ...]
-    rows: tuple[CrossRow, ...]
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
 class ReportData:
     """A whole report.
 
     Attributes:
         labels: Every label that occurs, most cells first, unassigned cells last.
         shown: How many of ``labels`` the overview shows; ``tail`` sums up the rest.
+        agreement: How several models agree; None if there is one only.
     """
 
     file_name: str
@@ -357,6 +306,7 @@ class ReportData:
     no_map: str
     reasons: Reasons | None
     comparison: Comparison | None
+    agreement: Agreement | None
     scores: Chart
     score_meaning: str
     confusions: tuple[Confusion, ...]

@@ -13,6 +13,7 @@ from jobs.engine.composition import Composition
 from jobs.engine.raising import Thresholds
 from jobs.inference.merge.calls import I64Array, Vocabulary
 from jobs.inference.merge.clusters import Clusters
+from jobs.inference.merge.disagreements import Disagreements
 from jobs.inference.merge.evidence import Evidence
 from jobs.inference.merge.survey import Findings
 from jobs.inference.merge.tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, log_value, median_bin, median_score
@@ -22,6 +23,7 @@ from jobs.inference.report import sentences
 from jobs.inference.report.assessment import assess
 from jobs.inference.report.charts import drawn, log_chart, ridge, score_chart, undrawn
 from jobs.inference.report.clusters import cluster_table
+from jobs.inference.report.consensus import agreement, consensus_fact
 from jobs.inference.report.data import CellMap, Confusion, Fact, LabelRow, Notice, ReportData, ResultFile, Tail
 from jobs.inference.report.drawing import drawing_snippet
 from jobs.inference.report.evidence import reasons
@@ -64,6 +66,8 @@ class Context:
         made_at: When the report was made.
         evidence: The genes that spoke for the labels; None leaves them out.
         sums: What pseudobulk sums, and leaves out; None if there is none.
+        disagreements: How several models agree; None if there is one only.
+        others: The cards of the further models.
         actual: Time and cost until then. If this or the plan is None, the report leaves both out.
     """
 
@@ -85,6 +89,8 @@ class Context:
     clusters_wanted: str = AUTO
     thresholds: Thresholds | None = None
     sums: PseudobulkFacts | None = None
+    disagreements: Disagreements | None = None
+    others: tuple[ModelCard, ...] = ()
 
 
 def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> ReportData:
@@ -120,13 +126,18 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         reasons=why,
         scores=drawn(lambda: score_chart(total_b, context.min_score)),
         comparison=comparison(findings.compared),
+        agreement=agreement(context.disagreements, (context.card, *context.others), context.verdict),
         score_meaning=context.card.meaning_of_score,
         confusions=confusions(tally),
         clusters=clusters,
         genes=drawn(lambda: log_chart(tally.genes_cb.sum(axis=0), "genes", FEW_GENES)),
         counts=drawn(lambda: log_chart(tally.counts_cb.sum(axis=0), "counts", None)) if tally.n_counted else None,
         mitochondria=mito_sentence(tally),
-        method=(*_method(tally, context), *own_labels_fact(findings.compared)),
+        method=(
+            *_method(tally, context),
+            *consensus_fact(context.disagreements, (context.card, *context.others)),
+            *own_labels_fact(findings.compared),
+        ),
         model=sentences.model(context.card),
         snippets=(
             *snippets(rows, tally, context.files, context.verdict),

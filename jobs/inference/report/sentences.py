@@ -12,7 +12,8 @@ from jobs.inference.data_manager import AUTO_CELLS
 from jobs.inference.merge.clusters import LEAST_CELLS, Clusters
 from jobs.inference.merge.tally import FEW_GENES, Tally, log_value, median_bin, median_score, most_first
 from jobs.inference.outputs.reading_findings import MANY_UNFAMILIAR
-from jobs.inference.report.data import Fact, Figure, LabelRow, Notice
+from jobs.inference.report.data import Fact, LabelRow, Notice
+from jobs.inference.report.pieces import Figure
 from jobs.inference.report.wording import listing, percent, some, whole
 from shared.bundles.card import ModelCard, metric_words
 from shared.domain.actual import Actual

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from jobs.inference.merge.cross_table import Agreement, CrossTable, Shown, shown
 from jobs.inference.merge.own_labels import NoOwnLabels, OwnLabels
-from jobs.inference.report.data import Comparison, CrossCell, CrossRow, Fact, Figure
+from jobs.inference.report.data import Fact
+from jobs.inference.report.pieces import Comparison, CrossCell, CrossRow, Figure
 from jobs.inference.report.wording import percent, some, whole
 from shared.bundles.aligning import How, Meaning
 from shared.domain.words import plural, shortened

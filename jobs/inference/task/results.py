@@ -299,6 +299,8 @@ class Results:
             clusters=merge.rules.clusters,
             clusters_wanted=self.inputs.options.clusters,
             sums=self.sums,
+            disagreements=self.disagreements,
+            others=tuple(other.card for other in self.inputs.others),
             files=tuple(self.files),
             missing=tuple(self.missing),
             software={**self.software, **computed_with(self.receipts)},
