@@ -143,7 +143,7 @@ def _short(text: str) -> str:
 
 
 def _models(text: str) -> tuple[str, ...]:
-    names = tuple(_short(name.strip()) for name in text.split(",", MOST_OTHERS))
+    names = tuple(_short(name.strip()) for name in text.split(",", MOST_OTHERS - 1))
     if any("," in name for name in names) or len(set(names)) < len(names):
         raise ValueError(text)
     return names

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from jobs.engine.annotator import Annotator, BlockScores, CellBlock, Cells
 from jobs.engine.batches import N_SETS, weight
-from jobs.engine.streaming import Stream, scored
+from jobs.engine.streaming import Seeing, Stream, scored, scored_by_all, streamed
 from shared.domain.errors import DeviceUnavailableError
 from shared.h5ad.read.projected import ProjectedBlock
 from tests.engine.blocks import block_of
@@ -22,6 +24,7 @@ from tests.engine.lanes import LateLanes, PlainLanes
 from tests.engine.streams import simulated
 
 CPU = torch.device("cpu")
+Result = TypeVar("Result")
 N_LABELS, N_FEATURES = 5, 30
 GENES = np.arange(N_FEATURES, dtype=np.int32)
 
@@ -248,3 +251,36 @@ def test_a_real_model_says_the_same_of_a_batch_and_of_its_blocks(*, as_it_is: bo
 def test_a_cpu_scores_block_by_block() -> None:
     blocks = cells_in_blocks([3, 0, 4])
     assert bytes_of(scored(lambda then: map(then, blocks), annotator())) == bytes_of(map(annotator().annotate, blocks))
+
+
+@settings(deadline=None, max_examples=40)
+@given(SIZES, st.lists(st.tuples(LIMITS, st.sampled_from([PlainLanes, LateLanes])), min_size=2, max_size=4))
+def test_several_models_on_one_reading_score_as_each_alone(
+    sizes: list[int], streams: list[tuple[int, type[PlainLanes]]]
+) -> None:
+    """What one has taken and another has not is kept, however large their batches are."""
+    blocks = cells_in_blocks(sizes)
+    read = []
+
+    def reading(then: Callable[[ProjectedBlock], Result], /) -> Iterator[Result]:
+        for block in blocks:
+            read.append(block)
+            yield then(block)
+
+    def halved(block: ProjectedBlock) -> ProjectedBlock:
+        return replace(block, value=(block.value / 2).astype(np.float32))
+
+    views: list[Callable[[ProjectedBlock], ProjectedBlock]] = [lambda block: block, halved, halved, halved]
+    models = [Seeing(annotator(), view) for _, view in zip(streams, views, strict=False)]
+    together = list(streamed(reading, models, [kind() for _, kind in streams], [limit for limit, _ in streams]))
+    assert read == blocks, "each block is read once"
+    for scores, model in zip(zip(*together, strict=True), models, strict=bool(blocks)):
+        assert bytes_of(scores) == bytes_of(map(annotator().annotate, map(model.view, blocks)))
+
+
+def test_several_models_on_a_cpu_score_as_each_alone() -> None:
+    blocks = cells_in_blocks([3, 5, 0, 2])
+    models = [Seeing(annotator(), lambda block: block), Seeing(annotator(embedded=True), lambda block: block)]
+    together = scored_by_all(lambda then: map(then, blocks), models)
+    for scores, model in zip(zip(*together, strict=True), models, strict=True):
+        assert bytes_of(scores) == bytes_of(map(model.annotator.annotate, blocks))

@@ -28,6 +28,7 @@ from jobs.inference.annotated.legacy import complete_frame, modernise_frames
 from jobs.inference.annotated.overlay import Overlay
 from jobs.inference.annotated.terms import add_terms, drop_terms
 from jobs.inference.merge.clusters import Clusters
+from jobs.inference.merge.columns import InObs
 from jobs.inference.merge.consensus import CONSENSUS_COLUMNS, columns_for
 from jobs.inference.merge.disagreements import Disagreements
 from jobs.inference.merge.groups import Merge
@@ -164,7 +165,8 @@ def absent_of(tally: Tally, clusters: Clusters | None = None) -> frozenset[str]:
 def absent_of_consensus(n_others: int | None) -> frozenset[str]:
     """The columns of a consensus that there are not, with so many further models, or without a consensus."""
     there = {column.name for column in columns_for(n_others)} if n_others is not None else set()
-    return frozenset(column.name for column in CONSENSUS_COLUMNS if column.name not in there)
+    own = {column.name for column in CONSENSUS_COLUMNS if column.in_obs is not InObs.NO}
+    return frozenset(own - there)
 
 
 def _append(overlay: Overlay, columns: NewColumns) -> None:
