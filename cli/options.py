@@ -31,7 +31,7 @@ ModelOption = Annotated[
 ModelsOption = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(
-        "--model", help="NAME, NAME@VERSION, or the folder of a bundle. Repeat it for a consensus; the first counts."
+        "--model", help="NAME, NAME@VERSION, or the folder of a bundle; again for each further model of a consensus."
     ),
 ]
 BatchOption = Annotated[

@@ -78,6 +78,12 @@ def plan_shards(settings: Settings, given: Given, options: Mapping[str, str], ou
     from shared.validation import Validator
 
     parsed = parse_options(options)
+    if parsed.consensus:
+        raise InvalidOptionError(
+            f"option consensus={','.join(parsed.consensus)}",
+            expected="one model, as `celldrop shards` takes no more",
+            hint="Leave the option out, or use `celldrop run` or a deployed pipeline.",
+        )
     card, ref = _model(given.model)
     with tempfile.TemporaryDirectory() as nothing:
         blobs = build_local_store(Path(nothing), Path(nothing))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -19,7 +19,8 @@ from functions.status.problems import HTTP_CODES
 from jobs.engine.kinds.table import KINDS
 from jobs.inference.annotated.columns import OBS_COLUMNS
 from jobs.inference.annotated.contents import BESIDE_OBS, IN_PSEUDOBULK, Element
-from jobs.inference.merge.columns import COLUMNS
+from jobs.inference.merge.columns import COLUMNS, InObs
+from jobs.inference.merge.consensus import columns_for
 from jobs.inference.outputs.evidence_csv import COLUMNS as EVIDENCE_COLUMNS
 from jobs.inference.outputs.manifest import Manifest
 from shared.bundles.card import ModelCard
@@ -111,16 +112,49 @@ def results_page() -> str:
     ]
     head = (
         "A result consists of these files. `scores.parquet` is written only with the option `scores=full`, "
-        "`pseudobulk.h5ad` with `pseudobulk`, and the files for the client of Cellarium CAS with `cas=on` "
-        "([how to use them](../how-to/use-the-cas-client.md)). If a file could not be made, `manifest.json` names it "
-        "and gives the reason; for example, a 10x `.h5` has no `annotated.h5ad`. *Same bytes* means that the same "
-        "request on the same file always gives the same bytes, with one task or many, embedded or deployed."
+        "`pseudobulk.h5ad` with `pseudobulk`, `consensus.csv.gz` with `consensus` "
+        "([how it is made](../how-to/ask-several-models.md)), and the files for the client of Cellarium CAS with "
+        "`cas=on` ([how to use them](../how-to/use-the-cas-client.md)). If a file could not be made, `manifest.json` "
+        "names it and gives the reason; for example, a 10x `.h5` has no `annotated.h5ad`. *Same bytes* means that the "
+        "same request on the same file always gives the same bytes, with one task or many, embedded or deployed."
     )
     told = ["| file | what it is | same bytes |", "|---|---|---|", *files, "", "## Columns of the annotations", ""]
     about = "There is one row per cell, in the order of `obs`. `celldrop_value_note` is left out if no cell has a note."
     table = ["| column | type | in the CSV | in obs of annotated.h5ad | meaning |", "|---|---|---|---|---|", *columns]
-    lines = [*told, about, "", *table, "", *_beside(), "", *_evidence_columns(), "", *_pseudobulk()]
+    lines = [
+        *told,
+        about,
+        "",
+        *table,
+        "",
+        *_consensus(in_obs),
+        "",
+        *_beside(),
+        "",
+        *_evidence_columns(),
+        "",
+        *_pseudobulk(),
+    ]
     return _page("Results", head, lines)
+
+
+def _consensus(in_obs: Mapping[str, str]) -> list[str]:
+    about = (
+        "With the option `consensus`, there is one row per cell. Model 1 is the model itself, model 2 the first "
+        'further one, and so on: `consensus.models` in `manifest.json` and `uns["celldrop"]["consensus"]` name them in '
+        "this order. Up to model 5, the columns are those of model 2. Those in `obs` are left out without the option."
+    )
+    rows = [
+        row(
+            f"`{column.name}`",
+            _arrow_type(column.kind),
+            f"`{in_obs[column.name]}`" if column.in_obs is not InObs.NO else "",
+            column.meaning,
+        )
+        for column in columns_for(1)
+    ]
+    head = ["| column | type | in obs of annotated.h5ad | meaning |", "|---|---|---|---|"]
+    return ["## Columns of consensus.csv.gz", "", about, "", *head, *rows]
 
 
 def _beside() -> list[str]:

@@ -123,7 +123,9 @@ class Outcome(_EventData):
             "If succeeded: `n_cells`, `n_unassigned`, `model`, and in `labels` the number of cells of each label; if "
             "known, `n_unfamiliar` (of `n_judged` cells), `n_reliable_label`, `n_reliable_group`, "
             "`n_reliable_lineage`, in `reliable_labels` the number of cells of each label of which it is reliable, "
-            "`estimated_s` and `actual_s`, `estimated_usd` and `actual_usd`."
+            "`estimated_s` and `actual_s`, `estimated_usd` and `actual_usd`; of a consensus, `consensus_models` and "
+            "the number of cells that all these models call the same type (`n_same_label`), that some call more "
+            "specifically than others (`n_wider_label`), and of which two disagree (`n_different_label`)."
         ),
     )
 

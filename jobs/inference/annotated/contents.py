@@ -49,6 +49,11 @@ BESIDE_OBS = (
         "Likewise, the model, as `NAME@VERSION`: `ontology_resource.json` has what CAS would give for this name.",
     ),
     *_ABOUT,
+    Element(
+        'uns["celldrop"]["consensus"]',
+        "text",
+        "With the option `consensus`, the models 1, 2 and so on of its columns in `obs`, as `NAME@VERSION`.",
+    ),
 )
 """In annotated.h5ad. All else in it is the input's."""
 

@@ -22,15 +22,15 @@ class CommonSourceFacts(ManifestPart):
 
 
 class ConsensusFacts(ManifestPart):
-    """How several models agree on the cells."""
+    """How several models agree on the cells, by their reliable labels (``jobs.inference.merge.consensus.Ballot``)."""
 
     models: tuple[ModelFacts, ...] = Field(description="The model itself, then the further ones: model 1, 2 and so on.")
-    n_same: int = Field(description="Cells that all models give labels of the same type.")
+    n_same: int = Field(description="Cells for which all models have the same reliable label.")
     n_wider: int = Field(
-        description="Cells whose labels differ only in how specific they are: of any two, one is a kind of the other."
+        description="Cells for which these differ only in how specific they are: one of any two is a kind of the other."
     )
-    n_different: int = Field(description="Cells of which two models give labels that exclude each other.")
-    n_unsaid: int = Field(description="Cells that some model leaves unassigned, or that are unfamiliar to it.")
+    n_different: int = Field(description="Cells for which two of these are such that neither is a kind of the other.")
+    n_unsaid: int = Field(description="Cells for which some model has none, or that are unfamiliar to it.")
     counts: dict[str, int] = Field(description="Cells by consensus, most first.")
     disputed: dict[str, int] = Field(
         description="The cells of `n_different` by the label of the model itself, most first; without labels that no "

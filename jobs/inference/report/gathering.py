@@ -92,6 +92,11 @@ class Context:
     disagreements: Disagreements | None = None
     others: tuple[ModelCard, ...] = ()
 
+    @property
+    def cards(self) -> tuple[ModelCard, ...]:
+        """Those of all models, that of the model itself first."""
+        return (self.card, *self.others)
+
 
 def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> ReportData:
     """Build the contents of the report. The same findings and context give the same report.
@@ -126,18 +131,14 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         reasons=why,
         scores=drawn(lambda: score_chart(total_b, context.min_score)),
         comparison=comparison(findings.compared),
-        agreement=agreement(context.disagreements, (context.card, *context.others), context.verdict),
+        agreement=agreement(context.disagreements, context.cards, context.verdict),
         score_meaning=context.card.meaning_of_score,
         confusions=confusions(tally),
         clusters=clusters,
         genes=drawn(lambda: log_chart(tally.genes_cb.sum(axis=0), "genes", FEW_GENES)),
         counts=drawn(lambda: log_chart(tally.counts_cb.sum(axis=0), "counts", None)) if tally.n_counted else None,
         mitochondria=mito_sentence(tally),
-        method=(
-            *_method(tally, context),
-            *consensus_fact(context.disagreements, (context.card, *context.others)),
-            *own_labels_fact(findings.compared),
-        ),
+        method=_method(findings, context),
         model=sentences.model(context.card),
         snippets=(
             *snippets(rows, tally, context.files, context.verdict),
@@ -172,13 +173,16 @@ def _remarks(rows: tuple[LabelRow, ...], tally: Tally, context: Context) -> tupl
     return sentences.remarks(rows, tally, context.min_score, selected_genes=selected_genes)
 
 
-def _method(tally: Tally, context: Context) -> tuple[Fact, ...]:
+def _method(findings: Findings, context: Context) -> tuple[Fact, ...]:
+    tally = findings.tally
     return (
         *sentences.method(context.verdict, context.card, context.min_score),
         sentences.composition(context.card, context.composition, wanted=context.composition_wanted),
         sentences.reliability(context.card, context.thresholds, genes_fit=_genes_fit(context)),
         sentences.familiarity(tally, context.card),
         sentences.clusters(context.clusters, context.clusters_wanted, context.verdict),
+        *consensus_fact(context.disagreements, context.cards),
+        *own_labels_fact(findings.compared),
     )
 
 
