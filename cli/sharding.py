@@ -20,6 +20,7 @@ from cli.console import Exit, Output
 from cli.files import bundle_folder, find_file
 from jobs.inference.process.memory import loading
 from shared.bundles.card import ModelCard
+from shared.bundles.distinct import check_distinct
 from shared.domain.admission import Request
 from shared.domain.errors import (
     BlobNotFoundError,
@@ -61,12 +62,12 @@ class Given:
 
     Attributes:
         plan: The plan, which the first step writes.
-        model: The folder of a bundle.
+        models: The folders of the bundles: that of the model, then those of further ones for a consensus.
     """
 
     plan: Path
     file: Path
-    model: Path
+    models: Sequence[Path]
 
 
 def plan_shards(settings: Settings, given: Given, options: Mapping[str, str], output: Output) -> Exit:
@@ -77,24 +78,21 @@ def plan_shards(settings: Settings, given: Given, options: Mapping[str, str], ou
     """
     from shared.validation import Validator
 
+    (card, ref), *others = [_model(folder) for folder in given.models]
+    options = _with_consensus(options, [other for _, other in others])
     parsed = parse_options(options)
-    if parsed.consensus:
-        raise InvalidOptionError(
-            f"option consensus={','.join(parsed.consensus)}",
-            expected="one model, as `celldrop shards` takes no more",
-            hint="Leave the option out, or use `celldrop run` or a deployed pipeline.",
-        )
-    card, ref = _model(given.model)
+    check_distinct([ref.digest, *(other.digest for _, other in others)], [ref.reference, *parsed.consensus])
     with tempfile.TemporaryDirectory() as nothing:
         blobs = build_local_store(Path(nothing), Path(nothing))
         source = find_file(blobs, given.file).ref
         validator = Validator.of(blobs, settings)
-        verdict = validator(source, card, parsed)
+        verdict = validator(source, card, parsed, [other for other, _ in others])
     if not verdict.accepted:
         return _refuse(verdict, output)
     # Content and name identify the file: neither its folder nor its date changes the plan.
     request = Request(ObjectRef("workflow", given.file.name, _content(given.file)), dict(options))
     record = Submission(request.id, request.source, dict(options), State.RUNNING, model=ref, verdict=verdict)
+    record = replace(record, consensus=tuple(other for _, other in others))
     record = replace(record, plan=plan_of(record, settings.fleet))
     assert record.plan is not None
     given.plan.write_text(json.dumps({"schema_version": SCHEMA_VERSION, "record": submission_document(record)}))
@@ -214,9 +212,18 @@ def _at_hand(blobs: BlobStore, given: Given) -> Submission:
             where=str(given.file),
             hint="Pass every step the same file.",
         )
-    _, ref = _model(given.model)
-    # The digest is the plan's, so that another bundle is refused when it is loaded.
-    return replace(planned, source=file.ref, model=replace(ref, digest=planned.model.digest))
+    pinned = [planned.model, *planned.consensus]
+    if len(given.models) != len(pinned):
+        raise InvalidOptionError(
+            f"{len(given.models)} models",
+            expected=f"{len(pinned)}, in this order: {', '.join(one.reference for one in pinned)}",
+            where=str(given.plan),
+            hint="Pass every step the same --model folders, in the same order.",
+        )
+    found = [_model(folder)[1] for folder in given.models]
+    # The digests are the plan's, so that another bundle is refused when it is loaded.
+    model, *others = (replace(ref, digest=one.digest) for ref, one in zip(found, pinned, strict=True))
+    return replace(planned, source=file.ref, model=model, consensus=tuple(others))
 
 
 def _content(file: Path) -> int:
@@ -234,10 +241,25 @@ def _model(folder: Path) -> tuple[ModelCard, ModelRef]:
     return card, ModelRef(card.name, card.version, card.digest, FILES_BUCKET, prefix, card.cost)
 
 
+def _with_consensus(options: Mapping[str, str], others: Sequence[ModelRef]) -> dict[str, str]:
+    """The options with the option ``consensus``, which is what the further folders are.
+
+    Raises:
+        InvalidOptionError: The option names models, of which there would have to be folders.
+    """
+    if "consensus" in options:
+        raise InvalidOptionError(
+            f"option consensus={options['consensus']}",
+            expected="the folder of each model",
+            hint="Pass every step --model FOLDER again for each further model, instead of this option.",
+        )
+    return {**options, **({"consensus": ",".join(other.reference for other in others)} if others else {})}
+
+
 def _identity(record: Submission) -> str:
-    """An id of the plan, which its parts carry: made from the file, the options and the bundle."""
+    """An id of the plan, which its parts carry: made from the file, the options and the bundles."""
     assert record.model is not None
-    return f"{record.id} {record.model.digest}"
+    return " ".join([record.id, record.model.digest, *(other.digest for other in record.consensus)])
 
 
 def _vouched(blobs: BlobStore, record: Submission, part: Path) -> Receipt:

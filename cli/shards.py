@@ -13,7 +13,12 @@ from shared.domain.plan import Accelerator
 
 shards = typer.Typer(help="Annotate one file in three steps, for workflow engines.", no_args_is_help=True)
 
-BundleOption = Annotated[Path, typer.Option("--model", help="The folder of a bundle.", show_default=False)]
+BundlesOption = Annotated[
+    list[Path],
+    typer.Option(
+        "--model", help="The folder of a bundle; again for each further one of a consensus.", show_default=False
+    ),
+]
 PlanOption = Annotated[Path, typer.Option("--plan", help="The plan that `plan` wrote.", show_default="plan.json")]
 PLAN = Path("plan.json")
 
@@ -22,7 +27,7 @@ PLAN = Path("plan.json")
 def plan(
     file: FileArgument,
     *,
-    model: BundleOption,
+    model: BundlesOption,
     plan_file: Annotated[Path, typer.Option("--plan", help="The plan to write.", show_default="plan.json")] = PLAN,
     set_: SetOption = None,
     as_json: JsonFlag = False,
@@ -41,7 +46,7 @@ def annotate(  # noqa: PLR0913  # one parameter an option
     file: FileArgument,
     *,
     index: Annotated[int, typer.Option(help="Which shard, from 0.", show_default=False)],
-    model: BundleOption,
+    model: BundlesOption,
     part: Annotated[Path, typer.Option(help="The part to write, with its receipt beside it.", show_default=False)],
     plan_file: PlanOption = PLAN,
     accelerator: Annotated[Accelerator, typer.Option(help="What to compute on.")] = Accelerator.CPU,
@@ -61,7 +66,7 @@ def gather(  # one parameter an option
         list[Path], typer.Argument(help="Every part, each with its receipt beside it.", show_default=False)
     ],
     *,
-    model: BundleOption,
+    model: BundlesOption,
     out: Annotated[Path, typer.Option(help="The folder of results.", show_default=False)],
     plan_file: PlanOption = PLAN,
     as_json: JsonFlag = False,

@@ -8,6 +8,8 @@ workflow celldrop {
     File h5ad
     File model_card
     File model_weights
+    Array[File] other_model_cards = []
+    Array[File] other_model_weights = []
     String image
     Array[String] options = []
     Int? shards
@@ -23,13 +25,15 @@ workflow celldrop {
     Int gpu_count = 1
   }
 
-  Int localised_gb = ceil(size(h5ad, "GB") + size(model_weights, "GB")) + extra_disk_gb
+  Int localised_gb = ceil(size(h5ad, "GB") + size(model_weights, "GB") + size(other_model_weights, "GB")) + extra_disk_gb
 
   call plan {
     input:
       h5ad = h5ad,
       model_card = model_card,
       model_weights = model_weights,
+      other_model_cards = other_model_cards,
+      other_model_weights = other_model_weights,
       image = image,
       options = options,
       shards = shards,
@@ -49,6 +53,8 @@ workflow celldrop {
           h5ad = h5ad,
           model_card = model_card,
           model_weights = model_weights,
+          other_model_cards = other_model_cards,
+          other_model_weights = other_model_weights,
           image = image,
           cpu = cpu,
           memory_gb = memory_gb,
@@ -68,6 +74,8 @@ workflow celldrop {
           h5ad = h5ad,
           model_card = model_card,
           model_weights = model_weights,
+          other_model_cards = other_model_cards,
+          other_model_weights = other_model_weights,
           image = gpu_image,
           cpu = cpu,
           memory_gb = memory_gb,
@@ -92,6 +100,8 @@ workflow celldrop {
       h5ad = h5ad,
       model_card = model_card,
       model_weights = model_weights,
+      other_model_cards = other_model_cards,
+      other_model_weights = other_model_weights,
       image = image,
       cpu = cpu,
       memory_gb = memory_gb,
@@ -114,6 +124,7 @@ workflow celldrop {
     File? ontology_resource_json = gather.ontology_resource_json
     File? inferred_labels_csv = gather.inferred_labels_csv
     File? metadata_json = gather.metadata_json
+    File? consensus_csv = gather.consensus_csv
     File manifest = gather.manifest
   }
 
@@ -125,6 +136,8 @@ workflow celldrop {
     h5ad: "The cells: an .h5ad file, or a 10x .h5. Every shard localises all of it."
     model_card: "The bundle's model.json."
     model_weights: "The bundle's weights.safetensors."
+    other_model_cards: "For a consensus: the model.json of each further bundle, at most four."
+    other_model_weights: "The weights.safetensors of each, in the same order."
     image: "celldrop-inference, as it was pushed: REGISTRY/celldrop-inference:TAG, or better with @sha256:DIGEST."
     options: "KEY=VALUE, as in docs/reference/options.md: scores=full, matrix=raw, map=off."
     shards: "How many to ask for; a small file gets fewer. Left out: one for every 250,000 cells."
@@ -146,6 +159,8 @@ task plan {
     File h5ad
     File model_card
     File model_weights
+    Array[File] other_model_cards
+    Array[File] other_model_weights
     String image
     Array[String] options
     Int? shards
@@ -163,7 +178,18 @@ task plan {
     mkdir bundle
     ln -s '~{model_card}' bundle/model.json
     ln -s '~{model_weights}' bundle/weights.safetensors
-    celldrop shards plan '~{h5ad}' --model bundle --plan plan.json '~{sep="' '" flags}' \
+    cards=('~{sep="' '" other_model_cards}')
+    weights=('~{sep="' '" other_model_weights}')
+    models=(--model bundle)
+    for n in "${!cards[@]}"; do
+      if [ -n "${cards[$n]}" ]; then
+        mkdir "other$n"
+        ln -s "${cards[$n]}" "other$n/model.json"
+        ln -s "${weights[$n]}" "other$n/weights.safetensors"
+        models+=(--model "other$n")
+      fi
+    done
+    celldrop shards plan '~{h5ad}' "${models[@]}" --plan plan.json '~{sep="' '" flags}' \
       ~{"--set=tasks=" + shards} > planned.json
     python -c 'import json; print(json.load(open("planned.json"))["shards"])' > n_shards
   >>>
@@ -192,6 +218,8 @@ task annotate {
     File h5ad
     File model_card
     File model_weights
+    Array[File] other_model_cards
+    Array[File] other_model_weights
     String image
     Int cpu
     Int memory_gb
@@ -206,7 +234,18 @@ task annotate {
     mkdir bundle
     ln -s '~{model_card}' bundle/model.json
     ln -s '~{model_weights}' bundle/weights.safetensors
-    celldrop shards annotate '~{h5ad}' --index ~{index} --model bundle --part '~{index}.arrow' --plan '~{plan_json}'
+    cards=('~{sep="' '" other_model_cards}')
+    weights=('~{sep="' '" other_model_weights}')
+    models=(--model bundle)
+    for n in "${!cards[@]}"; do
+      if [ -n "${cards[$n]}" ]; then
+        mkdir "other$n"
+        ln -s "${cards[$n]}" "other$n/model.json"
+        ln -s "${weights[$n]}" "other$n/weights.safetensors"
+        models+=(--model "other$n")
+      fi
+    done
+    celldrop shards annotate '~{h5ad}' --index ~{index} "${models[@]}" --part '~{index}.arrow' --plan '~{plan_json}'
   >>>
 
   output {
@@ -233,6 +272,8 @@ task annotate_on_gpu {
     File h5ad
     File model_card
     File model_weights
+    Array[File] other_model_cards
+    Array[File] other_model_weights
     String image
     Int cpu
     Int memory_gb
@@ -249,7 +290,18 @@ task annotate_on_gpu {
     mkdir bundle
     ln -s '~{model_card}' bundle/model.json
     ln -s '~{model_weights}' bundle/weights.safetensors
-    celldrop shards annotate '~{h5ad}' --index ~{index} --model bundle --part '~{index}.arrow' --plan '~{plan_json}' \
+    cards=('~{sep="' '" other_model_cards}')
+    weights=('~{sep="' '" other_model_weights}')
+    models=(--model bundle)
+    for n in "${!cards[@]}"; do
+      if [ -n "${cards[$n]}" ]; then
+        mkdir "other$n"
+        ln -s "${cards[$n]}" "other$n/model.json"
+        ln -s "${weights[$n]}" "other$n/weights.safetensors"
+        models+=(--model "other$n")
+      fi
+    done
+    celldrop shards annotate '~{h5ad}' --index ~{index} "${models[@]}" --part '~{index}.arrow' --plan '~{plan_json}' \
       --accelerator gpu
   >>>
 
@@ -282,6 +334,8 @@ task gather {
     File h5ad
     File model_card
     File model_weights
+    Array[File] other_model_cards
+    Array[File] other_model_weights
     String image
     Int cpu
     Int memory_gb
@@ -296,8 +350,19 @@ task gather {
     mkdir bundle parts
     ln -s '~{model_card}' bundle/model.json
     ln -s '~{model_weights}' bundle/weights.safetensors
+    cards=('~{sep="' '" other_model_cards}')
+    weights=('~{sep="' '" other_model_weights}')
+    models=(--model bundle)
+    for n in "${!cards[@]}"; do
+      if [ -n "${cards[$n]}" ]; then
+        mkdir "other$n"
+        ln -s "${cards[$n]}" "other$n/model.json"
+        ln -s "${weights[$n]}" "other$n/weights.safetensors"
+        models+=(--model "other$n")
+      fi
+    done
     ln -s '~{sep="' '" parts}' '~{sep="' '" receipts}' parts/
-    celldrop shards gather '~{h5ad}' parts/*.arrow --model bundle --out results --plan '~{plan_json}'
+    celldrop shards gather '~{h5ad}' parts/*.arrow "${models[@]}" --out results --plan '~{plan_json}'
   >>>
 
   output {
@@ -312,6 +377,7 @@ task gather {
     File? ontology_resource_json = "results/ontology_resource.json"
     File? inferred_labels_csv = "results/inferred_labels.csv"
     File? metadata_json = "results/metadata.json"
+    File? consensus_csv = "results/consensus.csv.gz"
     File manifest = "results/manifest.json"
   }
 

@@ -230,6 +230,37 @@ def test_an_object_path_and_a_request_ask_for_the_same(
     assert (folder / CONSENSUS.name).read_bytes() == (both.folder / CONSENSUS.name).read_bytes()
 
 
+# --- Workflow engines -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_shards_of_several_models_gathered_are_the_bytes_of_one_run(
+    both: Ended, celldrop: Celldrop, cells: Path, tmp_path: Path
+) -> None:
+    folders = [ROOT / "models" / reference for reference in ("pbmc/1.2.0", "pbmc-sorted/1.3.0")]
+    models = [word for folder in folders for word in ("--model", folder)]
+    planned = celldrop("shards", "plan", cells, *models, "--set", "tasks=2", *OPTIONS)
+    assert planned.json["shards"] == 2, planned.stderr
+    parts = [tmp_path / f"{index}.arrow" for index in range(2)]
+    for index, part in enumerate(parts):
+        done = celldrop("shards", "annotate", cells, *models, "--index", index, "--part", part)
+        assert done.status == 0, done.stderr
+    few = celldrop("shards", "gather", cells, *parts, *models[:2], "--out", tmp_path / "few", "--json")
+    assert (few.status, few.json["code"]) == (2, "INVALID_OPTION")
+    done = celldrop("shards", "gather", cells, *parts, *models, "--out", tmp_path / "out")
+    assert done.status == 0, done.stderr
+    for name in reproducible(Options(consensus=("pbmc-sorted",))):
+        assert (tmp_path / "out" / name).read_bytes() == (both.folder / name).read_bytes(), name
+
+
+def test_shards_take_folders_and_no_names(celldrop: Celldrop, cells: Path) -> None:
+    done = celldrop(
+        "shards", "plan", cells, "--model", ROOT / "models/pbmc/1.2.0", "--set", "consensus=pbmc-sorted", "--json"
+    )
+    assert (done.status, done.json["code"]) == (2, "INVALID_OPTION")
+    assert "--model FOLDER" in done.json["hint"]
+
+
 # --- Refusals ----------------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ from jobs.inference.report.assessment import assess
 from jobs.inference.report.charts import drawn, log_chart, ridge, score_chart, undrawn
 from jobs.inference.report.clusters import cluster_table
 from jobs.inference.report.consensus import agreement, consensus_fact
-from jobs.inference.report.data import CellMap, Confusion, Fact, LabelRow, Notice, ReportData, ResultFile, Tail
+from jobs.inference.report.data import CellMap, Confusion, Fact, LabelRow, Notice, ReportData, ResultFile, Snippet, Tail
 from jobs.inference.report.drawing import drawing_snippet
 from jobs.inference.report.evidence import reasons
 from jobs.inference.report.mapping import FEW_PLACED, Layout, NoMap, draw_map
@@ -140,14 +140,18 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         mitochondria=mito_sentence(tally),
         method=_method(findings, context),
         model=sentences.model(context.card),
-        snippets=(
-            *snippets(rows, tally, context.files, context.verdict),
-            *drawing_snippet(context.files, context.clusters, context.verdict, tally),
-        ),
+        snippets=_snippets(rows, tally, context),
         files=tuple(ResultFile(file.name, size(file.size_bytes), file.what) for file in context.files),
         missing=tuple(Notice(one.reason, code=one.name) for one in context.missing),
         provenance=_provenance(context),
         made_at=context.made_at,
+    )
+
+
+def _snippets(rows: tuple[LabelRow, ...], tally: Tally, context: Context) -> tuple[Snippet, ...]:
+    return (
+        *snippets(rows, tally, context.files, context.verdict),
+        *drawing_snippet(context.files, context.clusters, context.verdict, tally),
     )
 
 
