@@ -1,0 +1,125 @@
+"""The consensus in parts and tables: columns of further models, the same bytes from any tasks, and who has no vote."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jobs.engine.cell_types import CellTypes
+from jobs.engine.consensus import Relation
+from jobs.inference.merge.calls import Rules, Vocabulary
+from jobs.inference.merge.consensus import Consensus
+from jobs.inference.merge.disagreements import Disagreements
+from jobs.inference.merge.groups import Merge, ordered
+from jobs.inference.outputs.consensus_csv import consensus_csv
+from jobs.inference.parts.others import KEPT, OtherLayout, OtherScores
+from jobs.inference.parts.part import AnnotatedBlock, PartLayout
+from shared.bundles.card import Familiarity, Features, Label
+from shared.domain.errors import CorruptBlobError
+from shared.domain.geometry import Rows, task_rows
+from shared.domain.verdict import CellNote
+from tests.engine.cards import make_card
+from tests.outputs.stand_ins import Draws, Shelf, keep_part
+
+N_CELLS, N_LABELS = 1500, 4
+NAMES = ("B cell", "=1+1", "NK cell", "T cell")
+"""One of them is what a spreadsheet would run."""
+LABELS = tuple(Label(name=name) for name in NAMES)
+FAMILIARITY = Familiarity(genes=Features(symbol=("G",)), typical_total=1000, spread=0.1, threshold=3, false_alarm=0.01)
+
+
+def block(rows: Rows, layout: PartLayout, seeds: tuple[int, ...]) -> AnnotatedBlock:
+    """A block of several models' draws; every 50th cell is silent to the second, every 70th unfamiliar to it."""
+    main, *others = (Draws(PartLayout(N_CELLS, N_LABELS, top_k=2), seed).block(rows) for seed in seeds)
+    row_n = np.arange(rows.start, rows.stop)
+    note_n = np.where(row_n % 50 == 0, CellNote.SILENT, CellNote.NONE).astype(np.uint8)
+    unfamiliarity_n = np.where(row_n % 70 == 0, 9, 0).astype(np.float32)
+    made = tuple(OtherScores(one.probability_nl, one.decision_nl, note_n, unfamiliarity_n) for one in others)
+    assert len(made) == len(layout.others)
+    return replace(main, others=made)
+
+
+def consensus_of(n_tasks: int, seeds: tuple[int, ...] = (0, 0, 1), *, full: bool = False) -> Consensus:
+    others = tuple(OtherLayout(N_LABELS, full) for _ in seeds[1:])
+    layout, store = PartLayout(N_CELLS, N_LABELS, top_k=2, others=others), Shelf()
+    receipts = []
+    for index in range(n_tasks):
+        rows = task_rows(N_CELLS, n_tasks, index)
+        blocks = (block(one, layout, seeds) for one in rows.blocks())
+        receipts.append(keep_part(store, f"part-{index}", blocks, layout, rows))
+    main = Merge(store, ordered(receipts, N_CELLS), layout, Vocabulary(LABELS), Rules(min_score=0.6))
+    rules = Rules(familiarity=FAMILIARITY)
+    merges = tuple(replace(main, other=place, rules=rules) for place in range(len(others)))
+    return Consensus(main, merges, CellTypes.of([make_card(N_LABELS, 3, labels=LABELS)] * len(seeds)))
+
+
+def written(consensus: Consensus) -> tuple[bytes, Disagreements]:
+    found = Disagreements(consensus)
+    return b"".join(consensus_csv(found)), found
+
+
+def table(data: bytes) -> pd.DataFrame:
+    return pd.read_csv(io.BytesIO(gzip.decompress(data)), keep_default_na=False, index_col="cell_id")
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_one_task_or_six_write_the_same_bytes(full: bool) -> None:
+    one, _ = written(consensus_of(1, full=full))
+    assert written(consensus_of(6, full=full))[0] == one
+    assert written(consensus_of(1))[0] == one, "what else is kept changes nothing"
+
+
+def test_each_cell_is_counted_by_hand() -> None:
+    data, found = written(consensus_of(1))
+    cells = table(data)
+    assert len(cells) == N_CELLS
+    row_n = np.arange(N_CELLS)
+    silent_n, unfamiliar_n = row_n % 50 == 0, row_n % 70 == 0
+    labels = [cells[name].to_numpy() for name in ("label", "model2_label", "model3_label")]
+    assert (labels[1][silent_n] == "Unassigned").all()
+    assert (labels[1][unfamiliar_n & ~silent_n] != "Unassigned").all()
+    for label in labels[1:]:
+        label[unfamiliar_n] = "Unassigned"
+    for said, won, share in zip(
+        np.stack(labels, axis=1).tolist(), cells["consensus_label"], cells["consensus_agreement"], strict=True
+    ):
+        votes = {name: said.count(name) for name in said if name != "Unassigned"}
+        most = [name for name, n in votes.items() if n >= 2]
+        assert [won] == (most or ["Unassigned"])
+        assert share == ("" if not most else "1" if votes[won] == 3 else "0.6666667")
+    assert set(cells["reliable_label"]) == set(cells["model2_reliable_label"]) == {""}
+    counts = cells["consensus_label"].value_counts().to_dict()
+    assert {str(name).removeprefix("'"): n for name, n in counts.items()} == found.consensus_counts
+    assert found.n_cells == N_CELLS
+    n_unsaid = sum("Unassigned" in said for said in np.stack(labels, axis=1).tolist())
+    assert found.relation_r[Relation.UNSAID] == n_unsaid
+
+
+def test_a_label_that_a_spreadsheet_would_run_has_an_apostrophe() -> None:
+    cells = table(written(consensus_of(1))[0])
+    for column in ("label", "model2_label", "consensus_label"):
+        assert "'=1+1" in set(cells[column])
+        assert "=1+1" not in set(cells[column])
+
+
+def test_a_further_model_is_read_as_if_it_were_alone() -> None:
+    consensus = consensus_of(2, full=True)
+    alone = Draws(PartLayout(N_CELLS, N_LABELS, top_k=2, full=True), seed=1)
+    calls = [group.calls for group in consensus.others[1].groups()]
+    expected = alone.block(Rows(0, N_CELLS))
+    order_nk = np.argsort(-expected.decision_nl, axis=1, kind="stable")[:, :KEPT]
+    np.testing.assert_array_equal(np.concatenate([one.top_label_nk for one in calls]), order_nk)
+    probability_nl = np.concatenate([one.probability_nl for one in calls if one.probability_nl is not None])
+    np.testing.assert_array_equal(probability_nl, expected.probability_nl)
+
+
+def test_a_part_with_other_models_than_planned_is_refused() -> None:
+    consensus = consensus_of(1)
+    fewer = replace(consensus.main, layout=replace(consensus.main.layout, others=consensus.main.layout.others[:1]))
+    with pytest.raises(CorruptBlobError):
+        list(fewer.groups())
