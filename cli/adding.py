@@ -102,7 +102,7 @@ def _chosen(settings: Settings, asked: Asked) -> _Chosen:
         raise InvalidOptionError(
             "a bundle keeps its name, its version and all else, which its digest covers",
             where=asked.what,
-            hint="Leave --name, --version and --batch out; they are for models of CellTypist and scANVI.",
+            hint="Leave --name, --version and --batch out; they are for models of other programs.",
         )
     stored = _card_at(settings, offer.address)
     card = parse_card(stored, where=offer.address)
@@ -162,7 +162,7 @@ def _check_new(settings: Settings, offer: Offer) -> None:
                 expected="a model that is not",
                 where=str(path),
                 hint=f"Use it with `celldrop run FILE --model {offer.reference}`. Another --version can be chosen for "
-                "a model of CellTypist or scANVI.",
+                "a model of another program.",
             )
 
 

@@ -40,7 +40,7 @@ def bundle_folder(model: str) -> Path | None:
     if (folder / CARD_NAME).is_file():
         return folder
     if folder.is_file():
-        hint = "Convert a model of CellTypist or scANVI: `celldrop models import FILE --name NAME --version 1`."
+        hint = "Convert a model of another program: `celldrop models import FILE --name NAME --version 1`."
         raise ModelNotFoundError(f"{folder.name} is a file", expected="the folder of a bundle", hint=hint)
     found = [path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{CARD_NAME}")]
     if not found and (folder / "model.pt").is_file():

@@ -36,16 +36,17 @@ def add(
     model: Annotated[
         str,
         typer.Argument(
-            help="A name from `celldrop models search`, a path, or the address of a .pkl, model.pt or bundle's folder.",
+            help="A name from `celldrop models search`, a path, or the address of a .pkl, model.pt, .ckpt or bundle's "
+            "folder.",
             show_default=False,
         ),
     ],
     *,
     name: Annotated[
-        str, typer.Option(help="For a CellTypist or scANVI model.", show_default="from its file or folder")
+        str, typer.Option(help="For a model of another program.", show_default="from its file or folder")
     ] = "",
     version: Annotated[
-        str, typer.Option(help="For a CellTypist or scANVI model.", show_default="as the catalogue says, or 1")
+        str, typer.Option(help="For a model of another program.", show_default="as the catalogue says, or 1")
     ] = "",
     batch: BatchOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Add it without asking.")] = False,

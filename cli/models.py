@@ -151,7 +151,8 @@ def import_model(  # noqa: PLR0913  # one parameter an option
         Path,
         typer.Argument(
             metavar="FILE",
-            help="A CellTypist .pkl; or of a scANVI model the folder that scvi-tools saved, or its model.pt.",
+            help="A CellTypist .pkl; of a scANVI model the folder that scvi-tools saved, or its model.pt; or a "
+            "checkpoint of cellarium-ml.",
             show_default=False,
         ),
     ],
@@ -167,7 +168,7 @@ def import_model(  # noqa: PLR0913  # one parameter an option
     batch: BatchOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Convert a model of CellTypist or scANVI into a bundle, without executing anything in it."""
+    """Convert a model of another program into a bundle, without executing anything in it."""
     output = Output(as_json)
 
     def action() -> Exit:

@@ -12,7 +12,7 @@ from cli.catalogue import as_bucket, installed_cards
 from cli.files import bundle_folder
 from jobs.modeling.addresses import absolute
 from jobs.modeling.downloading import read_small
-from jobs.modeling.foreign_files import SUFFIXES, is_saved, model_in
+from jobs.modeling.foreign_files import CHECKPOINT, SUFFIXES, Program, model_in, program_of
 from jobs.modeling.offers import (
     MAX_INDEX_BYTES,
     PICKLE,
@@ -20,6 +20,7 @@ from jobs.modeling.offers import (
     Index,
     Offer,
     offer_of_card,
+    offer_of_checkpoint,
     offer_of_pickle,
     offer_of_saved,
     parse_index,
@@ -85,7 +86,10 @@ def find_offer(settings: Settings, what: str) -> Offer:
     path = Path(what).expanduser()
     if path.is_file() and path.suffix.lower() == PICKLE:
         return _pickle(path.name, str(path))
-    if path.exists() and is_saved(path):
+    program = program_of(path) if path.exists() else None
+    if program is Program.LIGHTNING:
+        return _imported(offer_of_checkpoint, path.name, str(path))
+    if program is not None:
         file = model_in(path)
         return _imported(offer_of_saved, file.resolve().parent.name, file.name, str(file))
     folder = bundle_folder(what)
@@ -135,11 +139,16 @@ def _served(address: str) -> Offer:
     try:
         whole = absolute(address)
     except ValueError as error:
-        hint = "Give the https address of a CellTypist .pkl, of scvi-tools' model.pt, or of the folder of a bundle."
+        hint = (
+            "Give the https address of a CellTypist .pkl, of scvi-tools' model.pt, of a cellarium-ml .ckpt, or of the "
+            "folder of a bundle."
+        )
         raise InvalidOptionError(str(error), where=address, hint=hint) from error
     *folders, last = unquote(urlsplit(whole).path).split("/")
     if last.lower().endswith(PICKLE):
         return _pickle(last, whole)
+    if last.lower().endswith(CHECKPOINT):
+        return _imported(offer_of_checkpoint, last, whole)
     if last.lower().endswith(SUFFIXES):
         return _imported(offer_of_saved, folders[-1] if folders else "", last, whole)
     return _bundle_at(f"{whole.removesuffix(CARD_NAME).rstrip('/')}/")

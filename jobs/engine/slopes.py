@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shared.bundles.card import Kind, ModelCard, Standardise
+from shared.bundles.card import Kind, ModelCard, NormaliseFeatures, Standardise
 from shared.bundles.kinds import CentroidCard
 
 Float64s = npt.NDArray[np.float64]
@@ -38,8 +38,12 @@ class Slopes:
 
 
 def have_slopes(card: ModelCard) -> bool:
-    """Whether the margins of this model are linear in expression, so that genes contribute to them."""
-    return WEIGHTS[card.kind] is not None
+    """Whether the margins of this model are linear in expression, so that genes contribute to them.
+
+    They are not if a cell's expression is scaled again, by its total over the features.
+    """
+    scaled_again = any(isinstance(step, NormaliseFeatures) for step in card.preprocessing)
+    return WEIGHTS[card.kind] is not None and not scaled_again
 
 
 def slopes_of(card: ModelCard, tensors: Mapping[str, npt.NDArray[np.floating]]) -> Slopes:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from jobs.modeling.cellarium import import_cellarium
 from jobs.modeling.celltypist import import_celltypist
-from jobs.modeling.foreign_files import is_saved
+from jobs.modeling.foreign_files import Program, program_of
 from jobs.modeling.scanvi import import_scanvi
+from jobs.modeling.unpickling import read_foreign
 from shared.bundles.card import ModelCard
 from shared.domain.errors import InvalidOptionError, UnsupportedModelError
 
@@ -33,33 +36,33 @@ class ImportedAs:
 
 
 def import_foreign(path: Path, wanted: ImportedAs) -> tuple[ModelCard, dict[str, torch.Tensor]]:
-    """Read a model of CellTypist (.pkl) or scvi-tools (a folder, or its model.pt) without running anything in it.
+    """Read a model that another program saved, without running anything in it.
+
+    It is one of CellTypist (.pkl), scvi-tools (a folder, or its model.pt) or cellarium-ml (a checkpoint, .ckpt).
 
     Raises:
         UnsafeModelError, UnsupportedModelError, InvalidOptionError: As the importers say.
     """
-    name, version, licence, citation = wanted.name, wanted.version, wanted.licence, wanted.citation
-    if is_saved(path):
-        card, tensors = import_scanvi(
-            path,
-            name=name,
-            version=version,
-            licence=licence,
-            citation=citation,
-            ontology=wanted.ontology,
-            batch=wanted.batch,
-        )
-        return card, tensors
+    about: dict[str, Any] = {
+        "name": wanted.name,
+        "version": wanted.version,
+        "licence": wanted.licence,
+        "citation": wanted.citation,
+        "ontology": wanted.ontology,
+    }
+    program = program_of(path)
+    if program is Program.SCVI:
+        return import_scanvi(path, **about, batch=wanted.batch)
     if wanted.batch is not None:
         hint = "Leave --batch out: it is for models of scvi-tools."
         raise InvalidOptionError("--batch for a model without batches", where=str(path), hint=hint)
+    if program is Program.LIGHTNING:
+        return import_cellarium(path, read_foreign(path), **about)
     if path.is_dir():
         raise UnsupportedModelError(
             "a folder without a model that another program saved",
-            expected="the folder of scvi-tools' model.save, with model.pt, or a CellTypist .pkl",
+            expected="the folder of scvi-tools' model.save, with model.pt, a CellTypist .pkl, or a checkpoint (.ckpt)",
             where=str(path),
             hint="Name the file itself, or the folder that it is in.",
         )
-    return import_celltypist(
-        path, name=name, version=version, licence=licence, citation=citation, ontology=wanted.ontology
-    )
+    return import_celltypist(path, **about)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from jobs.modeling.addresses import absolute
-from jobs.modeling.foreign_files import SAVED, called
+from jobs.modeling.foreign_files import CHECKPOINT, SAVED, called
 from shared.bundles.card import NAME_PATTERN, VERSION_PATTERN, ModelCard
 from shared.domain.errors import ModelDownloadError
 from shared.domain.verdict import Species
@@ -42,6 +42,8 @@ class Form(StrEnum):
     """A pickle of CellTypist, to be imported."""
     SCANVI = "scanvi"
     """A scANVI model that scvi-tools saved, to be imported."""
+    CELLARIUM = "cellarium"
+    """A checkpoint of cellarium-ml, to be imported."""
     BUNDLE = "bundle"
     """A folder with the two files of a bundle."""
 
@@ -174,6 +176,19 @@ def offer_of_saved(folder: str, file_name: str, address: str) -> Offer:
         address=address,
         title=f"scANVI model {called(folder, file_name)}",
         file_name=f"{name}-{SAVED}",
+    )
+
+
+def offer_of_checkpoint(file_name: str, address: str) -> Offer:
+    """The offer of a checkpoint of which nothing is known but the name of its file."""
+    stem = called("", file_name)
+    return Offer(
+        name=_name_of(stem),
+        version="1",
+        form=Form.CELLARIUM,
+        address=address,
+        title=f"cellarium-ml model {stem}",
+        file_name=f"{_name_of(stem)}{CHECKPOINT}",
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.modeling.foreign_files import SAVED, SAVED_BEFORE, ZIP, called, model_in
-from jobs.modeling.unpickling import open_archive, read_foreign
+from jobs.modeling.unpickling import Library, open_archive, read_foreign
 from shared.domain.errors import InputNotFoundError, UnsupportedModelError
 
 _KEPT = {
@@ -19,6 +19,11 @@ _KEPT = {
     "attr_dict": ("registry_", "init_params_", "scvi_setup_dict_"),
 }
 """The decoder is not needed, nor what was kept of each cell of the training data."""
+_LIBRARY = Library(
+    expected="a model saved by scvi-tools (model.pt)",
+    ask_for="a model saved by scvi-tools with model.save(FOLDER), which holds tensors, text and tables only",
+    hint="Check that the download is complete and is the model.pt of scvi-tools itself.",
+)
 _SCANVI, _SCVI = "SCANVI", "SCVI"
 _SAVE_AGAIN = (
     "Load it with a current scvi-tools, and save it again: scvi.model.SCANVI.load(FOLDER, adata).save(NEW_FOLDER)."
@@ -84,7 +89,7 @@ def read_saved(path: Path) -> SavedModel:
     data = read_foreign(file)
     if not data.startswith(ZIP):
         raise _not_an_archive(data, where)
-    match open_archive(data, _KEPT, where=where):
+    match open_archive(data, _KEPT, _LIBRARY, where=where):
         case {"model_state_dict": dict() as state, "attr_dict": dict() as about, "var_names": genes}:
             return _checked(_File(data, file), state, about, genes)
         case _:

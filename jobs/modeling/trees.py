@@ -12,7 +12,7 @@ from jobs.modeling.hierarchy import Hierarchy
 from jobs.modeling.ontology import Ontology, read_ontology
 from shared.bundles.aligning import plain
 from shared.bundles.card import UNASSIGNED, Label, have_lineages
-from shared.bundles.groups import Group, has_meaning
+from shared.bundles.groups import ONTOLOGY_ID, Group, has_meaning
 from shared.bundles.terms import Term
 
 Members = frozenset[str]
@@ -62,8 +62,16 @@ def labels_and_terms(names: Iterable[str], path: Path | None) -> dict[str, Any]:
         InvalidOptionError: The ontology cannot be read.
     """
     ontology = read_ontology(path) if path else None
-    labels = tuple(Label(name=name, ontology_id=ontology.id_of(name) if ontology else None) for name in names)
+    labels = tuple(_label(name, ontology) for name in names)
     return {"labels": labels, "terms": carried_terms(labels, ontology) if ontology else ()}
+
+
+def _label(name: str, ontology: Ontology | None) -> Label:
+    """A label of an imported model. One that is an id of the Cell Ontology gets the name of its term."""
+    if not ONTOLOGY_ID.fullmatch(name):
+        return Label(name=name, ontology_id=ontology.id_of(name) if ontology else None)
+    readable = ontology.names.get(name) if ontology else None
+    return Label(name=readable or name, ontology_id=name, submitted=name if readable else None)
 
 
 def carried_terms(labels: Iterable[Label], ontology: Ontology) -> tuple[Term, ...]:

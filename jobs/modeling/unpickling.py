@@ -60,20 +60,35 @@ def read_foreign(path: Path) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Library:
+    """A library that saves models, as messages name what it saves.
+
+    Attributes:
+        expected: Its files.
+        ask_for: What to ask the authors of a file for, if it contains more than data.
+        hint: What to do about a damaged file.
+        allowed: Module and name of its own classes in a file, beside numpy's arrays and harmless ones.
+    """
+
+    expected: str
+    ask_for: str
+    hint: str
+    allowed: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _Asked:
     """How a file is to be read, and what is said of one that is something else.
 
     Attributes:
         allowed: Module and name of the allowed globals.
         archive: Whether it is an archive of PyTorch.
-        kept: Of a dict under one of these keys, the starts of the keys to keep; of other dicts, all are kept.
+        kept: As in ``open_archive``.
     """
 
     where: str
     allowed: Sequence[tuple[str, str]]
-    expected: str
-    ask_for: str
-    hint: str
+    library: Library
     archive: bool = False
     kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -83,11 +98,19 @@ class _Asked:
             expected="a model of plain data",
             where=self.where,
             hint="Nothing in it was executed. Do not open it with pickle if you do not trust its source. Otherwise ask "
-            f"its authors for {self.ask_for}.",
+            f"its authors for {self.library.ask_for}.",
         )
 
-    def unsupported(self, found: str) -> UnsupportedModelError:
-        return UnsupportedModelError(found, expected=self.expected, where=self.where, hint=self.hint)
+    def unsupported(self, found: str, hint: str = "") -> UnsupportedModelError:
+        hint = hint or self.library.hint
+        return UnsupportedModelError(found, expected=self.library.expected, where=self.where, hint=hint)
+
+
+_CELLTYPIST = Library(
+    expected="a model saved by CellTypist (.pkl)",
+    ask_for="a model saved by CellTypist, which needs only numpy and scikit-learn's linear classifiers",
+    hint="Check that the download is complete and is the model itself, not a table or an archive.",
+)
 
 
 def open_pickle(data: bytes, globals_allowed: Sequence[tuple[str, str]], *, where: str) -> Value:
@@ -104,43 +127,29 @@ def open_pickle(data: bytes, globals_allowed: Sequence[tuple[str, str]], *, wher
         UnsupportedModelError: It is incomplete, contains more than plain values, arrays and these classes, or is a
             model of a known other kind.
     """
-    asked = _Asked(
-        where,
-        [*NUMPY_GLOBALS, *globals_allowed],
-        expected="a model saved by CellTypist (.pkl)",
-        ask_for="a model saved by CellTypist, which needs only numpy and scikit-learn's linear classifiers",
-        hint="Check that the download is complete and is the model itself, not a table or an archive.",
-    )
-    return _opened(data, asked)
+    return _opened(data, _Asked(where, [*NUMPY_GLOBALS, *globals_allowed], _CELLTYPIST))
 
 
-def open_archive(data: bytes, kept: Mapping[str, Sequence[str]], *, where: str) -> Value:
+def open_archive(data: bytes, kept: Mapping[str, Sequence[str]], library: Library, *, where: str) -> Value:
     """Read the values in an archive of PyTorch (``torch.save``) as data, likewise. Tensors become arrays.
 
     Args:
         kept: Of a dict under one of these keys, the starts of the keys to keep: what a model has for each cell of its
-            training data is not read.
+            training data is not read. The dict that holds everything has the key ``""``. Of other dicts, all are kept.
 
     Raises:
         UnsafeModelError, UnsupportedModelError: As for a pickle.
     """
-    asked = _Asked(
-        where,
-        [*NUMPY_GLOBALS, *sorted(STORAGES | TENSORS)],
-        expected="a model saved by scvi-tools (model.pt)",
-        ask_for="a model saved by scvi-tools with model.save(FOLDER), which holds tensors, text and tables only",
-        hint="Check that the download is complete and is the model.pt of scvi-tools itself.",
-        archive=True,
-        kept=kept,
-    )
-    return _opened(data, asked)
+    allowed = [*NUMPY_GLOBALS, *sorted(STORAGES | TENSORS), *library.allowed]
+    return _opened(data, _Asked(where, allowed, library, archive=True, kept=kept))
 
 
 def _opened(data: bytes, asked: _Asked) -> Value:
     header, blobs = _ask_child(data, asked)
     known = known_as(header["global"][0]) if "global" in header else None
     if known is not None:
-        raise asked.unsupported(f"{known} ({'.'.join(header['global'])})")
+        hint = "No bundle can be made of it. Train a model with `celldrop models train`."
+        raise asked.unsupported(f"{known} ({'.'.join(header['global'])})", hint)
     if "hostile" in header:
         raise asked.unsafe(f"a pickle that asks for {header['hostile']}")
     if "foreign" in header:
@@ -215,4 +224,5 @@ def _object_array(items: list[Value], shape: list[int]) -> Array:
 
 def _unreadable(found: str, where: str) -> UnsupportedModelError:
     hint = "Check that it is the model itself, and that it may be read."
-    return UnsupportedModelError(found, expected="a model of CellTypist or scvi-tools", where=where, hint=hint)
+    expected = "a model of CellTypist, scvi-tools, cellarium-ml or SCimilarity"
+    return UnsupportedModelError(found, expected=expected, where=where, hint=hint)

@@ -35,11 +35,12 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor as it is stored."""
+    """A tensor as it is stored: by rows, or by columns if ``fortran`` says so."""
 
     data: bytes
     dtype: str
     shape: tuple[int, ...]
+    fortran: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Archive:
             case (Made() as inner, *_) if made.by.name == "_rebuild_parameter":
                 return self.tensor(inner)
             case (Stored(by=("storage", Global() as kind, str() as key, *_)), int(start), shape, strides, *_):
-                sizes = _sizes(shape, strides)
+                sizes, fortran = _layout(shape, strides)
             case _:
                 raise ForeignPickleError("holds a tensor in an unknown form")
         if (kind.module, kind.name) not in STORAGES or kind.name not in _TYPES:
@@ -99,7 +100,7 @@ class Archive:
         data = content[start * width : (start + prod(sizes)) * width]
         if start < 0 or len(data) != prod(sizes) * width:
             raise ForeignPickleError("lacks some numbers of a tensor")
-        return Tensor(data, dtype, sizes)
+        return Tensor(data, dtype, sizes, fortran)
 
 
 def _entry(file: zipfile.ZipFile, name: str) -> bytes:
@@ -108,15 +109,24 @@ def _entry(file: zipfile.ZipFile, name: str) -> bytes:
     return file.read(name)
 
 
-def _sizes(shape: object, strides: object) -> tuple[int, ...]:
-    """The shape of a tensor whose numbers lie one after the other, by rows."""
+def _layout(shape: object, strides: object) -> tuple[tuple[int, ...], bool]:
+    """The shape of a tensor whose numbers lie one after the other, and whether they do so by columns."""
     if not isinstance(shape, tuple) or not isinstance(strides, tuple) or len(shape) > _MOST_AXES:
         raise ForeignPickleError("holds a tensor of an odd shape")
     if not all(type(size) is int and size >= 0 for size in (*shape, *strides)) or len(shape) != len(strides):
         raise ForeignPickleError("holds a tensor of an odd shape")
+    if _follow(shape[::-1], strides[::-1]):
+        return shape, False
+    if _follow(shape, strides):
+        return shape, True
+    raise ForeignPickleError("holds a tensor whose numbers are not stored by rows or columns")
+
+
+def _follow(sizes: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether the numbers lie one after the other along the first axis, these along the second, and so on."""
     step = 1
-    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+    for size, stride in zip(sizes, strides, strict=True):
         if size > 1 and stride != step:
-            raise ForeignPickleError("holds a tensor whose numbers are not stored by rows")
+            return False
         step *= size
-    return shape
+    return True

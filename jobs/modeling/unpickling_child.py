@@ -23,7 +23,7 @@ from jobs.modeling.unpickling_machine import (
     UnknownGlobalError,
     read_pickle,
 )
-from jobs.modeling.unpickling_names import INDEX, OPAQUE, TENSORS
+from jobs.modeling.unpickling_names import INDEX, OPAQUE, SHAPES, TENSORS
 
 MAX_VALUES = 1_000_000
 """A model with 60,000 genes needs 60,200."""
@@ -43,7 +43,8 @@ class Encoder:
         size_bytes: The size of the pickle, which limits the bytes of arrays.
         numbers: The position of each array's bytes in ``blobs``, by the id of the object that they were read from.
         archive: Where the pickle's tensors are stored; None if it can have none.
-        kept: Of a dict under one of these keys, the starts of the keys to encode; of other dicts, all are.
+        kept: Of a dict under one of these keys, the starts of the keys to encode; of other dicts, all are. The dict
+            that holds everything has the key "".
     """
 
     size_bytes: int
@@ -74,6 +75,10 @@ class Encoder:
             case _:
                 raise ForeignPickleError(f"holds a {type(value).__name__}")
 
+    def encode_root(self, value: Any) -> Any:  # noqa: ANN401  # as encode
+        """Encode the value that holds everything."""
+        return self._item("", value)
+
     def _charge(self, value: object) -> None:
         self.n_values += 1
         self.n_characters += 16
@@ -101,12 +106,17 @@ class Encoder:
         name = (made.by.module, made.by.name)
         if name in OPAQUE:
             return self._harmless(made)
+        if name in SHAPES:
+            return _opaque(made.by)
         return self._tensor(made, self.archive) if self.archive and name in TENSORS else self._array_of(made)
 
     def _tensor(self, made: Made, archive: Archive) -> dict[str, Any]:
+        inner = made.args[0] if made.args else None
+        if isinstance(inner, Made) and (inner.by.module, inner.by.name) in SHAPES:
+            return _opaque(inner.by)  # A parameter without numbers.
         tensor = archive.tensor(made)
         number = self._added(id(made), tensor.data)
-        return {"array": number, "dtype": tensor.dtype, "shape": list(tensor.shape), "fortran": False}
+        return {"array": number, "dtype": tensor.dtype, "shape": list(tensor.shape), "fortran": tensor.fortran}
 
     def _array_of(self, made: Made) -> Any:  # noqa: ANN401  # as encode
         match made.by.name:
@@ -230,7 +240,7 @@ def read(
         encoder = Encoder(len(data), opened, kept or {})
         names = OPAQUE | {(module, name) for module, name in allowed}
         value = read_pickle(opened.pickle if opened else data, names, stored=archive)
-        return {"value": encoder.encode(value)}, encoder.blobs
+        return {"value": encoder.encode_root(value)}, encoder.blobs
     except UnknownGlobalError as error:
         return {"hostile": str(error), "global": [error.module, error.name]}, []
     except HostilePickleError as error:

@@ -23,7 +23,15 @@ STORAGES: frozenset[Name] = frozenset(("torch", f"{kind}Storage") for kind in _S
 TENSORS: frozenset[Name] = frozenset(("torch._utils", f"_rebuild_{kind}") for kind in ("tensor_v2", "parameter"))
 """The functions that make a tensor of them."""
 
-DICTS: frozenset[Name] = frozenset(("collections", name) for name in ("OrderedDict", "defaultdict", "Counter"))
+SHAPES: frozenset[Name] = frozenset({("torch._utils", "_rebuild_meta_tensor_no_storage")})
+"""The function that makes a tensor that has a shape and no numbers."""
+
+DICTS: frozenset[Name] = frozenset(
+    (
+        *(("collections", name) for name in ("OrderedDict", "defaultdict", "Counter")),
+        *((f"{library}.fabric.utilities.data", "AttributeDict") for library in ("lightning", "lightning_fabric")),
+    )
+)
 """Classes that are read as a dict."""
 
 INDEX: frozenset[Name] = frozenset({("pandas.core.indexes.base", "_new_Index")})

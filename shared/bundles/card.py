@@ -80,6 +80,13 @@ class Normalise(_Frozen):
     target_sum: float = Field(default=1e4, ge=1, le=1e9)
 
 
+class NormaliseFeatures(_Frozen):
+    """Scale each cell's counts of the features to ``target_sum``: other genes of the file do not count."""
+
+    step: Literal["normalise_features"] = "normalise_features"
+    target_sum: float = Field(default=1e4, ge=1, le=1e9)
+
+
 class Log1p(_Frozen):
     """Natural logarithm of one plus the value."""
 
@@ -93,7 +100,7 @@ class Standardise(_Frozen):
     clip_max: float | None = Field(default=10.0, ge=1e-3, le=1e6)
 
 
-Step = Annotated[Normalise | Log1p | Standardise, Field(discriminator="step")]
+Step = Annotated[Normalise | NormaliseFeatures | Log1p | Standardise, Field(discriminator="step")]
 
 
 class Label(_Frozen):

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from jobs.engine.annotator import Annotator
 from jobs.engine.batches import N_SETS, PINNED_BYTES, batch_limit, device_bytes, weight
 from jobs.engine.buffers import BufferSet
-from shared.bundles.card import Kind, ModelCard
+from shared.bundles.card import Kind, Log1p, ModelCard, NormaliseFeatures, Standardise
 from shared.h5ad.read.projected import ProjectedBlock
 from tests.engine.blocks import block_of
 from tests.engine.cards import make_card, make_centroid, make_neighbours, make_neural, make_tensors
@@ -29,8 +29,8 @@ def block(mean: float) -> ProjectedBlock:
     return block_of(values).on(np.arange(N_FEATURES, dtype=np.int32))
 
 
-def annotator(n_labels: int, scale: float | Kind = 0.001) -> Annotator:
-    """A linear model with weights of some scale, or a model of another kind."""
+def annotator(n_labels: int, scale: float | str = 0.001) -> Annotator:
+    """A linear model with weights of some scale, or of expression that is scaled again, or a model of another kind."""
     card: ModelCard
     match scale:
         case Kind.CENTROID:
@@ -39,6 +39,9 @@ def annotator(n_labels: int, scale: float | Kind = 0.001) -> Annotator:
             card, tensors = make_neighbours(n_labels, N_FEATURES, n_components=50, n_reference=2_000, k=30)
         case Kind.NEURAL:
             card, tensors = make_neural(n_labels, N_FEATURES, n_hidden=64, n_latent=10)
+        case "rescaled":
+            steps = (NormaliseFeatures(), Log1p(), Standardise())
+            card, tensors = make_card(n_labels, N_FEATURES, preprocessing=steps), make_tensors(n_labels, N_FEATURES)
         case _:
             card, tensors = make_card(n_labels, N_FEATURES), make_tensors(n_labels, N_FEATURES, scale=float(scale))
     return Annotator(card, tensors, np.arange(N_FEATURES, dtype=np.int32), CPU)
@@ -86,8 +89,8 @@ def test_a_unit_is_eight_bytes_of_pinned_memory_doubled_at_most(n_labels: int, m
 
 
 @SHAPES
-@pytest.mark.parametrize("scale", [0.001, 20.0, Kind.CENTROID, Kind.NEIGHBOURS, Kind.NEURAL], ids=str)
-def test_computing_takes_no_more_than_is_reckoned(n_labels: int, mean: float, scale: float | Kind) -> None:
+@pytest.mark.parametrize("scale", [0.001, 20.0, "rescaled", Kind.CENTROID, Kind.NEIGHBOURS, Kind.NEURAL], ids=str)
+def test_computing_takes_no_more_than_is_reckoned(n_labels: int, mean: float, scale: float | str) -> None:
     # On a CPU; what a GPU takes is measured in test_engine_gpu.
     cells, on = block(mean), annotator(n_labels, scale)
     buffers = BufferSet(on, PlainLanes())

@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.modeling.addresses import absolute
-from jobs.modeling.offers import Form, Index, Offer, offer_of_pickle, offer_of_saved, parse_index, species_named
+from jobs.modeling.offers import (
+    Form,
+    Index,
+    Offer,
+    offer_of_checkpoint,
+    offer_of_pickle,
+    offer_of_saved,
+    parse_index,
+    species_named,
+)
 from shared.bundles.card import NAME_PATTERN, VERSION_PATTERN
 from shared.domain.errors import ModelDownloadError
 from shared.domain.verdict import Species
@@ -65,6 +74,11 @@ def test_a_saved_scanvi_model_is_called_after_its_file_or_folder(folder: str, fi
     offer = offer_of_saved(folder, file_name, "https://models.example/x")
     assert (offer.name, offer.version, offer.form) == (name, "1", Form.SCANVI)
     assert offer.file_name == f"{name}-model.pt"
+
+
+def test_a_checkpoint_is_called_after_its_file() -> None:
+    offer = offer_of_checkpoint("epoch=3-step=90.ckpt", "https://models.example/epoch=3-step=90.ckpt")
+    assert (offer.name, offer.form, offer.file_name) == ("epoch-3-step-90", Form.CELLARIUM, "epoch-3-step-90.ckpt")
 
 
 def test_an_entry_of_celltypists_index_is_a_pickle_to_import() -> None:

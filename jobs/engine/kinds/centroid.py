@@ -52,7 +52,7 @@ class CentroidModel(ScoringModule):
         self.target_sum = weights.standardisation.target_sum
         self.arithmetic = torch.float64
         self.width = n_components + n_labels
-        self.value_bytes = value_bytes(self.arithmetic)
+        self.value_bytes = value_bytes(self.arithmetic, weights.standardisation)
         offset_c = torch.zeros(n_components, dtype=torch.float64)
         self._product = SparseProduct(
             weights.components_cf, offset_c, weights.standardisation, matched_f, self.arithmetic

@@ -47,7 +47,7 @@ class LinearModel(ScoringModule):
         self.target_sum = weights.standardisation.target_sum
         self.arithmetic = arithmetic_of(weights)
         self.width = len(weights.intercept_l)
-        self.value_bytes = value_bytes(self.arithmetic)
+        self.value_bytes = value_bytes(self.arithmetic, weights.standardisation)
         self._product = SparseProduct(
             weights.coef_lf, weights.intercept_l, weights.standardisation, matched_f, self.arithmetic
         )

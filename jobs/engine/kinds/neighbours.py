@@ -65,7 +65,7 @@ class NeighboursModel(ScoringModule):
         n_components = len(weights.projection_cf)
         self.target_sum = weights.standardisation.target_sum
         self.arithmetic = torch.float64
-        self.value_bytes = value_bytes(self.arithmetic)
+        self.value_bytes = value_bytes(self.arithmetic, weights.standardisation)
         self._product = SparseProduct(
             weights.projection_cf,
             torch.zeros(n_components, dtype=torch.float64),

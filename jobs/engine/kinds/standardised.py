@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import embedding_bag, pad
 
+from jobs.engine.kinds.rescaled import RESCALED_BYTES, FeatureTotals
 from jobs.engine.kinds.tensors import LARGEST, Tensor, TensorTable, invalid
-from shared.bundles.card import Log1p, ModelCard, Normalise, Standardise
+from shared.bundles.card import Log1p, ModelCard, Normalise, NormaliseFeatures, Standardise
 
 TENSORS: TensorTable = {
     "mean": Tensor(("features",), "mean log1p expression of each feature in the training cells"),
@@ -27,12 +28,14 @@ class Standardisation:
         std_f: Its standard deviation; above 0.
         target_sum: Counts that a cell is scaled to before the logarithm.
         clip_max: Largest z-score; None does not clip.
+        over_features: Whether the counts of the features are scaled to it, not those of all genes of the file.
     """
 
     mean_f: torch.Tensor
     std_f: torch.Tensor
     target_sum: float
     clip_max: float | None
+    over_features: bool = False
 
     @classmethod
     def of(cls, card: ModelCard, checked: Mapping[str, torch.Tensor], *, where: str = "") -> Standardisation:
@@ -50,7 +53,8 @@ class Standardisation:
             raise invalid(
                 f"a standard deviation of {float(std_f.min()):g} in 'std'", f"at least {1 / LARGEST:g}", where
             )
-        return cls(checked["mean"], std_f, target_sum, clip_max)
+        over_features = isinstance(card.preprocessing[0], NormaliseFeatures)
+        return cls(checked["mean"], std_f, target_sum, clip_max, over_features)
 
     @property
     def clip(self) -> float:
@@ -60,7 +64,11 @@ class Standardisation:
 
 def _steps(card: ModelCard, where: str) -> tuple[float, float | None]:
     match card.preprocessing:
-        case (Normalise(target_sum=target_sum), Log1p(), Standardise(clip_max=clip_max)):
+        case (
+            Normalise(target_sum=target_sum) | NormaliseFeatures(target_sum=target_sum),
+            Log1p(),
+            Standardise(clip_max=clip_max),
+        ):
             return target_sum, clip_max
         case _:
             found = " → ".join(step.step for step in card.preprocessing) or "none"
@@ -112,11 +120,15 @@ class SparseProduct(torch.nn.Module):
         self.register_buffer("weight_fc", pad(weight_fc, (0, 0, 0, 1)).contiguous())
         self.register_buffer("base_c", _base(weight_cf, offset_c, zero_f, matched_f))
         self.register_buffer("ceiling_f", pad((clip - zero_f) * std_f, (0, 1)).to(dtype))
+        over_features = standardisation.over_features
+        self._totals = FeatureTotals(len(mean_f), standardisation.target_sum) if over_features else None
 
     def forward(self, expression_z: torch.Tensor, feature_z: torch.Tensor, indptr: torch.Tensor) -> torch.Tensor:
         """The products of n cells, n x columns, float64; the arguments are those of ``ScoringModule``."""
         assert expression_z.shape == feature_z.shape
         assert feature_z.dtype == indptr.dtype == torch.int32
+        if self._totals is not None:
+            expression_z = self._totals(expression_z, feature_z, indptr)
         excess_z = torch.minimum(expression_z.to(self.weight_fc.dtype), self.ceiling_f.index_select(0, feature_z))
         # Sparse products compared (2026-11; 256 cells x 4,000 genes x 51 labels, 100 or 670 genes per cell, one core):
         # embedding_bag 0.10 or 0.63 ms in float32, 0.66 or 4.6 ms in float64; torch CSR 0.26 or 1.7 ms in float32,
@@ -128,15 +140,15 @@ class SparseProduct(torch.nn.Module):
         return expressed_nc.double() + self.base_c
 
 
-def value_bytes(dtype: torch.dtype) -> int:
-    """Bytes that ``SparseProduct`` allocates for each expressed gene, if nothing is freed: 12 or 36.
+def value_bytes(dtype: torch.dtype, standardisation: Standardisation) -> int:
+    """Bytes that ``SparseProduct`` allocates for each expressed gene, if nothing is freed: 12 or 36, or more.
 
     With ``a`` bytes per number (4 or 8): the ceiling, the excess and the int32 row of ``embedding_bag``, ``2·a + 4``.
-    In float64 another ``2·a`` for copies of the expression.
+    In float64 another ``2·a`` for copies of the expression. Counts that are scaled again need more.
     """
     a = dtype.itemsize
     copied = 2 * a if dtype is torch.float64 else 0
-    return 2 * a + 4 + copied
+    return 2 * a + 4 + copied + (RESCALED_BYTES if standardisation.over_features else 0)
 
 
 def _base(
