@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-FILE = Path(__file__).resolve().parent.parent / "shared" / "h5ad" / "gene_table.txt.gz"
+FILE = Path(__file__).resolve().parent.parent / "shared" / "h5ad" / "names" / "gene_table.txt.gz"
 _ID = re.compile(r"(ENS[A-Z]*G)(\d{11})")
 
 

@@ -64,6 +64,9 @@ class WarningCode(StrEnum):
     """Features that are not genes (antibodies, hashtags, peaks, guides, introns) are left out, of totals too."""
     GENES_TRANSLATED = "GENES_TRANSLATED"
     """Genes of the model are found by translating symbols and Ensembl ids into each other, with a table of GENCODE."""
+    GENES_RENAMED = "GENES_RENAMED"
+    """Genes of the model are found by an earlier symbol, an alias, or a date that a spreadsheet made of a symbol; names
+    that may be several genes are not used."""
     ORTHOLOGUES_USED = "ORTHOLOGUES_USED"
     """The genes are another species', used by the names of their counterparts; labels carry over in part."""
     OLD_LAYOUT = "OLD_LAYOUT"

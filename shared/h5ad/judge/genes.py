@@ -9,17 +9,22 @@ from shared.domain.verdict import Finding, GeneIds, Overlap, Species
 from shared.h5ad.facts import Candidate, CellFacts, GeneColumn, GeneTable
 from shared.h5ad.judge.cautions import WarningCode
 from shared.h5ad.judge.comparing import Difference, difference, shown, some_features
-from shared.h5ad.judge.findings import refusal, warning
+from shared.h5ad.judge.findings import Details, refusal, warning
 from shared.h5ad.judge.needs import ModelNeeds
 from shared.h5ad.names.agreement import Disagreement
 from shared.h5ad.names.gene_table import release
 from shared.h5ad.names.genes import Found, mouse_in_capitals, species_counts
+from shared.h5ad.names.matching import Matching
 from shared.h5ad.values.states import WHOLE_TRANSCRIPTOME
 
 LOW_OVERLAP = 0.5
 _NEARLY_ALL_SEEN, _SOME_BARE = 0.85, 0.02
 _NEARLY_ALL_NAMED, _NEARLY_ALL_BARE = 0.8, 0.8
 _MUCH, _MUCH_TOGETHER = 0.05, 0.08
+_EXAMPLES = 3
+_RENAMED = (
+    "Nothing to do. Symbols change over the years; the Ensembl ids, of file or model, or HGNC say which gene it is."
+)
 _SPECIES = {Species.HUMAN: "human", Species.MOUSE: "mouse"}
 
 
@@ -45,13 +50,48 @@ def on_genes(found: Found, table: GeneTable, chosen: Candidate) -> Iterator[Find
     yield from _on_household(chosen)
     if found.space.species is not Species.UNKNOWN:
         yield from _on_strangers(chosen)
-    if found.matching.n_translated:
-        n_translated = found.matching.n_translated
-        words = f"{n_translated:,} genes of the model are found by translating their names with {release()}"
+    yield from _on_other_names(found.matching)
+
+
+def _on_other_names(matching: Matching) -> Iterator[Finding]:
+    """What is found by other names than the model's."""
+    if matching.n_translated:
+        words = f"{matching.n_translated:,} genes of the model are found by translating their names with {release()}"
         hint = (
-            "Nothing to do. Names that GENCODE changed since are missed: send the names that the model has if you can."
+            "Nothing to do. Genes without a name in GENCODE are missed: send the names that the model has if you can."
         )
-        yield warning(WarningCode.GENES_TRANSLATED, words, hint, {"n_translated": n_translated})
+        yield warning(WarningCode.GENES_TRANSLATED, words, hint, {"n_translated": matching.n_translated})
+    if matching.renamed or matching.ambiguous:
+        yield _renamed(matching)
+
+
+def _renamed(matching: Matching) -> Finding:
+    """What is found by earlier names, and what may be but is not clear."""
+    renamed, ambiguous = matching.renamed, matching.ambiguous
+    sentences = []
+    if renamed:
+        pairs = [f"{_quoted(theirs)} for {_quoted(ours)}" for theirs, ours in renamed[:_EXAMPLES]]
+        sentences.append(
+            f"{len(renamed):,} genes of the model are found by an earlier symbol or another name: {', '.join(pairs)}"
+        )
+    if ambiguous:
+        open_names = [f"{_quoted(one.name)} ({' or '.join(one.genes)})" for one in ambiguous[:_EXAMPLES]]
+        sentences.append(
+            f"{len(ambiguous):,} names may be genes of the model and are not used: {', '.join(open_names)}"
+        )
+    hint = "Put Ensembl ids into a column of adata.var: they tell which gene a name is." if ambiguous else _RENAMED
+    examples = [f"{theirs} > {ours}" for theirs, ours in renamed[:_EXAMPLES]]
+    details: Details = {
+        "n_renamed": len(renamed),
+        "n_ambiguous": len(ambiguous),
+        "examples": examples,
+        "ambiguous": [one.name for one in ambiguous[:_EXAMPLES]],
+    }
+    return warning(WarningCode.GENES_RENAMED, "; ".join(sentences), hint, details)
+
+
+def _quoted(name: str) -> str:
+    return ascii(name[:100])
 
 
 def _on_household(chosen: Candidate) -> Iterator[Finding]:

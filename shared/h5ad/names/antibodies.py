@@ -46,6 +46,11 @@ def bare_antibodies(names: Sequence[str], strange: Sequence[int]) -> list[int]:
     return found
 
 
+def is_protein(name: str) -> bool:
+    """Whether panels of antibodies call a protein so, whatever genes are called."""
+    return _PROTEIN.fullmatch(name) is not None
+
+
 def _stretches(places: Sequence[int]) -> list[list[int]]:
     found: list[list[int]] = []
     for place in places:

@@ -11,7 +11,16 @@ from itertools import islice
 from shared.domain.verdict import GeneIds, GeneSpace, Species
 from shared.h5ad.facts import GeneColumn
 from shared.h5ad.names.agreement import Disagreement, compare
-from shared.h5ad.names.matching import HELPS, FeatureTable, GeneNames, Matching, helps, map_genes, match_untranslated
+from shared.h5ad.names.matching import (
+    HELPS,
+    FeatureTable,
+    GeneNames,
+    Matching,
+    helps,
+    map_genes,
+    match_untranslated,
+    with_renamed,
+)
 from shared.h5ad.names.tidying import ENSEMBL, bare_ids, plain, tidied, untidy
 
 __all__ = ["Found", "bare_ids", "describe_column", "find_gene_space", "map_genes"]
@@ -76,7 +85,10 @@ def find_gene_space(
     if wanted is not None:
         names = [GeneNames(column.ids, _apart(space, apart)) for column, space in zip(columns, spaces, strict=True)]
         best = _best(spaces, names, wanted, species)
-        found = best if best.matched else found
+        found = best if best.matched else replace(found, matching=Matching([-1] * len(names[0].ids)))
+        used = names[spaces.index(found.space)]
+        matching = with_renamed(found.matching, used, wanted, species)
+        found = replace(found, matched=matching.matched, matching=matching)
     return replace(
         found, foreign=_foreign(spaces, found.space), disagreement=_disagreement(columns, spaces, found.space)
     )

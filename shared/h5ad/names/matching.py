@@ -5,12 +5,26 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 from shared.domain.verdict import Species
 from shared.h5ad.names.gene_table import is_symbol, names_of, symbol_of
+from shared.h5ad.names.identity import PREFIXES
+from shared.h5ad.names.renaming import Ambiguous, find_renamed
+from shared.h5ad.names.sides import FeatureTable, GeneNames
 from shared.h5ad.names.tidying import BETWEEN, COPY, ENSEMBL, LONGEST, bare_id, spelling, tidied, untidy
+
+__all__ = [
+    "HELPS",
+    "FeatureTable",
+    "GeneNames",
+    "Matching",
+    "helps",
+    "map_genes",
+    "match_genes",
+    "match_untranslated",
+    "with_renamed",
+]
 
 HELPS = 0.9
 """Names are translated where the file's own find less than this share of what they find translated. Otherwise they are
@@ -21,33 +35,6 @@ JOINED = 0.02
 """A list in which a larger share of the names is repeated was joined from several; no annotation gives one name to as
 many genes (GENCODE 48: 1.2 %)."""
 _NUMBERED = re.compile(r"(.+)[-._]\d{1,2}")
-_PREFIXES = {Species.HUMAN: ("ENSG",), Species.MOUSE: ("ENSMUSG",), Species.UNKNOWN: ("ENSG", "ENSMUSG")}
-
-
-class FeatureTable(Protocol):
-    """A model's ordered features; either tuple may be empty. ``bundle.Features`` is one."""
-
-    @property
-    def symbol(self) -> tuple[str | None, ...]:
-        """Gene symbols, None where unknown."""
-        ...
-
-    @property
-    def ensembl(self) -> tuple[str | None, ...]:
-        """Ensembl ids without version, None where unknown."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class GeneNames:
-    """A file's names of its genes, one for each column that is a gene.
-
-    Attributes:
-        apart: Ensembl ids of the same genes from another column, which tell genes of one name apart; else empty.
-    """
-
-    ids: Sequence[str]
-    apart: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +46,15 @@ class Matching:
             are summed.
         n_translated: Features found by translating symbols and Ensembl ids into each other.
         n_summed: Genes that share the feature of one before them.
+        renamed: The file's name and the model's of each gene that is found by an earlier name or an alias.
+        ambiguous: Names that may be such, and of which gene is open.
     """
 
     feature_of_gene: list[int]
     n_translated: int = 0
     n_summed: int = 0
+    renamed: tuple[tuple[str, str], ...] = ()
+    ambiguous: tuple[Ambiguous, ...] = ()
 
     @property
     def matched(self) -> frozenset[int]:
@@ -77,13 +68,22 @@ def match_genes(
     """Find a model's features among the genes of a file.
 
     A pure function of the names: ingest and every task come to the same. Symbols and Ensembl ids are looked for side by
-    side, for models that mix them. Names that stand as the model has them have precedence over any that need a change.
+    side, for models that mix them. Names that stand as the model has them have precedence over any that need a change,
+    and names of today over earlier ones.
 
     Args:
         species: The model's; genes that a genome's name marks as another's are left out.
         translate: Whether symbols and Ensembl ids may be translated where that helps.
     """
-    return match_untranslated(names, wanted, species).matching(translate=translate)
+    found = match_untranslated(names, wanted, species).matching(translate=translate)
+    return with_renamed(found, names, wanted, species)
+
+
+def with_renamed(found: Matching, names: GeneNames, wanted: FeatureTable, species: Species) -> Matching:
+    """A matching with the features that a file has under another name; see ``renaming``."""
+    more = find_renamed(names, wanted, species, found.feature_of_gene)
+    features = [more.feature_of.get(place, feature) for place, feature in enumerate(found.feature_of_gene)]
+    return replace(found, feature_of_gene=features, renamed=more.names, ambiguous=more.ambiguous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +304,7 @@ def _others(name: str, apart: Sequence[str], place: int, species: Species) -> It
         return
     if apart and apart[place]:
         yield tidied(apart[place]).names[0]
-    for prefix in _PREFIXES[species]:
+    for prefix in PREFIXES[species]:
         table = names_of(prefix)
         found = table.id_of(name) if table else None
         if found is not None:
