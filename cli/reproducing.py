@@ -142,6 +142,7 @@ def asked_then(told: Manifest) -> dict[str, str]:
         "max_error": str(used.max_error),
         "clusters": used.clusters,
         "cas": _on(wanted=used.cas),
+        "orthologues": _on(wanted=used.orthologues),
     }
     if used.samples is not None:
         options["samples"] = used.samples

@@ -83,6 +83,8 @@ def say_verdict(verdict: Verdict, file: Path, output: Output) -> None:
         output.say(f"  matrix  {verdict.matrix.path} ({verdict.matrix.state}): {verdict.matrix.why}")
     if verdict.genes:
         output.say(f"  genes   {verdict.genes.kind} in var column {verdict.genes.column!r}, {verdict.genes.species}")
+        if verdict.genes.orthologues:
+            output.say("          matched as one-to-one orthologues of the model's genes")
     _say_overlap(verdict, output)
     if verdict.forecast:
         output.say(f"  plan    {forecast_words(verdict.forecast)}")

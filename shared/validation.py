@@ -62,7 +62,7 @@ class Validator:
                 hint=f"{_SMALLER} CELLDROP_MAX_INPUT_BYTES.",
             )
         opened = BlobSource(self.blobs, source, info.size_bytes)
-        needs = needs_of(card, others) if card else None
+        needs = needs_of(card, others, orthologues=options.orthologues) if card else None
         verdict = validate(opened, needs, matrix=options.matrix, columns=options.columns, name=source.name)
         if verdict.n_cells > self.max_cells:
             raise InputTooLargeError(
@@ -104,13 +104,18 @@ def _check_terms(card: ModelCard) -> None:
         )
 
 
-def needs_of(card: ModelCard, others: Sequence[ModelCard] = ()) -> ModelNeeds:
-    """What a model requires of a file, and the further models of a consensus."""
+def needs_of(card: ModelCard, others: Sequence[ModelCard] = (), *, orthologues: bool = False) -> ModelNeeds:
+    """What a model requires of a file, and the further models of a consensus.
+
+    Args:
+        orthologues: As the option of this name.
+    """
     return ModelNeeds(
         card.features,
         card.species,
         card.default_overlap,
         reference=card.reference,
         counts=card.needs_counts,
-        others=tuple(needs_of(other) for other in others),
+        others=tuple(needs_of(other, orthologues=orthologues) for other in others),
+        orthologues=orthologues,
     )

@@ -52,6 +52,8 @@ class Options:
             labels must have such terms.
         consensus: Further models that label the same cells in the same pass, for a consensus of all. The other results
             stay those of the model.
+        orthologues: Whether cells of mouse may be annotated by a model of human, or the other way round, by genes that
+            are one-to-one orthologues. Labels of another species are less sure.
     """
 
     model: str | None = None
@@ -70,6 +72,7 @@ class Options:
     truth: str | None = None
     cas: bool = False
     consensus: tuple[str, ...] = ()
+    orthologues: bool = False
 
     @property
     def columns(self) -> dict[str, str]:
@@ -168,6 +171,7 @@ PARSERS: Mapping[str, Parser] = {
     "truth": Parser("the name of an obs column, or off", _short),
     "cas": _SWITCH,
     "consensus": Parser(f"1 to {MOST_OTHERS} other models, each once, with commas between them", _models),
+    "orthologues": _SWITCH,
 }
 
 

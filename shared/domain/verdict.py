@@ -178,6 +178,7 @@ class GeneSpace:
         n_duplicates: Genes whose identifier appears earlier in the column. Copies of one gene are summed; of different
             genes with the same name, the first is used.
         apart: The column of Ensembl ids that distinguishes genes with the same name; None if there is none.
+        orthologues: Whether the model is of another species, and its genes are the one-to-one orthologues of these.
     """
 
     column: str
@@ -186,6 +187,12 @@ class GeneSpace:
     versioned: bool = False
     n_duplicates: int = 0
     apart: str | None = None
+    orthologues: bool = False
+
+    @property
+    def foreign(self) -> Species | None:
+        """The species of the file, if its genes are matched as orthologues."""
+        return self.species if self.orthologues else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,9 @@ class Choices(ManifestPart):
     consensus: tuple[str, ...] = Field(
         default=(), description="The further models of a consensus, as `NAME@VERSION`, in the requested order."
     )
+    orthologues: bool = Field(
+        default=False, description="Whether a model of another species may be used by one-to-one orthologues."
+    )
 
 
 class PartFacts(ManifestPart):

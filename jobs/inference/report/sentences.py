@@ -387,6 +387,8 @@ def _genes_text(verdict: Verdict) -> str:
         text += (
             f"; {whole(verdict.overlap.n_matched)} of the model's {plural(verdict.overlap.n_model, 'gene')} were found"
         )
+        if verdict.genes.orthologues:
+            text += ", as one-to-one orthologues of another species"
     return text + "."
 
 

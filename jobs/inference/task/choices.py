@@ -23,4 +23,5 @@ def choices_of(inputs: TaskInputs) -> Choices:
         truth=options.truth,
         cas=options.cas,
         consensus=tuple(ref.reference for ref in record.consensus),
+        orthologues=options.orthologues,
     )

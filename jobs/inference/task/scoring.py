@@ -268,7 +268,7 @@ def find_features(inputs: TaskInputs) -> tuple[Int32s, tuple[str | None, ...], M
         raise InternalError("a submission without a gene space was dispatched", expected="an accepted verdict")
     card = inputs.card
     names = read_gene_names(inputs.source, verdict)
-    found_g = features_among(names, card.features, card.species, card.watched)
+    found_g = features_among(names, card.features, card.species, card.watched, verdict.genes.foreign)
     feature, first = np.unique(found_g, return_index=True)
     named: dict[int, str] = {f: names.ids[g] for f, g in zip(feature.tolist(), first.tolist(), strict=True)}
     return found_g, tuple(named.get(f) for f in range(len(card.features))), Mitochondria.among(names.ids, found_g)

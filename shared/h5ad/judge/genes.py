@@ -245,6 +245,9 @@ def _on_their_species(found: Found, table: GeneTable, ids: Sequence[str]) -> Ite
         details = {str(species): count for species, count in counts.items()}
         yield warning(WarningCode.MIXED_SPECIES, f"the genes are of more than one species: {said} names", hint, details)
         return
+    if found.space.orthologues:
+        yield _orthologues(found, table)
+        return
     foreign = found.foreign
     capitals = mouse_in_capitals(ids)
     if foreign is not None:
@@ -259,12 +262,22 @@ def _on_their_species(found: Found, table: GeneTable, ids: Sequence[str]) -> Ite
         yield warning(WarningCode.SPECIES_UNKNOWN, words, "Check that the model is for your species.")
 
 
+def _orthologues(found: Found, table: GeneTable) -> Finding:
+    species = _SPECIES.get(found.space.species, "another species'")
+    words = (
+        f"{table.path}/{found.space.column} names {species} genes, and the model is of another species: "
+        f"{len(found.matched):,} of its genes are found as one-to-one orthologues, as option orthologues=on asks"
+    )
+    details: Details = {"n_orthologues": len(found.matched), "species": str(found.space.species)}
+    return warning(WarningCode.ORTHOLOGUES_USED, words, f"{_CARRIES_OVER} Labels and scores are less sure.", details)
+
+
 _CARRIES_OVER = "Labels carry over only as far as the species are alike: a model of the cells' own species is better."
 
 
 def _wrong_species(found: Found, model: ModelNeeds, ids: Sequence[str]) -> WrongSpeciesError | None:
     theirs = found.space.species
-    if Species.UNKNOWN in {theirs, model.species} or theirs is model.species:
+    if Species.UNKNOWN in {theirs, model.species} or theirs is model.species or found.space.orthologues:
         return None
     spelled = (
         "If the cells are human and only the spelling is a mouse's: adata.var_names = adata.var_names.str.upper(). "
@@ -274,6 +287,6 @@ def _wrong_species(found: Found, model: ModelNeeds, ids: Sequence[str]) -> Wrong
         expected=f"{model.species}, the species of {model.reference}, with names like "
         f"{some_features(model.features, found.space.kind)}",
         hint=f"{spelled if theirs is Species.MOUSE else ''}Choose a model of your species with --model "
-        "(`celldrop models search` finds them), or put the names of the "
-        f"{_SPECIES.get(model.species, 'other')} orthologues into a column of adata.var.",
+        "(`celldrop models search` finds them). With `--set orthologues=on`, one-to-one orthologues are matched; "
+        "labels are less sure then.",
     )

@@ -140,7 +140,7 @@ def _fits(table: GeneTable, model: ModelNeeds | None, found: Found | None) -> bo
 def _gene_space(table: GeneTable, model: ModelNeeds | None) -> Found | None:
     if model is None:
         return find_gene_space(table.columns, None)
-    return find_gene_space(table.columns, model.features, model.species)
+    return find_gene_space(table.columns, model.features, model.species, orthologues=model.orthologues)
 
 
 # --- The file -----------------------------------------------------------------------------------------------------

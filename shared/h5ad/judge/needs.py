@@ -17,6 +17,7 @@ class ModelNeeds:
         reference: ``NAME@VERSION``, for messages.
         counts: Whether it computes from counts that are not scaled to a total.
         others: What the further models of a consensus ask of the same file.
+        orthologues: Whether its genes may be found as orthologues of another species'.
     """
 
     features: FeatureTable
@@ -25,6 +26,7 @@ class ModelNeeds:
     reference: str = "the model"
     counts: bool = False
     others: tuple[ModelNeeds, ...] = ()
+    orthologues: bool = False
 
     @property
     def n_features(self) -> int:

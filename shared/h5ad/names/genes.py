@@ -21,6 +21,7 @@ from shared.h5ad.names.matching import (
     match_untranslated,
     with_renamed,
 )
+from shared.h5ad.names.orthologues import match_orthologues
 from shared.h5ad.names.tidying import ENSEMBL, bare_ids, plain, tidied, untidy
 
 __all__ = ["Found", "bare_ids", "describe_column", "find_gene_space", "map_genes"]
@@ -66,7 +67,11 @@ class Found:
 
 
 def find_gene_space(
-    columns: Sequence[GeneColumn], wanted: FeatureTable | None, species: Species = Species.UNKNOWN
+    columns: Sequence[GeneColumn],
+    wanted: FeatureTable | None,
+    species: Species = Species.UNKNOWN,
+    *,
+    orthologues: bool = False,
 ) -> Found | None:
     """The column that says best which gene is which; None when there is no column at all.
 
@@ -75,6 +80,7 @@ def find_gene_space(
 
     Args:
         species: The model's.
+        orthologues: Whether the genes of another species may be matched as one-to-one orthologues.
     """
     spaces = [describe_column(column) for column in columns]
     if not spaces:
@@ -89,9 +95,28 @@ def find_gene_space(
         used = names[spaces.index(found.space)]
         matching = with_renamed(found.matching, used, wanted, species)
         found = replace(found, matched=matching.matched, matching=matching)
+        if orthologues and _foreign_to(species, found.space):
+            found = _by_orthologues(spaces, names, wanted, species) or found
     return replace(
         found, foreign=_foreign(spaces, found.space), disagreement=_disagreement(columns, spaces, found.space)
     )
+
+
+def _foreign_to(species: Species, space: GeneSpace) -> bool:
+    return Species.UNKNOWN not in {species, space.species} and space.species is not species
+
+
+def _by_orthologues(
+    spaces: Sequence[GeneSpace], names: Sequence[GeneNames], wanted: FeatureTable, species: Species
+) -> Found | None:
+    """The column of another species in which most features are found as orthologues; None where there are none."""
+    found = []
+    for space, ids in zip(spaces, names, strict=True):
+        if _foreign_to(species, space):
+            matching = match_orthologues(ids, wanted, species, space.species)
+            found.append(Found(replace(space, orthologues=True), matching.matched, matching))
+    best = max(found, key=lambda match: len(match.matched), default=None)
+    return best if best and best.matched else None
 
 
 def _disagreement(columns: Sequence[GeneColumn], spaces: Sequence[GeneSpace], used: GeneSpace) -> Disagreement | None:

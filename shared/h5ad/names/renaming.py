@@ -66,6 +66,35 @@ def find_renamed(names: GeneNames, wanted: FeatureTable, species: Species, featu
     )
 
 
+def genes_of_features(wanted: FeatureTable, places: Iterable[int], species: Species) -> dict[int, Meant]:
+    """The genes of features: those of their Ensembl ids, where a model has them."""
+    found = ((place, _of_feature(wanted, place, species)) for place in places)
+    return {place: meant for place, meant in found if meant}
+
+
+def _of_feature(wanted: FeatureTable, place: int, species: Species) -> Meant | None:
+    symbol = wanted.symbol[place] if wanted.symbol else None
+    ensembl = wanted.ensembl[place] if wanted.ensembl else None
+    if ensembl:
+        rank = Rank.CURRENT if symbol is None or is_current(symbol) else Rank.PREVIOUS
+        return Meant(rank, frozenset({ensembl}))
+    return meant_by(symbol, species) if symbol else None
+
+
+def genes_of_columns(
+    names: GeneNames, places: Iterable[int], said: Mapping[str, Meant], species: Species
+) -> dict[int, Meant]:
+    """The genes of columns, as far as their names are among ``said``; an id beside a name says which gene it is."""
+    found: dict[int, Meant] = {}
+    for place in places:
+        name, identifier = names.ids[place], names.apart[place] if names.apart else ""
+        meant = next((said[form] for form in forms_of(identifier or name, species) if form in said), None)
+        if meant:
+            by_id = identifier and not is_current(name)
+            found[place] = Meant(Rank.PREVIOUS, meant.ids) if by_id else meant
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class _Search:
     names: GeneNames
@@ -75,17 +104,17 @@ class _Search:
 
     def run(self, missing: Sequence[int], free: Sequence[int]) -> Renamed:
         """The features of ``missing`` among the columns ``free``."""
-        features = {place: meant for place in missing if (meant := self._of_feature(place))}
+        features = genes_of_features(self.wanted, missing, self.species)
         dates = self._dates(free)
         genes = {gene for meant in (*features.values(), *dates.values()) for gene in meant.ids}
         said = names_for(genes, self.species)
         taken = self._taken(said)
-        columns = _without(taken, self._columns(free, said), dates)
-        by_feature, by_column = _by_gene(features), _by_gene(columns)
+        columns = _without(taken, genes_of_columns(self.names, free, said, self.species), dates)
+        by_feature, by_column = by_gene(features), by_gene(columns)
         feature_of: dict[int, int] = {}
         rivals: list[tuple[str, str]] = []
         for gene in sorted((by_feature.keys() & by_column.keys()) - taken):
-            mine, theirs = _surest(by_feature[gene]), _surest(by_column[gene])
+            mine, theirs = surest(by_feature[gene]), surest(by_column[gene])
             if len(mine) > 1 or len(theirs) > 1:
                 rivals += [(self.names.ids[place], gene) for _, place in theirs]
             elif mine[0][0] is not Rank.CURRENT or theirs[0][0] is not Rank.CURRENT:
@@ -95,37 +124,21 @@ class _Search:
         names = sorted((self.names.ids[place], self._called(feature)) for place, feature in feature_of.items())
         return Renamed(feature_of, tuple(names), tuple(self._ambiguous(columns, missed, rivals)))
 
-    def _of_feature(self, place: int) -> Meant | None:
-        """The gene of a feature: that of its Ensembl id, if it has one."""
-        symbol = self.wanted.symbol[place] if self.wanted.symbol else None
-        ensembl = self.wanted.ensembl[place] if self.wanted.ensembl else None
-        if ensembl:
-            rank = Rank.CURRENT if symbol is None or is_current(symbol) else Rank.PREVIOUS
-            return Meant(rank, frozenset({ensembl}))
-        return meant_by(symbol, self.species) if symbol else None
-
     def _dates(self, places: Sequence[int]) -> dict[int, Meant]:
         """What a spreadsheet made of symbols, unless there is more than it would make."""
         ids = self.names.ids
         dates = {place: meant for place in places if (meant := date_of(ids[place], self.species))}
         return dates if len(dates) <= MOST else {}
 
-    def _columns(self, places: Iterable[int], said: Mapping[str, Meant]) -> dict[int, Meant]:
-        """The genes of columns, as far as their names are among ``said``; an id beside a name says which gene it is."""
-        apart = self.names.apart
-        found: dict[int, Meant] = {}
-        for place in places:
-            name, identifier = self.names.ids[place], apart[place] if apart else ""
-            meant = next((said[form] for form in forms_of(identifier or name, self.species) if form in said), None)
-            if meant:
-                by_id = identifier and not is_current(name)
-                found[place] = Meant(Rank.PREVIOUS, meant.ids) if by_id else meant
-        return found
-
     def _taken(self, said: Mapping[str, Meant]) -> frozenset[str]:
         """Genes that have a column and a feature already, by any of their names."""
         used = [place for place, feature in enumerate(self.feature_of_gene) if feature >= 0]
-        genes = {gene for meant in self._columns(used, said).values() for gene in meant.ids if len(meant.ids) == 1}
+        genes = {
+            gene
+            for meant in genes_of_columns(self.names, used, said, self.species).values()
+            for gene in meant.ids
+            if len(meant.ids) == 1
+        }
         positions = {self.feature_of_gene[place] for place in used} if self.wanted.ensembl else set()
         return frozenset(genes | {gene for place in positions if (gene := self.wanted.ensembl[place])})
 
@@ -154,7 +167,7 @@ def _without(taken: AbstractSet[str], columns: Mapping[int, Meant], dates: Mappi
     return {**columns, **{place: Meant(Rank.DATE, ids) for place, ids in left.items() if ids}}
 
 
-def _by_gene(meant: Mapping[int, Meant]) -> Ranked:
+def by_gene(meant: Mapping[int, Meant]) -> Ranked:
     """By gene, those that mean it alone."""
     found: dict[str, list[tuple[Rank, int]]] = defaultdict(list)
     for place, one in meant.items():
@@ -163,6 +176,7 @@ def _by_gene(meant: Mapping[int, Meant]) -> Ranked:
     return found
 
 
-def _surest(ranked: Sequence[tuple[Rank, int]]) -> list[tuple[Rank, int]]:
+def surest(ranked: Sequence[tuple[Rank, int]]) -> list[tuple[Rank, int]]:
+    """Those of the best rank."""
     best = min(rank for rank, _ in ranked)
     return [(rank, place) for rank, place in ranked if rank is best]

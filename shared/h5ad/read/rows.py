@@ -15,6 +15,7 @@ from shared.domain.errors import InternalError, TruncatedFileError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import GeneSpace, MatrixChoice, MatrixEncoding, Species, Verdict
 from shared.h5ad.names.matching import FeatureTable, GeneNames, match_genes
+from shared.h5ad.names.orthologues import match_orthologues
 from shared.h5ad.names.tidying import bare_ids
 from shared.h5ad.names.wrapped import unwrapped
 from shared.h5ad.read.arrays import open_array
@@ -229,17 +230,32 @@ def features_of_genes(
     Raises:
         As ``read_genes``.
     """
-    return features_among(read_gene_names(source, verdict), wanted, species, watched)
+    foreign = verdict.genes.foreign if verdict.genes else None
+    return features_among(read_gene_names(source, verdict), wanted, species, watched, foreign)
 
 
 def features_among(
-    names: GeneNames, wanted: FeatureTable, species: Species, watched: FeatureTable | None = None
+    names: GeneNames,
+    wanted: FeatureTable,
+    species: Species,
+    watched: FeatureTable | None = None,
+    foreign: Species | None = None,
 ) -> Columns:
-    """The same for genes of these names."""
-    found = np.array(match_genes(names, wanted, species).feature_of_gene, dtype=np.int32)
+    """The same for genes of these names.
+
+    Args:
+        foreign: The species of the file, if its genes are matched as orthologues.
+    """
+
+    def found_in(features: FeatureTable) -> Columns:
+        if foreign is not None:
+            return np.array(match_orthologues(names, features, species, foreign).feature_of_gene, dtype=np.int32)
+        return np.array(match_genes(names, features, species).feature_of_gene, dtype=np.int32)
+
+    found = found_in(wanted)
     if watched is None:
         return found
-    others = np.array(match_genes(names, watched, species).feature_of_gene, dtype=np.int32)
+    others = found_in(watched)
     return with_watched(found, others, len(wanted.symbol or wanted.ensembl))
 
 
