@@ -39,12 +39,24 @@ class OpenedInput:
     groupings: tuple[GroupingFacts, ...] = ()
 
 
+@dataclass(slots=True)
+class StoredWeights:
+    """The bytes of a bundle's safetensors file until they are taken, as those of a large reference fill memory."""
+
+    data: bytes
+
+    def take(self) -> bytes:
+        """The bytes, which whoever takes them holds alone."""
+        data, self.data = self.data, b""
+        return data
+
+
 @dataclass(frozen=True, slots=True)
 class TaskInputs:
     """Everything that one task works with: the record, the options, the model and the opened file.
 
     Attributes:
-        weights: The bytes of the bundle's safetensors file. A task drops them once they are parsed or not needed.
+        weights: The bundle's safetensors file. A task drops its bytes once they are parsed or not needed.
         info: The file's metadata in the store.
         source: The file's bytes.
         groupings: As in ``OpenedInput``.
@@ -54,7 +66,7 @@ class TaskInputs:
     record: Submission
     options: Options
     card: ModelCard
-    weights: bytes
+    weights: StoredWeights
     info: BlobInfo
     source: RangeSource
     groupings: tuple[GroupingFacts, ...] = ()
@@ -75,9 +87,10 @@ class TaskInputs:
         others = tuple(OtherLayout(len(one.card.labels), one.card.needs_all_scores) for one in self.others)
         return PartLayout(self.record.plan.n_cells, n_labels, self.options.top_k, full, dimensions, n_features, others)
 
-    def without_weights(self) -> TaskInputs:
-        """The same, once the weights are parsed or not needed."""
-        return replace(self, weights=b"", others=tuple(other.without_weights() for other in self.others))
+    def drop_weights(self) -> None:
+        """Forget the weights of all models, once they are parsed or not needed."""
+        for one in (self, *self.others):
+            one.weights.take()
 
 
 def is_embedded(record: Submission, clusters: str) -> bool:
@@ -124,7 +137,9 @@ class InferenceData:
         model = record.model
         card, weights = read_bundle(self.blobs, model.bucket, model.prefix, model.digest)
         options = parse_options(record.requested)
-        return TaskInputs(record, options, card, weights, opened.info, opened.source, opened.groupings, tuple(others))
+        return TaskInputs(
+            record, options, card, StoredWeights(weights), opened.info, opened.source, opened.groupings, tuple(others)
+        )
 
     def _pinned(self, record: Submission) -> BlobInfo:
         ref = record.source

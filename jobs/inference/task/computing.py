@@ -93,7 +93,7 @@ class Annotation(Computation):
             with pulse.stage("load the model"):
                 inputs = self.data.open_inputs(record, opened)
                 slopes = slopes_in(inputs)
-                inputs = inputs.without_weights()
+                inputs.drop_weights()
             in_order = ordered(receipts, inputs.layout.n_cells)
             return Results(self.data, inputs, slopes, in_order, prefix, pulse, began_s, self.map_budget_s).write()
 

@@ -28,7 +28,7 @@ def slopes_in(inputs: TaskInputs) -> Slopes | None:
     if not have_slopes(inputs.card):
         return None
     try:
-        tensors = load(inputs.weights)
+        tensors = load(inputs.weights.take())
     except (SafetensorError, KeyError) as error:
         found = f"{WEIGHTS_NAME} cannot be read: {error}"
         where = inputs.card.reference

@@ -90,7 +90,7 @@ def write_scores(
     seeing = [_annotator(other, found, device) for other, found in zip(inputs.others, others, strict=True)]
     for one in (annotator, *seeing):
         one.give_signs(progress.sign)
-    source, inputs = inputs.source, inputs.without_weights()
+    source = inputs.source
     give_back()
     choice = matrix_of(inputs)
     counted = choice.state is MatrixState.COUNTS
@@ -175,7 +175,7 @@ class _Reading:
 
 def _annotator(inputs: TaskInputs, features: Int32s, device: torch.device) -> Annotator:
     choice = matrix_of(inputs)
-    weights = parse_weights(inputs.weights, where=inputs.card.reference)
+    weights = parse_weights(inputs.weights.take(), where=inputs.card.reference)
     counted = choice.state is MatrixState.COUNTS
     return Annotator(inputs.card, weights, features, device, as_it_is=choice.as_it_is, counted=counted)
 
