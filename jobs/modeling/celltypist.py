@@ -31,9 +31,9 @@ GLOBALS: tuple[tuple[str, str], ...] = (
         for module in ("_stochastic_gradient", "stochastic_gradient")
     ),
     *(("sklearn.preprocessing." + module, "StandardScaler") for module in ("_data", "data")),
-    # The loss object of an SGDClassifier, before and since scikit-learn 1.6.
+    # The loss object of an SGDClassifier, before and since scikit-learn 1.6, which calls its module `_loss` alone.
     *(("sklearn.linear_model." + module, "Log") for module in ("_sgd_fast", "sgd_fast")),
-    ("sklearn._loss._loss", "CyHalfBinomialLoss"),
+    *((module, "CyHalfBinomialLoss") for module in ("sklearn._loss._loss", "_loss")),
 )
 """The classes in a CellTypist model, under their module names in all versions of scikit-learn."""
 
