@@ -43,9 +43,9 @@ _SHARES = {
 }
 
 _AGREEING = {
-    "n_same_label": "of the cells are of the same type by all",
-    "n_wider_label": "of one that some know more specifically",
-    "n_different_label": "of different types",
+    "n_same_label": "the same type by all for {} of the cells",
+    "n_wider_label": "more and less specific ones for {}",
+    "n_different_label": "different types for {}",
 }
 
 
@@ -170,7 +170,7 @@ def _say_labels(summary: Mapping[str, object], output: Output) -> None:
 def _say_consensus(summary: Mapping[str, object], output: Output) -> None:
     models = summary.get("consensus_models")
     if models:
-        shares = [f"{share_in(summary, name) or 0:.0%} {what}" for name, what in _AGREEING.items()]
+        shares = [what.format(f"{share_in(summary, name) or 0:.0%}") for name, what in _AGREEING.items()]
         output.say(f"Consensus of {models}: {', '.join(shares)}")
 
 

@@ -27,7 +27,7 @@ class CommonSource:
 
 
 def common_sources(cards: Sequence[ModelCard]) -> tuple[CommonSource, ...]:
-    """Files and publications that at least two models were made from; one for each group of models.
+    """Files and publications that at least two models were made from; one for each group of models, the widest only.
 
     Two models share a file if its SHA-256 is the same, and a publication if both cite its DOI.
     """
@@ -40,7 +40,7 @@ def common_sources(cards: Sequence[ModelCard]) -> tuple[CommonSource, ...]:
         if len(models) > 1:
             together = tuple(models)
             found.setdefault(together, CommonSource(together, next(iter(models.values()))))
-    return tuple(found.values())
+    return tuple(one for models, one in found.items() if not any(set(models) < set(wider) for wider in found))
 
 
 def _sources(card: ModelCard) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from jobs.engine.cell_types import NO_TYPE, CellTypes
 from jobs.engine.consensus import Counting, Relation, relation, vote
-from shared.bundles.card import Label, ModelCard
+from shared.bundles.card import Label, ModelCard, Training
+from shared.bundles.common_sources import common_sources
 from shared.bundles.groups import Group
 from shared.bundles.terms import ROOT_ID, Term
 from tests.engine.cards import make_card
@@ -215,3 +216,33 @@ def test_half_of_the_models_are_no_majority(n_models: int) -> None:
     half = n_models // 2
     assert winner(cards, *["B cell"] * half, *["T cell"] * half, *["Unassigned"] * (n_models % 2)) is None
     assert winner(cards, *["B cell"] * (half + 1), *["T cell"] * (n_models - half - 1)) == "B cell"
+
+
+# --- What agreement proves ------------------------------------------------------------------------------------------
+
+
+def of_source(name: str, citation: str = "", source: str = "", sha256: str | None = None) -> ModelCard:
+    training = Training(method="made for a test", source=source, source_sha256=sha256)
+    return make_card(2, 3, name=name, citation=citation, training=training)
+
+
+def test_models_of_one_file_or_publication_are_told() -> None:
+    cards = [
+        of_source("one", "Zheng et al., Nature, doi:10.1038/ncomms14049; others (10.1/short)", "cells.h5ad", "0" * 64),
+        of_source("two", "See https://doi.org/10.1038/NCOMMS14049.", "other.h5ad", "1" * 64),
+        of_source("three", "", "copy.h5ad", "0" * 64),
+        of_source("four", "doi:10.1038/s41586-024-00001-2", "cells.h5ad", None),
+    ]
+    found = {common.models: common.source for common in common_sources(cards)}
+    assert found == {
+        ("one@1.0.0", "two@1.0.0"): "doi:10.1038/ncomms14049",
+        ("one@1.0.0", "three@1.0.0"): "cells.h5ad",
+    }
+
+
+def test_of_groups_of_models_within_one_another_the_widest_is_told() -> None:
+    same = "doi:10.1038/ncomms14049"
+    cards = [of_source("one", same, sha256="0" * 64), of_source("two", same, sha256="0" * 64), of_source("three", same)]
+    (found,) = common_sources(cards)
+    assert (len(found.models), found.source) == (3, same)
+    assert common_sources(cards[:1]) == ()

@@ -13,7 +13,7 @@ import torch
 from jobs.engine.annotator import Annotator, BlockScores, CellBlock
 from jobs.engine.batches import device_bytes, weight
 from jobs.engine.lanes import Completion, CudaLanes, Work
-from jobs.engine.streaming import Stream, scored
+from jobs.engine.streaming import Seeing, Stream, scored, scored_by_all
 from shared.domain.geometry import Rows
 from shared.h5ad.read.projected import ProjectedBlock
 from tests.engine.blocks import block_of
@@ -55,6 +55,15 @@ def test_a_gpu_says_of_batches_what_the_cpu_says_of_blocks(blocks: list[Projecte
         assert one.rows == other.rows
         assert one.decision_nl.argmax(axis=1).tolist() == other.decision_nl.argmax(axis=1).tolist()
         np.testing.assert_allclose(one.probability_nl, other.probability_nl, rtol=0, atol=1e-5)
+
+
+def test_several_models_on_one_reading_say_on_a_gpu_what_each_says_alone(blocks: list[ProjectedBlock]) -> None:
+    models = [Seeing(annotator("cuda", scale), lambda block: block) for scale in (0.1, 1.0)]
+    together = zip(*scored_by_all(lambda then: map(then, blocks), models), strict=True)
+    for found, model in zip(together, models, strict=True):
+        for one, other in zip(found, scored(lambda then: map(then, blocks), model.annotator), strict=True):
+            assert one.rows == other.rows
+            assert one.probability_nl.tobytes() == other.probability_nl.tobytes()
 
 
 @SCALES

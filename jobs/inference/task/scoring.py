@@ -24,7 +24,8 @@ from jobs.inference.task.mitochondria import Mitochondria
 from jobs.inference.task.models import parse_weights
 from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
-from shared.domain.verdict import CellNote, MatrixChoice, MatrixEncoding, MatrixState
+from shared.domain.verdict import CellNote, GeneSpace, MatrixChoice, MatrixEncoding, MatrixState
+from shared.h5ad.names.matching import GeneNames
 from shared.h5ad.read.csc import BAND_VALUES
 from shared.h5ad.read.rows import (
     CellIds,
@@ -84,8 +85,10 @@ def write_scores(
         progress: Told often.
     """
     beat = progress.done
-    features, genes, mitochondria = find_features(inputs)
-    others = [find_features(other)[0] for other in inputs.others]
+    known = _GeneNames()
+    features, names = known.features(inputs)
+    others = [known.features(other)[0] for other in inputs.others]
+    genes = names_of_features(features, names, len(inputs.card.features))
     annotator = _annotator(inputs, features, device)
     seeing = [_annotator(other, found, device) for other, found in zip(inputs.others, others, strict=True)]
     for one in (annotator, *seeing):
@@ -94,6 +97,8 @@ def write_scores(
     give_back()
     choice = matrix_of(inputs)
     counted = choice.state is MatrixState.COUNTS
+    mitochondria = Mitochondria.among(names.ids, features) if counted else None
+    del known, names
     tally = Counter[int]()
     with one_thread(), open_matrix(source, choice) as matrix, open_cell_ids(source) as cells:
         if inputs.layout.dimensions:
@@ -102,7 +107,7 @@ def write_scores(
             del sample
             give_back()
         sampler = _Sampler(annotator, inputs.layout.map_stride, genes)
-        look = _Look(sampler, mitochondria if counted else None)
+        look = _Look(sampler, mitochondria)
         views = Views.of([look.features(features), *others], as_it_is=choice.as_it_is) if others else None
         reading = _Reading(matrix, rows, look.features(features) if views is None else views.known_of_gene, beat)
         models = _seeing(annotator, seeing, look, views)
@@ -255,23 +260,28 @@ def _tallied(blocks: Iterator[AnnotatedBlock], tally: Counter[int]) -> Iterator[
         yield block
 
 
-def find_features(inputs: TaskInputs) -> tuple[Int32s, tuple[str | None, ...], Mitochondria | None]:
-    """Find the model's features in the file, and the mitochondrial genes.
+@dataclass(slots=True)
+class _GeneNames:
+    """The names of the file's genes, which are read once for all models that find their genes by the same columns."""
 
-    Returns:
-        For the genes of the chosen matrix, the position of each among the card's genes, or -1, int32; and the name in
-        the file of each feature, None if the file lacks it. If several genes are one feature, the first names it.
-        And what adds up the counts of mitochondrial genes; None if there are too few.
-    """
-    verdict = inputs.record.verdict
-    if verdict is None or verdict.genes is None:
-        raise InternalError("a submission without a gene space was dispatched", expected="an accepted verdict")
-    card = inputs.card
-    names = read_gene_names(inputs.source, verdict)
-    found_g = features_among(names, card.features, card.species, card.watched, verdict.genes.foreign)
+    known: dict[GeneSpace, GeneNames] = field(default_factory=dict)
+
+    def features(self, inputs: TaskInputs) -> tuple[Int32s, GeneNames]:
+        """For the genes of the chosen matrix, the position of each among the card's genes, or -1; and their names."""
+        verdict, card = inputs.record.verdict, inputs.card
+        if verdict is None or verdict.genes is None:
+            raise InternalError("a submission without a gene space was dispatched", expected="an accepted verdict")
+        names = self.known.get(verdict.genes)
+        if names is None:
+            names = self.known[verdict.genes] = read_gene_names(inputs.source, verdict)
+        return features_among(names, card.features, card.species, card.watched, verdict.genes.foreign), names
+
+
+def names_of_features(found_g: Int32s, names: GeneNames, n_features: int) -> tuple[str | None, ...]:
+    """The file's name of each feature: that of the first of its genes; None if the file lacks it."""
     feature, first = np.unique(found_g, return_index=True)
     named: dict[int, str] = {f: names.ids[g] for f, g in zip(feature.tolist(), first.tolist(), strict=True)}
-    return found_g, tuple(named.get(f) for f in range(len(card.features))), Mitochondria.among(names.ids, found_g)
+    return tuple(named.get(f) for f in range(n_features))
 
 
 def matrix_of(inputs: TaskInputs) -> MatrixChoice:
