@@ -18,6 +18,7 @@ from jobs.modeling.evaluated import Evaluated, document_of, header, row_of
 from jobs.modeling.evaluation import EvaluationReport, evaluate
 from jobs.modeling.hierarchy import HierarchicalAgreement
 from jobs.modeling.lineages import read_mapping
+from jobs.modeling.nearest import near_words
 from jobs.modeling.ontology import read_ontology
 from shared.bundles.card import ModelCard
 from shared.bundles.catalogue import find_model
@@ -182,6 +183,8 @@ def say_evaluation(report: EvaluationReport, card: ModelCard, output: Output) ->
         output.table(["label", "cells", "precision", "recall"], per_label)
     if report.hierarchical is not None:
         _say_hierarchical(report.hierarchical, output)
+    for name, near in report.without_terms.items():
+        output.say(f"  {name!r} is no term of the ontology{near_words(near)}", style="yellow")
     _say_left_out(report, card, output)
     if report.composition is not None:
         shares = ", ".join(f"{name} {share:.1%}" for name, share in list(report.composition.items())[:_MOST_SHARES])
@@ -210,8 +213,6 @@ def _say_hierarchical(found: HierarchicalAgreement, output: Output) -> None:
     )
     hops = ", ".join(f"{hops}: {f1:.4f}" for hops, f1 in enumerate(found.hop_f1))
     output.say(f"  F1 within hops {hops}")
-    if found.unplaced:
-        output.say(f"  labels that are no terms of the ontology: {', '.join(found.unplaced[:_MOST_NAMED])}")
 
 
 def _say_left_out(report: EvaluationReport, card: ModelCard, output: Output) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -165,6 +166,12 @@ def import_model(  # noqa: PLR0913  # one parameter an option
     ontology: Annotated[
         OptionalPath, typer.Option(help="The Cell Ontology, .obo or .json, to give the labels its ids.")
     ] = None,
+    terms: Annotated[
+        OptionalPath,
+        typer.Option(
+            help="Terms for labels that --ontology does not find: a .tsv, .csv or .json of labels and ids or names."
+        ),
+    ] = None,
     batch: BatchOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -172,12 +179,16 @@ def import_model(  # noqa: PLR0913  # one parameter an option
     output = Output(as_json)
 
     def action() -> Exit:
+        from cli.terms import say_without_terms
         from jobs.modeling.bundles import write_bundle
         from jobs.modeling.importing import ImportedAs, import_foreign
 
-        card, tensors = import_foreign(file, ImportedAs(name, version, licence, citation, ontology, batch))
+        wanted = ImportedAs(name, version, licence, citation, ontology, batch, terms)
+        card, tensors = import_foreign(file, wanted)
         folder = settings_for(out).models_dir
-        _say_written(write_bundle(folder, card, tensors), folder, output)
+        card = write_bundle(folder, card, tensors)
+        unplaced = say_without_terms(card.labels, ontology, output) if ontology else None
+        _say_written(card, folder, output, {} if unplaced is None else {"labels_without_terms": unplaced})
         return Exit.DONE
 
     finish(output, action)
@@ -382,9 +393,9 @@ def _summary(card: ModelCard) -> dict[str, object]:
     }
 
 
-def _say_written(card: ModelCard, folder: Path, output: Output) -> None:
+def _say_written(card: ModelCard, folder: Path, output: Output, more: Mapping[str, object]) -> None:
     path = folder / card.name / card.version
-    output.result({"model": card.reference, "path": str(path), **_summary(card)})
+    output.result({"model": card.reference, "path": str(path), **_summary(card), **more})
     output.say(f"{card.reference}: {len(card.labels)} labels, {len(card.features):,} features", style="bold green")
     output.say(f"  in {path}")
     output.say(f"  use it with  celldrop run FILE --model {path}")

@@ -13,6 +13,7 @@ from cli.console import Exit, Output
 from cli.evaluating import say_evaluation
 from cli.findings import say_finding
 from cli.labelled import Origin, missing_words
+from cli.terms import say_unplaced
 from jobs.modeling.alignment import LEAST_CELLS, batched_types, shared_types
 from jobs.modeling.bundles import check_free, write_bundle
 from jobs.modeling.cards import check_identity
@@ -173,9 +174,7 @@ def _with_tree(
 ) -> tuple[LabelledCells, TrainingSettings]:
     """Give the labels their terms and their tree, and say which labels have none."""
     placed = place_labels(cells.labels, read_ontology(file))
-    for name, alike in placed.unplaced.items():
-        near = f"; spelled alike: {', '.join(alike)}" if alike else ""
-        output.say(f"  {name!r} is no term of {file.name}, by id, name or exact synonym{near}", style="yellow")
+    say_unplaced(placed.unplaced, file.name, output)
     groups = ", ".join(f"{group.name} ({len(group.labels)})" for group in placed.tree)
     output.say(f"  wider types, and how many labels are kinds of each: {groups or 'none'}")
     wanted = replace(wanted, tree=placed.tree, terms=placed.terms, ontology=file.name)

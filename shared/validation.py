@@ -100,7 +100,8 @@ def _check_terms(card: ModelCard) -> None:
             expected="labels with Cell Ontology ids for the option cas=on",
             where=card.reference,
             hint="Leave the option cas out, name another model, or make this one again with "
-            "`celldrop models train ... --ontology cl.obo` (or `celldrop models import`).",
+            "`celldrop models train ... --ontology cl.obo` (or `celldrop models import`): they name the terms that are "
+            "nearest to labels without one.",
         )
 
 

@@ -21,7 +21,7 @@ from jobs.modeling.judged import judged
 from jobs.modeling.labels import Labelling, read_labels
 from jobs.modeling.metrics import Agreement, agreement
 from jobs.modeling.ontology import Ontology
-from jobs.modeling.placing import placed
+from jobs.modeling.placing import Placed, placed
 from jobs.modeling.scoring import score_file
 from jobs.modeling.sources import open_source, sha256_of
 from shared.bundles.aligning import Aligner, counterparts
@@ -82,6 +82,7 @@ class EvaluationReport:
         cells_tp: Number of cells by the file's label (rows) and by the model's label (columns).
         counterparts: The model's label or lineage of the same meaning, of the file's labels that were aligned.
         hierarchical: Agreement in the Cell Ontology; None without an ontology, or if no label is a term of it.
+        without_terms: The labels of file and model that are no terms of the ontology, each with the nearest ones.
         composition: The shares of the model's labels in the file, to which scores are corrected; None if they are not.
     """
 
@@ -102,6 +103,7 @@ class EvaluationReport:
     counterparts: Mapping[str, str] = field(default_factory=dict)
     hierarchical: HierarchicalAgreement | None = None
     composition: Mapping[str, float] | None = None
+    without_terms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
@@ -144,16 +146,21 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
         if not comparable and all((position_n < 0).all() for position_n in _truth(card, cells, mapping)):
             raise _nothing_in_common(card, cells, labels_column, path)
         scores = score_file(card, weights, source, file.verdict, composition=composition)
-    report = compare(card, scores.best.take(labelled_n), cells, mapping)
+    report = _in_ontology(compare(card, scores.best.take(labelled_n), cells, mapping), terms, labelling.labels)
     told = {name: meant for name, meant in aligned.items() if mapping[name] == meant}
     return replace(
         report,
         warnings=(*file.warnings, *_on_training(card, path)),
         missing=labelling.missing,
         counterparts=told,
-        hierarchical=None if terms is None else terms.agreement(report.cells_tp),
         composition=scores.shares(card),
     )
+
+
+def _in_ontology(report: EvaluationReport, terms: Placed | None, own: Sequence[Label]) -> EvaluationReport:
+    if terms is None:
+        return report
+    return replace(report, hierarchical=terms.agreement(report.cells_tp), without_terms=terms.without_terms(own))
 
 
 def _read(source: RangeSource, path: Path, column: str, known: Collection[str]) -> Labelling:

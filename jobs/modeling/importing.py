@@ -11,10 +11,14 @@ import torch
 from jobs.modeling.cellarium import import_cellarium
 from jobs.modeling.celltypist import import_celltypist
 from jobs.modeling.foreign_files import Program, program_of
+from jobs.modeling.lineages import read_mapping
+from jobs.modeling.ontology import read_ontology
 from jobs.modeling.scanvi import import_scanvi
+from jobs.modeling.trees import with_terms
 from jobs.modeling.unpickling import read_foreign
 from shared.bundles.card import ModelCard
 from shared.domain.errors import InvalidOptionError, UnsupportedModelError
+from shared.domain.words import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,7 @@ class ImportedAs:
     Attributes:
         citation: Empty: what the model says.
         ontology: An .obo file or .json that gives the labels their Cell Ontology ids.
+        terms: A table of labels and their terms, by id or name, which have precedence over names and synonyms.
         batch: The batch that new cells are treated as, for a scANVI model that depends on it.
     """
 
@@ -33,9 +38,34 @@ class ImportedAs:
     citation: str = ""
     ontology: Path | None = None
     batch: str | None = None
+    terms: Path | None = None
 
 
 def import_foreign(path: Path, wanted: ImportedAs) -> tuple[ModelCard, dict[str, torch.Tensor]]:
+    """Read a model, and give its labels the terms that the table of ``wanted`` has for them.
+
+    Raises:
+        InvalidOptionError: The table cannot be read, or has a term that is none, or there is no ontology.
+        UnsafeModelError, UnsupportedModelError: As the importers say.
+    """
+    if wanted.terms is None:
+        return _imported(path, wanted)
+    if wanted.ontology is None:
+        raise InvalidOptionError("--terms without --ontology", hint="Give both: the ids are checked by the ontology.")
+    given = read_mapping(str(wanted.terms), what="terms")
+    card, tensors = _imported(path, wanted)
+    strange = [name for name in given if name not in {label.name for label in card.labels}]
+    if strange:
+        raise InvalidOptionError(
+            f"{listed(strange, 3)} in the table of --terms, and no label of the model",
+            expected="the model's own labels in the first column",
+            where=str(wanted.terms),
+            hint=f"Its labels are {listed([label.name for label in card.labels], 10)}.",
+        )
+    return card.model_copy(update=with_terms(card.labels, read_ontology(wanted.ontology), given)), tensors
+
+
+def _imported(path: Path, wanted: ImportedAs) -> tuple[ModelCard, dict[str, torch.Tensor]]:
     """Read a model that another program saved, without running anything in it.
 
     It is one of CellTypist (.pkl), scvi-tools (a folder, or its model.pt) or cellarium-ml (a checkpoint, .ckpt).

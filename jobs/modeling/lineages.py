@@ -63,21 +63,24 @@ megakaryocytes, so that a model without them is not judged by them (see ``evalua
 """
 
 
-def read_mapping(text: str) -> Mapping[str, str]:
+def read_mapping(text: str, *, what: str = "lineages") -> Mapping[str, str]:
     """Read a mapping from label to lineage: ``blood``, or a file with two columns (.tsv, .csv) or a JSON object.
+
+    Args:
+        what: What labels are mapped to, for messages; only lineages have the mapping ``blood``.
 
     Raises:
         InvalidOptionError: The file does not exist or has another content.
     """
-    if text == BLOOD:
+    if text == BLOOD and what == "lineages":
         return BLOOD_LINEAGES
     path = Path(text)
     try:
         pairs = _from_json(path) if path.suffix.lower() == ".json" else _from_table(path)
     except (OSError, ValueError, csv.Error) as error:
-        raise _unusable(text, str(error)) from error
+        raise _unusable(text, str(error), what) from error
     if not pairs:
-        raise _unusable(text, "it is empty")
+        raise _unusable(text, "it is empty", what)
     return MappingProxyType(pairs)
 
 
@@ -103,10 +106,11 @@ def _stripped(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {label.strip(): lineage.strip() for label, lineage in pairs if lineage.strip()}
 
 
-def _unusable(text: str, problem: str) -> InvalidOptionError:
+def _unusable(text: str, problem: str, what: str) -> InvalidOptionError:
+    named = f"{BLOOD!r}, or " if what == "lineages" else ""
     return InvalidOptionError(
-        f"lineages cannot be read: {problem}",
-        expected=f"{BLOOD!r}, or a .tsv, .csv or .json file that gives each label its lineage",
+        f"{what} cannot be read: {problem}",
+        expected=f"{named}a .tsv, .csv or .json file that gives each label its {what.removesuffix('s')}",
         where=text,
         hint='One line for each label, such as "naive-t<TAB>T cell", without a header.',
     )

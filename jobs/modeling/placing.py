@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.modeling.hierarchy import HierarchicalAgreement, Hierarchy, hierarchical_agreement
+from jobs.modeling.nearest import nearest_of
 from jobs.modeling.ontology import Ontology
 from shared.bundles.aligning import Aligner, counterparts, plain
 from shared.bundles.card import Label, ModelCard
@@ -33,6 +34,12 @@ class Placed:
     labels: tuple[Label, ...]
     predicted: tuple[str | None, ...]
     counterparts: Mapping[str, str]
+
+    def without_terms(self, own: Sequence[Label]) -> dict[str, tuple[str, ...]]:
+        """The labels of file and model that are no terms, each with the nearest."""
+        named = [*zip(own, self.own, strict=True), *zip(self.labels, self.predicted, strict=True)]
+        unplaced = [label.name for label, term in named if term is None]
+        return {name: tuple(map(str, near)) for name, near in nearest_of(unplaced, self.ontology).items()}
 
     def agreement(self, cells_tp: npt.NDArray[np.int64]) -> HierarchicalAgreement | None:
         """Agreement in the ontology; see ``hierarchical_agreement``."""

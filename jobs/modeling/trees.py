@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jobs.modeling.hierarchy import Hierarchy
+from jobs.modeling.nearest import Near, Nearest, near_words, nearest_of
 from jobs.modeling.ontology import Ontology, read_ontology
 from shared.bundles.aligning import plain
 from shared.bundles.card import UNASSIGNED, Label, have_lineages
 from shared.bundles.groups import ONTOLOGY_ID, Group, has_meaning
 from shared.bundles.terms import Term
+from shared.domain.errors import InvalidOptionError
 
 Members = frozenset[str]
-_MOST_ALIKE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class Placed:
         labels: The labels, with the ids of their terms.
         tree: The groups above them.
         terms: Their terms and all that these are kinds of, for the card.
-        unplaced: The names of the labels that are no terms, each with the names of terms that are spelled alike.
+        unplaced: The names of the labels that are no terms, each with the terms whose names are nearest.
     """
 
     labels: tuple[Label, ...]
     tree: tuple[Group, ...]
     terms: tuple[Term, ...]
-    unplaced: Mapping[str, tuple[str, ...]]
+    unplaced: Mapping[str, tuple[Near, ...]]
 
 
 def place_labels(labels: Sequence[Label], ontology: Ontology) -> Placed:
@@ -51,7 +51,7 @@ def place_labels(labels: Sequence[Label], ontology: Ontology) -> Placed:
     placed = tuple(
         label.model_copy(update={"ontology_id": term_of[label.name] or label.ontology_id}) for label in labels
     )
-    unplaced = {name: _alike(name, ontology) for name, term in term_of.items() if term is None}
+    unplaced = nearest_of((name for name, term in term_of.items() if term is None), ontology)
     return Placed(placed, _tree(placed, term_of, ontology), carried_terms(placed, ontology), unplaced)
 
 
@@ -61,15 +61,44 @@ def labels_and_terms(names: Iterable[str], path: Path | None) -> dict[str, Any]:
     Raises:
         InvalidOptionError: The ontology cannot be read.
     """
-    ontology = read_ontology(path) if path else None
-    labels = tuple(_label(name, ontology) for name in names)
-    return {"labels": labels, "terms": carried_terms(labels, ontology) if ontology else ()}
+    if path is None:
+        return {"labels": tuple(_label(name, None) for name in names), "terms": ()}
+    ontology = read_ontology(path)
+    return with_terms([_label(name, ontology) for name in names], ontology, {})
+
+
+def with_terms(labels: Iterable[Label], ontology: Ontology, given: Mapping[str, str]) -> dict[str, Any]:
+    """The fields ``labels`` and ``terms`` of a card; the terms as ``place_labels`` finds them.
+
+    Args:
+        given: The id or the name of the terms of some labels, which have precedence.
+
+    Raises:
+        InvalidOptionError: A given term is not in the ontology.
+    """
+    spelled = _spelled(ontology)
+    chosen = {label: _given(label, wanted, ontology, spelled) for label, wanted in given.items()}
+    placed = [(label, chosen.get(label.name) or _term(label, ontology, spelled)) for label in labels]
+    found = tuple(label.model_copy(update={"ontology_id": term or label.ontology_id}) for label, term in placed)
+    return {"labels": found, "terms": carried_terms(found, ontology)}
+
+
+def _given(label: str, wanted: str, ontology: Ontology, spelled: Mapping[str, str]) -> str:
+    found = _term(Label(name=wanted), ontology, spelled)
+    if found is None:
+        raise InvalidOptionError(
+            f"{wanted!r}, given as the term of {label!r}, is no term of the ontology"
+            f"{near_words(Nearest.among(ontology).of(wanted))}",
+            expected="the id, name or exact synonym of a term",
+            hint="Correct that line of the file of --terms.",
+        )
+    return found
 
 
 def _label(name: str, ontology: Ontology | None) -> Label:
     """A label of an imported model. One that is an id of the Cell Ontology gets the name of its term."""
     if not ONTOLOGY_ID.fullmatch(name):
-        return Label(name=name, ontology_id=ontology.id_of(name) if ontology else None)
+        return Label(name=name)
     readable = ontology.names.get(name) if ontology else None
     return Label(name=readable or name, ontology_id=name, submitted=name if readable else None)
 
@@ -106,13 +135,12 @@ def _term(label: Label, ontology: Ontology, spelled: Mapping[str, str]) -> str |
     if label.ontology_id is not None:
         return label.ontology_id if label.ontology_id in ontology.parents else None
     names = [name for name in (label.name, label.submitted) if name]
-    tried = [*map(ontology.id_of, names), *(spelled.get(plain(name)) for name in names)]
+    tried = [
+        *(name for name in names if name in ontology.parents),
+        *map(ontology.id_of, names),
+        *(spelled.get(plain(name)) for name in names),
+    ]
     return next((term for term in tried if term), None)
-
-
-def _alike(name: str, ontology: Ontology) -> tuple[str, ...]:
-    spellings = difflib.get_close_matches(name.casefold(), sorted(ontology.by_name), _MOST_ALIKE)
-    return tuple(ontology.names[ontology.by_name[spelling]] for spelling in spellings)
 
 
 def _tree(labels: Sequence[Label], term_of: Mapping[str, str | None], ontology: Ontology) -> tuple[Group, ...]:

@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from jobs.engine.tree import NOTHING, is_within, narrowest, tree_of
+from jobs.modeling.nearest import Near
 from jobs.modeling.ontology import Ontology, Term, ontology_of, read_ontology
 from jobs.modeling.reliability import learn_tree_scores
 from jobs.modeling.trees import place_labels
@@ -96,7 +97,7 @@ def test_a_label_is_placed_by_its_submitted_name_where_the_readable_one_is_no_te
 
 def test_a_label_that_is_no_term_is_named_with_what_is_spelled_alike() -> None:
     placed = place_labels([*labels("monocytic", "B cell"), Label(name="x", ontology_id="CL:9999999")], ontology())
-    assert placed.unplaced == {"monocytic": ("monocyte",), "x": ()}
+    assert placed.unplaced == {"monocytic": (Near("monocyte", "CL:0000576"),), "x": ()}
     assert placed.labels[2].ontology_id == "CL:9999999", "an id of the data stays"
 
 

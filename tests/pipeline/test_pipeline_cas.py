@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import anndata
 import numpy as np
@@ -54,6 +56,40 @@ def test_a_run_has_the_files_of_cas_and_one_task_or_three_the_same(celldrop: Cel
         assert (one.folder / name).read_bytes() == (three.folder / name).read_bytes(), name
     again = celldrop("reproduce", one.folder / "manifest.json", cells, *PBMC, "--json")
     assert again.status == 0, again.stdout
+
+
+@pytest.mark.slow
+def test_a_linear_models_score_of_a_term_is_the_sum_of_its_descendants(
+    celldrop: Celldrop, cells: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    ontology = data_dir / "reference" / "CL-ontology-v2025-07-30.json.gz"
+    named = ("--name", "lung", "--version", "1", "--ontology", ontology, "--out", tmp_path / "models")
+    imported = celldrop("models", "import", data_dir / "models" / "popv_celltypist.pkl", *named)
+    assert imported.status == 0, imported.stderr
+    bundle = tmp_path / "models" / "lung" / "1"
+    done = celldrop("run", cells, "--model", bundle, *OPTIONS, "--set", "scores=full")
+    assert done.status == 0, done.stderr
+    answers = json.loads((done.folder / "ontology_response.json").read_text())["data"]
+    card = json.loads((bundle / "model.json").read_text())
+    check_sums(answers, card, pd.read_parquet(done.folder / "scores.parquet"), ontology)
+
+
+def check_sums(answers: list[dict[str, Any]], card: dict[str, Any], scores: pd.DataFrame, ontology: Path) -> None:
+    """Each score of a term is the sum over the labels below it, by the ancestors that CELLxGENE's ontology lists."""
+    above = json.loads(gzip.decompress(ontology.read_bytes()))
+    labels = [label for label in card["labels"] if label.get("ontology_id") in above]
+    total = scores.iloc[:, 1:].to_numpy(np.float64).sum(axis=1)
+    n_summed = 0
+    for row, cell in enumerate(answers):
+        for match in cell["matches"]:
+            term = match["cell_type_ontology_term_id"]
+            below = [
+                one["name"] for one in labels if term in {one["ontology_id"], *above[one["ontology_id"]]["ancestors"]}
+            ]
+            expected = scores[below].iloc[row].to_numpy(np.float64).sum() / total[row]
+            assert match["score"] == pytest.approx(expected, rel=1e-5), (term, below)
+            n_summed += len(below) > 1
+    assert n_summed > 1_000
 
 
 def test_without_the_option_there_is_none_of_it(celldrop: Celldrop, cells: Path) -> None:
