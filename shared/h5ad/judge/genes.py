@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from shared.domain.errors import NoGeneOverlapError, NotGenesError, WrongSpeciesError
 from shared.domain.verdict import Finding, GeneIds, Overlap, Species
+from shared.domain.words import plural
 from shared.h5ad.facts import Candidate, CellFacts, GeneColumn, GeneTable
 from shared.h5ad.judge.cautions import WarningCode
 from shared.h5ad.judge.comparing import Difference, difference, shown, some_features
@@ -67,18 +68,16 @@ def _on_other_names(matching: Matching) -> Iterator[Finding]:
 
 def _renamed(matching: Matching) -> Finding:
     """What is found by earlier names, and what may be but is not clear."""
-    renamed, ambiguous = matching.renamed, matching.ambiguous
+    renamed, ambiguous = sorted(matching.renamed, key=_of_clones), matching.ambiguous
     sentences = []
     if renamed:
         pairs = [f"{_quoted(theirs)} for {_quoted(ours)}" for theirs, ours in renamed[:_EXAMPLES]]
-        sentences.append(
-            f"{len(renamed):,} genes of the model are found by an earlier symbol or another name: {', '.join(pairs)}"
-        )
+        said = plural(len(renamed), "gene of the model is", "genes of the model are")
+        sentences.append(f"{said} found by an earlier symbol or another name: {', '.join(pairs)}")
     if ambiguous:
         open_names = [f"{_quoted(one.name)} ({' or '.join(one.genes)})" for one in ambiguous[:_EXAMPLES]]
-        sentences.append(
-            f"{len(ambiguous):,} names may be genes of the model and are not used: {', '.join(open_names)}"
-        )
+        said = plural(len(ambiguous), "name is", "names are")
+        sentences.append(f"{said} not used that may be genes of the model: {', '.join(open_names)}")
     hint = "Put Ensembl ids into a column of adata.var: they tell which gene a name is." if ambiguous else _RENAMED
     examples = [f"{theirs} > {ours}" for theirs, ours in renamed[:_EXAMPLES]]
     details: Details = {
@@ -88,6 +87,11 @@ def _renamed(matching: Matching) -> Finding:
         "ambiguous": [one.name for one in ambiguous[:_EXAMPLES]],
     }
     return warning(WarningCode.GENES_RENAMED, "; ".join(sentences), hint, details)
+
+
+def _of_clones(pair: tuple[str, str]) -> bool:
+    """Whether a name is that of a clone, such as AC004540.2, by which nobody knows a gene."""
+    return any("." in name for name in pair)
 
 
 def _quoted(name: str) -> str:
@@ -266,7 +270,7 @@ def _orthologues(found: Found, table: GeneTable) -> Finding:
     species = _SPECIES.get(found.space.species, "another species'")
     words = (
         f"{table.path}/{found.space.column} names {species} genes, and the model is of another species: "
-        f"{len(found.matched):,} of its genes are found as one-to-one orthologues, as option orthologues=on asks"
+        f"{len(found.matched):,} of its genes are found as one-to-one orthologues, by the option orthologues=on"
     )
     details: Details = {"n_orthologues": len(found.matched), "species": str(found.space.species)}
     return warning(WarningCode.ORTHOLOGUES_USED, words, f"{_CARRIES_OVER} Labels and scores are less sure.", details)

@@ -93,9 +93,10 @@ def find_gene_space(
         best = _best(spaces, names, wanted, species)
         found = best if best.matched else replace(found, matching=Matching([-1] * len(names[0].ids)))
         used = names[spaces.index(found.space)]
-        matching = with_renamed(found.matching, used, wanted, species)
-        found = replace(found, matched=matching.matched, matching=matching)
-        if orthologues and _foreign_to(species, found.space):
+        if not _foreign_to(species, found.space):
+            matching = with_renamed(found.matching, used, wanted, species)
+            found = replace(found, matched=matching.matched, matching=matching)
+        elif orthologues:
             found = _by_orthologues(spaces, names, wanted, species) or found
     return replace(
         found, foreign=_foreign(spaces, found.space), disagreement=_disagreement(columns, spaces, found.space)
