@@ -7,7 +7,7 @@ WORKERS ?= 2
 SLOWEST ?= 60
 
 .PHONY: help setup run test test-fast test-exhaustive test-system prove-deployment cloud-demo simulate simulate-day bench images test-images locks check format oracle
-.PHONY: docs clean scvi cellarium cas-client
+.PHONY: docs clean scvi cellarium scimilarity cas-client
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -27,6 +27,9 @@ scvi: setup ## an environment of its own for scvi-tools, which exhaustive tests 
 cellarium: setup ## an environment of its own for cellarium-ml, which exhaustive tests compare with
 	@tools/peer-env cellarium
 
+scimilarity: setup ## an environment of its own for SCimilarity, which exhaustive tests compare with
+	@tools/peer-env scimilarity
+
 cas-client: setup ## an environment of its own for the client of Cellarium CAS, which reads our results in tests/cas
 	@tools/peer-env cas
 
@@ -36,7 +39,7 @@ test: setup oracle ## the whole suite
 test-fast: setup ## without the slow ones
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not exhaustive"
 
-test-exhaustive: setup scvi cellarium cas-client ## every crash point, and every pair of them: an hour
+test-exhaustive: setup scvi cellarium scimilarity cas-client ## every crash point, and every pair of them: an hour
 	CELLDROP_REQUIRE_CAS_CLIENT=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m exhaustive
 
 test-system: setup ## the pipeline that is deployed in a real project (docs/how-to/test-a-deployment.md)
@@ -83,4 +86,4 @@ docs: setup ## write the generated pages of docs/reference anew
 	$(BIN)/python tools/firestore_indexes.py
 
 clean: ## remove build files, keep results
-	rm -rf $(VENV) .venv-oracle .venv-scvi .venv-cellarium .venv-cas .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-oracle .venv-scvi .venv-cellarium .venv-scimilarity .venv-cas .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -43,9 +43,10 @@ def bundle_folder(model: str) -> Path | None:
         hint = "Convert a model of another program: `celldrop models import FILE --name NAME --version 1`."
         raise ModelNotFoundError(f"{folder.name} is a file", expected="the folder of a bundle", hint=hint)
     found = [path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{CARD_NAME}")]
-    if not found and (folder / "model.pt").is_file():
-        hint = "Convert it into a bundle: `celldrop models import FOLDER --name NAME --version 1`."
-        raise ModelNotFoundError(f"{folder} is a model of scvi-tools", expected="the folder of a bundle", hint=hint)
+    for name, program in (("model.pt", "scvi-tools"), ("encoder.ckpt", "SCimilarity")) if not found else ():
+        if (folder / name).is_file():
+            hint = "Convert it into a bundle: `celldrop models import FOLDER --name NAME --version 1`."
+            raise ModelNotFoundError(f"{folder} is a model of {program}", expected="the folder of a bundle", hint=hint)
     if not found:
         hint = "Give the folder that contains model.json, or a name from `celldrop models list`."
         raise ModelNotFoundError(f"no {CARD_NAME} in {folder}", expected="the folder of a bundle", hint=hint)

@@ -152,8 +152,8 @@ def import_model(  # noqa: PLR0913  # one parameter an option
         Path,
         typer.Argument(
             metavar="FILE",
-            help="A CellTypist .pkl; of a scANVI model the folder that scvi-tools saved, or its model.pt; or a "
-            "checkpoint of cellarium-ml.",
+            help="A CellTypist .pkl; of a scANVI model the folder that scvi-tools saved, or its model.pt; a "
+            "checkpoint of cellarium-ml; or the folder of a SCimilarity model.",
             show_default=False,
         ),
     ],

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import assert_never
 from urllib.parse import unquote, urlsplit
 
 from cli.catalogue import as_bucket, installed_cards
@@ -21,6 +22,7 @@ from jobs.modeling.offers import (
     Offer,
     offer_of_card,
     offer_of_checkpoint,
+    offer_of_folder,
     offer_of_pickle,
     offer_of_saved,
     parse_index,
@@ -87,13 +89,24 @@ def find_offer(settings: Settings, what: str) -> Offer:
     if path.is_file() and path.suffix.lower() == PICKLE:
         return _pickle(path.name, str(path))
     program = program_of(path) if path.exists() else None
-    if program is Program.LIGHTNING:
-        return _imported(offer_of_checkpoint, path.name, str(path))
     if program is not None:
-        file = model_in(path)
-        return _imported(offer_of_saved, file.resolve().parent.name, file.name, str(file))
-    folder = bundle_folder(what)
-    return _bundle_at(str(folder.resolve())) if folder is not None else _by_name(settings, what)
+        return _saved_by(program, path)
+    bundle = bundle_folder(what)
+    return _bundle_at(str(bundle.resolve())) if bundle is not None else _by_name(settings, what)
+
+
+def _saved_by(program: Program, path: Path) -> Offer:
+    match program:
+        case Program.LIGHTNING:
+            return _imported(offer_of_checkpoint, path.name, str(path))
+        case Program.SCIMILARITY:
+            folder = path if path.is_dir() else path.parent
+            return _imported(offer_of_folder, folder.resolve().name, str(folder))
+        case Program.SCVI:
+            file = model_in(path)
+            return _imported(offer_of_saved, file.resolve().parent.name, file.name, str(file))
+        case _:
+            assert_never(program)
 
 
 def stored_at(settings: Settings, address: str) -> tuple[BlobStore, str, str]:

@@ -83,6 +83,7 @@ WEIGHTS: Mapping[Kind, Callable[[ModelCard, Tensors], Float64s] | None] = {
     Kind.CENTROID: _centroid,
     Kind.NEIGHBOURS: None,
     Kind.NEURAL: None,
+    Kind.ENCODED: None,
 }
 """For each kind, the weights of standardised expression, labels x features, in decision scores before the temperature.
 

@@ -16,7 +16,7 @@ from jobs.modeling.cellarium_chain import Pipeline, names_of, pipeline_of
 from jobs.modeling.cellarium_files import Checkpoint, read_checkpoint, unsupported
 from jobs.modeling.celltypist_genes import feature_table, species_of
 from jobs.modeling.trees import labels_and_terms
-from shared.bundles.card import Activation, NormaliseFeatures, Training
+from shared.bundles.card import MOST_LABELS, Activation, NormaliseFeatures, Training
 from shared.bundles.kinds import LinearCard
 from shared.faults import first_fault
 
@@ -85,6 +85,8 @@ def _labels(saved: Checkpoint) -> tuple[str, ...]:
     labels = names_of(model, "y_categories", "labels", saved)
     if len(labels) < 2:
         raise unsupported(f"a LogisticRegression with the label {labels[0]!r} alone", saved.where)
+    if len(labels) > MOST_LABELS:
+        raise unsupported(f"{len(labels):,} labels, more than {MOST_LABELS:,}", saved.where)
     return labels
 
 

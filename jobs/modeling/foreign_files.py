@@ -12,6 +12,8 @@ SAVED = "model.pt"
 SAVED_BEFORE = "model_params.pt"
 """What it called one of three files before 0.15."""
 SUFFIXES = (".pt", ".pth")
+ENCODER = "encoder.ckpt"
+"""What SCimilarity calls the weights of a model's encoder, in its folder."""
 CHECKPOINT = ".ckpt"
 """How the checkpoints of PyTorch Lightning end."""
 _LIGHTNING = b"pytorch-lightning_version"
@@ -23,6 +25,7 @@ class Program(StrEnum):
     """What saved a model."""
 
     SCVI = "scvi-tools"
+    SCIMILARITY = "SCimilarity"
     LIGHTNING = "PyTorch Lightning"
     """The trainer of cellarium-ml and others, which writes checkpoints."""
 
@@ -32,6 +35,8 @@ def program_of(path: Path) -> Program | None:
 
     None if it is neither.
     """
+    if (path / ENCODER).is_file() or (path.name == ENCODER and path.is_file()):
+        return Program.SCIMILARITY
     if path.is_dir():
         found = any(True for name in (SAVED, SAVED_BEFORE) for _ in path.glob(f"*{name}"))
         return Program.SCVI if found else None

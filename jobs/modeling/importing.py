@@ -14,6 +14,7 @@ from jobs.modeling.foreign_files import Program, program_of
 from jobs.modeling.lineages import read_mapping
 from jobs.modeling.ontology import read_ontology
 from jobs.modeling.scanvi import import_scanvi
+from jobs.modeling.scimilarity import import_scimilarity
 from jobs.modeling.trees import with_terms
 from jobs.modeling.unpickling import read_foreign
 from shared.bundles.card import ModelCard
@@ -68,7 +69,8 @@ def import_foreign(path: Path, wanted: ImportedAs) -> tuple[ModelCard, dict[str,
 def _imported(path: Path, wanted: ImportedAs) -> tuple[ModelCard, dict[str, torch.Tensor]]:
     """Read a model that another program saved, without running anything in it.
 
-    It is one of CellTypist (.pkl), scvi-tools (a folder, or its model.pt) or cellarium-ml (a checkpoint, .ckpt).
+    It is one of CellTypist (.pkl), scvi-tools (a folder, or its model.pt), cellarium-ml (a checkpoint, .ckpt) or
+    SCimilarity (a folder, or its encoder.ckpt).
 
     Raises:
         UnsafeModelError, UnsupportedModelError, InvalidOptionError: As the importers say.
@@ -86,12 +88,15 @@ def _imported(path: Path, wanted: ImportedAs) -> tuple[ModelCard, dict[str, torc
     if wanted.batch is not None:
         hint = "Leave --batch out: it is for models of scvi-tools."
         raise InvalidOptionError("--batch for a model without batches", where=str(path), hint=hint)
+    if program is Program.SCIMILARITY:
+        return import_scimilarity(path, **about)
     if program is Program.LIGHTNING:
         return import_cellarium(path, read_foreign(path), **about)
     if path.is_dir():
         raise UnsupportedModelError(
             "a folder without a model that another program saved",
-            expected="the folder of scvi-tools' model.save, with model.pt, a CellTypist .pkl, or a checkpoint (.ckpt)",
+            expected="the folder of a model of scvi-tools (model.pt) or SCimilarity (encoder.ckpt), a CellTypist .pkl, "
+            "or a checkpoint of cellarium-ml (.ckpt)",
             where=str(path),
             hint="Name the file itself, or the folder that it is in.",
         )

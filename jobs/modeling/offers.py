@@ -44,6 +44,8 @@ class Form(StrEnum):
     """A scANVI model that scvi-tools saved, to be imported."""
     CELLARIUM = "cellarium"
     """A checkpoint of cellarium-ml, to be imported."""
+    SCIMILARITY = "scimilarity"
+    """The folder of a SCimilarity model, to be imported."""
     BUNDLE = "bundle"
     """A folder with the two files of a bundle."""
 
@@ -189,6 +191,17 @@ def offer_of_checkpoint(file_name: str, address: str) -> Offer:
         address=address,
         title=f"cellarium-ml model {stem}",
         file_name=f"{_name_of(stem)}{CHECKPOINT}",
+    )
+
+
+def offer_of_folder(folder: str, address: str) -> Offer:
+    """The offer of a SCimilarity model of which nothing is known but the name of its folder."""
+    return Offer(
+        name=_name_of(folder),
+        version="1",
+        form=Form.SCIMILARITY,
+        address=address,
+        title=f"SCimilarity model {folder}",
     )
 
 

@@ -83,6 +83,7 @@ class _Asked:
     Attributes:
         allowed: Module and name of the allowed globals.
         archive: Whether it is an archive of PyTorch.
+        index: Whether it is an index of hnswlib.
         kept: As in ``open_archive``.
     """
 
@@ -90,6 +91,7 @@ class _Asked:
     allowed: Sequence[tuple[str, str]]
     library: Library
     archive: bool = False
+    index: bool = False
     kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def unsafe(self, found: str) -> UnsafeModelError:
@@ -144,6 +146,15 @@ def open_archive(data: bytes, kept: Mapping[str, Sequence[str]], library: Librar
     return _opened(data, _Asked(where, allowed, library, archive=True, kept=kept))
 
 
+def open_index(data: bytes, library: Library, *, where: str) -> Value:
+    """Read an index of hnswlib, likewise: ``vectors``, a row a cell, and the ``numbers`` of the cells.
+
+    Raises:
+        UnsupportedModelError: It is not a whole index.
+    """
+    return _opened(data, _Asked(where, (), library, index=True))
+
+
 def _opened(data: bytes, asked: _Asked) -> Value:
     header, blobs = _ask_child(data, asked)
     known = known_as(header["global"][0]) if "global" in header else None
@@ -164,6 +175,7 @@ def _ask_child(data: bytes, asked: _Asked) -> tuple[dict[str, Any], memoryview]:
     orders = {
         "allowed": asked.allowed,
         "archive": asked.archive,
+        "index": asked.index,
         "kept": {key: list(starts) for key, starts in asked.kept.items()},
         "memory_bytes": _MEMORY_BYTES + 16 * len(data),
         "cpu_s": TIMEOUT_S,

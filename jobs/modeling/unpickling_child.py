@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.modeling.unpickling_archive import Archive
+from jobs.modeling.unpickling_index import read_index
 from jobs.modeling.unpickling_machine import (
     ForeignPickleError,
     Global,
@@ -251,6 +252,15 @@ def read(
         return {"hostile": "values nested without end"}, []
 
 
+def read_cells(data: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    """Read an index of hnswlib. The answer is as that of ``read``."""
+    try:
+        value, blobs = read_index(data)
+    except ForeignPickleError as error:
+        return {"foreign": str(error)}, []
+    return {"value": value}, blobs
+
+
 def confine(memory_bytes: int, cpu_s: int) -> None:
     """Limit this process's memory and time, and forbid new files, sockets and processes."""
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
@@ -271,7 +281,11 @@ def main() -> None:
     """Read the limits (one line of JSON) and the pickle from stdin, and answer on stdout."""
     orders = json.loads(sys.stdin.buffer.readline())
     confine(orders["memory_bytes"], orders["cpu_s"])
-    answer, blobs = read(sys.stdin.buffer.read(), orders["allowed"], archive=orders["archive"], kept=orders["kept"])
+    data = sys.stdin.buffer.read()
+    if orders["index"]:
+        answer, blobs = read_cells(data)
+    else:
+        answer, blobs = read(data, orders["allowed"], archive=orders["archive"], kept=orders["kept"])
     header = json.dumps({**answer, "sizes": [len(blob) for blob in blobs]}).encode()
     sys.stdout.buffer.write(len(header).to_bytes(8, "big") + header)
     for blob in blobs:

@@ -40,6 +40,8 @@ class Kind(StrEnum):
     """The votes of the nearest reference cells."""
     NEURAL = "neural"
     """An encoder of counts and a classifier of its output, as in scANVI."""
+    ENCODED = "encoded"
+    """An encoder of expression and the votes of the nearest reference cells, as in SCimilarity."""
 
 
 class Activation(StrEnum):

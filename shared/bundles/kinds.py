@@ -79,9 +79,7 @@ class NeighboursCard(ModelCard):
 
     @model_validator(mode="after")
     def _neighbours_exist(self) -> NeighboursCard:
-        if self.k > self.n_reference:
-            msg = f"k must be at most the number of reference cells, found {self.k} of {self.n_reference}"
-            raise ValueError(msg)
+        check_neighbours(self.k, self.n_reference)
         return self
 
     @property
@@ -145,6 +143,52 @@ class NeuralCard(ModelCard):
         )
 
 
+class EncodedCard(ModelCard):
+    """An encoder of expression and an index of encoded reference cells, imported from SCimilarity.
+
+    Attributes:
+        n_hidden: Width of the encoder's hidden layers.
+        n_encoder_layers: Number of these layers.
+        n_components: Number of coordinates of a cell.
+        n_reference: Number of reference cells.
+        k: Number of neighbours that vote.
+    """
+
+    kind: Literal[Kind.ENCODED] = Kind.ENCODED
+    activation: Literal[Activation.SOFTMAX] = Activation.SOFTMAX
+    n_hidden: int = Field(ge=1, le=10_000)
+    n_encoder_layers: int = Field(ge=1, le=20)
+    n_components: int = Field(ge=1, le=1000)
+    n_reference: int = Field(ge=1, le=10**8)
+    k: int = Field(ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _neighbours_exist(self) -> EncodedCard:
+        check_neighbours(self.k, self.n_reference)
+        return self
+
+    @property
+    def meaning_of_score(self) -> str:
+        """As the base says."""
+        return (
+            f"A score is the share of that label among the {self.k} reference cells that are most alike; the scores of "
+            "a cell add up to 1. It is not calibrated: it says how far these cells agree, not how likely the label is "
+            "to be right. A cell that is unlike all reference cells, as one of a kind that the model has never seen, "
+            "can still score high."
+        )
+
+
+def check_neighbours(k: int, n_reference: int) -> None:
+    """Check that an index has as many cells as vote.
+
+    Raises:
+        ValueError: It has fewer.
+    """
+    if k > n_reference:
+        msg = f"k must be at most the number of reference cells, found {k} of {n_reference}"
+        raise ValueError(msg)
+
+
 def _kind(card: object) -> str:
     """The kind that a card names. Cards from before there were kinds name none: they are linear."""
     named = card.get("kind", Kind.LINEAR) if isinstance(card, dict) else getattr(card, "kind", None)
@@ -155,7 +199,8 @@ AnyCard: TypeAlias = Annotated[
     Annotated[LinearCard, Tag(Kind.LINEAR)]
     | Annotated[CentroidCard, Tag(Kind.CENTROID)]
     | Annotated[NeighboursCard, Tag(Kind.NEIGHBOURS)]
-    | Annotated[NeuralCard, Tag(Kind.NEURAL)],
+    | Annotated[NeuralCard, Tag(Kind.NEURAL)]
+    | Annotated[EncodedCard, Tag(Kind.ENCODED)],
     Discriminator(
         _kind,
         custom_error_type="unknown_kind",
@@ -169,5 +214,6 @@ CARD_OF: Mapping[Kind, type[ModelCard]] = {
     Kind.CENTROID: CentroidCard,
     Kind.NEIGHBOURS: NeighboursCard,
     Kind.NEURAL: NeuralCard,
+    Kind.ENCODED: EncodedCard,
 }
 CARDS: TypeAdapter[ModelCard] = TypeAdapter(AnyCard)

@@ -6,8 +6,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from shared.bundles.card import Activation, Features, Label, Log1p, ModelCard, Normalise, Standardise, Training
-from shared.bundles.kinds import CentroidCard, LinearCard, NeighboursCard, NeuralCard
+from shared.bundles.card import (
+    Activation,
+    Features,
+    Label,
+    Log1p,
+    ModelCard,
+    Normalise,
+    NormaliseFeatures,
+    Standardise,
+    Training,
+)
+from shared.bundles.kinds import CentroidCard, EncodedCard, LinearCard, NeighboursCard, NeuralCard
 
 Floats = npt.NDArray[np.float64]
 
@@ -125,6 +135,44 @@ def make_neural(
     }
     tensors = {name: torch.tensor(draw.normal(0, 0.5, shape), dtype=dtype) for name, shape in shapes.items()}
     return NeuralCard.model_validate(common | own), tensors
+
+
+def make_encoded(
+    n_labels: int,
+    n_features: int,
+    *,
+    n_hidden: int = 6,
+    n_encoder_layers: int = 2,
+    n_components: int = 3,
+    n_reference: int = 40,
+    k: int = 9,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[EncodedCard, dict[str, torch.Tensor]]:
+    """An encoder with random weights, and random reference cells of length 1."""
+    draw = np.random.default_rng(seed)
+    common = make_card(n_labels, n_features).model_dump(exclude={"kind", "activation", "preprocessing"})
+    own = {
+        "preprocessing": (NormaliseFeatures(target_sum=1e4), Log1p()),
+        "n_hidden": n_hidden,
+        "n_encoder_layers": n_encoder_layers,
+        "n_components": n_components,
+        "n_reference": n_reference,
+        "k": k,
+    }
+    reference_rc = draw.normal(0, 1, (n_reference, n_components))
+    arrays = {
+        "encoder_input": draw.normal(0, 0.5, (n_hidden, n_features)),
+        "encoder_hidden": draw.normal(0, 0.5, (n_encoder_layers - 1, n_hidden, n_hidden)),
+        "encoder_bias": draw.normal(0, 0.5, (n_encoder_layers, n_hidden)),
+        "encoder_slope": draw.uniform(0.1, 0.4, n_encoder_layers),
+        "latent": draw.normal(0, 0.5, (n_components, n_hidden)),
+        "latent_bias": draw.normal(0, 0.5, n_components),
+        "reference": reference_rc / np.linalg.norm(reference_rc, axis=1, keepdims=True),
+        "reference_label": np.arange(n_reference) % n_labels,
+    }
+    tensors = {name: torch.tensor(array, dtype=dtype) for name, array in arrays.items()}
+    return EncodedCard.model_validate(common | own), tensors
 
 
 def identity_model(n_features: int, **changes: object) -> tuple[ModelCard, dict[str, torch.Tensor]]:

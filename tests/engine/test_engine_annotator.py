@@ -13,7 +13,15 @@ from shared.bundles.card import Kind, ModelCard
 from shared.domain.errors import CelldropError, InternalError, InvalidBundleError, NoGeneOverlapError
 from shared.domain.geometry import Rows
 from tests.engine.blocks import Block, Scorer, block_of
-from tests.engine.cards import identity_model, make_card, make_centroid, make_neighbours, make_neural, make_tensors
+from tests.engine.cards import (
+    identity_model,
+    make_card,
+    make_centroid,
+    make_encoded,
+    make_neighbours,
+    make_neural,
+    make_tensors,
+)
 
 CPU = torch.device("cpu")
 COUNTS_NG = np.random.default_rng(3).poisson(1.5, (20, 12)).astype(np.float32)
@@ -54,9 +62,10 @@ def test_weights_that_make_infinite_scores_are_refused(kind: Kind) -> None:
         Kind.CENTROID: make_centroid(3, 12),
         Kind.NEIGHBOURS: make_neighbours(3, 12),
         Kind.NEURAL: make_neural(3, 12),
+        Kind.ENCODED: make_encoded(3, 12),
     }
     card, tensors = made[kind]
-    if kind is not Kind.NEURAL:
+    if kind not in {Kind.NEURAL, Kind.ENCODED}:
         tensors |= {"mean": torch.full((12,), 1e15), "std": torch.full((12,), 1e-15)}
     tensors |= {
         name: torch.full_like(tensors[name], 1e15) for name in tensors if name not in {"mean", "std", "reference_label"}

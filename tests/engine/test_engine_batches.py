@@ -16,7 +16,7 @@ from jobs.engine.buffers import BufferSet
 from shared.bundles.card import Kind, Log1p, ModelCard, NormaliseFeatures, Standardise
 from shared.h5ad.read.projected import ProjectedBlock
 from tests.engine.blocks import block_of
-from tests.engine.cards import make_card, make_centroid, make_neighbours, make_neural, make_tensors
+from tests.engine.cards import make_card, make_centroid, make_encoded, make_neighbours, make_neural, make_tensors
 from tests.engine.lanes import CPU, PlainLanes
 
 N_FEATURES = 200
@@ -39,6 +39,8 @@ def annotator(n_labels: int, scale: float | str = 0.001) -> Annotator:
             card, tensors = make_neighbours(n_labels, N_FEATURES, n_components=50, n_reference=2_000, k=30)
         case Kind.NEURAL:
             card, tensors = make_neural(n_labels, N_FEATURES, n_hidden=64, n_latent=10)
+        case Kind.ENCODED:
+            card, tensors = make_encoded(n_labels, N_FEATURES, n_hidden=64, n_components=10, n_reference=2_000, k=30)
         case "rescaled":
             steps = (NormaliseFeatures(), Log1p(), Standardise())
             card, tensors = make_card(n_labels, N_FEATURES, preprocessing=steps), make_tensors(n_labels, N_FEATURES)
@@ -89,7 +91,9 @@ def test_a_unit_is_eight_bytes_of_pinned_memory_doubled_at_most(n_labels: int, m
 
 
 @SHAPES
-@pytest.mark.parametrize("scale", [0.001, 20.0, "rescaled", Kind.CENTROID, Kind.NEIGHBOURS, Kind.NEURAL], ids=str)
+@pytest.mark.parametrize(
+    "scale", [0.001, 20.0, "rescaled", Kind.CENTROID, Kind.NEIGHBOURS, Kind.NEURAL, Kind.ENCODED], ids=str
+)
 def test_computing_takes_no_more_than_is_reckoned(n_labels: int, mean: float, scale: float | str) -> None:
     # On a CPU; what a GPU takes is measured in test_engine_gpu.
     cells, on = block(mean), annotator(n_labels, scale)

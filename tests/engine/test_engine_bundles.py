@@ -155,7 +155,7 @@ def test_the_digest_of_a_shipped_bundle_is_over_what_its_card_says_and_nothing_e
 
 @pytest.mark.parametrize("kind", ["forest", None, ["linear"], {}], ids=str)
 def test_a_card_of_an_unknown_kind_is_refused_by_what_kinds_there_are(kind: object, card: ModelCard) -> None:
-    with pytest.raises(InvalidBundleError, match="kind must be one of linear, centroid, neighbours, neural"):
+    with pytest.raises(InvalidBundleError, match="kind must be one of linear, centroid, neighbours, neural, encoded"):
         parse_card(json.dumps(json.loads(card_bytes(card)) | {"kind": kind}).encode(), where="here")
 
 

@@ -10,7 +10,7 @@ from jobs.engine.kinds.neighbours import Neighbours
 from jobs.engine.kinds.table import KINDS, check_tensors
 from shared.bundles.card import Kind, Log1p, ModelCard, Normalise
 from shared.domain.errors import InvalidBundleError
-from tests.engine.cards import make_card, make_centroid, make_neighbours, make_neural, make_tensors
+from tests.engine.cards import make_card, make_centroid, make_encoded, make_neighbours, make_neural, make_tensors
 
 NAN, INFINITY = float("nan"), float("inf")
 Tensors = dict[str, torch.Tensor]
@@ -32,13 +32,18 @@ def neural() -> tuple[ModelCard, Tensors]:
     return make_neural(3, 5)
 
 
+def encoded() -> tuple[ModelCard, Tensors]:
+    return make_encoded(3, 5)
+
+
 EXAMPLES: dict[Kind, Callable[[], tuple[ModelCard, Tensors]]] = {
     Kind.LINEAR: linear,
     Kind.CENTROID: centroid,
     Kind.NEIGHBOURS: neighbours,
     Kind.NEURAL: neural,
+    Kind.ENCODED: encoded,
 }
-STANDARDISED = [kind for kind in Kind if kind is not Kind.NEURAL]
+STANDARDISED = [kind for kind in Kind if kind not in {Kind.NEURAL, Kind.ENCODED}]
 
 
 def test_every_kind_has_an_example_here() -> None:
@@ -104,9 +109,10 @@ def test_steps_that_a_model_does_not_have_are_refused(kind: Kind) -> None:
         check_tensors(card.model_copy(update={"preprocessing": (Log1p(), Normalise())}), tensors)
 
 
+@pytest.mark.parametrize("kind", [Kind.NEIGHBOURS, Kind.ENCODED])
 @pytest.mark.parametrize("label", [-1.0, 0.5, 3.0])
-def test_a_reference_cell_of_no_label_is_refused(label: float) -> None:
-    card, tensors = neighbours()
+def test_a_reference_cell_of_no_label_is_refused(kind: Kind, label: float) -> None:
+    card, tensors = EXAMPLES[kind]()
     tensors["reference_label"][7] = label
     with pytest.raises(InvalidBundleError, match="a number that is no label's in 'reference_label'"):
         check_tensors(card, tensors)

@@ -118,16 +118,10 @@ class Neighbours(ModelKind):
         own, n_labels = _own(card, where), len(card.labels)
         sizes = {"features": len(card.features), "components": own.n_components, "cells": own.n_reference}
         found = checked(self.tensors, sizes, tensors, where=where)
-        label_r = found["reference_label"].to(torch.int32)
-        if (
-            not bool((label_r == found["reference_label"]).all())
-            or not 0 <= int(label_r.min()) <= int(label_r.max()) < n_labels
-        ):
-            raise invalid("a number that is no label's in 'reference_label'", f"whole numbers below {n_labels}", where)
         return NeighbourWeights(
             projection_cf=found["projection"],
             reference_rc=found["reference"].float(),
-            label_r=label_r,
+            label_r=labels_of(found["reference_label"], n_labels, where),
             n_labels=n_labels,
             k=own.k,
             prefactor=own.prefactor,
@@ -138,6 +132,18 @@ class Neighbours(ModelKind):
         """The projection and the products with the reference."""
         own = _own(card, card.reference)
         return 2.0 * own.n_components * (len(card.features) + own.n_reference)
+
+
+def labels_of(stored_r: torch.Tensor, n_labels: int, where: str) -> torch.Tensor:
+    """The positions of the labels of reference cells, int32.
+
+    Raises:
+        InvalidBundleError: A number is no label's position.
+    """
+    label_r = stored_r.to(torch.int32)
+    if not bool((label_r == stored_r).all()) or not 0 <= int(label_r.min()) <= int(label_r.max()) < n_labels:
+        raise invalid("a number that is no label's in 'reference_label'", f"whole numbers below {n_labels}", where)
+    return label_r
 
 
 def _own(card: ModelCard, where: str) -> NeighboursCard:

@@ -7,36 +7,12 @@ from dataclasses import dataclass
 from math import prod
 
 import torch
-from torch.nn.functional import embedding_bag, layer_norm, pad
 
+from jobs.engine.kinds.dense import UNIT_BYTES, VALUE_BYTES, Layer, Network
 from jobs.engine.kinds.kind import ModelKind, ScoringModule
 from jobs.engine.kinds.tensors import Tensor, TensorTable, checked, invalid
 from shared.bundles.card import Log1p, ModelCard
 from shared.bundles.kinds import NeuralCard
-
-_UNIT_BYTES = 64
-"""Least bytes that are reckoned with for a column of a cell; see ``jobs.engine.batches.device_bytes``."""
-_INPUT_BYTES, _OUTPUT_BYTES = 16, 24
-"""What a dense layer allocates for each number in, its row and its column among them, and for each number out."""
-_VALUE_BYTES = 36
-"""For each expressed gene: its logarithm in float64, float32 and float64 again, and the row of ``embedding_bag``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A dense layer: ``W·x + b``, in float64 on the CPU.
-
-    Attributes:
-        weight_oi: ``W``, outputs x inputs.
-        bias_o: ``b``.
-        hidden: Whether a ReLU follows.
-        normalised: Whether each cell's outputs are shifted and scaled to mean 0 and variance 1 before it.
-    """
-
-    weight_oi: torch.Tensor
-    bias_o: torch.Tensor
-    hidden: bool = False
-    normalised: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +38,17 @@ class NeuralModel(ScoringModule):
     doi:10.15252/msb.20209620; ``scvi.module.SCANVAE.classify``); ``C`` is another one. Batch normalisation, which is
     linear after training, is part of the layers' weights. ``x`` is not scaled by the cell's total. A feature that the
     file lacks counts as not expressed, as in scvi-tools' ``prepare_query_anndata``.
-
-    Always in float64, as rounding errors grow from layer to layer. Each cell's sums are taken by ``embedding_bag``, in
-    the order of the inputs: a matrix product's order of summation depends on the number of cells and threads.
     """
 
     def __init__(self, weights: NeuralWeights, matched_f: torch.Tensor) -> None:
         super().__init__()
-        first, *others = weights.layers
-        assert first.weight_oi.shape[1] == len(matched_f)
+        assert weights.layers[0].weight_oi.shape[1] == len(matched_f)
         self.target_sum = None
         self.arithmetic = torch.float64
-        self.value_bytes = _VALUE_BYTES
-        sizes = [layer.weight_oi.shape for layer in others]
-        cell_bytes = sum(_INPUT_BYTES * n_in + _OUTPUT_BYTES * n_out for n_out, n_in in sizes)
-        cell_bytes += _OUTPUT_BYTES * len(first.bias_o)
-        self.width = len(weights.layers[-1].bias_o) - (-cell_bytes // _UNIT_BYTES)
+        self.value_bytes = VALUE_BYTES
         self._log1p = weights.log1p
-        self._first = DenseLayer(first)
-        self._others = torch.nn.ModuleList(map(DenseLayer, others))
+        self._network = Network(weights.layers)
+        self.width = len(weights.layers[-1].bias_o) - (-self._network.cell_bytes // UNIT_BYTES)
 
     def forward(self, expression_z: torch.Tensor, feature_z: torch.Tensor, indptr: torch.Tensor) -> torch.Tensor:
         """See ``ScoringModule``; here, ``expression_z`` holds counts."""
@@ -88,35 +56,8 @@ class NeuralModel(ScoringModule):
         value_z = expression_z.double()
         if self._log1p:
             value_z = value_z.log1p_().float().double()  # As in scvi-tools; and the same on every device.
-        output_nc: torch.Tensor = self._first(value_z, feature_z, indptr)
-        for layer in self._others:
-            n_cells, n_inputs = output_nc.shape
-            place = torch.arange(n_inputs, dtype=torch.int32, device=output_nc.device).repeat(n_cells)
-            starts = torch.arange(n_cells + 1, dtype=torch.int32, device=output_nc.device) * n_inputs
-            output_nc = layer(output_nc.flatten(), place, starts)
-        return output_nc
-
-
-class DenseLayer(torch.nn.Module):
-    """A layer of inputs in CSR form. The position after the last input stands for one that has no effect."""
-
-    weight_io: torch.Tensor
-    bias_o: torch.Tensor
-
-    def __init__(self, layer: Layer) -> None:
-        super().__init__()
-        self._hidden, self._normalised = layer.hidden, layer.normalised
-        self.register_buffer("weight_io", pad(layer.weight_oi.T, (0, 0, 0, 1)).contiguous())
-        self.register_buffer("bias_o", layer.bias_o)
-
-    def forward(self, value_z: torch.Tensor, input_z: torch.Tensor, indptr: torch.Tensor) -> torch.Tensor:
-        """The outputs of n cells, n x outputs, float64."""
-        output_no = embedding_bag(
-            input_z, self.weight_io, indptr, mode="sum", per_sample_weights=value_z, include_last_offset=True
-        ).add_(self.bias_o)
-        if self._normalised:
-            output_no = layer_norm(output_no, output_no.shape[1:])
-        return output_no.relu_() if self._hidden else output_no
+        scores_nl: torch.Tensor = self._network(value_z, feature_z, indptr)
+        return scores_nl
 
 
 class Neural(ModelKind):

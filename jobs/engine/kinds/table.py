@@ -9,6 +9,7 @@ import torch
 from jobs.engine.familiarity import TENSORS as WATCHED_TENSORS
 from jobs.engine.familiarity import Watched, watched_of
 from jobs.engine.kinds.centroid import Centroid
+from jobs.engine.kinds.encoded import Encoded
 from jobs.engine.kinds.kind import KindWeights, ModelKind
 from jobs.engine.kinds.linear import Linear
 from jobs.engine.kinds.neighbours import Neighbours
@@ -20,6 +21,7 @@ KINDS: Mapping[Kind, ModelKind] = {
     Kind.CENTROID: Centroid(),
     Kind.NEIGHBOURS: Neighbours(),
     Kind.NEURAL: Neural(),
+    Kind.ENCODED: Encoded(),
 }
 
 
