@@ -124,7 +124,7 @@ def _check_names(asked: Asked) -> None:
 def _size_of(address: str) -> int | None:
     if not is_served(address):
         with suppress(OSError):
-            return Path(address).stat().st_size
+            return Path(address).stat().st_size if Path(address).is_file() else None
         return None
     with suppress(CelldropError):  # Not every server says; what is wrong with it is said at the download.
         return size_of(address)
