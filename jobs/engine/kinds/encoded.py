@@ -108,6 +108,7 @@ class EncodedModel(ScoringModule):
         """See ``ScoringModule``."""
         place_nc = self._encoder(expression_z, feature_z, indptr)
         usable_n = place_nc.isfinite().all(dim=1)
+        self._search.alive = self.alive
         nearest: Nearest = self._search(place_nc.where(usable_n[:, None], 0.0))
         vote_nl = self._votes(self.label_r[nearest.place_nk])
         score_nl = vote_nl.add_(1 / self._n_labels).div_(self._search.k + 1).log_()
