@@ -1,0 +1,124 @@
+"""The options of `celldrop models …`, with their help."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from shared.bundles.card import Kind
+
+OutOption = Annotated[
+    Optional[Path],  # noqa: UP045  # typer reads this form on every Python
+    typer.Option("--out", help="The folder of bundles; it gets NAME/VERSION/.", show_default="models"),
+]
+BundlesOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--models", help="The folder of bundles.", show_default="models"),
+]
+FormerBundlesOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--out", hidden=True, help="What --models was called, still understood."),
+]
+NameOption = Annotated[str, typer.Option("--name", help="Lower-case letters, digits, dots and dashes.")]
+VersionOption = Annotated[str, typer.Option("--version", help="Any version that does not exist yet.")]
+OptionalPath = Optional[Path]  # noqa: UP045
+OptionalText = Optional[str]  # noqa: UP045
+TrainingFiles = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="One or more .h5ad with counts and labels.", show_default=False)
+]
+LabelsOption = Annotated[str, typer.Option("--labels", metavar="COLUMN", help="The obs column of labels.")]
+MatrixOption = Annotated[
+    OptionalText, typer.Option(help="The matrix to use: X, raw or layers/NAME.", show_default="chosen by its values")
+]
+LineagesOption = Annotated[
+    OptionalText, typer.Option(help="`blood`, or a .tsv, .csv or .json file that gives each label its lineage.")
+]
+IdsOption = Annotated[OptionalText, typer.Option(help="The obs column of Cell Ontology ids.")]
+NamesOption = Annotated[
+    OptionalText,
+    typer.Option(help="`blood`, or a .tsv or .csv: label, readable name and, if known, Cell Ontology id, lineage."),
+]
+TreeOption = Annotated[
+    OptionalPath,
+    typer.Option(help="The Cell Ontology, .obo or .json: reliable labels may be types between label and lineage."),
+]
+
+
+class ClassWeights(StrEnum):
+    """The same as in ``jobs.modeling.settings``, repeated here so that `--help` does not load torch."""
+
+    BALANCED = "balanced"
+    NONE = "none"
+
+
+WeightsOption = Annotated[ClassWeights, typer.Option(help="Of a linear model. balanced: every label weighs the same.")]
+HeldOutOption = Annotated[float, typer.Option(min=0.05, max=0.5, help="The share of cells held out for the metrics.")]
+
+
+class TrainedKind(StrEnum):
+    """The kinds that can be trained here, which ``jobs.modeling.kinds`` has a recipe for; others are imported."""
+
+    LINEAR = Kind.LINEAR
+    CENTROID = Kind.CENTROID
+    NEIGHBOURS = Kind.NEIGHBOURS
+
+
+KindOption = Annotated[
+    TrainedKind,
+    typer.Option(
+        help="linear: a weight for each gene and label. centroid: the nearest mean cell in a PCA. "
+        "neighbours: the votes of the most similar training cells."
+    ),
+]
+FeaturesOption = Annotated[
+    OptionalPath,
+    typer.Option(help="Use only genes that are also in this file: an .h5ad, or a text list or table of genes."),
+]
+AlignedOption = Annotated[
+    OptionalPath,
+    typer.Option(help="Another labelled file of the same tissue. What differs between the two files is ignored."),
+]
+AlignedLabelsOption = Annotated[
+    OptionalText, typer.Option(metavar="COLUMN", help="Its obs column of labels.", show_default="that of --labels")
+]
+BatchesOption = Annotated[
+    str,
+    typer.Option(
+        metavar="COLUMN", help="The obs column of batches. What differs between them is ignored.", show_default=False
+    ),
+]
+MinCellsOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=5, help="Leave out labels with fewer cells.", show_default="files with under 20 are refused"),
+]
+FalseAlarmOption = Annotated[
+    float, typer.Option(min=0.001, max=0.2, help="The share of cells of the model's own types to call unfamiliar.")
+]
+AbstainedOption = Annotated[
+    float, typer.Option(min=0.0, max=0.5, help="The largest share of cells to leave Unassigned for a low score.")
+]
+NoCompositionFlag = Annotated[
+    bool,
+    typer.Option(
+        "--no-composition",
+        help="Leave scores as they are, as `composition=off` does in a run: without it, they are corrected to the "
+        "shares of the labels in each file, if the model can be.",
+    ),
+]
+OptionalTexts = Optional[list[str]]  # noqa: UP045
+TissueOption = Annotated[
+    OptionalTexts, typer.Option(help="For the card; may be repeated.", show_default="the obs column tissue")
+]
+StageOption = Annotated[
+    OptionalTexts, typer.Option(help="For the card; may be repeated.", show_default="the obs column development_stage")
+]
+AssayOption = Annotated[
+    OptionalTexts, typer.Option(help="For the card; may be repeated.", show_default="the obs column assay")
+]
+DonorsOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, help="For the card: their number.", show_default="of the obs column donor_id"),
+]
