@@ -132,7 +132,9 @@ def _bundle_of(settings: Settings, told: ModelFacts) -> str:
 def asked_then(told: Manifest) -> dict[str, str]:
     """The options that give the same results whatever the defaults are now. The number of tasks does not matter."""
     used = told.options
-    options = {key: value for key, value in used.requested.items() if key in {"matrix", "tasks", "truth"}}
+    # A threshold that was not asked for is each model's own, and would be asked of all of them here.
+    as_asked = {"matrix", "tasks", "truth", "min_score"}
+    options = {key: value for key, value in used.requested.items() if key in as_asked}
     options |= {
         "top_k": str(used.top_k),
         "scores": used.scores,
@@ -146,8 +148,6 @@ def asked_then(told: Manifest) -> dict[str, str]:
     }
     if used.samples is not None:
         options["samples"] = used.samples
-    if used.min_score is not None:
-        options["min_score"] = str(used.min_score)
     return options
 
 

@@ -91,7 +91,7 @@ def options_page() -> str:
 def _option(name: str) -> str:
     """The default of an option, as it would be written."""
     value = getattr(Options(), name)
-    if value is None:
+    if value is None or value == ():
         return UNSET[name]
     return f"`{value}`" if not isinstance(value, bool) else f"`{'on' if value else 'off'}`"
 

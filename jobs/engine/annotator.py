@@ -203,12 +203,22 @@ class Annotator:
 
         A cell without any count is scored too, with no gene expressed.
         """
+        cells, facts = self._cells(block)
+        decision_nl, probability_nl, *embedding = (scores.cpu().numpy() for scores in self.score(cells))
+        return BlockScores(block.rows, decision_nl, probability_nl, facts, *embedding)
+
+    @torch.inference_mode()
+    def coordinates(self, block: CellBlock) -> torch.Tensor:
+        """The coordinates in which a model with reference cells searches, cells x components, float64."""
+        cells, _ = self._cells(block)
+        expression_z = self._preprocessing.expression(cells.value, cells.total_n, cells.indptr)
+        return self._model.coordinates(expression_z, cells.feature, cells.indptr)
+
+    def _cells(self, block: CellBlock) -> tuple[Cells, CellFacts]:
         check(block)
         feature_z, facts = self.prepared(block)
         totals_n = None if facts.total_n is None else self._tensor(facts.total_n)
-        cells = Cells(self._tensor(block.value), self._tensor(feature_z), self._tensor(block.indptr), totals_n)
-        decision_nl, probability_nl, *embedding = (scores.cpu().numpy() for scores in self.score(cells))
-        return BlockScores(block.rows, decision_nl, probability_nl, facts, *embedding)
+        return Cells(self._tensor(block.value), self._tensor(feature_z), self._tensor(block.indptr), totals_n), facts
 
     @torch.inference_mode()
     def score(self, cells: Cells) -> tuple[torch.Tensor, ...]:

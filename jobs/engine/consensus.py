@@ -102,11 +102,10 @@ def vote(types: CellTypes, type_m: Sequence[int]) -> tuple[int, int]:
 
 
 def relation(types: CellTypes, type_m: Sequence[int]) -> Relation:
-    """How the types that the models stand by agree."""
+    """How the types that the models stand by agree; two that contradict each other do so whatever the others say."""
+    along = sorted({one for one in type_m if one != NO_TYPE}, key=types.depth.__getitem__)
+    if not all(wider in types.within[one] for wider, one in pairwise(along)):
+        return Relation.DIFFERENT
     if NO_TYPE in type_m:
         return Relation.UNSAID
-    if len(set(type_m)) == 1:
-        return Relation.SAME
-    along = sorted(set(type_m), key=types.depth.__getitem__)
-    chained = all(wider in types.within[one] for wider, one in pairwise(along))
-    return Relation.WIDER if chained else Relation.DIFFERENT
+    return Relation.SAME if len(along) == 1 else Relation.WIDER

@@ -145,6 +145,8 @@ def _parameters(
         "command": settings.command or None,
         "matrix": cells.matrix,
         "seed": settings.seed,
+        "most_cells": settings.max_cells,
+        **({"rows": cells.rows_sha256} if cells.rows_sha256 else {}),
         "genes": settings.n_genes,
         "genes_from": settings.features_source or None,
         **({"ontology": settings.ontology} if settings.ontology else {}),

@@ -175,7 +175,7 @@ def _read(source: RangeSource, path: Path, column: str, known: Collection[str]) 
 
 def _on_training(card: ModelCard, path: Path) -> Iterator[Finding]:
     training = card.training
-    if training.source_sha256 is not None and sha256_of(path) in training.source_sha256.split(", "):
+    if training.digests and sha256_of(path) in training.digests:
         yield Finding(
             WarningCode.TRAINED_ON_THIS_FILE,
             Severity.WARNING,

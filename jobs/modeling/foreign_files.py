@@ -35,7 +35,7 @@ def program_of(path: Path) -> Program | None:
 
     None if it is neither.
     """
-    if (path / ENCODER).is_file() or (path.name == ENCODER and path.is_file()):
+    if (path / ENCODER).is_file() or (path.name == ENCODER and path.is_file() and not _has(path, _LIGHTNING)):
         return Program.SCIMILARITY
     if path.is_dir():
         found = any(True for name in (SAVED, SAVED_BEFORE) for _ in path.glob(f"*{name}"))

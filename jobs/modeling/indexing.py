@@ -4,30 +4,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 import torch
 
+from jobs.engine.annotator import Annotator, BlockScores
 from jobs.engine.facts import CellFacts
 from jobs.modeling.best_scores import unfamiliarity_of
-from jobs.modeling.calibration import best_temperature, calibration_error, softmax
+from jobs.modeling.calibration import abstention_threshold, best_temperature, calibration_error, softmax
 from jobs.modeling.cards import by_label, measured
 from jobs.modeling.evaluation import EvaluationReport, compare
-from jobs.modeling.kinds.neighbours import Coordinates
-from jobs.modeling.labelled import LabelledCells, blocks_of, settled_state
-from jobs.modeling.references import METHOD, Reference, origin_of, without_own
+from jobs.modeling.references import METHOD, Origin, Reference, without_own
 from jobs.modeling.reliability import learn
-from jobs.modeling.scoring import Scores, score
+from jobs.modeling.scoring import Scores
 from jobs.modeling.sources import open_source
 from jobs.modeling.specimens import together
 from jobs.modeling.splits import hold_out
 from shared.bundles.card import Label, ModelCard, Training
 from shared.bundles.kinds import NeighboursCard
 from shared.domain.errors import TrainingDataError
+from shared.domain.geometry import Rows
+from shared.domain.verdict import MatrixState
 from shared.domain.words import listed
+from shared.h5ad.read.projected import ProjectedBlock
+from shared.h5ad.read.rows import open_matrix
 
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -79,11 +81,11 @@ def index(
     settings: IndexSettings,
     progress: Callable[[int, int], None],
 ) -> IndexedModel:
-    """Make the labelled cells of files the reference of a model, which keeps its coordinates and k.
+    """Make the labelled cells of files the reference of a model, which keeps its coordinates, k and familiarity.
 
-    The files are read block by block: only the coordinates of their cells are kept, and the values of those that are
-    held out. With a reference that lacks the held-out cells, the temperature and the thresholds of reliable labels are
-    learned anew, and the metrics measured; then the held-out cells are added.
+    The files are read block by block, as in a run: only the coordinates of their cells are kept, and the values of
+    those that are held out. With a reference that lacks the held-out cells, the temperature, the thresholds of reliable
+    labels and that of unassigned cells are learned anew, and the metrics measured; then the held-out cells are added.
 
     Args:
         progress: Called with the number of cells read, and of all.
@@ -96,29 +98,25 @@ def index(
     trained_m = np.concatenate([one.trained_m for one in files])
     held_m = _held_out(label_m, trained_m, settings, ", ".join(str(one.file.path) for one in files))
     _check(card, label_m, held_m, settings)
-    own = ("reference", "reference_label") if settings.keep else ()
-    n_own = card.n_reference if own else 0
+    n_own = card.n_reference if settings.keep else 0
     reference_rc = torch.empty(n_own + len(label_m), card.n_components)
     label_r = torch.empty(len(reference_rc))
-    if own:
+    if settings.keep:
         reference_rc[:n_own], label_r[:n_own] = tensors["reference"], tensors["reference_label"]
     # Held-out cells come last, so that the reference without them is the beginning of the whole one.
     row_m = np.where(held_m, n_own + (~held_m).sum() + np.cumsum(held_m), n_own + np.cumsum(~held_m)) - 1
     label_r[torch.from_numpy(row_m)] = torch.from_numpy(label_m.astype(np.float32))
-    held: list[LabelledCells] = []
+    held: list[_HeldOut] = []
     for one, here in zip(files, _shares(files), strict=True):
-        unseen = _Unseen(card, one, held_m[here])
-        for start, block_bc in _coordinates(card, tensors, one, unseen):
-            stop = start + len(block_bc)
-            reference_rc[torch.from_numpy(row_m[here][start:stop])] = block_bc
+        held.append(_HeldOut(one, label_m[here][held_m[here]]))
+        for start, stop, place_bc in _coordinates(card, tensors, one, held_m[here], held[-1]):
+            reference_rc[torch.from_numpy(row_m[here][start:stop])] = place_bc.float()
             progress(here.start + stop, len(label_m))
-        held.append(unseen.cells())
     whole = {**tensors, "reference": reference_rc, "reference_label": label_r}
     n_known = len(reference_rc) - int(held_m.sum())
     known = {**whole, "reference": reference_rc[:n_known], "reference_label": label_r[:n_known]}
-    draft = _with_reference(card, label_r[:n_known])
-    measured, report, error_before = _measured(draft, known, held)
-    final = _with_reference(measured, label_r)
+    measured_card, report, error_before = _measured(_with_reference(card, label_r[:n_known]), known, held)
+    final = _with_reference(measured_card, label_r)
     training = _record(card, final, files, settings, report, error_before)
     return IndexedModel(final.model_copy(update={"digest": "", "training": training}), whole, report, int(held_m.sum()))
 
@@ -169,46 +167,64 @@ def _check(card: NeighboursCard, label_m: Int64s, held_m: Bools, settings: Index
         )
 
 
-class _Unseen:
-    """Keeps the values of a file's held-out cells.
+@dataclass(slots=True)
+class _HeldOut:
+    """The held-out cells of a file.
 
-    Args:
-        held_m: Which of the file's labelled cells are held out.
+    Attributes:
+        class_h: Their labels.
+        blocks: Their values, as a model sees them.
     """
 
-    def __init__(self, card: NeighboursCard, file: Reference, held_m: Bools) -> None:
-        self._card, self._file, self._held_m = card, file, held_m
-        self._parts = [sp.csr_matrix(np.zeros((0, file.matrix.n_genes), np.float32))]
+    file: Reference
+    class_h: Int64s
+    blocks: list[ProjectedBlock] = field(default_factory=list)
 
-    def keep(self, start: int, value_bg: sp.csr_matrix) -> None:
-        """Keep those among the labelled cells from ``start`` on."""
-        self._parts.append(sp.csr_matrix(value_bg[self._held_m[start : start + value_bg.shape[0]]]))
 
-    def cells(self) -> LabelledCells:
-        """The cells, with the model's labels."""
-        label_m = self._file.class_n[self._file.class_n >= 0]
-        return LabelledCells(
-            value_ng=sp.csr_matrix(sp.vstack(self._parts, format="csr", dtype=np.float32)),
-            state=settled_state(self._file.matrix),
-            matrix=self._file.matrix.path,
-            genes=self._file.genes,
-            species=self._card.species,
-            class_n=label_m[self._held_m],
-            labels=self._card.labels,
-        )
+def _annotator(card: NeighboursCard, tensors: Mapping[str, torch.Tensor], one: Reference) -> Annotator:
+    counted, as_it_is = one.matrix.state is MatrixState.COUNTS, one.matrix.as_it_is
+    return Annotator(card, tensors, one.feature_g, torch.device("cpu"), as_it_is=as_it_is, counted=counted)
 
 
 def _coordinates(
-    card: NeighboursCard, tensors: Mapping[str, torch.Tensor], one: Reference, unseen: _Unseen
-) -> Iterator[tuple[int, torch.Tensor]]:
-    """The coordinates of a file's labelled cells, block by block, with the place of the first among them."""
-    coordinates, start = Coordinates(one.genes, card.features, tensors), 0
-    state = settled_state(one.matrix)
-    with open_source(one.file.path) as source:
-        for value_bg in blocks_of(source, one.matrix, one.class_n >= 0):
-            unseen.keep(start, value_bg)
-            yield start, coordinates.of(value_bg, state)
-            start += value_bg.shape[0]
+    card: NeighboursCard, tensors: Mapping[str, torch.Tensor], one: Reference, held_m: Bools, held: _HeldOut
+) -> Iterator[tuple[int, int, torch.Tensor]]:
+    """The coordinates of a file's labelled cells: from which to which of them, block by block.
+
+    Args:
+        held_m: Which of the labelled cells are held out; their values are added to ``held``.
+    """
+    annotator = _annotator(card, tensors, one)
+    rank_n = np.cumsum(one.class_n >= 0)
+
+    def located(block: ProjectedBlock) -> tuple[ProjectedBlock, torch.Tensor]:
+        return block, annotator.coordinates(block)
+
+    with open_source(one.file.path) as source, open_matrix(source, one.matrix) as matrix:
+        for block, place_nc in matrix.projected(Rows(0, one.matrix.n_cells), one.feature_g, located):
+            labelled_b = np.flatnonzero(one.class_n[block.rows.start : block.rows.stop] >= 0)
+            if labelled_b.size:
+                stop = int(rank_n[block.rows.stop - 1])
+                start = stop - len(labelled_b)
+                if held_m[start:stop].any():
+                    held.blocks.append(picked(block, labelled_b[held_m[start:stop]]))
+                yield start, stop, place_nc[torch.from_numpy(labelled_b)]
+
+
+def picked(block: ProjectedBlock, place_m: Int64s) -> ProjectedBlock:
+    """Some cells of a block, by their positions in it, as a block of their own."""
+    length_m = np.diff(block.indptr)[place_m]
+    inside = [np.arange(block.indptr[place], block.indptr[place + 1]) for place in place_m.tolist()]
+    place_z = np.concatenate([np.zeros(0, np.int64), *inside])
+    return ProjectedBlock(
+        rows=Rows(0, len(place_m)),
+        indptr=np.concatenate([[0], np.cumsum(length_m)]).astype(np.int32),
+        feature=block.feature[place_z],
+        value=block.value[place_z],
+        total_n=block.total_n[place_m],
+        n_genes_n=block.n_genes_n[place_m],
+        note_n=block.note_n[place_m],
+    )
 
 
 def _with_reference(card: NeighboursCard, label_r: torch.Tensor) -> NeighboursCard:
@@ -219,20 +235,44 @@ def _with_reference(card: NeighboursCard, label_r: torch.Tensor) -> NeighboursCa
 
 
 def _measured(
-    card: NeighboursCard, tensors: Mapping[str, torch.Tensor], held: Sequence[LabelledCells]
+    card: NeighboursCard, tensors: Mapping[str, torch.Tensor], held: Sequence[_HeldOut]
 ) -> tuple[NeighboursCard, EvaluationReport, float]:
-    """The card with temperature and thresholds; the evaluation; the calibration error without the temperature."""
+    """The card with what held-out cells tell; the evaluation; the calibration error without the temperature."""
     plain = card.model_copy(update={"temperature": 1.0, "reliability": ()})
-    scores = _joined([score(plain, tensors, cells) for cells in held if cells.n_cells])
-    truth = _Truth(np.concatenate([cells.class_n for cells in held]), card.labels)
+    scores = _scores(plain, tensors, held)
+    truth = _Truth(np.concatenate([one.class_h for one in held]), card.labels)
     temperature = round(best_temperature(scores.decision_nl, truth.class_n), 4)
     right_n = scores.best.best_n == truth.class_n
     error_before = calibration_error(scores.probability_nl.max(axis=1).astype(np.float64), right_n)
     probability_nl = softmax(scores.decision_nl, temperature).astype(np.float32)
-    calibrated = Scores(scores.decision_nl / np.float32(temperature), probability_nl, scores.facts)
     learned = card.model_copy(update={"temperature": temperature})
+    if card.min_score is not None:
+        best_n = probability_nl.max(axis=1).astype(np.float64)
+        least = abstention_threshold(best_n, Origin.of(card).max_abstained)
+        learned = learned.model_copy(update={"min_score": least})
     learned = learned.model_copy(update={"reliability": learn(learned, probability_nl, truth.class_n)})
+    calibrated = Scores(scores.decision_nl / np.float32(temperature), probability_nl, scores.facts)
     return learned, compare(learned, calibrated.best, truth), error_before
+
+
+def _scores(card: NeighboursCard, tensors: Mapping[str, torch.Tensor], held: Sequence[_HeldOut]) -> Scores:
+    """The scores of all held-out cells; of their facts, those that an evaluation reads."""
+    found: list[BlockScores] = []
+    for one in held:
+        if one.blocks:
+            annotator = _annotator(card, tensors, one.file)
+            found += map(annotator.annotate, one.blocks)
+    facts = [one.facts for one in found]
+    return Scores(
+        decision_nl=np.concatenate([one.decision_nl for one in found]),
+        probability_nl=np.concatenate([one.probability_nl for one in found]),
+        facts=CellFacts(
+            total_n=None,
+            n_genes_n=np.concatenate([one.n_genes_n for one in facts]),
+            note_n=np.concatenate([one.note_n for one in facts]),
+            unfamiliarity_n=np.concatenate([unfamiliarity_of(one) for one in facts]),
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,21 +281,6 @@ class _Truth:
 
     class_n: Int64s
     labels: tuple[Label, ...]
-
-
-def _joined(scores: Sequence[Scores]) -> Scores:
-    """The scores of all cells; of their facts, those that an evaluation reads."""
-    facts = [one.facts for one in scores]
-    return Scores(
-        decision_nl=np.concatenate([one.decision_nl for one in scores]),
-        probability_nl=np.concatenate([one.probability_nl for one in scores]),
-        facts=CellFacts(
-            total_n=None,
-            n_genes_n=np.concatenate([one.n_genes_n for one in facts]),
-            note_n=np.concatenate([one.note_n for one in facts]),
-            unfamiliarity_n=np.concatenate([unfamiliarity_of(one) for one in facts]),
-        ),
-    )
 
 
 def _record(
@@ -268,15 +293,24 @@ def _record(
 ) -> Training:
     """The training record: where the coordinates and the reference cells are from, and the metrics."""
     unknown: Counter[str] = sum((Counter(one.unknown) for one in files), Counter())
+    origin, own = Origin.of(before), before.training
+    fields = together([one.specimens for one in files]).card_fields({})
+    sources, indexed = [one.file.path.name for one in files], [one.sha256 for one in files]
+    if settings.keep:
+        fields = {name: _both(getattr(own, name), value) for name, value in fields.items()}
+        sources = [own.source, *sources]
+        indexed = [*filter(None, [origin.reference_of]), *indexed]
     return Training(
         method=METHOD,
-        source=", ".join(one.file.path.name for one in files),
+        source=", ".join(sources),
         source_sha256=", ".join(one.sha256 for one in files),
         n_cells=after.n_reference,
-        **together([one.specimens for one in files]).card_fields({}),
+        **fields,
         parameters={
             "command": settings.command or None,
-            **origin_of(before),
+            **asdict(origin),
+            "reference_of": ", ".join(indexed),
+            "keeps_training": settings.keep and origin.keeps_training,
             "kept_cells": before.n_reference if settings.keep else 0,
             "matrix": ", ".join(dict.fromkeys(one.matrix.path for one in files)),
             "seed": settings.seed,
@@ -289,3 +323,10 @@ def _record(
         metrics=measured(report, error_before),
         per_label=by_label(report),
     )
+
+
+def _both(own: object, new: object) -> object:
+    """What kept and new cells are from; how many donors they have together is not known."""
+    if isinstance(own, tuple) and isinstance(new, tuple):
+        return tuple(dict.fromkeys([*own, *new]))
+    return None

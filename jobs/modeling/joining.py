@@ -70,6 +70,7 @@ def joined(files: Sequence[LabelledCells]) -> LabelledCells:
         sha256=", ".join(one.sha256 or "unknown" for one in files),
         batch_n=_batches(files),
         specimens=together([one.specimens for one in files]),
+        rows_sha256=", ".join(one.rows_sha256 for one in files),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -59,6 +60,7 @@ class LabelledCells:
         batch_n: The batch of each cell, -1 if it has none; None if batches are not told apart.
         batches: The obs column that names them; empty likewise.
         specimens: What the cells are from.
+        rows_sha256: Which rows of the file they are: ``digest_of_rows``.
     """
 
     value_ng: sp.csr_matrix
@@ -77,6 +79,7 @@ class LabelledCells:
     batch_n: npt.NDArray[np.int32] | None = None
     batches: str = ""
     specimens: Specimens = field(default_factory=Specimens)
+    rows_sha256: str = ""
 
     @property
     def n_cells(self) -> int:
@@ -124,7 +127,7 @@ def read_labelled(  # noqa: PLR0913  # one parameter a column or choice
         kept_n = sampled(labelling.class_n, sample)
         return LabelledCells(
             value_ng=_values(source, file.matrix, kept_n),
-            state=settled_state(file.matrix),
+            state=_settled_state(file.matrix),
             matrix=file.matrix.path,
             genes=genes,
             species=file.species,
@@ -139,6 +142,7 @@ def read_labelled(  # noqa: PLR0913  # one parameter a column or choice
             batch_n=_batches(source, batches, path)[kept_n] if batches else None,
             batches=batches,
             specimens=specimens_of(source, kept_n),
+            rows_sha256=digest_of_rows(kept_n),
         )
 
 
@@ -166,11 +170,15 @@ def sampled(class_n: Int64s, sample: Sample | None) -> Bools:
     return kept_n
 
 
+def digest_of_rows(kept_n: Bools) -> str:
+    """The sha256 of which rows are marked, for a card."""
+    return hashlib.sha256(np.packbits(kept_n).tobytes()).hexdigest()
+
+
 # --- Values -------------------------------------------------------------------------------------------------------
 
 
-def settled_state(choice: MatrixChoice) -> MatrixState:
-    """What the values are after they are read."""
+def _settled_state(choice: MatrixChoice) -> MatrixState:
     return MatrixState.COUNTS if choice.state is MatrixState.COUNTS else MatrixState.LOG1P_CP10K
 
 
@@ -183,22 +191,18 @@ def _settled(block: RowBlock, stored: Stored) -> RowBlock:
     return replace(settled.block, data=np.log1p(settled.block.data / total_z * TARGET_SUM).astype(np.float32))
 
 
-def blocks_of(source: RangeSource, choice: MatrixChoice, kept_n: Bools) -> Iterator[sp.csr_matrix]:
-    """The values of the marked rows, block by block, cells x genes. All rows of the matrix are checked."""
-    stored = Stored.of(choice)
+def _values(source: RangeSource, choice: MatrixChoice, kept_n: Bools) -> sp.csr_matrix:
+    """The values of the marked rows. All rows of the matrix are checked."""
+    parts, stored = [sp.csr_matrix(np.zeros((0, choice.n_genes), np.float32))], Stored.of(choice)
     with open_matrix(source, choice) as matrix:
         for block in matrix.blocks(Rows(0, choice.n_cells)):
             kept = kept_n[block.rows.start : block.rows.stop]
             if kept.any():
-                value_ng = _kept(_settled(block, stored), kept, choice.n_genes)
-                value_ng.sum_duplicates()
-                value_ng.eliminate_zeros()
-                yield value_ng
-
-
-def _values(source: RangeSource, choice: MatrixChoice, kept_n: Bools) -> sp.csr_matrix:
-    none = sp.csr_matrix(np.zeros((0, choice.n_genes), np.float32))
-    return sp.csr_matrix(sp.vstack([none, *blocks_of(source, choice, kept_n)], format="csr", dtype=np.float32))
+                parts.append(_kept(_settled(block, stored), kept, choice.n_genes))
+    value_ng = sp.csr_matrix(sp.vstack(parts, format="csr", dtype=np.float32))
+    value_ng.sum_duplicates()
+    value_ng.eliminate_zeros()
+    return value_ng
 
 
 def _kept(block: RowBlock, kept: Bools, n_genes: int) -> sp.csr_matrix:

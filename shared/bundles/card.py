@@ -216,6 +216,12 @@ class Training(_Frozen):
     metrics: dict[str, float] = {}
     per_label: dict[str, dict[str, float]] = {}
 
+    @property
+    def digests(self) -> frozenset[str]:
+        """The sha256 of every file that the model is made from; a field may have several, with ", " between."""
+        said = (self.source_sha256, *map(self.parameters.get, ("trained_on", "reference_of")))
+        return frozenset(one for text in said if isinstance(text, str) for one in text.split(", ") if one)
+
 
 class ModelCard(_Frozen):
     """The fields of ``model.json`` that every kind shares; ``shared.bundles.kinds`` has the card of each kind.

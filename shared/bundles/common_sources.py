@@ -46,8 +46,8 @@ def common_sources(cards: Sequence[ModelCard]) -> tuple[CommonSource, ...]:
 def _sources(card: ModelCard) -> Iterator[tuple[str, str]]:
     """What identifies each source, and how it is called."""
     training = card.training
-    if training.source_sha256:
-        yield training.source_sha256, cut(training.source or "one file", _LETTERS)
+    for digest in sorted(training.digests):
+        yield digest, cut(training.source or "one file", _LETTERS)
     for text in (card.citation, training.source):
         for doi in _DOI.findall(text):
             plain = doi.rstrip(".").lower()

@@ -260,9 +260,14 @@ class Verdict:
 
     @property
     def other_warnings(self) -> tuple[tuple[str, Finding], ...]:
-        """Warnings of further models that the model itself gives no cause for, with the model that does."""
-        known = {finding.code for finding in self.findings}
-        return tuple((other.model, one) for other in self.others for one in other.findings if one.code not in known)
+        """Warnings of further models that the model itself does not give in the same words, with that model."""
+        known = {(finding.code, finding.message) for finding in self.findings}
+        return tuple(
+            (other.model, one)
+            for other in self.others
+            for one in other.findings
+            if (one.code, one.message) not in known
+        )
 
     def amended(self, findings: tuple[Finding, ...], looked_for: tuple[str, ...]) -> Verdict:
         """Replace findings from sampled rows, those with the codes in ``looked_for``, by findings from all rows."""

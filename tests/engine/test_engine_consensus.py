@@ -73,13 +73,12 @@ def brute_force(ontology: Ontology, said: Sequence[str | None]) -> tuple[str | N
 
 def related_by_force(ontology: Ontology, said: Sequence[str | None]) -> Relation:
     """How labels agree, by walking up from each of every two."""
+    ways = {term: way_up(ontology, term) for term in said if term}
+    if any(one not in ways[other] and other not in ways[one] for one in ways for other in ways):
+        return Relation.DIFFERENT
     if None in said:
         return Relation.UNSAID
-    if len(set(said)) == 1:
-        return Relation.SAME
-    ways = {term: way_up(ontology, term) for term in said if term}
-    apart = any(one not in ways[other] and other not in ways[one] for one in ways for other in ways)
-    return Relation.DIFFERENT if apart else Relation.WIDER
+    return Relation.SAME if len(set(said)) == 1 else Relation.WIDER
 
 
 @st.composite

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.modeling import indexing, references
+from jobs.modeling import indexing
 from jobs.modeling.bundles import write_bundle
+from jobs.modeling.evaluation import evaluate
 from jobs.modeling.expression import log_normalise
 from jobs.modeling.indexing import IndexedModel, IndexSettings, index
 from jobs.modeling.labelled import Sample, read_labelled
@@ -118,8 +119,7 @@ def test_wrong_labels_of_new_cells_are_measured(small: TrainedModel, folder: Pat
     assert made.card.temperature > small.card.temperature
 
 
-def test_of_a_file_that_was_sampled_the_other_cells_are_unseen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(references, "_MOST_TRAINED", 300)
+def test_of_a_file_that_was_sampled_the_other_cells_are_unseen(folder: Path) -> None:
     part = trained(folder / "more.h5ad", max_cells=300)
     (one,) = read(part, folder / "more.h5ad")
     assert one.trained_m.sum() == 300
@@ -160,6 +160,81 @@ def test_genes_may_lie_in_another_order_and_some_may_lack(small: TrainedModel, f
     adata[:, 55:].copy().write_h5ad(tmp_path / "none.h5ad")
     with pytest.raises(NoGeneOverlapError):
         read(small, tmp_path / "none.h5ad")
+
+
+def test_of_a_file_with_another_column_of_labels_no_cell_counts_as_unseen(folder: Path, tmp_path: Path) -> None:
+    adata = anndata.read_h5ad(folder / "more.h5ad")
+    adata.obs["coarse"] = adata.obs["label"].astype(str).where(lambda label: label != "NK", "T")
+    adata.write_h5ad(tmp_path / "two.h5ad")
+    part = trained(tmp_path / "two.h5ad", max_cells=300)
+    (fine,) = read(part, tmp_path / "two.h5ad")
+    (coarse,) = read(part, tmp_path / "two.h5ad", column="coarse")
+    assert (fine.trained_m.sum(), coarse.trained_m.sum()) == (300, 600)
+
+
+@pytest.mark.parametrize("change", ["as it is", "named by genome", "few genes", "half the genes"])
+def test_a_reference_cell_lies_where_the_same_cell_lies_in_a_run(change: str, folder: Path, tmp_path: Path) -> None:
+    alone = trained(folder / "small.h5ad", neighbours=(1,))
+    adata = anndata.read_h5ad(folder / "more.h5ad")
+    # Labels that no other cell tells: only if a cell finds itself, it gets its own.
+    adata.obs["label"] = np.random.default_rng(0).permutation(adata.obs["label"].to_numpy())
+    if change == "named by genome":
+        adata.var_names = [f"GRCh38_{name}" for name in adata.var_names]
+    kept = {"few genes": slice(3, None), "half the genes": slice(0, 40)}.get(change, slice(None))
+    adata[:, kept].copy().write_h5ad(tmp_path / "cells.h5ad")
+    made = indexed(alone, tmp_path / "cells.h5ad")
+    report = evaluate(made.card, made.tensors, tmp_path / "cells.h5ad", "label", composition=False)
+    assert report.labels is not None
+    assert report.labels.accuracy == 1.0
+    other = evaluate(alone.card, alone.tensors, tmp_path / "cells.h5ad", "label", composition=False)
+    assert other.labels is not None
+    assert other.labels.accuracy < 0.6
+
+
+def test_a_reference_cell_without_ribosomal_genes_lies_where_it_lies_in_a_run(data_dir: Path, tmp_path: Path) -> None:
+    adata = anndata.read_h5ad(data_dir / "h5ad/zheng_sorted_pbmc_train.h5ad")
+    adata.obs["label"] = adata.obs["sorted_population"].astype(str)
+    adata[::10].copy().write_h5ad(tmp_path / "small.h5ad")
+    cells = read_labelled(tmp_path / "small.h5ad", "label")
+    alone = train(cells, quick(kind=Kind.NEIGHBOURS, neighbours=(1,), n_genes=300), nothing)
+    assert alone.card.watched is not None, "so that a run expects fewer molecules where genes lack"
+    lacking = adata[3::10, ~adata.var_names.str.match("RP[LS]")].copy()
+    lacking.obs["label"] = np.random.default_rng(0).permutation(lacking.obs["label"].to_numpy())
+    lacking.write_h5ad(tmp_path / "lacking.h5ad")
+    made = indexed(alone, tmp_path / "lacking.h5ad")
+    report = evaluate(made.card, made.tensors, tmp_path / "lacking.h5ad", "label", composition=False)
+    assert report.labels is not None
+    assert report.labels.accuracy > 0.999
+
+
+def test_files_are_remembered_through_every_step(small: TrainedModel, folder: Path, tmp_path: Path) -> None:
+    third = replace(MORE, seed=23).write(tmp_path / "third.h5ad")
+    first = indexed(small, folder / "more.h5ad")
+    second = indexed(first, third, keep=True)
+    assert second.n_reference == 1200
+    with pytest.raises(TrainingDataError, match="in the reference of small"):
+        indexed(second, folder / "more.h5ad", keep=True)
+    hidden = indexed(second, folder / "small.h5ad", third)  # Without --keep, the files' cells alone are the reference.
+    assert hidden.n_held_out == 60
+    (found,) = list(_warnings(second, folder / "small.h5ad"))
+    assert found.startswith("the cells of small.h5ad trained")
+    assert len(list(_warnings(second, folder / "more.h5ad"))) == 1
+
+
+def _warnings(model: IndexedModel, path: Path) -> list[str]:
+    report = evaluate(model.card, model.tensors, path, "label")
+    return [one.message for one in report.warnings if one.code == "TRAINED_ON_THIS_FILE"]
+
+
+def test_a_threshold_for_unassigned_cells_is_learned_anew(folder: Path, tmp_path: Path) -> None:
+    careful = trained(folder / "small.h5ad", max_abstained=0.2)
+    adata = anndata.read_h5ad(folder / "more.h5ad")
+    adata.obs["label"] = np.random.default_rng(0).permutation(adata.obs["label"].to_numpy())
+    adata.write_h5ad(tmp_path / "wrong.h5ad")
+    made = indexed(careful, tmp_path / "wrong.h5ad")
+    assert careful.card.min_score is not None
+    assert made.card.min_score is not None
+    assert made.card.min_score < careful.card.min_score
 
 
 def test_only_a_model_with_a_reference_can_have_another() -> None:

@@ -45,6 +45,10 @@ class ScoringModule(torch.nn.Module):
         super().__init__()
         self.alive = nothing
 
+    def coordinates(self, expression_z: torch.Tensor, feature_z: torch.Tensor, indptr: torch.Tensor) -> torch.Tensor:
+        """The coordinates of n cells in which a kind with reference cells searches, n x components, float64."""
+        raise NotImplementedError
+
 
 class KindWeights(Protocol):
     """The checked parameters of a bundle."""

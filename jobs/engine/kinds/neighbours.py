@@ -82,9 +82,14 @@ class NeighboursModel(ScoringModule):
         cell_bytes = self._search.cell_bytes + _VOTE_BYTES * weights.k
         self.width = 2 * weights.n_labels + n_components + -(-cell_bytes // _UNIT_BYTES)
 
+    def coordinates(self, expression_z: torch.Tensor, feature_z: torch.Tensor, indptr: torch.Tensor) -> torch.Tensor:
+        """See ``ScoringModule``."""
+        place_nc: torch.Tensor = self._product(expression_z, feature_z, indptr)
+        return place_nc
+
     def forward(self, expression_z: torch.Tensor, feature_z: torch.Tensor, indptr: torch.Tensor) -> torch.Tensor:
         """See ``ScoringModule``."""
-        place_nc = self._product(expression_z, feature_z, indptr)
+        place_nc = self.coordinates(expression_z, feature_z, indptr)
         usable_n = (place_nc.abs() <= LARGEST).all(dim=1)
         self._search.alive = self.alive
         nearest: Nearest = self._search(place_nc.where(usable_n[:, None], 0.0))

@@ -53,26 +53,30 @@ class Ballot:
         names: What it can stand by, ``Unassigned`` for nothing included.
         type_s: The type of each, or NO_TYPE.
         reliable: Whether it is known which labels are reliable.
+        silent: It stands by nothing, as its labels mean nothing in this file.
     """
 
     vocabulary: Vocabulary
     names: tuple[str, ...]
     type_s: I64Array
     reliable: bool
+    silent: bool = False
 
     @classmethod
-    def of(cls, merge: Merge, type_of: Mapping[str, int]) -> Ballot:
+    def of(cls, merge: Merge, type_of: Mapping[str, int], *, silent: bool = False) -> Ballot:
         """That of a model whose names stand for these types."""
         vocabulary, reliable = merge.vocabulary, merge.rules.thresholds is not None
         names = vocabulary.reliable_names if reliable else vocabulary.names
-        return cls(vocabulary, names, np.array([type_of.get(name, NO_TYPE) for name in names], np.int64), reliable)
+        type_s = np.array([type_of.get(name, NO_TYPE) for name in names], np.int64)
+        return cls(vocabulary, names, type_s, reliable, silent)
 
     def codes(self, calls: Calls) -> I64Array:
         """The place in ``names`` of what it stands by for each cell; of an unfamiliar cell, that is nothing."""
         if self.reliable:
             return reliable_codes(calls, self.vocabulary)
         code_n = name_codes(calls, self.vocabulary)
-        return np.where(calls.unfamiliar_n, self.vocabulary.unassigned_code, code_n)
+        nothing_n = np.ones_like(calls.unfamiliar_n) if self.silent else calls.unfamiliar_n
+        return np.where(nothing_n, self.vocabulary.unassigned_code, code_n)
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,13 @@ class Consensus:
         main: The merge of the main model.
         others: Those of the further models, by their own rules, on the same parts.
         types: The types that they can name.
+        silent_m: Whether each model stands by nothing (``Ballot``), the main one first; empty: none does.
     """
 
     main: Merge
     others: tuple[Merge, ...]
     types: CellTypes
+    silent_m: tuple[bool, ...] = ()
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -115,7 +121,9 @@ class Consensus:
     def ballots(self) -> tuple[Ballot, ...]:
         """Each model's, the main model's first."""
         merges = (self.main, *self.others)
-        return tuple(Ballot.of(merge, types) for merge, types in zip(merges, self.types.type_of, strict=True))
+        silent_m = self.silent_m or (False,) * len(merges)
+        each = zip(merges, self.types.type_of, silent_m, strict=True)
+        return tuple(Ballot.of(merge, types, silent=silent) for merge, types, silent in each)
 
     def opinions(self) -> Iterator[Opinions]:
         """The cells in row order, in groups as those of ``Merge``.

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.engine.cell_types import NO_TYPE
-from jobs.engine.consensus import Relation
-from jobs.inference.merge.calls import I64Array, name_codes
+from jobs.engine.consensus import Relation, relation
+from jobs.inference.merge.calls import BoolArray, I64Array, name_codes
 from jobs.inference.merge.consensus import Consensus, Opinions
 from jobs.inference.merge.tally import most_first
 
@@ -25,6 +25,8 @@ class Disagreements:
         id_i: Number of cells by its Cell Ontology id, as in ``Consensus.ids``.
         label_mc: For each further model the number of cells by its label.
         stance_mss: For each further model the number of cells by what the main model and it stand by.
+        differs_mss: Whether these contradict each other, for the pairs that occur; bool.
+        disputed_c: Number of cells by the main model's label of which a further model contradicts the main one.
     """
 
     consensus: Consensus
@@ -33,6 +35,8 @@ class Disagreements:
     id_i: I64Array = field(init=False)
     label_mc: tuple[I64Array, ...] = field(init=False)
     stance_mss: tuple[I64Array, ...] = field(init=False)
+    differs_mss: tuple[BoolArray, ...] = field(init=False)
+    disputed_c: I64Array = field(init=False)
 
     def __post_init__(self) -> None:
         main, *others = self.consensus.ballots
@@ -41,6 +45,8 @@ class Disagreements:
         self.id_i = np.zeros(len(self.consensus.ids), np.int64)
         self.label_mc = tuple(np.zeros(len(other.vocabulary.names), np.int64) for other in others)
         self.stance_mss = tuple(np.zeros((len(main.names), len(other.names)), np.int64) for other in others)
+        self.differs_mss = tuple(np.zeros(stance_ss.shape, np.bool_) for stance_ss in self.stance_mss)
+        self.disputed_c = np.zeros(len(main.vocabulary.names), np.int64)
 
     def tables(self) -> Iterator[pa.Table]:
         """The tables of the consensus, with their cells counted as they are read."""
@@ -65,8 +71,8 @@ class Disagreements:
 
     @property
     def disputed(self) -> dict[str, int]:
-        """Number of cells of which two models differ (``Relation``), by the main model's label, most first."""
-        return _counts(self.consensus.ballots[0].vocabulary.names, self.relation_cr[:, Relation.DIFFERENT])
+        """Number of cells of which another model contradicts the main model, by the main model's label, most first."""
+        return _counts(self.consensus.ballots[0].vocabulary.names, self.disputed_c)
 
     @property
     def absent(self) -> frozenset[str]:
@@ -93,9 +99,21 @@ class Disagreements:
         np.add.at(self.consensus_t, consensus.name_codes[agreed.type_n], 1)
         id_n = consensus.id_codes[agreed.type_n]
         np.add.at(self.id_i, id_n[id_n != NO_TYPE], 1)
+        disputed_n = np.zeros(len(label_m[0]), np.bool_)
         for place, (label_c, stance_ss) in enumerate(zip(self.label_mc, self.stance_mss, strict=True), 1):
+            pair = (stance_m[0], stance_m[place])
+            self._compare(place, np.unique(np.stack([one_n[stance_ss[pair] == 0] for one_n in pair], axis=1), axis=0))
             np.add.at(label_c, label_m[place], 1)
-            np.add.at(stance_ss, (stance_m[0], stance_m[place]), 1)
+            np.add.at(stance_ss, pair, 1)
+            disputed_n |= self.differs_mss[place - 1][pair]
+        np.add.at(self.disputed_c, label_m[0][disputed_n], 1)
+
+    def _compare(self, place: int, pairs: I64Array) -> None:
+        """Find out whether pairs that occur for the first time contradict each other."""
+        types, ballots = self.consensus.types, self.consensus.ballots
+        for ours, theirs in pairs.tolist():
+            pair = int(ballots[0].type_s[ours]), int(ballots[place].type_s[theirs])
+            self.differs_mss[place - 1][ours, theirs] = relation(types, pair) is Relation.DIFFERENT
 
 
 def _counts(names: tuple[str, ...], count_c: I64Array) -> dict[str, int]:

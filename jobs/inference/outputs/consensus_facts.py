@@ -33,8 +33,8 @@ class ConsensusFacts(ManifestPart):
     n_unsaid: int = Field(description="Cells for which some model has none, or that are unfamiliar to it.")
     counts: dict[str, int] = Field(description="Cells by consensus, most first.")
     disputed: dict[str, int] = Field(
-        description="The cells of `n_different` by the label of the model itself, most first; without labels that no "
-        "such cell has."
+        description="Cells of which another model contradicts the model itself, by the label of the model itself, most "
+        "first; without labels that no such cell has."
     )
     common_sources: tuple[CommonSourceFacts, ...] = Field(
         default=(), description="Training data that several models share, as far as their cards tell."

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from jobs.engine.cell_types import NO_TYPE, CellTypes
-from jobs.engine.consensus import Relation, relation
-from jobs.inference.merge.calls import BoolArray, I64Array
+from jobs.engine.consensus import Relation
+from jobs.inference.merge.calls import I64Array
 from jobs.inference.merge.consensus import Ballot
 from jobs.inference.merge.disagreements import Disagreements
 from jobs.inference.report.data import Fact
@@ -112,7 +112,7 @@ def _table(found: Disagreements, place: int, model: str) -> CrossTable:
     """What the main model stands by in rows, and the other one in columns."""
     main, other = found.consensus.ballots[0], found.consensus.ballots[place + 1]
     cells_ss, types = found.stance_mss[place], found.consensus.types
-    differs_ss = _differing(types, main, other, cells_ss)
+    differs_ss = found.differs_mss[place]
     rows = _first(np.where(differs_ss, cells_ss, 0).sum(axis=1), cells_ss.sum(axis=1), _ROWS)
     columns = _first(cells_ss[rows].sum(axis=0), cells_ss.sum(axis=0), _COLUMNS)
     names = [other.names[code] for code in columns]
@@ -138,15 +138,6 @@ def _row(name: str, cells: Sequence[int], differs: Sequence[bool], heads: Sequen
         for n, other, head in zip(cells, differs, heads, strict=True)
     )
     return CrossRow(short, total, fields)
-
-
-def _differing(types: CellTypes, main: Ballot, other: Ballot, cells_ss: I64Array) -> BoolArray:
-    """Whether what both stand by contradicts each other, for the pairs that occur."""
-    differs_ss = np.zeros(cells_ss.shape, np.bool_)
-    for row, column in zip(*np.nonzero(cells_ss), strict=True):
-        pair = int(main.type_s[row]), int(other.type_s[column])
-        differs_ss[row, column] = relation(types, pair) is Relation.DIFFERENT
-    return differs_ss
 
 
 def _first(most_s: I64Array, then_s: I64Array, limit: int) -> list[int]:

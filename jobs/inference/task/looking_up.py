@@ -73,8 +73,14 @@ def find_thresholds(inputs: TaskInputs) -> Thresholds | None:
 
     No score is enough where the names of the genes do not fit the values, as labels mean nothing then.
     """
-    found, verdict = inputs.card.reliability_at(inputs.options.max_error), inputs.record.verdict
-    if found is None or verdict is None or not verdict.warns_of(WarningCode.GENES_DISAGREE):
+    found = inputs.card.reliability_at(inputs.options.max_error)
+    if found is None or not labels_mean_nothing(inputs):
         return None if found is None else Thresholds.as_learned(found)
     none = Reliability(error=found.error, label_score=None, lineage_score=None)
     return Thresholds.as_learned(none)
+
+
+def labels_mean_nothing(inputs: TaskInputs) -> bool:
+    """Whether the names of the genes do not fit the values."""
+    verdict = inputs.record.verdict
+    return verdict is not None and verdict.warns_of(WarningCode.GENES_DISAGREE)

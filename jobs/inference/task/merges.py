@@ -11,7 +11,7 @@ from jobs.inference.merge.calls import Rules, Vocabulary
 from jobs.inference.merge.consensus import Consensus
 from jobs.inference.merge.fitting import fitted
 from jobs.inference.merge.groups import Merge
-from jobs.inference.task.looking_up import find_thresholds
+from jobs.inference.task.looking_up import find_thresholds, labels_mean_nothing
 from shared.domain.errors import InternalError
 from shared.domain.submission import Receipt
 from shared.h5ad.read.groupings import Bounds, Grouping, NoGrouping, read_grouping
@@ -48,8 +48,9 @@ def consensus_of(inputs: TaskInputs, merge: Merge, beat: Callable[[], None]) -> 
         own = merge_of(other, merge.store, merge.receipts)
         own = replace(own, layout=merge.layout, other=place)
         others.append(fit(other, own, beat) if is_fitted(other, own) else own)
-    cards = [inputs.card, *(other.card for other in inputs.others)]
-    return Consensus(merge, tuple(others), CellTypes.of(cards))
+    models = [inputs, *inputs.others]
+    types = CellTypes.of([one.card for one in models])
+    return Consensus(merge, tuple(others), types, tuple(labels_mean_nothing(one) for one in models))
 
 
 def consensus_about(inputs: TaskInputs) -> dict[str, str]:

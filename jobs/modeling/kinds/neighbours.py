@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 
 from jobs.engine.kinds.standardised import SparseProduct, Standardisation
@@ -17,7 +16,6 @@ from jobs.modeling.kinds.recipe import Recipe, Weights
 from jobs.modeling.labelled import LabelledCells
 from jobs.modeling.scoring import feature_of_genes
 from jobs.modeling.settings import TrainingSettings
-from shared.bundles.card import Features
 from shared.domain.verdict import MatrixState
 
 STRENGTH = 0.3
@@ -64,10 +62,13 @@ class NeighboursRecipe(Recipe):
         """See ``Recipe``. With fewer cells than neighbours, all cells vote."""
         ((_, linear),) = _LINEAR.learn(cells, settings, [STRENGTH], on_step)
         projection_cf = _projection(linear.tensors["coef"])
-        tensors = {"projection": projection_cf, "mean": linear.tensors["mean"], "std": linear.tensors["std"]}
-        coordinates = Coordinates(cells.genes, linear.features, tensors)
-        tensors["reference"] = coordinates.of(cells.value_ng, cells.state)
-        tensors["reference_label"] = torch.from_numpy(cells.class_n.astype(np.float32))
+        tensors = {
+            "projection": projection_cf,
+            "reference": _coordinates(cells, linear, projection_cf),
+            "reference_label": torch.from_numpy(cells.class_n.astype(np.float32)),
+            "mean": linear.tensors["mean"],
+            "std": linear.tensors["std"],
+        }
         for candidate in candidates:
             own = {
                 "n_components": len(projection_cf),
@@ -92,37 +93,26 @@ def _projection(coef_lf: torch.Tensor) -> torch.Tensor:
     return projection_cf.contiguous()
 
 
-class Coordinates:
-    """Computes the coordinates of cells as inference does. A feature that the file lacks is set to the mean.
-
-    Args:
-        genes: The genes of the file that the cells are from.
-        tensors: ``projection``, ``mean`` and ``std`` of a neighbours model with these features.
-    """
-
-    def __init__(self, genes: Features, features: Features, tensors: Mapping[str, torch.Tensor]) -> None:
-        place_g = feature_of_genes(genes, features)
-        self._gene_m = np.flatnonzero(place_g >= 0)
-        self._feature_m = place_g[self._gene_m].astype(np.int32)
-        self.n_found = len(self._gene_m)
-        matched_f = torch.zeros(len(features), dtype=torch.bool)
-        matched_f[torch.from_numpy(self._feature_m).long()] = True
-        projection_cf = tensors["projection"].double()
-        standardisation = Standardisation(tensors["mean"].double(), tensors["std"].double(), TARGET_SUM, CLIP_MAX)
-        offset_c = torch.zeros(len(projection_cf), dtype=torch.float64)
-        self._product = SparseProduct(projection_cf, offset_c, standardisation, matched_f, torch.float64)
-
-    def of(self, value_ng: sp.csr_matrix, state: MatrixState) -> torch.Tensor:
-        """The coordinates of cells, cells x components, float32.
-
-        Args:
-            value_ng: Counts, or log1p of counts per 10,000, as ``state`` says.
-        """
-        found = [self._of(value_ng[start : start + _AT_ONCE], state) for start in range(0, value_ng.shape[0], _AT_ONCE)]
-        return torch.cat([torch.zeros(0, len(self._product.base_c)), *found])
-
-    def _of(self, value_ng: sp.csr_matrix, state: MatrixState) -> torch.Tensor:
-        x_nm = log_normalise(sp.csr_matrix(value_ng), as_it_is=state is MatrixState.LOG1P_CP10K)[:, self._gene_m]
-        arrays = (x_nm.data, self._feature_m[x_nm.indices], x_nm.indptr.astype(np.int32))
-        place_nc: torch.Tensor = self._product(*map(torch.from_numpy, arrays)).float()
-        return place_nc
+def _coordinates(cells: LabelledCells, linear: Weights, projection_cf: torch.Tensor) -> torch.Tensor:
+    """The coordinates of cells, computed as in inference, cells x components, float32."""
+    mean_f, std_f = (linear.tensors[name].double() for name in ("mean", "std"))
+    standardisation = Standardisation(mean_f, std_f, TARGET_SUM, CLIP_MAX)
+    n_components, n_features = projection_cf.shape
+    product = SparseProduct(
+        projection_cf.double(),
+        torch.zeros(n_components, dtype=torch.float64),
+        standardisation,
+        torch.ones(n_features, dtype=torch.bool),
+        torch.float64,
+    )
+    place_g = feature_of_genes(cells.genes, linear.features)
+    gene_f = np.empty(n_features, np.int64)
+    gene_f[place_g[place_g >= 0]] = np.flatnonzero(place_g >= 0)
+    found = [torch.zeros(0, n_components)]
+    for start in range(0, cells.n_cells, _AT_ONCE):
+        part = cells.take(np.arange(start, min(start + _AT_ONCE, cells.n_cells)))
+        expression_ng = log_normalise(part.value_ng, as_it_is=part.state is MatrixState.LOG1P_CP10K)
+        x_nf = expression_ng[:, gene_f]
+        arrays = (x_nf.data, x_nf.indices.astype(np.int32), x_nf.indptr.astype(np.int32))
+        found.append(product(*map(torch.from_numpy, arrays)).float())
+    return torch.cat(found)
