@@ -119,4 +119,6 @@ def needs_of(card: ModelCard, others: Sequence[ModelCard] = (), *, orthologues: 
         counts=card.needs_counts,
         others=tuple(needs_of(other, orthologues=orthologues) for other in others),
         orthologues=orthologues,
+        is_imported=card.is_imported,
+        watched=card.watched,
     )

@@ -154,7 +154,7 @@ def read_reference(card: NeighboursCard, file: ReferenceFile) -> Reference:
     with open_source(file.path) as source:
         found = judged(source, file.path, needs_of(card), matrix=file.matrix)
         labelling = read_labels(source, file.column, ids_from=file.ids_from, readable=readable)
-        feature_g = features_of_genes(source, found.verdict, card.features, card.species, card.watched)
+        feature_g = features_of_genes(source, found.verdict, card)
         of_file_l = [place.get(label.name, place.get(label.ontology_id or "", -1)) for label in labelling.labels]
         class_n = np.array([*of_file_l, -1], np.int64)[labelling.class_n]
         digest = sha256_of(file.path)

@@ -71,7 +71,7 @@ def score_file(
     choice, space = verdict.matrix, verdict.genes
     if choice is None or space is None:
         raise InternalError("scoring of a file without a matrix or genes", expected="an accepted verdict")
-    gene_to_feature = features_of_genes(source, verdict, card.features, card.species, card.watched)
+    gene_to_feature = features_of_genes(source, verdict, card)
     counted = choice.state is MatrixState.COUNTS
     annotator = Annotator(
         card, weights, gene_to_feature, torch.device("cpu"), as_it_is=choice.as_it_is, counted=counted

@@ -359,6 +359,11 @@ class ModelCard(_Frozen):
         return self.activation is Activation.SOFTMAX and have_lineages(self.labels)
 
     @property
+    def is_imported(self) -> bool:
+        """Whether another program trained it."""
+        return self.training.method.startswith("imported")
+
+    @property
     def needs_counts(self) -> bool:
         """Whether the model computes from counts that are not scaled to a total, so that a file must have them."""
         return False

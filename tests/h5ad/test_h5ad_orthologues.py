@@ -30,7 +30,7 @@ def among(names: list[str], needs: ModelNeeds) -> tuple[Verdict, list[int]]:
     """The verdict, and what a task finds."""
     source = file_of(names)
     verdict = validate(source, needs)
-    found = [int(place) for place in features_of_genes(source, verdict, needs.features, needs.species)]
+    found = [int(place) for place in features_of_genes(source, verdict, needs)]
     assert verdict.overlap is not None
     assert len({place for place in found if place >= 0}) == verdict.overlap.n_matched
     return verdict, found

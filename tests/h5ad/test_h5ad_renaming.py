@@ -23,6 +23,21 @@ MORE = ("SEPTIN2", "DELEC1", "MARCHF1", "MTARC1", "SELENOF", "INTS11", "MARCHF3"
 WANTED = replace(NEEDS, features=Features(symbol=(*SYMBOLS, *MORE)))
 
 
+def _earlier() -> list[tuple[str, str]]:
+    """Some earlier symbols of one gene each, with today's."""
+    table = names_of("ENSG")
+    assert table is not None
+    once = {old: numbers[0] for old, numbers in previous_symbols("ENSG").items() if len(numbers) == 1}
+    today = {number: symbol for symbol, number in table.number.items()}
+    pairs = {
+        number: (old, today[number]) for old, number in once.items() if number in today and old not in table.number
+    }
+    return list(pairs.values())[:2000:10]
+
+
+EARLIER = _earlier()
+
+
 def found(*names: str, model: Features, species: Species = Species.HUMAN) -> list[int]:
     return match_genes(GeneNames(names), model, species).feature_of_gene
 
@@ -53,6 +68,16 @@ def said(verdict: Verdict) -> Finding:
 def test_a_gene_is_found_whichever_of_its_names_file_and_model_have(theirs: str, ours: str) -> None:
     model = Features(ensembl=(*IDS, ours)) if ours.startswith("ENSG") else Features(symbol=(*SYMBOLS, ours))
     assert found(*SYMBOLS, theirs, model=model) == list(range(len(SYMBOLS) + 1))
+
+
+@pytest.mark.parametrize(("n_earlier", "used"), [(20, False), (60, True)])
+def test_an_imported_model_sees_what_its_program_would_unless_many_genes_lack(n_earlier: int, *, used: bool) -> None:
+    pairs = [(old, new) for old, new in EARLIER if old not in SYMBOLS and new not in SYMBOLS][:n_earlier]
+    model = Features(symbol=(*SYMBOLS, *(new for _, new in pairs)))
+    names = GeneNames([*SYMBOLS, *(old for old, _ in pairs)])
+    own, every = len(SYMBOLS), len(SYMBOLS) + n_earlier
+    assert len(match_genes(names, model, Species.HUMAN).matched) == every
+    assert len(match_genes(names, model, Species.HUMAN, imported=True).matched) == (every if used else own)
 
 
 def test_mouse_genes_are_found_by_earlier_symbols_too() -> None:

@@ -100,7 +100,7 @@ def annotated(path: Path, card: ModelCard) -> Seen:
     if not verdict.accepted:
         return Seen(verdict, None)
     assert verdict.matrix is not None
-    features = features_of_genes(source, verdict, card.features, card.species)
+    features = features_of_genes(source, verdict, card)
     weights = parse_weights((MODEL / WEIGHTS_NAME).read_bytes(), where=card.reference)
     annotator = Annotator(card, weights, features, torch.device("cpu"), as_it_is=verdict.matrix.as_it_is)
     with open_matrix(source, verdict.matrix) as matrix:

@@ -274,7 +274,7 @@ class _GeneNames:
         names = self.known.get(verdict.genes)
         if names is None:
             names = self.known[verdict.genes] = read_gene_names(inputs.source, verdict)
-        return features_among(names, card.features, card.species, card.watched, verdict.genes.foreign), names
+        return features_among(names, card, verdict.genes.foreign), names
 
 
 def names_of_features(found_g: Int32s, names: GeneNames, n_features: int) -> tuple[str | None, ...]:

@@ -140,7 +140,9 @@ def _fits(table: GeneTable, model: ModelNeeds | None, found: Found | None) -> bo
 def _gene_space(table: GeneTable, model: ModelNeeds | None) -> Found | None:
     if model is None:
         return find_gene_space(table.columns, None)
-    return find_gene_space(table.columns, model.features, model.species, orthologues=model.orthologues)
+    return find_gene_space(
+        table.columns, model.features, model.species, orthologues=model.orthologues, imported=model.is_imported
+    )
 
 
 # --- The file -----------------------------------------------------------------------------------------------------

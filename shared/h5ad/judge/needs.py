@@ -17,6 +17,8 @@ class ModelNeeds:
         reference: ``NAME@VERSION``, for messages.
         counts: Whether it computes from counts that are not scaled to a total.
         others: What the further models of a consensus ask of the same file.
+        is_imported: Whether another program trained it, whose labels it gives.
+        watched: Further genes that it looks for.
         orthologues: Whether its genes may be found as orthologues of another species'.
     """
 
@@ -27,6 +29,8 @@ class ModelNeeds:
     counts: bool = False
     others: tuple[ModelNeeds, ...] = ()
     orthologues: bool = False
+    is_imported: bool = False
+    watched: FeatureTable | None = None
 
     @property
     def n_features(self) -> int:

@@ -72,6 +72,7 @@ def find_gene_space(
     species: Species = Species.UNKNOWN,
     *,
     orthologues: bool = False,
+    imported: bool = False,
 ) -> Found | None:
     """The column that says best which gene is which; None when there is no column at all.
 
@@ -81,6 +82,7 @@ def find_gene_space(
     Args:
         species: The model's.
         orthologues: Whether the genes of another species may be matched as one-to-one orthologues.
+        imported: Whether another program trained the model; see ``with_renamed``.
     """
     spaces = [describe_column(column) for column in columns]
     if not spaces:
@@ -94,7 +96,7 @@ def find_gene_space(
         found = best if best.matched else replace(found, matching=Matching([-1] * len(names[0].ids)))
         used = names[spaces.index(found.space)]
         if not _foreign_to(species, found.space):
-            matching = with_renamed(found.matching, used, wanted, species)
+            matching = with_renamed(found.matching, used, wanted, species, imported=imported)
             found = replace(found, matched=matching.matched, matching=matching)
         elif orthologues:
             found = _by_orthologues(spaces, names, wanted, species) or found

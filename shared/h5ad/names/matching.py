@@ -63,7 +63,12 @@ class Matching:
 
 
 def match_genes(
-    names: GeneNames, wanted: FeatureTable, species: Species = Species.UNKNOWN, *, translate: bool = True
+    names: GeneNames,
+    wanted: FeatureTable,
+    species: Species = Species.UNKNOWN,
+    *,
+    translate: bool = True,
+    imported: bool = False,
 ) -> Matching:
     """Find a model's features among the genes of a file.
 
@@ -74,15 +79,25 @@ def match_genes(
     Args:
         species: The model's; genes that a genome's name marks as another's are left out.
         translate: Whether symbols and Ensembl ids may be translated where that helps.
+        imported: As in ``with_renamed``.
     """
     found = match_untranslated(names, wanted, species).matching(translate=translate)
-    return with_renamed(found, names, wanted, species)
+    return with_renamed(found, names, wanted, species, imported=imported)
 
 
-def with_renamed(found: Matching, names: GeneNames, wanted: FeatureTable, species: Species) -> Matching:
-    """A matching with the features that a file has under another name; see ``renaming``."""
+def with_renamed(
+    found: Matching, names: GeneNames, wanted: FeatureTable, species: Species, *, imported: bool = False
+) -> Matching:
+    """A matching with the features that a file has under another name; see ``renaming``.
+
+    Args:
+        imported: Whether another program trained the model, which would not find them: then they are left out, unless
+            they are so many that it helps (``HELPS``).
+    """
     more = find_renamed(names, wanted, species, found.feature_of_gene)
     features = [more.feature_of.get(place, feature) for place, feature in enumerate(found.feature_of_gene)]
+    if imported and not helps(len(found.matched), len({feature for feature in features if feature >= 0})):
+        return found
     return replace(found, feature_of_gene=features, renamed=more.names, ambiguous=more.ambiguous)
 
 

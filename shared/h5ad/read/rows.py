@@ -214,33 +214,40 @@ def _genes_of(source: RangeSource, verdict: Verdict) -> Iterator[tuple[GeneSpace
         yield space, frame, find_genes(frame).genes
 
 
-def features_of_genes(
-    source: RangeSource,
-    verdict: Verdict,
-    wanted: FeatureTable,
-    species: Species,
-    watched: FeatureTable | None = None,
-) -> Columns:
-    """For each gene of the verdict's matrix the position of its feature in a model, or -1; int32.
+class ModelGenes(Protocol):
+    """The genes that a model looks for; ``ModelCard`` is one."""
 
-    Args:
-        species: The model's.
-        watched: Further genes of the model, at the positions from ``len(wanted)`` on; see ``with_watched``.
+    @property
+    def features(self) -> FeatureTable:
+        """Its features, in order."""
+        ...
+
+    @property
+    def species(self) -> Species:
+        """Their species."""
+        ...
+
+    @property
+    def watched(self) -> FeatureTable | None:
+        """Further genes, at the positions from the number of features on; see ``with_watched``."""
+        ...
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether another program trained it; see ``shared.h5ad.names.matching.with_renamed``."""
+        ...
+
+
+def features_of_genes(source: RangeSource, verdict: Verdict, model: ModelGenes) -> Columns:
+    """For each gene of the verdict's matrix the position of its feature in a model, or -1; int32.
 
     Raises:
         As ``read_genes``.
     """
-    foreign = verdict.genes.foreign if verdict.genes else None
-    return features_among(read_gene_names(source, verdict), wanted, species, watched, foreign)
+    return features_among(read_gene_names(source, verdict), model, verdict.genes.foreign if verdict.genes else None)
 
 
-def features_among(
-    names: GeneNames,
-    wanted: FeatureTable,
-    species: Species,
-    watched: FeatureTable | None = None,
-    foreign: Species | None = None,
-) -> Columns:
+def features_among(names: GeneNames, model: ModelGenes, foreign: Species | None = None) -> Columns:
     """The same for genes of these names.
 
     Args:
@@ -249,14 +256,15 @@ def features_among(
 
     def found_in(features: FeatureTable) -> Columns:
         if foreign is not None:
-            return np.array(match_orthologues(names, features, species, foreign).feature_of_gene, dtype=np.int32)
-        return np.array(match_genes(names, features, species).feature_of_gene, dtype=np.int32)
+            found = match_orthologues(names, features, model.species, foreign)
+        else:
+            found = match_genes(names, features, model.species, imported=model.is_imported)
+        return np.array(found.feature_of_gene, dtype=np.int32)
 
-    found = found_in(wanted)
+    found, watched = found_in(model.features), model.watched
     if watched is None:
         return found
-    others = found_in(watched)
-    return with_watched(found, others, len(wanted.symbol or wanted.ensembl))
+    return with_watched(found, found_in(watched), len(model.features.symbol or model.features.ensembl))
 
 
 def with_watched(gene_to_feature: Columns, gene_to_watched: Columns, n_features: int) -> Columns:
