@@ -96,8 +96,14 @@ def test_each_cell_is_counted_by_hand() -> None:
     counts = cells["consensus_label"].value_counts().to_dict()
     assert {str(name).removeprefix("'"): n for name, n in counts.items()} == found.consensus_counts
     assert found.n_cells == N_CELLS
-    n_unsaid = sum("Unassigned" in said for said in np.stack(labels, axis=1).tolist())
-    assert found.relation_r[Relation.UNSAID] == n_unsaid
+    said_n = np.stack(labels, axis=1).tolist()
+    types_n = [set(said) - {"Unassigned"} for said in said_n]
+    assert found.relation_r[Relation.DIFFERENT] == sum(len(types) > 1 for types in types_n)
+    n_unsaid = sum("Unassigned" in said and len(set(said)) <= 2 for said in said_n)
+    assert found.relation_r[Relation.UNSAID] == n_unsaid > 0
+    against = [said[0] for said in said_n if said[0] != "Unassigned" and set(said[1:]) - {said[0], "Unassigned"}]
+    assert {str(name).removeprefix("'"): against.count(name) for name in set(against)} == found.disputed
+    assert sum(found.disputed.values()) < found.relation_r[Relation.DIFFERENT]
 
 
 def test_a_label_that_a_spreadsheet_would_run_has_an_apostrophe() -> None:
