@@ -14,7 +14,7 @@ from cli.training import this_command
 from jobs.modeling.bundles import check_free, write_bundle
 from jobs.modeling.card_names import renamed
 from jobs.modeling.indexing import IndexSettings, index
-from jobs.modeling.references import Reference, ReferenceFile, check_kind, read_reference
+from jobs.modeling.references import Reference, ReferenceFile, check_different, check_kind, read_reference
 from shared.bundles.card import ModelCard
 from shared.domain.words import listed
 from shared.settings import Settings
@@ -48,9 +48,10 @@ def index_model(settings: Settings, folder: Path, wanted: Wanted, output: Output
     about = {name: value for name, value in wanted.about.items() if value}
     named = renamed(card, about)
     check_free(folder, named.name, named.version)
-    files = []
+    files: list[Reference] = []
     for file in wanted.files:
         files.append(read_reference(card, file))
+        check_different(files)
         _say_file(files[-1], card, output)
     with output.progress("Reading", None) as bar:
 
@@ -71,6 +72,8 @@ def index_model(settings: Settings, folder: Path, wanted: Wanted, output: Output
         }
     )
     output.say(f"{written.reference}: {made.n_reference:,} reference cells", style="bold green")
+    if made.n_twice:
+        output.say(f"  {made.n_twice:,} held-out cells are there twice, and are not measured on", style="yellow")
     output.say(f"Measured on {made.n_held_out:,} of them, by the votes of the others:")
     say_evaluation(made.held_out, written, output)
     output.say(f"  in {path}")

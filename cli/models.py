@@ -184,7 +184,7 @@ def index_bundle(  # noqa: PLR0913  # one parameter an option
     out: OutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make all labelled cells of files, however many, the reference of a model of kind neighbours."""
+    """Make all cells with one of its labels the reference of a model of kind neighbours, however many they are."""
     output = Output(as_json)
 
     def action() -> Exit:

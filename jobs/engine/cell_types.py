@@ -43,11 +43,12 @@ class CellTypes:
         """Those of some models, the main model's first.
 
         Names with an id stand for its term. A label without one stands for the same type as the label of another model
-        that has the same name or is an exact synonym; a group or lineage without one for the type of the same name; or
-        else for a type of their own. A label is a kind of its groups and its lineage, too.
+        that has the same name or is an exact synonym, or as a group or a term of the same name; a group or lineage
+        without one for the type of the same name; or else for a type of their own. A label is a kind of its groups and
+        its lineage, too.
         """
         graphs = [graph_of(card.labels, card.tree, card.terms) for card in cards]
-        label_keys = _label_keys([card.labels for card in cards])
+        label_keys = _label_keys([card.labels for card in cards], _named_types(cards))
         names = _names(cards, graphs, label_keys)
         wider_keys = _wider_keys(cards, names)
         kinds = _Kinds()
@@ -81,8 +82,24 @@ def _says(key: str) -> bool:
     return key not in {ROOT_ID, _NAME + UNASSIGNED}
 
 
-def _label_keys(labels_m: Sequence[Sequence[Label]]) -> list[list[str]]:
-    """The id of each label's type, or else its name behind ``_NAME``, for each model."""
+def _named_types(cards: Sequence[ModelCard]) -> dict[str, str]:
+    """The id of each group and term of any card, by its name as names are aligned."""
+    found: dict[str, str] = {}
+    for card in cards:
+        for group in card.tree:
+            if group.ontology_id:
+                found.setdefault(plain(group.name), group.ontology_id)
+        for term in card.terms:
+            found.setdefault(plain(term.name), term.id)
+    return found
+
+
+def _label_keys(labels_m: Sequence[Sequence[Label]], named: Mapping[str, str]) -> list[list[str]]:
+    """The id of each label's type, or else its name behind ``_NAME``, for each model.
+
+    Args:
+        named: The id of each type that is no label, by its name.
+    """
     keys = [[label.ontology_id or _NAME + label.name for label in labels] for labels in labels_m]
     for model, labels in enumerate(labels_m):
         nameless = [place for place, label in enumerate(labels) if not label.ontology_id]
@@ -93,7 +110,7 @@ def _label_keys(labels_m: Sequence[Sequence[Label]]) -> list[list[str]]:
             same = {other: keys[other][label] for other, label in there.items() if label is not None}
             with_id = next((key for key in same.values() if not key.startswith(_NAME)), None)
             earlier = next((key for other, key in same.items() if other < model), None)
-            keys[model][place] = with_id or earlier or keys[model][place]
+            keys[model][place] = with_id or named.get(plain(labels[place].name)) or earlier or keys[model][place]
     return keys
 
 

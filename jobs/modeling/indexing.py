@@ -35,7 +35,9 @@ Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 MOST_HELD_OUT = 10_000
 """Cells that are held out at most: their values are kept in memory, and there are enough of them to measure."""
-_LEAST_UNSEEN = 100
+_LEAST_HELD_OUT = 100
+"""With fewer, no threshold of reliable labels can be learned, and a bad model would go unnoticed."""
+_LEAST_UNSEEN = 2 * _LEAST_HELD_OUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class IndexedModel:
     tensors: Mapping[str, torch.Tensor]
     held_out: EvaluationReport
     n_held_out: int
+    n_twice: int = 0
 
     @property
     def n_reference(self) -> int:
@@ -115,10 +118,13 @@ def index(
     whole = {**tensors, "reference": reference_rc, "reference_label": label_r}
     n_known = len(reference_rc) - int(held_m.sum())
     known = {**whole, "reference": reference_rc[:n_known], "reference_label": label_r[:n_known]}
-    measured_card, report, error_before = _measured(_with_reference(card, label_r[:n_known]), known, held)
+    once_h = ~_found_in(reference_rc[n_known:], reference_rc[:n_known])
+    _check_once(once_h, files)
+    measured_card, report, error_before = _measured(_with_reference(card, label_r[:n_known]), known, held, once_h)
     final = _with_reference(measured_card, label_r)
     training = _record(card, final, files, settings, report, error_before)
-    return IndexedModel(final.model_copy(update={"digest": "", "training": training}), whole, report, int(held_m.sum()))
+    complete = final.model_copy(update={"digest": "", "training": training})
+    return IndexedModel(complete, whole, report, report.n_cells, len(once_h) - report.n_cells)
 
 
 def _shares(files: Sequence[Reference]) -> list[slice]:
@@ -143,7 +149,8 @@ def _held_out(label_m: Int64s, trained_m: Bools, settings: IndexSettings, where:
             where=where,
             hint="Add files of other cells. A model that was trained on fewer than 50,000 cells has all of them.",
         )
-    place_h = place_u[hold_out(label_m[place_u], settings.held_out_share, generator)]
+    share = max(settings.held_out_share, _LEAST_HELD_OUT / len(place_u))
+    place_h = place_u[hold_out(label_m[place_u], share, generator)]
     held_m = np.zeros(len(label_m), bool)
     held_m[generator.permutation(place_h)[:MOST_HELD_OUT]] = True
     return held_m
@@ -235,12 +242,12 @@ def _with_reference(card: NeighboursCard, label_r: torch.Tensor) -> NeighboursCa
 
 
 def _measured(
-    card: NeighboursCard, tensors: Mapping[str, torch.Tensor], held: Sequence[_HeldOut]
+    card: NeighboursCard, tensors: Mapping[str, torch.Tensor], held: Sequence[_HeldOut], once_h: Bools
 ) -> tuple[NeighboursCard, EvaluationReport, float]:
     """The card with what held-out cells tell; the evaluation; the calibration error without the temperature."""
     plain = card.model_copy(update={"temperature": 1.0, "reliability": ()})
-    scores = _scores(plain, tensors, held)
-    truth = _Truth(np.concatenate([one.class_h for one in held]), card.labels)
+    scores = _taken(_scores(plain, tensors, held), once_h)
+    truth = _Truth(np.concatenate([one.class_h for one in held])[once_h], card.labels)
     temperature = round(best_temperature(scores.decision_nl, truth.class_n), 4)
     right_n = scores.best.best_n == truth.class_n
     error_before = calibration_error(scores.probability_nl.max(axis=1).astype(np.float64), right_n)
@@ -253,6 +260,33 @@ def _measured(
     learned = learned.model_copy(update={"reliability": learn(learned, probability_nl, truth.class_n)})
     calibrated = Scores(scores.decision_nl / np.float32(temperature), probability_nl, scores.facts)
     return learned, compare(learned, calibrated.best, truth), error_before
+
+
+def _taken(scores: Scores, once_h: Bools) -> Scores:
+    """Those of some cells."""
+    facts = scores.facts
+    unfamiliarity_n = unfamiliarity_of(facts)[once_h]
+    kept = CellFacts(None, facts.n_genes_n[once_h], facts.note_n[once_h], unfamiliarity_n)
+    return Scores(scores.decision_nl[once_h], scores.probability_nl[once_h], kept)
+
+
+def _found_in(one_nc: torch.Tensor, other_mc: torch.Tensor) -> Bools:
+    """Which rows are, to the bit, among others: copies of a cell that came in another file, or under another name."""
+    odd_c = np.random.default_rng(0).integers(0, 2**63, one_nc.shape[1], np.uint64) * 2 + 1
+    one_n, other_m = (
+        (rows.numpy().view(np.uint32).astype(np.uint64) * odd_c).sum(axis=1) for rows in (one_nc, other_mc)
+    )
+    return np.isin(one_n, other_m)
+
+
+def _check_once(once_h: Bools, files: Sequence[Reference]) -> None:
+    if once_h.sum() < _LEAST_HELD_OUT // 2:
+        raise TrainingDataError(
+            f"{len(once_h) - int(once_h.sum()):,} of {len(once_h):,} held-out cells are in the reference a second time",
+            expected="each cell once: a copy of a cell tells its label, however bad the model is",
+            where=", ".join(str(one.file.path) for one in files),
+            hint="Leave out files with the same cells, or leave out --keep.",
+        )
 
 
 def _scores(card: NeighboursCard, tensors: Mapping[str, torch.Tensor], held: Sequence[_HeldOut]) -> Scores:

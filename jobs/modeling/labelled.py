@@ -112,7 +112,7 @@ def read_labelled(  # noqa: PLR0913  # one parameter a column or choice
     Args:
         column: The obs column with the labels. Cells without a label are left out.
         ids_from: An obs column with Cell Ontology ids, one for each label.
-        lineages: The lineage of each label. Other labels have none. ``readable``: its readable name, likewise.
+        lineages: The lineage of each label, if it has one. ``readable``: its readable name, likewise.
         matrix: As the option ``matrix``; None chooses by evidence.
         batches: The obs column that names batches; empty if they are not to be told apart.
 
@@ -123,13 +123,12 @@ def read_labelled(  # noqa: PLR0913  # one parameter a column or choice
     with open_source(path) as source:
         file = judged(source, path, matrix=matrix)
         labelling = read_labels(source, column, ids_from=ids_from, lineages=lineages, readable=readable)
-        genes = features_of_file(source, file, path)
         kept_n = sampled(labelling.class_n, sample)
         return LabelledCells(
             value_ng=_values(source, file.matrix, kept_n),
             state=_settled_state(file.matrix),
             matrix=file.matrix.path,
-            genes=genes,
+            genes=features_of_file(source, file, path),
             species=file.species,
             class_n=labelling.class_n[kept_n],
             labels=labelling.labels,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -184,6 +184,23 @@ def read_reference(card: NeighboursCard, file: ReferenceFile) -> Reference:
         sha256=digest,
         specimens=specimens,
     )
+
+
+def check_different(files: Sequence[Reference]) -> None:
+    """Check that no file is given twice.
+
+    Raises:
+        TrainingDataError: The last one has the bytes of another.
+    """
+    *others, last = files
+    for one in others:
+        if one.sha256 == last.sha256:
+            raise TrainingDataError(
+                f"the same file as {one.file.path}",
+                expected="files of other cells",
+                where=str(last.file.path),
+                hint="Leave it out.",
+            )
 
 
 def without_own(card: NeighboursCard, one: Reference) -> Reference:

@@ -26,7 +26,7 @@ LIBRARIES = {
     "jobs.inference.report": {"jinja2", "numpy", "sklearn", "threadpoolctl", "typing_extensions"},
     "jobs.inference.task": {"h5py", "numpy", "pyarrow", "safetensors", "torch"},
     "jobs.modeling": {"h5py", "numpy", "pydantic", "requests", "safetensors", "scipy", "torch"},
-    "jobs.modeling.kinds": {"numpy", "scipy", "sklearn", "torch"},
+    "jobs.modeling.kinds": {"numpy", "sklearn", "torch"},
     "shared": {"pydantic", "pydantic_settings"},
     "shared.access": {"cachecontrol", "google.auth", "google.oauth2", "pydantic", "pydantic_core", "requests"},
     "shared.adapters.gcp": {

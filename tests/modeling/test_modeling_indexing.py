@@ -16,7 +16,7 @@ from jobs.modeling.evaluation import evaluate
 from jobs.modeling.expression import log_normalise
 from jobs.modeling.indexing import IndexedModel, IndexSettings, index
 from jobs.modeling.labelled import Sample, read_labelled
-from jobs.modeling.references import Reference, ReferenceFile, check_kind, read_reference
+from jobs.modeling.references import Reference, ReferenceFile, check_different, check_kind, read_reference
 from jobs.modeling.training import TrainedModel, train
 from shared.bundles.card import Kind
 from shared.bundles.kinds import NeighboursCard
@@ -101,9 +101,9 @@ def test_kept_cells_stay_first_and_no_cell_is_there_twice(small: TrainedModel, f
 
 def test_metrics_are_of_cells_that_neither_coordinates_nor_votes_know(small: TrainedModel, folder: Path) -> None:
     made = indexed(small, folder / "small.h5ad", folder / "more.h5ad")
-    assert made.n_held_out == 60  # Of the 600 cells that the model was not trained on.
+    assert made.n_held_out == 100  # Of the 600 cells that the model was not trained on.
     again = indexed(made, folder / "small.h5ad", folder / "more.h5ad")
-    assert again.n_held_out == 60
+    assert again.n_held_out == 100
     assert again.card.training.parameters["coordinates_of"] == small.card.reference
     assert made.card.training.metrics["accuracy"] > 0.95
     with pytest.raises(TrainingDataError, match="0 cells that the model was not trained on"):
@@ -128,6 +128,27 @@ def test_of_a_file_that_was_sampled_the_other_cells_are_unseen(folder: Path) -> 
     assert len(known - rounded(rows_of(made))) < 10
     beyond = indexed(part, folder / "more.h5ad", keep=True)
     assert beyond.n_reference == 600 == len(rows_of(beyond))
+
+
+def test_copies_of_a_cell_do_not_tell_its_label(small: TrainedModel, folder: Path, tmp_path: Path) -> None:
+    adata = anndata.read_h5ad(folder / "more.h5ad")
+    adata.obs["label"] = np.random.default_rng(0).permutation(adata.obs["label"].to_numpy())
+    adata.write_h5ad(tmp_path / "wrong.h5ad")
+    shuffled = adata[np.random.default_rng(1).permutation(adata.n_obs)].copy()
+    shuffled.obs_names = [f"other-{name}" for name in range(adata.n_obs)]
+    shuffled.write_h5ad(tmp_path / "copy.h5ad")
+    with pytest.raises(TrainingDataError, match="held-out cells are in the reference a second time"):
+        indexed(small, tmp_path / "wrong.h5ad", tmp_path / "copy.h5ad")
+    wrong = indexed(small, tmp_path / "wrong.h5ad")
+    with pytest.raises(TrainingDataError, match="a second time"):
+        indexed(wrong, tmp_path / "copy.h5ad", keep=True)
+    shuffled[:150].copy().write_h5ad(tmp_path / "part.h5ad")
+    some = indexed(small, tmp_path / "wrong.h5ad", tmp_path / "part.h5ad")
+    assert some.n_twice > 20
+    assert some.card.training.metrics["accuracy"] < 0.6
+    (one,) = read(small, tmp_path / "wrong.h5ad")
+    with pytest.raises(TrainingDataError, match="the same file as"):
+        check_different([one, one])
 
 
 def test_labels_are_found_by_name_former_name_or_id_and_others_left_out(
@@ -215,7 +236,7 @@ def test_files_are_remembered_through_every_step(small: TrainedModel, folder: Pa
     with pytest.raises(TrainingDataError, match="in the reference of small"):
         indexed(second, folder / "more.h5ad", keep=True)
     hidden = indexed(second, folder / "small.h5ad", third)  # Without --keep, the files' cells alone are the reference.
-    assert hidden.n_held_out == 60
+    assert hidden.n_held_out == 100
     (found,) = list(_warnings(second, folder / "small.h5ad"))
     assert found.startswith("the cells of small.h5ad trained")
     assert len(list(_warnings(second, folder / "more.h5ad"))) == 1
@@ -257,8 +278,8 @@ def _parts(small: TrainedModel, folder: Path) -> tuple[NeighboursCard, dict[str,
 def test_no_more_cells_are_held_out_than_are_needed(
     small: TrainedModel, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "MOST_HELD_OUT", 20)
-    assert indexed(small, folder / "more.h5ad").n_held_out == 20
+    monkeypatch.setattr(indexing, "MOST_HELD_OUT", 60)
+    assert indexed(small, folder / "more.h5ad").n_held_out == 60
 
 
 def test_files_are_named_where_their_cells_do_not_suffice(small: TrainedModel, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from jobs.inference.merge.disagreements import Disagreements
 from jobs.inference.report.data import Fact
 from jobs.inference.report.pieces import Agreement, CrossCell, CrossRow, CrossTable, Disputed, Figure
 from jobs.inference.report.wording import listing, percent, sentence, some, whole
-from shared.bundles.card import ModelCard
+from shared.bundles.card import UNASSIGNED, ModelCard
 from shared.bundles.common_sources import common_sources
 from shared.domain.verdict import Verdict
 from shared.domain.words import plural, shortened
@@ -34,13 +34,15 @@ def agreement(found: Disagreements | None, cards: Sequence[ModelCard], verdict: 
     """
     if found is None:
         return None
-    named = [f"{shortened(name, _NAME)} ({whole(n)})" for name, n in found.consensus_counts.items()]
+    agreed = {name: n for name, n in found.consensus_counts.items() if name != UNASSIGNED}
+    named = [f"{shortened(name, _NAME)} ({whole(n)})" for name, n in agreed.items()]
+    narrowest = f"{_most(len(cards))}, with the number of cells: {some(named, _LISTED)}."
     return Agreement(
         lead=_lead(cards),
         caution=_caution(cards),
         warnings=tuple(f"{model}: {sentence(one.message)} {one.hint}" for model, one in verdict.other_warnings),
         figures=tuple(_figures(found)),
-        consensus=f"{_most(len(cards))}, with the number of cells: {some(named, _LISTED)}.",
+        consensus=narrowest if named else "There is no type for any cell that more than half of them agree on.",
         disputed=tuple(_disputed(found)),
         tables=tuple(_table(found, place, card.reference) for place, card in enumerate(cards[1:])),
     )
@@ -83,16 +85,26 @@ def _caution(cards: Sequence[ModelCard]) -> str:
         f"({shortened(common.source, _NAME)})"
         for common in common_sources(cards)
     ]
-    if not shared:
-        return ""
-    return f"{listing(shared)}. They can share its mistakes, so that their agreement is weaker evidence."
+    sentences = []
+    if shared:
+        words = f"{listing(shared)}. They can share its mistakes, so that their agreement is weaker evidence."
+        sentences.append(words)
+    for card in cards:
+        without = sum(not label.ontology_id for label in card.labels)
+        if without:
+            sentences.append(
+                f"{whole(without)} of {whole(len(card.labels))} labels of {shortened(card.reference, _NAME)} have no "
+                "Cell Ontology id: of these it is only known which others have the same name, and not what they are "
+                "kinds of. Import or train the model with --ontology."
+            )
+    return " ".join(sentences)
 
 
 def _figures(found: Disagreements) -> Iterator[Figure]:
     words = {
         Relation.SAME: ("the same type", "by all models"),
         Relation.WIDER: ("one is more specific", "its type is a kind of the other\u2019s"),
-        Relation.DIFFERENT: ("different types", "neither is a kind of the other"),
+        Relation.DIFFERENT: ("different types", "neither is known to be a kind of the other"),
         Relation.UNSAID: ("no answer from some model", "Unassigned, or unlike its training cells"),
     }
     for kind, (name, note) in words.items():
