@@ -166,6 +166,20 @@ def test_a_label_without_an_id_stands_for_the_term_of_another_model() -> None:
     assert types.ids[types.type_of[0]["NK cells"]] == "CL:0000623"
 
 
+def test_a_label_without_an_id_stands_for_a_group_or_a_term_of_that_name() -> None:
+    tree = (Group(name="T cell", labels=("CD4", "CD8"), ontology_id="CL:0000084"),)
+    labels = tuple(Label(name=name) for name in ("B", "CD4", "CD8"))
+    first = make_card(3, 3, labels=labels, activation="softmax", tree=tree)
+    types = CellTypes.of([first, named("T cells", "Mast cell")])
+    ours, theirs = types.type_of
+    assert ours["T cell"] == theirs["T cells"]
+    assert relation(types, (ours["CD4"], theirs["T cells"])) is Relation.WIDER
+    root, mast = Term(id=ROOT_ID, name="cell"), Term(id="CL:0000097", name="mast cell", parents=(ROOT_ID,))
+    carried = make_card(2, 3, labels=(Label(name="Mast", ontology_id=mast.id), Label(name="B")), terms=(root, mast))
+    types = CellTypes.of([named("T cells", "Mast cell"), carried])
+    assert types.ids[types.type_of[0]["Mast cell"]] == mast.id
+
+
 def test_a_lineage_is_a_wider_type_by_which_models_without_an_ontology_agree() -> None:
     cards = [
         named(("CD4 T", None, "T cell"), ("B", None, "B cell")),
