@@ -121,7 +121,7 @@ def test_manifest_report_and_summary_tell_of_it(both: Ended) -> None:
     report = (both.folder / "report.html").read_text()
     assert "Do the models agree?" in report
     assert "are made from the same source (doi:10.1038/ncomms14049)" in report
-    assert "It has no label for CD16 monocyte" in report
+    assert "None of its labels is known to be CD16 monocyte" in report
 
 
 def test_any_number_of_tasks_gives_the_same_bytes_and_a_result_is_reproduced(
