@@ -239,6 +239,14 @@ def of_source(name: str, citation: str = "", source: str = "", sha256: str | Non
     return make_card(2, 3, name=name, citation=citation, training=training)
 
 
+def test_a_file_among_several_is_a_common_source() -> None:
+    several = of_source("several", "", "a.h5ad, b.h5ad", f"{'1' * 64}, {'0' * 64}")
+    indexed = of_source("indexed", "", "c.h5ad", "2" * 64)
+    trained_on = indexed.training.model_copy(update={"parameters": {"trained_on": "0" * 64}})
+    (found,) = common_sources([several, indexed.model_copy(update={"training": trained_on})])
+    assert [one.partition("@")[0] for one in found.models] == ["several", "indexed"]
+
+
 def test_models_of_one_file_or_publication_are_told() -> None:
     cards = [
         of_source("one", "Zheng et al., Nature, doi:10.1038/ncomms14049; others (10.1/short)", "cells.h5ad", "0" * 64),
