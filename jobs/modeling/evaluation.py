@@ -51,7 +51,9 @@ class Truth(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Labelled:
+class Labelled:
+    """Cells of which only the labels are known; see ``Truth``."""
+
     class_n: Int64s
     labels: tuple[Label, ...]
 
@@ -141,7 +143,7 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
         aligned = _by_name(card, labelling.labels) if terms is None else terms.counterparts
         mapping = {**aligned, **mapping}
         labelled_n = labelling.labelled_n
-        cells = _Labelled(labelling.class_n[labelled_n], labelling.labels)
+        cells = Labelled(labelling.class_n[labelled_n], labelling.labels)
         comparable = terms is not None and any(terms.own)
         if not comparable and all((position_n < 0).all() for position_n in _truth(card, cells, mapping)):
             raise _nothing_in_common(card, cells, labels_column, path)

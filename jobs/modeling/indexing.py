@@ -12,17 +12,18 @@ import torch
 
 from jobs.engine.annotator import Annotator, BlockScores
 from jobs.engine.facts import CellFacts
+from jobs.engine.sampling import pick
 from jobs.modeling.best_scores import unfamiliarity_of
 from jobs.modeling.calibration import abstention_threshold, best_temperature, calibration_error, softmax
 from jobs.modeling.cards import by_label, measured
-from jobs.modeling.evaluation import EvaluationReport, compare
+from jobs.modeling.evaluation import EvaluationReport, Labelled, compare
 from jobs.modeling.references import METHOD, Origin, Reference, without_own
 from jobs.modeling.reliability import learn
-from jobs.modeling.scoring import Scores
+from jobs.modeling.scoring import Scores, scores_of
 from jobs.modeling.sources import open_source
 from jobs.modeling.specimens import together
 from jobs.modeling.splits import hold_out
-from shared.bundles.card import Label, ModelCard, Training
+from shared.bundles.card import ModelCard, Training
 from shared.bundles.kinds import NeighboursCard
 from shared.domain.errors import TrainingDataError
 from shared.domain.geometry import Rows
@@ -220,14 +221,12 @@ def _coordinates(
 
 def picked(block: ProjectedBlock, place_m: Int64s) -> ProjectedBlock:
     """Some cells of a block, by their positions in it, as a block of their own."""
-    length_m = np.diff(block.indptr)[place_m]
-    inside = [np.arange(block.indptr[place], block.indptr[place + 1]) for place in place_m.tolist()]
-    place_z = np.concatenate([np.zeros(0, np.int64), *inside])
+    inside = pick(place_m, block.indptr, block.feature, np.iinfo(np.int32).max)
     return ProjectedBlock(
         rows=Rows(0, len(place_m)),
-        indptr=np.concatenate([[0], np.cumsum(length_m)]).astype(np.int32),
-        feature=block.feature[place_z],
-        value=block.value[place_z],
+        indptr=inside.indptr_m,
+        feature=block.feature[inside.place_z],
+        value=block.value[inside.place_z],
         total_n=block.total_n[place_m],
         n_genes_n=block.n_genes_n[place_m],
         note_n=block.note_n[place_m],
@@ -247,7 +246,7 @@ def _measured(
     """The card with what held-out cells tell; the evaluation; the calibration error without the temperature."""
     plain = card.model_copy(update={"temperature": 1.0, "reliability": ()})
     scores = _taken(_scores(plain, tensors, held), once_h)
-    truth = _Truth(np.concatenate([one.class_h for one in held])[once_h], card.labels)
+    truth = Labelled(np.concatenate([one.class_h for one in held])[once_h], card.labels)
     temperature = round(best_temperature(scores.decision_nl, truth.class_n), 4)
     right_n = scores.best.best_n == truth.class_n
     error_before = calibration_error(scores.probability_nl.max(axis=1).astype(np.float64), right_n)
@@ -290,31 +289,13 @@ def _check_once(once_h: Bools, files: Sequence[Reference]) -> None:
 
 
 def _scores(card: NeighboursCard, tensors: Mapping[str, torch.Tensor], held: Sequence[_HeldOut]) -> Scores:
-    """The scores of all held-out cells; of their facts, those that an evaluation reads."""
+    """The scores of all held-out cells."""
     found: list[BlockScores] = []
     for one in held:
         if one.blocks:
             annotator = _annotator(card, tensors, one.file)
             found += map(annotator.annotate, one.blocks)
-    facts = [one.facts for one in found]
-    return Scores(
-        decision_nl=np.concatenate([one.decision_nl for one in found]),
-        probability_nl=np.concatenate([one.probability_nl for one in found]),
-        facts=CellFacts(
-            total_n=None,
-            n_genes_n=np.concatenate([one.n_genes_n for one in facts]),
-            note_n=np.concatenate([one.note_n for one in facts]),
-            unfamiliarity_n=np.concatenate([unfamiliarity_of(one) for one in facts]),
-        ),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Truth:
-    """See ``jobs.modeling.evaluation.Truth``."""
-
-    class_n: Int64s
-    labels: tuple[Label, ...]
+    return scores_of(found)
 
 
 def _record(

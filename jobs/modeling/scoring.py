@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 
-from jobs.engine.annotator import Annotator, CellBlock
+from jobs.engine.annotator import Annotator, BlockScores, CellBlock
 from jobs.engine.facts import CellFacts
 from jobs.engine.streaming import scored
 from jobs.modeling.best_scores import BestScores, best_of, joined, unfamiliarity_of
@@ -102,6 +102,11 @@ def score(card: ModelCard, weights: Mapping[str, torch.Tensor], cells: LabelledC
     starts = range(0, max(cells.n_cells, 1), _BLOCK_ROWS)
     projected = (projected_by_numpy(_block(cells.value_ng, start), gene_to_feature) for start in starts)
     blocks = [annotator.annotate(with_silent_cells(block)) for block in projected]
+    return scores_of(blocks)
+
+
+def scores_of(blocks: Sequence[BlockScores]) -> Scores:
+    """The scores of the cells of several blocks; of their facts, those that an evaluation reads."""
     return Scores(
         decision_nl=np.concatenate([block.decision_nl for block in blocks]),
         probability_nl=np.concatenate([block.probability_nl for block in blocks]),
