@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cli.console import Exit, Output
 from cli.evaluating import load_bundle, say_evaluation
+from cli.findings import say_finding
 from cli.labelled import missing_words
 from cli.training import this_command
+from jobs.inference.outputs.reading_findings import on_model
 from jobs.modeling.bundles import check_free, write_bundle
 from jobs.modeling.card_names import renamed
 from jobs.modeling.indexing import IndexSettings, index
@@ -68,6 +70,7 @@ def index_model(settings: Settings, folder: Path, wanted: Wanted, output: Output
             "path": str(path),
             "metrics": written.training.metrics,
             "n_reference": made.n_reference,
+            "warnings": [asdict(one) for one in on_model(written)],
             "unknown": {str(one.file.path): dict(one.unknown) for one in files},
         }
     )
@@ -76,6 +79,8 @@ def index_model(settings: Settings, folder: Path, wanted: Wanted, output: Output
         output.say(f"  {made.n_twice:,} held-out cells are there twice, and are not measured on", style="yellow")
     output.say(f"Measured on {made.n_held_out:,} of them, by the votes of the others:")
     say_evaluation(made.held_out, written, output)
+    for finding in on_model(written):
+        say_finding(finding, output)
     output.say(f"  in {path}")
     output.say(f"  use it with  celldrop run FILE --model {path}")
     return Exit.DONE

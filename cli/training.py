@@ -14,6 +14,7 @@ from cli.evaluating import say_evaluation
 from cli.findings import say_finding
 from cli.labelled import Origin, missing_words
 from cli.terms import say_unplaced
+from jobs.inference.outputs.reading_findings import on_model
 from jobs.modeling.alignment import LEAST_CELLS, batched_types, shared_types
 from jobs.modeling.bundles import check_free, write_bundle
 from jobs.modeling.cards import check_identity
@@ -77,7 +78,7 @@ def train_model(origin: Origin, how: Mapping[str, Any], settings: Settings, outp
         "metrics": card.training.metrics,
         "missing": cells.missing,
         "tree": {group.name: group.labels for group in card.tree},
-        "warnings": [asdict(one) for one in findings],
+        "warnings": [asdict(one) for one in (*findings, *on_model(card))],
     }
     output.result({"model": card.reference, "digest": card.digest, "path": str(path), **about})
     _say_trained(trained, card, path, output)
@@ -210,5 +211,7 @@ def _say_trained(trained: TrainedModel, card: ModelCard, path: Path, output: Out
     output.say(f"{card.reference}: {len(card.labels)} labels, {len(card.features):,} genes", style="bold green")
     output.say(f"Measured on {trained.report.n_held_out:,} held-out cells:")
     say_evaluation(trained.report.held_out, card, output)
+    for finding in on_model(card):
+        say_finding(finding, output)
     output.say(f"  in {path}")
     output.say(f"  use it with  celldrop run FILE --model {path}")

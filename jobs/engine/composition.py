@@ -57,12 +57,14 @@ class Composition:
         share_l: The share of each label, rounded to millionths, and at least a millionth.
         factor_l: By what the probabilities of each label are multiplied, before they are scaled to add up to 1.
         n_cells: The number of cells that were used.
+        uncorrected_score: The median of their best scores before they are corrected; None without cells.
         samples: The shares of each sample, by which its cells are corrected; None if the file is taken as one.
     """
 
     share_l: tuple[float, ...]
     factor_l: tuple[float, ...]
     n_cells: int
+    uncorrected_score: float | None = None
     samples: Samples | None = None
 
     def corrected(self, probability_nl: Float32s, row_n: Rows = _ALL) -> Float32s:
@@ -161,7 +163,13 @@ def _maximised(kept: Sequence[Float32s], assumed_l: Float64s, beat: Callable[[],
         if np.abs(share_l - before_l).max() < _CLOSE:
             break
     rounded_l = np.maximum(np.round(share_l, _DIGITS), 10.0**-_DIGITS)
-    return Composition(tuple(rounded_l.tolist()), tuple((rounded_l / assumed_l).tolist()), n_used)
+    return Composition(tuple(rounded_l.tolist()), tuple((rounded_l / assumed_l).tolist()), n_used, _median_best(kept))
+
+
+def _median_best(kept: Sequence[Float32s]) -> float | None:
+    """The median of the cells' best probabilities; None without cells."""
+    best = [probability_ln.max(axis=0) for probability_ln in kept if probability_ln.size]
+    return float(np.median(np.concatenate(best))) if best else None
 
 
 def _by_label(probability_nl: Float32s) -> Float32s:

@@ -76,3 +76,11 @@ def test_it_ends_as_soon_as_no_share_changes() -> None:
     beats = []
     estimate([(CERTAIN, np.ones(3, np.bool_))], (0.25, 0.75), 3, lambda: beats.append(1))
     assert len(beats) < 10
+
+
+def test_the_median_score_before_the_correction_is_kept_of_the_cells_that_were_used() -> None:
+    probability_nl = np.array([[0.6, 0.4], [0.2, 0.8], [0.45, 0.55], [0.99, 0.01]], np.float32)
+    used_n = np.array([True, True, True, False])
+    found = estimate([(probability_nl[:2], used_n[:2]), (probability_nl[2:], used_n[2:])], (0.5, 0.5), 4)
+    assert found.uncorrected_score == pytest.approx(0.6)
+    assert estimate([], (0.5, 0.5), 0).uncorrected_score is None

@@ -98,3 +98,22 @@ def test_an_imported_model_says_what_it_cannot_tell(celldrop: Celldrop, data_dir
         assert frame[column].isna().all()
         assert f"celldrop_{column}" not in anndata.read_h5ad(done.folder / "annotated.h5ad").obs
     assert "Not known: this model cannot recognise cells" in (done.folder / "report.html").read_text()
+
+
+def test_a_model_that_tells_nothing_is_told_by_training_and_by_every_run(
+    celldrop: Celldrop, data_dir: Path, tmp_path: Path
+) -> None:
+    cells = few_cells(data_dir, 400)
+    cells.obs["drawn"] = [f"type {number}" for number in np.random.default_rng(0).integers(0, 4, cells.n_obs)]
+    cells.write_h5ad(tmp_path / "drawn.h5ad")
+    trained = celldrop(
+        *("models", "train", tmp_path / "drawn.h5ad", "--labels", "drawn", "--kind", "centroid", "--json"),
+        *("--name", "drawn", "--version", "1.0.0", "--out", tmp_path / "models"),
+    )
+    assert WarningCode.WEAK_MODEL in [one["code"] for one in trained.json["warnings"]]
+    done = celldrop("run", tmp_path / "drawn.h5ad", "--set", "map=off", "--model", tmp_path / "models/drawn/1.0.0")
+    table = done.stdout.index("share")
+    assert done.stdout.index("LOW_SCORES") < table
+    assert done.stdout.index("WEAK_MODEL") < table
+    (report,) = (tmp_path / "home").rglob("report.html")
+    assert "hardly better than guessing" in report.read_text()

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from jobs.engine.composition import Composition
 from jobs.inference.merge.cross_table import CrossTable
 from jobs.inference.merge.own_labels import NoOwnLabels
 from jobs.inference.merge.tally import Tally, log_value, median_bin, median_score
 from shared.bundles.card import ModelCard
+from shared.bundles.skill import skill_of, weakness
 from shared.domain.submission import Receipt
 from shared.domain.verdict import Finding
 from shared.domain.words import cut
@@ -23,6 +25,7 @@ LOOKED_FOR = tuple(
         WarningCode.CELLS_WITHOUT_GENES,
         WarningCode.UNFAMILIAR_CELLS,
         WarningCode.LOW_SCORES,
+        WarningCode.WEAK_MODEL,
         WarningCode.SHALLOW_CELLS,
         WarningCode.OWN_LABELS_DIFFER,
         WarningCode.CELLS_NOT_ALL_CHECKED,
@@ -43,12 +46,21 @@ _NAMED = 5
 
 
 def findings_of(
-    receipts: Sequence[Receipt], tally: Tally, card: ModelCard, compared: CrossTable | NoOwnLabels = NOT_COMPARED
+    receipts: Sequence[Receipt],
+    tally: Tally,
+    card: ModelCard,
+    compared: CrossTable | NoOwnLabels = NOT_COMPARED,
+    composition: Composition | None = None,
 ) -> tuple[Finding, ...]:
-    """The warnings that follow from the tasks' receipts and from the counts over all cells."""
+    """The warnings that follow from the tasks' receipts and from the counts over all cells.
+
+    Args:
+        composition: The shares that scores are corrected to; None if they are not.
+    """
     return (
         *_on_unfamiliar(tally, card),
-        *_on_scores(tally),
+        *_on_scores(tally, card, composition),
+        *on_model(card),
         *_on_depth(tally, card),
         *_on_own_labels(compared),
         *_on_mixture(receipts),
@@ -82,12 +94,43 @@ def _on_unfamiliar(tally: Tally, card: ModelCard) -> Iterator[Finding]:
     yield warning(WarningCode.UNFAMILIAR_CELLS, words, hint, details)
 
 
-def _on_scores(tally: Tally) -> Iterator[Finding]:
+def _on_scores(tally: Tally, card: ModelCard, composition: Composition | None) -> Iterator[Finding]:
     middle = median_score(tally.score_cb.sum(axis=0))
+    plain = None if composition is None else composition.uncorrected_score
     if middle < LOW_MEDIAN:
         words = f"the median score is only {middle:.2f}: for most cells, no label stands out"
         hint = "Check that the model fits the tissue and the species, and that the values are what they seem to be."
         yield warning(WarningCode.LOW_SCORES, words, hint, {"median_score": middle})
+    elif plain is not None and plain < (low := _low_uncorrected(card)):
+        words = (
+            f"before scores are corrected to the shares of the labels in this file, their median is only {plain:.2f} "
+            f"(expected: {low:.2f} or more): labels follow these shares more than what sets the cells apart, and the "
+            "corrected scores are too high"
+        )
+        hint = (
+            "Do not use these labels before you know how many are right: run celldrop models evaluate on labelled "
+            "cells, and check that the model fits the tissue and the species."
+        )
+        yield warning(WarningCode.LOW_SCORES, words, hint, {"median_score": middle, "uncorrected_score": plain})
+
+
+def _low_uncorrected(card: ModelCard) -> float:
+    """The median score, before correction, below which labels tell little.
+
+    With scores that tell nothing about a cell, every cell gets the label with the largest assumed share, and this share
+    as its score. The limit is a quarter of the way from there to certainty.
+    """
+    chance = max(card.assumed_shares)
+    return chance + (1 - chance) / 4
+
+
+def on_model(card: ModelCard) -> Iterator[Finding]:
+    """The warnings that follow from a model's own record, whatever the cells."""
+    words, skill = weakness(card), skill_of(card)
+    if words and skill:
+        hint = "Do not use these labels. Train on more cells, on labels that differ more, or choose another model."
+        details = {"balanced_accuracy": skill.balanced_accuracy, "by_chance": round(skill.by_chance, 4)}
+        yield warning(WarningCode.WEAK_MODEL, words, hint, details)
 
 
 def shallow(tally: Tally, card: ModelCard) -> tuple[int, int] | None:

@@ -136,7 +136,7 @@ class Results:
             self.files += [*tables, *annotated]
             finished = self._wait_for(layout)
             tally = findings.tally
-            found = findings_of(self.receipts, tally, self.inputs.card, findings.compared)
+            found = findings_of(self.receipts, tally, self.inputs.card, findings.compared, merge.rules.composition)
             verdict = self.inputs.record.verdict
             assert verdict is not None
             verdict = verdict.amended(found, LOOKED_FOR)

@@ -31,7 +31,10 @@ class WarningCode(StrEnum):
     UNFAMILIAR_CELLS = "UNFAMILIAR_CELLS"
     """One cell in ten, or three in ten of a label, express genes that hardly any of the model's training cells do."""
     LOW_SCORES = "LOW_SCORES"
-    """Half of the cells have a score below 0.5: for most of them, no label stands out."""
+    """Half of the cells have a score below 0.5, or hardly a score before it is corrected to the shares of the labels in
+    the file: for most of them, no label stands out."""
+    WEAK_MODEL = "WEAK_MODEL"
+    """On cells held out of its training, the model was hardly better than guessing."""
     SHALLOW_CELLS = "SHALLOW_CELLS"
     """Half of the cells have less than half of the counts of the model's training cells: more labels are wrong."""
     OWN_LABELS_DIFFER = "OWN_LABELS_DIFFER"
