@@ -31,7 +31,7 @@ WORDS = {
 
 
 _MOST_LABELS = 12
-_FIRST = {WarningCode.UNFAMILIAR_CELLS, WarningCode.LOW_SCORES, WarningCode.WEAK_MODEL}
+_FIRST = {WarningCode.UNFAMILIAR_CELLS, WarningCode.LOW_SCORES, WarningCode.WEAK_MODEL, WarningCode.MISSING_GENES}
 """Warnings that stand above the table of labels, as they say whether the labels mean anything."""
 
 

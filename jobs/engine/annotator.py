@@ -27,6 +27,7 @@ Float32s = npt.NDArray[np.float32]
 Float64s = npt.NDArray[np.float64]
 UInt8s = npt.NDArray[np.uint8]
 _TARGET_SUM = 1e4
+_DIGITS = 6
 
 
 class CellBlock(Protocol):
@@ -118,6 +119,7 @@ class Annotator:
         device: The device to compute on.
 
     Attributes:
+        coverage: The share of the model's features that the file has, by their importance, 0 to 1; None if not known.
         projection: Embeds the cells beside scoring them; None does not. Set it before the first block.
 
     Raises:
@@ -137,7 +139,9 @@ class Annotator:
         counted: bool = True,
     ) -> None:
         checked, watched = weights_of(card, weights, where=card.reference)
-        module = checked.module(_matched(card, gene_to_feature))
+        matched_f = _matched(card, gene_to_feature)
+        module = checked.module(matched_f)
+        self.coverage = _coverage(checked.importance_f(), matched_f)
         self._watch = None
         self._takes_counts = module.target_sum is None
         if self._takes_counts and not counted:
@@ -239,6 +243,14 @@ class Annotator:
     def _tensor(self, array: Int32s | Float32s) -> torch.Tensor:
         # Copied if read-only, as bytes from a store are: torch warns about read-only memory.
         return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self.device)
+
+
+def _coverage(importance_f: torch.Tensor | None, matched_f: torch.Tensor) -> float | None:
+    if importance_f is None or not float(importance_f.sum()):
+        return None
+    # numpy sums pairwise on one thread.
+    found, total = (float(one_f.numpy().sum()) for one_f in (importance_f[matched_f], importance_f))
+    return round(min(found / total, 1.0), _DIGITS)
 
 
 def _matched(card: ModelCard, gene_to_feature: Int32s) -> torch.Tensor:

@@ -38,6 +38,7 @@ class Thresholds:
         samples: The samples of the cells; None if the file is taken as one.
         found: The thresholds of each sample.
         few: The samples of fewer than ``LEAST_CELLS`` cells that tell how hard they are, which have those of ``whole``.
+        why_none: Why no label is reliable here, though the model has thresholds; empty if they are used.
     """
 
     learned: Reliability
@@ -45,11 +46,18 @@ class Thresholds:
     samples: CellGroups | None = None
     found: tuple[Reliability, ...] = ()
     few: frozenset[str] = frozenset()
+    why_none: str = ""
 
     @classmethod
     def as_learned(cls, learned: Reliability) -> Thresholds:
         """Those of a model, before they are fitted to a file."""
         return cls(learned, learned)
+
+    @classmethod
+    def none(cls, error: float, why: str) -> Thresholds:
+        """No score is enough, because the model's record of its errors does not hold here."""
+        learned = Reliability(error=error, label_score=None, lineage_score=None)
+        return cls(learned, learned, why_none=why)
 
     @property
     def in_use(self) -> tuple[Reliability, ...]:

@@ -53,7 +53,7 @@ class Options:
         consensus: Further models that label the same cells in the same pass, for a consensus of all. The other results
             stay those of the model.
         orthologues: Whether cells of mouse may be annotated by a model of human, or the other way round, by genes that
-            are one-to-one orthologues. Labels of another species are less sure.
+            are one-to-one orthologues. No label is called reliable then.
     """
 
     model: str | None = None

@@ -289,6 +289,8 @@ class Receipt:
         n_converted: Cells whose values were in another state than the rest, and were converted.
         n_unclear: Cells whose values look different from the rest, but do not show in which state they are.
         n_silent: Cells without a value for any of the model's genes.
+        coverage: The share of the features of the model, and of each further one, that the file has, by how much they
+            tell labels apart, 0 to 1; None for a model of which that is not known. Empty in old records.
     """
 
     part: ObjectRef
@@ -301,6 +303,7 @@ class Receipt:
     n_converted: int = 0
     n_unclear: int = 0
     n_silent: int = 0
+    coverage: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

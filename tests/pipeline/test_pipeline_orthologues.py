@@ -49,8 +49,10 @@ def test_a_run_with_orthologues_says_so_everywhere(celldrop: Celldrop, mice: Pat
     report = (done.folder / "report.html").read_text()
     assert "one-to-one orthologues" in report
     assert "a model of the cells' own species is better" in report.replace("&#39;", "'")
-    labels = anndata.read_h5ad(done.folder / "annotated.h5ad").obs["celldrop_label"]
-    assert labels.notna().all()
+    obs = anndata.read_h5ad(done.folder / "annotated.h5ad").obs
+    assert obs["celldrop_label"].notna().all()
+    assert set(obs["celldrop_reliable_label"]) == {"Unassigned"}, "the model's record is of human cells"
+    assert "genes of another species" in manifest["labels"]["reliability"]["why_none"]
     three = celldrop("run", mice, *PBMC, *OPTIONS, "--set", "orthologues=on", "--set", "tasks=2")
     for name in ("annotations.parquet", "annotated.h5ad"):
         assert (done.folder / name).read_bytes() == (three.folder / name).read_bytes(), name

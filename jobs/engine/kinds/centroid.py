@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from jobs.engine.kinds.kind import ModelKind, ScoringModule
-from jobs.engine.kinds.standardised import TENSORS, SparseProduct, Standardisation, value_bytes
+from jobs.engine.kinds.standardised import TENSORS, SparseProduct, Standardisation, differing, value_bytes
 from jobs.engine.kinds.tensors import Tensor, TensorTable, checked, invalid
 from shared.bundles.card import ModelCard
 from shared.bundles.kinds import CentroidCard
@@ -32,6 +32,10 @@ class CentroidWeights:
     def module(self, matched_f: torch.Tensor) -> ScoringModule:
         """See ``KindWeights``."""
         return CentroidModel(self, matched_f)
+
+    def importance_f(self) -> torch.Tensor:
+        """See ``KindWeights``; the weights are those of ``jobs.engine.slopes``."""
+        return differing(self.centroids_lc @ self.components_cf)
 
 
 class CentroidModel(ScoringModule):

@@ -51,6 +51,9 @@ class EncodedWeights:
         """See ``KindWeights``."""
         return EncodedModel(self, matched_f)
 
+    def importance_f(self) -> None:
+        """Not known: a network's scores are no weighted sums."""
+
 
 class Encoder(torch.nn.Module):
     """The coordinates of a cell: the output of dense layers with PReLU, scaled to length 1; NaN if it is huge.

@@ -57,6 +57,15 @@ class KindWeights(Protocol):
         """Build the module for a file. ``matched_f`` marks the features that the file has, bool."""
         ...
 
+    def importance_f(self) -> torch.Tensor | None:
+        """How much each feature tells the labels apart, 0 or more, float64; None if that is not known.
+
+        Of a kind that computes weighted sums of standardised expression, it is the sum of the squared weights, those
+        of labels less their mean: the variance that the feature alone, whose own is 1 in the training cells, gives to
+        the scores' differences.
+        """
+        ...
+
 
 class ModelKind(Protocol):
     """A kind of model; ``jobs.engine.kinds.table`` lists all kinds.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from jobs.engine.kinds.kind import ModelKind, ScoringModule
-from jobs.engine.kinds.standardised import TENSORS, SparseProduct, Standardisation, value_bytes
+from jobs.engine.kinds.standardised import TENSORS, SparseProduct, Standardisation, differing, value_bytes
 from jobs.engine.kinds.tensors import Tensor, TensorTable, checked
 from shared.bundles.card import ModelCard
 
@@ -37,6 +37,10 @@ class LinearWeights:
     def module(self, matched_f: torch.Tensor) -> ScoringModule:
         """See ``KindWeights``."""
         return LinearModel(self, matched_f)
+
+    def importance_f(self) -> torch.Tensor:
+        """See ``KindWeights``."""
+        return differing(self.coef_lf)
 
 
 class LinearModel(ScoringModule):

@@ -45,6 +45,10 @@ class NeighbourWeights:
         """See ``KindWeights``."""
         return NeighboursModel(self, matched_f)
 
+    def importance_f(self) -> torch.Tensor:
+        """See ``KindWeights``; of a cell's coordinates, in which distances are measured."""
+        return self.projection_cf.square().sum(dim=0)
+
 
 class NeighboursModel(ScoringModule):
     """Decision scores ``y_l = ln((k · s_l + 1 / L) / (k + 1))``, where ``s_l`` is the share of label l in the votes.

@@ -30,6 +30,9 @@ class NeuralWeights:
         """See ``KindWeights``."""
         return NeuralModel(self, matched_f)
 
+    def importance_f(self) -> None:
+        """Not known: a network's scores are no weighted sums."""
+
 
 class NeuralModel(ScoringModule):
     """Decision scores ``y = C(E(x))`` of log1p counts ``x``: the mean of scANVI's q(z|x), and its classifier.

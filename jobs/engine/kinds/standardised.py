@@ -140,6 +140,11 @@ class SparseProduct(torch.nn.Module):
         return expressed_nc.double() + self.base_c
 
 
+def differing(weight_lf: torch.Tensor) -> torch.Tensor:
+    """The importance of each feature by the weights of each label; see ``KindWeights.importance_f``."""
+    return (weight_lf - weight_lf.mean(dim=0)).square().sum(dim=0)
+
+
 def value_bytes(dtype: torch.dtype, standardisation: Standardisation) -> int:
     """Bytes that ``SparseProduct`` allocates for each expressed gene, if nothing is freed: 12 or 36, or more.
 

@@ -31,6 +31,8 @@ def fitted(
         samples: The samples of the cells. Each has shares and thresholds of its own; None takes the file as one.
     """
     thresholds, n_cells = merge.rules.thresholds, merge.layout.n_cells
+    if thresholds is not None and thresholds.why_none:
+        thresholds = None
     kept = KeptScores(n_cells, len(merge.vocabulary.labels), MOST_CELLS, MOST_BYTES, samples)
     pieces = used_scores(merge) if thresholds is None else kept.watch(used_scores(merge))
     if assumed:

@@ -26,7 +26,7 @@ def label_facts(tally: Tally, merge: Merge) -> Labels:
         n_judged=tally.n_looked or None,
         lineages=most_first(tally.lineage_counts) or None,
         reliable=most_first(tally.reliable_counts) or None,
-        reliability=None if used is None else _reliability_facts(used.whole, used.learned),
+        reliability=None if used is None else _reliability_facts(used.whole, used.learned, used.why_none),
         reliability_by_sample=_reliability_by_sample(used),
         reliable_labels=tally.reliable_label_counts if tally.level_counts else None,
         n_reliable_label=tally.level_counts[Level.LABEL] if tally.level_counts else None,
@@ -46,13 +46,14 @@ def _reliability_by_sample(used: Thresholds | None) -> dict[str, ReliabilityFact
     return {name: _reliability_facts(one, used.learned) for name, one in used.by_sample.items()}
 
 
-def _reliability_facts(used: Reliability, learned: Reliability) -> ReliabilityFacts:
+def _reliability_facts(used: Reliability, learned: Reliability, why_none: str = "") -> ReliabilityFacts:
     return ReliabilityFacts(
         error=used.error,
         label_score=used.label_score,
         lineage_score=used.lineage_score,
         tree_score=used.tree_score,
         raised=used != learned,
+        why_none=why_none or None,
     )
 
 

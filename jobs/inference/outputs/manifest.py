@@ -118,6 +118,9 @@ class ReliabilityFacts(ManifestPart):
         description="Whether one is higher than the model's, as by their own scores more of these cells would get a "
         "wrong answer than `error` allows."
     )
+    why_none: str | None = Field(
+        default=None, description="Why no label is reliable, though the model has thresholds; None if they are used."
+    )
 
 
 class Labels(ManifestPart):

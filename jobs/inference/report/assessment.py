@@ -58,6 +58,27 @@ def assess(  # what is known of the results
     )
 
 
+def unproven(tally: Tally, card: ModelCard, compared: CrossTable | NoOwnLabels, why: str) -> Assessment:
+    """The sentences where no label is called reliable, because the model's record of its errors does not hold.
+
+    Args:
+        why: The reason, as in ``Thresholds.why_none``.
+    """
+    return Assessment(
+        (),
+        (
+            f"No label is called reliable: {why}.",
+            *_unsure_of_comparison(compared),
+            *_unsure_of_cells(tally, card),
+            *_missing(compared),
+        ),
+        (
+            "Take celldrop_label as a guess, and celldrop_lineage before it: check each with marker genes.",
+            "For labels that can be relied on, see the warnings: send all genes, or choose a model of this species.",
+        ),
+    )
+
+
 _NO_GENES = ("The names of the genes do not fit the values, so labels mean nothing, whatever their scores.",)
 _OTHER_GENES = ("Do not use these labels. Correct the genes' names (see the warning), and run the file again.",)
 _OTHER_MODEL = (

@@ -20,11 +20,22 @@ from jobs.inference.merge.tally import FEW_GENES, LOG_BINS, SCORE_BINS, Tally, l
 from jobs.inference.outputs.manifest import FileFacts, MissingFile, PseudobulkFacts
 from jobs.inference.outputs.reading_findings import MANY_OF_A_LABEL
 from jobs.inference.report import sentences
-from jobs.inference.report.assessment import assess
+from jobs.inference.report.assessment import assess, unproven
 from jobs.inference.report.charts import drawn, log_chart, ridge, score_chart, undrawn
-from jobs.inference.report.clusters import cluster_table
+from jobs.inference.report.clusters import ClusterTable, cluster_table
 from jobs.inference.report.consensus import agreement, consensus_fact
-from jobs.inference.report.data import CellMap, Confusion, Fact, LabelRow, Notice, ReportData, ResultFile, Snippet, Tail
+from jobs.inference.report.data import (
+    Assessment,
+    CellMap,
+    Confusion,
+    Fact,
+    LabelRow,
+    Notice,
+    ReportData,
+    ResultFile,
+    Snippet,
+    Tail,
+)
 from jobs.inference.report.drawing import drawing_snippet
 from jobs.inference.report.evidence import reasons
 from jobs.inference.report.mapping import FEW_PLACED, Layout, NoMap, draw_map
@@ -119,7 +130,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         file_name=context.file_name,
         headline=sentences.headline(rows, tally, context.card),
         lead=sentences.lead(tally, context.min_score),
-        assessment=assess(rows, tally, context.card, clusters, findings.compared, genes_fit=_genes_fit(context)),
+        assessment=_assessment(rows, findings, context, clusters),
         figures=sentences.figures(rows, tally, context.verdict),
         notices=_notices(context.verdict),
         remarks=(*_remarks(rows, tally, context), *mito_remark(tally), *left_out(context.sums)),
@@ -155,6 +166,16 @@ def _snippets(rows: tuple[LabelRow, ...], tally: Tally, context: Context) -> tup
     )
 
 
+def _assessment(
+    rows: Sequence[LabelRow], findings: Findings, context: Context, clusters: ClusterTable | None
+) -> Assessment:
+    tally, fit = findings.tally, _genes_fit(context)
+    why = context.thresholds.why_none if context.thresholds else ""
+    if why and fit and not tally.mostly_unfamiliar:
+        return unproven(tally, context.card, findings.compared, why)
+    return assess(rows, tally, context.card, clusters, findings.compared, genes_fit=fit)
+
+
 def _genes_fit(context: Context) -> bool:
     return not context.verdict.warns_of(WarningCode.GENES_DISAGREE)
 
@@ -182,7 +203,7 @@ def _method(findings: Findings, context: Context) -> tuple[Fact, ...]:
     return (
         *sentences.method(context.verdict, context.card, context.min_score),
         sentences.composition(context.card, context.composition, wanted=context.composition_wanted),
-        sentences.reliability(context.card, context.thresholds, genes_fit=_genes_fit(context)),
+        sentences.reliability(context.card, context.thresholds),
         sentences.familiarity(tally, context.card),
         sentences.clusters(context.clusters, context.clusters_wanted, context.verdict),
         *consensus_fact(context.disagreements, context.cards),

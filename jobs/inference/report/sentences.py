@@ -171,13 +171,13 @@ def _listed(shares: Mapping[str, float]) -> str:
     return some(named, _SHARES)
 
 
-def reliability(card: ModelCard, used: Thresholds | None, *, genes_fit: bool = True) -> Fact:
+def reliability(card: ModelCard, used: Thresholds | None) -> Fact:
     """From which score on a label is reliable, and what that promises."""
     term = "Reliable labels"
     if used is None:
         return Fact(term, "Not known: the model has no record of how often its labels are wrong.")
-    if not genes_fit:
-        return Fact(term, "None: the names of the genes do not fit the values.")
+    if used.why_none:
+        return Fact(term, f"None: {used.why_none}.")
     everywhere = used.in_use
     answers = {
         "labels and wider types": _span(one.tree_score for one in everywhere),

@@ -79,6 +79,7 @@ class Annotation(Computation):
             n_converted=scored.n_converted,
             n_unclear=scored.n_unclear,
             n_silent=scored.n_silent,
+            coverage=scored.coverage,
         )
 
     def merge(self, record: Submission, receipts: Sequence[Receipt], prefix: str, beat: Callable[[], None]) -> Result:

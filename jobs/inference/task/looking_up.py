@@ -12,7 +12,8 @@ from jobs.engine.slopes import Slopes, have_slopes, slopes_of
 from jobs.inference.data_manager import TaskInputs
 from jobs.inference.merge.evidence import Evidence, evidence_of
 from jobs.inference.merge.survey import Findings
-from shared.bundles.card import WEIGHTS_NAME, Reliability
+from jobs.inference.outputs.reading_findings import LEAST_COVERAGE
+from shared.bundles.card import WEIGHTS_NAME
 from shared.domain.errors import InternalError, InvalidBundleError
 from shared.domain.verdict import GeneIds
 from shared.h5ad.judge.cautions import WarningCode
@@ -68,16 +69,33 @@ def _symbol_of(gene_id: str) -> str:
     return symbol_of(gene_id) or gene_id
 
 
-def find_thresholds(inputs: TaskInputs) -> Thresholds | None:
+def find_thresholds(inputs: TaskInputs, coverage: float | None) -> Thresholds | None:
     """The thresholds of reliable labels; None if the model has none.
 
-    No score is enough where the names of the genes do not fit the values, as labels mean nothing then.
+    No score is enough where the model's record of its errors does not hold: it is of cells with all of its genes.
+
+    Args:
+        coverage: The share of its features that the file has; see ``Receipt.coverage``.
     """
     found = inputs.card.reliability_at(inputs.options.max_error)
-    if found is None or not labels_mean_nothing(inputs):
-        return None if found is None else Thresholds.as_learned(found)
-    none = Reliability(error=found.error, label_score=None, lineage_score=None)
-    return Thresholds.as_learned(none)
+    if found is None:
+        return None
+    why = _why_none(inputs, coverage)
+    return Thresholds.none(found.error, why) if why else Thresholds.as_learned(found)
+
+
+def _why_none(inputs: TaskInputs, coverage: float | None) -> str:
+    verdict = inputs.record.verdict
+    if labels_mean_nothing(inputs):
+        return "the names of the genes do not fit the values"
+    if verdict is not None and verdict.warns_of(WarningCode.ORTHOLOGUES_USED):
+        return "genes of another species stand in for the model's, whose record is of its own species"
+    if coverage is not None and coverage < LEAST_COVERAGE:
+        return (
+            f"the file lacks genes with {1 - coverage:.0%} of what tells the labels apart, and the model's record of "
+            "errors is of cells with all of them"
+        )
+    return ""
 
 
 def labels_mean_nothing(inputs: TaskInputs) -> bool:

@@ -11,6 +11,7 @@ from jobs.inference.merge.calls import Rules, Vocabulary
 from jobs.inference.merge.consensus import Consensus
 from jobs.inference.merge.fitting import fitted
 from jobs.inference.merge.groups import Merge
+from jobs.inference.outputs.reading_findings import coverage_of
 from jobs.inference.task.looking_up import find_thresholds, labels_mean_nothing
 from shared.domain.errors import InternalError
 from shared.domain.submission import Receipt
@@ -18,16 +19,20 @@ from shared.h5ad.read.groupings import Bounds, Grouping, NoGrouping, read_groupi
 from shared.ports.blobs import BlobStore
 
 
-def merge_of(inputs: TaskInputs, store: BlobStore, receipts: tuple[Receipt, ...]) -> Merge:
-    """The merge of the model itself, with rules that are not fitted to the sample yet."""
+def merge_of(inputs: TaskInputs, store: BlobStore, receipts: tuple[Receipt, ...], other: int | None = None) -> Merge:
+    """The merge of a model, with rules that are not fitted to the sample yet.
+
+    Args:
+        other: The place of a further model of a consensus; None for the model itself.
+    """
     card = inputs.card
     rules = Rules(
         min_score=inputs.min_score,
         familiarity=card.familiarity,
         lineages=card.has_lineages,
-        thresholds=find_thresholds(inputs),
+        thresholds=find_thresholds(inputs, coverage_of(receipts, other)),
     )
-    return Merge(store, receipts, inputs.layout, Vocabulary(card.labels, card.tree), rules)
+    return Merge(store, receipts, inputs.layout, Vocabulary(card.labels, card.tree), rules, other=other)
 
 
 def is_fitted(inputs: TaskInputs, merge: Merge) -> bool:
@@ -45,8 +50,7 @@ def consensus_of(inputs: TaskInputs, merge: Merge, beat: Callable[[], None]) -> 
     """The consensus of the model itself with the further ones, each by the rules that it has alone."""
     others = []
     for place, other in enumerate(inputs.others):
-        own = merge_of(other, merge.store, merge.receipts)
-        own = replace(own, layout=merge.layout, other=place)
+        own = replace(merge_of(other, merge.store, merge.receipts, place), layout=merge.layout)
         others.append(fit(other, own, beat) if is_fitted(other, own) else own)
     models = [inputs, *inputs.others]
     types = CellTypes.of([one.card for one in models])

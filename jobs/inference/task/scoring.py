@@ -51,12 +51,14 @@ class Scored:
         n_converted: Cells with values of another kind than the rest, which were converted.
         n_unclear: Cells with values of another, unknown kind, which were not converted.
         n_silent: Cells without a value of any of the model's genes.
+        coverage: See ``Receipt``.
     """
 
     info: BlobInfo
     n_converted: int
     n_unclear: int
     n_silent: int
+    coverage: tuple[float | None, ...]
 
 
 class Progress(Protocol):
@@ -113,7 +115,8 @@ def write_scores(
         models = _seeing(annotator, seeing, look, views)
         blocks = _blocks(scored_by_all(reading, models), cells, reading, look, counted=counted)
         info = data.write_part(part_name, iter_part(_tallied(blocks, tally), inputs.layout))
-    return Scored(info, tally[CellNote.CONVERTED], tally[CellNote.UNCLEAR], tally[CellNote.SILENT])
+    coverage = tuple(one.coverage for one in (annotator, *seeing))
+    return Scored(info, tally[CellNote.CONVERTED], tally[CellNote.UNCLEAR], tally[CellNote.SILENT], coverage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ class WarningCode(StrEnum):
     the file: for most of them, no label stands out."""
     WEAK_MODEL = "WEAK_MODEL"
     """On cells held out of its training, the model was hardly better than guessing."""
+    MISSING_GENES = "MISSING_GENES"
+    """The file lacks genes with more than a tenth of what the model tells labels apart by: no label is reliable."""
     SHALLOW_CELLS = "SHALLOW_CELLS"
     """Half of the cells have less than half of the counts of the model's training cells: more labels are wrong."""
     OWN_LABELS_DIFFER = "OWN_LABELS_DIFFER"

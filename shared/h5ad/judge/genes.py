@@ -273,7 +273,7 @@ def _orthologues(found: Found, table: GeneTable) -> Finding:
         f"{len(found.matched):,} of its genes are found as one-to-one orthologues, by the option orthologues=on"
     )
     details: Details = {"n_orthologues": len(found.matched), "species": str(found.space.species)}
-    return warning(WarningCode.ORTHOLOGUES_USED, words, f"{_CARRIES_OVER} Labels and scores are less sure.", details)
+    return warning(WarningCode.ORTHOLOGUES_USED, words, f"{_CARRIES_OVER} No label is called reliable.", details)
 
 
 _CARRIES_OVER = "Labels carry over only as far as the species are alike: a model of the cells' own species is better."
@@ -292,5 +292,5 @@ def _wrong_species(found: Found, model: ModelNeeds, ids: Sequence[str]) -> Wrong
         f"{some_features(model.features, found.space.kind)}",
         hint=f"{spelled if theirs is Species.MOUSE else ''}Choose a model of your species with --model "
         "(`celldrop models search` finds them). With `--set orthologues=on`, one-to-one orthologues are matched; "
-        "labels are less sure then.",
+        "no label is called reliable then.",
     )

@@ -1,0 +1,60 @@
+"""Files that lack some of the model's genes: no label is called reliable by a record that is of all genes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+
+from tests.pipeline.conftest import ROOT, Celldrop
+from tests.pipeline.few_cells import few_cells
+
+OPTIONS = ("--json", "--set", "map=off", "--set", "clusters=off")
+PBMC = ("--model", ROOT / "models" / "pbmc" / "1.2.0")
+
+pytestmark = [pytest.mark.xdist_group("runs"), pytest.mark.filterwarnings("ignore::UserWarning")]
+
+
+def cells_with(data_dir: Path, tmp_path: Path, share: float) -> Path:
+    """Cells with this share of their genes, drawn."""
+    cells = few_cells(data_dir, 300)
+    kept = np.random.default_rng(0).random(cells.n_vars) < share
+    cells[:, kept].copy().write_h5ad(tmp_path / "cells.h5ad")
+    return tmp_path / "cells.h5ad"
+
+
+def test_without_a_third_of_the_genes_no_label_is_reliable_and_everything_says_why(
+    celldrop: Celldrop, data_dir: Path, tmp_path: Path
+) -> None:
+    file = cells_with(data_dir, tmp_path, 2 / 3)
+    done = celldrop("run", file, *PBMC, *OPTIONS)
+    manifest = json.loads((done.folder / "manifest.json").read_text())
+    (said,) = (one for one in manifest["verdict"]["findings"] if one["code"] == "MISSING_GENES")
+    assert 0.5 < said["details"]["coverage"] < 0.8
+    assert manifest["labels"]["reliability"]["label_score"] is None
+    assert manifest["labels"]["reliability"]["why_none"].startswith("the file lacks genes with ")
+    obs = anndata.read_h5ad(done.folder / "annotated.h5ad").obs
+    assert set(obs["celldrop_reliable_label"]) == {"Unassigned"}
+    assert len(set(obs["celldrop_label"])) > 1
+    report = (done.folder / "report.html").read_text()
+    assert "No label is called reliable: the file lacks genes with" in report
+    three = celldrop("run", file, *PBMC, *OPTIONS, "--set", "tasks=3")
+    assert (three.folder / "annotations.parquet").read_bytes() == (done.folder / "annotations.parquet").read_bytes()
+    shown = celldrop("run", file, *PBMC, "--set", "map=off", "--rerun").stdout
+    assert shown.index("MISSING_GENES") < shown.index("share"), "above the table"
+
+
+def test_genes_that_a_filter_took_from_a_small_file_are_not_missed(
+    celldrop: Celldrop, data_dir: Path, tmp_path: Path
+) -> None:
+    cells = few_cells(data_dir, 300)
+    cells[:, np.diff(cells.X.tocsc().indptr) >= 10].copy().write_h5ad(tmp_path / "filtered.h5ad")
+    done = celldrop("run", tmp_path / "filtered.h5ad", *PBMC, *OPTIONS)
+    verdict = done.json["verdict"]
+    assert verdict["overlap"]["n_matched"] < 0.9 * verdict["overlap"]["n_model"], "more than a tenth, by number"
+    assert "MISSING_GENES" not in [one["code"] for one in verdict["findings"]]
+    obs = anndata.read_h5ad(done.folder / "annotated.h5ad").obs
+    assert (obs["celldrop_reliable_label"] != "Unassigned").mean() > 0.8
