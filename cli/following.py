@@ -46,6 +46,7 @@ _AGREEING = {
     "n_same_label": "the same type by all for {} of the cells",
     "n_wider_label": "more and less specific ones for {}",
     "n_different_label": "different types for {}",
+    "n_not_comparable": "types that cannot be compared for {}",
 }
 
 

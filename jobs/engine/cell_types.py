@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from jobs.engine.telling_apart import Distinctions
 from jobs.engine.terms import TermGraph, graph_of, is_above, longest, parents_first
 from shared.bundles.aligning import Aligner, plain
 from shared.bundles.card import UNASSIGNED, Label, ModelCard
@@ -30,6 +31,7 @@ class CellTypes:
         depth: The steps from the root along the longest way.
         type_of: For each model the type that each of its names stands for, of labels, groups and lineages; without
             names that say nothing.
+        distinctions: Which types are known to be different.
     """
 
     names: tuple[str, ...]
@@ -37,6 +39,7 @@ class CellTypes:
     within: tuple[frozenset[int], ...]
     depth: tuple[int, ...]
     type_of: tuple[Mapping[str, int], ...]
+    distinctions: Distinctions
 
     @classmethod
     def of(cls, cards: Sequence[ModelCard]) -> CellTypes:
@@ -69,12 +72,15 @@ class CellTypes:
             wider | {label.name: key for label, key in zip(card.labels, own, strict=True)}
             for card, own, wider in zip(cards, label_keys, wider_keys, strict=True)
         ]
+        ids = tuple(None if key.startswith(_NAME) else key for key in order)
+        type_of = tuple({name: place[key] for name, key in own.items() if _says(key)} for own in stated)
         return cls(
             names=tuple(names[key] for key in order),
-            ids=tuple(None if key.startswith(_NAME) else key for key in order),
+            ids=ids,
             within=tuple(within),
             depth=tuple(depth[key] for key in order),
-            type_of=tuple({name: place[key] for name, key in own.items() if _says(key)} for own in stated),
+            type_of=type_of,
+            distinctions=Distinctions.of(cards, within, ids, type_of),
         )
 
 

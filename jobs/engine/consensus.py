@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from itertools import pairwise
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,10 @@ class Relation(IntEnum):
     WIDER = 1
     """They differ only in how specific they are: of any two, one is a kind of the other."""
     DIFFERENT = 2
-    """Neither of two of them is a kind of the other."""
-    UNSAID = 3
+    """Two of them are known to be different (``Distinctions``)."""
+    NOT_COMPARABLE = 3
+    """Of two of them it is not known whether they differ, or whether one is a kind of the other."""
+    UNSAID = 4
     """Some model stands by none."""
 
 
@@ -102,10 +104,21 @@ def vote(types: CellTypes, type_m: Sequence[int]) -> tuple[int, int]:
 
 
 def relation(types: CellTypes, type_m: Sequence[int]) -> Relation:
-    """How the types that the models stand by agree; two that contradict each other do so whatever the others say."""
-    along = sorted({one for one in type_m if one != NO_TYPE}, key=types.depth.__getitem__)
-    if not all(wider in types.within[one] for wider, one in pairwise(along)):
+    """How the types that the models stand by agree.
+
+    Two that are known to be different are so whatever the others say; likewise two that cannot be compared, if none are
+    different.
+    """
+    named = sorted({one for one in type_m if one != NO_TYPE})
+    unrelated = [pair for pair in combinations(named, 2) if not _are_related(types, *pair)]
+    if any(types.distinctions.differ(*pair) for pair in unrelated):
         return Relation.DIFFERENT
+    if unrelated:
+        return Relation.NOT_COMPARABLE
     if NO_TYPE in type_m:
         return Relation.UNSAID
-    return Relation.SAME if len(along) == 1 else Relation.WIDER
+    return Relation.SAME if len(named) == 1 else Relation.WIDER
+
+
+def _are_related(types: CellTypes, one: int, other: int) -> bool:
+    return one in types.within[other] or other in types.within[one]

@@ -26,6 +26,7 @@ ADDED = (
     "celldrop_consensus_label",
     "celldrop_consensus_id",
     "celldrop_consensus_agreement",
+    "celldrop_consensus_relation",
     *(
         f"celldrop_model{number}_{what}"
         for number in range(2, MOST_OTHERS + 2)

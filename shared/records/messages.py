@@ -125,7 +125,8 @@ class Outcome(_EventData):
             "`n_reliable_lineage`, in `reliable_labels` the number of cells of each label of which it is reliable, "
             "`estimated_s` and `actual_s`, `estimated_usd` and `actual_usd`; of a consensus, `consensus_models` and "
             "the number of cells that all these models call the same type (`n_same_label`), that some call more "
-            "specifically than others (`n_wider_label`), and of which two disagree (`n_different_label`)."
+            "specifically than others (`n_wider_label`), that two give different types (`n_different_label`) or types "
+            "that cannot be compared (`n_not_comparable`), and that have no consensus (`n_no_consensus`)."
         ),
     )
 

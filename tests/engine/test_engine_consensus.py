@@ -71,11 +71,16 @@ def brute_force(ontology: Ontology, said: Sequence[str | None]) -> tuple[str | N
     return best, for_term[best]
 
 
-def related_by_force(ontology: Ontology, said: Sequence[str | None]) -> Relation:
-    """How labels agree, by walking up from each of every two."""
+def related_by_force(ontology: Ontology, models: Sequence[Sequence[str]], said: Sequence[str | None]) -> Relation:
+    """How labels agree, by walking up from each of every two. What a known type is both of, is not different."""
     ways = {term: way_up(ontology, term) for term in said if term}
-    if any(one not in ways[other] and other not in ways[one] for one in ways for other in ways):
+    carried = set[str]().union(*(way_up(ontology, term) for labels in models for term in labels))
+    apart = [{one, other} for one in ways for other in ways if one not in ways[other] and other not in ways[one]]
+    both = [pair for pair in apart if any(pair <= way_up(ontology, term) for term in carried)]
+    if len(both) < len(apart):
         return Relation.DIFFERENT
+    if both:
+        return Relation.NOT_COMPARABLE
     if None in said:
         return Relation.UNSAID
     return Relation.SAME if len(set(said)) == 1 else Relation.WIDER
@@ -109,7 +114,7 @@ def test_the_vote_is_that_of_a_brute_force_over_the_ontology(
     for said, type_m, (won, n_votes, related) in zip(cells, type_nm.tolist(), found, strict=True):
         assert (None if won == NO_TYPE else types.ids[won], n_votes) == brute_force(ontology, said)
         assert vote(types, type_m) == (won, n_votes)
-        assert related == related_by_force(ontology, said)
+        assert related == related_by_force(ontology, models, said)
 
 
 @SETTINGS

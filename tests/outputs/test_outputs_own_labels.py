@@ -199,7 +199,7 @@ def test_report_and_manifest_agree(min_score: float | None) -> None:
             if share.share
         }
         assert {label: int(n) for label, n in cells.items()} == facts.counts[row.name]
-        same = [label for label, field in zip(section.columns, row.fields, strict=True) if field.same]
+        same = [label for label, field in zip(section.columns, row.fields, strict=True) if field.mark == "same"]
         assert same in ([], [facts.counterparts.get(row.name)])
     page = Parsed(render(data).decode())
     text = " ".join("".join(page.text).split())

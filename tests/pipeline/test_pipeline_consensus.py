@@ -35,6 +35,14 @@ from tests.scvi.library import MODELS
 
 OPTIONS = ("--json", "--set", "map=off")
 TWO = ("--model", "pbmc", "--model", "pbmc-sorted")
+RELATIONS = {
+    "same": "same",
+    "wider": "wider",
+    "different": "different",
+    "not comparable": "not_comparable",
+    "no answer": "unsaid",
+}
+"""How ``consensus_relation`` says what the manifest counts."""
 MAIN_FILES = set(reproducible()) - {ANNOTATED_H5AD.name}
 """Files that are the main model's alone, whatever further models say."""
 
@@ -88,7 +96,7 @@ def test_every_model_says_what_it_says_alone_and_the_main_files_keep_their_bytes
     pd.testing.assert_frame_equal(obs[before.columns], before)
     more = [column.removeprefix("celldrop_") for column in obs.columns.difference(before.columns, sort=False)]
     assert more == [*found.columns[3:6], *found.columns[6:]]
-    for column in ("consensus_label", "model2_reliable_label"):
+    for column in ("consensus_label", "consensus_relation", "model2_reliable_label"):
         assert (obs[f"celldrop_{column}"].astype(str) == found[column]).all()
 
 
@@ -113,7 +121,9 @@ def test_manifest_report_and_summary_tell_of_it(both: Ended) -> None:
     assert [f"{one['name']}@{one['version']}" for one in facts["models"]] == ["pbmc@1.2.0", "pbmc-sorted@1.3.0"]
     assert manifest["options"]["consensus"] == ["pbmc-sorted@1.3.0"]
     assert facts["counts"] == found["consensus_label"].value_counts().to_dict()
-    assert sum(facts[f"n_{how}"] for how in ("same", "wider", "different", "unsaid")) == len(found)
+    assert sum(facts[f"n_{how}"] for how in RELATIONS.values()) == len(found)
+    counted = found["consensus_relation"].value_counts().to_dict()
+    assert counted == {word: n for word, how in RELATIONS.items() if (n := facts[f"n_{how}"])}
     assert facts["common_sources"] == [
         {"models": ["pbmc@1.2.0", "pbmc-sorted@1.3.0"], "source": "doi:10.1038/ncomms14049"}
     ]
@@ -168,6 +178,9 @@ def test_models_of_all_kinds_without_ids_or_records_of_errors_vote_too(
     assert (found["model2_score"] == alone["score"]).all()
     assert set(found["model2_reliable_label"]) == {""}
     assert {one for one in found["consensus_agreement"] if one} <= {"0.6666667", "1"}
+    facts = json.loads((done.folder / "manifest.json").read_text())["consensus"]
+    assert facts["n_not_comparable"] == (found["consensus_relation"] == "not comparable").sum() > 0
+    assert "Dotted" in (done.folder / "report.html").read_text()
     obs = anndata.read_h5ad(done.folder / "annotated.h5ad").obs
     assert "celldrop_model3_label" in obs
     assert "celldrop_model3_reliable_label" not in obs
@@ -327,7 +340,7 @@ def test_the_table_is_plain_csv_that_a_spreadsheet_can_open(both: Ended) -> None
     lines = gzip.decompress((both.folder / CONSENSUS.name).read_bytes()).decode().splitlines()
     assert lines[0].replace('"', "") == (
         "cell_id,label,score,reliable_label,consensus_label,consensus_id,consensus_agreement,"
-        "model2_label,model2_score,model2_reliable_label"
+        "consensus_relation,model2_label,model2_score,model2_reliable_label"
     )
     assert len(lines) == 701
     assert np.isfinite(table(both.folder)["model2_score"].astype(float)).all()

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.engine.cell_types import NO_TYPE, CellTypes
-from jobs.engine.consensus import Agreed, Counting
+from jobs.engine.consensus import Agreed, Counting, Relation
 from jobs.inference.merge.calls import Calls, I64Array, Vocabulary, name_codes, reliable_codes
 from jobs.inference.merge.columns import CATEGORY, InObs, annotation_table, categories
 from jobs.inference.merge.groups import Merge
@@ -18,6 +18,16 @@ from jobs.inference.parts.arrays import F32Array, column_of
 from shared.bundles.card import UNASSIGNED
 from shared.domain.geometry import Rows
 from shared.domain.options import MOST_OTHERS
+
+_WORDS = {
+    Relation.SAME: "same",
+    Relation.WIDER: "wider",
+    Relation.DIFFERENT: "different",
+    Relation.NOT_COMPARABLE: "not comparable",
+    Relation.UNSAID: "no answer",
+}
+RELATION_WORDS = tuple(_WORDS[one] for one in Relation)
+"""What tables call each ``Relation``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +220,10 @@ def _agreement(stated: Stated) -> pa.Array:
     return column_of(agreement_n, np.isnan(agreement_n))
 
 
+def _relation(stated: Stated) -> pa.Array:
+    return categories(stated.opinions.agreed.relation_n, RELATION_WORDS)
+
+
 def _of_model(model: int) -> tuple[ConsensusColumn, ...]:
     """The columns of a further model, by its number from 1."""
     name = f"model{model + 1}"
@@ -273,6 +287,14 @@ _COMMON = (
         pa.float32(),
         f"The share of the models that vote for it, over 0.5; empty if it is `{UNASSIGNED}`.",
         _agreement,
+    ),
+    ConsensusColumn(
+        "consensus_relation",
+        CATEGORY,
+        "How the types that the models vote for agree: `same`; `wider`, if they differ only in how specific they are; "
+        "`different`, if two are known to be different; `not comparable`, if no model's card relates two of them, nor "
+        "says that they differ; `no answer`, if some model votes for none and the others do not contradict each other.",
+        _relation,
     ),
 )
 

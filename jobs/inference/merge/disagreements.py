@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from jobs.engine.cell_types import NO_TYPE
 from jobs.engine.consensus import Relation, relation
-from jobs.inference.merge.calls import BoolArray, I64Array, name_codes
-from jobs.inference.merge.consensus import Consensus, Opinions
+from jobs.inference.merge.calls import I64Array, name_codes
+from jobs.inference.merge.consensus import RELATION_WORDS, Consensus, Opinions
 from jobs.inference.merge.tally import most_first
 
 
@@ -25,7 +25,7 @@ class Disagreements:
         id_i: Number of cells by its Cell Ontology id, as in ``Consensus.ids``.
         label_mc: For each further model the number of cells by its label.
         stance_mss: For each further model the number of cells by what the main model and it stand by.
-        differs_mss: Whether these contradict each other, for the pairs that occur; bool.
+        relation_mss: ``Relation`` of these, for the pairs that occur.
         disputed_c: Number of cells by the main model's label of which a further model contradicts the main one.
     """
 
@@ -35,7 +35,7 @@ class Disagreements:
     id_i: I64Array = field(init=False)
     label_mc: tuple[I64Array, ...] = field(init=False)
     stance_mss: tuple[I64Array, ...] = field(init=False)
-    differs_mss: tuple[BoolArray, ...] = field(init=False)
+    relation_mss: tuple[I64Array, ...] = field(init=False)
     disputed_c: I64Array = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class Disagreements:
         self.id_i = np.zeros(len(self.consensus.ids), np.int64)
         self.label_mc = tuple(np.zeros(len(other.vocabulary.names), np.int64) for other in others)
         self.stance_mss = tuple(np.zeros((len(main.names), len(other.names)), np.int64) for other in others)
-        self.differs_mss = tuple(np.zeros(stance_ss.shape, np.bool_) for stance_ss in self.stance_mss)
+        self.relation_mss = tuple(np.full(stance_ss.shape, Relation.UNSAID) for stance_ss in self.stance_mss)
         self.disputed_c = np.zeros(len(main.vocabulary.names), np.int64)
 
     def tables(self) -> Iterator[pa.Table]:
@@ -82,7 +82,11 @@ class Disagreements:
 
     def categories(self) -> dict[str, list[str]]:
         """The values that occur in each categorical column, sorted by name."""
-        found = {"consensus_label": self.consensus_counts, "consensus_id": _counts(self.consensus.ids, self.id_i)}
+        found = {
+            "consensus_label": self.consensus_counts,
+            "consensus_id": _counts(self.consensus.ids, self.id_i),
+            "consensus_relation": _counts(RELATION_WORDS, self.relation_r),
+        }
         for place, ballot in enumerate(self.consensus.ballots[1:]):
             name = f"model{place + 2}"
             found[f"{name}_label"] = _counts(ballot.vocabulary.names, self.label_mc[place])
@@ -105,15 +109,15 @@ class Disagreements:
             self._compare(place, np.unique(np.stack([one_n[stance_ss[pair] == 0] for one_n in pair], axis=1), axis=0))
             np.add.at(label_c, label_m[place], 1)
             np.add.at(stance_ss, pair, 1)
-            disputed_n |= self.differs_mss[place - 1][pair]
+            disputed_n |= self.relation_mss[place - 1][pair] == Relation.DIFFERENT
         np.add.at(self.disputed_c, label_m[0][disputed_n], 1)
 
     def _compare(self, place: int, pairs: I64Array) -> None:
-        """Find out whether pairs that occur for the first time contradict each other."""
+        """Find out how pairs that occur for the first time agree."""
         types, ballots = self.consensus.types, self.consensus.ballots
         for ours, theirs in pairs.tolist():
             pair = int(ballots[0].type_s[ours]), int(ballots[place].type_s[theirs])
-            self.differs_mss[place - 1][ours, theirs] = relation(types, pair) is Relation.DIFFERENT
+            self.relation_mss[place - 1][ours, theirs] = relation(types, pair)
 
 
 def _counts(names: tuple[str, ...], count_c: I64Array) -> dict[str, int]:

@@ -9,7 +9,7 @@ from pydantic import Field
 from jobs.engine.consensus import Relation
 from jobs.inference.merge.disagreements import Disagreements
 from jobs.inference.outputs.model_facts import ManifestPart, ModelFacts, model_facts
-from shared.bundles.card import ModelCard
+from shared.bundles.card import UNASSIGNED, ModelCard
 from shared.bundles.common_sources import common_sources
 from shared.domain.submission import ModelRef
 
@@ -29,8 +29,14 @@ class ConsensusFacts(ManifestPart):
     n_wider: int = Field(
         description="Cells for which these differ only in how specific they are: one of any two is a kind of the other."
     )
-    n_different: int = Field(description="Cells for which two of these are such that neither is a kind of the other.")
-    n_unsaid: int = Field(description="Cells for which some model has none, or that are unfamiliar to it.")
+    n_different: int = Field(description="Cells for which two of these are known to be different types.")
+    n_not_comparable: int = Field(
+        description="Other cells, for which two of these are such that no model's card relates them or says that they "
+        "differ."
+    )
+    n_unsaid: int = Field(
+        description="Of the other cells, those for which some model has none, or that are unfamiliar to it."
+    )
     counts: dict[str, int] = Field(description="Cells by consensus, most first.")
     disputed: dict[str, int] = Field(
         description="Cells of which another model contradicts the model itself, by the label of the model itself, most "
@@ -48,6 +54,8 @@ class ConsensusFacts(ManifestPart):
             "n_same_label": self.n_same,
             "n_wider_label": self.n_wider,
             "n_different_label": self.n_different,
+            "n_not_comparable": self.n_not_comparable,
+            "n_no_consensus": self.counts.get(UNASSIGNED, 0),
         }
 
 
@@ -67,6 +75,7 @@ def consensus_facts(
         n_same=n_cells[Relation.SAME],
         n_wider=n_cells[Relation.WIDER],
         n_different=n_cells[Relation.DIFFERENT],
+        n_not_comparable=n_cells[Relation.NOT_COMPARABLE],
         n_unsaid=n_cells[Relation.UNSAID],
         counts=found.consensus_counts,
         disputed=found.disputed,

@@ -12,7 +12,7 @@ from jobs.inference.merge.calls import I64Array
 from jobs.inference.merge.consensus import Ballot
 from jobs.inference.merge.disagreements import Disagreements
 from jobs.inference.report.data import Fact
-from jobs.inference.report.pieces import Agreement, CrossCell, CrossRow, CrossTable, Disputed, Figure
+from jobs.inference.report.pieces import Agreement, CrossCell, CrossMark, CrossRow, CrossTable, Disputed, Figure
 from jobs.inference.report.wording import listing, percent, sentence, some, whole
 from shared.bundles.card import UNASSIGNED, ModelCard
 from shared.bundles.common_sources import common_sources
@@ -104,11 +104,14 @@ def _figures(found: Disagreements) -> Iterator[Figure]:
     words = {
         Relation.SAME: ("the same type", "by all models"),
         Relation.WIDER: ("one is more specific", "its type is a kind of the other\u2019s"),
-        Relation.DIFFERENT: ("different types", "neither is known to be a kind of the other"),
+        Relation.DIFFERENT: ("different types", "known to be different"),
+        Relation.NOT_COMPARABLE: ("cannot be compared", "not known to be different, nor one a kind of the other"),
         Relation.UNSAID: ("no answer from some model", "Unassigned, or unlike its training cells"),
     }
     for kind, (name, note) in words.items():
         n_cells = int(found.relation_r[kind])
+        if kind is Relation.NOT_COMPARABLE and not n_cells:
+            continue
         yield Figure(percent(n_cells / max(found.n_cells, 1)), name, f"{note}; {plural(n_cells, 'cell')}")
 
 
@@ -124,7 +127,8 @@ def _table(found: Disagreements, place: int, model: str) -> CrossTable:
     """What the main model stands by in rows, and the other one in columns."""
     main, other = found.consensus.ballots[0], found.consensus.ballots[place + 1]
     cells_ss, types = found.stance_mss[place], found.consensus.types
-    differs_ss = found.differs_mss[place]
+    relation_ss = found.relation_mss[place]
+    differs_ss, unclear_ss = relation_ss == Relation.DIFFERENT, relation_ss == Relation.NOT_COMPARABLE
     rows = _first(np.where(differs_ss, cells_ss, 0).sum(axis=1), cells_ss.sum(axis=1), _ROWS)
     columns = _first(cells_ss[rows].sum(axis=0), cells_ss.sum(axis=0), _COLUMNS)
     names = [other.names[code] for code in columns]
@@ -133,21 +137,24 @@ def _table(found: Disagreements, place: int, model: str) -> CrossTable:
     made = []
     for number, row in enumerate(rows):
         cells = [*cells_ss[row, columns].tolist(), int(rest_s[number])][: len(heads)]
-        differs = [*differs_ss[row, columns].tolist(), False][: len(heads)]
-        made.append(_row(main.names[row], cells, differs, heads))
+        marks = [
+            CrossMark.DIFFERS if differs else CrossMark.UNCLEAR if unclear else CrossMark.NONE
+            for differs, unclear in zip(differs_ss[row, columns], unclear_ss[row, columns], strict=True)
+        ]
+        made.append(_row(main.names[row], cells, [*marks, CrossMark.NONE][: len(heads)], heads))
     return CrossTable(model, heads, tuple(made), _unknown(types, main, place, other))
 
 
-def _row(name: str, cells: Sequence[int], differs: Sequence[bool], heads: Sequence[str]) -> CrossRow:
+def _row(name: str, cells: Sequence[int], marks: Sequence[CrossMark], heads: Sequence[str]) -> CrossRow:
     total, short = sum(cells), shortened(name, _NAME)
     fields = tuple(
         CrossCell(
             percent(n / total) if n else "",
             n / total if total else 0.0,
             f"{short}: {whole(n)} of {plural(total, 'cell')} are {head} by the other model",
-            differs=other and n > 0,
+            mark=mark if n > 0 else CrossMark.NONE,
         )
-        for n, other, head in zip(cells, differs, heads, strict=True)
+        for n, mark, head in zip(cells, marks, heads, strict=True)
     )
     return CrossRow(short, total, fields)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,18 @@ class Figure:
     note: str = ""
 
 
+class CrossMark(StrEnum):
+    """How row and column of a cross table agree, as a CSS class."""
+
+    NONE = ""
+    SAME = "same"
+    """They mean the same."""
+    DIFFERS = "differs"
+    """They contradict each other."""
+    UNCLEAR = "unclear"
+    """It is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class CrossCell:
     """A field of the cross table.
@@ -22,15 +35,12 @@ class CrossCell:
         share: Share of the row's cells, as text; empty if there are none.
         heat: The same as a number, 0 to 1.
         title: The field in words, with numbers of cells.
-        same: Whether row and column mean the same.
-        differs: Whether row and column contradict each other.
     """
 
     share: str
     heat: float
     title: str
-    same: bool = False
-    differs: bool = False
+    mark: CrossMark = CrossMark.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,11 @@ class CrossTable:
     columns: tuple[str, ...]
     rows: tuple[CrossRow, ...]
     unknown: str
+
+    @property
+    def unclear(self) -> bool:
+        """Whether some rows and columns cannot be compared."""
+        return any(field.mark is CrossMark.UNCLEAR for row in self.rows for field in row.fields)
 
 
 @dataclass(frozen=True, slots=True)

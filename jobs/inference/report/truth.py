@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from jobs.inference.merge.cross_table import Agreement, CrossTable, Shown, shown
 from jobs.inference.merge.own_labels import NoOwnLabels, OwnLabels
 from jobs.inference.report.data import Fact
-from jobs.inference.report.pieces import Comparison, CrossCell, CrossRow, Figure
+from jobs.inference.report.pieces import Comparison, CrossCell, CrossMark, CrossRow, Figure
 from jobs.inference.report.wording import percent, some, whole
 from shared.bundles.aligning import How, Meaning
 from shared.domain.words import plural, shortened
@@ -155,7 +155,7 @@ def _row(name: str, cells: Sequence[int], columns: Sequence[str], counterpart: s
             percent(n / total) if n else "",
             n / total if total else 0.0,
             f"{shortened(name, _NAME)}: {whole(n)} of {plural(total, 'cell')} got {shortened(column, _NAME)}",
-            same=column == counterpart,
+            mark=CrossMark.SAME if column == counterpart else CrossMark.NONE,
         )
         for n, column in zip(cells, columns, strict=True)
     )
