@@ -14,13 +14,14 @@ from pathlib import Path
 
 from cli.catalogue import as_bucket
 from cli.console import Exit, Output
-from cli.offering import find_offer, is_served, stored_at
+from cli.offering import find_installed, find_offer, is_served, stored_at
 from cli.searching import size_said, species_said
+from jobs.modeling.adding_terms import SUFFIX, TermFiles, add_terms
 from jobs.modeling.downloading import Told, download, read_small, size_of
 from jobs.modeling.offers import Form, Offer, offer_of_card
 from shared.bundles.card import CARD_NAME, NAME_PATTERN, VERSION_PATTERN, WEIGHTS_NAME, ModelCard
 from shared.bundles.reading import MAX_CARD_BYTES, read_card
-from shared.bundles.stored import parse_card
+from shared.bundles.stored import card_bytes, digest_of, parse_card
 from shared.domain.errors import (
     BlobNotFoundError,
     CelldropError,
@@ -46,6 +47,7 @@ class Asked:
         name, version: Of an imported model; empty: as the catalogue says.
         agreed: Whether to go on without asking.
         batch: Of an imported scANVI model that depends on it: the batch that new cells are treated as.
+        terms: What its labels' terms are taken from; None: they stay as they are.
     """
 
     what: str
@@ -53,15 +55,23 @@ class Asked:
     version: str = ""
     agreed: bool = False
     batch: str | None = None
+    terms: TermFiles | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """The model to add: the offer, of a bundle its card as it is stored, and of a scANVI model the assumed batch."""
+    """The model to add.
+
+    Attributes:
+        offer: What is offered, with the name and version that it will have.
+        card: Of a bundle, its card as it is stored.
+        batch, terms: As in ``Asked``.
+    """
 
     offer: Offer
     card: bytes = b""
     batch: str | None = None
+    terms: TermFiles | None = None
 
 
 def add_model(settings: Settings, asked: Asked, output: Output) -> Exit:
@@ -75,6 +85,10 @@ def add_model(settings: Settings, asked: Asked, output: Output) -> Exit:
     _check_new(settings, offer)
     _check_size(settings, offer.size_bytes or 0, offer.address)
     _say_offer(offer, output)
+    if asked.terms is not None:
+        output.say(
+            f"  terms     of {asked.terms.ontology.name}, added here: it is another bundle, with the same labels"
+        )
     if not (asked.agreed or _agrees(output)):
         output.result({"added": None})
         output.say("Nothing was added.")
@@ -82,33 +96,57 @@ def add_model(settings: Settings, asked: Asked, output: Output) -> Exit:
     with output.progress(f"kB of {offer.reference}", _kilobytes(offer.size_bytes)) as bar:
         card = _get(settings, chosen, lambda done, total: bar.update(done // _KILOBYTE, _kilobytes(total)))
     path = settings.added_models / card.name / card.version
-    output.result({"added": card.reference, "path": str(path), "digest": card.digest, "licence": card.licence})
+    unplaced = {} if asked.terms is None else _without_terms(card, asked.terms, output)
+    more = {"digest": card.digest, "licence": card.licence, **unplaced}
+    output.result({"added": card.reference, "path": str(path), **more})
     output.say(f"{card.reference}: {len(card.labels)} labels, {len(card.features):,} features", style="bold green")
     output.say(f"  in {path}")
     output.say(f"  use it with  celldrop run FILE --model {card.reference}")
     return Exit.DONE
 
 
+def _without_terms(card: ModelCard, files: TermFiles, output: Output) -> dict[str, object]:
+    from cli.terms import say_without_terms
+
+    return {"labels_without_terms": say_without_terms(card, files.ontology, output), "n_terms": len(card.terms)}
+
+
 # --- Which model ----------------------------------------------------------------------------------------------------
 
 
 def _chosen(settings: Settings, asked: Asked) -> _Chosen:
-    offer = find_offer(settings, asked.what)
+    offer = (find_installed(settings, asked.what) if asked.terms else None) or find_offer(settings, asked.what)
+    _check_names(asked)
     if offer.form is not Form.BUNDLE:
-        _check_names(asked)
-        named = replace(offer, name=asked.name or offer.name, version=asked.version or offer.version)
-        return _Chosen(replace(named, size_bytes=offer.size_bytes or _size_of(offer.address)), batch=asked.batch)
-    if asked.name or asked.version or asked.batch is not None:
+        size_bytes = offer.size_bytes or _size_of(offer.address)
+        return _Chosen(replace(_named(offer, asked), size_bytes=size_bytes), batch=asked.batch, terms=asked.terms)
+    renamed = asked.terms is None and (asked.name or asked.version)
+    if renamed or asked.batch is not None:
         raise InvalidOptionError(
             "a bundle keeps its name, its version and all else, which its digest covers",
             where=asked.what,
-            hint="Leave --name, --version and --batch out; they are for models of other programs.",
+            hint="Leave --name, --version and --batch out; they are for models of other programs, and the first two "
+            "for a model that gets terms by --ontology.",
         )
     stored = _card_at(settings, offer.address)
     card = parse_card(stored, where=offer.address)
     _check_offered(offer, card)
     known = offer_of_card(card, offer.address, offer.catalogue)
-    return _Chosen(replace(known, tissue=offer.tissue, size_bytes=card.weights_bytes or offer.size_bytes), stored)
+    known = replace(known, tissue=offer.tissue, size_bytes=card.weights_bytes or offer.size_bytes)
+    if asked.terms is None:
+        return _Chosen(known, stored)
+    named = _named(known, asked)
+    add_terms(card, asked.terms, named.name, named.version)  # What is wrong with it is said before a download.
+    return _Chosen(named, stored, terms=asked.terms)
+
+
+def _named(offer: Offer, asked: Asked) -> Offer:
+    """The offer under the name and version that the bundle will have; with terms, it is another one."""
+    name = asked.name or (offer.name if asked.terms is None else f"{offer.name}{SUFFIX}")
+    if not re.fullmatch(NAME_PATTERN, name):
+        hint = "Choose a shorter one with --name."
+        raise InvalidOptionError(f"the name {name!r} is too long for a bundle", hint=hint)
+    return replace(offer, name=name, version=asked.version or offer.version)
 
 
 def _check_names(asked: Asked) -> None:
@@ -162,7 +200,7 @@ def _check_new(settings: Settings, offer: Offer) -> None:
                 expected="a model that is not",
                 where=str(path),
                 hint=f"Use it with `celldrop run FILE --model {offer.reference}`. Another --version can be chosen for "
-                "a model of another program.",
+                "a model of another program, or one with --ontology.",
             )
 
 
@@ -239,7 +277,8 @@ def _import(settings: Settings, chosen: _Chosen, file: Path) -> ModelCard:
     from jobs.modeling.importing import ImportedAs, import_foreign
 
     offer = chosen.offer
-    wanted = ImportedAs(offer.name, offer.version, offer.licence, offer.citation, batch=chosen.batch)
+    files = {} if chosen.terms is None else {"ontology": chosen.terms.ontology, "terms": chosen.terms.terms}
+    wanted = ImportedAs(offer.name, offer.version, offer.licence, offer.citation, batch=chosen.batch, **files)
     card, tensors = import_foreign(file, wanted)
     # As it was shown, and as it is found: a model may say less of itself than the catalogue says.
     titled = card.model_copy(update={"title": offer.title or card.title})
@@ -259,8 +298,21 @@ def _publish(settings: Settings, chosen: _Chosen, weights: Path) -> ModelCard:
             _copy_weights(settings, offer.address, incoming / WEIGHTS_NAME)
         (incoming / CARD_NAME).write_bytes(chosen.card)
         card, _ = load_model(*as_bucket(incoming), offer.digest or None)
+        if chosen.terms is not None:
+            card = _with_terms(card, chosen, incoming)
         publish_bundle(incoming, added, card)
     return card
+
+
+def _with_terms(card: ModelCard, chosen: _Chosen, incoming: Path) -> ModelCard:
+    """Write the card of a bundle with terms in the place of its own. The weights stay as they are."""
+    assert chosen.terms is not None
+    made = add_terms(card, chosen.terms, chosen.offer.name, chosen.offer.version)
+    with (incoming / WEIGHTS_NAME).open("rb") as weights:
+        sha256 = hashlib.file_digest(weights, "sha256").hexdigest()
+    complete = made.model_copy(update={"digest": digest_of(card_bytes(made), sha256)})
+    (incoming / CARD_NAME).write_bytes(card_bytes(complete))
+    return complete
 
 
 def _copy_weights(settings: Settings, address: str, path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 import typer
 
 from cli.console import Exit, Output
+from cli.model_options import AddedNameOption, AddedOntologyOption, TermsOption
 from cli.options import BatchOption, JsonFlag, finish
 
 
@@ -32,7 +33,7 @@ def search(
     finish(output, action)
 
 
-def add(
+def add(  # noqa: PLR0913  # one parameter an option
     model: Annotated[
         str,
         typer.Argument(
@@ -42,12 +43,12 @@ def add(
         ),
     ],
     *,
-    name: Annotated[
-        str, typer.Option(help="For a model of another program.", show_default="from its file or folder")
-    ] = "",
+    name: AddedNameOption = "",
     version: Annotated[
-        str, typer.Option(help="For a model of another program.", show_default="as the catalogue says, or 1")
+        str, typer.Option(help="Likewise.", show_default="as the model or the catalogue says, or 1")
     ] = "",
+    ontology: AddedOntologyOption = None,
+    terms: TermsOption = None,
     batch: BatchOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Add it without asking.")] = False,
     as_json: JsonFlag = False,
@@ -57,8 +58,11 @@ def add(
 
     def action() -> Exit:
         from cli.adding import Asked, add_model
+        from jobs.modeling.adding_terms import TermFiles
         from shared.settings import load_settings
 
-        return add_model(load_settings(), Asked(model, name, version, yes, batch), output)
+        return add_model(
+            load_settings(), Asked(model, name, version, yes, batch, TermFiles.of(ontology, terms)), output
+        )
 
     finish(output, action)

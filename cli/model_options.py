@@ -47,6 +47,35 @@ TreeOption = Annotated[
 ]
 
 
+OntologyOption = Annotated[
+    OptionalPath, typer.Option(help="The Cell Ontology, .obo or .json, to give the labels its ids.", show_default=False)
+]
+AddedOntologyOption = Annotated[
+    OptionalPath,
+    typer.Option(
+        "--ontology",
+        help="The Cell Ontology, .obo or .json: install another bundle of the model, with the terms of its labels and "
+        "all that these are kinds of. The model may be installed already.",
+        show_default=False,
+    ),
+]
+TermsOption = Annotated[
+    OptionalPath,
+    typer.Option(
+        help="Terms for labels that --ontology does not find: a .tsv, .csv or .json of labels and ids or names.",
+        show_default=False,
+    ),
+]
+AddedNameOption = Annotated[
+    str,
+    typer.Option(
+        "--name",
+        help="For a model of another program, or one with --ontology.",
+        show_default="from its file or folder; NAME-terms with --ontology",
+    ),
+]
+
+
 class ClassWeights(StrEnum):
     """The same as in ``jobs.modeling.settings``, repeated here so that `--help` does not load torch."""
 

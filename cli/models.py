@@ -32,10 +32,12 @@ from cli.model_options import (
     NameOption,
     NamesOption,
     NoCompositionFlag,
+    OntologyOption,
     OptionalPath,
     OptionalText,
     OutOption,
     StageOption,
+    TermsOption,
     TissueOption,
     TrainedKind,
     TrainingFiles,
@@ -82,15 +84,8 @@ def import_model(  # noqa: PLR0913  # one parameter an option
     out: OutOption = None,
     licence: Annotated[str, typer.Option(help="The model's licence, for its card.")] = "",
     citation: Annotated[str, typer.Option(help="What to cite; the source named in the model when left out.")] = "",
-    ontology: Annotated[
-        OptionalPath, typer.Option(help="The Cell Ontology, .obo or .json, to give the labels its ids.")
-    ] = None,
-    terms: Annotated[
-        OptionalPath,
-        typer.Option(
-            help="Terms for labels that --ontology does not find: a .tsv, .csv or .json of labels and ids or names."
-        ),
-    ] = None,
+    ontology: OntologyOption = None,
+    terms: TermsOption = None,
     batch: BatchOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -106,7 +101,7 @@ def import_model(  # noqa: PLR0913  # one parameter an option
         card, tensors = import_foreign(file, wanted)
         folder = settings_for(out).models_dir
         card = write_bundle(folder, card, tensors)
-        unplaced = say_without_terms(card.labels, ontology, output) if ontology else None
+        unplaced = say_without_terms(card, ontology, output) if ontology else None
         _say_written(card, folder, output, {} if unplaced is None else {"labels_without_terms": unplaced})
         return Exit.DONE
 

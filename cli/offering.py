@@ -74,6 +74,11 @@ def installed(settings: Settings) -> list[Offer]:
     return [offer_of_card(card, str(folder)) for card, folder in installed_cards(settings)]
 
 
+def find_installed(settings: Settings, name: str) -> Offer | None:
+    """The newest installed model of a name, or NAME@VERSION; None if there is none."""
+    return next(iter(_newest(offer for offer in installed(settings) if offer.is_called(name))), None)
+
+
 def find_offer(settings: Settings, what: str) -> Offer:
     """The offer that a user means by a name, an address or a path. Of a bundle at an address, nothing else is known.
 

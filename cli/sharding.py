@@ -81,7 +81,7 @@ def plan_shards(settings: Settings, given: Given, options: Mapping[str, str], ou
     (card, ref), *others = [_model(folder) for folder in given.models]
     options = _with_consensus(options, [other for _, other in others])
     parsed = parse_options(options)
-    check_distinct([ref.digest, *(other.digest for _, other in others)], [ref.reference, *parsed.consensus])
+    check_distinct([card, *(other for other, _ in others)], [card.reference, *parsed.consensus])
     with tempfile.TemporaryDirectory() as nothing:
         blobs = build_local_store(Path(nothing), Path(nothing))
         source = find_file(blobs, given.file).ref

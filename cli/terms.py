@@ -8,7 +8,7 @@ from pathlib import Path
 from cli.console import Output
 from jobs.modeling.nearest import Near, near_words, nearest_of
 from jobs.modeling.ontology import read_ontology
-from shared.bundles.card import Label
+from shared.bundles.card import ModelCard
 
 
 def say_unplaced(unplaced: Mapping[str, Iterable[Near]], ontology: str, output: Output) -> None:
@@ -18,9 +18,10 @@ def say_unplaced(unplaced: Mapping[str, Iterable[Near]], ontology: str, output: 
         output.say(f"{words}{near_words(near)}", style="yellow")
 
 
-def say_without_terms(labels: Iterable[Label], ontology: Path, output: Output) -> dict[str, list[str]]:
-    """The same for the labels of an imported model; returned by label, for JSON."""
-    names = [label.name for label in labels if label.ontology_id is None]
+def say_without_terms(card: ModelCard, ontology: Path, output: Output) -> dict[str, list[str]]:
+    """The same for the labels of a model of which its card carries no terms; returned by label, for JSON."""
+    carried = {term.id for term in card.terms}
+    names = [label.name for label in card.labels if label.ontology_id not in carried]
     unplaced = nearest_of(names, read_ontology(ontology)) if names else {}
     say_unplaced(unplaced, ontology.name, output)
     return {name: [str(one) for one in near] for name, near in unplaced.items()}

@@ -40,7 +40,7 @@ def validate_file(
     card = find_card(settings, options.model) if options.model else _default_card(settings)
     others = [find_card(settings, name) for name in options.consensus] if card else []
     if card:
-        check_distinct([one.digest for one in (card, *others)], [card.reference, *options.consensus])
+        check_distinct([card, *others], [card.reference, *options.consensus])
     blobs = build_files(settings)
     source = drop_of_file(blobs, file, {}).source
     verdict = naming_models(Validator.of(blobs, settings)(source, card, options, others), lambda: all_cards(settings))

@@ -129,8 +129,11 @@ class IngestData:
             card, prefix = find_model(self.blobs, bucket, reference)
         return card, ModelRef(card.name, card.version, card.digest, bucket, prefix, card.cost)
 
-    def others(self, names: Sequence[str], model: ModelRef) -> tuple[tuple[ModelCard, ...], tuple[ModelRef, ...]]:
+    def others(self, names: Sequence[str], card: ModelCard) -> tuple[tuple[ModelCard, ...], tuple[ModelRef, ...]]:
         """Find and pin the further models of a consensus.
+
+        Args:
+            card: That of the model itself.
 
         Raises:
             ModelNotFoundError: There is no such bundle.
@@ -138,7 +141,7 @@ class IngestData:
             InvalidOptionError: Two of the models are the same bundle.
         """
         found = [self.model(name) for name in names]
-        check_distinct([model.digest, *(ref.digest for _, ref in found)], [model.reference, *names])
+        check_distinct([card, *(other for other, _ in found)], [card.reference, *names])
         return tuple(card for card, _ in found), tuple(ref for _, ref in found)
 
     def naming_models(self, verdict: Verdict) -> Verdict:

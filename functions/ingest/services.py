@@ -232,7 +232,7 @@ class Ingest:
         try:
             options = parse_options(request.requested)
             card, model = self.data.model(options.model)
-            cards, others = self.data.others(options.consensus, model)
+            cards, others = self.data.others(options.consensus, card)
             verdict = self.data.naming_models(self.validate(request.source, card, options, cards))
         except CelldropError as error:
             if not is_at_fault(error):

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from jobs.modeling.adding_terms import check_has_ontology, given_terms
 from jobs.modeling.cellarium import import_cellarium
 from jobs.modeling.celltypist import import_celltypist
 from jobs.modeling.foreign_files import Program, program_of
-from jobs.modeling.lineages import read_mapping
 from jobs.modeling.ontology import read_ontology
 from jobs.modeling.scanvi import import_scanvi
 from jobs.modeling.scimilarity import import_scimilarity
@@ -19,7 +19,6 @@ from jobs.modeling.trees import with_terms
 from jobs.modeling.unpickling import read_foreign
 from shared.bundles.card import ModelCard
 from shared.domain.errors import InvalidOptionError, UnsupportedModelError
-from shared.domain.words import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +48,11 @@ def import_foreign(path: Path, wanted: ImportedAs) -> tuple[ModelCard, dict[str,
         InvalidOptionError: The table cannot be read, or has a term that is none, or there is no ontology.
         UnsafeModelError, UnsupportedModelError: As the importers say.
     """
-    if wanted.terms is None:
-        return _imported(path, wanted)
-    if wanted.ontology is None:
-        raise InvalidOptionError("--terms without --ontology", hint="Give both: the ids are checked by the ontology.")
-    given = read_mapping(str(wanted.terms), what="terms")
+    check_has_ontology(wanted.ontology, wanted.terms)
     card, tensors = _imported(path, wanted)
-    strange = [name for name in given if name not in {label.name for label in card.labels}]
-    if strange:
-        raise InvalidOptionError(
-            f"{listed(strange, 3)} in the table of --terms, and no label of the model",
-            expected="the model's own labels in the first column",
-            where=str(wanted.terms),
-            hint=f"Its labels are {listed([label.name for label in card.labels], 10)}.",
-        )
+    if wanted.terms is None or wanted.ontology is None:
+        return card, tensors
+    given = given_terms(card.labels, wanted.terms)
     return card.model_copy(update=with_terms(card.labels, read_ontology(wanted.ontology), given)), tensors
 
 

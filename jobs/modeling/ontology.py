@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -13,12 +13,15 @@ from pydantic import BaseModel, ValidationError
 from jobs.modeling.plain_text import lines_of, read_text
 from shared.bundles.groups import ONTOLOGY_ID
 from shared.domain.errors import InvalidOptionError
+from shared.domain.words import cut
 from shared.faults import first_fault
 
 _EXACT = re.compile(r'"((?:[^"\\]|\\.)*)" EXACT\b')
 _SHORTEST = 6
 _MAX_BYTES = 256 * 2**20
 """cl.obo has some 16 MB, and CELLxGENE's .json 3 MB."""
+_RELEASE = re.compile(r"^data-version:[ \t]*(.+)$", re.MULTILINE)
+_HEADER, _LETTERS = 10_000, 100
 _ESCAPE = re.compile(r"\\(.)")
 
 
@@ -43,12 +46,14 @@ class Ontology:
     Attributes:
         parents: The ids of each term's parents.
         names: The name of each term.
+        release: As an .obo file says, such as cl/releases/2026-03-26/cl-simple.owl; empty if the file does not say.
     """
 
     by_name: dict[str, str]
     by_synonym: dict[str, str]
     parents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    release: str = ""
 
     def id_of(self, label: str) -> str | None:
         """The id of the term with this name, or else with this exact synonym, ignoring case; None if ambiguous."""
@@ -73,8 +78,10 @@ def read_ontology(path: Path) -> Ontology:
     Raises:
         InvalidOptionError: The file cannot be read or has no such terms.
     """
+    release = ""
     try:
         text = read_text(path, _MAX_BYTES)
+        release = _release(text)
         terms = list(parse_json(text) if text.lstrip().startswith("{") else parse_terms(lines_of(text)))
     except (OSError, ValueError, RecursionError) as error:
         terms, problem = [], f": {error}"
@@ -87,7 +94,12 @@ def read_ontology(path: Path) -> Ontology:
             where=str(path),
             hint="Give the cl.obo or cl-simple.obo of a Cell Ontology release.",
         )
-    return ontology_of(terms)
+    return replace(ontology_of(terms), release=release)
+
+
+def _release(text: str) -> str:
+    found = _RELEASE.search(text, 0, _HEADER)
+    return cut(found[1].strip(), _LETTERS) if found else ""
 
 
 def ontology_of(terms: Iterable[Term]) -> Ontology:

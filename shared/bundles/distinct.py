@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shared.bundles.card import ModelCard
 from shared.domain.errors import InvalidOptionError
 from shared.domain.words import cut
 
+TERMS_ADDED_TO = "terms_added_to"
+"""Of ``Training.parameters``: the digest of the bundle that a bundle was before terms of its labels were added."""
 _LETTERS = 80
 
 
-def check_distinct(digests: Sequence[str], names: Sequence[str]) -> None:
-    """Check the digests of a consensus's models, the main model's first.
+def origin_of(card: ModelCard) -> str:
+    """The digest of the bundle, or of the one that it was before terms were added: it gives the same labels."""
+    before = card.training.parameters.get(TERMS_ADDED_TO)
+    return before if isinstance(before, str) and before else card.digest
+
+
+def check_distinct(cards: Sequence[ModelCard], names: Sequence[str]) -> None:
+    """Check the models of a consensus, the main model first. With and without added terms, a model is the same.
 
     Args:
         names: As each was requested, for the message.
@@ -19,9 +28,10 @@ def check_distinct(digests: Sequence[str], names: Sequence[str]) -> None:
     Raises:
         InvalidOptionError: Two are the same.
     """
-    for place, digest in enumerate(digests):
-        if digest in digests[:place]:
-            first = names[digests.index(digest)]
+    origins = [origin_of(card) for card in cards]
+    for place, origin in enumerate(origins):
+        if origin in origins[:place]:
+            first = names[origins.index(origin)]
             raise InvalidOptionError(
                 f"option consensus: {cut(names[place], _LETTERS)} is the same model as {cut(first, _LETTERS)}",
                 expected="different models",
