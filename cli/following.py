@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from cli.estimating import comparison_words
 from cli.findings import say_finding
 from shared.domain.submission import State, Submission
 from shared.domain.summaries import share_in
-from shared.domain.verdict import Finding
+from shared.domain.verdict import Finding, Verdict
 from shared.domain.words import plural
 from shared.h5ad.judge.cautions import WarningCode
 from shared.ports.status import StatusStore, Stored
@@ -48,6 +48,8 @@ _AGREEING = {
     "n_different_label": "different types for {}",
     "n_not_comparable": "types that cannot be compared for {}",
 }
+_ALWAYS = {"n_same_label", "n_wider_label", "n_different_label"}
+"""Said of no cell, too."""
 
 
 def see_through(embedded: Embedded, submission_id: str, output: Output) -> Stored[Submission]:
@@ -138,7 +140,7 @@ def _say_success(record: Submission, place: Place, output: Output) -> None:
     warnings = record.verdict.warnings if record.verdict else ()
     _say_findings([one for one in warnings if one.code in _FIRST], output)
     _say_labels(summary, output)
-    _say_consensus(summary, output)
+    _say_consensus(summary, record.verdict, output)
     _say_findings([one for one in warnings if one.code not in _FIRST], output)
     if summary.get("no_map"):
         output.say(f"Note: {summary['no_map']}", style="yellow")
@@ -168,11 +170,28 @@ def _say_labels(summary: Mapping[str, object], output: Output) -> None:
         output.say(f"Of these cells: {', '.join(shares)}")
 
 
-def _say_consensus(summary: Mapping[str, object], output: Output) -> None:
+def _say_consensus(summary: Mapping[str, object], verdict: Verdict | None, output: Output) -> None:
     models = summary.get("consensus_models")
-    if models:
-        shares = [what.format(f"{share_in(summary, name) or 0:.0%}") for name, what in _AGREEING.items()]
-        output.say(f"Consensus of {models}: {', '.join(shares)}")
+    if not models:
+        return
+    shares = {name: share_in(summary, name) or 0.0 for name in (*_AGREEING, "n_no_consensus")}
+    said = [what.format(_percent(shares[name])) for name, what in _AGREEING.items() if shares[name] or name in _ALWAYS]
+    output.say(f"Consensus of {models}: {', '.join(said)}")
+    if shares["n_no_consensus"]:
+        output.say(f"  {_percent(shares['n_no_consensus'])} of the cells have no type that most of the models agree on")
+    if summary.get("consensus_common_sources"):
+        output.say(
+            f"  Made from the same data: {summary['consensus_common_sources']}. That such models agree is no "
+            "independent evidence.",
+            style="yellow",
+        )
+    for other, finding in verdict.other_warnings if verdict else ():
+        if not finding.is_calm:
+            say_finding(replace(finding, message=f"{other}: {finding.message}"), output)
+
+
+def _percent(share: float) -> str:
+    return "<1%" if 0 < share < 0.005 else f"{share:.0%}"
 
 
 def _say_failure(record: Submission, output: Output) -> Exit:

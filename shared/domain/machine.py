@@ -197,7 +197,7 @@ def commit(
     done = replace(
         _move(record, State.SUCCEEDED, now),
         lease=None,
-        verdict=record.verdict and record.verdict.amended(result.findings, result.looked_for),
+        verdict=record.verdict and record.verdict.amended(result.findings, result.looked_for, result.of_others),
         result=result,
         outbox=owed.without(record, *owed.WORK),
     )

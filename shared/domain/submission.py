@@ -139,6 +139,7 @@ class Result:
         summary: Small facts for events and status: label counts, abstained, seconds.
         findings: Findings from reading every cell. In the verdict, the commit replaces with them the findings from
             sampled rows whose codes are in ``looked_for``.
+        of_others: The same for each further model of a consensus.
     """
 
     bucket: str
@@ -147,6 +148,7 @@ class Result:
     summary: Mapping[str, str | int | float | dict[str, int]] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     looked_for: tuple[str, ...] = ()
+    of_others: tuple[tuple[Finding, ...], ...] = ()
 
 
 class Topic(StrEnum):

@@ -269,9 +269,27 @@ class Verdict:
             if (one.code, one.message) not in known
         )
 
-    def amended(self, findings: tuple[Finding, ...], looked_for: tuple[str, ...]) -> Verdict:
-        """Replace findings from sampled rows, those with the codes in ``looked_for``, by findings from all rows."""
-        return replace(self, findings=(*(one for one in self.findings if one.code not in looked_for), *findings))
+    def amended(
+        self,
+        findings: tuple[Finding, ...],
+        looked_for: tuple[str, ...],
+        of_others: tuple[tuple[Finding, ...], ...] = (),
+    ) -> Verdict:
+        """Replace findings from sampled rows, those with the codes in ``looked_for``, by findings from all rows.
+
+        Args:
+            of_others: Those of each further model.
+        """
+
+        def without(before: tuple[Finding, ...]) -> tuple[Finding, ...]:
+            return tuple(one for one in before if one.code not in looked_for)
+
+        found = dict(enumerate(of_others))
+        others = (
+            replace(other, findings=(*without(other.findings), *found.get(place, ())))
+            for place, other in enumerate(self.others)
+        )
+        return replace(self, findings=(*without(self.findings), *findings), others=tuple(others))
 
     @property
     def refusals(self) -> tuple[Finding, ...]:

@@ -11,7 +11,7 @@ from shared.domain import machine, owed
 from shared.domain.errors import StaleWorkerError
 from shared.domain.limits import LONGEST_BACKOFF, Limits
 from shared.domain.submission import EntryKind, OutboxEntry, State, Submission
-from shared.domain.verdict import Finding, Severity, Verdict
+from shared.domain.verdict import Finding, OtherModel, Severity, Verdict
 from tests.domain.records import FULL, LIMITS, MAY_NOT, NOW, PLAN, RESULT, claimed, finalizing, new, receipts, running
 
 LATER = NOW + timedelta(minutes=3)
@@ -259,11 +259,13 @@ def test_a_commit_puts_findings_of_every_cell_in_the_place_of_those_of_the_sampl
     sampled, other, of_all = (
         Finding(code, Severity.WARNING, said) for code, said in (("A", "1"), ("B", ""), ("A", "2"))
     )
-    record = replace(finalizing(), verdict=Verdict(findings=(sampled, other)))
-    result = replace(RESULT, findings=(of_all,), looked_for=("A",))
+    further = tuple(OtherModel(name, findings=(sampled, other)) for name in ("two@1", "three@1"))
+    record = replace(finalizing(), verdict=Verdict(findings=(sampled, other), others=further))
+    result = replace(RESULT, findings=(of_all,), looked_for=("A",), of_others=((of_all,),))
     done = machine.commit(record, receipts(record), epoch=1, token="t", result=result, now=NOW)
     assert done.verdict is not None
     assert done.verdict.findings == (other, of_all)
+    assert [one.findings for one in done.verdict.others] == [(other, of_all), (other,)]
 
 
 # --- Ends ---------------------------------------------------------------------------------------------------------

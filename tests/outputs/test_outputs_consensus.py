@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,15 +15,22 @@ from jobs.engine.cell_types import CellTypes
 from jobs.engine.consensus import Relation
 from jobs.inference.merge.calls import Rules, Vocabulary
 from jobs.inference.merge.consensus import Consensus
-from jobs.inference.merge.disagreements import Disagreements
+from jobs.inference.merge.disagreements import Disagreements, OwnCounts
 from jobs.inference.merge.groups import Merge, ordered
+from jobs.inference.merge.tally import Tally
 from jobs.inference.outputs.consensus_csv import consensus_csv
+from jobs.inference.outputs.reading_findings import findings_of_other
 from jobs.inference.parts.others import KEPT, OtherLayout, OtherScores
 from jobs.inference.parts.part import AnnotatedBlock, PartLayout
+from jobs.inference.report.data import Assessment
+from jobs.inference.report.models_doubt import with_doubts
+from jobs.inference.report.wording import percent
 from shared.bundles.card import Familiarity, Features, Label
 from shared.domain.errors import CorruptBlobError
 from shared.domain.geometry import Rows, task_rows
-from shared.domain.verdict import CellNote
+from shared.domain.verdict import NOTHING_TO_DO, CellNote, Finding, OtherModel, Verdict
+from shared.h5ad.judge.cautions import WarningCode
+from shared.h5ad.judge.findings import warning
 from tests.engine.cards import make_card
 from tests.outputs.stand_ins import Draws, Shelf, keep_part
 
@@ -129,3 +137,79 @@ def test_a_part_with_other_models_than_planned_is_refused() -> None:
     fewer = replace(consensus.main, layout=replace(consensus.main.layout, others=consensus.main.layout.others[:1]))
     with pytest.raises(CorruptBlobError):
         list(fewer.groups())
+
+
+# --- What is said of it first ---------------------------------------------------------------------------------------
+
+
+def counted(seeds: tuple[int, ...] = (0, 1), labels: Sequence[tuple[Label, ...]] = ()) -> Disagreements:
+    """The counts of models of these draws, with labels of their own if there are any."""
+    consensus = consensus_of(1, seeds)
+    if labels:
+        cards = [make_card(N_LABELS, 3, labels=own) for own in labels]
+        merges = zip((consensus.main, *consensus.others), labels, strict=True)
+        main, *others = (replace(merge, vocabulary=Vocabulary(own)) for merge, own in merges)
+        consensus = replace(consensus, main=main, others=tuple(others), types=CellTypes.of(cards))
+    return written(consensus)[1]
+
+
+def first_said(found: Disagreements | None, *, findings: tuple[Finding, ...] = (), sure: str = "") -> tuple[str, ...]:
+    cards = [make_card(N_LABELS, 3, name=name, labels=LABELS, citation="doi:10.1038/x1") for name in ("one", "two")]
+    verdict = Verdict(others=(OtherModel("two@1.0.0", findings=findings),))
+    return with_doubts(Assessment((sure,) if sure else (), ("before",), ()), found, cards, verdict).unsure
+
+
+def share(found: Disagreements, kind: Relation) -> str:
+    return percent(int(found.relation_r[kind]) / N_CELLS)
+
+
+def test_the_shares_of_cells_on_which_models_disagree_come_first() -> None:
+    found = counted()
+    different, unanswered = share(found, Relation.DIFFERENT), percent(found.consensus_counts["Unassigned"] / N_CELLS)
+    assert first_said(found, sure="something") == (
+        (
+            f"By the two models, {different} of the cells have different types; {unanswered} have no type that both "
+            "agree on: see “Do the models agree?” below."
+        ),
+        "one@1.0.0 and two@1.0.0 are made from the same data: that they agree is no independent evidence.",
+        "before",
+    )
+    assert first_said(found)[0] == "before", "why nothing is sure"
+    assert first_said(None) == ("before",)
+    assert first_said(counted((0, 0, 1)))[1].startswith("By the models, ")
+
+
+def test_types_that_no_card_relates_are_no_disagreement() -> None:
+    other = tuple(Label(name=f"other {name}") for name in NAMES)
+    found = counted(labels=[LABELS, other])
+    assert found.relation_r[Relation.DIFFERENT] == 0
+    assert found.disputed == {}
+    said = first_said(found, sure="something")[0]
+    assert f"{share(found, Relation.NOT_COMPARABLE)} of the cells have types that cannot be compared; 100% have" in said
+
+
+def test_serious_warnings_of_a_further_model_are_said_in_plain_words() -> None:
+    low, odd = (warning(code, "found", "do this") for code in (WarningCode.LOW_SCORES, WarningCode.NOT_WHOLE_COUNTS))
+    calm = warning(WarningCode.GENES_RENAMED, "found", NOTHING_TO_DO)
+    plain = "Of the further model two@1.0.0: for most cells, none of its labels stands out"
+    assert f"{plain}." in first_said(counted(), findings=(low, calm))
+    assert f"{plain} and 1 warning below." in first_said(counted(), findings=(low, odd))
+    assert not any(one.startswith("Of the further") for one in first_said(counted(), findings=(calm,)))
+
+
+def test_the_scores_of_a_further_model_are_looked_at_over_all_cells() -> None:
+    found = counted((0, 0))
+    (own,) = found.own_m
+    assert own.cells_c.sum() == own.score_b.sum() == N_CELLS
+    assert own.n_unfamiliar == len(range(0, N_CELLS, 70))
+    tally, card = Tally(Vocabulary(LABELS)), make_card(N_LABELS, 3, labels=LABELS)
+    assert not findings_of_other(replace_scores(own, 150), tally, card)
+    (low,) = findings_of_other(replace_scores(own, 20), tally, card)
+    assert (low.code, low.details["median_score"]) == ("LOW_SCORES", 0.1)
+
+
+def replace_scores(own: OwnCounts, place: int) -> OwnCounts:
+    """The counts as if every cell had a score in one bin, and none were unfamiliar."""
+    made = OwnCounts(own.vocabulary, own.n_looked)
+    made.score_b[place] = N_CELLS
+    return made

@@ -132,6 +132,14 @@ def test_manifest_report_and_summary_tell_of_it(both: Ended) -> None:
     assert "Do the models agree?" in report
     assert "are made from the same source (doi:10.1038/ncomms14049)" in report
     assert "None of its labels is known to be CD16 monocyte" in report
+    assert "--ontology" not in report, "all can be compared"
+    top = report[: report.index("What the cells are")]
+    assert "By the two models" in top
+    assert "that they agree is no independent evidence" in top
+    n_without = both.json["summary"]["n_no_consensus"]
+    assert n_without == facts["counts"]["Unassigned"]
+    assert f"{n_without / 700:.0%} of the cells have no type that most of the models agree on" in both.stderr
+    assert "Made from the same data: pbmc@1.2.0, pbmc-sorted@1.3.0 (doi:10.1038/ncomms14049)" in both.stderr
 
 
 def test_any_number_of_tasks_gives_the_same_bytes_and_a_result_is_reproduced(
@@ -180,7 +188,16 @@ def test_models_of_all_kinds_without_ids_or_records_of_errors_vote_too(
     assert {one for one in found["consensus_agreement"] if one} <= {"0.6666667", "1"}
     facts = json.loads((done.folder / "manifest.json").read_text())["consensus"]
     assert facts["n_not_comparable"] == (found["consensus_relation"] == "not comparable").sum() > 0
-    assert "Dotted" in (done.folder / "report.html").read_text()
+    report = (done.folder / "report.html").read_text()
+    assert "Dotted" in report
+    assert "celldrop models add NAME --ontology FILE" in report
+    assert (
+        "Of the further model adams-45-f-0@1: for most cells, none of its labels stands out"
+        in (report[: report.index("What the cells are")])
+    )
+    assert "warning LOW_SCORES: adams-45-f-0@1: the median score is only" in done.stderr
+    further = done.json["verdict"]["others"][1]
+    assert "LOW_SCORES" in {finding["code"] for finding in further["findings"]}
     obs = anndata.read_h5ad(done.folder / "annotated.h5ad").obs
     assert "celldrop_model3_label" in obs
     assert "celldrop_model3_reliable_label" not in obs

@@ -10,9 +10,43 @@ import pyarrow as pa
 
 from jobs.engine.cell_types import NO_TYPE
 from jobs.engine.consensus import Relation, relation
-from jobs.inference.merge.calls import I64Array, name_codes
+from jobs.inference.merge.calls import Calls, I64Array, Vocabulary, name_codes
 from jobs.inference.merge.consensus import RELATION_WORDS, Consensus, Opinions
-from jobs.inference.merge.tally import most_first
+from jobs.inference.merge.tally import SCORE_BINS, most_first, score_bins
+
+
+@dataclass(slots=True)
+class OwnCounts:
+    """Counts of a further model's answers. Axis ``c`` is its names, as in ``Tally``.
+
+    Attributes:
+        n_looked: Number of cells whose unfamiliarity to it is known.
+        cells_c: Number of cells by its label.
+        unfamiliar_c: Number of cells unfamiliar to it, by its label.
+        score_b: Histogram of the best score, as in ``Tally``.
+    """
+
+    vocabulary: Vocabulary
+    n_looked: int = 0
+    cells_c: I64Array = field(init=False)
+    unfamiliar_c: I64Array = field(init=False)
+    score_b: I64Array = field(default_factory=lambda: np.zeros(SCORE_BINS, np.int64))
+
+    def __post_init__(self) -> None:
+        self.cells_c, self.unfamiliar_c = (np.zeros(len(self.vocabulary.names), np.int64) for _ in range(2))
+
+    def add(self, calls: Calls, label_n: I64Array) -> None:
+        """Add cells to the counts."""
+        assert calls.facts.unfamiliarity_n is not None
+        self.n_looked += int((~np.isnan(calls.facts.unfamiliarity_n)).sum())
+        self.cells_c += np.bincount(label_n, minlength=len(self.cells_c))
+        self.unfamiliar_c += np.bincount(label_n[calls.unfamiliar_n], minlength=len(self.unfamiliar_c))
+        self.score_b += np.bincount(score_bins(calls.top_score_nk[:, 0]), minlength=SCORE_BINS)
+
+    @property
+    def n_unfamiliar(self) -> int | None:
+        """Number of cells unfamiliar to it; None if it cannot tell."""
+        return int(self.unfamiliar_c.sum()) if self.n_looked else None
 
 
 @dataclass(slots=True)
@@ -23,7 +57,7 @@ class Disagreements:
         relation_cr: Number of cells by the main model's label and by ``Relation``.
         consensus_t: Number of cells by consensus, as in ``Consensus.names``.
         id_i: Number of cells by its Cell Ontology id, as in ``Consensus.ids``.
-        label_mc: For each further model the number of cells by its label.
+        own_m: What is counted of each further model alone.
         stance_mss: For each further model the number of cells by what the main model and it stand by.
         relation_mss: ``Relation`` of these, for the pairs that occur.
         disputed_c: Number of cells by the main model's label of which a further model contradicts the main one.
@@ -33,7 +67,7 @@ class Disagreements:
     relation_cr: I64Array = field(init=False)
     consensus_t: I64Array = field(init=False)
     id_i: I64Array = field(init=False)
-    label_mc: tuple[I64Array, ...] = field(init=False)
+    own_m: tuple[OwnCounts, ...] = field(init=False)
     stance_mss: tuple[I64Array, ...] = field(init=False)
     relation_mss: tuple[I64Array, ...] = field(init=False)
     disputed_c: I64Array = field(init=False)
@@ -43,7 +77,7 @@ class Disagreements:
         self.relation_cr = np.zeros((len(main.vocabulary.names), len(Relation)), np.int64)
         self.consensus_t = np.zeros(len(self.consensus.names), np.int64)
         self.id_i = np.zeros(len(self.consensus.ids), np.int64)
-        self.label_mc = tuple(np.zeros(len(other.vocabulary.names), np.int64) for other in others)
+        self.own_m = tuple(OwnCounts(other.vocabulary) for other in others)
         self.stance_mss = tuple(np.zeros((len(main.names), len(other.names)), np.int64) for other in others)
         self.relation_mss = tuple(np.full(stance_ss.shape, Relation.UNSAID) for stance_ss in self.stance_mss)
         self.disputed_c = np.zeros(len(main.vocabulary.names), np.int64)
@@ -89,7 +123,7 @@ class Disagreements:
         }
         for place, ballot in enumerate(self.consensus.ballots[1:]):
             name = f"model{place + 2}"
-            found[f"{name}_label"] = _counts(ballot.vocabulary.names, self.label_mc[place])
+            found[f"{name}_label"] = _counts(ballot.vocabulary.names, self.own_m[place].cells_c)
             found[f"{name}_reliable_label"] = _counts(ballot.names, self.stance_mss[place].sum(axis=0))
         return {column: sorted(counts) for column, counts in found.items()}
 
@@ -104,10 +138,10 @@ class Disagreements:
         id_n = consensus.id_codes[agreed.type_n]
         np.add.at(self.id_i, id_n[id_n != NO_TYPE], 1)
         disputed_n = np.zeros(len(label_m[0]), np.bool_)
-        for place, (label_c, stance_ss) in enumerate(zip(self.label_mc, self.stance_mss, strict=True), 1):
+        for place, (own, stance_ss) in enumerate(zip(self.own_m, self.stance_mss, strict=True), 1):
             pair = (stance_m[0], stance_m[place])
             self._compare(place, np.unique(np.stack([one_n[stance_ss[pair] == 0] for one_n in pair], axis=1), axis=0))
-            np.add.at(label_c, label_m[place], 1)
+            own.add(opinions.calls_m[place], label_m[place])
             np.add.at(stance_ss, pair, 1)
             disputed_n |= self.relation_mss[place - 1][pair] == Relation.DIFFERENT
         np.add.at(self.disputed_c, label_m[0][disputed_n], 1)

@@ -49,6 +49,7 @@ class ConsensusFacts(ManifestPart):
     @property
     def summary(self) -> dict[str, str | int]:
         """The part of a result's summary that is about the consensus."""
+        shared = "; ".join(f"{', '.join(common.models)} ({common.source})" for common in self.common_sources)
         return {
             "consensus_models": ", ".join(f"{model.name}@{model.version}" for model in self.models),
             "n_same_label": self.n_same,
@@ -56,6 +57,7 @@ class ConsensusFacts(ManifestPart):
             "n_different_label": self.n_different,
             "n_not_comparable": self.n_not_comparable,
             "n_no_consensus": self.counts.get(UNASSIGNED, 0),
+            **({"consensus_common_sources": shared} if shared else {}),
         }
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
 from jobs.engine.composition import Composition
+from jobs.inference.merge.calls import I64Array, Vocabulary
 from jobs.inference.merge.cross_table import CrossTable
+from jobs.inference.merge.disagreements import OwnCounts
 from jobs.inference.merge.own_labels import NoOwnLabels
 from jobs.inference.merge.tally import Tally, log_value, median_bin, median_score
 from shared.bundles.card import ModelCard
@@ -52,6 +56,64 @@ _LEAST_CELLS = 20
 _NAMED = 5
 
 
+_OF_OTHERS = {
+    WarningCode.UNFAMILIAR_CELLS: "It does not vote for these cells. Leave it out, or choose a model of their tissue.",
+    WarningCode.SHALLOW_CELLS: "Rely less on its votes.",
+}
+"""What to do about such a warning of a further model."""
+
+
+class Familiar(Protocol):
+    """Counts of cells that are unlike a model's, as in ``Tally``."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The names that cells can have."""
+
+    @property
+    def n_looked(self) -> int:
+        """Number of cells whose unfamiliarity is known."""
+
+    @property
+    def n_unfamiliar(self) -> int | None:
+        """Number of unfamiliar cells; None if the model cannot tell."""
+
+    @property
+    def cells_c(self) -> I64Array:
+        """Number of cells by label."""
+
+    @property
+    def unfamiliar_c(self) -> I64Array:
+        """Number of unfamiliar cells by label."""
+
+
+def findings_of_other(
+    own: OwnCounts,
+    tally: Tally,
+    card: ModelCard,
+    composition: Composition | None = None,
+    coverage: float | None = None,
+) -> tuple[Finding, ...]:
+    """The warnings about a further model that follow from the counts over all cells.
+
+    Args:
+        own: The counts of its answers.
+        tally: That of the model itself: the counts and genes of the cells.
+        card: That of the further model, as the next two.
+        composition: The shares that its scores are corrected to; None if they are not.
+        coverage: The share of its features that the file has; None if it is not known.
+    """
+    found = (
+        *_on_unfamiliar(own, card),
+        *_on_scores(own.score_b, card, composition),
+        *on_model(card),
+        *_on_genes(coverage, card),
+        *_on_depth(tally, card),
+    )
+    hints = {str(code): hint for code, hint in _OF_OTHERS.items()}
+    return tuple(replace(one, hint=hints.get(one.code, one.hint)) for one in found)
+
+
 def findings_of(
     receipts: Sequence[Receipt],
     tally: Tally,
@@ -66,9 +128,9 @@ def findings_of(
     """
     return (
         *_on_unfamiliar(tally, card),
-        *_on_scores(tally, card, composition),
+        *_on_scores(tally.score_cb.sum(axis=0), card, composition),
         *on_model(card),
-        *_on_genes(receipts, card),
+        *_on_genes(coverage_of(receipts), card),
         *_on_depth(tally, card),
         *_on_own_labels(compared),
         *_on_mixture(receipts),
@@ -76,11 +138,11 @@ def findings_of(
     )
 
 
-def _on_unfamiliar(tally: Tally, card: ModelCard) -> Iterator[Finding]:
+def _on_unfamiliar(tally: Familiar, card: ModelCard) -> Iterator[Finding]:
     n_unfamiliar = tally.n_unfamiliar
     if not n_unfamiliar:
         return
-    share = tally.unfamiliar_share
+    share = n_unfamiliar / tally.n_looked
     labels = _unfamiliar_labels(tally)
     if share < MANY_UNFAMILIAR and not labels:
         return
@@ -102,8 +164,8 @@ def _on_unfamiliar(tally: Tally, card: ModelCard) -> Iterator[Finding]:
     yield warning(WarningCode.UNFAMILIAR_CELLS, words, hint, details)
 
 
-def _on_scores(tally: Tally, card: ModelCard, composition: Composition | None) -> Iterator[Finding]:
-    middle = median_score(tally.score_cb.sum(axis=0))
+def _on_scores(score_b: I64Array, card: ModelCard, composition: Composition | None) -> Iterator[Finding]:
+    middle = median_score(score_b)
     plain = None if composition is None else composition.uncorrected_score
     if middle < LOW_MEDIAN:
         words = f"the median score is only {middle:.2f}: for most cells, no label stands out"
@@ -151,8 +213,7 @@ def coverage_of(receipts: Sequence[Receipt], other: int | None = None) -> float 
     return next((one.coverage[place] for one in receipts if place < len(one.coverage)), None)
 
 
-def _on_genes(receipts: Sequence[Receipt], card: ModelCard) -> Iterator[Finding]:
-    coverage = coverage_of(receipts)
+def _on_genes(coverage: float | None, card: ModelCard) -> Iterator[Finding]:
     if coverage is None or coverage >= LEAST_COVERAGE:
         return
     words = f"the file lacks genes that make up {1 - coverage:.0%} of what {card.reference} tells labels apart by"
@@ -196,7 +257,7 @@ def _on_own_labels(compared: CrossTable | NoOwnLabels) -> Iterator[Finding]:
         yield warning(WarningCode.OWN_LABELS_DIFFER, words, hint, {what: one.n_cells for what, one in wrong.items()})
 
 
-def _unfamiliar_labels(tally: Tally) -> list[str]:
+def _unfamiliar_labels(tally: Familiar) -> list[str]:
     """The labels of which many cells are unfamiliar, most first."""
     share_c = tally.unfamiliar_c / np.maximum(tally.cells_c, 1)
     many = np.flatnonzero((tally.cells_c >= _LEAST_CELLS) & (share_c >= MANY_OF_A_LABEL))

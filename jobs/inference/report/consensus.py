@@ -39,7 +39,7 @@ def agreement(found: Disagreements | None, cards: Sequence[ModelCard], verdict: 
     narrowest = f"{_most(len(cards))}, with the number of cells: {some(named, _LISTED)}."
     return Agreement(
         lead=_lead(cards),
-        caution=_caution(cards),
+        caution=_caution(found, cards),
         warnings=tuple(f"{model}: {sentence(one.message)} {one.hint}" for model, one in verdict.other_warnings),
         figures=tuple(_figures(found)),
         consensus=narrowest if named else "There is no type for any cell that more than half of them agree on.",
@@ -79,7 +79,7 @@ def _lead(cards: Sequence[ModelCard]) -> str:
     )
 
 
-def _caution(cards: Sequence[ModelCard]) -> str:
+def _caution(found: Disagreements, cards: Sequence[ModelCard]) -> str:
     shared = [
         f"{listing([shortened(model, _NAME) for model in common.models])} are made from the same source "
         f"({shortened(common.source, _NAME)})"
@@ -95,8 +95,14 @@ def _caution(cards: Sequence[ModelCard]) -> str:
             sentences.append(
                 f"{whole(without)} of {whole(len(card.labels))} labels of {shortened(card.reference, _NAME)} have no "
                 "Cell Ontology id: of these it is only known which others have the same name, and not what they are "
-                "kinds of. Import or train the model with --ontology."
+                "kinds of."
             )
+    bare = [shortened(card.reference, _NAME) for card in cards if not card.terms]
+    if bare and found.relation_r[Relation.NOT_COMPARABLE]:
+        sentences.append(
+            f"No Cell Ontology terms above the labels are carried by {listing(bare)}. With them, more cells can be "
+            "compared: celldrop models add NAME --ontology FILE."
+        )
     return " ".join(sentences)
 
 

@@ -40,6 +40,7 @@ from jobs.inference.report.drawing import drawing_snippet
 from jobs.inference.report.evidence import reasons
 from jobs.inference.report.mapping import FEW_PLACED, Layout, NoMap, draw_map
 from jobs.inference.report.mitochondria import mito_remark, mito_sentence
+from jobs.inference.report.models_doubt import with_doubts
 from jobs.inference.report.next_steps import snippets
 from jobs.inference.report.sums import left_out
 from jobs.inference.report.truth import comparison, own_labels_fact
@@ -130,7 +131,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
         file_name=context.file_name,
         headline=sentences.headline(rows, tally, context.card),
         lead=sentences.lead(tally, context.min_score),
-        assessment=_assessment(rows, findings, context, clusters),
+        assessment=_assessment(findings, rows, clusters, context),
         figures=sentences.figures(rows, tally, context.verdict),
         notices=_notices(context.verdict),
         remarks=(*_remarks(rows, tally, context), *mito_remark(tally), *left_out(context.sums)),
@@ -159,21 +160,23 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
     )
 
 
+def _assessment(
+    findings: Findings, rows: Sequence[LabelRow], clusters: ClusterTable | None, context: Context
+) -> Assessment:
+    tally, fit = findings.tally, _genes_fit(context)
+    why = context.thresholds.why_none if context.thresholds else ""
+    if why and fit and not tally.mostly_unfamiliar:
+        found = unproven(tally, context.card, findings.compared, why)
+    else:
+        found = assess(rows, tally, context.card, clusters, findings.compared, genes_fit=fit)
+    return with_doubts(found, context.disagreements, context.cards, context.verdict)
+
+
 def _snippets(rows: tuple[LabelRow, ...], tally: Tally, context: Context) -> tuple[Snippet, ...]:
     return (
         *snippets(rows, tally, context.files, context.verdict),
         *drawing_snippet(context.files, context.clusters, context.verdict, tally),
     )
-
-
-def _assessment(
-    rows: Sequence[LabelRow], findings: Findings, context: Context, clusters: ClusterTable | None
-) -> Assessment:
-    tally, fit = findings.tally, _genes_fit(context)
-    why = context.thresholds.why_none if context.thresholds else ""
-    if why and fit and not tally.mostly_unfamiliar:
-        return unproven(tally, context.card, findings.compared, why)
-    return assess(rows, tally, context.card, clusters, findings.compared, genes_fit=fit)
 
 
 def _genes_fit(context: Context) -> bool:

@@ -21,6 +21,7 @@ from jobs.inference.merge.evidence import Evidence
 from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.own_labels import read_own_labels
 from jobs.inference.merge.survey import Findings, Survey
+from jobs.inference.merge.tally import Tally
 from jobs.inference.merge.voting import clusters_by_expression, vote
 from jobs.inference.outputs.annotation_files import annotations_parquet
 from jobs.inference.outputs.consensus_csv import consensus_csv
@@ -44,7 +45,7 @@ from jobs.inference.outputs.manifest import (
 )
 from jobs.inference.outputs.model_facts import model_facts
 from jobs.inference.outputs.own_label_facts import own_label_facts
-from jobs.inference.outputs.reading_findings import LOOKED_FOR, findings_of
+from jobs.inference.outputs.reading_findings import LOOKED_FOR, coverage_of, findings_of, findings_of_other
 from jobs.inference.process.memory import peak_rss_bytes
 from jobs.inference.process.pulse import Pulse
 from jobs.inference.process.together import Together
@@ -72,7 +73,7 @@ from shared.domain.outputs import (
     Output,
 )
 from shared.domain.submission import Receipt, Result
-from shared.domain.verdict import Verdict
+from shared.domain.verdict import Finding, Verdict
 from shared.h5ad.read.ahead import cores
 from shared.h5ad.read.rows import read_embedding
 from shared.ports.blobs import BlobInfo
@@ -139,7 +140,8 @@ class Results:
             found = findings_of(self.receipts, tally, self.inputs.card, findings.compared, merge.rules.composition)
             verdict = self.inputs.record.verdict
             assert verdict is not None
-            verdict = verdict.amended(found, LOOKED_FOR)
+            of_others = self._findings_of_others(tally)
+            verdict = verdict.amended(found, LOOKED_FOR, of_others)
             self._write_report(findings, finished, self._context(verdict, merge, evidence))
         labels = label_facts(tally, merge)
         with self._timed(MANIFEST.name):
@@ -150,7 +152,7 @@ class Results:
             **summary_of(self.inputs.record, labels, made.cost.actual, made.consensus),
             **self._map_problem(finished),
         }
-        return Result(self.data.results_bucket, self.prefix, manifest.ref, summary, found, LOOKED_FOR)
+        return Result(self.data.results_bucket, self.prefix, manifest.ref, summary, found, LOOKED_FOR, of_others)
 
     def _merge(self) -> Merge:
         merge = merge_of(self.inputs, self.data.blobs, self.receipts)
@@ -191,6 +193,15 @@ class Results:
             found = Disagreements(consensus_of(self.inputs, merge, self.pulse.show))
             self.files.append(self._put(CONSENSUS, consensus_csv(found)))
         return found
+
+    def _findings_of_others(self, tally: Tally) -> tuple[tuple[Finding, ...], ...]:
+        if self.disagreements is None:
+            return ()
+        counted = zip(self.disagreements.own_m, self.disagreements.consensus.others, strict=True)
+        return tuple(
+            findings_of_other(own, tally, other.card, merge.rules.composition, coverage_of(self.receipts, merge.other))
+            for (own, merge), other in zip(counted, self.inputs.others, strict=True)
+        )
 
     def _start_layout(self, pool: Executor, findings: Findings) -> Future[Layout | NoMap]:
         """Start the layout of the map.

@@ -1,0 +1,79 @@
+"""What the top of the report says of several models: where they disagree, and why their agreement may prove little."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from jobs.engine.consensus import Relation
+from jobs.inference.merge.disagreements import Disagreements
+from jobs.inference.report.data import Assessment
+from jobs.inference.report.wording import listing, percent
+from shared.bundles.card import UNASSIGNED, ModelCard
+from shared.bundles.common_sources import common_sources
+from shared.domain.verdict import Verdict
+from shared.domain.words import plural, shortened
+from shared.h5ad.judge.cautions import WarningCode
+
+_NAME = 60
+_ALWAYS = {
+    WarningCode.LOW_SCORES,
+    WarningCode.UNFAMILIAR_CELLS,
+    WarningCode.WEAK_MODEL,
+    WarningCode.MISSING_GENES,
+}
+"""Said of a further model even if it holds for the model itself, too."""
+_PLAIN = {
+    WarningCode.LOW_SCORES: "for most cells, none of its labels stands out",
+    WarningCode.UNFAMILIAR_CELLS: "many cells are unlike its training cells",
+    WarningCode.WEAK_MODEL: "on cells held out of its training, it was hardly better than guessing",
+    WarningCode.MISSING_GENES: "the file lacks much of what it tells labels apart by",
+    WarningCode.LOW_OVERLAP: "the file lacks most of its genes",
+    WarningCode.SHALLOW_CELLS: "the cells have far fewer counts than its training cells",
+}
+
+
+def with_doubts(
+    found: Assessment, disagreements: Disagreements | None, cards: Sequence[ModelCard], verdict: Verdict
+) -> Assessment:
+    """What is said first, with what is not sure as models disagree; as it is if there is one model only.
+
+    Args:
+        cards: Those of the models, the main model's first.
+    """
+    if disagreements is None or verdict.warns_of(WarningCode.GENES_DISAGREE):
+        return found
+    doubts = (*_disagreeing(disagreements), *_warned(verdict), *_related(cards))
+    # Where nothing is sure, the reason for that comes first.
+    return replace(found, unsure=(*doubts, *found.unsure) if found.sure else (*found.unsure, *doubts))
+
+
+def _disagreeing(found: Disagreements) -> Iterator[str]:
+    n_cells = max(found.n_cells, 1)
+    different, unclear = (int(found.relation_r[one]) for one in (Relation.DIFFERENT, Relation.NOT_COMPARABLE))
+    unanswered = found.consensus_counts.get(UNASSIGNED, 0)
+    two = len(found.consensus.ballots) == 2
+    by, most = ("two models", "both") if two else ("models", "most of them")
+    types = {"different types": different / n_cells, "types that cannot be compared": unclear / n_cells}
+    said = listing([f"{percent(share)} {what}" for what, share in types.items() if share])
+    none = f"{percent(unanswered / n_cells)} have no type that {most} agree on" if unanswered else ""
+    if said or none:
+        words = "; ".join(filter(None, (said.replace(" ", " of the cells have ", 1), none)))
+        words = words if said else words.replace(" ", " of the cells ", 1)
+        yield f"By the {by}, {words}: see \u201cDo the models agree?\u201d below."
+
+
+def _warned(verdict: Verdict) -> Iterator[str]:
+    known = {finding.code for finding in verdict.warnings} - _ALWAYS
+    for other in verdict.others:
+        serious = [one.code for one in other.findings if not one.is_calm and one.code not in known]
+        plain = [_PLAIN[WarningCode(code)] for code in serious if code in _PLAIN]
+        if serious:
+            more = [f"{plural(len(serious) - len(plain), 'warning')} below"] if len(plain) < len(serious) else []
+            yield f"Of the further model {shortened(other.model, _NAME)}: {listing([*plain, *more])}."
+
+
+def _related(cards: Sequence[ModelCard]) -> Iterator[str]:
+    for common in common_sources(cards):
+        models = listing([shortened(model, _NAME) for model in common.models])
+        yield f"{models} are made from the same data: that they agree is no independent evidence."
