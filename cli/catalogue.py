@@ -124,11 +124,30 @@ def say_card(card: ModelCard, output: Output) -> None:
         heads.append("in the training data")
         rows = [[*row, label.submitted or label.name] for row, label in zip(rows, card.labels, strict=True)]
     output.table(heads, rows)
+    _say_reliability(card, output)
     if card.tree:
         output.table(
             ["wider type", "Cell Ontology", "labels"],
             [[group.name, group.ontology_id or "", ", ".join(group.labels)] for group in card.tree],
         )
+
+
+def _say_reliability(card: ModelCard, output: Output) -> None:
+    """Say from which scores on labels are reliable, by the share of wrong answers that is allowed."""
+    if not card.reliability:
+        output.say("  no label is called reliable: how often its scores are wrong was not measured")
+        return
+    if card.tree:
+        heads = ["max_error", "a label or wider type is reliable from a score of"]
+        rows = [[f"{one.error:g}", _score(one.tree_score)] for one in card.reliability]
+    else:
+        heads = ["max_error", "a label is reliable from a score of", "a lineage"]
+        rows = [[f"{one.error:g}", _score(one.label_score), _score(one.lineage_score)] for one in card.reliability]
+    output.table(heads, rows)
+
+
+def _score(least: float | None) -> str:
+    return "none" if least is None else f"{least:.2f}"
 
 
 def _metric(card: ModelCard, label: str) -> str:

@@ -123,7 +123,8 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
 
     Args:
         labels_column: The obs column with the labels. Cells without a label are left out.
-        mapping: For labels that the model names differently: one of the model's labels or lineages.
+        mapping: For labels that the model names differently: one of the model's labels or lineages. The lineage of a
+            label that is aligned by its name changes nothing.
         matrix: As the option ``matrix``; None chooses by evidence.
         ontology: Labels that are neither the model's nor in ``mapping`` are aligned by name and a few synonyms; with an
             ontology, by id and exact synonym, too.
@@ -141,7 +142,7 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
         labelling = _read(source, path, labels_column, {*_names(card), *mapping})
         terms = None if ontology is None else placed(card, labelling.labels, ontology, source, labels_column)
         aligned = _by_name(card, labelling.labels) if terms is None else terms.counterparts
-        mapping = {**aligned, **mapping}
+        mapping = {**aligned, **_but_own_lineages(card, mapping, aligned)}
         labelled_n = labelling.labelled_n
         cells = Labelled(labelling.class_n[labelled_n], labelling.labels)
         comparable = terms is not None and any(terms.own)
@@ -192,6 +193,14 @@ def _by_name(card: ModelCard, own: Sequence[Label]) -> dict[str, str]:
     """The model's label or lineage that each label of the file means by its name."""
     names = [label.name for label in own]
     return counterparts(names, Aligner(card.labels, groups=card.tree).meanings(names))
+
+
+def _but_own_lineages(card: ModelCard, mapping: Mapping[str, str], aligned: Mapping[str, str]) -> dict[str, str]:
+    """A mapping without the lineages of labels that the model has: those say less than the label."""
+    names = {label.name for label in card.labels}
+    lineage_of = {label.name: label.lineage for label in card.labels}
+    own = {name: lineage_of.get(meant) for name, meant in aligned.items()}
+    return {name: meant for name, meant in mapping.items() if meant in names or meant != own.get(name)}
 
 
 def _nothing_in_common(card: ModelCard, cells: Truth, column: str, path: Path) -> LabelsNotComparableError:

@@ -148,7 +148,8 @@ def _held_out(label_m: Int64s, trained_m: Bools, settings: IndexSettings, where:
             f"{len(place_u):,} cells that the model was not trained on",
             expected=f"at least {_LEAST_UNSEEN}: those that it was trained on cannot tell how good it is",
             where=where,
-            hint="Add files of other cells. A model that was trained on fewer than 50,000 cells has all of them.",
+            hint="Give files of other cells. A model that was just trained has these cells in its reference already: "
+            "--keep adds others to them.",
         )
     share = max(settings.held_out_share, _LEAST_HELD_OUT / len(place_u))
     place_h = place_u[hold_out(label_m[place_u], share, generator)]

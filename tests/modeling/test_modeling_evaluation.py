@@ -65,6 +65,19 @@ def test_other_names_are_compared_through_a_mapping(model: TrainedModel, tmp_pat
     assert report.n_left_out == {"Mast": 30}
 
 
+def test_a_label_that_the_model_has_is_compared_though_a_mapping_gives_its_lineage(
+    model: TrainedModel, tmp_path: Path
+) -> None:
+    file = Population({"B cells": 30, "NK cells": 30, "Mast": 30}, seed=5).write(tmp_path / "a.h5ad")
+    mapping = {"B cells": "lymphoid", "NK cells": "lymphoid", "Mast": "innate"}
+    report = evaluate(model.card, model.tensors, file, "label", mapping)
+    assert report.labels is not None
+    assert report.lineages is not None
+    assert report.labels.n_cells == 30  # What the file calls NK cells shall be lymphoid here, as is no NK of the model.
+    assert report.lineages.n_cells == 90
+    assert report.counterparts == {"B cells": "B"}
+
+
 def test_a_file_with_nothing_to_compare_is_refused_with_a_way_out(model: TrainedModel, tmp_path: Path) -> None:
     file = Population({"x": 30, "y": 30}).write(tmp_path / "a.h5ad")
     with pytest.raises(LabelsNotComparableError, match="no label of 'label': 'x', 'y'") as caught:

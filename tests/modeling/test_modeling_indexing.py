@@ -106,8 +106,9 @@ def test_metrics_are_of_cells_that_neither_coordinates_nor_votes_know(small: Tra
     assert again.n_held_out == 100
     assert again.card.training.parameters["coordinates_of"] == small.card.reference
     assert made.card.training.metrics["accuracy"] > 0.95
-    with pytest.raises(TrainingDataError, match="0 cells that the model was not trained on"):
+    with pytest.raises(TrainingDataError, match="0 cells that the model was not trained on") as told:
         indexed(small, folder / "small.h5ad")
+    assert "--keep" in told.value.hint
 
 
 def test_wrong_labels_of_new_cells_are_measured(small: TrainedModel, folder: Path, tmp_path: Path) -> None:

@@ -59,6 +59,25 @@ def test_the_newest_versions_are_listed_and_the_default_is_marked(celldrop: Cell
     assert "0.929 of 14" in celldrop("models", "show", "pbmc", **settings).stdout
 
 
+@pytest.mark.parametrize(
+    ("bundle", "heads", "row"),
+    [
+        ("pbmc/1.2.0", "max_error a label or wider type is reliable from a score of", "0.05 0.70"),
+        ("pbmc-sorted/1.3.0", "max_error a label is reliable from a score of a lineage", "0.05 0.69 0.50"),
+    ],
+)
+def test_a_card_says_from_which_scores_on_labels_are_reliable(
+    celldrop: Celldrop, bundle: str, heads: str, row: str
+) -> None:
+    told = [" ".join(line.split()) for line in celldrop("models", "show", ROOT / "models" / bundle).stdout.splitlines()]
+    assert heads in told
+    assert row in told[told.index(heads) :]
+
+
+def test_a_card_without_a_record_of_errors_says_so(celldrop: Celldrop) -> None:
+    assert "no label is called reliable" in celldrop("models", "show", "adams-45-f-0").stdout
+
+
 def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(celldrop: Celldrop, tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> tuple[object, tuple[str]]:
