@@ -7,6 +7,7 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
 import yaml
 from typer.testing import CliRunner
 
@@ -40,3 +41,28 @@ def test_every_link_between_pages_leads_somewhere() -> None:
     inside = [(page, link) for page, link in links if not link.startswith(("http://", "https://"))]
     assert len(inside) > 50
     assert [f"{page.name}: {link}" for page, link in inside if not (page.parent / link).exists()] == []
+
+
+TYPED = re.compile(r"^(?:[A-Z_]+=\S+ )?celldrop ", re.MULTILINE)
+SENTENCE = "ype the commands in the checkout after `. .venv/bin/activate` ([README](../../README.md#try-it))."
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/how-to/*.md")), ids=lambda page: page.name)
+def test_before_its_first_command_a_page_says_how_the_command_is_found(page: Path) -> None:
+    text = page.read_text()
+    blocks = re.finditer(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    first = next((block.start() for block in blocks if TYPED.search(block[1])), None)
+    assert (first is None) or SENTENCE in text[:first], "newcomers have no celldrop on their PATH"
+
+
+def test_the_readme_says_how_the_command_is_found_before_its_first_command() -> None:
+    text = (ROOT / "README.md").read_text()
+    commands = [found.start() for found in TYPED.finditer(text)]
+    assert len(commands) > 5
+    assert text.index("\n. .venv/bin/activate\n") < commands[0]
+    assert text.index("\n## Try it\n") < text.index("\n. .venv/bin/activate\n")
+
+
+def test_no_page_writes_the_command_in_another_way() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    assert [page.name for page in pages if "bin/celldrop" in page.read_text()] == []
