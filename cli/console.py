@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ from shared.domain.words import has_effect, spelt_out
 
 _UNFOLDED = 40
 """Characters of a table's first column that are never folded: an id has 32."""
+
+_NARROWEST = 20
+"""Characters that a line of prose has at least."""
 
 
 class Exit(IntEnum):
@@ -52,6 +56,19 @@ class Output:
     def say(self, text: str = "", *, style: str = "") -> None:
         """Print one line literally: markup, emoji codes and control sequences in it have no effect."""
         self.console.print(literal(text), style=style or None)
+
+    def prose(self, text: str, *, style: str = "") -> None:
+        """Print a sentence or a list as ``say`` does, in lines that end between words at the terminal's width.
+
+        The width is 80 where it is not known. Further lines are indented by two more than the first.
+        """
+        indent = " " * (len(text) - len(text.lstrip(" ")) + 2)
+        width = max(self.console.width, len(indent) + _NARROWEST)
+        lines = textwrap.wrap(
+            spelt_out(text), width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        for line in lines:
+            self.console.print(Text(line), style=style or None)
 
     def warn(self, text: str) -> None:
         """Print one line to stderr, literally: what a person should know, beside the output that a program reads."""

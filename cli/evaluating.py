@@ -14,7 +14,16 @@ from cli.files import bundle_folder
 from cli.findings import say_finding
 from cli.labelled import missing_words
 from jobs.inference.task.models import load_model
-from jobs.modeling.evaluated import Evaluated, document_of, header, row_of
+from jobs.modeling.common_cells import (
+    Common,
+    by_file,
+    common_document,
+    common_heads,
+    common_rows,
+    commons,
+    different_words,
+)
+from jobs.modeling.evaluated import Evaluated, document_of, figures, row_of
 from jobs.modeling.evaluation import EvaluationReport, evaluate
 from jobs.modeling.hierarchy import HierarchicalAgreement
 from jobs.modeling.lineages import read_mapping
@@ -89,10 +98,11 @@ def evaluate_models(settings: Settings, asked: Asked, output: Output) -> Exit:
         output.result({"model": found[0].card.reference, "file": str(found[0].file), **document_of(found[0])})
         _say_whole(found[0], output)
     else:
-        output.result({"evaluations": [_document(one) for one in found]})
-        output.table(
-            header(ontology=asked.ontology is not None), [row_of(one, asked.ontology is not None) for one in found]
+        in_common = commons(found)
+        output.result(
+            {"evaluations": [_document(one) for one in found], "common": [common_document(one) for one in in_common]}
         )
+        _say_comparison(found, in_common, ontology=asked.ontology is not None, output=output)
     if asked.out is not None:
         for path in write_evaluations(asked.out, found):
             output.say(f"  {path}")
@@ -147,21 +157,46 @@ def _document(one: Evaluated) -> dict[str, Any]:
 # --- Text ---------------------------------------------------------------------------------------------------------
 
 
+def _say_comparison(found: Sequence[Evaluated], in_common: Sequence[Common], *, ontology: bool, output: Output) -> None:
+    """Print a table for each file, what its heads mean, and the figures on the cells common to all models."""
+    wanted, common_of = figures(ontology=ontology), {(one.file, one.column): one for one in in_common}
+    for group in by_file(found):
+        first = group[0]
+        output.say()
+        output.prose(f"{first.file.name}, by the labels in {first.column!r}", style="bold")
+        rows = [[one.card.reference, *row_of(one, ontology=ontology)] for one in group]
+        output.table(["model", *(figure.head for figure in wanted)], rows)
+        if (common := common_of.get((first.file, first.column))) is not None:
+            _say_common(common, output)
+    output.say()
+    for figure in wanted:
+        output.prose(f"  {figure.head}: {figure.meaning}")
+
+
+def _say_common(common: Common, output: Output) -> None:
+    if not common.different:
+        output.prose("  All models are compared on the same cells.")
+        return
+    output.prose(f"  {different_words(common)}", style="yellow")
+    if common.n_cells or common.n_lineage_cells:
+        output.table(common_heads(common), common_rows(common))
+
+
 def _say_short(one: Evaluated, output: Output) -> None:
     if one.error is not None:
-        output.say(f"{one.card.reference} on {one.file.name}: {one.error.code}: {one.error.message}", style="yellow")
+        output.prose(f"{one.card.reference} on {one.file.name}: {one.error.code}: {one.error.message}", style="yellow")
     else:
         assert one.report is not None
-        output.say(f"{one.card.reference} on {one.file.name}: {one.report.n_cells:,} labelled cells")
+        output.prose(f"{one.card.reference} on {one.file.name}: {one.report.n_cells:,} labelled cells")
         _say_left_out(one.report, one.card, output)
         for finding in one.report.warnings:
             if finding.code == WarningCode.TRAINED_ON_THIS_FILE:
-                say_finding(finding, output)
+                say_finding(finding, output, wrapped=True)
 
 
 def _say_whole(one: Evaluated, output: Output) -> None:
     assert one.report is not None
-    output.say(f"{one.card.reference} on {one.file.name}, {one.report.n_cells:,} labelled cells", style="bold")
+    output.prose(f"{one.card.reference} on {one.file.name}, {one.report.n_cells:,} labelled cells", style="bold")
     say_evaluation(one.report, one.card, output)
 
 
@@ -184,49 +219,49 @@ def say_evaluation(report: EvaluationReport, card: ModelCard, output: Output) ->
     if report.hierarchical is not None:
         _say_hierarchical(report.hierarchical, output)
     for name, near in report.without_terms.items():
-        output.say(f"  {name!r} is no term of the ontology{near_words(near)}", style="yellow")
+        output.prose(f"  {name!r} is no term of the ontology{near_words(near)}", style="yellow")
     _say_left_out(report, card, output)
     if report.composition is not None:
         shares = ", ".join(f"{name} {share:.1%}" for name, share in list(report.composition.items())[:_MOST_SHARES])
-        output.say(f"  scores are corrected to the shares of the labels in the file, as in a run: {shares}, …")
+        output.prose(f"  scores are corrected to the shares of the labels in the file, as in a run: {shares}, …")
     if report.unfamiliar is not None:
         n_unfamiliar = sum(report.unfamiliar.values())
         words = (
             f"  unlike the training cells: {n_unfamiliar:,} of {report.n_cells:,} ({n_unfamiliar / report.n_cells:.1%})"
         )
-        output.say(f"{words}{f': {_counted(report.unfamiliar)}' if n_unfamiliar else ''}")
+        output.prose(f"{words}{f': {_counted(report.unfamiliar)}' if n_unfamiliar else ''}")
     if report.n_without_genes:
         words = f"  {report.n_without_genes:,} cells have no value of the model's genes, and would be Unassigned"
-        output.say(words, style="yellow")
+        output.prose(words, style="yellow")
     for finding in report.warnings:
-        say_finding(finding, output)
+        say_finding(finding, output, wrapped=True)
 
 
 def _say_hierarchical(found: HierarchicalAgreement, output: Output) -> None:
-    output.say(
-        f"  in the Cell Ontology ({found.n_cells:,} cells): {found.exact:.1%} the same term, {found.ancestor:.1%} an "
-        f"ancestor, {found.descendant:.1%} a descendant"
+    output.prose(
+        f"  in the Cell Ontology ({found.n_cells:,} cells): {found.exact:.1%} get the same term, {found.ancestor:.1%} "
+        f"a wider one (an ancestor), {found.descendant:.1%} a narrower one (a descendant)"
     )
-    output.say(
+    output.prose(
         f"  hierarchical precision {found.precision:.4f}, recall {found.recall:.4f}, F {found.f1:.4f}; mean F over "
         f"true terms {found.macro_f1:.4f}"
     )
     hops = ", ".join(f"{hops}: {f1:.4f}" for hops, f1 in enumerate(found.hop_f1))
-    output.say(f"  F1 within hops {hops}")
+    output.prose(f"  F1, if a term counts as right within so many steps of the true one: {hops}")
 
 
 def _say_left_out(report: EvaluationReport, card: ModelCard, output: Output) -> None:
     if report.counterparts:
         pairs = [f"{name} = {meant}" for name, meant in report.counterparts.items() if name != meant]
         if pairs:
-            output.say(f"  aligned by the ontology or by name: {', '.join(pairs[:_MOST_NAMED])}")
+            output.prose(f"  aligned by the ontology or by name: {', '.join(pairs[:_MOST_NAMED])}")
     by_lineage = {name: count for name, count in report.n_unknown.items() if name not in report.n_left_out}
     if by_lineage:
-        output.say(f"  not labels of {card.reference}, compared only by lineage: {_counted(by_lineage)}")
+        output.prose(f"  not labels of {card.reference}, compared only by lineage: {_counted(by_lineage)}")
     if report.n_left_out:
-        output.say(f"  not labels of {card.reference}, left out: {_counted(report.n_left_out)}", style="yellow")
+        output.prose(f"  not labels of {card.reference}, left out: {_counted(report.n_left_out)}", style="yellow")
     if report.missing:
-        output.say(f"  {missing_words(report.missing)}")
+        output.prose(f"  {missing_words(report.missing)}")
 
 
 def _counted(cells: Mapping[str, int]) -> str:

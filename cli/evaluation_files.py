@@ -13,7 +13,8 @@ from jobs.inference.outputs.annotation_files import harmless_text
 from jobs.inference.report import rendering
 from jobs.inference.report.pieces import CrossRow
 from jobs.inference.report.truth import cross_columns, cross_rows
-from jobs.modeling.evaluated import Evaluated, document_of, header, record_of, row_of
+from jobs.modeling.common_cells import common_document, common_heads, common_rows, commons, different_words
+from jobs.modeling.evaluated import Evaluated, document_of, figures, record_of, row_of
 from shared.bundles.card import CARD_NAME
 from shared.domain.errors import InvalidOptionError
 
@@ -50,8 +51,9 @@ def write_evaluations(folder: Path, found: Sequence[Evaluated]) -> list[Path]:
     documents = [
         {"model": one.card.reference, "file": str(one.file), "column": one.column, **document_of(one)} for one in found
     ]
+    in_common = [common_document(one) for one in commons(found)]
     texts = {
-        "metrics.json": json.dumps({"evaluations": documents}, indent=1) + "\n",
+        "metrics.json": json.dumps({"evaluations": documents, "common": in_common}, indent=1) + "\n",
         "metrics.csv": _csv([list(record_of(found[0])), *(list(record_of(one).values()) for one in found)]),
         "cross_tables.csv": _csv([["model", "file", "own_label", "label", "cells"], *_crossed(found)]),
         "evaluation.html": _page(found),
@@ -95,9 +97,14 @@ def _page(found: Sequence[Evaluated]) -> str:
         .get_template("evaluation.html.j2")
         .render(
             style=rendering.style(),
-            header=header(ontology=ontology),
-            rows=[row_of(one, ontology) for one in found],
+            figures=figures(ontology=ontology),
+            rows=[row_of(one, ontology=ontology) for one in found],
             found=found,
+            common=[
+                (one, different_words(one), common_heads(one), common_rows(one))
+                for one in commons(found)
+                if one.different
+            ],
             tables=[_table(one) for one in found],
         )
     )

@@ -6,9 +6,10 @@ from cli.console import Output
 from shared.domain.verdict import Finding, Severity
 
 
-def say_finding(finding: Finding, output: Output) -> None:
-    """Print a warning or refusal, and what to do about it if anything is."""
+def say_finding(finding: Finding, output: Output, *, wrapped: bool = False) -> None:
+    """Print a warning or refusal, and what to do about it if anything is; ``wrapped`` as ``Output.prose`` does."""
+    say = output.prose if wrapped else output.say
     style = "red" if finding.severity is Severity.REFUSAL else "" if finding.is_calm else "yellow"
-    output.say(f"  {finding.severity} {finding.code}: {finding.message}", style=style)
+    say(f"  {finding.severity} {finding.code}: {finding.message}", style=style)
     if finding.hint and finding.hint != "Nothing to do.":
-        output.say(f"    {finding.hint}")
+        say(f"    {finding.hint}")

@@ -76,7 +76,7 @@ def index_model(settings: Settings, folder: Path, wanted: Wanted, output: Output
     )
     output.say(f"{written.reference}: {made.n_reference:,} reference cells", style="bold green")
     if made.n_twice:
-        output.say(f"  {made.n_twice:,} held-out cells are there twice, and are not measured on", style="yellow")
+        output.prose(f"  {made.n_twice:,} held-out cells are there twice, and are not measured on", style="yellow")
     output.say(f"Measured on {made.n_held_out:,} of them, by the votes of the others:")
     say_evaluation(made.held_out, written, output)
     for finding in on_model(written):
@@ -88,11 +88,11 @@ def index_model(settings: Settings, folder: Path, wanted: Wanted, output: Output
 
 def _say_file(one: Reference, card: ModelCard, output: Output) -> None:
     n_cells = int((one.class_n >= 0).sum())
-    output.say(f"{n_cells:,} cells with labels of {card.reference} in {one.file.path.name}, from {one.matrix.path}")
+    output.prose(f"{n_cells:,} cells with labels of {card.reference} in {one.file.path.name}, from {one.matrix.path}")
     if one.n_genes < len(card.features):
         output.say(f"  it has {one.n_genes:,} of the model's {len(card.features):,} genes", style="yellow")
     if one.missing:
-        output.say(f"  {missing_words(one.missing)}")
+        output.prose(f"  {missing_words(one.missing)}")
     if one.unknown:
         named = [f"{name} ({size:,})" for name, size in sorted(one.unknown.items(), key=lambda pair: -pair[1])]
-        output.say(f"  left out, as the model does not know these labels: {listed(named, 10)}", style="yellow")
+        output.prose(f"  left out, as the model does not know these labels: {listed(named, 10)}", style="yellow")

@@ -15,7 +15,7 @@ def say_unplaced(unplaced: Mapping[str, Iterable[Near]], ontology: str, output: 
     """Print a line for each label that has no term."""
     for name, near in unplaced.items():
         words = f"  {name!r} is no term of {ontology}, by id, name or exact synonym"
-        output.say(f"{words}{near_words(near)}", style="yellow")
+        output.prose(f"{words}{near_words(near)}", style="yellow")
 
 
 def say_without_terms(card: ModelCard, ontology: Path, output: Output) -> dict[str, list[str]]:

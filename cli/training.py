@@ -64,12 +64,12 @@ def train_model(origin: Origin, how: Mapping[str, Any], settings: Settings, outp
     findings = training_warnings(cells)
     _say_cells(cells, wanted, findings, output)
     if words := lineage_words(cells.labels):
-        output.say(words, style="yellow")
+        output.prose(words, style="yellow")
     if cells.batches and not batched_types(cells):
-        output.say(f"  no type has {LEAST_CELLS} cells in two batches or more: nothing is ignored", style="yellow")
+        output.prose(f"  no type has {LEAST_CELLS} cells in two batches or more: nothing is ignored", style="yellow")
     if rare:
         named = ", ".join(f"{name} ({size})" for name, size in rare.items())
-        output.say(f"  left out, with fewer than {origin.min_cells} cells: {named}", style="yellow")
+        output.prose(f"  left out, with fewer than {origin.min_cells} cells: {named}", style="yellow")
     trained = _train(cells, wanted, output)
     card = write_bundle(settings.models_dir, trained.card, trained.tensors)
     path = settings.models_dir / card.name / card.version
@@ -177,7 +177,7 @@ def _with_tree(
     placed = place_labels(cells.labels, read_ontology(file))
     say_unplaced(placed.unplaced, file.name, output)
     groups = ", ".join(f"{group.name} ({len(group.labels)})" for group in placed.tree)
-    output.say(f"  wider types, and how many labels are kinds of each: {groups or 'none'}")
+    output.prose(f"  wider types, and how many labels are kinds of each: {groups or 'none'}")
     wanted = replace(wanted, tree=placed.tree, terms=placed.terms, ontology=file.name)
     return replace(cells, labels=placed.labels), wanted
 
@@ -194,17 +194,17 @@ def _train(cells: LabelledCells, wanted: TrainingSettings, output: Output) -> Tr
 def _say_cells(cells: LabelledCells, wanted: TrainingSettings, findings: list[Finding], output: Output) -> None:
     of = f" of {cells.n_cells + cells.n_sampled_away:,}, sampled," if cells.n_sampled_away else ""
     words = f"{cells.n_cells:,}{of} cells with {len(cells.labels)} labels in {cells.source}"
-    output.say(f"{words}, {cells.state} from {cells.matrix}")
+    output.prose(f"{words}, {cells.state} from {cells.matrix}")
     if cells.missing:
-        output.say(f"  {missing_words(cells.missing)}")
+        output.prose(f"  {missing_words(cells.missing)}")
     if wanted.aligned_with is not None:
         types = ", ".join(shared_types(cells, wanted.aligned_with))
-        output.say(f"  differences from {wanted.aligned_with.source} are ignored, in {types}")
+        output.prose(f"  differences from {wanted.aligned_with.source} are ignored, in {types}")
     if wanted.features_from is not None:
         n_shared = int(genes_also_in(cells.genes, wanted.features_from).sum())
-        output.say(f"  {n_shared:,} of its {len(cells.genes):,} genes are in {wanted.features_source} too")
+        output.prose(f"  {n_shared:,} of its {len(cells.genes):,} genes are in {wanted.features_source} too")
     for finding in findings:
-        say_finding(finding, output)
+        say_finding(finding, output, wrapped=True)
 
 
 def _say_trained(trained: TrainedModel, card: ModelCard, path: Path, output: Output) -> None:

@@ -54,18 +54,59 @@ def _agreement(one: Agreement | None) -> dict[str, Any] | None:
     return {**asdict(one), "confusion_tp": one.confusion_tp.tolist()}
 
 
-def header(*, ontology: bool) -> list[str]:
-    """The heads of the columns of ``row_of``. F1 is the mean over labels; ECE is the expected calibration error."""
-    named = ["model", "file", "cells", "compared", "accuracy", "F1", "lineages", "ECE"]
-    return [*named, *(["hier. F"] if ontology else [])]
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure that models are compared by.
+
+    Attributes:
+        name: As in ``record_of``.
+        head: Over its column.
+        meaning: For people who do not know the word.
+    """
+
+    name: str
+    head: str
+    meaning: str
 
 
-def row_of(one: Evaluated, ontology: bool) -> list[str]:  # noqa: FBT001
-    """The main figures as text."""
+FIGURES = (
+    Figure(
+        "n_compared", "compared", "cells whose own label the model has, too; accuracy, F1 and score error are theirs"
+    ),
+    Figure("accuracy", "accuracy", "the share of these cells that get their own label"),
+    Figure(
+        "macro_f1",
+        "F1",
+        "the mean over labels of a figure that is high only if most cells of the label get it (recall), and most cells "
+        "that get it have it (precision); rare labels count as much as frequent ones",
+    ),
+    Figure(
+        "lineage_accuracy",
+        "lineages",
+        "of the cells whose own label belongs to a lineage of the model, the share that gets a label of this lineage",
+    ),
+    Figure(
+        "calibration_error",
+        "score error",
+        "how far scores are from the share of right labels, on average (expected calibration error); 0 is best",
+    ),
+)
+ONTOLOGY_FIGURE = Figure(
+    "hierarchical_f1",
+    "ontology F",
+    "agreement in the Cell Ontology, where a related term counts in part (hierarchical F); 1 is best",
+)
+
+
+def figures(*, ontology: bool) -> tuple[Figure, ...]:
+    """The figures of a comparison of models."""
+    return (*FIGURES, ONTOLOGY_FIGURE) if ontology else FIGURES
+
+
+def row_of(one: Evaluated, *, ontology: bool) -> list[str]:
+    """The figures as text."""
     found = record_of(one)
-    names = ["n_compared", "accuracy", "macro_f1", "lineage_accuracy", "calibration_error"]
-    cells = [_text(found["n_cells"]), *(_text(found[name]) for name in names)]
-    return [one.card.reference, one.file.name, *cells, *([_text(found["hierarchical_f1"])] if ontology else [])]
+    return [_text(found[figure.name]) for figure in figures(ontology=ontology)]
 
 
 def _text(value: object) -> str:

@@ -83,6 +83,8 @@ class EvaluationReport:
         own: The file's labels.
         cells_tp: Number of cells by the file's label (rows) and by the model's label (columns).
         counterparts: The model's label or lineage of the same meaning, of the file's labels that were aligned.
+        compared_as: The model's label that each of the file's labels is compared with, of those that have one.
+        lineage_as: The model's lineage likewise.
         hierarchical: Agreement in the Cell Ontology; None without an ontology, or if no label is a term of it.
         without_terms: The labels of file and model that are no terms of the ontology, each with the nearest ones.
         composition: The shares of the model's labels in the file, to which scores are corrected; None if they are not.
@@ -103,6 +105,8 @@ class EvaluationReport:
     own: tuple[str, ...] = ()
     cells_tp: Int64s = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     counterparts: Mapping[str, str] = field(default_factory=dict)
+    compared_as: Mapping[str, str] = field(default_factory=dict)
+    lineage_as: Mapping[str, str] = field(default_factory=dict)
     hierarchical: HierarchicalAgreement | None = None
     composition: Mapping[str, float] | None = None
     without_terms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -123,8 +127,7 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
 
     Args:
         labels_column: The obs column with the labels. Cells without a label are left out.
-        mapping: For labels that the model names differently: one of the model's labels or lineages. The lineage of a
-            label that is aligned by its name changes nothing.
+        mapping: One of the model's labels, or a lineage, for each label that is not aligned by its name.
         matrix: As the option ``matrix``; None chooses by evidence.
         ontology: Labels that are neither the model's nor in ``mapping`` are aligned by name and a few synonyms; with an
             ontology, by id and exact synonym, too.
@@ -146,7 +149,9 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
         labelled_n = labelling.labelled_n
         cells = Labelled(labelling.class_n[labelled_n], labelling.labels)
         comparable = terms is not None and any(terms.own)
-        if not comparable and all((position_n < 0).all() for position_n in _truth(card, cells, mapping)):
+        if not comparable and all(
+            (place_t[cells.class_n] < 0).all() for place_t in _meant(card, cells.labels, mapping)
+        ):
             raise _nothing_in_common(card, cells, labels_column, path)
         scores = score_file(card, weights, source, file.verdict, composition=composition)
     report = _in_ontology(compare(card, scores.best.take(labelled_n), cells, mapping), terms, labelling.labels)
@@ -196,7 +201,7 @@ def _by_name(card: ModelCard, own: Sequence[Label]) -> dict[str, str]:
 
 
 def _but_own_lineages(card: ModelCard, mapping: Mapping[str, str], aligned: Mapping[str, str]) -> dict[str, str]:
-    """A mapping without the lineages of labels that the model has: those say less than the label."""
+    """A mapping without the lineages of labels that the model has: a lineage says less than the label."""
     names = {label.name for label in card.labels}
     lineage_of = {label.name: label.lineage for label in card.labels}
     own = {name: lineage_of.get(meant) for name, meant in aligned.items()}
@@ -221,7 +226,8 @@ def compare(
     card: ModelCard, scores: BestScores, cells: Truth, mapping: Mapping[str, str] | None = None
 ) -> EvaluationReport:
     """Compare computed scores with the labels of the same cells."""
-    true_n, lineage_n = _truth(card, cells, mapping or {})
+    true_t, lineage_t = _meant(card, cells.labels, mapping or {})
+    true_n, lineage_n = true_t[cells.class_n], lineage_t[cells.class_n]
     right_n, labelled_n = scores.best_n == true_n, true_n >= 0
     silent_n = scores.note_n == CellNote.SILENT
     scored_n = labelled_n & ~silent_n
@@ -246,7 +252,13 @@ def compare(
         own=tuple(label.name for label in cells.labels),
         cells_tp=cross_counts(cells.class_n, scores.best_n, (len(cells.labels), len(card.labels))),
         kept_accuracy=float(right_n[labelled_n & kept_n].mean()) if (labelled_n & kept_n).any() else None,
+        compared_as=_called(cells.labels, true_t, [label.name for label in card.labels]),
+        lineage_as=_called(cells.labels, lineage_t, lineages),
     )
+
+
+def _called(own: Sequence[Label], place_t: Int64s, names: Sequence[str]) -> dict[str, str]:
+    return {label.name: names[place] for label, place in zip(own, place_t.tolist(), strict=True) if place >= 0}
 
 
 def _unfamiliar(card: ModelCard, scores: BestScores, cells: Truth) -> dict[str, int] | None:
@@ -254,18 +266,18 @@ def _unfamiliar(card: ModelCard, scores: BestScores, cells: Truth) -> dict[str, 
     return _by_label(cells, is_unfamiliar(scores.unfamiliarity_n, card.familiarity)) if known else None
 
 
-def _truth(card: ModelCard, cells: Truth, mapping: Mapping[str, str]) -> tuple[Int64s, Int64s]:
-    """The positions of each cell's label and lineage among the model's; -1 if the model does not have it."""
+def _meant(card: ModelCard, own: Sequence[Label], mapping: Mapping[str, str]) -> tuple[Int64s, Int64s]:
+    """The positions of each of the file's labels, and of its lineage, among the model's; -1 where it has none."""
     position_of, lineages = _names(card), _lineages(card)
     names = {label.name for label in card.labels}
     labels, coarse = [], []
-    for label in cells.labels:
+    for label in own:
         meant = label.name if label.name in names else mapping.get(label.name, label.name)
         position = position_of.get(meant, -1)
         lineage = card.labels[position].lineage if position >= 0 else meant
         labels.append(position)
         coarse.append(lineages.index(lineage) if lineage in lineages else -1)
-    return np.array(labels, np.int64)[cells.class_n], np.array(coarse, np.int64)[cells.class_n]
+    return np.array(labels, np.int64), np.array(coarse, np.int64)
 
 
 def _names(card: ModelCard) -> dict[str, int]:

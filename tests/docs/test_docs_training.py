@@ -19,7 +19,7 @@ ZHENG, PBMC = "h5ad/zheng_sorted_pbmc_train.h5ad", "h5ad/pbmc3k_raw_labelled.h5a
 CL = "reference/cl-simple-2026-03-26.obo"
 REFUSED = 3
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
-_FARTHEST = 0.02
+_FARTHEST = 0.005
 """A figure of another machine, whose sums are rounded otherwise."""
 
 

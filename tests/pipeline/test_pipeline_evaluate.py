@@ -74,6 +74,46 @@ def test_one_file_and_one_model_print_what_they_did(celldrop: Celldrop, two: tup
     assert "Ontology" not in done.stdout
 
 
+def test_models_that_know_different_labels_are_compared_on_the_cells_common_to_both(
+    celldrop: Celldrop, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    cells = anndata.read_h5ad(two[0])
+    labels = cells.obs["sorted_population"].astype(object)
+    labels.iloc[:9] = "cd16-monocytes"  # `pbmc` alone has these.
+    cells.obs["sorted_population"] = labels
+    cells.write_h5ad(tmp_path / "a.h5ad")
+    out = tmp_path / "figures"
+    named = ("models", "evaluate", SORTED, tmp_path / "a.h5ad", "--labels", "sorted_population")
+    done = celldrop(*named, "--model", PBMC, "--out", out, "--json")
+    assert done.status == 0, done.stderr
+    (common,) = done.json["common"]
+    assert [one["labels"]["n_cells"] for one in done.json["evaluations"]] == [233, 242]
+    assert (common["n_cells"], common["different"]) == (233, True)
+    assert common["accuracy"][0] == done.json["evaluations"][0]["labels"]["accuracy"]
+    assert json.loads((out / "metrics.json").read_text())["common"] == [common]
+    told = celldrop(*named, "--model", PBMC)
+    text = " ".join(told.stdout.split())
+    assert "compared on different cells" in text
+    assert f"pbmc@1.1.0 {common['accuracy'][1]:.4f}" in text.partition("accuracy (233 cells)")[2]
+    assert max(map(len, told.stdout.splitlines())) <= 80
+    page = (out / "evaluation.html").read_text()
+    assert "compared on different cells" in page
+    assert "accuracy (233 cells)" in page
+    assert "expected calibration error" in page
+    same = celldrop(*named, "--model", SORTED)
+    assert "All models are compared on the same cells." in same.stdout
+
+
+@pytest.mark.parametrize("columns", [40, 120])
+def test_sentences_end_at_the_width_of_the_terminal(celldrop: Celldrop, two: tuple[Path, Path], columns: int) -> None:
+    named = ("models", "evaluate", SORTED, two[0], "--labels", "sorted_population")
+    lines = celldrop(*named, COLUMNS=str(columns)).stdout.splitlines()
+    (start,) = [place for place, line in enumerate(lines) if line.startswith("  scores are corrected")]
+    assert len(lines[start]) <= columns
+    assert len(lines[start]) + len(lines[start + 1].split()[0]) >= columns
+    assert lines[start + 1].startswith("    ")
+
+
 def test_a_model_that_is_not_there_is_told_before_anything_is_scored(
     celldrop: Celldrop, two: tuple[Path, Path], tmp_path: Path
 ) -> None:

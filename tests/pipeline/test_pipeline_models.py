@@ -310,8 +310,8 @@ def test_a_model_with_a_tree_and_readable_names_is_trained_shown_used_and_evalua
     tree = ("--names", tmp_path / "names.csv", "--ontology", tmp_path / "cl.obo")
     done = celldrop(*train, *tree, "--name", "four", "--out", out)
     assert done.status == 0, done.stderr
-    assert "'Bees' is no term of cl.obo" not in done.stdout, "the submitted name is"
-    assert "CD4-positive T cell (2), T cell (3)" in done.stdout
+    assert "'Bees' is no term" not in done.stdout, "the submitted name is"
+    assert "CD4-positive T cell (2), T cell (3)" in " ".join(done.stdout.split())
     card = celldrop("models", "show", "four", "--out", out, "--json").json
     assert [(one["name"], one["submitted"], one["ontology_id"]) for one in card["labels"]] == [
         ("Bees", "b-cells", "CL:0000236"),
