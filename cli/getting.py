@@ -45,7 +45,7 @@ def add(  # noqa: PLR0913  # one parameter an option
     *,
     name: AddedNameOption = "",
     version: Annotated[
-        str, typer.Option(help="Likewise.", show_default="as the model or the catalogue says, or 1")
+        str, typer.Option(help="Its version, likewise.", show_default="as the model or the catalogue says, or 1")
     ] = "",
     ontology: AddedOntologyOption = None,
     terms: TermsOption = None,

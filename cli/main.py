@@ -110,7 +110,10 @@ def validate(
 def serve(
     *,
     out: HomeOption = None,
-    port: Annotated[Optional[int], typer.Option(help="On loopback.", show_default="8080")] = None,  # noqa: UP045
+    port: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Of the web page, which only this machine can open.", show_default="8080"),
+    ] = None,
 ) -> None:
     """Watch an inbox folder and annotate files dropped there, with an HTTP API and a web page on loopback."""
     from cli.serve import serve_forever

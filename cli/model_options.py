@@ -10,24 +10,31 @@ import typer
 
 from shared.bundles.card import Kind
 
-OutOption = Annotated[
-    Optional[Path],  # noqa: UP045  # typer reads this form on every Python
-    typer.Option("--out", help="The folder of bundles; it gets NAME/VERSION/.", show_default="models"),
-]
 BundlesOption = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--models", help="The folder of bundles.", show_default="models"),
+    Optional[Path],  # noqa: UP045  # typer reads this form on every Python
+    typer.Option(
+        "--models",
+        help="The folder of bundles, NAME/VERSION/, as in CELLDROP_MODELS_DIR.",
+        show_default="models in the checkout",
+    ),
 ]
 FormerBundlesOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--out", hidden=True, help="What --models was called, still understood."),
 ]
-NameOption = Annotated[str, typer.Option("--name", help="Lower-case letters, digits, dots and dashes.")]
-VersionOption = Annotated[str, typer.Option("--version", help="Any version that does not exist yet.")]
+MODEL = "NAME, NAME@VERSION, or the folder of a bundle."
+ModelArgument = Annotated[str, typer.Argument(help=MODEL, show_default=False)]
+NameOption = Annotated[
+    str, typer.Option("--name", help="The model's name: lower-case letters, digits, dots and dashes.")
+]
+VersionOption = Annotated[
+    str, typer.Option("--version", help="The model's version, such as 1: one that this name does not have yet.")
+]
 OptionalPath = Optional[Path]  # noqa: UP045
 OptionalText = Optional[str]  # noqa: UP045
 TrainingFiles = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="One or more .h5ad with counts and labels.", show_default=False)
+    list[Path],
+    typer.Argument(metavar="FILE...", help="One or more labelled .h5ad, best with counts.", show_default=False),
 ]
 LabelsOption = Annotated[str, typer.Option("--labels", metavar="COLUMN", help="The obs column of labels.")]
 MatrixOption = Annotated[
@@ -36,14 +43,22 @@ MatrixOption = Annotated[
 LineagesOption = Annotated[
     OptionalText, typer.Option(help="`blood`, or a .tsv, .csv or .json file that gives each label its lineage.")
 ]
-IdsOption = Annotated[OptionalText, typer.Option(help="The obs column of Cell Ontology ids.")]
+IdsOption = Annotated[OptionalText, typer.Option(help="The obs column of Cell Ontology ids, if there is one.")]
 NamesOption = Annotated[
     OptionalText,
     typer.Option(help="`blood`, or a .tsv or .csv: label, readable name and, if known, Cell Ontology id, lineage."),
 ]
+MeaningsOption = Annotated[
+    OptionalText,
+    typer.Option(
+        "--lineages",
+        help="`blood`, or a .tsv, .csv or .json file that gives labels of the files the model's label or lineage that "
+        "they mean.",
+    ),
+]
 TreeOption = Annotated[
     OptionalPath,
-    typer.Option(help="The Cell Ontology, .obo or .json: reliable labels may be types between label and lineage."),
+    typer.Option(help="The Cell Ontology, .obo or .json: cells whose label is in doubt can get a wider type."),
 ]
 
 
@@ -83,7 +98,10 @@ class ClassWeights(StrEnum):
     NONE = "none"
 
 
-WeightsOption = Annotated[ClassWeights, typer.Option(help="Of a linear model. balanced: every label weighs the same.")]
+WeightsOption = Annotated[
+    ClassWeights,
+    typer.Option(help="For a linear model. balanced: every label counts the same, however many cells it has."),
+]
 HeldOutOption = Annotated[float, typer.Option(min=0.05, max=0.5, help="The share of cells held out for the metrics.")]
 
 
@@ -108,15 +126,24 @@ FeaturesOption = Annotated[
 ]
 AlignedOption = Annotated[
     OptionalPath,
-    typer.Option(help="Another labelled file of the same tissue. What differs between the two files is ignored."),
+    typer.Option(
+        help="A labelled file of the same tissue. What distinguishes cells of one type in the two files is ignored."
+    ),
 ]
 AlignedLabelsOption = Annotated[
-    OptionalText, typer.Option(metavar="COLUMN", help="Its obs column of labels.", show_default="that of --labels")
+    OptionalText,
+    typer.Option(
+        metavar="COLUMN",
+        help="The obs column of labels in the file of --aligned-with.",
+        show_default="that of --labels",
+    ),
 ]
 BatchesOption = Annotated[
     str,
     typer.Option(
-        metavar="COLUMN", help="The obs column of batches. What differs between them is ignored.", show_default=False
+        metavar="COLUMN",
+        help="The obs column of batches. What distinguishes cells of one type in different batches is ignored.",
+        show_default=False,
     ),
 ]
 MinCellsOption = Annotated[
@@ -124,7 +151,8 @@ MinCellsOption = Annotated[
     typer.Option(min=5, help="Leave out labels with fewer cells.", show_default="files with under 20 are refused"),
 ]
 FalseAlarmOption = Annotated[
-    float, typer.Option(min=0.001, max=0.2, help="The share of cells of the model's own types to call unfamiliar.")
+    float,
+    typer.Option(min=0.001, max=0.2, help="The share of cells like the training cells that may be called unfamiliar."),
 ]
 AbstainedOption = Annotated[
     float, typer.Option(min=0.0, max=0.5, help="The largest share of cells to leave Unassigned for a low score.")
@@ -139,15 +167,23 @@ NoCompositionFlag = Annotated[
 ]
 OptionalTexts = Optional[list[str]]  # noqa: UP045
 TissueOption = Annotated[
-    OptionalTexts, typer.Option(help="For the card; may be repeated.", show_default="the obs column tissue")
+    OptionalTexts,
+    typer.Option(help="For the card: the cells' tissue; may be repeated.", show_default="the obs column tissue"),
 ]
 StageOption = Annotated[
-    OptionalTexts, typer.Option(help="For the card; may be repeated.", show_default="the obs column development_stage")
+    OptionalTexts,
+    typer.Option(
+        help="For the card: the donors' stage of development; may be repeated.",
+        show_default="the obs column development_stage",
+    ),
 ]
 AssayOption = Annotated[
-    OptionalTexts, typer.Option(help="For the card; may be repeated.", show_default="the obs column assay")
+    OptionalTexts,
+    typer.Option(
+        help="For the card: how the cells were sequenced; may be repeated.", show_default="the obs column assay"
+    ),
 ]
 DonorsOption = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option(min=1, help="For the card: their number.", show_default="of the obs column donor_id"),
+    typer.Option(min=1, help="For the card: the number of donors.", show_default="of the obs column donor_id"),
 ]

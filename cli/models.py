@@ -28,14 +28,15 @@ from cli.model_options import (
     LabelsOption,
     LineagesOption,
     MatrixOption,
+    MeaningsOption,
     MinCellsOption,
+    ModelArgument,
     NameOption,
     NamesOption,
     NoCompositionFlag,
     OntologyOption,
     OptionalPath,
     OptionalText,
-    OutOption,
     StageOption,
     TermsOption,
     TissueOption,
@@ -81,7 +82,8 @@ def import_model(  # noqa: PLR0913  # one parameter an option
     *,
     name: NameOption,
     version: VersionOption,
-    out: OutOption = None,
+    bundles: BundlesOption = None,
+    out: FormerBundlesOption = None,
     licence: Annotated[str, typer.Option(help="The model's licence, for its card.")] = "",
     citation: Annotated[str, typer.Option(help="What to cite; the source named in the model when left out.")] = "",
     ontology: OntologyOption = None,
@@ -99,7 +101,7 @@ def import_model(  # noqa: PLR0913  # one parameter an option
 
         wanted = ImportedAs(name, version, licence, citation, ontology, batch, terms)
         card, tensors = import_foreign(file, wanted)
-        folder = settings_for(out).models_dir
+        folder = settings_for(bundles or out).models_dir
         card = write_bundle(folder, card, tensors)
         unplaced = say_without_terms(card, ontology, output) if ontology else None
         _say_written(card, folder, output, {} if unplaced is None else {"labels_without_terms": unplaced})
@@ -115,7 +117,8 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     labels: LabelsOption,
     name: NameOption,
     version: VersionOption,
-    out: OutOption = None,
+    bundles: BundlesOption = None,
+    out: FormerBundlesOption = None,
     features_from: FeaturesOption = None,
     matrix: MatrixOption = None,
     ids_from: IdsOption = None,
@@ -124,7 +127,7 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     ontology: TreeOption = None,
     aligned_with: AlignedOption = None,
     aligned_labels: AlignedLabelsOption = None,
-    n_genes: Annotated[int, typer.Option(min=2, help="The most genes to use.")] = 3_000,
+    n_genes: Annotated[int, typer.Option(min=2, help="The largest number of genes to use.")] = 3_000,
     min_cells: MinCellsOption = None,
     batches: BatchesOption = "",
     kind: KindOption = TrainedKind.LINEAR,
@@ -133,9 +136,9 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
     max_abstained: AbstainedOption = 0.0,
     false_alarm: FalseAlarmOption = 0.025,
     seed: Annotated[int, typer.Option(min=0, help="The same seed, data and machine give the same bundle.")] = 0,
-    title: Annotated[str, typer.Option(help="For the card.")] = "",
-    licence: Annotated[str, typer.Option(help="For the card: the data's and so the model's licence.")] = "",
-    citation: Annotated[str, typer.Option(help="For the card.")] = "",
+    title: Annotated[str, typer.Option(help="For the card: what the model is, in a line.")] = "",
+    licence: Annotated[str, typer.Option(help="For the card: the licence of the data, and so of the model.")] = "",
+    citation: Annotated[str, typer.Option(help="For the card: what to cite.")] = "",
     tissue: TissueOption = None,
     stage: StageOption = None,
     assay: AssayOption = None,
@@ -155,31 +158,36 @@ def train_bundle(  # noqa: PLR0913  # one parameter an option
         how = {"held_out_share": held_out, "max_abstained": max_abstained, "false_alarm": false_alarm}
         read = (ids_from, lineages, features_from, matrix, aligned_with, aligned_labels, min_cells, batches, names)
         origin = Origin(tuple(files), labels, *read, ontology)
-        return train_model(origin, about | chosen | how | {"specimens": said}, settings_for(out), output)
+        return train_model(origin, about | chosen | how | {"specimens": said}, settings_for(bundles or out), output)
 
     finish(output, action)
 
 
 @models.command("index")
 def index_bundle(  # noqa: PLR0913  # one parameter an option
-    model: Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or a bundle's folder.", show_default=False)],
+    model: ModelArgument,
     files: TrainingFiles,
     *,
     labels: LabelsOption,
     version: VersionOption,
-    name: Annotated[OptionalText, typer.Option(help="Its name.", show_default="the model's")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the model's own reference cells, too.")] = False,
+    name: Annotated[OptionalText, typer.Option(help="The new model's name.", show_default="the model's")] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Add to the model's own reference cells instead of replacing them.")
+    ] = False,
     ids_from: IdsOption = None,
     matrix: MatrixOption = None,
     held_out: HeldOutOption = 0.1,
     seed: Annotated[int, typer.Option(min=0, help="Which cells are held out.")] = 0,
-    title: Annotated[str, typer.Option(help="For the card.", show_default="the model's")] = "",
-    licence: Annotated[str, typer.Option(help="For the card.", show_default="the model's")] = "",
-    citation: Annotated[str, typer.Option(help="For the card.", show_default="the model's")] = "",
-    out: OutOption = None,
+    title: Annotated[
+        str, typer.Option(help="For the card: what the model is, in a line.", show_default="the model's")
+    ] = "",
+    licence: Annotated[str, typer.Option(help="For the card: the licence.", show_default="the model's")] = "",
+    citation: Annotated[str, typer.Option(help="For the card: what to cite.", show_default="the model's")] = "",
+    bundles: BundlesOption = None,
+    out: FormerBundlesOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make all cells with one of its labels the reference of a model of kind neighbours, however many they are."""
+    """Give a model of kind neighbours the labelled cells of files as its reference, however many they are."""
     output = Output(as_json)
 
     def action() -> Exit:
@@ -190,7 +198,7 @@ def index_bundle(  # noqa: PLR0913  # one parameter an option
         about = {"name": name, "version": version, "title": title, "licence": licence, "citation": citation}
         references = [ReferenceFile(file, labels, ids_from, matrix) for file in files]
         how = IndexSettings(keep, held_out, seed)
-        settings = settings_for(None)
+        settings = settings_for(bundles)
         folder = out or settings.models_dir
         return index_model(settings, folder, Wanted(model, references, how, about), output)
 
@@ -199,7 +207,7 @@ def index_bundle(  # noqa: PLR0913  # one parameter an option
 
 @models.command("evaluate")
 def evaluate_bundle(  # noqa: PLR0913  # one parameter an option
-    model: Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or a bundle's folder.", show_default=False)],
+    model: ModelArgument,
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="One or more .h5ad with labels.", show_default=False)
     ],
@@ -216,20 +224,20 @@ def evaluate_bundle(  # noqa: PLR0913  # one parameter an option
             "--model", metavar="MODEL", help="Another model to compare (may be repeated).", show_default=False
         ),
     ] = None,
-    lineages: LineagesOption = None,
+    lineages: MeaningsOption = None,
     ontology: Annotated[
         OptionalPath,
         typer.Option(help="The Cell Ontology, .obo or .json: aligns labels by id, name and exact synonym."),
     ] = None,
     matrix: MatrixOption = None,
     out: Annotated[
-        OptionalPath, typer.Option(help="Write the figures here: JSON, CSV, and a page with the cross tables.")
+        OptionalPath, typer.Option(help="A folder to write the figures to: JSON, CSV, and a page with cross tables.")
     ] = None,
     bundles: BundlesOption = None,
     no_composition: NoCompositionFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compare bundles' labels with files' own labels, by label, by lineage and in the Cell Ontology."""
+    """Compare the labels that models give with files' own: by label, by lineage and in the Cell Ontology."""
     output = Output(as_json)
 
     def action() -> Exit:
@@ -250,7 +258,7 @@ def list_bundles(
     out: FormerBundlesOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the available bundles: the newest version of each."""
+    """List the models that are installed: the newest version of each."""
     output = Output(as_json)
 
     def action() -> Exit:
@@ -274,13 +282,13 @@ def list_bundles(
 
 @models.command("show")
 def show_bundle(
-    model: Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or a bundle's folder.", show_default=False)],
+    model: ModelArgument,
     *,
     bundles: BundlesOption = None,
     out: FormerBundlesOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show a bundle's card: its labels, origin and metrics."""
+    """Show a model's card: its origin, how good it is, its labels, and from which score on they are reliable."""
     output = Output(as_json)
 
     def action() -> Exit:

@@ -115,9 +115,9 @@ def lineage_words(labels: Sequence[Label]) -> str:
 
 
 def this_command() -> str:
-    """The command that repeats what is done, for the card, without ``--out``."""
+    """The command that repeats what is done, for the card, without the folder that it is written to."""
     words = iter(sys.argv[1:])
-    kept = [word for word in words if word != "--out" or next(words, "") is None]
+    kept = [word for word in words if word not in {"--models", "--out"} or next(words, "") is None]
     return shlex.join(["celldrop", *kept])
 
 

@@ -112,7 +112,7 @@ def _writing(directory: Path) -> Iterator[None]:
         raise kind(
             f"the bundle cannot be written: {error.strerror or error}",
             where=str(directory),
-            hint="Name a folder that you may write to, and that has room, with --out, CELLDROP_MODELS_DIR or "
+            hint="Name a folder that you may write to, and that has room, with --models, CELLDROP_MODELS_DIR or "
             "CELLDROP_ADDED_MODELS_DIR.",
         ) from error
 

@@ -148,10 +148,7 @@ def evaluate(  # noqa: PLR0913  # what a caller may choose, each by its name
         mapping = {**aligned, **_but_own_lineages(card, mapping, aligned)}
         labelled_n = labelling.labelled_n
         cells = Labelled(labelling.class_n[labelled_n], labelling.labels)
-        comparable = terms is not None and any(terms.own)
-        if not comparable and all(
-            (place_t[cells.class_n] < 0).all() for place_t in _meant(card, cells.labels, mapping)
-        ):
+        if not (terms is not None and any(terms.own)) and not _knows_any(card, cells, mapping):
             raise _nothing_in_common(card, cells, labels_column, path)
         scores = score_file(card, weights, source, file.verdict, composition=composition)
     report = _in_ontology(compare(card, scores.best.take(labelled_n), cells, mapping), terms, labelling.labels)
@@ -255,6 +252,11 @@ def compare(
         compared_as=_called(cells.labels, true_t, [label.name for label in card.labels]),
         lineage_as=_called(cells.labels, lineage_t, lineages),
     )
+
+
+def _knows_any(card: ModelCard, cells: Truth, mapping: Mapping[str, str]) -> bool:
+    """Whether a model has the label or the lineage of any cell."""
+    return any((place_t[cells.class_n] >= 0).any() for place_t in _meant(card, cells.labels, mapping))
 
 
 def _called(own: Sequence[Label], place_t: Int64s, names: Sequence[str]) -> dict[str, str]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
+from cli.main import app
 from functions.status import page
 from functions.status.routes import ROUTES
 from tools import reference_docs
@@ -62,3 +65,15 @@ def test_every_command_in_the_readme_exists() -> None:
     commands = set(re.findall(r"^celldrop (models \w+|shards \w+|[a-z]+)", written, re.MULTILINE))
     assert {"run", "validate", "serve", "models import"} <= commands
     assert [command for command in sorted(commands) if f"## `celldrop {command}`" not in known] == []
+
+
+@pytest.mark.parametrize("name", ["import", "train", "index", "evaluate", "list", "show"])
+def test_the_folder_of_models_has_one_name(name: str) -> None:
+    """``--models``; ``--out``, as it was called, is still understood where it does not mean a folder of figures."""
+    page = (ROOT / "docs" / "reference" / "command-line.md").read_text()
+    (said,) = re.findall(rf"^## `celldrop models {name}`\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
+    assert re.search(r"^- `--models` The folder of bundles.*CELLDROP_MODELS_DIR", said, re.MULTILINE)
+    assert ("- `--out` " in said) == (name == "evaluate")
+    models: Any = typer.main.get_command(app)
+    command = models.commands["models"].commands[name]
+    assert "--out" in {spelling for option in command.params for spelling in option.opts}

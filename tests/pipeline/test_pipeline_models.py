@@ -39,6 +39,8 @@ def test_an_imported_model_is_listed_shown_and_used(celldrop: Celldrop, data_dir
     assert len(card["labels"]) == 45
     verdict = celldrop("validate", data_dir / "h5ad/pbmc3k_raw_labelled.h5ad", "--model", out, "--json").json
     assert verdict["overlap"]["n_model"] == 3947
+    again = celldrop("models", "import", pkl, "--name", "adams", "--version", "2", "--models", out, "--json")
+    assert Path(again.json["path"]) == out / "adams" / "2", again.stderr
 
 
 def test_the_newest_versions_are_listed_and_the_default_is_marked(celldrop: Celldrop, tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ def test_an_import_names_the_labels_without_terms_with_the_nearest(
     assert all(len(near) <= 3 for near in without.values())
     label = next(name for name, near in without.items() if near)
     assert "(CL:" in without[label][0]
+    told = done.stderr.splitlines()
+    assert max(len(line) for line in told if str(tmp_path) not in line) <= 80
+    assert f"'{label}' is no term of" in " ".join(" ".join(told).split())
     table = tmp_path / "terms.tsv"
     table.write_text(f"{label}\tCL:0000576\n")
     named = ("--ontology", ontology, "--terms", table, "--out", tmp_path / "again")
