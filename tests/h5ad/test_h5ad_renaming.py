@@ -124,7 +124,16 @@ def test_a_name_of_several_genes_is_named_with_them() -> None:
     verdict, positions = matched(file_of([*SYMBOLS, name]), needs)
     assert positions[-1] == -1
     assert f"'{name}' ({' or '.join(symbols)})" in said(verdict).message
-    assert "Ensembl ids" in said(verdict).hint
+    assert said(verdict).hint.startswith("Put Ensembl ids into a column of adata.var")
+
+
+def test_a_column_of_ids_that_has_none_for_an_ambiguous_name_is_to_be_completed() -> None:
+    table, (name, numbers) = names_of("ENSG"), next(_of_several())
+    assert table is not None
+    needs = replace(NEEDS, features=Features(symbol=(*SYMBOLS, table.symbol[numbers[0]])))
+    verdict, positions = matched(file_of([*SYMBOLS, name], {"gene_ids": [*IDS, ""]}), needs)
+    assert positions[-1] == -1
+    assert said(verdict).hint.startswith("var/gene_ids has no Ensembl id that decides for these names")
 
 
 def _of_several() -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -304,7 +304,8 @@ def test_genes_of_another_species_are_no_spelling() -> None:
     species, genes = on(0, model(), *MOUSE_SYMBOLS, space=MOUSE)
     assert (species.code, genes.code) == ("WRONG_SPECIES", "GENES_DO_NOT_MATCH")
     assert "are of another species" in genes.message
-    assert genes.hint == species.hint
+    assert "orthologues=on" in species.hint
+    assert genes.hint == "Do as said for WRONG_SPECIES.", "what to do is said once"
 
 
 # --- In words -----------------------------------------------------------------------------------------------------

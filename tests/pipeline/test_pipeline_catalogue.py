@@ -335,6 +335,9 @@ def test_a_file_of_another_species_is_told_which_model_to_use(
     alone = celldrop(*asked)
     assert (alone.status, alone.json["code"]) == (3, "WRONG_SPECIES")
     assert "`celldrop models search --species mus_musculus` finds some to add." in alone.json["hint"]
+    if command == "validate":
+        told = celldrop(*asked[:-1]).stdout
+        assert [told.count(words) for words in ("orthologues=on", "models search", "WRONG_SPECIES")] == [1, 1, 2]
     folder = tmp_path / "added" / "mouse-blood" / "1"
     shutil.copytree(BUNDLE, folder)
     card = CARD | {"name": "mouse-blood", "version": "1", "species": "mus_musculus"}

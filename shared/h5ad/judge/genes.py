@@ -51,10 +51,10 @@ def on_genes(found: Found, table: GeneTable, chosen: Candidate) -> Iterator[Find
     yield from _on_household(chosen)
     if found.space.species is not Species.UNKNOWN:
         yield from _on_strangers(chosen)
-    yield from _on_other_names(found.matching)
+    yield from _on_other_names(found.matching, f"{table.path}/{space.apart}" if space.apart is not None else None)
 
 
-def _on_other_names(matching: Matching) -> Iterator[Finding]:
+def _on_other_names(matching: Matching, ids: str | None) -> Iterator[Finding]:
     """What is found by other names than the model's."""
     if matching.n_translated:
         words = f"{matching.n_translated:,} genes of the model are found by translating their names with {release()}"
@@ -63,11 +63,15 @@ def _on_other_names(matching: Matching) -> Iterator[Finding]:
         )
         yield warning(WarningCode.GENES_TRANSLATED, words, hint, {"n_translated": matching.n_translated})
     if matching.renamed or matching.ambiguous:
-        yield _renamed(matching)
+        yield _renamed(matching, ids)
 
 
-def _renamed(matching: Matching) -> Finding:
-    """What is found by earlier names, and what may be but is not clear."""
+def _renamed(matching: Matching, ids: str | None) -> Finding:
+    """What is found by earlier names, and what may be but is not clear.
+
+    Args:
+        ids: The column of Ensembl ids beside the names, if there is one.
+    """
     renamed, ambiguous = sorted(matching.renamed, key=_of_clones), matching.ambiguous
     sentences = []
     if renamed:
@@ -78,7 +82,7 @@ def _renamed(matching: Matching) -> Finding:
         open_names = [f"{_quoted(one.name)} ({' or '.join(one.genes)})" for one in ambiguous[:_EXAMPLES]]
         said = plural(len(ambiguous), "name is", "names are")
         sentences.append(f"{said} not used that may be genes of the model: {', '.join(open_names)}")
-    hint = "Put Ensembl ids into a column of adata.var: they tell which gene a name is." if ambiguous else _RENAMED
+    hint = _hint(ids) if ambiguous else _RENAMED
     examples = [f"{theirs} > {ours}" for theirs, ours in renamed[:_EXAMPLES]]
     details: Details = {
         "n_renamed": len(renamed),
@@ -87,6 +91,13 @@ def _renamed(matching: Matching) -> Finding:
         "ambiguous": [one.name for one in ambiguous[:_EXAMPLES]],
     }
     return warning(WarningCode.GENES_RENAMED, "; ".join(sentences), hint, details)
+
+
+def _hint(ids: str | None) -> str:
+    """What to do about names of which it is open what gene they are."""
+    if ids is None:
+        return "Put Ensembl ids into a column of adata.var: they tell which gene a name is."
+    return f"{ids} has no Ensembl id that decides for these names: put their ids there, which tell the gene."
 
 
 def _of_clones(pair: tuple[str, str]) -> bool:
@@ -174,7 +185,7 @@ def on_model(
     matched = f"{overlap.n_matched:,} of the {overlap.n_model:,} genes of {model.reference} are in the file"
     if overlap.fraction < model.min_overlap or not overlap.n_matched:
         if wrong is not None:
-            differs = Difference("are of another species", wrong.hint)
+            differs = Difference("are of another species", f"Do as said for {wrong.code}.")
         else:
             differs = difference(ids, found.space, model.features, cells.genes)
         error = NoGeneOverlapError(
@@ -290,7 +301,7 @@ def _wrong_species(found: Found, model: ModelNeeds, ids: Sequence[str]) -> Wrong
         f"the genes are of {theirs}, by {found.space.column}: {shown(ids)}",
         expected=f"{model.species}, the species of {model.reference}, with names like "
         f"{some_features(model.features, found.space.kind)}",
-        hint=f"{spelled if theirs is Species.MOUSE else ''}Choose a model of your species with --model "
-        "(`celldrop models search` finds them). With `--set orthologues=on`, one-to-one orthologues are matched; "
+        hint=f"{spelled if theirs is Species.MOUSE else ''}Choose a model of your species with "
+        f"--model{WrongSpeciesError.search}. With `--set orthologues=on`, one-to-one orthologues are matched; "
         "no label is called reliable then.",
     )
