@@ -20,13 +20,13 @@ from jobs.modeling.bundles import check_free, write_bundle
 from jobs.modeling.cards import check_identity
 from jobs.modeling.features import genes_also_in
 from jobs.modeling.gene_lists import read_gene_list
+from jobs.modeling.gene_places import GeneList, n_found
 from jobs.modeling.joining import joined
 from jobs.modeling.labelled import LabelledCells, Sample, read_labelled
 from jobs.modeling.lineages import read_mapping
 from jobs.modeling.ontology import read_ontology
 from jobs.modeling.readable import read_names
 from jobs.modeling.reporting import Progress
-from jobs.modeling.scoring import feature_of_genes
 from jobs.modeling.settings import ClassWeights, TrainingSettings
 from jobs.modeling.trainable import training_warnings, without_rare
 from jobs.modeling.training import TrainedModel, train
@@ -159,7 +159,7 @@ def _read_other(origin: Origin, file: Path, cells: LabelledCells, wanted: Traini
             where=str(file),
             hint="Give the labels of both files their lineages with --lineages.",
         )
-    n_shared = int((feature_of_genes(other.genes, cells.genes) >= 0).sum())
+    n_shared = n_found(other.genes, GeneList(cells.genes, cells.species))
     if other.species is not cells.species or n_shared * 2 < len(cells.genes):
         raise TrainingDataError(
             f"{n_shared:,} of the {len(cells.genes):,} genes of {cells.source}, and cells of {other.species}",

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 
 from jobs.modeling.expression import log_normalise
+from jobs.modeling.gene_places import GeneList, first_places, places_of_genes
 from jobs.modeling.labelled import LabelledCells
-from jobs.modeling.scoring import feature_of_genes
 from shared.bundles.card import Features, Label
 from shared.domain.verdict import MatrixState
 
@@ -40,7 +40,7 @@ def differences(
     shares of them.
     """
     types = shared_types(cells, other)
-    own_g, their_g = feature_of_genes(cells.genes, features), feature_of_genes(other.genes, features)
+    own_g, their_g = (_places(one, features) for one in (cells, other))
     there_f = np.isin(np.arange(len(features)), their_g)
     own = {name: _means(cells, name, own_g, mean_f, std_f, clip) for name in types}
     theirs = {name: _means(other, name, their_g, mean_f, std_f, clip) for name in types}
@@ -56,7 +56,7 @@ def batch_differences(
 
     Only types with enough cells in two batches or more tell. Returns pairs of type and batch x features.
     """
-    place_g, batch_n = feature_of_genes(cells.genes, features), cells.batch_n
+    place_g, batch_n = _places(cells, features), cells.batch_n
     found = [np.zeros((0, len(features)))]
     for name, batches in batched_types(cells).items():
         assert batch_n is not None
@@ -94,6 +94,10 @@ def without(values_nf: torch.Tensor, basis_df: torch.Tensor) -> torch.Tensor:
     if len(basis_df):
         values_nf -= (values_nf @ basis_df.T) @ basis_df
     return values_nf
+
+
+def _places(cells: LabelledCells, features: Features) -> npt.NDArray[np.int32]:
+    return first_places(places_of_genes(cells.genes, GeneList(features, cells.species)))
 
 
 def _sizes(cells: LabelledCells) -> dict[str, int]:

@@ -12,8 +12,8 @@ import torch
 
 from jobs.engine.familiarity import Watch, Watched
 from jobs.modeling.features import distinct_genes, take_features
+from jobs.modeling.gene_places import GeneList, places_of_genes
 from jobs.modeling.labelled import LabelledCells
-from jobs.modeling.scoring import feature_of_genes
 from shared.bundles.card import Familiarity, Features
 from shared.domain.verdict import MatrixState
 
@@ -68,7 +68,7 @@ def learn_familiarity(
     if known.state is not MatrixState.COUNTS or min(known.n_cells, unseen.n_cells) < least:
         return None
     share_g = _largest_shares(known)
-    place_g = feature_of_genes(known.genes, features)
+    place_g = places_of_genes(known.genes, GeneList(features, known.species))
     watched_w = np.flatnonzero(distinct_genes(known.genes) & (share_g < RARE) & (place_g < 0))
     if len(watched_w) < _LEAST_GENES:
         return None

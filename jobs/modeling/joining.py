@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,12 +12,12 @@ import scipy.sparse as sp
 
 from jobs.modeling.expression import log_normalise
 from jobs.modeling.features import distinct_genes, take_features
+from jobs.modeling.gene_places import GeneList, places_of_genes
 from jobs.modeling.labelled import LabelledCells
-from jobs.modeling.scoring import feature_of_genes
 from jobs.modeling.specimens import together
 from shared.bundles.card import Features, Label
 from shared.domain.errors import TrainingDataError
-from shared.domain.verdict import MatrixState
+from shared.domain.verdict import Finding, MatrixState
 
 Int64s = npt.NDArray[np.int64]
 
@@ -25,9 +25,10 @@ Int64s = npt.NDArray[np.int64]
 def joined(files: Sequence[LabelledCells]) -> LabelledCells:
     """The cells of all files, in the order of the files; of one file, as they are.
 
-    Genes are those of the first file that every file has, by symbol or Ensembl id, with the first file's names. Counts
-    of all other genes are added up in one gene without a name, which is no feature, so that a cell's total stays the
-    same. If a file has no counts, all become log1p of counts per 10,000. Batches of different files are different.
+    Genes are those of the first file that every file has, with the first file's names. They are found as a run finds
+    them, by symbol or Ensembl id, and by what they were called in other years. Counts of all other genes are added up
+    in one gene without a name, which is no feature, so that a cell's total stays the same. If a file has no counts, all
+    become log1p of counts per 10,000. Batches of different files are different.
 
     Raises:
         TrainingDataError: The files are of different species, have no gene in common, or disagree about a label.
@@ -36,7 +37,7 @@ def joined(files: Sequence[LabelledCells]) -> LabelledCells:
     if len(files) == 1:
         return first
     _check_species(files)
-    place_fg = [feature_of_genes(one.genes, first.genes) for one in files]
+    place_fg = [places_of_genes(one.genes, GeneList(first.genes, first.species)) for one in files]
     common_g = distinct_genes(first.genes)
     for place_g in place_fg:
         common_g &= np.isin(np.arange(len(first.genes)), place_g)
@@ -65,7 +66,7 @@ def joined(files: Sequence[LabelledCells]) -> LabelledCells:
         n_unlabelled=sum(one.n_unlabelled for one in files),
         n_sampled_away=sum(one.n_sampled_away for one in files),
         missing=dict(sum((Counter(one.missing) for one in files), Counter[str]())),
-        warnings=tuple(dict.fromkeys(warning for one in files for warning in one.warnings)),
+        warnings=_different(warning for one in files for warning in one.warnings),
         source=_names(files),
         sha256=", ".join(one.sha256 or "unknown" for one in files),
         batch_n=_batches(files),
@@ -76,6 +77,15 @@ def joined(files: Sequence[LabelledCells]) -> LabelledCells:
 
 def _names(files: Sequence[LabelledCells]) -> str:
     return ", ".join(one.source for one in files)
+
+
+def _different(warnings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Each of them once."""
+    found: list[Finding] = []
+    for warning in warnings:
+        if warning not in found:
+            found.append(warning)
+    return tuple(found)
 
 
 def _check_species(files: Sequence[LabelledCells]) -> None:

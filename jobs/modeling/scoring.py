@@ -16,15 +16,15 @@ from jobs.engine.facts import CellFacts
 from jobs.engine.streaming import scored
 from jobs.modeling.best_scores import BestScores, best_of, joined, unfamiliarity_of
 from jobs.modeling.correcting import Corrected, correct
+from jobs.modeling.gene_places import places_of_genes
 from jobs.modeling.labelled import LabelledCells
-from shared.bundles.card import Features, ModelCard
+from shared.bundles.card import ModelCard
 from shared.domain.errors import InternalError
 from shared.domain.geometry import Rows
 from shared.domain.verdict import MatrixState, Verdict
-from shared.h5ad.names.genes import map_genes
 from shared.h5ad.read.blocks import RowBlock
 from shared.h5ad.read.projecting import projected_by_numpy, with_silent_cells
-from shared.h5ad.read.rows import features_of_genes, open_matrix, with_watched
+from shared.h5ad.read.rows import features_of_genes, open_matrix
 from shared.h5ad.source import RangeSource
 
 _BLOCK_ROWS = 4096
@@ -94,9 +94,7 @@ def score(card: ModelCard, weights: Mapping[str, torch.Tensor], cells: LabelledC
         InvalidBundleError: The weights do not fit the card.
         NoGeneOverlapError: No gene of the file is in the model.
     """
-    gene_to_feature = feature_of_genes(cells.genes, card.features)
-    if card.watched is not None:
-        gene_to_feature = with_watched(gene_to_feature, feature_of_genes(cells.genes, card.watched), len(card.features))
+    gene_to_feature = places_of_genes(cells.genes, card)
     as_it_is = cells.state is MatrixState.LOG1P_CP10K
     annotator = Annotator(card, weights, gene_to_feature, torch.device("cpu"), as_it_is=as_it_is, counted=not as_it_is)
     starts = range(0, max(cells.n_cells, 1), _BLOCK_ROWS)
@@ -117,14 +115,6 @@ def scores_of(blocks: Sequence[BlockScores]) -> Scores:
             unfamiliarity_n=np.concatenate([unfamiliarity_of(block.facts) for block in blocks]),
         ),
     )
-
-
-def feature_of_genes(genes: Features, features: Features) -> npt.NDArray[np.int32]:
-    """The position of each gene's feature in the model, or -1; by symbol or Ensembl id, whichever matches more."""
-    pairs = [(genes.symbol, features.symbol), (genes.ensembl, features.ensembl)]
-    maps = [map_genes([name or "" for name in file], model) for file, model in pairs if file and model]
-    found = [np.array(positions, dtype=np.int32) for positions in maps]
-    return max(found, key=lambda position_g: int((position_g >= 0).sum()), default=np.full(len(genes), -1, np.int32))
 
 
 def _block(value_ng: sp.csr_matrix, start: int) -> RowBlock:

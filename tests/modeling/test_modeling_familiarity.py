@@ -17,14 +17,13 @@ from jobs.engine.familiarity import TENSORS, Watch, Watched
 from jobs.modeling.design import design_of
 from jobs.modeling.evaluation import evaluate
 from jobs.modeling.familiarity import RARE, Learned, learn_familiarity
+from jobs.modeling.gene_places import GeneList, places_of_genes
 from jobs.modeling.labelled import LabelledCells, read_labelled
 from jobs.modeling.lineages import BLOOD_LINEAGES
-from jobs.modeling.scoring import feature_of_genes
 from jobs.modeling.settings import TrainingSettings
 from jobs.modeling.training import train
 from shared.bundles.card import Features, Label
 from shared.domain.verdict import MatrixState, Species
-from shared.h5ad.read.rows import with_watched
 from tests.modeling.synthetic import quick
 
 N_GENES, N_RARE = 400, 200
@@ -64,8 +63,8 @@ def scores(learned: Learned, cells: LabelledCells, features: Features) -> npt.ND
         learned.tensors["watched_rate"].double().numpy(),
         learned.tensors["feature_rate"].double().numpy(),
     )
-    genes = feature_of_genes(cells.genes, learned.familiarity.genes)
-    found = with_watched(feature_of_genes(cells.genes, features), genes, len(features))
+    watching = GeneList(features, cells.species, watched=learned.familiarity.genes)
+    found = places_of_genes(cells.genes, watching)
     kept = sp.csr_matrix(cells.value_ng[:, found >= 0])
     kept.sort_indices()
     look = Watch(watched, len(features), found, as_it_is=False, counted=True).look(

@@ -11,10 +11,10 @@ import torch
 from jobs.engine.kinds.standardised import SparseProduct, Standardisation
 from jobs.modeling.design import CLIP_MAX
 from jobs.modeling.expression import TARGET_SUM, log_normalise
+from jobs.modeling.gene_places import GeneList, first_places, places_of_genes
 from jobs.modeling.kinds.linear import LinearRecipe
 from jobs.modeling.kinds.recipe import Recipe, Weights
 from jobs.modeling.labelled import LabelledCells
-from jobs.modeling.scoring import feature_of_genes
 from jobs.modeling.settings import TrainingSettings
 from shared.domain.verdict import MatrixState
 
@@ -105,7 +105,7 @@ def _coordinates(cells: LabelledCells, linear: Weights, projection_cf: torch.Ten
         torch.ones(n_features, dtype=torch.bool),
         torch.float64,
     )
-    place_g = feature_of_genes(cells.genes, linear.features)
+    place_g = first_places(places_of_genes(cells.genes, GeneList(linear.features, cells.species)))
     gene_f = np.empty(n_features, np.int64)
     gene_f[place_g[place_g >= 0]] = np.flatnonzero(place_g >= 0)
     found = [torch.zeros(0, n_components)]
