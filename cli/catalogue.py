@@ -80,7 +80,7 @@ def find_card(settings: Settings, model: str) -> ModelCard:
     folder = bundle_folder(model)
     if folder is not None:
         return card_of_folder(folder)
-    return find_model(build_files(settings), settings.models_bucket, model)[0]
+    return find_model(build_files(settings), settings.models_bucket, model, folders=True)[0]
 
 
 def card_of_folder(folder: Path) -> ModelCard:

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 from cli.console import Exit, Output
-from cli.running import run
+from cli.running import Wanted, run
 from shared.domain.errors import InputNotFoundError
 from shared.settings import Settings
 
@@ -24,7 +24,7 @@ def run_demo(settings: Settings, output: Output) -> Exit:
     file = demo_file()
     if not output.as_json:
         output.say(f"700 peripheral blood cells that come with scanpy, annotated with {MODEL}:", style="bold")
-    status = run(settings, file, model=MODEL, options={}, rerun=False, output=output)
+    status = run(settings, file, model=MODEL, wanted=Wanted({}), rerun=False, output=output)
     if status is Exit.DONE:
         say_agreement(settings.home.resolve() / file.stem, output)
     return status

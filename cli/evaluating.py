@@ -146,7 +146,7 @@ def load_bundle(settings: Settings, model: str) -> tuple[ModelCard, Mapping[str,
     if folder is not None:
         return load_model(*as_bucket(folder), None)
     blobs, bucket = build_files(settings), settings.models_bucket
-    card, prefix = find_model(blobs, bucket, model)
+    card, prefix = find_model(blobs, bucket, model, folders=True)
     return load_model(blobs, bucket, prefix, card.digest)
 
 

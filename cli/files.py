@@ -8,9 +8,11 @@ from cli.folders import missing
 from shared.bundles.card import CARD_NAME
 from shared.bundles.catalogue import version_key
 from shared.domain.errors import BlobNotFoundError, ModelNotFoundError
-from shared.domain.words import listed
+from shared.domain.words import cut, listed
 from shared.ports.blobs import BlobInfo, BlobStore
 from shared.wiring.folders import FILES_BUCKET
+
+_LETTERS = 80
 
 
 def find_file(blobs: BlobStore, file: Path) -> BlobInfo:
@@ -35,7 +37,7 @@ def bundle_folder(model: str) -> Path | None:
         ModelNotFoundError: The path contains no bundle, or bundles of several models.
     """
     folder = Path(model).expanduser()
-    if not folder.is_dir() and "/" not in model:
+    if not _is_folder(folder) and "/" not in model:
         return None
     if (folder / CARD_NAME).is_file():
         return folder
@@ -54,3 +56,18 @@ def bundle_folder(model: str) -> Path | None:
         names = listed(sorted(str(path) for path in found), length=200)
         raise ModelNotFoundError(f"several models in {folder}", expected=f"one of {names}", hint="Name one of them.")
     return max(found, key=lambda path: version_key(path.name))
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether there is a folder.
+
+    Raises:
+        ModelNotFoundError: The system cannot look, as a part of the path is too long, or a folder is closed.
+    """
+    try:
+        return path.is_dir()
+    except OSError as error:
+        hint = "Give the folder that contains model.json, or a name from `celldrop models list`."
+        raise ModelNotFoundError(
+            f"--model {cut(str(path), _LETTERS)}: {error.strerror}", expected="the folder of a bundle", hint=hint
+        ) from error

@@ -70,7 +70,7 @@ def run(  # one parameter an option
     finish(
         output,
         lambda: run_file(
-            settings_for(out), file, model=None, options=read_options(set_ or [], model), rerun=rerun, output=output
+            settings_for(out), file, model=None, wanted=read_options(set_ or [], model), rerun=rerun, output=output
         ),
     )
 

@@ -31,7 +31,9 @@ ModelOption = Annotated[
 ModelsOption = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(
-        "--model", help="NAME, NAME@VERSION, or the folder of a bundle; again for each further model of a consensus."
+        "--model",
+        help="NAME, NAME@VERSION, or the folder of a bundle. Repeat it for a consensus: the main model "
+        "first, then at most four further ones.",
     ),
 ]
 BatchOption = Annotated[

@@ -71,8 +71,8 @@ def _queue(settings: Settings, asked: Asked, output: Output) -> Exit:
     """Record a submission. The server's reconcile finds the record and drains its outbox."""
     embedded = open_embedded(settings)
     try:
-        options = read_options(asked.pairs, asked.models)
-        drop = drop_of(embedded, asked.file, model=None, options=options, rerun=asked.rerun)
+        wanted = read_options(asked.pairs, asked.models)
+        drop = drop_of(embedded, asked.file, model=None, wanted=wanted, rerun=asked.rerun)
         stored = queue_only(embedded).submit(drop)
         if stored.value.state.final:
             return tell_end(stored.value, _place(settings, embedded.local.ports, stored.value), output)
@@ -97,14 +97,15 @@ def _upload(settings: Settings, asked: Asked, output: Output) -> Exit:
 
     Each upload is a submission of its own, so that nothing has to be asked again.
     """
-    file, options = asked.file, read_options(asked.pairs, asked.models)
-    parsed = parse_options(options)
-    for model in (parsed.model, *parsed.consensus):
+    file, wanted = asked.file, read_options(asked.pairs, asked.models)
+    parsed = parse_options(wanted.options)
+    for model in (parsed.model, *(wanted.others or parsed.consensus)):
         if model is not None and Path(model).is_dir():
             hint = "Upload the bundle to the models bucket, then pass its name to --model."
             raise InvalidOptionError(
                 "a deployed pipeline cannot use a model folder of this machine", where=model, hint=hint
             )
+    options = {**wanted.options, **({"consensus": ",".join(wanted.others)} if wanted.others else {})}
     called = f"{file.name}.h5ad" if is_temporary(file.name) else file.name  # ingest ignores temporary names
     name = f"submitted/{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}/{called}"
     ports = build_ports(settings)

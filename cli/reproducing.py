@@ -15,7 +15,7 @@ from cli.console import Exit, Output
 from cli.embedded import open_embedded, result_folder
 from cli.folders import missing
 from cli.following import see_through, tell_end
-from cli.running import drop_of
+from cli.running import Wanted, drop_of
 from jobs.inference.data_manager import crc32c_of
 from jobs.inference.outputs.manifest import FileFacts, Manifest, parse_manifest
 from jobs.inference.outputs.model_facts import ModelFacts
@@ -63,12 +63,10 @@ def reproduce(settings: Settings, told: Path, file: Path, *, models: Sequence[st
     check_input(before, file)
     wanted, *others = models or bundles_of(settings, before)
     options = asked_then(before)
-    if others:
-        options["consensus"] = ",".join(others)
     with _own_home(settings.home.resolve()) as folder:
         embedded = open_embedded(settings.model_copy(update={"home": folder}))
         try:
-            drop = drop_of(embedded, file, model=wanted, options=options, rerun=False)
+            drop = drop_of(embedded, file, model=wanted, wanted=Wanted(options, tuple(others)), rerun=False)
             stored = see_through(embedded, embedded.submit(drop).value.id, output)
             found = result_folder(embedded.layout, stored.value)
             if found is None:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from cli.catalogue import card_of_folder
@@ -17,17 +18,31 @@ from functions.ingest.data_manager import DIGEST_PREFIX
 from functions.ingest.schemas import Drop
 from shared.bundles.card import CARD_NAME, WEIGHTS_NAME
 from shared.domain.errors import DiskFullError, InvalidOptionError
-from shared.domain.options import parse_options
+from shared.domain.options import MOST_OTHERS, parse_options
+from shared.domain.words import cut
 from shared.settings import Settings
 
 _COPIES = 1.1
 """Estimated size of annotated.h5ad relative to the input: a copy of it with more columns."""
 _TABLES_BYTES = 4_000_000
+_LETTERS, _MOST_LETTERS = 80, 200
 
 
-def run(
-    settings: Settings, file: Path, *, model: str | None, options: Mapping[str, str], rerun: bool, output: Output
-) -> Exit:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a command asks for.
+
+    Attributes:
+        options: As requested, the option ``model`` included.
+        others: The further models of a consensus, as named by ``--model``; a folder's path may have commas. Empty: as
+            the option ``consensus`` says.
+    """
+
+    options: Mapping[str, str]
+    others: tuple[str, ...] = ()
+
+
+def run(settings: Settings, file: Path, *, model: str | None, wanted: Wanted, rerun: bool, output: Output) -> Exit:
     """Annotate one file with the whole pipeline in this process and its task processes.
 
     Idempotent: the same file with the same options is the same submission. Running again after a crash continues it;
@@ -38,7 +53,7 @@ def run(
     """
     embedded = open_embedded(settings)
     try:
-        drop = drop_of(embedded, file, model=model, options=options, rerun=rerun)
+        drop = drop_of(embedded, file, model=model, wanted=wanted, rerun=rerun)
         before = embedded.find(drop)
         if before is not None:
             embedded.take_over(before.id)
@@ -71,7 +86,7 @@ def _check_disk(results: Path, file: Path) -> None:
         )
 
 
-def drop_of(embedded: Embedded, file: Path, *, model: str | None, options: Mapping[str, str], rerun: bool) -> Drop:
+def drop_of(embedded: Embedded, file: Path, *, model: str | None, wanted: Wanted, rerun: bool) -> Drop:
     """What a command asks for. It joins a submission that is open or succeeded, or makes a new one.
 
     Args:
@@ -81,11 +96,11 @@ def drop_of(embedded: Embedded, file: Path, *, model: str | None, options: Mappi
     Raises:
         CelldropError: The file, the model or an option cannot be used.
     """
-    requested = dict(options)
+    requested = dict(wanted.options)
     named = requested.get("model") if model is None else model
     if named is not None:
         requested["model"] = model_option(embedded, named)
-    others = parse_options(requested).consensus
+    others = wanted.others or parse_options(requested).consensus
     if others:
         requested["consensus"] = ",".join(model_option(embedded, other) for other in others)
     return embedded.asked_again(drop_of_file(embedded.blobs, file, requested), rerun=rerun)
@@ -112,27 +127,50 @@ def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
     return options
 
 
-def read_options(pairs: Sequence[str], models: Sequence[str] | None) -> dict[str, str]:
-    """Parse ``KEY=VALUE`` arguments and ``--model``: the first is the option ``model``, further ones ``consensus``.
+def read_options(pairs: Sequence[str], models: Sequence[str] | None) -> Wanted:
+    """Parse ``KEY=VALUE`` arguments and ``--model``: the first is the option ``model``, the others are further ones.
 
     ``--model`` comes before the option of that name.
 
     Raises:
-        InvalidOptionError: As in ``read_pairs``, or further models are given in both ways.
+        InvalidOptionError: As in ``read_pairs`` and ``_check_others``, or further models are given in both ways.
+        ModelNotFoundError: A further model is a path without a bundle.
     """
     options = read_pairs(pairs)
-    first, others = (models[0], models[1:]) if models else ("", ())
+    first, others = (models[0], tuple(models[1:])) if models else ("", ())
     if first:
         options["model"] = first
     if others:
-        named = ",".join(others)
-        if options.setdefault("consensus", named) != named:
-            raise InvalidOptionError(
-                f"--set consensus={options['consensus']} beside {len(others) + 1} models by --model",
-                expected="one of them",
-                hint="Name all models by --model, the main one first.",
-            )
-    return options
+        _check_others(others)
+    if others and options.pop("consensus", ",".join(others)) != ",".join(others):
+        raise InvalidOptionError(
+            f"--set consensus beside {len(others) + 1} models by --model",
+            expected="one of them",
+            hint="Name all models by --model, the main one first.",
+        )
+    return Wanted(options, others)
+
+
+def _check_others(others: Sequence[str]) -> None:
+    """Check the further models that ``--model`` names.
+
+    Raises:
+        InvalidOptionError: They are too many, one is given twice, or several in one ``--model``.
+        ModelNotFoundError: One is a path without a bundle.
+    """
+    if len(others) > MOST_OTHERS:
+        raise InvalidOptionError(
+            f"--model {len(others) + 1} times",
+            expected=f"one main model, and at most {MOST_OTHERS} further ones",
+            hint="Leave some out.",
+        )
+    for place, name in enumerate(others):
+        said = f"--model {cut(name, _LETTERS)}"
+        if name in others[:place]:
+            raise InvalidOptionError(f"{said} twice", expected="different models", hint="Leave one of them out.")
+        if bundle_folder(name) is None and ("," in name or not 1 <= len(name) <= _MOST_LETTERS):
+            hint = "Give each further model a --model of its own."
+            raise InvalidOptionError(said, expected="a model's name, or the folder of a bundle", hint=hint)
 
 
 def model_option(embedded: Embedded, model: str) -> str:

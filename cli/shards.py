@@ -16,7 +16,9 @@ shards = typer.Typer(help="Annotate one file in three steps, for workflow engine
 BundlesOption = Annotated[
     list[Path],
     typer.Option(
-        "--model", help="The folder of a bundle; again for each further one of a consensus.", show_default=False
+        "--model",
+        help="The folder of a bundle. For a consensus: that of the main model, then of at most four further ones.",
+        show_default=False,
     ),
 ]
 PlanOption = Annotated[Path, typer.Option("--plan", help="The plan that `plan` wrote.", show_default="plan.json")]

@@ -35,12 +35,13 @@ def validate_file(
     Raises:
         CelldropError: The file or the request cannot be used.
     """
-    requested = read_options(pairs, models)
-    options = parse_options(requested)
+    wanted = read_options(pairs, models)
+    requested, options = wanted.options, parse_options(wanted.options)
+    named = wanted.others or options.consensus
     card = find_card(settings, options.model) if options.model else _default_card(settings)
-    others = [find_card(settings, name) for name in options.consensus] if card else []
+    others = [find_card(settings, name) for name in named] if card else []
     if card:
-        check_distinct([card, *others], [card.reference, *options.consensus])
+        check_distinct([card, *others], [card.reference, *named])
     blobs = build_files(settings)
     source = drop_of_file(blobs, file, {}).source
     verdict = naming_models(Validator.of(blobs, settings)(source, card, options, others), lambda: all_cards(settings))

@@ -126,7 +126,7 @@ class IngestData:
             card = self._adhoc_card(bucket, prefix)
         else:
             bucket = self.models_bucket
-            card, prefix = find_model(self.blobs, bucket, reference)
+            card, prefix = find_model(self.blobs, bucket, reference, folders=self.adhoc_bucket is not None)
         return card, ModelRef(card.name, card.version, card.digest, bucket, prefix, card.cost)
 
     def others(self, names: Sequence[str], card: ModelCard) -> tuple[tuple[ModelCard, ...], tuple[ModelRef, ...]]:
@@ -141,7 +141,12 @@ class IngestData:
             InvalidOptionError: Two of the models are the same bundle.
         """
         found = [self.model(name) for name in names]
-        check_distinct([card, *(other for other, _ in found)], [card.reference, *names])
+        # A digest says nothing to whoever gave a folder.
+        known = [
+            other.reference if name.startswith(DIGEST_PREFIX) else name
+            for name, (other, _) in zip(names, found, strict=True)
+        ]
+        check_distinct([card, *(other for other, _ in found)], [card.reference, *known])
         return tuple(card for card, _ in found), tuple(ref for _, ref in found)
 
     def naming_models(self, verdict: Verdict) -> Verdict:

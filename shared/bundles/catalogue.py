@@ -15,6 +15,7 @@ from shared.ports.blobs import BlobInfo, BlobStore
 
 _LOG = logging.getLogger(__name__)
 _DIGEST = "sha256:"
+_FOLDER = " A bundle elsewhere on this machine is given as its folder: `celldrop run FILE --model FOLDER`."
 
 
 def list_models(store: BlobStore, bucket: str, prefix: str = "") -> list[ModelCard]:
@@ -40,13 +41,14 @@ def list_models(store: BlobStore, bucket: str, prefix: str = "") -> list[ModelCa
     return sorted(sorted(cards, key=lambda card: version_key(card.version), reverse=True), key=lambda card: card.name)
 
 
-def find_model(store: BlobStore, bucket: str, reference: str) -> tuple[ModelCard, str]:
+def find_model(store: BlobStore, bucket: str, reference: str, *, folders: bool = False) -> tuple[ModelCard, str]:
     """Find a bundle by reference. Returns its card and its prefix (``NAME/VERSION/``).
 
     A version that is still being uploaded has not taken the place of an older one yet.
 
     Args:
         reference: ``NAME`` (the newest version), ``NAME@VERSION``, or ``sha256:DIGEST``.
+        folders: Whether this is a machine whose folders are meant by the bucket, for the messages.
 
     Raises:
         ModelNotFoundError: There is no such bundle; the hint names similar ones.
@@ -59,7 +61,10 @@ def find_model(store: BlobStore, bucket: str, reference: str) -> tuple[ModelCard
         if card is not None and not lack:
             return card, place.prefix
         incomplete.append((place, lack))
-    raise _incomplete(*incomplete[0], bucket) if incomplete else _not_found(places, bucket, reference)
+    where = "the installed models" if folders else f"models bucket {bucket}"
+    if incomplete:
+        raise _incomplete(*incomplete[0], where)
+    raise _not_found(places, where, reference, _FOLDER if folders else "")
 
 
 def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
@@ -132,18 +137,18 @@ def _candidates(store: BlobStore, bucket: str, places: list[_Place], reference: 
     return sorted(found, key=lambda place: version_key(place.version), reverse=True)
 
 
-def _incomplete(place: _Place, lack: str, bucket: str) -> ModelNotFoundError:
+def _incomplete(place: _Place, lack: str, where: str) -> ModelNotFoundError:
     hint = f"Wait until its upload has ended, or upload both files: {CARD_NAME} and {WEIGHTS_NAME}."
-    return ModelNotFoundError(f"{place} is not complete: {lack}", where=f"models bucket {bucket}", hint=hint)
+    return ModelNotFoundError(f"{place} is not complete: {lack}", where=where, hint=hint)
 
 
-def _not_found(places: list[_Place], bucket: str, reference: str) -> ModelNotFoundError:
+def _not_found(places: list[_Place], where: str, reference: str, more: str) -> ModelNotFoundError:
     known = sorted(map(str, places))
     return ModelNotFoundError(
         f"no model {reference!r}",
         expected=f"one of {', '.join(known)}" if known else "a bundle under NAME/VERSION/",
-        where=f"models bucket {bucket}",
-        hint=_suggestion(places, reference),
+        where=where,
+        hint=f"{_suggestion(places, reference)}{more}",
     )
 
 

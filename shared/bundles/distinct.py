@@ -33,7 +33,7 @@ def check_distinct(cards: Sequence[ModelCard], names: Sequence[str]) -> None:
         if origin in origins[:place]:
             first = names[origins.index(origin)]
             raise InvalidOptionError(
-                f"option consensus: {cut(names[place], _LETTERS)} is the same model as {cut(first, _LETTERS)}",
-                expected="different models",
-                hint="Leave it out, or name another one.",
+                f"{cut(names[place], _LETTERS)} is the same model as {cut(first, _LETTERS)}",
+                expected="different models for a consensus",
+                hint="Leave one of them out, or name another one.",
             )

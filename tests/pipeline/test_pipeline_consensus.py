@@ -353,6 +353,50 @@ def test_further_models_given_in_two_ways_are_refused(celldrop: Celldrop, cells:
     assert (done.status, done.json["code"]) == (2, "INVALID_OPTION")
 
 
+@pytest.mark.parametrize("command", ["run", "validate", "submit"])
+@pytest.mark.parametrize(
+    ("others", "code", "words"),
+    [
+        (["a", "b", "c", "d", "e"], "INVALID_OPTION", "one main model, and at most 4 further ones"),
+        (["pbmc-sorted", "pbmc-sorted"], "INVALID_OPTION", "--model pbmc-sorted twice"),
+        (["pbmc-sorted,pbmc-765"], "INVALID_OPTION", "Give each further model a --model of its own"),
+        (["x" * 230], "INVALID_OPTION", "the folder of a bundle"),
+        (["x" * 300], "MODEL_NOT_FOUND", "File name too long"),
+        (["./a,b/"], "MODEL_NOT_FOUND", "no model.json in a,b"),
+        (["pbmc@1.2.0"], "INVALID_OPTION", "pbmc@1.2.0 is the same model as pbmc"),
+        ([ROOT / "models/pbmc/1.2.0"], "INVALID_OPTION", "is the same model as pbmc"),
+        (["nobody"], "MODEL_NOT_FOUND", "is given as its folder: `celldrop run FILE --model FOLDER`"),
+    ],
+)
+def test_what_is_wrong_with_further_models_is_said_of_the_option_that_names_them(
+    celldrop: Celldrop, cells: Path, command: str, others: list[object], code: str, words: str
+) -> None:
+    models = [word for model in ("pbmc", *others) for word in ("--model", model)]
+    done = celldrop(command, cells, *models, "--json", **SORTED)
+    assert (done.status, done.json["code"]) == (2, code), done.stdout
+    assert words in f"{done.json['message']} {done.json['hint']} {done.stderr}"
+    assert not any(word in done.stdout for word in ("consensus=", "option consensus", "--set", "bucket", "sha256:"))
+
+
+def test_a_further_model_may_lie_in_a_folder_with_commas_in_its_path(
+    celldrop: Celldrop, cells: Path, both: Ended, tmp_path: Path
+) -> None:
+    folder = tmp_path / ("of the lab, " * 15) / "a,b"
+    shutil.copytree(ROOT / "models/pbmc-sorted/1.3.0", folder)
+    for command in ("validate", "run"):
+        done = celldrop(command, cells, "--model", "pbmc", "--model", folder, *OPTIONS, **SORTED)
+        assert done.status == 0, done.stderr
+    assert (done.folder / CONSENSUS.name).read_bytes() == (both.folder / CONSENSUS.name).read_bytes()
+    again = celldrop("reproduce", done.folder, cells, "--model", "pbmc", "--model", folder, "--json", **SORTED)
+    assert again.status == 0, again.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "submit"])
+def test_the_help_says_how_many_models_there_may_be(celldrop: Celldrop, command: str) -> None:
+    words = " ".join(celldrop(command, "--help", COLUMNS="300").stdout.replace("│", " ").split())
+    assert "the main model first, then at most four further ones" in words
+
+
 def test_the_table_is_plain_csv_that_a_spreadsheet_can_open(both: Ended) -> None:
     lines = gzip.decompress((both.folder / CONSENSUS.name).read_bytes()).decode().splitlines()
     assert lines[0].replace('"', "") == (
