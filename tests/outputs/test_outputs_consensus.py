@@ -208,6 +208,17 @@ def test_the_scores_of_a_further_model_are_looked_at_over_all_cells() -> None:
     assert (low.code, low.details["median_score"]) == ("LOW_SCORES", 0.1)
 
 
+def test_of_labels_that_are_unfamiliar_to_a_further_model_few_are_named() -> None:
+    labels = tuple(Label(name=f"label {number}") for number in range(30))
+    own = OwnCounts(Vocabulary(labels), 3_000)
+    own.cells_c[:30] = own.unfamiliar_c[:30] = 100
+    own.score_b[150] = 3_000
+    (found,) = findings_of_other(own, Tally(Vocabulary(LABELS)), make_card(30, 3, labels=labels))
+    assert (found.code, found.details["n_unfamiliar"]) == ("UNFAMILIAR_CELLS", 3_000)
+    assert found.details["labels"] == [f"label {number}" for number in range(5)]
+    assert "celldrop_unfamiliar" not in found.hint, "that column is the main model's"
+
+
 def replace_scores(own: OwnCounts, place: int) -> OwnCounts:
     """The counts as if every cell had a score in one bin, and none were unfamiliar."""
     made = OwnCounts(own.vocabulary, own.n_looked)

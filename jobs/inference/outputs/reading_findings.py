@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -50,6 +50,7 @@ Measured on PBMC 3k with genes left out at random, two models (2026-11-30): of t
 tenth of the genes, at most 3.1 % differ from those by all genes; without a fifth 14 %, without half 45 %.
 """
 NOT_COMPARED = NoOwnLabels()
+Detail: TypeAlias = str | int | float | bool | list[str]
 _MOSTLY = 0.5
 _LETTERS = 60
 _LEAST_CELLS = 20
@@ -111,7 +112,12 @@ def findings_of_other(
         *_on_depth(tally, card),
     )
     hints = {str(code): hint for code, hint in _OF_OTHERS.items()}
-    return tuple(replace(one, hint=hints.get(one.code, one.hint)) for one in found)
+    return tuple(replace(one, hint=hints.get(one.code, one.hint), details=_bounded(one.details)) for one in found)
+
+
+def _bounded(details: Mapping[str, Detail]) -> dict[str, Detail]:
+    """Details with a few names only: a record has those of all further models."""
+    return {name: value[:_NAMED] if isinstance(value, list) else value for name, value in details.items()}
 
 
 def findings_of(
@@ -156,7 +162,7 @@ def _on_unfamiliar(tally: Familiar, card: ModelCard) -> Iterator[Finding]:
         "celldrop_unfamiliar (unfamiliar in the tables) marks these cells. Choose a model of their tissue, or leave "
         "them out. If the tissue is right, they may be of types that the model does not know, tumour cells, or damaged."
     )
-    details: dict[str, str | int | float | bool | list[str]] = {
+    details: dict[str, Detail] = {
         "n_unfamiliar": n_unfamiliar,
         "share": round(share, 4),
         "labels": labels,
