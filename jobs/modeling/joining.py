@@ -38,9 +38,8 @@ def joined(files: Sequence[LabelledCells]) -> LabelledCells:
         return first
     _check_species(files)
     place_fg = [places_of_genes(one.genes, GeneList(first.genes, first.species)) for one in files]
-    common_g = distinct_genes(first.genes)
-    for place_g in place_fg:
-        common_g &= np.isin(np.arange(len(first.genes)), place_g)
+    there_fg = [np.isin(np.arange(len(first.genes)), place_g) for place_g in place_fg]
+    common_g = np.logical_and.reduce([distinct_genes(first.genes), *there_fg])
     if not common_g.any():
         raise TrainingDataError(
             f"no gene that is in each of {_names(files)}",
