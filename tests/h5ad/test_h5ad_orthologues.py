@@ -66,7 +66,7 @@ def test_a_mouse_file_is_read_by_a_human_model_when_asked(names: list[str]) -> N
     assert verdict.genes.orthologues
     (said,) = (one for one in verdict.findings if one.code == "ORTHOLOGUES_USED")
     assert said.details["n_orthologues"] == len(PAIRED)
-    assert "less sure" in said.hint
+    assert "No label is called reliable" in said.hint
 
 
 @pytest.mark.parametrize("features", [Features(symbol=tuple(SYMBOLS)), Features(ensembl=tuple(IDS))])
