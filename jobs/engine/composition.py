@@ -57,14 +57,16 @@ class Composition:
         share_l: The share of each label, rounded to millionths, and at least a millionth.
         factor_l: By what the probabilities of each label are multiplied, before they are scaled to add up to 1.
         n_cells: The number of cells that were used.
-        uncorrected_score: The median of their best scores before they are corrected; None without cells.
+        information: How much their probabilities, before they are corrected, say of these cells: the mean relative
+            entropy to the assumed shares, by what it is for certain labels with these shares (nats by nats). 0 if
+            nothing, about 1 if all; None without cells.
         samples: The shares of each sample, by which its cells are corrected; None if the file is taken as one.
     """
 
     share_l: tuple[float, ...]
     factor_l: tuple[float, ...]
     n_cells: int
-    uncorrected_score: float | None = None
+    information: float | None = None
     samples: Samples | None = None
 
     def corrected(self, probability_nl: Float32s, row_n: Rows = _ALL) -> Float32s:
@@ -163,13 +165,22 @@ def _maximised(kept: Sequence[Float32s], assumed_l: Float64s, beat: Callable[[],
         if np.abs(share_l - before_l).max() < _CLOSE:
             break
     rounded_l = np.maximum(np.round(share_l, _DIGITS), 10.0**-_DIGITS)
-    return Composition(tuple(rounded_l.tolist()), tuple((rounded_l / assumed_l).tolist()), n_used, _median_best(kept))
+    information = _information(kept, assumed_l, rounded_l / rounded_l.sum())
+    return Composition(tuple(rounded_l.tolist()), tuple((rounded_l / assumed_l).tolist()), n_used, information)
 
 
-def _median_best(kept: Sequence[Float32s]) -> float | None:
-    """The median of the cells' best probabilities; None without cells."""
-    best = [probability_ln.max(axis=0) for probability_ln in kept if probability_ln.size]
-    return float(np.median(np.concatenate(best))) if best else None
+def _information(kept: Sequence[Float32s], assumed_l: Float64s, share_l: Float64s) -> float | None:
+    """The mean of ``Σ_l p_l ln(p_l / a_l)`` of the cells, by ``Σ_l π_l ln(1 / a_l)``, that of certain labels."""
+    n_used = sum(probability_ln.shape[1] for probability_ln in kept)
+    if not n_used:
+        return None
+    said = 0.0
+    for probability_ln in kept:
+        for probability_n, assumed in zip(probability_ln, assumed_l.tolist(), strict=True):
+            some_n = probability_n[probability_n > 0].astype(np.float64)
+            said += float((some_n * np.log(some_n / assumed)).sum())
+    certain = float((share_l * -np.log(assumed_l)).sum())
+    return float(round(said / n_used / certain, _DIGITS))
 
 
 def _by_label(probability_nl: Float32s) -> Float32s:

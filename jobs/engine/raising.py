@@ -23,8 +23,19 @@ MOST_BYTES = 16 * 2**20
 """The memory for their scores: of a model with many labels, fewer cells are used. The same for those of all samples."""
 LEAST_CELLS = 100
 """Fewer say too little about how hard a sample is. Such samples, and the cells without one, share thresholds."""
+LEAST_COVERAGE = 0.9
+"""The share of a model's features, by importance, that a file must have for the model's record of errors to hold.
+
+Measured on PBMC 3k with genes left out at random, two models (2026-11-30): of the labels that are reliable without a
+tenth of the genes, at most 3.1 % differ from those by all genes; without a fifth 14 %, without half 45 %.
+"""
 STEPS = 100
 """Thresholds are whole hundredths, as those of cards."""
+
+
+def least_coverage(error: float) -> float:
+    """The same for an error rate: below 5 %, what is missing may be twice the rate."""
+    return max(LEAST_COVERAGE, 1 - 2 * error)
 
 
 @dataclass(frozen=True, slots=True)

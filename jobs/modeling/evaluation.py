@@ -189,6 +189,15 @@ def _on_training(card: ModelCard, path: Path) -> Iterator[Finding]:
             "other cells, best of another study.",
             {"source": training.source},
         )
+    elif training.parameters.get("aligned_with") == path.name:
+        yield Finding(
+            WarningCode.TRAINED_ON_THIS_FILE,
+            Severity.WARNING,
+            f"{card.reference} was aligned with the cells of a file of this name, {path.name}: if it is the same, the "
+            "figures are too good.",
+            "Evaluate with a file of other cells, best of another study.",
+            {"source": path.name},
+        )
 
 
 def _by_name(card: ModelCard, own: Sequence[Label]) -> dict[str, str]:

@@ -16,7 +16,7 @@ class Skill:
 
     Attributes:
         balanced_accuracy: The mean recall of the labels.
-        by_chance: The same for guesses: one part in as many as there are labels.
+        by_chance: The same for guesses: one part in as many as the model has labels.
     """
 
     balanced_accuracy: float
@@ -36,16 +36,15 @@ class Skill:
 def skill_of(card: ModelCard) -> Skill | None:
     """What the card says; None if it has no record, as with most imported models."""
     measured = card.training.metrics.get("balanced_accuracy")
-    n_labels = sum(one.get("support", 0) > 0 for one in card.training.per_label.values())
-    return None if measured is None or n_labels < 2 else Skill(measured, 1 / n_labels)
+    return None if measured is None else Skill(measured, 1 / len(card.labels))
 
 
 def weakness(card: ModelCard) -> str | None:
-    """A sentence, without its full stop, on a model that is hardly better than guessing; None for another."""
+    """A sentence, without its full stop, on a model whose labels are mostly wrong; None for another."""
     skill = skill_of(card)
     if skill is None or not skill.is_weak:
         return None
     return (
-        f"on cells held out of its training, {card.reference} is hardly better than guessing: balanced accuracy "
+        f"on cells held out of its training, {card.reference} gets few labels right: balanced accuracy "
         f"{skill.balanced_accuracy:.2f}, by guessing {skill.by_chance:.2f}"
     )

@@ -78,9 +78,29 @@ def test_it_ends_as_soon_as_no_share_changes() -> None:
     assert len(beats) < 10
 
 
-def test_the_median_score_before_the_correction_is_kept_of_the_cells_that_were_used() -> None:
-    probability_nl = np.array([[0.6, 0.4], [0.2, 0.8], [0.45, 0.55], [0.99, 0.01]], np.float32)
-    used_n = np.array([True, True, True, False])
-    found = estimate([(probability_nl[:2], used_n[:2]), (probability_nl[2:], used_n[2:])], (0.5, 0.5), 4)
-    assert found.uncorrected_score == pytest.approx(0.6)
-    assert estimate([], (0.5, 0.5), 0).uncorrected_score is None
+def test_how_much_scores_say_is_their_relative_entropy_by_that_of_certain_labels() -> None:
+    probability_nl = np.array([[0.6, 0.4], [0.2, 0.8], [0.99, 0.01]], np.float32)
+    used_n = np.array([True, True, False])
+    found = estimate([(probability_nl[:1], used_n[:1]), (probability_nl[1:], used_n[1:])], (0.25, 0.75), 3)
+    said = [0.6 * np.log(0.6 / 0.25) + 0.4 * np.log(0.4 / 0.75), 0.2 * np.log(0.2 / 0.25) + 0.8 * np.log(0.8 / 0.75)]
+    certain = -found.share_l[0] * np.log(0.25) - found.share_l[1] * np.log(0.75)
+    assert found.information == pytest.approx(np.mean(said) / certain, abs=1e-6)
+    assert estimate([], (0.5, 0.5), 0).information is None
+
+
+@pytest.mark.parametrize("assumed", [(0.5, 0.5), (0.9, 0.1), (0.01, 0.99)])
+def test_scores_that_are_the_assumed_shares_say_nothing_and_certain_ones_all(assumed: tuple[float, float]) -> None:
+    n_cells = 5_000  # So many that the prior's 50 cells weigh little.
+    nothing = np.tile(np.array(assumed, np.float32), (n_cells, 1))
+    used_n = np.ones(n_cells, np.bool_)
+    assert estimate([(nothing, used_n)], assumed, n_cells).information == pytest.approx(0, abs=1e-4)
+    for label in range(2):
+        certain = np.zeros((n_cells, 2), np.float32)
+        certain[:, label] = 1
+        assert estimate([(certain, used_n)], assumed, n_cells).information == pytest.approx(1, abs=0.06)
+
+
+def test_a_sure_model_on_cells_of_its_rarest_type_says_much() -> None:
+    """The best score before the correction is as low as that of a model that knows nothing; the information is not."""
+    rare = np.tile(np.array([0.15, 0.85], np.float32), (1_000, 1))
+    assert (estimate([(rare, np.ones(1_000, np.bool_))], (0.9, 0.1), 1_000).information or 0) > 0.6

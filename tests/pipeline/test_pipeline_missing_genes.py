@@ -40,6 +40,7 @@ def test_without_a_third_of_the_genes_no_label_is_reliable_and_everything_says_w
     assert set(obs["celldrop_reliable_label"]) == {"Unassigned"}
     assert len(set(obs["celldrop_label"])) > 1
     report = (done.folder / "report.html").read_text()
+    assert "300 cells, whose labels are guesses: the file lacks genes with" in report[report.index("<h1>") :]
     assert "No label is called reliable: the file lacks genes with" in report
     three = celldrop("run", file, *PBMC, *OPTIONS, "--set", "tasks=3")
     assert (three.folder / "annotations.parquet").read_bytes() == (done.folder / "annotations.parquet").read_bytes()

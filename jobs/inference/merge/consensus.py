@@ -52,6 +52,10 @@ class Opinions:
         return np.where(self.agreed.votes_n > 0, share_n, np.float32(np.nan)).astype(np.float32)
 
 
+LEAST_VOTE = np.float32(0.5)
+"""The least score with which a label of a model without a record is voted for, as CellTypist's own threshold."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ballot:
     """What one model can stand by: its reliable labels, or its labels where it is not known which are reliable.
@@ -85,7 +89,7 @@ class Ballot:
         if self.reliable:
             return reliable_codes(calls, self.vocabulary)
         code_n = name_codes(calls, self.vocabulary)
-        nothing_n = np.ones_like(calls.unfamiliar_n) if self.silent else calls.unfamiliar_n
+        nothing_n = calls.unfamiliar_n | (calls.top_score_nk[:, 0] < LEAST_VOTE) | self.silent
         return np.where(nothing_n, self.vocabulary.unassigned_code, code_n)
 
 

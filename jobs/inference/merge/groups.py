@@ -56,6 +56,12 @@ class Merge:
     rules: Rules = _PLAIN
     other: int | None = None
 
+    @property
+    def coverage(self) -> float | None:
+        """The share of the model's features that the file has, by importance; None if it is not known."""
+        place = 0 if self.other is None else self.other + 1
+        return next((one.coverage[place] for one in self.receipts if place < len(one.coverage)), None)
+
     def groups(self, group_rows: int = GROUP_ROWS) -> Iterator[Group]:
         """The cells in row order, in groups of ``group_rows``, a multiple of BLOCK_ROWS.
 

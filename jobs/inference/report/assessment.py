@@ -73,8 +73,8 @@ def unproven(tally: Tally, card: ModelCard, compared: CrossTable | NoOwnLabels, 
             *_missing(compared),
         ),
         (
-            "Take celldrop_label as a guess, and celldrop_lineage before it: check each with marker genes.",
-            "For labels that can be relied on, see the warnings: send all genes, or choose a model of this species.",
+            "Take labels and lineages as guesses, of which whole types can be wrong: check each with marker genes.",
+            "What it takes for labels that can be relied on is said in the warnings.",
         ),
     )
 

@@ -50,6 +50,7 @@ from shared.domain.actual import Actual
 from shared.domain.options import AUTO
 from shared.domain.plan import Plan
 from shared.domain.verdict import Verdict
+from shared.domain.words import plural
 from shared.h5ad.judge.cautions import WarningCode
 
 log = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ def gather(findings: Findings, context: Context, layout: Layout | NoMap) -> Repo
     total_b = tally.score_cb.sum(axis=0)
     return ReportData(
         file_name=context.file_name,
-        headline=sentences.headline(rows, tally, context.card),
+        headline=_headline(rows, tally, context),
         lead=sentences.lead(tally, context.min_score),
         assessment=_assessment(findings, rows, clusters, context),
         figures=sentences.figures(rows, tally, context.verdict),
@@ -177,6 +178,13 @@ def _snippets(rows: tuple[LabelRow, ...], tally: Tally, context: Context) -> tup
         *snippets(rows, tally, context.files, context.verdict),
         *drawing_snippet(context.files, context.clusters, context.verdict, tally),
     )
+
+
+def _headline(rows: Sequence[LabelRow], tally: Tally, context: Context) -> str:
+    why = context.thresholds.why_none if context.thresholds else ""
+    if why and tally.n_cells > tally.n_abstained and not tally.mostly_unfamiliar:
+        return f"{plural(tally.n_cells, 'cell')}, whose labels are guesses: {why}."
+    return sentences.headline(rows, tally, context.card)
 
 
 def _genes_fit(context: Context) -> bool:

@@ -26,7 +26,7 @@ _ALWAYS = {
 _PLAIN = {
     WarningCode.LOW_SCORES: "for most cells, none of its labels stands out",
     WarningCode.UNFAMILIAR_CELLS: "many cells are unlike its training cells",
-    WarningCode.WEAK_MODEL: "on cells held out of its training, it was hardly better than guessing",
+    WarningCode.WEAK_MODEL: "on cells held out of its training, it got few labels right",
     WarningCode.MISSING_GENES: "the file lacks much of what it tells labels apart by",
     WarningCode.LOW_OVERLAP: "the file lacks most of its genes",
     WarningCode.SHALLOW_CELLS: "the cells have far fewer counts than its training cells",

@@ -177,7 +177,7 @@ def reliability(card: ModelCard, used: Thresholds | None) -> Fact:
     if used is None:
         return Fact(term, "Not known: the model has no record of how often its labels are wrong.")
     if used.why_none:
-        return Fact(term, f"None: {used.why_none}.")
+        return Fact(term, f"None: {used.why_none}, so that what is known of the model's errors does not hold.")
     everywhere = used.in_use
     answers = {
         "labels and wider types": _span(one.tree_score for one in everywhere),

@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from jobs.engine.raising import Thresholds
+from jobs.engine.raising import LEAST_COVERAGE, Thresholds, least_coverage
 from jobs.engine.slopes import Slopes, have_slopes, slopes_of
 from jobs.inference.data_manager import TaskInputs
 from jobs.inference.merge.evidence import Evidence, evidence_of
 from jobs.inference.merge.survey import Findings
-from jobs.inference.outputs.reading_findings import LEAST_COVERAGE
 from shared.bundles.card import WEIGHTS_NAME
 from shared.domain.errors import InternalError, InvalidBundleError
-from shared.domain.verdict import GeneIds
+from shared.domain.verdict import GeneIds, Verdict
 from shared.h5ad.judge.cautions import WarningCode
 from shared.h5ad.names.gene_table import symbol_of
+
+_MANY = 0.1
+"""Of a file with fewer cells of selected genes, the other cells' labels are reliable as ever."""
 
 
 def slopes_in(inputs: TaskInputs) -> Slopes | None:
@@ -80,22 +82,29 @@ def find_thresholds(inputs: TaskInputs, coverage: float | None) -> Thresholds | 
     found = inputs.card.reliability_at(inputs.options.max_error)
     if found is None:
         return None
-    why = _why_none(inputs, coverage)
+    why = why_none(inputs, coverage, least_coverage(found.error))
     return Thresholds.none(found.error, why) if why else Thresholds.as_learned(found)
 
 
-def _why_none(inputs: TaskInputs, coverage: float | None) -> str:
+def why_none(inputs: TaskInputs, coverage: float | None, least: float = LEAST_COVERAGE) -> str:
+    """Why labels are guesses in this file, whatever is known of the model; empty if they need not be."""
     verdict = inputs.record.verdict
     if labels_mean_nothing(inputs):
         return "the names of the genes do not fit the values"
     if verdict is not None and verdict.warns_of(WarningCode.ORTHOLOGUES_USED):
-        return "genes of another species stand in for the model's, whose record is of its own species"
-    if coverage is not None and coverage < LEAST_COVERAGE:
-        return (
-            f"the file lacks genes with {1 - coverage:.0%} of what tells the labels apart, and the model's record of "
-            "errors is of cells with all of them"
-        )
+        return "genes of another species stand in for the model's"
+    if (share := _share_of_selected(verdict)) >= _MANY:
+        return f"{share:.0%} of the cells have selected genes only"
+    if coverage is not None and coverage < least:
+        return f"the file lacks genes with {1 - coverage:.0%} of what tells the labels apart"
     return ""
+
+
+def _share_of_selected(verdict: Verdict | None) -> float:
+    """The share of the cells of which most genes were left out, as where files were joined; 0 if there are none."""
+    found = () if verdict is None else verdict.warnings
+    shares = [one.details.get("share", 0.0) for one in found if one.code == WarningCode.SUBSET_OF_GENES]
+    return max((share for share in shares if isinstance(share, float)), default=0.0)
 
 
 def labels_mean_nothing(inputs: TaskInputs) -> bool:

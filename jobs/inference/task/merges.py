@@ -11,8 +11,7 @@ from jobs.inference.merge.calls import Rules, Vocabulary
 from jobs.inference.merge.consensus import Consensus
 from jobs.inference.merge.fitting import fitted
 from jobs.inference.merge.groups import Merge
-from jobs.inference.outputs.reading_findings import coverage_of
-from jobs.inference.task.looking_up import find_thresholds, labels_mean_nothing
+from jobs.inference.task.looking_up import find_thresholds, why_none
 from shared.domain.errors import InternalError
 from shared.domain.submission import Receipt
 from shared.h5ad.read.groupings import Bounds, Grouping, NoGrouping, read_grouping
@@ -26,13 +25,9 @@ def merge_of(inputs: TaskInputs, store: BlobStore, receipts: tuple[Receipt, ...]
         other: The place of a further model of a consensus; None for the model itself.
     """
     card = inputs.card
-    rules = Rules(
-        min_score=inputs.min_score,
-        familiarity=card.familiarity,
-        lineages=card.has_lineages,
-        thresholds=find_thresholds(inputs, coverage_of(receipts, other)),
-    )
-    return Merge(store, receipts, inputs.layout, Vocabulary(card.labels, card.tree), rules, other=other)
+    rules = Rules(min_score=inputs.min_score, familiarity=card.familiarity, lineages=card.has_lineages)
+    merge = Merge(store, receipts, inputs.layout, Vocabulary(card.labels, card.tree), rules, other=other)
+    return replace(merge, rules=replace(rules, thresholds=find_thresholds(inputs, merge.coverage)))
 
 
 def is_fitted(inputs: TaskInputs, merge: Merge) -> bool:
@@ -54,7 +49,8 @@ def consensus_of(inputs: TaskInputs, merge: Merge, beat: Callable[[], None]) -> 
         others.append(fit(other, own, beat) if is_fitted(other, own) else own)
     models = [inputs, *inputs.others]
     types = CellTypes.of([one.card for one in models])
-    return Consensus(merge, tuple(others), types, tuple(labels_mean_nothing(one) for one in models))
+    silent = (bool(why_none(one, own.coverage)) for one, own in zip(models, (merge, *others), strict=True))
+    return Consensus(merge, tuple(others), types, tuple(silent))
 
 
 def consensus_about(inputs: TaskInputs) -> dict[str, str]:

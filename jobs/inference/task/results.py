@@ -45,7 +45,7 @@ from jobs.inference.outputs.manifest import (
 )
 from jobs.inference.outputs.model_facts import model_facts
 from jobs.inference.outputs.own_label_facts import own_label_facts
-from jobs.inference.outputs.reading_findings import LOOKED_FOR, coverage_of, findings_of, findings_of_other
+from jobs.inference.outputs.reading_findings import LOOKED_FOR, findings_of, findings_of_other
 from jobs.inference.process.memory import peak_rss_bytes
 from jobs.inference.process.pulse import Pulse
 from jobs.inference.process.together import Together
@@ -137,7 +137,7 @@ class Results:
             self.files += [*tables, *annotated]
             finished = self._wait_for(layout)
             tally = findings.tally
-            found = findings_of(self.receipts, tally, self.inputs.card, findings.compared, merge.rules.composition)
+            found = findings_of(self.receipts, tally, self.inputs.card, findings.compared, merge)
             verdict = self.inputs.record.verdict
             assert verdict is not None
             of_others = self._findings_of_others(tally)
@@ -199,7 +199,7 @@ class Results:
             return ()
         counted = zip(self.disagreements.own_m, self.disagreements.consensus.others, strict=True)
         return tuple(
-            findings_of_other(own, tally, other.card, merge.rules.composition, coverage_of(self.receipts, merge.other))
+            findings_of_other(own, tally, other.card, merge)
             for (own, merge), other in zip(counted, self.inputs.others, strict=True)
         )
 

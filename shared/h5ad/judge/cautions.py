@@ -31,12 +31,14 @@ class WarningCode(StrEnum):
     UNFAMILIAR_CELLS = "UNFAMILIAR_CELLS"
     """One cell in ten, or three in ten of a label, express genes that hardly any of the model's training cells do."""
     LOW_SCORES = "LOW_SCORES"
-    """Half of the cells have a score below 0.5, or hardly a score before it is corrected to the shares of the labels in
-    the file: for most of them, no label stands out."""
+    """Half of the cells have a score below 0.5, or scores say little of the cells before they are corrected to the
+    shares of the labels in the file: for most of them, no label stands out."""
     WEAK_MODEL = "WEAK_MODEL"
-    """On cells held out of its training, the model was hardly better than guessing."""
+    """On cells held out of its training, the model got few labels right: not a quarter of the way from guessing to
+    all."""
     MISSING_GENES = "MISSING_GENES"
-    """The file lacks genes with more than a tenth of what the model tells labels apart by: no label is reliable."""
+    """The file lacks genes with more than a tenth of what the model tells labels apart by. A model with thresholds
+    calls no label reliable; labels of another may differ from those by all genes."""
     SHALLOW_CELLS = "SHALLOW_CELLS"
     """Half of the cells have less than half of the counts of the model's training cells: more labels are wrong."""
     OWN_LABELS_DIFFER = "OWN_LABELS_DIFFER"
