@@ -244,7 +244,7 @@ def _say_hierarchical(found: HierarchicalAgreement, output: Output) -> None:
     )
     output.prose(
         f"  hierarchical precision {found.precision:.4f}, recall {found.recall:.4f}, F {found.f1:.4f}; mean F over "
-        f"true terms {found.macro_f1:.4f}"
+        f"true types and their wider ones {found.macro_f1:.4f}"
     )
     hops = ", ".join(f"{hops}: {f1:.4f}" for hops, f1 in enumerate(found.hop_f1))
     output.prose(f"  F1, if a term counts as right within so many steps of the true one: {hops}")

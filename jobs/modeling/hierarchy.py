@@ -2,9 +2,9 @@
 
 The definitions are those of Cellarium CAS (Broad Institute), so that figures can be compared:
 
-- Hierarchical precision, recall and F: each term stands for the set of itself and its ancestors. Over all cells,
-  precision is the size of the common sets over that of the predicted sets, and recall that over the true sets
-  (Kiritchenko et al. 2006; CAS, ``benchmarking/hierarchical_f_measure``).
+- Hierarchical precision, recall and F: each term stands for the set of itself and its ancestors, but not the root, of
+  which all cells are. Over all cells, precision is the size of the common sets over that of the predicted sets, and
+  recall that over the true sets (Kiritchenko et al. 2006; CAS, ``benchmarking/hierarchical_f_measure``, 1.8.1).
 - Hop-wise F1: within k hops, along ``is_a`` in both directions, a prediction is right. Outside, it is wrong unless it
   is related to a term within k hops: an ancestor or a descendant of one, or a term with a common descendant. Then it
   is neither right nor wrong (CAS, ``benchmarking/ontology_aware``). The score of the best label is taken as 1.
@@ -15,6 +15,7 @@ hops, and loses recall. Precision is over the cells whose prediction is a term.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,8 @@ import numpy.typing as npt
 Int64s = npt.NDArray[np.int64]
 Terms = frozenset[str]
 
+ROOT = "CL:0000000"
+"""Cell, the root of the Cell Ontology."""
 HOPS = 4
 """As many as in CAS's own tables."""
 
@@ -35,9 +38,11 @@ class Hierarchy:
 
     Attributes:
         parents: The ids of each term's parents.
+        root: The term that everything is a kind of.
     """
 
     parents: Mapping[str, Sequence[str]]
+    root: str = ROOT
 
     @cached_property
     def children(self) -> dict[str, list[str]]:
@@ -51,6 +56,10 @@ class Hierarchy:
     def ancestors(self, term: str) -> Terms:
         """The term and everything that it is a kind of."""
         return _reached([term], self.parents)
+
+    def kinds(self, term: str) -> Terms:
+        """The same without the root: what a term says of a cell."""
+        return self.ancestors(term) - {self.root}
 
     def descendants(self, terms: Iterable[str]) -> Terms:
         """The terms and every kind of them."""
@@ -84,7 +93,8 @@ class HierarchicalAgreement:
         exact: Share of cells with the same term.
         precision: Hierarchical precision, over the cells whose prediction is a term; 0 if there are none.
         recall: Hierarchical recall, over all cells: one whose prediction is no term has nothing in common.
-        f1: Of common, predicted and true sets, over all cells; ``macro_f1`` is the mean of that of each true term.
+        f1: Of common, predicted and true sets, over all cells.
+        macro_f1: The mean F of the terms in true sets, each by the cells that are and are said to be of it.
         ancestor: Share of cells whose prediction is an ancestor of the true term: right, but wider.
         descendant: Share of cells whose prediction is a descendant of it: it may be right.
         hop_f1: Mean F1 within 0, 1, … ``HOPS`` hops.
@@ -125,7 +135,9 @@ def hierarchical_agreement(
         return None
     found = [_of_term(hierarchy, str(true[row]), cells_tp[row], predicted) for row in rows]
     n_cells = sum(one.n_cells for one in found)
-    common, n_predicted, n_true = (sum(getattr(one, name) for one in found) for name in ("common", "predicted", "true"))
+    common, n_predicted, n_true = (
+        sum(getattr(one, name).total() for one in found) for name in ("common", "predicted", "true")
+    )
     return HierarchicalAgreement(
         n_cells=n_cells,
         exact=sum(one.exact for one in found) / n_cells,
@@ -134,7 +146,7 @@ def hierarchical_agreement(
         precision=_ratio(common, n_predicted),
         recall=_ratio(common, n_true),
         f1=_ratio(2 * common, n_predicted + n_true),
-        macro_f1=_macro([str(true[row]) for row in rows], found),
+        macro_f1=_macro(found),
         hop_f1=tuple((np.sum([one.near_h for one in found], axis=0) / n_cells).tolist()),
         hop_specificity=tuple((1 - np.sum([one.off_h for one in found], axis=0) / n_cells).tolist()),
         unplaced=tuple(sorted(unplaced)),
@@ -146,7 +158,7 @@ class _OfTerm:
     """The cells of one own label.
 
     Attributes:
-        common: Sum of the sizes of common sets of ancestors; ``predicted`` and ``true`` likewise.
+        common: The number of cells by each term of their common sets; ``predicted`` and ``true`` likewise.
         near_h: Cells whose prediction is within each number of hops.
         off_h: Cells whose prediction is wrong within each number of hops, or no term.
     """
@@ -155,9 +167,9 @@ class _OfTerm:
     exact: int
     ancestor: int
     descendant: int
-    common: int
-    predicted: int
-    true: int
+    common: Counter[str]
+    predicted: Counter[str]
+    true: Counter[str]
     near_h: Int64s
     off_h: Int64s
 
@@ -165,7 +177,12 @@ class _OfTerm:
 def _of_term(hierarchy: Hierarchy, term: str, cells_p: Int64s, predicted: Sequence[str | None]) -> _OfTerm:
     above, below = hierarchy.ancestors(term), hierarchy.descendants([term])
     placed = [(one, n) for one, n in zip(predicted, cells_p.tolist(), strict=True) if n and one is not None]
-    of = {one: hierarchy.ancestors(one) for one, _ in placed}
+    kinds = hierarchy.kinds(term)
+    common, said = Counter[str](), Counter[str]()
+    for one, n_cells in placed:
+        of_one = hierarchy.kinds(one)
+        common.update(dict.fromkeys(of_one & kinds, n_cells))
+        said.update(dict.fromkeys(of_one, n_cells))
     n_unplaced = int(cells_p.sum()) - sum(n for _, n in placed)
     near_h, off_h = np.zeros(HOPS + 1, np.int64), np.full(HOPS + 1, n_unplaced, np.int64)
     for hops in range(HOPS + 1):
@@ -180,27 +197,22 @@ def _of_term(hierarchy: Hierarchy, term: str, cells_p: Int64s, predicted: Sequen
         exact=sum(n for one, n in placed if one == term),
         ancestor=sum(n for one, n in placed if one in above and one != term),
         descendant=sum(n for one, n in placed if one in below and one != term),
-        common=sum(n * len(of[one] & above) for one, n in placed),
-        predicted=sum(n * len(of[one]) for one, n in placed),
-        true=int(cells_p.sum()) * len(above),
+        common=common,
+        predicted=said,
+        true=Counter(dict.fromkeys(kinds, int(cells_p.sum()))),
         near_h=near_h,
         off_h=off_h,
     )
 
 
-def _macro(terms: Sequence[str], found: Sequence[_OfTerm]) -> float:
-    """The mean F of the true terms; own labels of one term are one."""
-    by_term: dict[str, list[_OfTerm]] = {}
-    for term, one in zip(terms, found, strict=True):
-        by_term.setdefault(term, []).append(one)
-    return float(
-        np.mean(
-            [
-                _ratio(2 * sum(one.common for one in ones), sum(one.predicted + one.true for one in ones))
-                for ones in by_term.values()
-            ]
-        )
-    )
+def _macro(found: Sequence[_OfTerm]) -> float:
+    """The mean F of the terms of true sets; 0 if there are none."""
+    common, predicted, true = (Counter[str]() for _ in range(3))
+    for one in found:
+        common.update(one.common)
+        predicted.update(one.predicted)
+        true.update(one.true)
+    return float(np.mean([_ratio(2 * common[term], predicted[term] + true[term]) for term in sorted(true)] or [0.0]))
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -20,7 +20,7 @@ from shared.domain.errors import LabelsNotComparableError
 from tests.modeling.synthetic import SMALL, Population, quick
 
 LINEAGE = {"T": ["lymphocyte"], "NK": ["lymphocyte"], "CD4 T": ["T"], "CD8 T": ["T"], "B": ["lymphocyte"]}
-TREE = Hierarchy({**LINEAGE, "lymphocyte": ["cell"], "monocyte": ["cell"], "cell": []})
+TREE = Hierarchy({**LINEAGE, "lymphocyte": ["cell"], "monocyte": ["cell"], "cell": []}, root="cell")
 TERMS = ["cell", "lymphocyte", "monocyte", "T", "NK", "B", "CD4 T", "CD8 T"]
 
 
@@ -31,21 +31,22 @@ def one(true: str, predicted: str | None) -> HierarchicalAgreement:
 
 
 def test_a_wider_prediction_is_partly_right() -> None:
-    found = one("CD4 T", "T")  # {CD4 T, T, lymphocyte, cell} and {T, lymphocyte, cell}
+    found = one("CD4 T", "T")  # {CD4 T, T, lymphocyte} and {T, lymphocyte}, without cell
     assert (found.exact, found.ancestor, found.descendant) == (0, 1, 0)
-    assert (found.precision, found.recall, found.f1) == (1, 3 / 4, 6 / 7)
+    assert (found.precision, found.recall, found.f1) == (1, 2 / 3, 4 / 5)
+    assert found.macro_f1 == pytest.approx(2 / 3)  # Of CD4 T 0, of the two others 1.
     assert found.hop_f1 == (0, 1, 1, 1, 1)
     assert found.hop_specificity == (1, 1, 1, 1, 1)
 
 
 def test_a_narrower_prediction_may_be_right() -> None:
     found = one("T", "CD4 T")
-    assert (found.ancestor, found.descendant, found.precision, found.recall) == (0, 1, 3 / 4, 1)
+    assert (found.ancestor, found.descendant, found.precision, found.recall) == (0, 1, 2 / 3, 1)
 
 
 def test_a_sibling_is_wrong_but_shares_ancestors() -> None:
     found = one("CD4 T", "CD8 T")
-    assert (found.exact, found.ancestor, found.descendant, found.f1) == (0, 0, 0, 3 / 4)
+    assert (found.exact, found.ancestor, found.descendant, found.f1) == (0, 0, 0, 2 / 3)
     assert found.hop_f1 == (0, 0, 1, 1, 1)
     assert found.hop_specificity == (0, 1, 1, 1, 1)  # Within one hop is T, of which CD8 T is a kind.
 
@@ -88,13 +89,20 @@ def test_figures_are_those_of_the_definitions(data: st.DataObject, parents: dict
     cells_tp = np.zeros((len(terms), len(terms)), np.int64)
     for true, predicted in cells:
         cells_tp[terms.index(true), terms.index(predicted)] += 1
-    found = hierarchical_agreement(Hierarchy(parents), cells_tp, terms, terms)
+    root = data.draw(st.sampled_from([*terms, "none"]))
+    found = hierarchical_agreement(Hierarchy(parents, root), cells_tp, terms, terms)
     assert found is not None
     above = {term: closure(term, parents) for term in terms}
+    kinds = {term: above[term] - {root} for term in terms}
     below = {term: closure(term, children) for term in terms}
-    common = sum(len(above[true] & above[predicted]) for true, predicted in cells)
-    assert found.precision == pytest.approx(common / sum(len(above[predicted]) for _, predicted in cells))
-    assert found.recall == pytest.approx(common / sum(len(above[true]) for true, _ in cells))
+    common = sum(len(kinds[true] & kinds[predicted]) for true, predicted in cells)
+    assert found.precision == pytest.approx(common / max(sum(len(kinds[predicted]) for _, predicted in cells), 1))
+    assert found.recall == pytest.approx(common / max(sum(len(kinds[true]) for true, _ in cells), 1))
+    each = []
+    for term in set().union(*(kinds[true] for true, _ in cells)):
+        is_n, said_n = (np.array([term in kinds[cell[place]] for cell in cells]) for place in (0, 1))
+        each.append(2 * (is_n & said_n).sum() / (is_n.sum() + said_n.sum()))
+    assert found.macro_f1 == pytest.approx(np.mean(each or [0]))
     assert found.f1 == pytest.approx(2 / (1 / found.precision + 1 / found.recall) if common else 0)
     assert found.ancestor == pytest.approx(np.mean([t != p and p in above[t] for t, p in cells]))
     assert found.descendant == pytest.approx(np.mean([t != p and p in below[t] for t, p in cells]))
