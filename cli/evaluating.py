@@ -174,12 +174,12 @@ def _say_comparison(found: Sequence[Evaluated], in_common: Sequence[Common], *, 
 
 
 def _say_common(common: Common, output: Output) -> None:
-    if not common.different:
+    if not common.caution:
         output.prose("  All models are compared on the same cells.")
         return
     output.prose(f"  {different_words(common)}", style="yellow")
-    if common.n_cells or common.n_lineage_cells:
-        output.table(common_heads(common), common_rows(common))
+    if heads := common_heads(common):
+        output.table(heads, common_rows(common))
 
 
 def _say_short(one: Evaluated, output: Output) -> None:

@@ -103,7 +103,7 @@ def _page(found: Sequence[Evaluated]) -> str:
             common=[
                 (one, different_words(one), common_heads(one), common_rows(one))
                 for one in commons(found)
-                if one.different
+                if one.caution
             ],
             tables=[_table(one) for one in found],
         )

@@ -1,11 +1,13 @@
 """Figures of several models on the cells of a file that all of them can be compared on.
 
 A model is compared on the cells whose own label it has, too. So two models can be compared on different cells, and
-then their figures say nothing about which is better.
+then their figures say nothing about which is better. Lineages are judged apart from labels, and only between models
+that have the same ones: to tell three lineages apart is harder than to tell two.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,9 +28,13 @@ class Common:
         models: The models that could be compared, with the same cells or not.
         n_cells: Number of cells whose own label all these models have.
         accuracy: Of each model on these cells; empty if there are none.
-        n_lineage_cells: Number of cells whose own label has a lineage that all these models have.
-        lineage_accuracy: Of each model on these cells; empty if there are none.
-        different: Whether the models are compared on different cells.
+        different: Whether the labels of the models are compared on different cells.
+        n_lineage_cells: Number of cells whose own label belongs to a lineage by all models that have the same lineages;
+            of several such groups of models, the largest is meant.
+        lineage_accuracy: Of each of these models on these cells, and None of others; empty if there are no two such
+            models or no such cells.
+        lineages_different: Whether the lineages of the models that have some are others, or are compared on different
+            cells.
     """
 
     file: Path
@@ -36,9 +42,15 @@ class Common:
     models: tuple[str, ...]
     n_cells: int
     accuracy: tuple[float, ...]
-    n_lineage_cells: int
-    lineage_accuracy: tuple[float, ...]
     different: bool
+    n_lineage_cells: int
+    lineage_accuracy: tuple[float | None, ...]
+    lineages_different: bool
+
+    @property
+    def caution(self) -> bool:
+        """Whether figures of the models' own cells mislead, so that those on the common cells are needed."""
+        return self.different or self.lineages_different
 
 
 def by_file(found: Sequence[Evaluated]) -> Iterator[list[Evaluated]]:
@@ -56,22 +68,20 @@ def commons(found: Sequence[Evaluated]) -> list[Common]:
 
 
 def different_words(common: Common) -> str:
-    """Say that the models are compared on different cells, and where their figures can be compared."""
-    said = "These models are compared on different cells: each only on those whose own label, or lineage, it has, too."
-    if not common.n_cells:
-        return f"{said} No label is known to all, so the accuracies do not say which model is better."
-    return f"{said} Only the figures on the {common.n_cells:,} cells common to all say which model is better."
+    """Say what is compared on different cells, and which figures can be compared; empty if all can."""
+    return " ".join([*_label_words(common), *_lineage_words(common)])
 
 
 def common_heads(common: Common) -> list[str]:
-    """The heads of the columns of ``common_rows``."""
-    return ["model", f"accuracy ({common.n_cells:,} cells)", f"lineages ({common.n_lineage_cells:,} cells)"]
+    """The heads of the columns of ``common_rows``; only those that have figures, and none if no column has."""
+    columns = [(name, n_cells) for name, n_cells, _ in _columns(common)]
+    return ["model", *(f"{name} ({n_cells:,} cells)" for name, n_cells in columns)] if columns else []
 
 
 def common_rows(common: Common) -> list[list[str]]:
     """The accuracies of each model as text."""
-    places = enumerate(common.models)
-    return [[name, _text(common.accuracy, place), _text(common.lineage_accuracy, place)] for place, name in places]
+    columns = [accuracy for *_, accuracy in _columns(common)]
+    return [[name, *(_text(one[place]) for one in columns)] for place, name in enumerate(common.models)]
 
 
 def common_document(common: Common) -> dict[str, Any]:
@@ -79,16 +89,64 @@ def common_document(common: Common) -> dict[str, Any]:
     return {**asdict(common), "file": str(common.file)}
 
 
-def _text(accuracy: Sequence[float], place: int) -> str:
-    return f"{accuracy[place]:.4f}" if accuracy else "-"
+def _label_words(common: Common) -> Iterator[str]:
+    if not common.different:
+        return
+    yield "The labels of these models are compared on different cells: each only on those whose own label it has, too."
+    if common.n_cells:
+        yield f"Only the accuracies on the {common.n_cells:,} cells common to all say which model is better."
+    else:
+        yield "No label is known to all, so the accuracies do not say which model is better."
+
+
+def _lineage_words(common: Common) -> Iterator[str]:
+    if not common.lineages_different:
+        return
+    if not common.lineage_accuracy:
+        yield "By lineage, they cannot be compared: they have different lineages, or no cells in common."
+        return
+    alone = None in common.lineage_accuracy
+    those = "the models that have the same ones" if alone else "all"
+    yield f"Lineages can be compared only on the {common.n_lineage_cells:,} cells common to {those}."
+    if not common.accuracy:
+        yield "They say which model finds lineages better, not which one labels better."
+
+
+def _columns(common: Common) -> Iterator[tuple[str, int, Sequence[float | None]]]:
+    if common.accuracy:
+        yield "accuracy", common.n_cells, common.accuracy
+    if common.lineage_accuracy:
+        yield "lineages", common.n_lineage_cells, common.lineage_accuracy
+
+
+def _text(accuracy: float | None) -> str:
+    return "-" if accuracy is None else f"{accuracy:.4f}"
 
 
 def _common(group: Sequence[Evaluated]) -> Common:
     n_cells, accuracy, different = _on_all([_by_label(one) for one in group])
-    n_lineage_cells, lineage_accuracy, others = _on_all([_by_lineage(one) for one in group])
     models = tuple(one.card.reference for one in group)
-    about = (group[0].file, group[0].column, models)
-    return Common(*about, n_cells, accuracy, n_lineage_cells, lineage_accuracy, different or others)
+    return Common(group[0].file, group[0].column, models, n_cells, accuracy, different, *_lineages(group))
+
+
+def _lineages(group: Sequence[Evaluated]) -> tuple[int, tuple[float | None, ...], bool]:
+    """As ``_on_all``, by lineage, of the models that have the same lineages; models without any are left aside."""
+    counts = [_by_lineage(one) for one in group]
+    names = [_lineages_of(one) if cells else frozenset() for one, cells in zip(group, counts, strict=True)]
+    models_of = Counter(one for one in names if one)
+    if models_of.total() < 2:
+        return 0, (), False
+    meant, n_models = models_of.most_common(1)[0]
+    if n_models < 2:
+        return 0, (), True
+    n_cells, accuracy, different = _on_all([one for one, those in zip(counts, names, strict=True) if those == meant])
+    found = iter(accuracy)
+    spread = tuple(next(found) if those == meant else None for those in names) if accuracy else ()
+    return n_cells, spread, different or len(models_of) > 1
+
+
+def _lineages_of(one: Evaluated) -> frozenset[str]:
+    return frozenset(label.lineage for label in one.card.labels if label.lineage)
 
 
 def _by_label(one: Evaluated) -> _Counts:
