@@ -15,7 +15,7 @@ from cli.findings import say_finding
 from shared.domain.submission import State, Submission
 from shared.domain.summaries import share_in
 from shared.domain.verdict import Finding, Verdict
-from shared.domain.words import plural
+from shared.domain.words import percent, plural
 from shared.h5ad.judge.cautions import WarningCode
 from shared.ports.status import StatusStore, Stored
 from shared.records.documents import plan_document, verdict_document
@@ -166,8 +166,8 @@ def _say_labels(summary: Mapping[str, object], output: Output) -> None:
             rows = [[*row, f"{reliable.get(row[0], 0):,}"] for row in rows]
         output.table(columns, rows)
     if "n_reliable_label" in summary:
-        shares = [f"{share_in(summary, name) or 0:.0%} {what}" for name, what in _SHARES.items() if name in summary]
-        output.say(f"Of these cells: {', '.join(shares)}")
+        shares = {what: share_in(summary, name) or 0 for name, what in _SHARES.items() if name in summary}
+        output.say(f"Of these cells: {', '.join(f'{percent(share)} {what}' for what, share in shares.items())}")
 
 
 def _say_consensus(summary: Mapping[str, object], verdict: Verdict | None, output: Output) -> None:
@@ -175,10 +175,10 @@ def _say_consensus(summary: Mapping[str, object], verdict: Verdict | None, outpu
     if not models:
         return
     shares = {name: share_in(summary, name) or 0.0 for name in (*_AGREEING, "n_no_consensus")}
-    said = [what.format(_percent(shares[name])) for name, what in _AGREEING.items() if shares[name] or name in _ALWAYS]
+    said = [what.format(percent(shares[name])) for name, what in _AGREEING.items() if shares[name] or name in _ALWAYS]
     output.say(f"Consensus of {models}: {', '.join(said)}")
     if shares["n_no_consensus"]:
-        output.say(f"  {_percent(shares['n_no_consensus'])} of the cells have no type that most of the models agree on")
+        output.say(f"  {percent(shares['n_no_consensus'])} of the cells have no type that most of the models agree on")
     if summary.get("consensus_common_sources"):
         output.say(
             f"  Made from the same data: {summary['consensus_common_sources']}. That such models agree is no "
@@ -188,10 +188,6 @@ def _say_consensus(summary: Mapping[str, object], verdict: Verdict | None, outpu
     for other, finding in verdict.other_warnings if verdict else ():
         if not finding.is_calm:
             say_finding(replace(finding, message=f"{other}: {finding.message}"), output)
-
-
-def _percent(share: float) -> str:
-    return "<1%" if 0 < share < 0.005 else f"{share:.0%}"
 
 
 def _say_failure(record: Submission, output: Output) -> Exit:

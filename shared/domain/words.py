@@ -1,4 +1,4 @@
-"""Makes foreign text fit for a message: on one line, printable, and of limited length; counts in words."""
+"""Makes foreign text fit for a message: on one line, printable, and of limited length; counts and shares in words."""
 
 from __future__ import annotations
 
@@ -33,6 +33,16 @@ def listed(names: Sequence[str], most: int = 3, length: int = 60) -> str:
 def plural(number: int, one: str, many: str = "") -> str:
     """``1 cell``, ``2,700 cells``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def percent(share: float) -> str:
+    """A share in per cent: 43%, 2.4%. Only exactly 0 or 1 is shown as 0% or 100%."""
+    if 0 < share < 0.001:
+        return "<0.1%"
+    if 0.999 < share < 1:
+        return ">99.9%"
+    digits = 1 if 0 < share < 0.0995 or 0.995 <= share < 1 else 0
+    return f"{share * 100:.{digits}f}%"
 
 
 def has_effect(sign: str) -> bool:

@@ -24,11 +24,11 @@ from jobs.inference.parts.others import KEPT, OtherLayout, OtherScores
 from jobs.inference.parts.part import AnnotatedBlock, PartLayout
 from jobs.inference.report.data import Assessment
 from jobs.inference.report.models_doubt import with_doubts
-from jobs.inference.report.wording import percent
 from shared.bundles.card import Familiarity, Features, Label
 from shared.domain.errors import CorruptBlobError
 from shared.domain.geometry import Rows, task_rows
 from shared.domain.verdict import NOTHING_TO_DO, CellNote, Finding, OtherModel, Verdict
+from shared.domain.words import percent
 from shared.h5ad.judge.cautions import WarningCode
 from shared.h5ad.judge.findings import warning
 from tests.engine.cards import make_card
@@ -180,6 +180,25 @@ def test_the_shares_of_cells_on_which_models_disagree_come_first() -> None:
     assert first_said(found)[0] == "before", "why nothing is sure"
     assert first_said(None) == ("before",)
     assert first_said(counted((0, 0, 1)))[1].startswith("By the models, ")
+
+
+@pytest.mark.parametrize(
+    ("different", "unclear", "unanswered", "said"),
+    [
+        (1, 0, 0, "0.1% of the cells have different types"),
+        (0, 100, 0, "10% of the cells have types that cannot be compared"),
+        (997, 3, 0, "99.7% of the cells have different types and 0.3% types that cannot be compared"),
+        (0, 0, 5, "0.5% of the cells have no type that both agree on"),
+        (0, 2, 5, "0.2% of the cells have types that cannot be compared; 0.5% have no type that both agree on"),
+    ],
+)
+def test_what_models_disagree_on_is_one_sentence(different: int, unclear: int, unanswered: int, said: str) -> None:
+    found = counted()
+    found.relation_cr[:], found.consensus_t[:] = 0, 0
+    found.relation_cr[0, [Relation.DIFFERENT, Relation.NOT_COMPARABLE]] = different, unclear
+    found.relation_cr[0, Relation.SAME] = 1000 - different - unclear
+    found.consensus_t[found.consensus.names.index("Unassigned")] = unanswered
+    assert first_said(found, sure="something")[0] == f"By the two models, {said}: see “Do the models agree?” below."
 
 
 def test_types_that_no_card_relates_are_no_disagreement() -> None:

@@ -24,9 +24,9 @@ from jobs.inference.report.mapping import NoMap
 from jobs.inference.report.pieces import Comparison
 from jobs.inference.report.rendering import render
 from jobs.inference.report.truth import comparison, own_labels_fact
-from jobs.inference.report.wording import percent
 from shared.bundles.aligning import Aligner
 from shared.bundles.card import UNASSIGNED, Label
+from shared.domain.words import percent
 from shared.h5ad.facts import GroupingFacts
 from shared.h5ad.inspect.inspection import inspect
 from shared.h5ad.inspect.plan import Plan

@@ -26,7 +26,7 @@ from jobs.inference.report.gathering import COLOURS, Context, confusions, gather
 from jobs.inference.report.layouts import lay_out
 from jobs.inference.report.mapping import HEIGHT, WIDTH, NoMap
 from jobs.inference.report.rendering import render
-from jobs.inference.report.wording import listing, percent, size
+from jobs.inference.report.wording import listing, size
 from shared.bundles.card import Activation, Features, Label, ModelCard, Normalise, Training
 from shared.bundles.kinds import LinearCard
 from shared.domain.geometry import Rows
@@ -42,7 +42,7 @@ from shared.domain.verdict import (
     Species,
     Verdict,
 )
-from shared.domain.words import shortened
+from shared.domain.words import percent, shortened
 from shared.h5ad.read.embedding import Coordinates
 from tests.outputs.stand_ins import Draws, Shelf, facts_without_counts, keep_part, merge_of
 

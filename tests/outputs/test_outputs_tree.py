@@ -25,9 +25,9 @@ from jobs.inference.parts.part import PartLayout
 from jobs.inference.report.assessment import assess
 from jobs.inference.report.gathering import label_rows
 from jobs.inference.report.mapping import Layout, draw_map
-from jobs.inference.report.wording import percent
 from shared.bundles.card import UNASSIGNED, Familiarity, Features, Label, ModelCard, Reliability
 from shared.bundles.groups import Group
+from shared.domain.words import percent
 from tests.engine.cards import make_card
 from tests.outputs.stand_ins import Draws, merge_of
 

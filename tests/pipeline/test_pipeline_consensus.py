@@ -25,6 +25,7 @@ from shared.domain.options import Options
 from shared.domain.outputs import ANNOTATED_H5AD, CONSENSUS, reproducible
 from shared.domain.submission import Submission
 from shared.domain.verdict import Species
+from shared.domain.words import percent
 from shared.records.messages import AnnotationRequest
 from shared.settings import load_settings
 from tests.engine.cards import make_card, make_tensors
@@ -138,7 +139,7 @@ def test_manifest_report_and_summary_tell_of_it(both: Ended) -> None:
     assert "that they agree is no independent evidence" in top
     n_without = both.json["summary"]["n_no_consensus"]
     assert n_without == facts["counts"]["Unassigned"]
-    assert f"{n_without / 700:.0%} of the cells have no type that most of the models agree on" in both.stderr
+    assert f"{percent(n_without / 700)} of the cells have no type that most of the models agree on" in both.stderr
     assert "Made from the same data: pbmc@1.2.0, pbmc-sorted@1.3.0 (doi:10.1038/ncomms14049)" in both.stderr
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.inference.merge.evidence import Evidence, LabelEvidence, SpeaksBy
-from jobs.inference.report.wording import percent, some
-from shared.domain.words import plural, shortened
+from jobs.inference.report.wording import some
+from shared.domain.words import percent, plural, shortened
 
 LEAST_GAP = 0.2
 """A gene sets cells apart if by so much a larger share of them expresses it than of any other label's cells.

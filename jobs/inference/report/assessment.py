@@ -12,9 +12,9 @@ from jobs.inference.merge.tally import Tally, most_first
 from jobs.inference.outputs.reading_findings import shallow
 from jobs.inference.report.clusters import ClusterTable
 from jobs.inference.report.data import Assessment, LabelRow
-from jobs.inference.report.wording import percent, some, whole
+from jobs.inference.report.wording import some, whole
 from shared.bundles.card import ModelCard
-from shared.domain.words import plural, shortened
+from shared.domain.words import percent, plural, shortened
 
 _MOSTLY_RELIABLE, _HARDLY_RELIABLE = 0.8, 0.5
 _LEAST_CELLS = 10

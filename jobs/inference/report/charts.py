@@ -12,7 +12,8 @@ import numpy.typing as npt
 from jobs.inference.merge.calls import I64Array
 from jobs.inference.merge.tally import LOG_STEP, SCORE_BINS, log_value, median_bin
 from jobs.inference.report.data import Chart, Tick
-from jobs.inference.report.wording import percent, whole
+from jobs.inference.report.wording import whole
+from shared.domain.words import percent
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,7 @@ import numpy as np
 from jobs.inference.merge.calls import Vocabulary
 from jobs.inference.merge.clusters import Clusters
 from jobs.inference.merge.voting import is_mostly_unfamiliar
-from jobs.inference.report.wording import percent
-from shared.domain.words import plural, shortened
+from shared.domain.words import percent, plural, shortened
 
 MOST_SHOWN = 15
 _DIVIDED = 0.5

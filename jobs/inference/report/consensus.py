@@ -13,11 +13,11 @@ from jobs.inference.merge.consensus import Ballot
 from jobs.inference.merge.disagreements import Disagreements
 from jobs.inference.report.data import Fact
 from jobs.inference.report.pieces import Agreement, CrossCell, CrossMark, CrossRow, CrossTable, Disputed, Figure
-from jobs.inference.report.wording import listing, percent, sentence, some, whole
+from jobs.inference.report.wording import listing, sentence, some, whole
 from shared.bundles.card import UNASSIGNED, ModelCard
 from shared.bundles.common_sources import common_sources
 from shared.domain.verdict import Verdict
-from shared.domain.words import plural, shortened
+from shared.domain.words import percent, plural, shortened
 
 _NAME = 60
 _LISTED = 8

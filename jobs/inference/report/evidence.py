@@ -14,8 +14,8 @@ from jobs.inference.merge.evidence import LEAST_CELLS, Against, Evidence, GeneEv
 from jobs.inference.report.apart import Closest, closest_genes, weak_summary, weak_words
 from jobs.inference.report.charts import undrawn
 from jobs.inference.report.data import Dot, DotPlot, DotRow, LabelRow, Reasons, Speaking, SpeakingGene, Tick
-from jobs.inference.report.wording import listing, number, percent, some
-from shared.domain.words import plural, shortened
+from jobs.inference.report.wording import listing, number, some
+from shared.domain.words import percent, plural, shortened
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from jobs.inference.merge.tally import MITO_BINS, MUCH_MITO, Tally, median_bin
 from jobs.inference.report.data import Notice
-from jobs.inference.report.wording import percent
-from shared.domain.words import plural
+from shared.domain.words import percent, plural
 
 _LIMIT = percent(float(MUCH_MITO))
 MANY = 0.05

@@ -8,11 +8,11 @@ from dataclasses import replace
 from jobs.engine.consensus import Relation
 from jobs.inference.merge.disagreements import Disagreements
 from jobs.inference.report.data import Assessment
-from jobs.inference.report.wording import listing, percent
+from jobs.inference.report.wording import listing
 from shared.bundles.card import UNASSIGNED, ModelCard
 from shared.bundles.common_sources import common_sources
 from shared.domain.verdict import Verdict
-from shared.domain.words import plural, shortened
+from shared.domain.words import percent, plural, shortened
 from shared.h5ad.judge.cautions import WarningCode
 
 _NAME = 60
@@ -54,12 +54,12 @@ def _disagreeing(found: Disagreements) -> Iterator[str]:
     unanswered = found.consensus_counts.get(UNASSIGNED, 0)
     two = len(found.consensus.ballots) == 2
     by, most = ("two models", "both") if two else ("models", "most of them")
-    types = {"different types": different / n_cells, "types that cannot be compared": unclear / n_cells}
-    said = listing([f"{percent(share)} {what}" for what, share in types.items() if share])
-    none = f"{percent(unanswered / n_cells)} have no type that {most} agree on" if unanswered else ""
-    if said or none:
-        words = "; ".join(filter(None, (said.replace(" ", " of the cells have ", 1), none)))
-        words = words if said else words.replace(" ", " of the cells ", 1)
+    kinds = ((different, "different types"), (unclear, "types that cannot be compared"))
+    shares = [(percent(number / n_cells), what) for number, what in kinds if number]
+    types = [f"{share} {what if place else f'of the cells have {what}'}" for place, (share, what) in enumerate(shares)]
+    of = "" if types else "of the cells "
+    none = f"{percent(unanswered / n_cells)} {of}have no type that {most} agree on" if unanswered else ""
+    if words := "; ".join(filter(None, (listing(types), none))):
         yield f"By the {by}, {words}: see \u201cDo the models agree?\u201d below."
 
 

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from jobs.inference.report import wording
 from jobs.inference.report.data import ReportData
-from shared.domain.words import shortened
+from shared.domain.words import percent, shortened
 
 _FOLDER = Path(__file__).parent
 
@@ -40,7 +40,7 @@ def templates(folder: Path) -> Environment:
         lstrip_blocks=True,
         bytecode_cache=None if sys.dont_write_bytecode else _Compiled(str(folder / "__pycache__"), "%s.j2c"),
     )
-    pages.filters.update(whole=wording.whole, percent=wording.percent, shortened=shortened)
+    pages.filters.update(whole=wording.whole, percent=percent, shortened=shortened)
     return pages
 
 

@@ -14,13 +14,13 @@ from jobs.inference.merge.tally import FEW_GENES, Tally, log_value, median_bin, 
 from jobs.inference.outputs.reading_findings import MANY_UNFAMILIAR
 from jobs.inference.report.data import Fact, LabelRow, Notice
 from jobs.inference.report.pieces import Figure
-from jobs.inference.report.wording import listing, percent, some, whole
+from jobs.inference.report.wording import listing, some, whole
 from shared.bundles.card import ModelCard, metric_words
 from shared.domain.actual import Actual
 from shared.domain.options import AUTO, OFF
 from shared.domain.plan import Plan
 from shared.domain.verdict import CellNote, GeneIds, MatrixEncoding, MatrixState, Verdict
-from shared.domain.words import plural, shortened
+from shared.domain.words import percent, plural, shortened
 
 _MANY_UNASSIGNED = 0.2
 _MANY_FEW_GENES = 0.05

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from jobs.inference.outputs.manifest import PseudobulkFacts
 from jobs.inference.report.data import Notice
-from jobs.inference.report.wording import percent
 from shared.domain.outputs import PSEUDOBULK
-from shared.domain.words import plural
+from shared.domain.words import percent, plural
 
 
 def left_out(found: PseudobulkFacts | None) -> tuple[Notice, ...]:

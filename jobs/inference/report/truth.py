@@ -8,9 +8,9 @@ from jobs.inference.merge.cross_table import Agreement, CrossTable, Shown, shown
 from jobs.inference.merge.own_labels import NoOwnLabels, OwnLabels
 from jobs.inference.report.data import Fact
 from jobs.inference.report.pieces import Comparison, CrossCell, CrossMark, CrossRow, Figure
-from jobs.inference.report.wording import percent, some, whole
+from jobs.inference.report.wording import some, whole
 from shared.bundles.aligning import How, Meaning
-from shared.domain.words import plural, shortened
+from shared.domain.words import percent, plural, shortened
 
 _NAME = 60
 _LISTED = 12

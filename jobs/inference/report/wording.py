@@ -18,16 +18,6 @@ def number(value: float, digits: int) -> str:
     return text.removeprefix("-") if float(text) == 0 else text.replace("-", "\u2212")
 
 
-def percent(share: float) -> str:
-    """A share in per cent: 43%, 2.4%. Only exactly 0 or 1 is shown as 0% or 100%."""
-    if 0 < share < 0.001:
-        return "<0.1%"
-    if 0.999 < share < 1:
-        return ">99.9%"
-    digits = 1 if 0 < share < 0.0995 or 0.995 <= share < 1 else 0
-    return f"{share * 100:.{digits}f}%"
-
-
 def size(size_bytes: int) -> str:
     """Bytes in decimal units: 1.2 MB."""
     amount, unit = float(size_bytes), 0
