@@ -70,8 +70,11 @@ def say_cards(cards: Sequence[ModelCard], default: ModelCard | None, output: Out
     output.table(["model", "labels", "features", "species", "title"], rows)
 
 
-def find_card(settings: Settings, model: str) -> ModelCard:
+def find_card(settings: Settings, model: str, *, by_folder: str) -> ModelCard:
     """Find the card of a bundle by name or folder.
+
+    Args:
+        by_folder: How the command is given a folder, for the message of a name that is not found.
 
     Raises:
         ModelNotFoundError: There is no such bundle.
@@ -80,7 +83,7 @@ def find_card(settings: Settings, model: str) -> ModelCard:
     folder = bundle_folder(model)
     if folder is not None:
         return card_of_folder(folder)
-    return find_model(build_files(settings), settings.models_bucket, model, folders=True)[0]
+    return find_model(build_files(settings), settings.models_bucket, model, by_folder=by_folder)[0]
 
 
 def card_of_folder(folder: Path) -> ModelCard:

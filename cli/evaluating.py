@@ -37,6 +37,7 @@ from shared.settings import Settings
 from shared.wiring.ports import build_files
 
 _MOST_NAMED, _MOST_SHARES = 30, 5
+_BY_FOLDER = "celldrop models evaluate FOLDER FILE --labels COLUMN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def _evaluations(
 ) -> Iterator[Evaluated]:
     mapping: Mapping[str, str] | None = read_mapping(asked.lineages) if asked.lineages else None
     ontology = read_ontology(asked.ontology) if asked.ontology else None
-    for card, weights in [load_bundle(settings, model) for model in asked.models]:
+    for card, weights in [load_bundle(settings, model, by_folder=_BY_FOLDER) for model in asked.models]:
         for file, column in labelled:
             try:
                 report = evaluate(
@@ -135,8 +136,11 @@ def _evaluations(
                 yield Evaluated(card, file, column, report)
 
 
-def load_bundle(settings: Settings, model: str) -> tuple[ModelCard, Mapping[str, Any]]:
+def load_bundle(settings: Settings, model: str, *, by_folder: str) -> tuple[ModelCard, Mapping[str, Any]]:
     """The card and the tensors of a bundle, by name or folder.
+
+    Args:
+        by_folder: As in ``find_card``.
 
     Raises:
         ModelNotFoundError: There is no such bundle.
@@ -146,7 +150,7 @@ def load_bundle(settings: Settings, model: str) -> tuple[ModelCard, Mapping[str,
     if folder is not None:
         return load_model(*as_bucket(folder), None)
     blobs, bucket = build_files(settings), settings.models_bucket
-    card, prefix = find_model(blobs, bucket, model, folders=True)
+    card, prefix = find_model(blobs, bucket, model, by_folder=by_folder)
     return load_model(blobs, bucket, prefix, card.digest)
 
 

@@ -21,6 +21,8 @@ from shared.bundles.card import ModelCard
 from shared.domain.words import listed
 from shared.settings import Settings
 
+_BY_FOLDER = "celldrop models index FOLDER FILE --labels COLUMN --version VERSION"
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -45,7 +47,7 @@ def index_model(settings: Settings, folder: Path, wanted: Wanted, output: Output
     Raises:
         CelldropError: The model, a file, its labels or the request cannot be used.
     """
-    card, tensors = load_bundle(settings, wanted.model)
+    card, tensors = load_bundle(settings, wanted.model, by_folder=_BY_FOLDER)
     card = check_kind(card)
     about = {name: value for name, value in wanted.about.items() if value}
     named = renamed(card, about)

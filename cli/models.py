@@ -294,7 +294,7 @@ def show_bundle(
     def action() -> Exit:
         from cli.catalogue import find_card, say_card
 
-        card = find_card(settings_for(bundles or out), model)
+        card = find_card(settings_for(bundles or out), model, by_folder="celldrop models show FOLDER")
         output.result(card.model_dump(mode="json"))
         say_card(card, output)
         return Exit.DONE

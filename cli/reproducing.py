@@ -116,7 +116,7 @@ def bundles_of(settings: Settings, told: Manifest) -> list[str]:
 
 def _bundle_of(settings: Settings, told: ModelFacts) -> str:
     reference = f"{told.name}@{told.version}"
-    card = find_card(settings, reference)
+    card = find_card(settings, reference, by_folder="celldrop reproduce MANIFEST FILE --model FOLDER")
     if card.digest != told.digest:
         raise ModelNotFoundError(
             f"{reference} is another bundle than then: its digest is {card.digest}",

@@ -26,6 +26,8 @@ from shared.settings import Settings
 from shared.validation import Validator
 from shared.wiring.ports import build_files
 
+_BY_FOLDER = "celldrop validate FILE --model FOLDER"
+
 
 def validate_file(
     settings: Settings, file: Path, *, models: Sequence[str], pairs: Sequence[str], output: Output
@@ -38,8 +40,8 @@ def validate_file(
     wanted = read_options(pairs, models)
     requested, options = wanted.options, parse_options(wanted.options)
     named = wanted.others or options.consensus
-    card = find_card(settings, options.model) if options.model else _default_card(settings)
-    others = [find_card(settings, name) for name in named] if card else []
+    card = find_card(settings, options.model, by_folder=_BY_FOLDER) if options.model else _default_card(settings)
+    others = [find_card(settings, name, by_folder=_BY_FOLDER) for name in named] if card else []
     if card:
         check_distinct([card, *others], [card.reference, *named])
     blobs = build_files(settings)
@@ -61,7 +63,7 @@ def validate_file(
 def _default_card(settings: Settings) -> ModelCard | None:
     """The default model's card. None if it does not exist; the file is then validated without a model."""
     with suppress(ModelNotFoundError):
-        return find_card(settings, settings.default_model)
+        return find_card(settings, settings.default_model, by_folder=_BY_FOLDER)
     return None
 
 

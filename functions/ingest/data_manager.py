@@ -126,7 +126,8 @@ class IngestData:
             card = self._adhoc_card(bucket, prefix)
         else:
             bucket = self.models_bucket
-            card, prefix = find_model(self.blobs, bucket, reference, folders=self.adhoc_bucket is not None)
+            by_folder = "" if self.adhoc_bucket is None else "celldrop run FILE --model FOLDER"
+            card, prefix = find_model(self.blobs, bucket, reference, by_folder=by_folder)
         return card, ModelRef(card.name, card.version, card.digest, bucket, prefix, card.cost)
 
     def others(self, names: Sequence[str], card: ModelCard) -> tuple[tuple[ModelCard, ...], tuple[ModelRef, ...]]:

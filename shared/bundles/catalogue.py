@@ -15,7 +15,6 @@ from shared.ports.blobs import BlobInfo, BlobStore
 
 _LOG = logging.getLogger(__name__)
 _DIGEST = "sha256:"
-_FOLDER = " A bundle elsewhere on this machine is given as its folder: `celldrop run FILE --model FOLDER`."
 
 
 def list_models(store: BlobStore, bucket: str, prefix: str = "") -> list[ModelCard]:
@@ -41,14 +40,15 @@ def list_models(store: BlobStore, bucket: str, prefix: str = "") -> list[ModelCa
     return sorted(sorted(cards, key=lambda card: version_key(card.version), reverse=True), key=lambda card: card.name)
 
 
-def find_model(store: BlobStore, bucket: str, reference: str, *, folders: bool = False) -> tuple[ModelCard, str]:
+def find_model(store: BlobStore, bucket: str, reference: str, *, by_folder: str = "") -> tuple[ModelCard, str]:
     """Find a bundle by reference. Returns its card and its prefix (``NAME/VERSION/``).
 
     A version that is still being uploaded has not taken the place of an older one yet.
 
     Args:
         reference: ``NAME`` (the newest version), ``NAME@VERSION``, or ``sha256:DIGEST``.
-        folders: Whether this is a machine whose folders are meant by the bucket, for the messages.
+        by_folder: Where the bucket means folders of this machine, the command that takes the folder of a bundle
+            instead of its name, for the messages.
 
     Raises:
         ModelNotFoundError: There is no such bundle; the hint names similar ones.
@@ -61,10 +61,11 @@ def find_model(store: BlobStore, bucket: str, reference: str, *, folders: bool =
         if card is not None and not lack:
             return card, place.prefix
         incomplete.append((place, lack))
-    where = "the installed models" if folders else f"models bucket {bucket}"
+    where = "the installed models" if by_folder else f"models bucket {bucket}"
     if incomplete:
         raise _incomplete(*incomplete[0], where)
-    raise _not_found(places, where, reference, _FOLDER if folders else "")
+    more = f" A bundle elsewhere on this machine is given as its folder: `{by_folder}`." if by_folder else ""
+    raise _not_found(places, where, reference, more)
 
 
 def version_key(version: str) -> tuple[tuple[int, int, str], ...]:

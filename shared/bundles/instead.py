@@ -26,9 +26,7 @@ def naming_models(verdict: Verdict, installed: Callable[[], Sequence[ModelCard]]
     else:
         advice = f"None is installed for {species}: `celldrop models search --species {species}` finds some to add."
     findings = (
-        replace(one, hint=f"{one.hint.replace(WrongSpeciesError.search, '')} {advice}")
-        if one.code == WrongSpeciesError.code
-        else one
+        replace(one, hint=f"{one.hint} {advice}") if one.code == WrongSpeciesError.code else one
         for one in verdict.findings
     )
     return replace(verdict, findings=tuple(findings))

@@ -135,8 +135,6 @@ class WrongSpeciesError(InputError):
     """The file's species is not the model's."""
 
     code = "WRONG_SPECIES"
-    search = " (`celldrop models search` finds them)"
-    """In the hint, until it is known which models there are; see ``shared.bundles.instead``."""
 
 
 class InputTooLargeError(InputError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from dataclasses import replace
+from functools import partial
 
 import h5py
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.bundles.card import Features
+from shared.bundles.instead import naming_models
 from shared.domain.verdict import GeneIds, Species
 from shared.h5ad.judge.judging import ModelNeeds, validate
 from shared.h5ad.names.gene_table import names_of
@@ -20,6 +22,7 @@ from shared.h5ad.names.matching import GeneNames, match_genes
 from shared.h5ad.names.wrapped import unwrapped
 from shared.h5ad.source import BytesSource
 from shared.ports.blobs import ByteRange
+from tests.engine.cards import make_card
 from tests.h5ad.gene_files import IDS, NEEDS, SYMBOLS, codes, file_of, matched
 
 ALL = list(range(len(SYMBOLS)))
@@ -325,6 +328,20 @@ def test_mouse_symbols_stay_the_wrong_species() -> None:
     assert refused.code == "WRONG_SPECIES"
     assert "'Cd3d'" in refused.message
     assert "'CD3D'" in refused.message
+
+
+def test_what_models_there_are_is_added_to_what_to_do_about_another_species() -> None:
+    verdict = validate(file_of([symbol.capitalize() for symbol in SYMBOLS]), NEEDS)
+    human = make_card(3, 30, name="blood")
+    mouse = [make_card(3, 30, name=name, species=Species.MOUSE) for name in ("liver", "lung")]
+    plain = verdict.refusals[0].hint
+    assert "models search" not in plain
+    for installed, added in (
+        ([human], "None is installed for mus_musculus: `celldrop models search --species mus_musculus` finds some"),
+        ([human, *mouse], "Installed for mus_musculus: liver, lung."),
+    ):
+        named = naming_models(verdict, partial(list, installed))
+        assert named.refusals[0].hint.startswith(f"{plain} {added}")
 
 
 def test_a_genomes_mark_before_a_name_tells_the_species() -> None:

@@ -366,7 +366,7 @@ def test_further_models_given_in_two_ways_are_refused(celldrop: Celldrop, cells:
         (["./a,b/"], "MODEL_NOT_FOUND", "no model.json in a,b"),
         (["pbmc@1.2.0"], "INVALID_OPTION", "pbmc@1.2.0 is the same model as pbmc"),
         ([ROOT / "models/pbmc/1.2.0"], "INVALID_OPTION", "is the same model as pbmc"),
-        (["nobody"], "MODEL_NOT_FOUND", "is given as its folder: `celldrop run FILE --model FOLDER`"),
+        (["nobody"], "MODEL_NOT_FOUND", "is given as its folder: `celldrop "),
     ],
 )
 def test_what_is_wrong_with_further_models_is_said_of_the_option_that_names_them(

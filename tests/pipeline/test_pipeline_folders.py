@@ -14,6 +14,7 @@ from cli.main import app
 from tests.foreign.foreign_files import MTX
 from tests.h5ad.h5ad_files import random_counts, write_file
 from tests.pipeline.conftest import Celldrop
+from tests.pipeline.few_cells import few_cells
 
 
 def folder_of(*names: str) -> Callable[[Path], Path]:
@@ -147,3 +148,23 @@ def test_a_file_of_an_odd_name_is_judged_like_any_other(celldrop: Celldrop, tmp_
     done = celldrop("validate", tmp_path / name, "--json")
     assert (done.status, done.json["code"]) == (3, "GENES_DO_NOT_MATCH")  # They are called gene0, gene1 …
     assert done.json["file"].endswith(name)
+
+
+@pytest.mark.parametrize(
+    ("command", "takes"),
+    [
+        ("models show nobody", "models show FOLDER"),
+        ("models index nobody cells.h5ad --labels a --version 9", "models index FOLDER FILE --labels COLUMN "),
+        ("models evaluate nobody cells.h5ad --labels a", "models evaluate FOLDER FILE --labels COLUMN"),
+        ("validate cells.h5ad --model nobody", "validate FILE --model FOLDER"),
+        ("run cells.h5ad --model nobody", "run FILE --model FOLDER"),
+    ],
+)
+def test_a_name_that_is_not_found_is_answered_by_what_the_command_takes(
+    celldrop: Celldrop, data_dir: Path, tmp_path: Path, command: str, takes: str
+) -> None:
+    few_cells(data_dir, 5).write_h5ad(tmp_path / "cells.h5ad")
+    words = [str(tmp_path / word) if word == "cells.h5ad" else word for word in command.split()]
+    done = celldrop(*words, "--json")
+    assert (done.status, done.json["code"]) == (2, "MODEL_NOT_FOUND")
+    assert f"is given as its folder: `celldrop {takes}" in done.json["hint"]

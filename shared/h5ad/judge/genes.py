@@ -302,6 +302,6 @@ def _wrong_species(found: Found, model: ModelNeeds, ids: Sequence[str]) -> Wrong
         expected=f"{model.species}, the species of {model.reference}, with names like "
         f"{some_features(model.features, found.space.kind)}",
         hint=f"{spelled if theirs is Species.MOUSE else ''}Choose a model of your species with "
-        f"--model{WrongSpeciesError.search}. With `--set orthologues=on`, one-to-one orthologues are matched; "
+        "--model. With `--set orthologues=on`, one-to-one orthologues are matched; "
         "no label is called reliable then.",
     )
