@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from cli.console import Exit, Output
@@ -18,6 +18,7 @@ from jobs.modeling.card_names import renamed
 from jobs.modeling.indexing import IndexSettings, index
 from jobs.modeling.references import Reference, ReferenceFile, check_different, check_kind, read_reference
 from shared.bundles.card import ModelCard
+from shared.domain.errors import ModelNotFoundError
 from shared.domain.words import listed
 from shared.settings import Settings
 
@@ -38,17 +39,18 @@ class Wanted:
     about: Mapping[str, Any]
 
 
-def index_model(settings: Settings, folder: Path, wanted: Wanted, output: Output) -> Exit:
+def index_model(places: Sequence[Settings], wanted: Wanted, output: Output) -> Exit:
     """Write a new version of a neighbours model, whose reference is the labelled cells of the files.
 
     Args:
-        folder: The folder of bundles for the new one.
+        places: The settings of each place where the model may be, looked at in this order. The new one is written to
+            the models folder of the first.
 
     Raises:
         CelldropError: The model, a file, its labels or the request cannot be used.
     """
-    card, tensors = load_bundle(settings, wanted.model, by_folder=_BY_FOLDER)
-    card = check_kind(card)
+    card, tensors = _load(places, wanted.model)
+    card, folder = check_kind(card), places[0].models_dir
     about = {name: value for name, value in wanted.about.items() if value}
     named = renamed(card, about)
     check_free(folder, named.name, named.version)
@@ -86,6 +88,14 @@ def index_model(settings: Settings, folder: Path, wanted: Wanted, output: Output
     output.say(f"  in {path}")
     output.say(f"  use it with  celldrop run FILE --model {path}")
     return Exit.DONE
+
+
+def _load(places: Sequence[Settings], model: str) -> tuple[ModelCard, Mapping[str, Any]]:
+    *before, last = places
+    for settings in before:
+        with suppress(ModelNotFoundError):
+            return load_bundle(settings, model, by_folder=_BY_FOLDER)
+    return load_bundle(last, model, by_folder=_BY_FOLDER)
 
 
 def _say_file(one: Reference, card: ModelCard, output: Output) -> None:

@@ -22,6 +22,15 @@ FormerBundlesOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--out", hidden=True, help="What --models was called, still understood."),
 ]
+PlaceOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--models",
+        help="The folder of bundles, NAME/VERSION/, as in CELLDROP_MODELS_DIR, for the new version; the model is looked "
+        "for there first, then where models are installed.",
+        show_default="models in the checkout",
+    ),
+]
 MODEL = "NAME, NAME@VERSION, or the folder of a bundle."
 ModelArgument = Annotated[str, typer.Argument(help=MODEL, show_default=False)]
 NameOption = Annotated[

@@ -37,6 +37,7 @@ from cli.model_options import (
     OntologyOption,
     OptionalPath,
     OptionalText,
+    PlaceOption,
     StageOption,
     TermsOption,
     TissueOption,
@@ -183,7 +184,7 @@ def index_bundle(  # noqa: PLR0913  # one parameter an option
     ] = "",
     licence: Annotated[str, typer.Option(help="For the card: the licence.", show_default="the model's")] = "",
     citation: Annotated[str, typer.Option(help="For the card: what to cite.", show_default="the model's")] = "",
-    bundles: BundlesOption = None,
+    bundles: PlaceOption = None,
     out: FormerBundlesOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -198,9 +199,8 @@ def index_bundle(  # noqa: PLR0913  # one parameter an option
         about = {"name": name, "version": version, "title": title, "licence": licence, "citation": citation}
         references = [ReferenceFile(file, labels, ids_from, matrix) for file in files]
         how = IndexSettings(keep, held_out, seed)
-        settings = settings_for(bundles)
-        folder = out or settings.models_dir
-        return index_model(settings, folder, Wanted(model, references, how, about), output)
+        places = [settings_for(folder) for folder in dict.fromkeys([bundles or out, None])]
+        return index_model(places, Wanted(model, references, how, about), output)
 
     finish(output, action)
 

@@ -156,12 +156,18 @@ def test_an_index_of_reference_cells_takes_more_of_them_and_is_used(
     out, labels = tmp_path / "bundles", ("--labels", "sorted_population", "--out", tmp_path / "bundles")
     first = ("models", "train", paths[0], *labels, "--kind", "neighbours", "--name", "blood", "--version", "1")
     assert celldrop(*first, "--n-genes", "300").status == 0
-    done = celldrop("models", "index", out / "blood" / "1", *paths, *labels, "--version", "2", "--json")
+    own, named = {"CELLDROP_MODELS_DIR": str(out)}, ("--labels", "sorted_population", "--models", tmp_path / "other")
+    done = celldrop("models", "index", "blood@1", *paths, *named, "--version", "2", "--json", **own)
     assert done.status == 0, done.stderr
     assert done.json["model"] == "blood@2"
+    assert done.json["path"] == str(tmp_path / "other" / "blood" / "2")
+    there = celldrop("models", "index", "blood@2", *paths, *named, "--version", "2", "--json", **own)
+    assert there.json["code"] == "MODEL_EXISTS", "it is looked up there, too"
+    nowhere = celldrop("models", "index", "blood@3", *paths, *named, "--version", "4", "--json", **own)
+    assert (nowhere.json["code"], "blood@1" in nowhere.json["message"]) == ("MODEL_NOT_FOUND", True)
     assert done.json["n_reference"] == len(cells[::24]) + len(cells[5::8])
     assert done.json["metrics"]["accuracy"] > 0.7
-    ran = celldrop("run", paths[0], "--model", out / "blood" / "2", "--json", "--set", "map=off")
+    ran = celldrop("run", paths[0], "--model", tmp_path / "other" / "blood" / "2", "--json", "--set", "map=off")
     assert ran.status == 0, ran.stderr
     found = anndata.read_h5ad(ran.folder / "annotated.h5ad").obs
     # Each cell is one of its own neighbours, so that it is told more often than any other.
