@@ -16,7 +16,7 @@ from shared.domain.submission import State, Submission
 from shared.domain.summaries import share_in
 from shared.domain.verdict import Finding, Verdict
 from shared.domain.words import percent, plural
-from shared.h5ad.judge.cautions import WarningCode
+from shared.h5ad.judge.cautions import LABELS_IN_DOUBT
 from shared.ports.status import StatusStore, Stored
 from shared.records.documents import plan_document, verdict_document
 
@@ -31,10 +31,6 @@ WORDS = {
 
 
 _MOST_LABELS = 12
-_FIRST = {WarningCode.UNFAMILIAR_CELLS, WarningCode.LOW_SCORES, WarningCode.WEAK_MODEL, WarningCode.MISSING_GENES}
-"""Warnings that stand above the table of labels, as they say whether the labels mean anything."""
-
-
 _SHARES = {
     "n_reliable_label": "have a reliable label",
     "n_reliable_group": "only a reliable wider type",
@@ -138,10 +134,10 @@ def _say_success(record: Submission, place: Place, output: Output) -> None:
     cells = plural(n_cells if isinstance(n_cells, int) else 0, "cell")
     output.say(f"{cells} annotated with {summary.get('model')}.", style="bold")
     warnings = record.verdict.warnings if record.verdict else ()
-    _say_findings([one for one in warnings if one.code in _FIRST], output)
+    _say_findings([one for one in warnings if one.code in LABELS_IN_DOUBT], output)
     _say_labels(summary, output)
     _say_consensus(summary, record.verdict, output)
-    _say_findings([one for one in warnings if one.code not in _FIRST], output)
+    _say_findings([one for one in warnings if one.code not in LABELS_IN_DOUBT], output)
     if summary.get("no_map"):
         output.say(f"Note: {summary['no_map']}", style="yellow")
     output.say(f"Plan: {comparison_words(record)}")

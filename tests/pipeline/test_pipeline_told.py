@@ -1,4 +1,4 @@
-"""The shares of cells that the terminal says at the end of a run are written as the report writes them."""
+"""What the terminal says at the end of a run: shares as in the report, and first what puts the labels in doubt."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import pytest
 
 from cli.console import Exit, Output
 from cli.following import Place, tell_end
+from shared.domain.verdict import Verdict
 from shared.domain.words import percent
+from shared.h5ad.judge.cautions import LABELS_IN_DOUBT, WarningCode
+from shared.h5ad.judge.findings import warning
 from tests.domain.records import RESULT, new
 
 N_CELLS = 10_000
@@ -26,3 +29,13 @@ def test_a_share_in_the_terminal_is_that_of_the_report(number: int, capsys: pyte
     assert f"Of these cells: {share} have a reliable label" in said
     assert f"the same type by all for {share} of the cells" in said
     assert (f"  {share} of the cells have no type" in said) == (number > 0)
+
+
+def test_what_puts_the_labels_in_doubt_stands_above_them(capsys: pytest.CaptureFixture[str]) -> None:
+    codes = (WarningCode.OLD_LAYOUT, *LABELS_IN_DOUBT)
+    verdict = Verdict(findings=tuple(warning(code, "words", "hint") for code in codes))
+    result = replace(RESULT, summary={"n_cells": 1, "labels": {"Some label": 1}})
+    tell_end(replace(new(), result=result, verdict=verdict), Place("out", ()), Output())
+    said = capsys.readouterr().out
+    order = [max(said.index(code) for code in LABELS_IN_DOUBT), said.index("Some label"), said.index("OLD_LAYOUT")]
+    assert order == sorted(order)

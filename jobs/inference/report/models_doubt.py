@@ -13,16 +13,9 @@ from shared.bundles.card import UNASSIGNED, ModelCard
 from shared.bundles.common_sources import common_sources
 from shared.domain.verdict import Verdict
 from shared.domain.words import percent, plural, shortened
-from shared.h5ad.judge.cautions import WarningCode
+from shared.h5ad.judge.cautions import LABELS_IN_DOUBT, WarningCode
 
 _NAME = 60
-_ALWAYS = {
-    WarningCode.LOW_SCORES,
-    WarningCode.UNFAMILIAR_CELLS,
-    WarningCode.WEAK_MODEL,
-    WarningCode.MISSING_GENES,
-}
-"""Said of a further model even if it holds for the model itself, too."""
 _PLAIN = {
     WarningCode.LOW_SCORES: "for most cells, none of its labels stands out",
     WarningCode.UNFAMILIAR_CELLS: "many cells are unlike its training cells",
@@ -64,7 +57,7 @@ def _disagreeing(found: Disagreements) -> Iterator[str]:
 
 
 def _warned(verdict: Verdict) -> Iterator[str]:
-    known = {finding.code for finding in verdict.warnings} - _ALWAYS
+    known = {finding.code for finding in verdict.warnings} - LABELS_IN_DOUBT
     for other in verdict.others:
         serious = [one.code for one in other.findings if not one.is_calm and one.code not in known]
         plain = [_PLAIN[WarningCode(code)] for code in serious if code in _PLAIN]

@@ -95,3 +95,10 @@ class WarningCode(StrEnum):
     it ready for shallower data."""
     TRAINED_ON_THIS_FILE = "TRAINED_ON_THIS_FILE"
     """A model is evaluated on the file that it was trained on: the figures are too good."""
+
+
+LABELS_IN_DOUBT = frozenset(
+    {WarningCode.UNFAMILIAR_CELLS, WarningCode.LOW_SCORES, WarningCode.WEAK_MODEL, WarningCode.MISSING_GENES}
+)
+"""Warnings that say whether the labels mean anything: they stand above the labels, and are said of a further model even
+if they hold for the model itself, too."""
