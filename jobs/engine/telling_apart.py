@@ -17,7 +17,7 @@ class Distinctions:
 
     Attributes:
         kinds: For each type those that are kinds of it, and itself.
-        classes_m: For each card the types of its labels, groups and lineages, with the labels that each stands for.
+        classes_m: For each card the types of its groups and lineages, with the labels that each stands for.
         with_terms: The types of which a card carries all terms that they are kinds of.
     """
 
@@ -56,8 +56,8 @@ class Distinctions:
         """Whether two types are known to be different, in any order.
 
         They are if one card has a class around each of them, with no label in both; or if cards carry the terms above
-        both, and neither is above the other. A class is a label, a group or a lineage. Not if a known type is a kind of
-        both classes or terms: a cell of this type is both.
+        both, and neither is above the other. A class is a group or a lineage: one label of a model may be a kind of
+        another. Not if a known type is a kind of both classes or terms: a cell of this type is both.
         """
         by_term = self.with_terms.issuperset((one, other)) and self._lie_apart(one, other)
         return by_term or any(self._told_apart(classes, one, other) for classes in self.classes_m)
@@ -75,10 +75,13 @@ class Distinctions:
 
 
 def _classes(card: ModelCard, types: Mapping[str, int]) -> dict[int, frozenset[str]]:
-    """The types of a card's labels, groups and lineages, and which labels each stands for."""
-    members: list[tuple[str, tuple[str, ...]]] = [(label.name, (label.name,)) for label in card.labels]
-    members += [(label.lineage, (label.name,)) for label in card.labels if label.lineage]
+    """The types of a card's groups and lineages, and which labels each stands for."""
+    members: list[tuple[str, tuple[str, ...]]] = [
+        (label.lineage, (label.name,)) for label in card.labels if label.lineage
+    ]
     members += [(group.name, group.labels) for group in card.tree]
+    wider = {types[name] for name, _ in members if name in types}
+    members += [(label.name, (label.name,)) for label in card.labels if types.get(label.name) in wider]
     found: dict[int, frozenset[str]] = {}
     for name, labels in members:
         if name in types:

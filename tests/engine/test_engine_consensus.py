@@ -200,7 +200,8 @@ def test_groups_of_one_model_serve_another_that_has_none() -> None:
     cards = [named(*monocytes, ("B", None, "B")), named(("CD14 monocyte", "CL:0001054"), ("B", None))]
     types = CellTypes.of(cards)
     pair = types.type_of[0]["CD16 monocyte"], types.type_of[1]["CD14 monocyte"]
-    assert relation(types, pair) is Relation.DIFFERENT
+    assert relation(types, pair) is Relation.NOT_COMPARABLE, "one label may be a kind of the other"
+    assert relation(types, (pair[0], types.type_of[1]["B"])) is Relation.DIFFERENT
     assert types.names[vote(types, pair)[0]] == "Monocyte"
 
 

@@ -45,12 +45,14 @@ def cards(draw: st.DrawFn) -> ModelCard:
 
 
 def labels_within(card: ModelCard, types: CellTypes, model: int, wanted: int) -> frozenset[str] | None:
-    """The labels of the classes of a card that are this type; None if none of its classes is."""
-    classes = [(label.name, [label.name]) for label in card.labels]
-    classes += [(label.lineage, [label.name]) for label in card.labels if label.lineage]
+    """The labels of the groups and lineages of a card that are this type; None if none of them is."""
+    classes = [(label.lineage, [label.name]) for label in card.labels if label.lineage]
     classes += [(group.name, list(group.labels)) for group in card.tree]
     found = [set(labels) for name, labels in classes if types.type_of[model].get(name) == wanted]
-    return frozenset[str]().union(*found) if found else None
+    if not found:
+        return None
+    own = {label.name for label in card.labels if types.type_of[model].get(label.name) == wanted}
+    return frozenset(own.union(*found))
 
 
 def differ_by_definition(drawn: Sequence[ModelCard], types: CellTypes, one: int, other: int) -> bool:
@@ -137,11 +139,39 @@ def test_types_that_no_card_relates_cannot_be_compared() -> None:
     )
 
 
-def test_labels_of_one_model_are_different_and_so_are_their_kinds() -> None:
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("CD4-positive, alpha-beta T cell", "effector CD4-positive, alpha-beta T cell"),
+        ("smooth muscle cell", "bronchial smooth muscle cell"),
+        ("B cells", "Memory B cells"),
+        ("B cells", "T cells"),
+    ],
+)
+def test_two_labels_of_one_model_need_not_be_different(one: str, other: str) -> None:
+    both = model(one, other, "Mast cell")
+    assert related(one, other, both, both) is Relation.NOT_COMPARABLE
+    assert related(other, one, both, model(one, "NK")) is Relation.NOT_COMPARABLE
+
+
+def test_labels_in_one_lineage_are_not_known_to_be_different_but_those_in_groups_that_lie_apart_are() -> None:
+    names = ("CD4 T", "CD4 Treg", "CD8 T", "CD8 effector", "B")
+    labels = tuple(Label(name=name, lineage="B cell" if name == "B" else "T cell") for name in names)
+    plain = make_card(5, 3, labels=labels, activation="softmax")
+    tree = Group(name="all CD4", labels=names[:2]), Group(name="all CD8", labels=names[2:4])
+    grouped = make_card(5, 3, labels=labels, activation="softmax", tree=tree)
+    for card, expected in ((plain, Relation.NOT_COMPARABLE), (grouped, Relation.DIFFERENT)):
+        assert related("CD4 T", "CD8 T", card, card) is expected
+        assert related("CD4 T", "CD4 Treg", card, card) is Relation.NOT_COMPARABLE
+        assert related("CD4 T", "B", card, card) is Relation.DIFFERENT
+
+
+def test_lineages_of_one_model_are_different_and_so_are_their_kinds() -> None:
     both = model("B cell", "T cell")
-    assert related("B cell", "T cells", both, model("T cells", "Mast cell")) is Relation.DIFFERENT
     lineages = Label(name="Plasmablast", lineage="B cell"), Label(name="Treg", lineage="T cell")
     assert related("Plasmablast", "T cell", model(*lineages), both) is Relation.DIFFERENT
+    assert related("B cell", "T cell", both, both) is Relation.NOT_COMPARABLE
+    assert related("B cell", "T cell", both, both, model(*lineages)) is Relation.DIFFERENT
     assert related("Plasmablast", "Treg", model(*lineages), model(*lineages)) is Relation.DIFFERENT
     assert related("Plasmablast", "B cell", model(*lineages), both) is Relation.WIDER
 
@@ -149,7 +179,8 @@ def test_labels_of_one_model_are_different_and_so_are_their_kinds() -> None:
 def test_a_third_model_can_tell_two_types_apart() -> None:
     two = model("Naive B cell", "NK"), model("CD4", "Mono")
     assert related("NK", "Mono", *two) is Relation.NOT_COMPARABLE
-    assert related("NK", "Mono", *two, model("NK cell", "Mono", "B")) is Relation.DIFFERENT
+    third = Label(name="CD56 NK", lineage="NK cell"), Label(name="CD14 Mono", lineage="Mono")
+    assert related("NK", "Mono", *two, model(*third)) is Relation.DIFFERENT
 
 
 @pytest.mark.parametrize("known", [False, True])

@@ -38,6 +38,8 @@ N_CELLS, N_LABELS = 1500, 4
 NAMES = ("B cell", "=1+1", "NK cell", "T cell")
 """One of them is what a spreadsheet would run."""
 LABELS = tuple(Label(name=name) for name in NAMES)
+APART = tuple(Label(name=name, lineage=name) for name in NAMES)
+"""The same in a lineage each, so that they are known to be different."""
 FAMILIARITY = Familiarity(genes=Features(symbol=("G",)), typical_total=1000, spread=0.1, threshold=3, false_alarm=0.01)
 
 
@@ -63,7 +65,7 @@ def consensus_of(n_tasks: int, seeds: tuple[int, ...] = (0, 0, 1), *, full: bool
     main = Merge(store, ordered(receipts, N_CELLS), layout, Vocabulary(LABELS), Rules(min_score=0.6))
     rules = Rules(familiarity=FAMILIARITY)
     merges = tuple(replace(main, other=place, rules=rules) for place in range(len(others)))
-    return Consensus(main, merges, CellTypes.of([make_card(N_LABELS, 3, labels=LABELS)] * len(seeds)))
+    return Consensus(main, merges, CellTypes.of([make_card(N_LABELS, 3, labels=APART)] * len(seeds)))
 
 
 def written(consensus: Consensus) -> tuple[bytes, Disagreements]:
