@@ -26,8 +26,8 @@ PlaceOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(
         "--models",
-        help="The folder of bundles, NAME/VERSION/, as in CELLDROP_MODELS_DIR, for the new version; the model is looked "
-        "for there first, then where models are installed.",
+        help="The folder of bundles, NAME/VERSION/, as in CELLDROP_MODELS_DIR, for the new version; the model is "
+        "looked for there first, then where models are installed.",
         show_default="models in the checkout",
     ),
 ]
