@@ -86,9 +86,8 @@ def add_model(settings: Settings, asked: Asked, output: Output) -> Exit:
     _check_size(settings, offer.size_bytes or 0, offer.address)
     _say_offer(offer, output)
     if asked.terms is not None:
-        output.say(
-            f"  terms     of {asked.terms.ontology.name}, added here: it is another bundle, with the same labels"
-        )
+        another = ": it is another bundle, with the same labels" if offer.form is Form.BUNDLE else ""
+        output.say(f"  terms     of {asked.terms.ontology.name}, added here{another}")
     if not (asked.agreed or _agrees(output)):
         output.result({"added": None})
         output.say("Nothing was added.")
