@@ -52,10 +52,6 @@ class Opinions:
         return np.where(self.agreed.votes_n > 0, share_n, np.float32(np.nan)).astype(np.float32)
 
 
-LEAST_VOTE = np.float32(0.5)
-"""The least score with which a label of a model without a record is voted for, as CellTypist's own threshold."""
-
-
 @dataclass(frozen=True, slots=True)
 class Ballot:
     """What one model can stand by: its reliable labels, or its labels where it is not known which are reliable.
@@ -67,7 +63,7 @@ class Ballot:
         names: What it can stand by, ``Unassigned`` for nothing included.
         type_s: The type of each, or NO_TYPE.
         reliable: Whether it is known which labels are reliable.
-        silent: It stands by nothing, as its labels mean nothing in this file.
+        silent: It stands by nothing, as its labels are guesses in this file, by its genes.
     """
 
     vocabulary: Vocabulary
@@ -89,7 +85,7 @@ class Ballot:
         if self.reliable:
             return reliable_codes(calls, self.vocabulary)
         code_n = name_codes(calls, self.vocabulary)
-        nothing_n = calls.unfamiliar_n | (calls.top_score_nk[:, 0] < LEAST_VOTE) | self.silent
+        nothing_n = calls.unfamiliar_n | self.silent
         return np.where(nothing_n, self.vocabulary.unassigned_code, code_n)
 
 
