@@ -181,9 +181,9 @@ def _say_consensus(summary: Mapping[str, object], verdict: Verdict | None, outpu
             "independent evidence.",
             style="yellow",
         )
-    for other, finding in verdict.other_warnings if verdict else ():
+    for name, finding in verdict.other_warnings if verdict else ():
         if not finding.is_calm:
-            say_finding(replace(finding, message=f"{other}: {finding.message}"), output)
+            say_finding(replace(finding, message=f"{name}{finding.message}"), output)
 
 
 def _say_failure(record: Submission, output: Output) -> Exit:

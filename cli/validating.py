@@ -93,8 +93,8 @@ def say_verdict(verdict: Verdict, file: Path, output: Output) -> None:
         output.say(f"  plan    {forecast_words(verdict.forecast)}")
     for finding in sorted(verdict.findings, key=lambda finding: finding.severity is not Severity.REFUSAL):
         say_finding(finding, output)
-    for other, finding in verdict.other_warnings:
-        say_finding(replace(finding, message=f"{other}: {finding.message}"), output)
+    for name, finding in verdict.other_warnings:
+        say_finding(replace(finding, message=f"{name}{finding.message}"), output)
 
 
 def _say_overlap(verdict: Verdict, output: Output) -> None:

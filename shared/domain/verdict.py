@@ -213,6 +213,10 @@ class Overlap:
         return self.n_matched / self.n_model if self.n_model else 0.0
 
 
+_ABOUT_MODELS = {"LOW_OVERLAP", "LOW_SCORES", "MISSING_GENES", "SHALLOW_CELLS", "UNFAMILIAR_CELLS", "WEAK_MODEL"}
+"""The codes of warnings that are about a model, even if two models' are in the same words."""
+
+
 @dataclass(frozen=True, slots=True)
 class OtherModel:
     """How a file suits a further model of a consensus, which reads the same matrix.
@@ -260,10 +264,13 @@ class Verdict:
 
     @property
     def other_warnings(self) -> tuple[tuple[str, Finding], ...]:
-        """Warnings of further models that the model itself does not give in the same words, with that model."""
-        known = {(finding.code, finding.message) for finding in self.findings}
+        """Warnings of further models, each behind ``NAME@VERSION: ``, or "" if its words name the model already.
+
+        What is about the file, and the model itself says in the same words, is left out.
+        """
+        known = {(finding.code, finding.message) for finding in self.findings if finding.code not in _ABOUT_MODELS}
         return tuple(
-            (other.model, one)
+            ("" if other.model in one.message else f"{other.model}: ", one)
             for other in self.others
             for one in other.findings
             if (one.code, one.message) not in known

@@ -40,7 +40,7 @@ def agreement(found: Disagreements | None, cards: Sequence[ModelCard], verdict: 
     return Agreement(
         lead=_lead(cards),
         caution=_caution(found, cards),
-        warnings=tuple(f"{model}: {sentence(one.message)} {one.hint}" for model, one in verdict.other_warnings),
+        warnings=tuple(f"{name}{sentence(one.message)} {one.hint}" for name, one in verdict.other_warnings),
         figures=tuple(_figures(found)),
         consensus=narrowest if named else "There is no type for any cell that more than half of them agree on.",
         disputed=tuple(_disputed(found)),
