@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jobs.engine.neighbours import Nearest, NearestSearch, Sizes
 
 Floats = npt.NDArray[np.float64]
-SMALL = Sizes(queries=5, chunk=12, group=3, grouped_from=20, coordinates=40)
+SMALL = Sizes(queries=5, chunk=12, group=3, groups=20, coordinates=40)
 """So small that a few cells go through every loop."""
 
 
@@ -50,6 +50,16 @@ def test_of_equal_distances_the_first_in_the_reference_is_taken(
     found = found_by(NearestSearch(reference_rd, k, SMALL), query_nd)
     np.testing.assert_array_equal(found.place_nk.numpy(), place_nk)
     np.testing.assert_array_equal(found.distance_nk.numpy(), distance_nk)
+
+
+@pytest.mark.parametrize(
+    ("n_reference", "shared_by"), [(10, 1), (11, 2), (20, 2), (21, 4), (40, 4), (41, 8), (80, 8), (500, 8)]
+)
+def test_as_few_cells_share_a_value_as_the_number_of_values_allows(n_reference: int, shared_by: int) -> None:
+    reference_rd, query_nd = normal(4, n_reference, 7, 3)
+    found = found_by(search := NearestSearch(reference_rd, 3, Sizes(5, 24, 8, 10, 40)), query_nd)
+    assert search.shortlisted == min((3 + 16) * shared_by, n_reference)
+    np.testing.assert_array_equal(found.place_nk.numpy(), by_brute_force(reference_rd, query_nd, 3)[1])
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,8 @@ def consensus_of(inputs: TaskInputs, merge: Merge, beat: Callable[[], None]) -> 
         others.append(fit(other, own, beat) if is_fitted(other, own) else own)
     models = [inputs, *inputs.others]
     types = CellTypes.of([one.card for one in models])
-    silent = (bool(why_none(one, own.coverage)) for one, own in zip(models, (merge, *others), strict=True))
-    return Consensus(merge, tuple(others), types, tuple(silent))
+    # A model without thresholds votes although genes are missing: how much that matters is measured for others only.
+    return Consensus(merge, tuple(others), types, tuple(bool(why_none(one, None)) for one in models))
 
 
 def consensus_about(inputs: TaskInputs) -> dict[str, str]:
