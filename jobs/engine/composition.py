@@ -136,6 +136,7 @@ def estimate(
         row += len(used_n)
         beat()
     whole = _maximised(kept, assumed_l, beat)
+    whole = replace(whole, information=_information(kept, assumed_l, np.asarray(whole.share_l)))
     if of_samples is None:
         return whole
     found = [_maximised([_by_label(own.probability_ml)], assumed_l, beat) for own in of_samples.by_sample()]
@@ -165,8 +166,7 @@ def _maximised(kept: Sequence[Float32s], assumed_l: Float64s, beat: Callable[[],
         if np.abs(share_l - before_l).max() < _CLOSE:
             break
     rounded_l = np.maximum(np.round(share_l, _DIGITS), 10.0**-_DIGITS)
-    information = _information(kept, assumed_l, rounded_l / rounded_l.sum())
-    return Composition(tuple(rounded_l.tolist()), tuple((rounded_l / assumed_l).tolist()), n_used, information)
+    return Composition(tuple(rounded_l.tolist()), tuple((rounded_l / assumed_l).tolist()), n_used)
 
 
 def _information(kept: Sequence[Float32s], assumed_l: Float64s, share_l: Float64s) -> float | None:
@@ -174,7 +174,7 @@ def _information(kept: Sequence[Float32s], assumed_l: Float64s, share_l: Float64
     n_used = sum(probability_ln.shape[1] for probability_ln in kept)
     if not n_used:
         return None
-    said = 0.0
+    said, share_l = 0.0, share_l / share_l.sum()
     for probability_ln in kept:
         for probability_n, assumed in zip(probability_ln, assumed_l.tolist(), strict=True):
             some_n = probability_n[probability_n > 0].astype(np.float64)

@@ -37,14 +37,3 @@ def skill_of(card: ModelCard) -> Skill | None:
     """What the card says; None if it has no record, as with most imported models."""
     measured = card.training.metrics.get("balanced_accuracy")
     return None if measured is None else Skill(measured, 1 / len(card.labels))
-
-
-def weakness(card: ModelCard) -> str | None:
-    """A sentence, without its full stop, on a model whose labels are mostly wrong; None for another."""
-    skill = skill_of(card)
-    if skill is None or not skill.is_weak:
-        return None
-    return (
-        f"on cells held out of its training, {card.reference} gets few labels right: balanced accuracy "
-        f"{skill.balanced_accuracy:.2f}, by guessing {skill.by_chance:.2f}"
-    )

@@ -16,7 +16,7 @@ from jobs.inference.merge.groups import Merge
 from jobs.inference.merge.own_labels import NoOwnLabels
 from jobs.inference.merge.tally import Tally, log_value, median_bin, median_score
 from shared.bundles.card import ModelCard
-from shared.bundles.skill import skill_of, weakness
+from shared.bundles.skill import skill_of
 from shared.domain.submission import Receipt
 from shared.domain.verdict import Finding
 from shared.domain.words import cut
@@ -187,8 +187,12 @@ def _on_scores(score_b: I64Array, merge: Merge | None) -> Iterator[Finding]:
 
 def on_model(card: ModelCard) -> Iterator[Finding]:
     """The warnings that follow from a model's own record, whatever the cells."""
-    words, skill = weakness(card), skill_of(card)
-    if words and skill:
+    skill = skill_of(card)
+    if skill is not None and skill.is_weak:
+        words = (
+            f"on cells held out of its training, {card.reference} gets few labels right: balanced accuracy "
+            f"{skill.balanced_accuracy:.2f}, by guessing {skill.by_chance:.2f}"
+        )
         hint = "Use nothing but reliable labels, if there are any; train on more cells, or on labels that differ more."
         details = {"balanced_accuracy": skill.balanced_accuracy, "by_chance": round(skill.by_chance, 4)}
         yield warning(WarningCode.WEAK_MODEL, words, hint, details)

@@ -165,8 +165,8 @@ def _assessment(
     findings: Findings, rows: Sequence[LabelRow], clusters: ClusterTable | None, context: Context
 ) -> Assessment:
     tally, fit = findings.tally, _genes_fit(context)
-    why = context.thresholds.why_none if context.thresholds else ""
-    if why and fit and not tally.mostly_unfamiliar:
+    why = _why_guesses(tally, context)
+    if why and fit:
         found = unproven(tally, context.card, findings.compared, why)
     else:
         found = assess(rows, tally, context.card, clusters, findings.compared, genes_fit=fit)
@@ -181,10 +181,15 @@ def _snippets(rows: tuple[LabelRow, ...], tally: Tally, context: Context) -> tup
 
 
 def _headline(rows: Sequence[LabelRow], tally: Tally, context: Context) -> str:
-    why = context.thresholds.why_none if context.thresholds else ""
-    if why and tally.n_cells > tally.n_abstained and not tally.mostly_unfamiliar:
+    why = _why_guesses(tally, context)
+    if why and tally.n_cells > tally.n_abstained:
         return f"{plural(tally.n_cells, 'cell')}, whose labels are guesses: {why}."
     return sentences.headline(rows, tally, context.card)
+
+
+def _why_guesses(tally: Tally, context: Context) -> str:
+    """Why no label is called reliable; empty if some may be, or if most cells are unfamiliar, which says more."""
+    return context.thresholds.why_none if context.thresholds and not tally.mostly_unfamiliar else ""
 
 
 def _genes_fit(context: Context) -> bool:

@@ -89,7 +89,7 @@ def find_thresholds(inputs: TaskInputs, coverage: float | None) -> Thresholds | 
 def why_none(inputs: TaskInputs, coverage: float | None, least: float = LEAST_COVERAGE) -> str:
     """Why labels are guesses in this file, whatever is known of the model; empty if they need not be."""
     verdict = inputs.record.verdict
-    if labels_mean_nothing(inputs):
+    if verdict is not None and verdict.warns_of(WarningCode.GENES_DISAGREE):
         return "the names of the genes do not fit the values"
     if verdict is not None and verdict.warns_of(WarningCode.ORTHOLOGUES_USED):
         return "genes of another species stand in for the model's"
@@ -105,9 +105,3 @@ def _share_of_selected(verdict: Verdict | None) -> float:
     found = () if verdict is None else verdict.warnings
     shares = [one.details.get("share", 0.0) for one in found if one.code == WarningCode.SUBSET_OF_GENES]
     return max((share for share in shares if isinstance(share, float)), default=0.0)
-
-
-def labels_mean_nothing(inputs: TaskInputs) -> bool:
-    """Whether the names of the genes do not fit the values."""
-    verdict = inputs.record.verdict
-    return verdict is not None and verdict.warns_of(WarningCode.GENES_DISAGREE)
