@@ -19,6 +19,7 @@ from cli.searching import size_said, species_said
 from jobs.modeling.adding_terms import SUFFIX, TermFiles, add_terms
 from jobs.modeling.downloading import Told, download, read_small, size_of
 from jobs.modeling.offers import Form, Offer, offer_of_card
+from jobs.modeling.sources import sha256_of
 from shared.bundles.card import CARD_NAME, NAME_PATTERN, VERSION_PATTERN, WEIGHTS_NAME, ModelCard
 from shared.bundles.reading import MAX_CARD_BYTES, read_card
 from shared.bundles.stored import card_bytes, digest_of, parse_card
@@ -307,9 +308,8 @@ def _with_terms(card: ModelCard, chosen: _Chosen, incoming: Path) -> ModelCard:
     """Write the card of a bundle with terms in the place of its own. The weights stay as they are."""
     assert chosen.terms is not None
     made = add_terms(card, chosen.terms, chosen.offer.name, chosen.offer.version)
-    with (incoming / WEIGHTS_NAME).open("rb") as weights:
-        sha256 = hashlib.file_digest(weights, "sha256").hexdigest()
-    complete = made.model_copy(update={"digest": digest_of(card_bytes(made), sha256)})
+    digest = digest_of(card_bytes(made), sha256_of(incoming / WEIGHTS_NAME))
+    complete = made.model_copy(update={"digest": digest})
     (incoming / CARD_NAME).write_bytes(card_bytes(complete))
     return complete
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.modeling.lineages import read_mapping
 from jobs.modeling.ontology import Ontology, read_ontology
+from jobs.modeling.sources import sha256_of
 from jobs.modeling.trees import with_terms
 from shared.bundles.card import Label, ModelCard
 from shared.bundles.distinct import TERMS_ADDED_TO, origin_of
@@ -106,11 +106,11 @@ def add_terms(card: ModelCard, files: TermFiles, name: str, version: str) -> Mod
 
 
 def _origin(card: ModelCard, files: TermFiles, ontology: Ontology) -> dict[str, str]:
-    table = {} if files.terms is None else {"terms_table_sha256": _sha256(files.terms)}
+    table = {} if files.terms is None else {"terms_table_sha256": sha256_of(files.terms)}
     return {
         TERMS_ADDED_TO: origin_of(card),
         "terms_from": _whose(files, ontology),
-        "terms_from_sha256": _sha256(files.ontology),
+        "terms_from_sha256": sha256_of(files.ontology),
         **table,
     }
 
@@ -123,7 +123,3 @@ def _described(card: ModelCard, files: TermFiles, ontology: Ontology) -> str:
 
 def _whose(files: TermFiles, ontology: Ontology) -> str:
     return f"{files.ontology.name} ({ontology.release})" if ontology.release else files.ontology.name
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

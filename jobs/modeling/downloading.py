@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +15,7 @@ from typing import BinaryIO
 import requests
 
 from jobs.modeling.addresses import absolute
+from jobs.modeling.sources import sha256_of
 from shared.domain.errors import CelldropError, DiskFullError, ModelDownloadError, SettingsError, UnavailableError
 
 Told = Callable[[int, int | None], None]
@@ -75,7 +75,7 @@ def download(address: str, path: Path, *, most_bytes: int, sha256: str = "", tol
     with _writing(path), path.open("ab") as file:
         _lock(file, path)
         _Transfer(address, path, file, most_bytes, told).run()
-    if sha256 and (found := _sha256(path)) != sha256:
+    if sha256 and (found := sha256_of(path)) != sha256:
         _forget(path)
         raise ModelDownloadError(
             f"a file with sha256 {found}",
@@ -159,11 +159,6 @@ def _tag_of(path: Path) -> str:
 def _forget(path: Path) -> None:
     for one in (path, _tag_path(path)):
         one.unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
