@@ -31,6 +31,8 @@ N_KILLS = int(os.environ.get("CELLDROP_KILLS", "10"))
 """Of the exhaustive test; ``CELLDROP_SUBMISSIONS=12 CELLDROP_KILLS=40`` for more of them."""
 SEED = 1
 SHARE_OF_TASKS = 0.7
+SERVES = "Watch them at"
+"""What a server says once it heeds signals."""
 TASK = "celldrop-task"
 LONGEST_WAIT_S = 3.5
 """Less than a task takes, so that a kill finds any of its moments."""
@@ -82,6 +84,7 @@ class Show:
     n_kills: int
     kills: Counter[str] = field(default_factory=Counter)
     _server: subprocess.Popen[bytes] | None = None
+    _said_before: int = 0
 
     def play(self, files: Sequence[Path]) -> None:
         inbox = self.home.settings.home / "inbox"
@@ -95,7 +98,7 @@ class Show:
             self._kill_one(server)
         self._drop(inbox, files, up_to=self.n_submissions)
         server = self._serving()
-        wait_for(self._all_over, self.home, timeout_s=5 * TIMEOUT_S)
+        wait_for(lambda: self._all_over() and self._heeds_signals(), self.home, timeout_s=5 * TIMEOUT_S)
         server.send_signal(signal.SIGTERM)
         assert server.wait(TIMEOUT_S) == 0
 
@@ -115,8 +118,16 @@ class Show:
 
     def _serving(self) -> subprocess.Popen[bytes]:
         if self._server is None or self._server.poll() is not None:
-            self._server = self.home.launch("cli.main", "serve", "--port", "0", variables={})
+            self._said_before = self._times_said()
+            self._server = self.home.launch("cli.main", "serve", "--port", "0", variables={"PYTHONUNBUFFERED": "1"})
         return self._server
+
+    def _heeds_signals(self) -> bool:
+        """Whether the server that runs now has said that it is there; before that, SIGTERM just ends it."""
+        return self._times_said() > self._said_before
+
+    def _times_said(self) -> int:
+        return self.home.log.read_text().count(SERVES) if self.home.log.exists() else 0
 
     def _kill_one(self, server: subprocess.Popen[bytes]) -> None:
         tasks = self.home.processes(TASK)
