@@ -10,6 +10,7 @@ import pyarrow as pa
 from jobs.inference.merge.calls import Calls, Rules, Vocabulary, calls_from
 from jobs.inference.merge.clusters import Membership
 from jobs.inference.merge.columns import annotation_table
+from jobs.inference.merge.coverage import Coverage, EmptyGenes
 from jobs.inference.parts.arrays import F32Array
 from jobs.inference.parts.others import as_if_alone
 from jobs.inference.parts.part import PartLayout, places_of, read_part
@@ -47,6 +48,7 @@ class Merge:
         receipts: In row order and without gaps, as returned by ``ordered``.
         rules: How scores become calls.
         other: Whose scores these are: the place of a further model of a consensus; None for the model itself.
+        empty: The genes that the file has by name only; None if there are none, or nobody has looked.
     """
 
     store: BlobStore
@@ -55,12 +57,14 @@ class Merge:
     vocabulary: Vocabulary
     rules: Rules = _PLAIN
     other: int | None = None
+    empty: EmptyGenes | None = None
 
     @property
-    def coverage(self) -> float | None:
-        """The share of the model's features that the file has, by importance; None if it is not known."""
+    def coverage(self) -> Coverage:
+        """How much of the model's features the file has."""
         place = 0 if self.other is None else self.other + 1
-        return next((one.coverage[place] for one in self.receipts if place < len(one.coverage)), None)
+        named = next((one.coverage[place] for one in self.receipts if place < len(one.coverage)), None)
+        return Coverage(named, self.empty)
 
     def groups(self, group_rows: int = GROUP_ROWS) -> Iterator[Group]:
         """The cells in row order, in groups of ``group_rows``, a multiple of BLOCK_ROWS.

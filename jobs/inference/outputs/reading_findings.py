@@ -56,6 +56,7 @@ _MOSTLY = 0.5
 _LETTERS = 60
 _LEAST_CELLS = 20
 _NAMED = 5
+_MOST_GENES = 20
 
 
 _OF_OTHERS = {
@@ -199,16 +200,24 @@ def on_model(card: ModelCard) -> Iterator[Finding]:
 
 
 def _on_genes(merge: Merge | None, card: ModelCard) -> Iterator[Finding]:
-    coverage = None if merge is None else merge.coverage
-    if merge is None or coverage is None:
+    if merge is None:
         return
-    thresholds = merge.rules.thresholds
-    if coverage >= (LEAST_COVERAGE if thresholds is None else least_coverage(thresholds.learned.error)):
+    thresholds, coverage = merge.rules.thresholds, merge.coverage
+    if not coverage.is_below(LEAST_COVERAGE if thresholds is None else least_coverage(thresholds.learned.error)):
         return
-    words = f"the file lacks genes that make up {1 - coverage:.0%} of what {card.reference} tells labels apart by"
+    assert coverage.share is not None
+    words = f"for {card.reference}, {coverage.words}"
     words += ": no label is called reliable" if thresholds else ": labels may differ from those by all genes"
-    hint = "Send the file with all of its genes: in scanpy, the object before genes were selected, or adata.raw."
-    yield warning(WarningCode.MISSING_GENES, words, hint, {"coverage": round(coverage, 4)})
+    details: dict[str, Detail] = {"coverage": round(coverage.share, 4)}
+    if coverage.empty is None:
+        hint = "Send the file with all of its genes: in scanpy, the object before genes were selected, or adata.raw."
+    else:
+        hint = (
+            "Cells with such labels should express these genes. If data sets with different genes were joined or a "
+            "list of genes was filled up with zeros, send the files as they were; if not, the labels are wrong."
+        )
+        details |= {"n_empty": len(coverage.empty.names), "genes": list(coverage.empty.names[:_MOST_GENES])}
+    yield warning(WarningCode.MISSING_GENES, words, hint, details)
 
 
 def shallow(tally: Tally, card: ModelCard) -> tuple[int, int] | None:

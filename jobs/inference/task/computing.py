@@ -87,16 +87,16 @@ class Annotation(Computation):
         with within_memory(), Pulse(beat) as pulse:
             began_s = time.monotonic()
             with pulse.stage("load the merge's libraries"), loading():
-                from jobs.inference.task.looking_up import slopes_in  # noqa: PLC0415  # not needed by tasks that only compute
+                from jobs.inference.task.looking_up import known_of  # noqa: PLC0415  # not needed by tasks that only compute
                 from jobs.inference.task.results import Results  # noqa: PLC0415  # likewise
 
             opened = self._open_inspected(record, pulse)
             with pulse.stage("load the model"):
                 inputs = self.data.open_inputs(record, opened)
-                slopes = slopes_in(inputs)
+                known = known_of(inputs)
                 inputs.drop_weights()
             in_order = ordered(receipts, inputs.layout.n_cells)
-            return Results(self.data, inputs, slopes, in_order, prefix, pulse, began_s, self.map_budget_s).write()
+            return Results(self.data, inputs, known, in_order, prefix, pulse, began_s, self.map_budget_s).write()
 
     def discard(self, prefix: str) -> None:
         """See ``Computation``."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from jobs.engine.empty_genes import Typical, typical_of
 from jobs.engine.raising import LEAST_COVERAGE, Thresholds, least_coverage
 from jobs.engine.slopes import Slopes, have_slopes, slopes_of
 from jobs.inference.data_manager import TaskInputs
+from jobs.inference.merge.coverage import NOT_KNOWN, Coverage
 from jobs.inference.merge.evidence import Evidence, evidence_of
 from jobs.inference.merge.survey import Findings
 from shared.bundles.card import WEIGHTS_NAME
@@ -22,21 +25,33 @@ _MANY = 0.1
 """Of a file with fewer cells of selected genes, the other cells' labels are reliable as ever."""
 
 
-def slopes_in(inputs: TaskInputs) -> Slopes | None:
-    """The slopes of the model's scores; None for a kind of model that has none.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a merge knows of the model from its weights.
+
+    Attributes:
+        slopes: Those of its scores; None for a kind of model that has none.
+        typical: What the cells of each label express; None for a kind that does not tell.
+    """
+
+    slopes: Slopes | None
+    typical: Typical | None
+
+
+def known_of(inputs: TaskInputs) -> Known:
+    """What the weights tell. They are taken.
 
     Raises:
         InvalidBundleError: The weights are not a safetensors file.
     """
-    if not have_slopes(inputs.card):
-        return None
     try:
         tensors = load(inputs.weights.take())
     except (SafetensorError, KeyError) as error:
         found = f"{WEIGHTS_NAME} cannot be read: {error}"
         where = inputs.card.reference
         raise InvalidBundleError(found, expected="safetensors", where=where, hint="Upload the bundle again.") from error
-    return slopes_of(inputs.card, tensors)
+    slopes = slopes_of(inputs.card, tensors) if have_slopes(inputs.card) else None
+    return Known(slopes, typical_of(inputs.card, tensors))
 
 
 def find_evidence(inputs: TaskInputs, findings: Findings) -> Evidence:
@@ -71,13 +86,10 @@ def _symbol_of(gene_id: str) -> str:
     return symbol_of(gene_id) or gene_id
 
 
-def find_thresholds(inputs: TaskInputs, coverage: float | None) -> Thresholds | None:
+def find_thresholds(inputs: TaskInputs, coverage: Coverage) -> Thresholds | None:
     """The thresholds of reliable labels; None if the model has none.
 
     No score is enough where the model's record of its errors does not hold: it is of cells with all of its genes.
-
-    Args:
-        coverage: The share of its features that the file has; see ``Receipt.coverage``.
     """
     found = inputs.card.reliability_at(inputs.options.max_error)
     if found is None:
@@ -86,7 +98,7 @@ def find_thresholds(inputs: TaskInputs, coverage: float | None) -> Thresholds | 
     return Thresholds.none(found.error, why) if why else Thresholds.as_learned(found)
 
 
-def why_none(inputs: TaskInputs, coverage: float | None, least: float = LEAST_COVERAGE) -> str:
+def why_none(inputs: TaskInputs, coverage: Coverage = NOT_KNOWN, least: float = LEAST_COVERAGE) -> str:
     """Why labels are guesses in this file, whatever is known of the model; empty if they need not be."""
     verdict = inputs.record.verdict
     if verdict is not None and verdict.warns_of(WarningCode.GENES_DISAGREE):
@@ -95,9 +107,7 @@ def why_none(inputs: TaskInputs, coverage: float | None, least: float = LEAST_CO
         return "genes of another species stand in for the model's"
     if (share := _share_of_selected(verdict)) >= _MANY:
         return f"{share:.0%} of the cells have selected genes only"
-    if coverage is not None and coverage < least:
-        return f"the file lacks genes with {1 - coverage:.0%} of what tells the labels apart"
-    return ""
+    return coverage.words if coverage.is_below(least) else ""
 
 
 def _share_of_selected(verdict: Verdict | None) -> float:

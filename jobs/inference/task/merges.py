@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from jobs.engine.cell_types import CellTypes
+from jobs.engine.empty_genes import Typical
 from jobs.inference.data_manager import TaskInputs
 from jobs.inference.merge.calls import Rules, Vocabulary
 from jobs.inference.merge.consensus import Consensus
+from jobs.inference.merge.empty_genes import find_empty_genes
 from jobs.inference.merge.fitting import fitted
 from jobs.inference.merge.groups import Merge
 from jobs.inference.task.looking_up import find_thresholds, why_none
@@ -18,39 +20,54 @@ from shared.h5ad.read.groupings import Bounds, Grouping, NoGrouping, read_groupi
 from shared.ports.blobs import BlobStore
 
 
-def merge_of(inputs: TaskInputs, store: BlobStore, receipts: tuple[Receipt, ...], other: int | None = None) -> Merge:
-    """The merge of a model, with rules that are not fitted to the sample yet.
+def merge_of(
+    inputs: TaskInputs,
+    store: BlobStore,
+    receipts: tuple[Receipt, ...],
+    typical: Typical | None,
+    beat: Callable[[], None],
+) -> Merge:
+    """The merge of the model itself, with rules that are fitted to the file's cells.
 
     Args:
-        other: The place of a further model of a consensus; None for the model itself.
+        typical: What the cells of its labels express. Genes that are in the file by name only are taken for missing,
+            as far as it tells; None if it does not.
     """
+    merge = _plain(inputs, store, receipts)
+    if typical is not None:
+        merge = replace(merge, empty=find_empty_genes(merge.groups(), typical, merge.layout.n_cells, beat))
+    return _fitted(inputs, merge, beat)
+
+
+def _plain(inputs: TaskInputs, store: BlobStore, receipts: tuple[Receipt, ...], other: int | None = None) -> Merge:
     card = inputs.card
     rules = Rules(min_score=inputs.min_score, familiarity=card.familiarity, lineages=card.has_lineages)
-    merge = Merge(store, receipts, inputs.layout, Vocabulary(card.labels, card.tree), rules, other=other)
-    return replace(merge, rules=replace(rules, thresholds=find_thresholds(inputs, merge.coverage)))
+    return Merge(store, receipts, inputs.layout, Vocabulary(card.labels, card.tree), rules, other=other)
 
 
-def is_fitted(inputs: TaskInputs, merge: Merge) -> bool:
-    """Whether scores or thresholds are fitted to the sample, as the model and the options say."""
-    return bool(_assumed(inputs)) or (merge.rules.thresholds is not None and inputs.card.needs_all_scores)
-
-
-def fit(inputs: TaskInputs, merge: Merge, beat: Callable[[], None]) -> Merge:
-    """Fit them."""
+def _fitted(inputs: TaskInputs, merge: Merge, beat: Callable[[], None]) -> Merge:
+    """Fit scores and thresholds to the sample, as far as the model and the options say."""
+    thresholds = find_thresholds(inputs, merge.coverage)
+    merge = replace(merge, rules=replace(merge.rules, thresholds=thresholds))
+    # The shares of labels that scores are corrected from; empty if they are not corrected.
+    assumed = inputs.card.assumed_shares if inputs.options.composition else ()
+    if not assumed and (thresholds is None or not inputs.card.needs_all_scores):
+        return merge
     column = inputs.options.samples
-    return fitted(merge, _assumed(inputs), grouping_of(inputs, column, beat) if column else None, beat)
+    return fitted(merge, assumed, grouping_of(inputs, column, beat) if column else None, beat)
 
 
 def consensus_of(inputs: TaskInputs, merge: Merge, beat: Callable[[], None]) -> Consensus:
     """The consensus of the model itself with the further ones, each by the rules that it has alone."""
     others = []
     for place, other in enumerate(inputs.others):
-        own = replace(merge_of(other, merge.store, merge.receipts, place), layout=merge.layout)
-        others.append(fit(other, own, beat) if is_fitted(other, own) else own)
+        own = _plain(other, merge.store, merge.receipts, place)
+        # Which genes are empty is seen with the model itself. As much is taken for missing of the others' genes.
+        others.append(_fitted(other, replace(own, layout=merge.layout, empty=merge.empty), beat))
     models = [inputs, *inputs.others]
     types = CellTypes.of([one.card for one in models])
     # A model without thresholds votes although genes are missing: how much that matters is measured for others only.
-    return Consensus(merge, tuple(others), types, tuple(bool(why_none(one, None)) for one in models))
+    return Consensus(merge, tuple(others), types, tuple(bool(why_none(one)) for one in models))
 
 
 def consensus_about(inputs: TaskInputs) -> dict[str, str]:
@@ -65,8 +82,3 @@ def grouping_of(inputs: TaskInputs, column: str, beat: Callable[[], None]) -> Gr
     if isinstance(groups, NoGrouping):
         raise InternalError(groups.reason, expected="a column that groups the cells", where=f"obs/{column}")
     return groups
-
-
-def _assumed(inputs: TaskInputs) -> tuple[float, ...]:
-    """The shares of labels that scores are corrected from; empty if they are not corrected."""
-    return inputs.card.assumed_shares if inputs.options.composition else ()

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import PurePosixPath
 
-from jobs.engine.slopes import Slopes
 from jobs.inference.annotated.h5ad import NewColumns, NotAnnotated, write_annotated_h5ad
 from jobs.inference.annotated.pseudobulk import NoPseudobulkError, Wanted, pseudobulk_h5ad, sum_counts
 from jobs.inference.data_manager import InferenceData, TaskInputs, input_crc32c
@@ -54,8 +53,8 @@ from jobs.inference.report.layouts import lay_out
 from jobs.inference.report.mapping import Layout, NoMap
 from jobs.inference.report.rendering import render
 from jobs.inference.task.choices import choices_of
-from jobs.inference.task.looking_up import find_evidence
-from jobs.inference.task.merges import consensus_about, consensus_of, fit, grouping_of, is_fitted, merge_of
+from jobs.inference.task.looking_up import Known, find_evidence
+from jobs.inference.task.merges import consensus_about, consensus_of, grouping_of, merge_of
 from jobs.inference.task.tables import TABLES, Table, terms_of
 from jobs.inference.task.versions import computed_with, software_used
 from shared.bundles.aligning import Aligner
@@ -90,7 +89,7 @@ class Results:
     """Writes the results of one merge. Files are streamed from the parts, and collected for the manifest.
 
     Attributes:
-        slopes: Those of the model's scores, for the evidence; None if it has none.
+        known: What is known of the model from its weights, for the evidence and the coverage of its genes.
         receipts: In row order, as returned by ``ordered``.
         began_s: When the merge began, on the monotonic clock.
         map_budget_s: Time limit for the map, in seconds.
@@ -100,7 +99,7 @@ class Results:
 
     data: InferenceData
     inputs: TaskInputs
-    slopes: Slopes | None
+    known: Known
     receipts: tuple[Receipt, ...]
     prefix: str
     pulse: Pulse
@@ -155,10 +154,8 @@ class Results:
         return Result(self.data.results_bucket, self.prefix, manifest.ref, summary, found, LOOKED_FOR, of_others)
 
     def _merge(self) -> Merge:
-        merge = merge_of(self.inputs, self.data.blobs, self.receipts)
-        if is_fitted(self.inputs, merge):
-            with self._timed("composition"):
-                merge = fit(self.inputs, merge, self.pulse.show)
+        with self._timed("rules"):
+            merge = merge_of(self.inputs, self.data.blobs, self.receipts, self.known.typical, self.pulse.show)
         return self._clustered(merge)
 
     def _clustered(self, merge: Merge) -> Merge:
@@ -180,7 +177,7 @@ class Results:
         with self._timed("own labels"):
             aligner = Aligner(card.labels, lineages=card.has_lineages, groups=card.tree)
             own = read_own_labels(inputs.source, truth, inputs.groupings, aligner, show)
-        survey = Survey(merge, own, slopes=self.slopes)
+        survey = Survey(merge, own, slopes=self.known.slopes)
         with self._timed(ANNOTATIONS_PARQUET.name):
             self.files.append(self._put(ANNOTATIONS_PARQUET, annotations_parquet(survey.tables(), self._about())))
         return survey.findings()
@@ -246,7 +243,7 @@ class Results:
             evidence = find_evidence(self.inputs, findings)
             return evidence, list(evidence_csv(evidence))
 
-        if self.slopes is None:
+        if self.known.slopes is None:
             self.missing.append(MissingFile(name=EVIDENCE.name, reason=_NO_SLOPES))
             return None, []
         with self._timed(EVIDENCE.name):

@@ -37,8 +37,9 @@ class WarningCode(StrEnum):
     """On cells held out of its training, the model got few labels right: not a quarter of the way from guessing to
     all."""
     MISSING_GENES = "MISSING_GENES"
-    """The file lacks genes with more than a tenth of what the model tells labels apart by. A model with thresholds
-    calls no label reliable; labels of another may differ from those by all genes."""
+    """The file lacks genes with more than a tenth of what the model tells labels apart by, or has them with zeros only,
+    in all cells or in a stretch of its rows. A model with thresholds calls no label reliable; labels of another may
+    differ from those by all genes."""
     SHALLOW_CELLS = "SHALLOW_CELLS"
     """Half of the cells have less than half of the counts of the model's training cells: more labels are wrong."""
     OWN_LABELS_DIFFER = "OWN_LABELS_DIFFER"

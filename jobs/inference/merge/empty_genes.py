@@ -1,0 +1,152 @@
+"""Finds the genes that a file has by name only, in the cells that are sampled for the map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.engine.abstaining import says_shares
+from jobs.engine.empty_genes import LEAST_EXPECTED, Typical, depth_of
+from jobs.inference.merge.coverage import EmptyGenes
+from jobs.inference.merge.groups import Group
+from jobs.inference.parts.arrays import values_of
+from shared.domain.geometry import Rows
+
+SECTIONS = 10
+"""A file is also looked at in stretches of its rows, by tenths: data sets that were joined lie one after the other."""
+LEAST_IMPORTANCE = 0.1
+"""Genes that make up less of what a model tells labels apart by are no sign of a fault (``LEAST_EXPECTED``)."""
+MOST_LABELS = 50
+"""So many labels, those with the most cells, say what the rest of a file expresses."""
+_NEARLY = 0.9
+
+Bools = npt.NDArray[np.bool_]
+Float64s = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class _Sampled:
+    """The sampled cells that are like the training cells: which features each has a value of.
+
+    Attributes:
+        label_n: The label of each.
+        section_n: The section that it is in.
+        depth_n: How deeply it was sequenced (``depth_of``).
+        feature_z: The features that the first has, then those of the second, and so on.
+        n_features_n: How many each has.
+    """
+
+    label_n: list[Int64s] = field(default_factory=list)
+    section_n: list[Int64s] = field(default_factory=list)
+    depth_n: list[Float64s] = field(default_factory=list)
+    feature_z: list[npt.NDArray[np.integer]] = field(default_factory=list)
+    n_features_n: list[Int64s] = field(default_factory=list)
+
+    def add(self, group: Group, n_cells: int) -> None:
+        calls, start = group.calls, 0
+        familiar_n = says_shares(calls.unfamiliar_n, calls.facts.note_n)
+        total_n, n_genes_n = calls.facts.total_n, calls.facts.n_genes_n
+        for batch in group.batches:
+            place_m = np.flatnonzero(values_of(batch["feature"].is_valid()))
+            place_m = place_m[familiar_n[start : start + batch.num_rows][place_m]]
+            at_m = start + place_m
+            total_m = np.full(len(at_m), np.nan) if total_n is None else total_n[at_m].astype(np.float64)
+            feature = batch["feature"].take(pa.array(place_m))
+            self.label_n.append(calls.top_label_nk[at_m, 0])
+            self.section_n.append((group.rows.start + at_m) * SECTIONS // n_cells)
+            self.depth_n.append(depth_of(total_m, n_genes_n[at_m]))
+            self.feature_z.append(values_of(pc.list_flatten(feature)))
+            self.n_features_n.append(values_of(pc.list_value_length(feature)).astype(np.int64))
+            start += batch.num_rows
+
+    def summed(self, n_labels: int, n_features: int) -> _Sums:
+        """Sums by section and label, of the ``MOST_LABELS`` labels with the most cells."""
+        label_n, section_n, depth_n, feature_z, n_features_n = (
+            np.concatenate(pieces)
+            for pieces in (self.label_n, self.section_n, self.depth_n, self.feature_z, self.n_features_n)
+        )
+        most = np.argsort(-np.bincount(label_n, minlength=n_labels), kind="stable")[:MOST_LABELS]
+        slot_l = np.full(n_labels, -1)
+        slot_l[most] = np.arange(len(most))
+        depth_sl, found_slf = np.zeros((SECTIONS, len(most))), np.zeros((SECTIONS, len(most), n_features), np.int32)
+        slot_n = slot_l[label_n]
+        np.add.at(depth_sl, (section_n[slot_n >= 0], slot_n[slot_n >= 0]), depth_n[slot_n >= 0])
+        for section in range(SECTIONS):
+            chosen_z = np.repeat((section_n == section) & (slot_n >= 0), n_features_n)
+            place_z = np.repeat(slot_n, n_features_n)[chosen_z] * n_features + feature_z[chosen_z]
+            counted = np.bincount(place_z, minlength=len(most) * n_features)
+            found_slf[section] = counted.reshape(len(most), n_features)
+        seen_f = np.bincount(feature_z, minlength=n_features) > 0
+        return _Sums(np.bincount(label_n, depth_n, n_labels).astype(np.float64), seen_f, depth_sl, found_slf)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Sums over the sampled cells.
+
+    Attributes:
+        depth_l: The depth of all cells by label.
+        seen_f: Whether any cell has a value of a feature.
+        depth_sl: The depth by section and label, of the labels with the most cells.
+        found_slf: The number of cells that have a value of a feature, likewise.
+    """
+
+    depth_l: Float64s
+    seen_f: Bools
+    depth_sl: Float64s
+    found_slf: npt.NDArray[np.int32]
+
+    def emptied(self) -> Iterator[tuple[slice, Bools]]:
+        """For each stretch of sections, the features that no cell in it has, though ``LEAST_EXPECTED`` should.
+
+        Expected is their share, by depth, of what the cells with the same labels in the whole file have.
+        """
+        for start in range(SECTIONS):
+            for stop in range(start + 1, SECTIONS + (start > 0)):
+                own = np.zeros(SECTIONS, np.bool_)
+                own[start:stop] = True
+                depth_l, whole_l = self.depth_sl[own].sum(axis=0), self.depth_sl.sum(axis=0)
+                share_l = np.divide(depth_l, whole_l, out=np.zeros_like(depth_l), where=whole_l > 0)
+                expected_f = share_l @ self.found_slf.sum(axis=0)
+                yield slice(start, stop), ~self.found_slf[own].any(axis=(0, 1)) & (expected_f >= LEAST_EXPECTED)
+
+
+def find_empty_genes(
+    groups: Iterable[Group], typical: Typical, n_cells: int, beat: Callable[[], None] = lambda: None
+) -> EmptyGenes | None:
+    """Find the genes that are in a file by name, but have no values where some are expected.
+
+    By the sampled cells, which are the same for any number of tasks; cells unlike the training cells do not count. In
+    the whole file, values are expected as the model tells; in a stretch of its rows, as cells with the same labels in
+    the other rows have them. Measured (2026-12-01) by the importance of the genes found empty in a stretch: at most 1 %
+    in PBMC 3k, in Zheng et al., and in each of their populations alone; 36 % to 81 % where the 15 or 150 genes that
+    tell labels apart best were set to zero in the first third of PBMC 3k.
+    """
+    sampled, names = _Sampled(), tuple[str | None, ...]()
+    for group in groups:
+        beat()
+        if not group.rows.start:
+            names = tuple(group.batches[0]["genes"].slice(0, 1).to_pylist()[0] or ())
+        sampled.add(group, n_cells)
+    if not any(names):
+        return None
+    sums = sampled.summed(*typical.speaks_lf.shape)
+    named_f = np.array([bool(name) for name in names], np.bool_)
+    found, rows = typical.empty_f(sums.depth_l, sums.seen_f) & named_f, None
+    if typical.importance_of(found) < LEAST_IMPORTANCE:
+        emptied = [(sections, empty_f & named_f) for sections, empty_f in sums.emptied()]
+        most = max(typical.importance_of(empty_f) for _, empty_f in emptied)
+        worst = [one for one in emptied if typical.importance_of(one[1]) >= _NEARLY * most]
+        sections, found = max(worst, key=lambda one: one[0].stop - one[0].start)
+        rows = Rows(*(-(-place * n_cells // SECTIONS) for place in (sections.start, sections.stop)))
+    importance = typical.importance_of(found)
+    if importance < LEAST_IMPORTANCE:
+        return None
+    order = np.argsort(-typical.importance_f, kind="stable")
+    return EmptyGenes(tuple(names[f] or "" for f in order if found[f]), round(importance, 4), rows)

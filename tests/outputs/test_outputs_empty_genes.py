@@ -1,0 +1,110 @@
+"""Genes that are in a file by name only, found in the sampled cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from jobs.engine.empty_genes import Typical
+from jobs.inference.merge.calls import Rules
+from jobs.inference.merge.coverage import Coverage, EmptyGenes
+from jobs.inference.merge.empty_genes import find_empty_genes
+from jobs.inference.parts.part import PartLayout
+from shared.bundles.card import Familiarity, Features
+from shared.domain.geometry import Rows
+from tests.outputs.stand_ins import Draws, merge_of
+
+N_CELLS, N_LABELS, N_GENES = 2_000, 4, 8
+GENES = tuple(f"gene {number}" for number in range(N_GENES))
+WEIGHTS = np.tile(np.eye(N_LABELS), (1, 2))
+LAYOUT = PartLayout(N_CELLS, n_labels=N_LABELS, top_k=2, n_features=N_GENES)
+FAMILIARITY = Familiarity(genes=Features(symbol=("G",)), typical_total=1000, spread=0.1, threshold=3, false_alarm=0.01)
+
+
+@dataclass(frozen=True)
+class Emptied(Draws):
+    """Draws in which some genes have no value in some rows."""
+
+    empty: tuple[int, ...] = ()
+    rows: Rows = field(default_factory=lambda: Rows(0, N_CELLS))
+
+    def expression(self, row_n: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        value_nf = super().expression(row_n)
+        there_n = (row_n >= self.rows.start) & (row_n < self.rows.stop)
+        value_nf[np.ix_(there_n, np.array(self.empty, np.int64))] = 0
+        return value_nf
+
+
+def found(draws: Draws, n_tasks: int = 1, rules: Rules | None = None) -> EmptyGenes | None:
+    typical = Typical.of(WEIGHTS, np.full(N_GENES, 1.0))
+    assert typical is not None
+    merge = merge_of(draws, n_tasks)
+    merge = merge if rules is None else replace(merge, rules=rules)
+    return find_empty_genes(merge.groups(), typical, N_CELLS)
+
+
+DRAWS = Emptied(LAYOUT, genes=GENES)
+
+
+def test_where_all_genes_have_values_none_is_found() -> None:
+    assert found(DRAWS) is None
+
+
+@pytest.mark.parametrize("n_tasks", [1, 3])
+def test_genes_without_any_value_are_found_whatever_the_number_of_tasks(n_tasks: int) -> None:
+    one = found(replace(DRAWS, empty=(2, 5)), n_tasks)
+    assert one == EmptyGenes(("gene 2", "gene 5"), 0.25)
+    assert one.words == "no cell has a value of gene 2, gene 5"
+
+
+@pytest.mark.parametrize("n_tasks", [1, 3])
+@pytest.mark.parametrize("rows", [Rows(0, 600), Rows(1_400, 2_000), Rows(800, 1_200)])
+def test_genes_without_values_in_a_stretch_of_rows_are_found_there(rows: Rows, n_tasks: int) -> None:
+    one = found(replace(DRAWS, empty=(0, 1, 2), rows=rows), n_tasks)
+    assert one == EmptyGenes(("gene 0", "gene 1", "gene 2"), 0.375, rows)
+    assert f"in rows {rows.start + 1:,} to {rows.stop:,}" in one.words
+
+
+def test_a_gene_that_the_file_does_not_name_is_not_found_again() -> None:
+    named = (None, None, *GENES[2:])
+    assert found(replace(DRAWS, genes=named)) is None
+
+
+def test_genes_that_make_up_little_are_no_sign_of_a_fault() -> None:
+    typical = Typical.of(WEIGHTS * np.array([1.0] * 7 + [0.5]), np.full(N_GENES, 1.0))
+    assert typical is not None
+    assert find_empty_genes(merge_of(replace(DRAWS, empty=(7,)), 1).groups(), typical, N_CELLS) is None
+
+
+def test_cells_unlike_the_training_cells_do_not_count() -> None:
+    unlike = tuple(row >= 100 for row in range(N_CELLS))
+    draws = replace(DRAWS, empty=(2, 5), unfamiliar=unlike)
+    assert found(draws, rules=Rules(familiarity=FAMILIARITY)) is None
+    assert found(draws) is not None
+
+
+def test_without_counts_the_number_of_genes_says_how_deep_a_cell_is() -> None:
+    assert found(replace(DRAWS, empty=(2, 5), counted=False)) == EmptyGenes(("gene 2", "gene 5"), 0.25)
+
+
+def test_values_are_not_expected_of_the_genes_of_labels_that_no_cell_has() -> None:
+    decision_nl = np.zeros((N_CELLS, N_LABELS), np.float32)
+    decision_nl[:, 0] = 1
+    draws = replace(DRAWS, empty=(1, 2, 3, 5, 6, 7), decisions=decision_nl)
+    assert found(draws) is None
+    assert found(replace(draws, empty=(0, 1, 2, 3))) == EmptyGenes(("gene 0",), 0.125)
+
+
+def test_what_is_empty_is_missing() -> None:
+    assert Coverage(None, None).share is None
+    assert Coverage(0.97).share == 0.97
+    lost = Coverage(0.97, EmptyGenes(("LYZ",), 0.3))
+    assert lost.share == pytest.approx(0.67)
+    assert lost.is_below(0.9)
+    assert lost.words == "no cell has a value of LYZ, and 33% of what tells the labels apart is missing"
+    assert Coverage(0.2, EmptyGenes(("LYZ",), 0.3)).share == 0
+    names = tuple(f"G{number}" for number in range(9))
+    assert EmptyGenes(names, 0.3).words == "no cell has a value of G0, G1, G2, G3, G4 and 4 more genes"
