@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.engine.abstaining import says_shares
 from jobs.engine.empty_genes import LEAST_EXPECTED, Typical, depth_of
 from jobs.inference.merge.coverage import EmptyGenes
 from jobs.inference.merge.groups import Group
-from jobs.inference.parts.arrays import values_of
+from jobs.inference.parts.arrays import column_of, values_of
 from shared.domain.geometry import Rows
 
 SECTIONS = 10
@@ -57,7 +56,7 @@ class _Sampled:
             place_m = place_m[familiar_n[start : start + batch.num_rows][place_m]]
             at_m = start + place_m
             total_m = np.full(len(at_m), np.nan) if total_n is None else total_n[at_m].astype(np.float64)
-            feature = batch["feature"].take(pa.array(place_m))
+            feature = batch["feature"].take(column_of(place_m))
             self.label_n.append(calls.top_label_nk[at_m, 0])
             self.section_n.append((group.rows.start + at_m) * SECTIONS // n_cells)
             self.depth_n.append(depth_of(total_m, n_genes_n[at_m]))
@@ -66,24 +65,26 @@ class _Sampled:
             start += batch.num_rows
 
     def summed(self, n_labels: int, n_features: int) -> _Sums:
-        """Sums by section and label, of the ``MOST_LABELS`` labels with the most cells."""
-        label_n, section_n, depth_n, feature_z, n_features_n = (
-            np.concatenate(pieces)
-            for pieces in (self.label_n, self.section_n, self.depth_n, self.feature_z, self.n_features_n)
+        """Sums over the sections up to each, by label, of the ``MOST_LABELS`` labels with the most cells."""
+        label_n, section_n, n_features_n = (
+            np.concatenate(pieces) for pieces in (self.label_n, self.section_n, self.n_features_n)
         )
+        depth_n, feature_z = np.concatenate(self.depth_n), np.concatenate(self.feature_z)
         most = np.argsort(-np.bincount(label_n, minlength=n_labels), kind="stable")[:MOST_LABELS]
-        slot_l = np.full(n_labels, -1)
+        slot_l = np.full(n_labels, len(most))
         slot_l[most] = np.arange(len(most))
-        depth_sl, found_slf = np.zeros((SECTIONS, len(most))), np.zeros((SECTIONS, len(most), n_features), np.int32)
-        slot_n = slot_l[label_n]
-        np.add.at(depth_sl, (section_n[slot_n >= 0], slot_n[slot_n >= 0]), depth_n[slot_n >= 0])
-        for section in range(SECTIONS):
-            chosen_z = np.repeat((section_n == section) & (slot_n >= 0), n_features_n)
-            place_z = np.repeat(slot_n, n_features_n)[chosen_z] * n_features + feature_z[chosen_z]
-            counted = np.bincount(place_z, minlength=len(most) * n_features)
-            found_slf[section] = counted.reshape(len(most), n_features)
-        seen_f = np.bincount(feature_z, minlength=n_features) > 0
-        return _Sums(np.bincount(label_n, depth_n, n_labels).astype(np.float64), seen_f, depth_sl, found_slf)
+        slot_n, n_slots = slot_l[label_n], len(most) + 1
+        end_n = np.concatenate([[0], n_features_n.cumsum()])
+        depth_sl, found_slf = np.zeros((SECTIONS + 1, n_slots)), np.zeros((SECTIONS + 1, n_slots, n_features), np.int32)
+        for section in range(SECTIONS):  # Cells are in row order, so those of a section lie side by side.
+            own = slice(*np.searchsorted(section_n, [section, section + 1]).tolist())
+            place_z = (
+                np.repeat(slot_n[own] * n_features, n_features_n[own]) + feature_z[end_n[own.start] : end_n[own.stop]]
+            )
+            counted = np.bincount(place_z, minlength=n_slots * n_features).reshape(n_slots, n_features)
+            found_slf[section + 1] = found_slf[section] + counted
+            depth_sl[section + 1] = depth_sl[section] + np.bincount(slot_n[own], depth_n[own], n_slots)
+        return _Sums(np.bincount(label_n, depth_n, n_labels).astype(np.float64), depth_sl, found_slf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,29 +93,34 @@ class _Sums:
 
     Attributes:
         depth_l: The depth of all cells by label.
-        seen_f: Whether any cell has a value of a feature.
-        depth_sl: The depth by section and label, of the labels with the most cells.
+        depth_sl: The depth of the cells in the first 0 to ``SECTIONS`` sections, by label; all labels but those with
+            the most cells together are the last.
         found_slf: The number of cells that have a value of a feature, likewise.
     """
 
     depth_l: Float64s
-    seen_f: Bools
     depth_sl: Float64s
     found_slf: npt.NDArray[np.int32]
+
+    @property
+    def seen_f(self) -> Bools:
+        """Whether any cell has a value of a feature."""
+        return np.asarray(self.found_slf[-1].any(axis=0))
 
     def emptied(self) -> Iterator[tuple[slice, Bools]]:
         """For each stretch of sections, the features that no cell in it has, though ``LEAST_EXPECTED`` should.
 
         Expected is their share, by depth, of what the cells with the same labels in the whole file have.
         """
+        whole_l, whole_lf = self.depth_sl[-1, :-1], self.found_slf[-1, :-1].astype(np.float64)
+        seen_sf = self.found_slf.sum(axis=1)
         for start in range(SECTIONS):
             for stop in range(start + 1, SECTIONS + (start > 0)):
-                own = np.zeros(SECTIONS, np.bool_)
-                own[start:stop] = True
-                depth_l, whole_l = self.depth_sl[own].sum(axis=0), self.depth_sl.sum(axis=0)
+                depth_l = self.depth_sl[stop, :-1] - self.depth_sl[start, :-1]
                 share_l = np.divide(depth_l, whole_l, out=np.zeros_like(depth_l), where=whole_l > 0)
-                expected_f = share_l @ self.found_slf.sum(axis=0)
-                yield slice(start, stop), ~self.found_slf[own].any(axis=(0, 1)) & (expected_f >= LEAST_EXPECTED)
+                # Without BLAS, whose order of summation depends on the machine.
+                expected_f = np.einsum("l,lf->f", share_l, whole_lf)
+                yield slice(start, stop), (seen_sf[stop] == seen_sf[start]) & (expected_f >= LEAST_EXPECTED)
 
 
 def find_empty_genes(
