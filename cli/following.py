@@ -12,6 +12,7 @@ from cli.console import Bar, Exit, Output, status_of_code
 from cli.embedded import Embedded, link_result, result_folder
 from cli.estimating import comparison_words
 from cli.findings import say_finding
+from shared.bundles.card import UNASSIGNED
 from shared.domain.submission import State, Submission
 from shared.domain.summaries import share_in
 from shared.domain.verdict import Finding, Verdict
@@ -154,9 +155,7 @@ def _say_findings(findings: Sequence[Finding], output: Output) -> None:
 def _say_labels(summary: Mapping[str, object], output: Output) -> None:
     counts, reliable = summary.get("labels"), summary.get("reliable_labels")
     if isinstance(counts, dict):
-        n_cells = sum(counts.values()) or 1
-        ordered = sorted(counts.items(), key=lambda item: -item[1])[:_MOST_LABELS]
-        columns, rows = ["label", "cells", "share"], [[k, f"{v:,}", f"{v / n_cells:.1%}"] for k, v in ordered]
+        columns, rows = ["label", "cells", "share"], _most(counts)
         if isinstance(reliable, dict):
             columns = [*columns, "reliable"]
             rows = [[*row, f"{reliable.get(row[0], 0):,}"] for row in rows]
@@ -166,6 +165,13 @@ def _say_labels(summary: Mapping[str, object], output: Output) -> None:
         output.say(f"Of these cells: {', '.join(f'{percent(share)} {what}' for what, share in shares.items())}")
 
 
+def _most(counts: Mapping[str, int]) -> list[list[str]]:
+    """The names with the most cells, these, and their share."""
+    n_cells = sum(counts.values()) or 1
+    ordered = sorted(counts.items(), key=lambda item: -item[1])[:_MOST_LABELS]
+    return [[name, f"{number:,}", f"{number / n_cells:.1%}"] for name, number in ordered]
+
+
 def _say_consensus(summary: Mapping[str, object], verdict: Verdict | None, output: Output) -> None:
     models = summary.get("consensus_models")
     if not models:
@@ -173,6 +179,9 @@ def _say_consensus(summary: Mapping[str, object], verdict: Verdict | None, outpu
     shares = {name: share_in(summary, name) or 0.0 for name in (*_AGREEING, "n_no_consensus")}
     said = [what.format(percent(shares[name])) for name, what in _AGREEING.items() if shares[name] or name in _ALWAYS]
     output.say(f"Consensus of {models}: {', '.join(said)}")
+    counts = summary.get("consensus_labels")
+    if isinstance(counts, dict):
+        output.table(["consensus", "cells", "share"], [row for row in _most(counts) if row[0] != UNASSIGNED])
     if shares["n_no_consensus"]:
         output.say(f"  {percent(shares['n_no_consensus'])} of the cells have no type that most of the models agree on")
     if summary.get("consensus_common_sources"):

@@ -126,7 +126,8 @@ class Outcome(_EventData):
             "`estimated_s` and `actual_s`, `estimated_usd` and `actual_usd`; of a consensus, `consensus_models` and "
             "the number of cells that all these models call the same type (`n_same_label`), that some call more "
             "specifically than others (`n_wider_label`), that two give different types (`n_different_label`) or types "
-            "that cannot be compared (`n_not_comparable`), and that have no consensus (`n_no_consensus`); "
+            "that cannot be compared (`n_not_comparable`), and that have no consensus (`n_no_consensus`), in "
+            "`consensus_labels` the number of cells of each consensus, and "
             "`consensus_common_sources`, if models are made from the same data."
         ),
     )

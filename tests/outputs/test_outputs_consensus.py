@@ -22,13 +22,14 @@ from jobs.inference.outputs.consensus_csv import consensus_csv
 from jobs.inference.outputs.reading_findings import findings_of_other
 from jobs.inference.parts.others import KEPT, OtherLayout, OtherScores
 from jobs.inference.parts.part import AnnotatedBlock, PartLayout
+from jobs.inference.report.consensus import agreement
 from jobs.inference.report.data import Assessment
 from jobs.inference.report.models_doubt import with_doubts
 from shared.bundles.card import Familiarity, Features, Label
 from shared.domain.errors import CorruptBlobError
 from shared.domain.geometry import Rows, task_rows
 from shared.domain.verdict import NOTHING_TO_DO, CellNote, Finding, OtherModel, Verdict
-from shared.domain.words import percent
+from shared.domain.words import percent, plural
 from shared.h5ad.judge.cautions import WarningCode
 from shared.h5ad.judge.findings import warning
 from tests.engine.cards import make_card
@@ -207,6 +208,28 @@ def test_types_that_no_card_relates_are_no_disagreement() -> None:
     assert found.disputed == {}
     said = first_said(found, sure="something")[0]
     assert f"{share(found, Relation.NOT_COMPARABLE)} of the cells have types that cannot be compared; 100% have" in said
+
+
+def test_what_most_models_agree_on_is_shown_and_where_it_stands_is_said() -> None:
+    found, cards = counted(), [make_card(N_LABELS, 3, name=name, labels=LABELS) for name in ("one", "two")]
+    section = agreement(found, cards, Verdict())
+    assert section is not None
+    agreed = {name: n for name, n in found.consensus_counts.items() if name != "Unassigned"}
+    assert {row.name: row.cells for row in section.consensus} == agreed
+    assert sum(row.share for row in section.consensus) == pytest.approx(sum(agreed.values()) / N_CELLS)
+    unanswered = found.consensus_counts["Unassigned"]
+    said = f"For {plural(unanswered, 'cell')} ({percent(unanswered / N_CELLS)}), there is no type"
+    assert section.more.startswith(said)
+    nothing = Assessment((), (), ("before",))
+    before, said = with_doubts(nothing, found, cards, Verdict()).to_do
+    assert before == "before"
+    assert "celldrop_consensus_label (consensus_label in consensus.csv.gz)" in said
+    found.consensus_t[:] = 0
+    found.consensus_t[found.consensus.names.index("Unassigned")] = N_CELLS
+    assert with_doubts(nothing, found, cards, Verdict()).to_do == ("before",)
+    empty = agreement(found, cards, Verdict())
+    assert empty is not None
+    assert empty.consensus == ()
 
 
 def test_serious_warnings_of_a_further_model_are_said_in_plain_words() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -138,6 +139,14 @@ def test_manifest_report_and_summary_tell_of_it(both: Ended) -> None:
     top = report[: report.index("What the cells are")]
     assert "By the two models" in top
     assert "that they agree is no independent evidence" in top
+    assert "What most of the models agree on is celldrop_consensus_label" in top
+    shown = report[report.index("What most of the models agree on</h3>") :]
+    most, n_most = next((name, n) for name, n in facts["counts"].items() if name != "Unassigned")
+    first = f'<th scope="row">{most}</th><td class="n">{n_most}</td><td class="n">{percent(n_most / 700)}</td>'
+    assert shown.index(first) < shown.index("Labels that another model disputes")
+    assert "consensus_label&#34;].value_counts()" in report
+    assert both.json["summary"]["consensus_labels"] == facts["counts"]
+    assert re.search(rf"^{most} +{n_most} +", both.stderr, re.MULTILINE)
     n_without = both.json["summary"]["n_no_consensus"]
     assert n_without == facts["counts"]["Unassigned"]
     assert f"{percent(n_without / 700)} of the cells have no type that most of the models agree on" in both.stderr

@@ -47,7 +47,7 @@ class ConsensusFacts(ManifestPart):
     )
 
     @property
-    def summary(self) -> dict[str, str | int]:
+    def summary(self) -> dict[str, str | int | dict[str, int]]:
         """The part of a result's summary that is about the consensus."""
         shared = "; ".join(f"{', '.join(common.models)} ({common.source})" for common in self.common_sources)
         return {
@@ -57,6 +57,7 @@ class ConsensusFacts(ManifestPart):
             "n_different_label": self.n_different,
             "n_not_comparable": self.n_not_comparable,
             "n_no_consensus": self.counts.get(UNASSIGNED, 0),
+            "consensus_labels": self.counts,
             **({"consensus_common_sources": shared} if shared else {}),
         }
 

@@ -12,7 +12,7 @@ from jobs.inference.merge.calls import I64Array
 from jobs.inference.merge.consensus import Ballot
 from jobs.inference.merge.disagreements import Disagreements
 from jobs.inference.report.data import Fact
-from jobs.inference.report.pieces import Agreement, CrossCell, CrossMark, CrossRow, CrossTable, Disputed, Figure
+from jobs.inference.report.pieces import Agreed, Agreement, CrossCell, CrossMark, CrossRow, CrossTable, Disputed, Figure
 from jobs.inference.report.wording import listing, sentence, some, whole
 from shared.bundles.card import UNASSIGNED, ModelCard
 from shared.bundles.common_sources import common_sources
@@ -23,6 +23,7 @@ _NAME = 60
 _LISTED = 8
 _ROWS, _COLUMNS = 20, 15
 _DISPUTED = 10
+_AGREED = 15
 _OTHERS = "other types"
 
 
@@ -34,15 +35,13 @@ def agreement(found: Disagreements | None, cards: Sequence[ModelCard], verdict: 
     """
     if found is None:
         return None
-    agreed = {name: n for name, n in found.consensus_counts.items() if name != UNASSIGNED}
-    named = [f"{shortened(name, _NAME)} ({whole(n)})" for name, n in agreed.items()]
-    narrowest = f"{_most(len(cards))}, with the number of cells: {some(named, _LISTED)}."
     return Agreement(
         lead=_lead(cards),
         caution=_caution(found, cards),
         warnings=tuple(f"{name}{sentence(one.message)} {one.hint}" for name, one in verdict.other_warnings),
         figures=tuple(_figures(found)),
-        consensus=narrowest if named else "There is no type for any cell that more than half of them agree on.",
+        consensus=tuple(_agreed(found)[:_AGREED]),
+        more=_more(found),
         disputed=tuple(_disputed(found)),
         tables=tuple(_table(found, place, card.reference) for place, card in enumerate(cards[1:])),
     )
@@ -66,8 +65,22 @@ def consensus_fact(found: Disagreements | None, cards: Sequence[ModelCard]) -> t
     )
 
 
-def _most(n_models: int) -> str:
-    return "What both agree on" if n_models == 2 else "What most of them agree on"
+def _agreed(found: Disagreements) -> list[Agreed]:
+    n_cells = max(found.n_cells, 1)
+    counts = found.consensus_counts.items()
+    return [Agreed(shortened(name, _NAME), n, n / n_cells) for name, n in counts if name != UNASSIGNED]
+
+
+def _more(found: Disagreements) -> str:
+    agreed, none = _agreed(found), found.consensus_counts.get(UNASSIGNED, 0)
+    rest = agreed[_AGREED:]
+    words = []
+    if rest:
+        words.append(f"{plural(len(rest), 'further type')} have {plural(sum(one.cells for one in rest), 'cell')}.")
+    if none:
+        share = percent(none / max(found.n_cells, 1))
+        words.append(f"For {plural(none, 'cell')} ({share}), there is no type that most of the models agree on.")
+    return " ".join(words)
 
 
 def _lead(cards: Sequence[ModelCard]) -> str:

@@ -41,7 +41,7 @@ from jobs.inference.report.evidence import reasons
 from jobs.inference.report.mapping import FEW_PLACED, Layout, NoMap, draw_map
 from jobs.inference.report.mitochondria import mito_remark, mito_sentence
 from jobs.inference.report.models_doubt import with_doubts
-from jobs.inference.report.next_steps import snippets
+from jobs.inference.report.next_steps import consensus_snippet, snippets
 from jobs.inference.report.sums import left_out
 from jobs.inference.report.truth import comparison, own_labels_fact
 from jobs.inference.report.wording import sentence, size
@@ -176,6 +176,7 @@ def _assessment(
 def _snippets(rows: tuple[LabelRow, ...], tally: Tally, context: Context) -> tuple[Snippet, ...]:
     return (
         *snippets(rows, tally, context.files, context.verdict),
+        *consensus_snippet(context.files),
         *drawing_snippet(context.files, context.clusters, context.verdict, tally),
     )
 

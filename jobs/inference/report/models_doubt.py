@@ -38,7 +38,8 @@ def with_doubts(
         return found
     doubts = (*_disagreeing(disagreements), *_warned(verdict), *_related(cards))
     # Where nothing is sure, the reason for that comes first.
-    return replace(found, unsure=(*doubts, *found.unsure) if found.sure else (*found.unsure, *doubts))
+    unsure = (*doubts, *found.unsure) if found.sure else (*found.unsure, *doubts)
+    return replace(found, unsure=unsure, to_do=(*found.to_do, *_to_do(disagreements)))
 
 
 def _disagreeing(found: Disagreements) -> Iterator[str]:
@@ -54,6 +55,14 @@ def _disagreeing(found: Disagreements) -> Iterator[str]:
     none = f"{percent(unanswered / n_cells)} {of}have no type that {most} agree on" if unanswered else ""
     if words := "; ".join(filter(None, (listing(types), none))):
         yield f"By the {by}, {words}: see \u201cDo the models agree?\u201d below."
+
+
+def _to_do(found: Disagreements) -> Iterator[str]:
+    if set(found.consensus_counts) - {UNASSIGNED}:
+        yield (
+            "What most of the models agree on is celldrop_consensus_label (consensus_label in consensus.csv.gz). Look "
+            "at the cells with different types first: celldrop_consensus_relation marks them."
+        )
 
 
 def _warned(verdict: Verdict) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jobs.inference.merge.tally import Tally
 from jobs.inference.outputs.manifest import FileFacts
 from jobs.inference.report.data import LabelRow, Snippet
-from shared.domain.outputs import PSEUDOBULK
+from shared.domain.outputs import ANNOTATED_H5AD, CONSENSUS, PSEUDOBULK
 from shared.domain.verdict import MatrixState, Verdict
 from shared.domain.words import shortened
 
@@ -108,6 +108,22 @@ def _state_of_x(verdict: Verdict) -> MatrixState | None:
     if verdict.matrix is not None and verdict.matrix.path == "X":
         return verdict.matrix.state
     return next((state for path, state in verdict.considered if path == "X"), None)
+
+
+def consensus_snippet(files: Sequence[FileFacts]) -> tuple[Snippet, ...]:
+    """Code for what several models agree on, if there are several."""
+    there = {file.name for file in files}
+    if CONSENSUS.name not in there:
+        return ()
+    if ANNOTATED_H5AD.name in there:
+        table, name = "adata.obs", "celldrop_consensus_{}"
+        code = ""
+    else:
+        table, name = "consensus", "consensus_{}"
+        code = f'import pandas as pd\n\nconsensus = pd.read_csv("{CONSENSUS.name}", index_col="cell_id")\n'
+    label, relation = (f'{table}["{name.format(what)}"]' for what in ("label", "relation"))
+    code += f'{label}.value_counts()\n{label}[{relation} == "different"].value_counts()'
+    return (Snippet("Take what most of the models agree on, and see what they disagree on", code),)
 
 
 def _sums_snippet(label: str) -> Snippet:

@@ -102,6 +102,15 @@ class Disputed:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreed:
+    """A type that most models agree on, with its cells; ``share`` is that of all cells."""
+
+    name: str
+    cells: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Agreement:
     """How several models agree.
 
@@ -109,13 +118,15 @@ class Agreement:
         lead: Which models, and how they vote.
         caution: Why their agreement proves less than it seems; empty if nothing is known.
         warnings: What else is to be known of the further models' answers for this file.
-        consensus: What most models agree on, as text.
+        consensus: What most models agree on, the most frequent types first.
+        more: What is left out of it, as text.
     """
 
     lead: str
     caution: str
     warnings: tuple[str, ...]
     figures: tuple[Figure, ...]
-    consensus: str
+    consensus: tuple[Agreed, ...]
+    more: str
     disputed: tuple[Disputed, ...]
     tables: tuple[CrossTable, ...]
