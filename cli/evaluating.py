@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 from cli.catalogue import as_bucket
 from cli.console import Exit, Output, status_of_code
 from cli.evaluation_files import check_folder, write_evaluations
+from cli.evaluation_remarks import Remark, label_remarks, remarks
 from cli.files import bundle_folder
 from cli.findings import say_finding
-from cli.labelled import missing_words
 from jobs.inference.task.models import load_model
 from jobs.modeling.common_cells import (
     Common,
@@ -27,7 +27,6 @@ from jobs.modeling.evaluated import Evaluated, document_of, figures, row_of
 from jobs.modeling.evaluation import EvaluationReport, evaluate
 from jobs.modeling.hierarchy import HierarchicalAgreement
 from jobs.modeling.lineages import read_mapping
-from jobs.modeling.nearest import near_words
 from jobs.modeling.ontology import read_ontology
 from shared.bundles.card import ModelCard
 from shared.bundles.catalogue import find_model
@@ -36,7 +35,6 @@ from shared.h5ad.judge.cautions import WarningCode
 from shared.settings import Settings
 from shared.wiring.ports import build_files
 
-_MOST_NAMED, _MOST_SHARES = 30, 5
 _BY_FOLDER = "celldrop models evaluate FOLDER FILE --labels COLUMN"
 
 
@@ -192,7 +190,7 @@ def _say_short(one: Evaluated, output: Output) -> None:
     else:
         assert one.report is not None
         output.prose(f"{one.card.reference} on {one.file.name}: {one.report.n_cells:,} labelled cells")
-        _say_left_out(one.report, one.card, output)
+        _say(label_remarks(one.report, one.card), output)
         for finding in one.report.warnings:
             if finding.code == WarningCode.TRAINED_ON_THIS_FILE:
                 say_finding(finding, output, wrapped=True)
@@ -222,23 +220,14 @@ def say_evaluation(report: EvaluationReport, card: ModelCard, output: Output) ->
         output.table(["label", "cells", "precision", "recall"], per_label)
     if report.hierarchical is not None:
         _say_hierarchical(report.hierarchical, output)
-    for name, near in report.without_terms.items():
-        output.prose(f"  {name!r} is no term of the ontology{near_words(near)}", style="yellow")
-    _say_left_out(report, card, output)
-    if report.composition is not None:
-        shares = ", ".join(f"{name} {share:.1%}" for name, share in list(report.composition.items())[:_MOST_SHARES])
-        output.prose(f"  scores are corrected to the shares of the labels in the file, as in a run: {shares}, …")
-    if report.unfamiliar is not None:
-        n_unfamiliar = sum(report.unfamiliar.values())
-        words = (
-            f"  unlike the training cells: {n_unfamiliar:,} of {report.n_cells:,} ({n_unfamiliar / report.n_cells:.1%})"
-        )
-        output.prose(f"{words}{f': {_counted(report.unfamiliar)}' if n_unfamiliar else ''}")
-    if report.n_without_genes:
-        words = f"  {report.n_without_genes:,} cells have no value of the model's genes, and would be Unassigned"
-        output.prose(words, style="yellow")
+    _say(remarks(report, card), output)
     for finding in report.warnings:
         say_finding(finding, output, wrapped=True)
+
+
+def _say(found: Iterable[Remark], output: Output) -> None:
+    for one in found:
+        output.prose(f"  {one.words}", style="yellow" if one.serious else "")
 
 
 def _say_hierarchical(found: HierarchicalAgreement, output: Output) -> None:
@@ -252,23 +241,3 @@ def _say_hierarchical(found: HierarchicalAgreement, output: Output) -> None:
     )
     hops = ", ".join(f"{hops}: {f1:.4f}" for hops, f1 in enumerate(found.hop_f1))
     output.prose(f"  F1, if a term counts as right within so many steps of the true one: {hops}")
-
-
-def _say_left_out(report: EvaluationReport, card: ModelCard, output: Output) -> None:
-    if report.counterparts:
-        pairs = [f"{name} = {meant}" for name, meant in report.counterparts.items() if name != meant]
-        if pairs:
-            output.prose(f"  aligned by the ontology or by name: {', '.join(pairs[:_MOST_NAMED])}")
-    by_lineage = {name: count for name, count in report.n_unknown.items() if name not in report.n_left_out}
-    if by_lineage:
-        output.prose(f"  not labels of {card.reference}, compared only by lineage: {_counted(by_lineage)}")
-    if report.n_left_out:
-        output.prose(f"  not labels of {card.reference}, left out: {_counted(report.n_left_out)}", style="yellow")
-    if report.missing:
-        output.prose(f"  {missing_words(report.missing)}")
-
-
-def _counted(cells: Mapping[str, int]) -> str:
-    ordered = sorted(cells.items(), key=lambda pair: -pair[1])
-    more = f" and {len(ordered) - _MOST_NAMED} more" if len(ordered) > _MOST_NAMED else ""
-    return ", ".join(f"{name} ({count:,})" for name, count in ordered[:_MOST_NAMED]) + more

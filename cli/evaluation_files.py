@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cli.evaluation_remarks import remarks
 from jobs.inference.merge.cross_table import shown
 from jobs.inference.outputs.annotation_files import harmless_text
 from jobs.inference.report import rendering
@@ -100,6 +101,7 @@ def _page(found: Sequence[Evaluated]) -> str:
             figures=figures(ontology=ontology),
             rows=[row_of(one, ontology=ontology) for one in found],
             found=found,
+            remarks=remarks,
             common=[
                 (one, different_words(one), common_heads(one), common_rows(one))
                 for one in commons(found)

@@ -59,6 +59,7 @@ def test_models_and_files_are_compared_in_one_table_and_written(
     assert sum(int(row["cells"]) for row in cells) == 2 * found[0]["n_cells"]
     page = (out / "evaluation.html").read_text()
     assert 'class="same"' in page
+    assert "Not labels of" in page, "what the terminal says of it"
     assert "dragon" in page
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")

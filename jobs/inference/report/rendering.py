@@ -40,7 +40,7 @@ def templates(folder: Path) -> Environment:
         lstrip_blocks=True,
         bytecode_cache=None if sys.dont_write_bytecode else _Compiled(str(folder / "__pycache__"), "%s.j2c"),
     )
-    pages.filters.update(whole=wording.whole, percent=percent, shortened=shortened)
+    pages.filters.update(whole=wording.whole, percent=percent, shortened=shortened, sentence=wording.sentence)
     return pages
 
 
