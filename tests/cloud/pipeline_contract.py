@@ -8,38 +8,54 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
+import pytest
 
 from shared.domain.options import Options, Scores
 from shared.domain.outputs import reproducible
 from tests import warm
 from tests.cloud.local_cloud import ROOT
 from tests.cloud.pipeline_cloud import Cloud
+from tests.pipeline.few_cells import few_cells
 from tests.platform.doors import ODD_NAMES
 
-PBMC = "h5ad/pbmc3k_raw_labelled.h5ad"
-LARGER = "h5ad/zheng_sorted_pbmc_train.h5ad"
 MODEL = "pbmc-sorted-765"
+N_CELLS = 600
+"""Three blocks, for two tasks."""
+AT_ONCE_BYTES = 8 * 2**20
+"""``gcloud storage cp`` uploads a larger file in a form of its own, which can be resumed."""
 
 
 class PipelineContract:
     """Fixture to give: ``cloud``, one for all of these tests."""
 
-    def test_a_drop_comes_out_as_the_same_bytes_as_embedded(self, cloud: Cloud, data_dir: Path, tmp_path: Path) -> None:
-        name = cloud.drop("pbmc3k.h5ad", (data_dir / PBMC).read_bytes(), tasks="3", scores="full", model=MODEL)
-        outcome = cloud.end_of(name)
+    @pytest.fixture(scope="class")
+    @classmethod
+    def file(cls, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return blood(data_dir, tmp_path_factory.mktemp("blood"))
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def dropped(cls, cloud: Cloud, file: Path) -> str:
+        """The name of an object that was dropped once for all who ask about one."""
+        return cloud.drop("folder/blood.h5ad", file.read_bytes(), tasks="2", scores="full", model=MODEL)
+
+    def test_a_drop_comes_out_as_the_same_bytes_as_embedded(
+        self, cloud: Cloud, file: Path, dropped: str, tmp_path: Path
+    ) -> None:
+        outcome = cloud.end_of(dropped)
         assert outcome["state"] == "SUCCEEDED"
-        embedded = _embedded(data_dir / PBMC, tmp_path)
-        for file in reproducible(Options(scores=Scores.FULL)):
-            assert cloud.result(outcome, file) == (embedded / file).read_bytes(), file
-        assert pq.read_table(io.BytesIO(cloud.result(outcome, "annotations.parquet"))).num_rows == 2700
+        embedded = _embedded(file, tmp_path)
+        for output in reproducible(Options(scores=Scores.FULL)):
+            assert cloud.result(outcome, output) == (embedded / output).read_bytes(), output
+        assert pq.read_table(io.BytesIO(cloud.result(outcome, "annotations.parquet"))).num_rows == N_CELLS
         _all_agree(cloud, outcome)
 
-    def test_a_request_is_answered_to_who_asked(self, cloud: Cloud, data_dir: Path) -> None:
-        name = cloud.drop("folder/for-a-request.h5ad", (data_dir / PBMC).read_bytes(), model=MODEL, map="off")
-        cloud.end_of(name)
+    def test_a_request_is_answered_to_who_asked(self, cloud: Cloud, dropped: str) -> None:
+        cloud.end_of(dropped)
         order = {"correlation_id": cloud.at.folder, "source": "lims"}
-        cloud.ask(cloud.request(name, **order, options={"top_k": "2", "model": MODEL, "map": "off"}))
+        cloud.ask(cloud.request(dropped, **order, options={"top_k": "2", "model": MODEL, "map": "off"}))
         event = cloud.event_where(
             lambda event: (
                 any(who["correlation_id"] == cloud.at.folder for who in event["data"]["requesters"])
@@ -61,13 +77,13 @@ class PipelineContract:
         assert (outcome["state"], outcome["code"]) == ("REJECTED", "NOT_HDF5")
         assert cloud.http(f"v1/submissions/{outcome['submission_id']}")["state"] == "REJECTED"
 
-    def test_the_command_line_submits_watches_and_cancels(self, cloud: Cloud, data_dir: Path) -> None:
-        submitted = cloud.celldrop("submit", data_dir / PBMC, "--json", "--set", "map=off", "--model", MODEL)
+    def test_the_command_line_submits_watches_and_cancels(self, cloud: Cloud, file: Path) -> None:
+        submitted = cloud.celldrop("submit", file, "--json", "--set", "map=off", "--model", MODEL)
         assert submitted.status == 0, submitted.stderr
         submission_id = submitted.json["submission_id"]
         watched = cloud.celldrop("watch", submission_id, "--json")
         assert (watched.status, watched.json["state"]) == (0, "SUCCEEDED"), watched.stderr
-        other = cloud.celldrop("submit", data_dir / PBMC, "--json", "--model", MODEL).json["submission_id"]
+        other = cloud.celldrop("submit", file, "--json", "--model", MODEL).json["submission_id"]
         cloud.event_where(lambda event: bool(event["subject"] == other))
         cancelled = cloud.celldrop("cancel", other, "--json")
         assert (cancelled.status, cancelled.json["state"]) == (0, "CANCELLED"), cancelled.stderr
@@ -78,17 +94,29 @@ class PipelineContract:
 class GcloudContract:
     """Fixture to give: ``cloud``, whose storage takes gcloud's own form of uploads."""
 
-    def test_gcloud_storage_cp_fires_the_pipeline(self, cloud: Cloud, data_dir: Path) -> None:
-        small = cloud.gcloud_drop(data_dir / PBMC, model=MODEL, tasks="2", map="off")
-        large = cloud.gcloud_drop(data_dir / LARGER, model=MODEL, map="off")
+    def test_gcloud_storage_cp_fires_the_pipeline(self, cloud: Cloud, data_dir: Path, tmp_path: Path) -> None:
+        cells, larger = blood(data_dir, tmp_path), blood(data_dir, tmp_path, beside_bytes=AT_ONCE_BYTES)
+        assert cells.stat().st_size < AT_ONCE_BYTES < larger.stat().st_size
+        small = cloud.gcloud_drop(cells, model=MODEL, map="off")
+        large = cloud.gcloud_drop(larger, model=MODEL, map="off")
         ends = [cloud.end_of(name) for name in (small, large)]
         assert [end["state"] for end in ends] == ["SUCCEEDED", "SUCCEEDED"]
-        assert [end["summary"]["n_cells"] for end in ends] == [2700, 9644]
+        assert [end["summary"]["n_cells"] for end in ends] == [N_CELLS, N_CELLS]
         _all_agree(cloud, ends[0])
 
     def test_odd_names_come_through_as_they_are(self, cloud: Cloud) -> None:
         names = [cloud.drop(name, b"these are notes, not cells\n" * 100, model=MODEL) for name in ODD_NAMES]
         assert [cloud.end_of(name)["code"] for name in names] == ["NOT_HDF5"] * len(ODD_NAMES)
+
+
+def blood(data_dir: Path, folder: Path, beside_bytes: int = 0) -> Path:
+    """A file of real cells, with so much beside them that nobody looks at."""
+    cells = few_cells(data_dir, N_CELLS)
+    if beside_bytes:
+        cells.obsm["X_other"] = np.random.default_rng(0).random((N_CELLS, beside_bytes // N_CELLS // 8 + 1))
+    path = folder / ("larger.h5ad" if beside_bytes else "blood.h5ad")
+    cells.write_h5ad(path, compression="gzip")
+    return path
 
 
 def _embedded(file: Path, tmp_path: Path) -> Path:

@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 OFFLINE = ROOT.parent / "shared" / "tools" / "terraform-offline" / "tf-offline"
 INSISTING = "CELLDROP_REQUIRE_DEPLOY_TOOLS"
 LIMIT_S = 900
-SELDOM_TIDIED = {"GOGC": "400"}
-"""Terraform plans the module anew for each of its tests, and spends a third of the time on collecting garbage."""
+SELDOM_TIDIED = {"GOGC": "off", "GOMEMLIMIT": "1500MiB"}
+"""Terraform plans the module anew for each of its tests: it collects no garbage before it has so much memory."""
 
 ONLINE = """
 terraform fmt -check -recursive -diff && terraform init -backend=false -input=false &&

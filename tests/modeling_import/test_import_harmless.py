@@ -62,12 +62,25 @@ def imported(data: bytes, folder: Path) -> tuple[ModelCard, dict[str, torch.Tens
     return import_celltypist(path, name="made", version="1")
 
 
-@pytest.mark.parametrize("protocol", [2, 4, 5])
-@pytest.mark.parametrize("name", HARMLESS)
-def test_what_changes_nothing_is_let_be(name: str, protocol: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("names", "protocol"),
+    [
+        *(pytest.param(list(HARMLESS), protocol, id=f"all together-{protocol}") for protocol in (2, 5)),
+        *(pytest.param([name], 4, id=name) for name in HARMLESS),
+        *(
+            pytest.param([name], protocol, id=f"{name}-{protocol}", marks=pytest.mark.exhaustive)
+            for protocol in (2, 5)
+            for name in HARMLESS
+        ),
+    ],
+)
+def test_what_changes_nothing_is_let_be(names: list[str], protocol: int, tmp_path: Path) -> None:
     parts = model_parts(["a", "b", "c"])
-    parts["Model"].random_state = parts["description"]["details"] = HARMLESS[name]()
-    parts["Scaler_"].anything = [HARMLESS[name]()]
+    for name in names:
+        setattr(parts["Model"], f"random_state{'' if name == names[0] else name}", HARMLESS[name]())
+    found = [HARMLESS[name]() for name in names]
+    parts["description"]["details"] = found[0] if len(found) == 1 else found
+    parts["Scaler_"].anything = [HARMLESS[name]() for name in names]
     card, tensors = imported(pickle.dumps(parts, protocol=protocol), tmp_path)
     np.testing.assert_array_equal(tensors["coef"].numpy(), parts["Model"].coef_)
     assert [label.name for label in card.labels] == ["a", "b", "c"]

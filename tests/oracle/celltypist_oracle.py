@@ -1,12 +1,13 @@
-"""CellTypist's own answer for one file and one model; run by the python of .venv-oracle, never by ours.
+"""CellTypist's own answers for files and models; run by the python of .venv-oracle, never by ours.
 
-Usage: celltypist_oracle.py H5AD PKL OUT.npz MATRIX [COLUMN], where MATRIX is ``X``, ``X:lognorm`` or ``layers/NAME``,
-and the groups of the obs column COLUMN vote.
+Usage: celltypist_oracle.py QUESTION …, each of them a JSON list of H5AD, PKL, OUT.npz, MATRIX and COLUMN, where MATRIX
+is ``X``, ``X:lognorm`` or ``layers/NAME``, and the groups of the obs column COLUMN vote, unless it is empty.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import socket
 import sys
@@ -35,8 +36,7 @@ def _as_users_do(path: str, matrix: str) -> Any:
     return cells
 
 
-def main(h5ad: str, pkl: str, out: str, matrix: str, column: str = "") -> None:
-    socket.socket.connect = _no_network  # type: ignore[method-assign]
+def answer_one(h5ad: str, pkl: str, out: str, matrix: str, column: str) -> None:
     cells = _as_users_do(h5ad, matrix)
     if column:  # CellTypist fails on cells without a group.
         cells = cells[cells.obs[column].notna()].copy()
@@ -60,4 +60,6 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"CELLTYPIST_FOLDER": folder, "MPLCONFIGDIR": folder, "NUMBA_CACHE_DIR": folder}
-        main(*sys.argv[1:])
+        socket.socket.connect = _no_network  # type: ignore[method-assign]
+        for question in sys.argv[1:]:
+            answer_one(*json.loads(question))

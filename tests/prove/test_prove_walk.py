@@ -181,12 +181,12 @@ FAILING = {
 NEEDED = ("preflight", "plan", "apply", "upload", "ready")
 
 
-OFTEN = ("plan", "apply", "suite", "faults")
-"""The others fail in the same way: they have their turn with the slow tests."""
+OFTEN = ("preflight", "plan", "apply", "suite", "faults")
+"""One of each kind: the others fail in the same way, and have their turn with the exhaustive tests."""
 
 
 @pytest.mark.parametrize(
-    "step", [pytest.param(step, marks=[] if step in OFTEN else [pytest.mark.slow]) for step in FAILING]
+    "step", [pytest.param(step, marks=[] if step in OFTEN else [pytest.mark.exhaustive]) for step in FAILING]
 )
 def test_whichever_step_fails_what_was_made_is_removed(bench: Bench, step: str) -> None:
     proof = bench.prove(fails=FAILING[step])

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from shared.domain.verdict import Species
 from shared.h5ad.names.dates import symbols_of
-from shared.h5ad.names.gene_table import is_symbol, names_of, symbol_of
+from shared.h5ad.names.gene_table import is_symbol, names_of, symbol_of, symbols
 from shared.h5ad.names.previous_names import aliases, previous_symbols
 from shared.h5ad.names.tidying import ENSEMBL, tidied, untidy
 
@@ -36,6 +36,14 @@ class Meant:
 
     rank: Rank
     ids: frozenset[str]
+
+
+def load_tables() -> None:
+    """Read the tables of human genes, which a process that is forked from this one has then."""
+    for prefix in PREFIXES[Species.HUMAN]:
+        for table in (names_of, previous_symbols, aliases):
+            table(prefix)
+    symbols()
 
 
 def meant_by(name: str, species: Species) -> Meant | None:
