@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -21,17 +22,31 @@ Columns = npt.NDArray[np.int32]
 class GeneList:
     """Genes that are looked for, where there is no model yet."""
 
-    features: Features
+    features: FeatureTable
     species: Species
     watched: FeatureTable | None = None
     is_imported: bool = False
 
 
 def places_of_genes(genes: Features, model: ModelGenes) -> Columns:
-    """For each gene the position of its feature in a model, or -1; int32.
+    """For each gene the position of its feature in a model, or -1; int32, not to be written to.
 
     Genes that share a feature are one gene, whose values are summed, as in a run.
     """
+    return _places(genes, model.features, model.species, model.watched, is_imported=model.is_imported)
+
+
+@lru_cache(maxsize=2)
+def _places(
+    genes: Features, features: FeatureTable, species: Species, watched: FeatureTable | None, *, is_imported: bool
+) -> Columns:
+    """The same, kept for the other candidates of a fold, which have the same features."""
+    place_g = _found(genes, GeneList(features, species, watched, is_imported))
+    place_g.setflags(write=False)
+    return place_g
+
+
+def _found(genes: Features, model: ModelGenes) -> Columns:
     listed = (("symbol", genes.symbol), ("ensembl", genes.ensembl))
     columns = [GeneColumn(name, tuple(one or "" for one in ids)) for name, ids in listed if ids]
     found = find_gene_space(columns, model.features, model.species, imported=model.is_imported)

@@ -20,7 +20,8 @@ import pytest
 
 from shared.domain.outputs import reproducible
 from shared.domain.submission import Submission
-from shared.wiring.ports import build_ports
+from shared.wiring.ports import build_ports, task_variables
+from tests import warm
 from tests.crashes.conftest import Homes
 from tests.crashes.ends import check_ends
 from tests.crashes.homes import TIMEOUT_S, Home, kill, tell, wait_for
@@ -145,7 +146,8 @@ class Show:
 
 def _annotated(home: Home, file: Path) -> Path:
     """The results of a run that nobody disturbs."""
-    assert home.launch("cli.main", "run", str(file), "--set", "map=off", variables={}).wait(TIMEOUT_S) == 0, home.said()
+    status, _, errors = warm.command(["run", str(file), "--set", "map=off"], task_variables(home.settings), home.folder)
+    assert status == 0, errors
     (stored,) = build_ports(home.settings).store.find()
     return _results(home, stored.value)
 

@@ -10,6 +10,10 @@ from typing import Protocol
 class FeatureTable(Protocol):
     """A model's ordered features; either tuple may be empty. ``bundle.Features`` is one."""
 
+    def __hash__(self) -> int:
+        """Equal tables are one key."""
+        ...
+
     @property
     def symbol(self) -> tuple[str | None, ...]:
         """Gene symbols, None where unknown."""
