@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 from shared.domain.verdict import Species
 from shared.h5ad.names.dates import symbols_of
@@ -70,8 +71,14 @@ def forms_of(name: str, species: Species) -> Sequence[str]:
     return () if Species.UNKNOWN not in {said.species, species} and said.species is not species else said.names
 
 
-def names_for(genes: AbstractSet[str], species: Species) -> dict[str, Meant]:
+def names_for(genes: AbstractSet[str], species: Species) -> Mapping[str, Meant]:
     """Every name that may mean one of these genes, with all the genes that it may mean."""
+    return _names_for(frozenset(genes), species)
+
+
+@lru_cache(maxsize=4)
+def _names_for(genes: frozenset[str], species: Species) -> Mapping[str, Meant]:
+    """The same, kept for the next files with the same genes: all names that there are have to be looked through."""
     found = {gene: Meant(Rank.CURRENT, frozenset({gene})) for gene in genes}
     for prefix in PREFIXES[species]:
         numbers = {int(gene[-11:]) for gene in genes if gene[:-11] == prefix}
