@@ -19,7 +19,7 @@ COPY . .
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --no-build-isolation --editable . \
  && pip --python /opt/venv/bin/python uninstall --yes setuptools \
  && docker/prune /opt/venv/lib/python3.11/site-packages \
- && tools/build-native && test -f shared/h5ad/read/_native.so \
+ && tools/build-native && test -f shared/h5ad/read/_native.so && test -f jobs/engine/_native.so \
  && /opt/venv/bin/python docker/compile_imported.py cli functions jobs shared
 
 FROM ${BASE}
