@@ -14,7 +14,8 @@ from jobs.engine.workers import workers
 
 _SPARE = 16
 """Groups beyond the k nearest that are looked at in any case."""
-_LEAST = 2.0**-125
+_LEAST, _MOST = 2.0**-125, 2.0**126
+"""Squares and products of at least and at most as much are computed: a float32 overflows at 2^128."""
 _ROUNDOFF = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}
 """Unit roundoff of a float32 matrix product, by torch's setting. ``high`` may be TF32, ``medium`` bfloat16."""
 
@@ -67,7 +68,8 @@ class NearestSearch(torch.nn.Module):
        a product is summed, ``a`` is off by at most ``e = 1.1·(d + 4)·u·(R² + 2·|q|·R)``, for d coordinates, the unit
        roundoff u and the largest norm R of a reference cell (Higham, Accuracy and Stability of Numerical Algorithms,
        2002, section 3.1, with the Cauchy-Schwarz inequality; 4 is for the rounding of q, of |r|², and of the sum),
-       and by ``1.1·(d + 4)·2^-125`` more, as numbers below 2^-126 may count as 0.
+       and by ``1.1·(d + 4)·2^-125`` more, as numbers below 2^-126 may count as 0. Where ``a`` may overflow, the whole
+       reference is shortlisted.
        The k groups of least ``a`` hold k cells whose exact value is at most ``a_k + e``. So none of the k nearest
        cells is in a group with an ``a`` above ``a_k + 2·e``; all other groups are shortlisted.
 
@@ -213,9 +215,10 @@ class NearestSearch(torch.nn.Module):
         roundoff = _ROUNDOFF[torch.get_float32_matmul_precision()]
         error_n = 1.1 * (d + 4) * (roundoff * (self._largest**2 + 2 * norm_n * self._largest) + _LEAST)
         reach_n = kept_nm[:, min(self.k, n_groups) - 1].double() + 2 * error_n
-        if n_taken == n_groups or bool((kept_nm[:, -1] > reach_n).all()):
+        in_range = bool(((norm_n + self._largest).square() < _MOST).all())
+        if n_taken == n_groups or (in_range and bool((kept_nm[:, -1] > reach_n).all())):
             return group_nm
-        n_needed = int((least_ng <= reach_n[:, None]).sum(dim=1).max())
+        n_needed = int((least_ng <= reach_n[:, None]).sum(dim=1).max()) if in_range else n_groups
         return least_ng.topk(max(n_needed, n_taken), largest=False).indices
 
     def _ranked(self, query_nd: torch.Tensor, group_nm: torch.Tensor, alive: Callable[[], None]) -> Nearest:

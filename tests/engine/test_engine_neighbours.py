@@ -142,8 +142,18 @@ def test_as_few_cells_share_a_value_as_the_number_of_values_allows(n_reference: 
         (3_000, 7, 60, 1e-3, 100.0),
         (40_000, 5, 30, 1e-2, 300.0),
         (500, 3, 500, 1e12, 0.0),
+        (3_000, 7, 60, 1e20, 0.0),
+        (3_000, 7, 60, 1e-22, 0.0),
     ],
-    ids=["small", "grouped", "far off", "grouped, far off", "all of it, large numbers"],
+    ids=[
+        "small",
+        "grouped",
+        "far off",
+        "grouped, far off",
+        "all of it, large numbers",
+        "squares overflow",
+        "and underflow",
+    ],
 )
 def test_neighbours_are_those_of_all_distances_in_float64(
     n_reference: int, d: int, k: int, scale: float, shift: float, *, compiled: bool
