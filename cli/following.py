@@ -165,11 +165,11 @@ def _say_labels(summary: Mapping[str, object], output: Output) -> None:
         output.say(f"Of these cells: {', '.join(f'{percent(share)} {what}' for what, share in shares.items())}")
 
 
-def _most(counts: Mapping[str, int]) -> list[list[str]]:
-    """The names with the most cells, these, and their share."""
+def _most(counts: Mapping[str, int], *, without: str = "") -> list[list[str]]:
+    """The names with the most cells, these, and their share of all cells."""
     n_cells = sum(counts.values()) or 1
-    ordered = sorted(counts.items(), key=lambda item: -item[1])[:_MOST_LABELS]
-    return [[name, f"{number:,}", f"{number / n_cells:.1%}"] for name, number in ordered]
+    ordered = sorted((pair for pair in counts.items() if pair[0] != without), key=lambda item: -item[1])
+    return [[name, f"{number:,}", f"{number / n_cells:.1%}"] for name, number in ordered[:_MOST_LABELS]]
 
 
 def _say_consensus(summary: Mapping[str, object], verdict: Verdict | None, output: Output) -> None:
@@ -180,8 +180,8 @@ def _say_consensus(summary: Mapping[str, object], verdict: Verdict | None, outpu
     said = [what.format(percent(shares[name])) for name, what in _AGREEING.items() if shares[name] or name in _ALWAYS]
     output.say(f"Consensus of {models}: {', '.join(said)}")
     counts = summary.get("consensus_labels")
-    if isinstance(counts, dict):
-        output.table(["consensus", "cells", "share"], [row for row in _most(counts) if row[0] != UNASSIGNED])
+    if isinstance(counts, dict) and (rows := _most(counts, without=UNASSIGNED)):
+        output.table(["consensus", "cells", "share"], rows)
     if shares["n_no_consensus"]:
         output.say(f"  {percent(shares['n_no_consensus'])} of the cells have no type that most of the models agree on")
     if summary.get("consensus_common_sources"):

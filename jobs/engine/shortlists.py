@@ -37,8 +37,8 @@ class RoundedReference:
     ``2.02·√d``. All cells that have no larger one are listed.
 
     It is done in one pass, which keeps for each query the k-th least distance so far, and cells up to the limit that
-    follows from it. There is no list for a query further than 32,767 from the centre, and where more than
-    2k + 32 cells can be among the k nearest.
+    follows from it. There is no list for a query further than 32,767 from the centre, and where at some
+    time more than 2k + 32 of the cells compared so far can be among the k nearest.
 
     Attributes:
         n_reference: R.

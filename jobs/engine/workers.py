@@ -42,6 +42,8 @@ class Workers:
 def workers(n_threads: int) -> Iterator[Workers]:
     """Start some threads. Meanwhile, torch uses one thread in each of them.
 
+    One at a time in a process: torch's number of threads is the process's.
+
     Torch's own threads would synchronise at each of many small operations: with two of them, and other programs on both
     cores, the search for neighbours took six times as long as with one (2026-12-01).
     """

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.engine.empty_genes import LEAST_EXPECTED, MOST_COUNTS, Typical, depth_of, typical_of
+from jobs.engine.empty_genes import LEAST_EXPECTED, MOST_COUNTS, Typical, depth_of, is_told, typical_of
 from jobs.engine.kinds.table import weights_of
-from shared.bundles.card import ModelCard
+from shared.bundles.card import ModelCard, Normalise, NormaliseFeatures
 from tests.engine.cards import make_card, make_centroid, make_encoded, make_neighbours, make_neural, make_tensors
 
 N_FEATURES = 6
@@ -83,3 +83,12 @@ def test_a_network_tells_nothing_and_neither_does_a_model_of_equal_weights() -> 
     assert told(*make_neural(3, N_FEATURES)) is None
     assert told(*make_encoded(3, N_FEATURES)) is None
     assert Typical.of(np.ones((3, 2)), np.ones(2)) is None
+
+
+@pytest.mark.parametrize("made", [make_card(3, N_FEATURES), make_neighbours(3, N_FEATURES)[0]], ids=["linear", "index"])
+def test_means_of_another_scale_tell_nothing(made: ModelCard) -> None:
+    first, *rest = made.preprocessing
+    assert is_told(made)
+    for other in (Normalise(target_sum=1e6), NormaliseFeatures()):
+        assert not is_told(made.model_copy(update={"preprocessing": (other, *rest)}))
+    assert first == Normalise(target_sum=1e4)

@@ -210,6 +210,18 @@ def test_types_that_no_card_relates_are_no_disagreement() -> None:
     assert f"{share(found, Relation.NOT_COMPARABLE)} of the cells have types that cannot be compared; 100% have" in said
 
 
+def test_of_many_types_the_most_frequent_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, cards = counted(), [make_card(N_LABELS, 3, name=name, labels=LABELS) for name in ("one", "two")]
+    agreed = [pair for pair in found.consensus_counts.items() if pair[0] != "Unassigned"]
+    for n_shown in (len(agreed) - 1, 1):
+        monkeypatch.setattr("jobs.inference.report.consensus._AGREED", n_shown)
+        section = agreement(found, cards, Verdict())
+        assert section is not None
+        assert [(row.name, row.cells) for row in section.consensus] == agreed[:n_shown]
+        types = "1 further type has" if n_shown == len(agreed) - 1 else f"{len(agreed) - 1} further types have"
+        assert section.more.startswith(f"{types} {plural(sum(n for _, n in agreed[n_shown:]), 'cell')}. For ")
+
+
 def test_what_most_models_agree_on_is_shown_and_where_it_stands_is_said() -> None:
     found, cards = counted(), [make_card(N_LABELS, 3, name=name, labels=LABELS) for name in ("one", "two")]
     section = agreement(found, cards, Verdict())

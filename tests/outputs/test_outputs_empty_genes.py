@@ -38,6 +38,19 @@ class Emptied(Draws):
         return value_nf
 
 
+@dataclass(frozen=True)
+class Rare(Emptied):
+    """Draws in which some genes have no value in many cells."""
+
+    without: tuple[int, ...] = ()
+    of: tuple[int, ...] = tuple(range(N_GENES))
+
+    def expression(self, row_n: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        value_nf = super().expression(row_n)
+        value_nf[np.ix_(np.isin(row_n, self.without), np.array(self.of, np.int64))] = 0
+        return value_nf
+
+
 def found(draws: Draws, n_tasks: int = 1, rules: Rules | None = None) -> EmptyGenes | None:
     typical = Typical.of(WEIGHTS, np.full(N_GENES, 1.0))
     assert typical is not None
@@ -66,6 +79,29 @@ def test_genes_without_values_in_a_stretch_of_rows_are_found_there(rows: Rows, n
     one = found(replace(DRAWS, empty=(0, 1, 2), rows=rows), n_tasks)
     assert one == EmptyGenes(("gene 0", "gene 1", "gene 2"), 0.375, rows)
     assert f"in rows {rows.start + 1:,} to {rows.stop:,}" in one.words
+
+
+def test_in_a_stretch_at_least_ten_cells_must_be_expected() -> None:
+    # Each tenth has 200 cells, of which every second has a value of a gene that half of the cells have.
+    few = replace(DRAWS, empty=(0, 1, 2), rows=Rows(0, 200))
+    rare = [row for row in range(N_CELLS) if row % 200]  # So that one cell in 200 has a value.
+    assert found(few) is not None
+    assert found(Rare(LAYOUT, genes=GENES, empty=(0, 1, 2), rows=Rows(0, 200), without=tuple(rare))) is None
+
+
+def test_every_label_says_what_its_cells_have() -> None:
+    # One label's cells have some genes alone; they are few, and lack them in one stretch.
+    decision_nl = np.zeros((N_CELLS, N_LABELS), np.float32)
+    decision_nl[:, 0] = 1
+    decision_nl[::4] = (0, 2, 0, 0)
+    others = tuple(row for row in range(N_CELLS) if row % 4)
+    draws = Rare(
+        LAYOUT, genes=GENES, decisions=decision_nl, empty=(1, 5), rows=Rows(0, 1_000), without=others, of=(1, 5)
+    )
+    one = found(draws)
+    assert one is not None
+    assert one.names == ("gene 1", "gene 5")
+    assert one.rows == Rows(0, 1_000)
 
 
 def test_a_gene_that_the_file_does_not_name_is_not_found_again() -> None:
@@ -106,5 +142,7 @@ def test_what_is_empty_is_missing() -> None:
     assert lost.is_below(0.9)
     assert lost.words == "no cell has a value of LYZ, and 33% of what tells the labels apart is missing"
     assert Coverage(0.2, EmptyGenes(("LYZ",), 0.3)).share == 0
+    six = tuple(f"G{number}" for number in range(6))
+    assert EmptyGenes(six, 0.3).words.endswith("G4 and 1 more gene")
     names = tuple(f"G{number}" for number in range(9))
     assert EmptyGenes(names, 0.3).words == "no cell has a value of G0, G1, G2, G3, G4 and 4 more genes"

@@ -76,7 +76,8 @@ def _more(found: Disagreements) -> str:
     rest = agreed[_AGREED:]
     words = []
     if rest:
-        words.append(f"{plural(len(rest), 'further type')} have {plural(sum(one.cells for one in rest), 'cell')}.")
+        types = plural(len(rest), "further type has", "further types have")
+        words.append(f"{types} {plural(sum(one.cells for one in rest), 'cell')}.")
     if none:
         share = percent(none / max(found.n_cells, 1))
         words.append(f"For {plural(none, 'cell')} ({share}), there is no type that most of the models agree on.")

@@ -1,4 +1,4 @@
-"""Looks up what the evidence needs of the model and the file, without torch: slopes of scores and names of genes."""
+"""Looks up what a merge needs of the model and the file, without torch: weights, names of genes, thresholds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from jobs.engine.empty_genes import Typical, typical_of
+from jobs.engine.empty_genes import Typical, is_told, typical_of
 from jobs.engine.raising import LEAST_COVERAGE, Thresholds, least_coverage
 from jobs.engine.slopes import Slopes, have_slopes, slopes_of
 from jobs.inference.data_manager import TaskInputs
@@ -39,11 +39,13 @@ class Known:
 
 
 def known_of(inputs: TaskInputs) -> Known:
-    """What the weights tell. They are taken.
+    """What the weights tell; of a model that tells nothing, they are not looked at.
 
     Raises:
         InvalidBundleError: The weights are not a safetensors file.
     """
+    if not have_slopes(inputs.card) and not is_told(inputs.card):
+        return Known(None, None)
     try:
         tensors = load(inputs.weights.take())
     except (SafetensorError, KeyError) as error:
