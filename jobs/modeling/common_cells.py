@@ -94,7 +94,10 @@ def _label_words(common: Common) -> Iterator[str]:
         return
     yield "The labels of these models are compared on different cells: each only on those whose own label it has, too."
     if common.n_cells:
-        yield f"Only the accuracies on the {common.n_cells:,} cells common to all say which model is better."
+        yield (
+            f"Only the accuracies on the {common.n_cells:,} cells common to all can be compared. They say nothing of "
+            "types that one of the models does not have."
+        )
     else:
         yield "No label is known to all, so the accuracies do not say which model is better."
 

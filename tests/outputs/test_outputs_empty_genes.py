@@ -17,9 +17,10 @@ from shared.bundles.card import Familiarity, Features
 from shared.domain.geometry import Rows
 from tests.outputs.stand_ins import Draws, merge_of
 
-N_CELLS, N_LABELS, N_GENES = 2_000, 4, 8
+N_CELLS, N_LABELS, N_GENES = 2_000, 4, 32
 GENES = tuple(f"gene {number}" for number in range(N_GENES))
-WEIGHTS = np.tile(np.eye(N_LABELS), (1, 2))
+WEIGHTS = np.tile(np.eye(N_LABELS), (1, N_GENES // N_LABELS))
+FIVE, TEN = tuple(range(2, 7)), tuple(range(10))
 LAYOUT = PartLayout(N_CELLS, n_labels=N_LABELS, top_k=2, n_features=N_GENES)
 FAMILIARITY = Familiarity(genes=Features(symbol=("G",)), typical_total=1000, spread=0.1, threshold=3, false_alarm=0.01)
 
@@ -68,25 +69,36 @@ def test_where_all_genes_have_values_none_is_found() -> None:
 
 @pytest.mark.parametrize("n_tasks", [1, 3])
 def test_genes_without_any_value_are_found_whatever_the_number_of_tasks(n_tasks: int) -> None:
-    one = found(replace(DRAWS, empty=(2, 5)), n_tasks)
-    assert one == EmptyGenes(("gene 2", "gene 5"), 0.25)
-    assert one.words == "no cell has a value of gene 2, gene 5"
+    one = found(replace(DRAWS, empty=FIVE), n_tasks)
+    assert one == EmptyGenes(tuple(GENES[f] for f in FIVE), 0.1562)
+    assert one.words == "no cell has a value of gene 2, gene 3, gene 4, gene 5, gene 6"
 
 
 @pytest.mark.parametrize("n_tasks", [1, 3])
 @pytest.mark.parametrize("rows", [Rows(0, 600), Rows(1_400, 2_000), Rows(800, 1_200)])
 def test_genes_without_values_in_a_stretch_of_rows_are_found_there(rows: Rows, n_tasks: int) -> None:
-    one = found(replace(DRAWS, empty=(0, 1, 2), rows=rows), n_tasks)
-    assert one == EmptyGenes(("gene 0", "gene 1", "gene 2"), 0.375, rows)
-    assert f"in rows {rows.start + 1:,} to {rows.stop:,}" in one.words
+    one = found(replace(DRAWS, empty=TEN, rows=rows), n_tasks)
+    assert one == EmptyGenes(GENES[:10], 0.3125, rows)
+    assert f"in about rows {rows.start + 1:,} to {rows.stop:,}" in one.words
+
+
+def test_few_genes_are_no_sign_of_a_fault() -> None:
+    """A lab gates cells by some genes, and joins samples of cells with and without them."""
+    weight_lf = WEIGHTS * np.array([3.0] * 4 + [1.0] * (N_GENES - 4))
+    typical = Typical.of(weight_lf, np.full(N_GENES, 1.0))
+    assert typical is not None
+    assert typical.importance_f[:4].sum() > 0.5
+    groups = list(merge_of(replace(DRAWS, empty=(0, 1, 2, 3)), 1).groups())
+    assert find_empty_genes(groups, typical, N_CELLS) is None
+    assert found(replace(DRAWS, empty=FIVE[:4])) is None
+    assert found(replace(DRAWS, empty=TEN[:9], rows=Rows(0, 600))) is None
 
 
 def test_in_a_stretch_at_least_ten_cells_must_be_expected() -> None:
-    # Each tenth has 200 cells, of which every second has a value of a gene that half of the cells have.
-    few = replace(DRAWS, empty=(0, 1, 2), rows=Rows(0, 200))
+    few = replace(DRAWS, empty=TEN, rows=Rows(0, 200))
     rare = [row for row in range(N_CELLS) if row % 200]  # So that one cell in 200 has a value.
     assert found(few) is not None
-    assert found(Rare(LAYOUT, genes=GENES, empty=(0, 1, 2), rows=Rows(0, 200), without=tuple(rare))) is None
+    assert found(Rare(LAYOUT, genes=GENES, empty=TEN, rows=Rows(0, 200), without=tuple(rare))) is None
 
 
 def test_every_label_says_what_its_cells_have() -> None:
@@ -95,43 +107,43 @@ def test_every_label_says_what_its_cells_have() -> None:
     decision_nl[:, 0] = 1
     decision_nl[::4] = (0, 2, 0, 0)
     others = tuple(row for row in range(N_CELLS) if row % 4)
-    draws = Rare(
-        LAYOUT, genes=GENES, decisions=decision_nl, empty=(1, 5), rows=Rows(0, 1_000), without=others, of=(1, 5)
-    )
+    draws = Rare(LAYOUT, genes=GENES, decisions=decision_nl, empty=TEN, rows=Rows(0, 1_000), without=others, of=TEN)
     one = found(draws)
     assert one is not None
-    assert one.names == ("gene 1", "gene 5")
+    assert one.names == GENES[:10]
     assert one.rows == Rows(0, 1_000)
 
 
 def test_a_gene_that_the_file_does_not_name_is_not_found_again() -> None:
-    named = (None, None, *GENES[2:])
+    named = (*[None] * 8, *GENES[8:])
     assert found(replace(DRAWS, genes=named)) is None
 
 
 def test_genes_that_make_up_little_are_no_sign_of_a_fault() -> None:
-    typical = Typical.of(WEIGHTS * np.array([1.0] * 7 + [0.5]), np.full(N_GENES, 1.0))
+    typical = Typical.of(WEIGHTS * np.array([1.0] * 22 + [0.5] * 10), np.full(N_GENES, 1.0))
     assert typical is not None
-    assert find_empty_genes(merge_of(replace(DRAWS, empty=(7,)), 1).groups(), typical, N_CELLS) is None
+    empty = tuple(range(22, 32))
+    assert find_empty_genes(merge_of(replace(DRAWS, empty=empty), 1).groups(), typical, N_CELLS) is None
 
 
 def test_cells_unlike_the_training_cells_do_not_count() -> None:
     unlike = tuple(row >= 100 for row in range(N_CELLS))
-    draws = replace(DRAWS, empty=(2, 5), unfamiliar=unlike)
+    draws = replace(DRAWS, empty=FIVE, unfamiliar=unlike)
     assert found(draws, rules=Rules(familiarity=FAMILIARITY)) is None
     assert found(draws) is not None
 
 
 def test_without_counts_the_number_of_genes_says_how_deep_a_cell_is() -> None:
-    assert found(replace(DRAWS, empty=(2, 5), counted=False)) == EmptyGenes(("gene 2", "gene 5"), 0.25)
+    assert found(replace(DRAWS, empty=FIVE, counted=False)) == found(replace(DRAWS, empty=FIVE))
 
 
 def test_values_are_not_expected_of_the_genes_of_labels_that_no_cell_has() -> None:
     decision_nl = np.zeros((N_CELLS, N_LABELS), np.float32)
     decision_nl[:, 0] = 1
-    draws = replace(DRAWS, empty=(1, 2, 3, 5, 6, 7), decisions=decision_nl)
+    draws = replace(DRAWS, empty=tuple(f for f in range(N_GENES) if f % 4), decisions=decision_nl)
     assert found(draws) is None
-    assert found(replace(draws, empty=(0, 1, 2, 3))) == EmptyGenes(("gene 0",), 0.125)
+    of_the_first = tuple(f"gene {f}" for f in range(0, 20, 4))
+    assert found(replace(draws, empty=tuple(range(20)))) == EmptyGenes(of_the_first, 0.1562)
 
 
 def test_what_is_empty_is_missing() -> None:

@@ -88,7 +88,7 @@ def test_genes_that_are_there_by_name_only_are_missed(
     assert said["details"]["coverage"] < 0.9
     assert set(said["details"]["genes"]) <= set(TELLING)
     assert len(said["details"]["genes"]) >= 8
-    assert ("in rows 1 to 270 " in said["message"]) == (n_emptied == 300)
+    assert ("in about rows 1 to 270 " in said["message"]) == (n_emptied == 300)
     obs = anndata.read_h5ad(done.folder / "annotated.h5ad").obs
     assert set(obs["celldrop_reliable_label"]) == {"Unassigned"}
     assert set(obs["celldrop_consensus_label"]) == {"Unassigned"}, "the file's fault, whatever the model"

@@ -27,7 +27,7 @@ class EmptyGenes:
     @property
     def words(self) -> str:
         """For example: no cell has a value of LYZ, S100A9, CST3, TYROBP, NKG7 and 11 more genes."""
-        where = "" if self.rows is None else f" in rows {self.rows.start + 1:,} to {self.rows.stop:,}"
+        where = "" if self.rows is None else f" in about rows {self.rows.start + 1:,} to {self.rows.stop:,}"
         n_more = len(self.names) - _NAMED
         genes = listed(self.names, _NAMED, 30) + (" gene" if n_more == 1 else " genes" if n_more > 1 else "")
         others = "" if self.rows is None else ", which cells with the same labels in other rows have"
