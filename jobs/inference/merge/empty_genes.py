@@ -14,6 +14,7 @@ from jobs.engine.empty_genes import LEAST_EXPECTED, Typical, depth_of
 from jobs.inference.merge.coverage import EmptyGenes
 from jobs.inference.merge.groups import Group
 from jobs.inference.parts.arrays import column_of, values_of
+from jobs.inference.parts.part import names_in_file
 from shared.domain.geometry import Rows
 
 SECTIONS = 10
@@ -146,7 +147,7 @@ def find_empty_genes(
     for group in groups:
         beat()
         if not group.rows.start:
-            names = tuple(group.batches[0]["genes"].slice(0, 1).to_pylist()[0] or ())
+            names = names_in_file(group.batches[0])
         sampled.add(group, n_cells)
     if not any(names):
         return None

@@ -15,6 +15,7 @@ from jobs.engine.slopes import Slopes
 from jobs.inference.merge.calls import Vocabulary, name_codes
 from jobs.inference.merge.groups import Group
 from jobs.inference.parts.arrays import values_of
+from jobs.inference.parts.part import names_in_file
 
 LEAST_CELLS = 5
 """A label with fewer sampled cells has no evidence: its means would say little."""
@@ -134,7 +135,7 @@ class Expression:
         """Add the sampled cells of a group, a batch at a time."""
         code_n = name_codes(group.calls, self.vocabulary)
         if group.rows.start == 0:
-            self.in_file_f = _names_in(group.batches[0])
+            self.in_file_f = names_in_file(group.batches[0])
         held: list[pa.RecordBatch] = []
         start = stop = 0
         for batch in group.batches:
@@ -159,12 +160,6 @@ class Expression:
             chosen_z = code_z == code
             sums = self.sums.setdefault(self.vocabulary.names[code], Sums.none(len(self.slopes.ceiling_f)))
             sums.add(int((code_m == code).sum()), feature_z[chosen_z], value_z[chosen_z], self.slopes.ceiling_f)
-
-
-def _names_in(batch: pa.RecordBatch) -> tuple[str | None, ...]:
-    """The file's names of the features, in the first row of the first part."""
-    names = batch["genes"].slice(0, 1).to_pylist()[0] or ()
-    return tuple(name or None for name in names)
 
 
 @dataclass(frozen=True, slots=True)

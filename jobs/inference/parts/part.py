@@ -219,6 +219,12 @@ def places_of(batches: Iterable[pa.RecordBatch]) -> F32Array:
     return np.concatenate([coordinates_of(batch) for batch in batches]).astype(np.float32) / np.float32(STEPS)
 
 
+def names_in_file(batch: pa.RecordBatch) -> tuple[str | None, ...]:
+    """The file's names of the features, in the first row of the first part; None for a feature that it lacks."""
+    names = batch["genes"].slice(0, 1).to_pylist()[0] or ()
+    return tuple(name or None for name in names)
+
+
 def _fact(block: AnnotatedBlock, name: str, kind: pa.DataType) -> pa.Array:
     values_n = getattr(block.facts, name)
     return pa.nulls(len(block.rows), kind) if values_n is None else column_of(values_n)

@@ -35,13 +35,14 @@ def agreement(found: Disagreements | None, cards: Sequence[ModelCard], verdict: 
     """
     if found is None:
         return None
+    agreed = _agreed(found)
     return Agreement(
         lead=_lead(cards),
         caution=_caution(found, cards),
         warnings=tuple(f"{name}{sentence(one.message)} {one.hint}" for name, one in verdict.other_warnings),
         figures=tuple(_figures(found)),
-        consensus=tuple(_agreed(found)[:_AGREED]),
-        more=_more(found),
+        consensus=tuple(agreed[:_AGREED]),
+        more=_more(found, agreed[_AGREED:]),
         disputed=tuple(_disputed(found)),
         tables=tuple(_table(found, place, card.reference) for place, card in enumerate(cards[1:])),
     )
@@ -71,10 +72,8 @@ def _agreed(found: Disagreements) -> list[Agreed]:
     return [Agreed(shortened(name, _NAME), n, n / n_cells) for name, n in counts if name != UNASSIGNED]
 
 
-def _more(found: Disagreements) -> str:
-    agreed, none = _agreed(found), found.consensus_counts.get(UNASSIGNED, 0)
-    rest = agreed[_AGREED:]
-    words = []
+def _more(found: Disagreements, rest: Sequence[Agreed]) -> str:
+    none, words = found.consensus_counts.get(UNASSIGNED, 0), []
     if rest:
         types = plural(len(rest), "further type has", "further types have")
         words.append(f"{types} {plural(sum(one.cells for one in rest), 'cell')}.")
